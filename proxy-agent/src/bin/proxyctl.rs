@@ -1,0 +1,2 @@
+//! proxyctl.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Map ABI.
+#![no_std]

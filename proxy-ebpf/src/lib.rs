@@ -1,0 +1,2 @@
+//! Shared logic of the programs.
+#![no_std]
