@@ -1,1 +1,16 @@
-//! The agent.
+//! The agent: keeps the maps in the kernel in step with the Kubernetes API.
+//!
+//! The way of an update: [`observe`] → [`model`] → desired → plan → apply → verify. [`observe`] is the only
+//! module that knows kube, [`datapath`] the only one that knows aya.
+
+pub mod agent;
+pub mod api;
+pub mod config;
+pub mod ctl;
+pub mod datapath;
+pub mod model;
+pub mod node;
+pub mod observe;
+pub mod pod;
+pub mod policy;
+pub mod service;

@@ -1,0 +1,3 @@
+//! The kernel side as the agent uses it: loading, pinning, typed maps. The only user of aya.
+
+pub mod table;

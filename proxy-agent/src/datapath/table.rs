@@ -1,0 +1,49 @@
+//! The interface through which every subsystem writes maps: a [`Table`] of keys and values.
+//!
+//! The kernel's maps implement it, and so does an in-memory one that fails a share of its writes, seeded,
+//! so that each test of a plan is also a test of its retry.
+
+use std::{fmt::Debug, io};
+
+/// What a map write can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The map has no room.
+    #[error("{operation} {map}: the map is full ({capacity} entries)")]
+    Full {
+        /// What was done.
+        operation: &'static str,
+        /// Name of the map.
+        map: String,
+        /// Its capacity.
+        capacity: u32,
+    },
+    /// The kernel refused.
+    #[error("{operation} {map} {key}: {source}")]
+    Kernel {
+        /// What was done.
+        operation: &'static str,
+        /// Name of the map.
+        map: String,
+        /// The key.
+        key: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A map of the datapath. Single writer: the agent.
+pub trait Table<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug>: Send {
+    /// Name of the map.
+    fn name(&self) -> &str;
+    /// How many entries fit.
+    fn capacity(&self) -> u32;
+    /// The value under a key.
+    fn get(&self, key: &K) -> Result<Option<V>, TableError>;
+    /// Writes one entry, new or not, in one atomic step for readers of it.
+    fn set(&mut self, key: &K, value: &V) -> Result<(), TableError>;
+    /// Removes one entry; absent ones are no error.
+    fn remove(&mut self, key: &K) -> Result<(), TableError>;
+    /// Reads all entries.
+    fn entries(&self) -> Result<Vec<(K, V)>, TableError>;
+}

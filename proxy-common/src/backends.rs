@@ -1,0 +1,64 @@
+//! `BACKENDS4`, `BACKENDS6` (HASH id → address), `BACKEND_SLOTS` (HASH set and index → id) and
+//! `BACKEND_MEMBERS` (HASH set and id → slot).
+//!
+//! Backends are shared by all Service ports; their ids outlive the agent. A set is edited so that each
+//! step is a valid set: grow = write slot, then count; shrink = overwrite the hole with the last slot,
+//! then lower the count, then delete the last slot.
+
+use crate::{
+    address::{Address4, Address6},
+    pod::map_types,
+};
+
+/// Value of `BACKENDS4`; the key is the id, `u32`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Backend4 {
+    /// Address that serves.
+    pub address: Address4,
+    /// Port that serves, network order.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// `BACKEND_*` bits.
+    pub flags: u8,
+}
+
+/// Value of `BACKENDS6`; the key is the id, `u32`, from the same number space as `BACKENDS4`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Backend6 {
+    /// Address that serves.
+    pub address: Address6,
+    /// Port that serves, network order.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// `BACKEND_*` bits.
+    pub flags: u8,
+}
+
+/// The backend runs on this node.
+pub const BACKEND_LOCAL: u8 = 1 << 0;
+
+/// Key of `BACKEND_SLOTS`; the value is a backend id, `u32`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotKey {
+    /// Id of the set.
+    pub set: u32,
+    /// `0..count`.
+    pub index: u32,
+}
+
+/// Key of `BACKEND_MEMBERS`; the value is the slot, `u32`. Only for sets of frontends with `FLAG_MEMBERS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MemberKey {
+    /// Id of the set.
+    pub set: u32,
+    /// Id of the backend.
+    pub backend: u32,
+}
+
+map_types!(Backend4 = 8, Backend6 = 20, SlotKey = 8, MemberKey = 8);

@@ -1,0 +1,53 @@
+//! `DROPS` (PERCPU ARRAY, reason → [`Counter`]): why packets were not let through, by name.
+
+use crate::pod::map_types;
+
+/// Value of `DROPS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, link layer included.
+    pub bytes: u64,
+}
+
+/// Declares the drop reasons once: constants for the kernel, names for people.
+macro_rules! reasons {
+    ($($constant:ident = $number:literal, $name:literal, $text:literal;)+) => {
+        $(#[doc = $text] pub const $constant: u32 = $number;)+
+
+        /// Name of a drop reason; `unknown` for a number that this version does not know.
+        #[must_use]
+        pub const fn reason_name(reason: u32) -> &'static str {
+            match reason { $($number => $name,)+ _ => "unknown" }
+        }
+
+        /// Every drop reason of this version.
+        pub const REASONS: &[u32] = &[$($number),+];
+    };
+}
+
+reasons! {
+    INVALID_PACKET = 1, "invalid-packet", "Headers are cut short or contradict each other.";
+    SPOOFED_SOURCE = 2, "spoofed-source", "A pod sent from an address that is not its own.";
+    POLICY_EGRESS = 3, "policy-egress", "Egress policy of the sending pod.";
+    POLICY_INGRESS = 4, "policy-ingress", "Ingress policy of the receiving pod.";
+    NO_POLICY = 5, "no-policy", "The endpoint's policy is not known yet.";
+    UNKNOWN_ENDPOINT = 6, "unknown-endpoint", "A pod interface that the agent has not registered.";
+    NO_BACKEND = 7, "no-backend", "A frontend without usable endpoints; the client is told (RST or unreachable).";
+    NO_LOCAL_BACKEND = 8, "no-local-backend", "Traffic policy is Local and no endpoint is here.";
+    BACKEND_GONE = 9, "backend-gone", "A slot or backend that the maps promise is missing.";
+    FLOW_CLASH = 10, "flow-clash", "The translated flow is already in use by another one.";
+    NO_SOURCE_PORT = 11, "no-source-port", "No free port for source translation.";
+    FLOWS_FULL = 12, "flows-full", "No room for a new flow.";
+    FRAGMENT_UNKNOWN = 13, "fragment-unknown", "A later fragment whose first one was not seen.";
+    REWRITE_FAILED = 14, "rewrite-failed", "The packet could not be rewritten.";
+    EXTENSION_HEADERS = 15, "extension-headers", "More IPv6 extension headers than are followed.";
+    POLICY_CORRUPT = 16, "policy-corrupt", "A policy word names a row, class or list that does not exist.";
+}
+
+/// Capacity of `DROPS`.
+pub const REASON_LIMIT: u32 = 32;
+
+map_types!(Counter = 16);

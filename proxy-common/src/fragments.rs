@@ -1,0 +1,50 @@
+//! `FRAGMENTS4`, `FRAGMENTS6` (LRU HASH): ports of a datagram whose first fragment went by.
+
+use crate::{
+    address::{Address4, Address6},
+    pod::map_types,
+};
+
+/// Key of `FRAGMENTS4`, in the packet's own words, before translation.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FragmentKey4 {
+    /// Source address.
+    pub source: Address4,
+    /// Destination address.
+    pub destination: Address4,
+    /// Identification, as on the wire, zero-extended.
+    pub identification: u32,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+/// Key of `FRAGMENTS6`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FragmentKey6 {
+    /// Source address.
+    pub source: Address6,
+    /// Destination address.
+    pub destination: Address6,
+    /// Identification, as on the wire.
+    pub identification: u32,
+    /// IP protocol number of the payload.
+    pub protocol: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+/// Value of both.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FragmentPorts {
+    /// Source port, network order.
+    pub source_port: u16,
+    /// Destination port, network order.
+    pub destination_port: u16,
+}
+
+map_types!(FragmentKey4 = 16, FragmentKey6 = 40, FragmentPorts = 4);

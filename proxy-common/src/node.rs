@@ -1,0 +1,41 @@
+//! `NODE_CONFIG` (ARRAY of one), `NODE_ADDRESSES4`, `NODE_ADDRESSES6` (HASH address → flags, `u32`).
+
+use crate::{
+    address::{Address4, Address6},
+    pod::map_types,
+};
+
+/// Value of `NODE_CONFIG[0]`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NodeConfig {
+    /// `NODE_*` bits.
+    pub flags: u32,
+    /// Interface index of the uplink.
+    pub uplink: u32,
+    /// Cookie of the node's network namespace (`SO_NETNS_COOKIE`); 0 if unknown.
+    pub netns_cookie: u64,
+    /// The node's internal IPv4 address: source of translated connections; 0 for none.
+    pub address4: Address4,
+    /// The node's internal IPv6 address; `::` for none.
+    pub address6: Address6,
+    /// First source port used for translation, host order.
+    pub source_port_min: u16,
+    /// Last source port used for translation, host order.
+    pub source_port_max: u16,
+}
+
+/// Deliver to local pods by `bpf_redirect_peer` and to other nodes by `bpf_redirect_neigh`, past the host's
+/// stack and netfilter ("bpf" forwarding); otherwise hand packets to the stack ("stack" forwarding).
+pub const NODE_FORWARD_BPF: u32 = 1 << 0;
+/// Balance at the socket (`connect`, `sendmsg`); otherwise these programs let everything pass.
+pub const NODE_SOCKET_BALANCING: u32 = 1 << 1;
+/// Let pods' packets to addresses of their own node pass egress policy.
+pub const NODE_ALLOW_EGRESS_TO_NODE: u32 = 1 << 2;
+
+/// `NODE_ADDRESSES*`: an address of this node that serves `NodePort`s.
+pub const ADDRESS_NODE_PORT: u32 = 1 << 0;
+/// `NODE_ADDRESSES*`: an address of this node (all of them have it, loopback too).
+pub const ADDRESS_LOCAL: u32 = 1 << 1;
+
+map_types!(NodeConfig = 40);
