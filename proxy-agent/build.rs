@@ -1,1 +1,35 @@
-fn main() {}
+//! Compiles the programs in the kernel and puts their object where the agent embeds it:
+//! `include_bytes!(concat!(env!("OUT_DIR"), "/proxy-ebpf.o"))`.
+
+use std::path::Path;
+use std::{env, process};
+
+#[path = "../xtask/src/bpf.rs"]
+mod bpf;
+
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "how a build script speaks to cargo and to the user"
+)]
+#[expect(clippy::exit, reason = "a panic would bury the hint")]
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for path in [
+        "proxy-ebpf/src",
+        "proxy-ebpf/Cargo.toml",
+        "proxy-common/src",
+        "proxy-common/Cargo.toml",
+        "xtask/src/bpf.rs",
+    ] {
+        println!("cargo::rerun-if-changed={}", root.join(path).display());
+    }
+    println!("cargo::rerun-if-env-changed=WEIR_CACHE");
+    let built = env::var("OUT_DIR")
+        .map_err(|error| error.to_string())
+        .and_then(|out| bpf::build(&root, Path::new(&out)));
+    if let Err(error) = built {
+        eprintln!("error: {error}");
+        process::exit(1);
+    }
+}

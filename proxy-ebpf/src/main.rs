@@ -1,2 +1,30 @@
 //! Entry points.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}
+
+/// Programs, one per hook.
+#[cfg(target_arch = "bpf")]
+mod programs {
+    use aya_ebpf::macros::classifier;
+    use aya_ebpf::programs::TcContext;
+
+    /// Lets every packet pass.
+    #[classifier]
+    pub fn pass(_ctx: TcContext) -> i32 {
+        0
+    }
+}
+
+/// What the kernel requires of programs that call its GPL helpers.
+#[cfg(target_arch = "bpf")]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(all(target_arch = "bpf", not(test)))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

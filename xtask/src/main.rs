@@ -1,2 +1,42 @@
-//! Builds, tests and demonstrates Weir.
-fn main() {}
+//! Builds, tests and demonstrates Weir: one verb per module, `cargo xtask help` lists them.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bpf;
+mod build;
+mod paths;
+mod run;
+mod say;
+mod setup;
+mod tools;
+
+/// Builds, tests and demonstrates Weir.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+enum Verb {
+    Build(build::Args),
+    Setup(setup::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Build(args) => build::run(&args),
+        Verb::Setup(args) => setup::run(&args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            say::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

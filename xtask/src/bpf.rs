@@ -1,0 +1,177 @@
+//! Compiles `proxy-ebpf` for the BPF target.
+//!
+//! Needs nothing but `std`, because `proxy-agent/build.rs` includes this file too:
+//! a plain `cargo build` and `cargo xtask build` then make the same object.
+//! The tools themselves are put in place by `cargo xtask setup toolchain`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// The linker's version; other versions emit other code, so it is pinned.
+pub(crate) const LINKER_VERSION: &str = "0.10.3";
+/// The target that the kernel runs.
+const TARGET: &str = "bpfel-unknown-none";
+/// What every failure for want of a tool ends with.
+const HINT: &str = "hint: run `cargo xtask setup toolchain`";
+
+/// Compiles the programs of the workspace at `root` and copies the object into `out`; returns its path.
+pub(crate) fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
+    let linker = linker()?;
+    let library = library()?;
+    let target_dir = root.join("target/bpf");
+
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    forget_outer_build(&mut cargo);
+    cargo
+        .current_dir(root)
+        .args([
+            "build",
+            "--locked",
+            "--release",
+            "--package",
+            "proxy-ebpf",
+            "--bin",
+            "proxy-ebpf",
+        ])
+        .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
+        .arg(&target_dir)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"))
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "2")
+        .env("CARGO_PROFILE_RELEASE_LTO", "true")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "none");
+    if let Some(library) = library {
+        // Cargo's own way to take the library from elsewhere than the sysroot: the folder itself.
+        cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
+    }
+    let status = cargo
+        .status()
+        .map_err(|error| format!("cannot start cargo for the BPF object: {error}"))?;
+    if !status.success() {
+        return Err(format!(
+            "the BPF object does not compile ({status}); the compiler's words are above"
+        ));
+    }
+
+    let made = target_dir.join(TARGET).join("release/proxy-ebpf");
+    let object = out.join("proxy-ebpf.o");
+    fs::copy(&made, &object).map_err(|error| {
+        format!(
+            "cannot copy {} to {}: {error}",
+            made.display(),
+            object.display()
+        )
+    })?;
+    Ok(object)
+}
+
+/// The folder where installed tools live: `$WEIR_CACHE`, else `weir` in the user's cache folder.
+pub(crate) fn cache() -> Result<PathBuf, String> {
+    let set = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("WEIR_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("weir")))
+        .or_else(|| set("HOME").map(|dir| dir.join(".cache/weir")))
+        .ok_or_else(|| "no cache folder: set WEIR_CACHE, XDG_CACHE_HOME or HOME".to_owned())
+}
+
+/// Where `cargo xtask setup` puts the linker.
+pub(crate) fn linker_path() -> Result<PathBuf, String> {
+    Ok(cache()?.join(format!("bpf-linker-{LINKER_VERSION}/bin/bpf-linker")))
+}
+
+/// Where `cargo xtask setup` puts library sources of this release if the toolchain has none.
+pub(crate) fn library_path(release: &str) -> Result<PathBuf, String> {
+    Ok(cache()?.join(format!("rust-src-{release}/library")))
+}
+
+/// The toolchain's own library sources, if it has them.
+pub(crate) fn sysroot_library() -> Result<Option<PathBuf>, String> {
+    let library =
+        PathBuf::from(rustc(&["--print", "sysroot"])?).join("lib/rustlib/src/rust/library");
+    Ok(library.join("Cargo.lock").exists().then_some(library))
+}
+
+/// The compiler's release, such as `1.95.0`.
+pub(crate) fn release() -> Result<String, String> {
+    let version = rustc(&["--version"])?;
+    version
+        .split(' ')
+        .nth(1)
+        .map(str::to_owned)
+        .ok_or_else(|| format!("cannot read rustc's version in `{version}`"))
+}
+
+fn linker() -> Result<PathBuf, String> {
+    let path = linker_path()?;
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(format!("no BPF linker at {}\n{HINT}", path.display()))
+    }
+}
+
+/// The library's folder, or nothing where cargo finds it by itself.
+fn library() -> Result<Option<PathBuf>, String> {
+    if sysroot_library()?.is_some() {
+        return Ok(None);
+    }
+    let path = library_path(&release()?)?;
+    if path.exists() {
+        return Ok(Some(path));
+    }
+    Err(format!(
+        "no library sources for the BPF target, neither in the toolchain nor at {}\n{HINT}",
+        path.display()
+    ))
+}
+
+fn flags() -> Vec<String> {
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_else(|_| env::consts::ARCH.to_owned());
+    vec![
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+        "-Ctarget-cpu=v3".to_owned(),
+        "--cfg".to_owned(),
+        format!("bpf_target_arch=\"{arch}\""),
+    ]
+}
+
+/// Takes away what a build script inherits: flags and wrappers meant for the outer build.
+fn forget_outer_build(cargo: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let keep = matches!(
+            name.as_str(),
+            "CARGO_HOME" | "CARGO_MAKEFLAGS" | "CARGO_TERM_COLOR"
+        );
+        let outer = name.starts_with("CARGO") || name.starts_with("RUSTC") || name == "RUSTFLAGS";
+        if outer && !keep {
+            cargo.env_remove(&name);
+        }
+    }
+}
+
+fn rustc(args: &[&str]) -> Result<String, String> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(args)
+        .output()
+        .map_err(|error| format!("cannot run rustc {}: {error}", args.join(" ")))?;
+    if !output.status.success() {
+        return Err(format!(
+            "rustc {} failed: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        ));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

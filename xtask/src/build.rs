@@ -1,0 +1,86 @@
+//! `cargo xtask build`: the programs, with the BPF object inside the agent.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, anyhow};
+
+use crate::{bpf, paths, run, say, tools};
+
+/// Build agent, proxyctl and plugin as static programs, the BPF object inside the agent.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Cargo profile: `lab` is quick to link, `release` is what ships.
+    #[arg(long, default_value = "release")]
+    profile: String,
+    /// Only the programs in the kernel, as `proxy-ebpf.o` under target/bpf.
+    #[arg(long)]
+    bpf: bool,
+}
+
+/// Programs that ship.
+pub(crate) const PROGRAMS: [&str; 3] = ["proxy-agent", "proxyctl", "cni-plugin"];
+/// Static glibc needs the target named, or build scripts and macros would be linked statically too.
+const TARGET: &str = if cfg!(target_arch = "aarch64") {
+    "aarch64-unknown-linux-gnu"
+} else {
+    "x86_64-unknown-linux-gnu"
+};
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.bpf {
+        say::data(object()?.display().to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    for program in programs(&args.profile)? {
+        say::data(program.display().to_string());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the BPF object and returns its path.
+fn object() -> Result<PathBuf> {
+    tools::toolchain::ensure()?;
+    let out = paths::root().join("target/bpf");
+    std::fs::create_dir_all(&out)?;
+    say::step("build the BPF object", || {
+        bpf::build(paths::root(), &out).map_err(|error| anyhow!(error))
+    })
+}
+
+/// Builds the programs and returns their paths, in the order of [`PROGRAMS`].
+pub(crate) fn programs(profile: &str) -> Result<Vec<PathBuf>> {
+    tools::toolchain::ensure()?;
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(paths::root())
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .args([
+            "build",
+            "--locked",
+            "--profile",
+            profile,
+            "--target",
+            TARGET,
+        ])
+        .args([
+            "--package",
+            "proxy-agent",
+            "--package",
+            "cni-plugin",
+            "--bins",
+        ]);
+    say::step(
+        &format!("build {} ({profile})", PROGRAMS.join(", ")),
+        || run::loud(&mut cargo),
+    )?;
+    let folder = paths::root()
+        .join("target")
+        .join(TARGET)
+        .join(if profile == "dev" { "debug" } else { profile });
+    Ok(PROGRAMS
+        .iter()
+        .map(|program| folder.join(program))
+        .collect())
+}

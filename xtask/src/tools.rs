@@ -1,0 +1,4 @@
+//! Finds or installs what a build or a test needs, into the cache folder, keyed by version.
+
+pub(crate) mod debian;
+pub(crate) mod toolchain;
