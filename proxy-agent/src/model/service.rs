@@ -1,6 +1,6 @@
 //! Service.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use ipnetwork::IpNetwork;
 
@@ -104,7 +104,7 @@ pub struct Service {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
     /// Name, empty if the Service has one port only.
-    pub name: String,
+    pub name: Arc<str>,
     /// Protocol.
     pub protocol: Protocol,
     /// Port that clients use.

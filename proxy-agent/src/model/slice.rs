@@ -1,8 +1,8 @@
 //! `EndpointSlice` (discovery.k8s.io/v1).
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
-use super::{ObjectName, Protocol};
+use super::{Endpoints, ObjectName, Protocol};
 
 /// An `EndpointSlice` of addresses (FQDN slices are not kept).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +14,9 @@ pub struct EndpointSlice {
     /// True for `addressType: IPv6`.
     pub ipv6: bool,
     /// Ports; those without a number are not kept.
-    pub ports: Vec<EndpointPort>,
+    pub ports: Box<[EndpointPort]>,
     /// Endpoints.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Endpoints,
     /// Annotation `endpoints.kubernetes.io/last-change-trigger-time`.
     pub trigger_time: Option<SystemTime>,
 }
@@ -25,28 +25,9 @@ pub struct EndpointSlice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointPort {
     /// Name of the Service port it serves.
-    pub name: String,
+    pub name: Arc<str>,
     /// Protocol.
     pub protocol: Protocol,
     /// Port that serves.
     pub port: u16,
-}
-
-/// An endpoint of a slice. Conditions that are nil have their defaults: ready and serving, not terminating.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `addresses[0]`.
-    pub address: IpAddr,
-    /// `conditions.ready`.
-    pub ready: bool,
-    /// `conditions.serving`.
-    pub serving: bool,
-    /// `conditions.terminating`.
-    pub terminating: bool,
-    /// `nodeName`.
-    pub node: Option<String>,
-    /// `hints.forZones[].name`.
-    pub for_zones: Vec<String>,
-    /// `hints.forNodes[].name`.
-    pub for_nodes: Vec<String>,
 }

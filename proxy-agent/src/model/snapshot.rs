@@ -36,6 +36,19 @@ impl Kind {
     ];
 }
 
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Pod => "Pod",
+            Self::Namespace => "Namespace",
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::Node => "Node",
+        })
+    }
+}
+
 /// Which kinds have been listed whole at least once. Nothing is deleted from a map before all kinds that
 /// could justify its entries are complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,16 +66,17 @@ impl Completeness {
 pub struct Snapshot {
     /// Services.
     pub services: BTreeMap<ObjectName, Arc<Service>>,
-    /// Slices, by the Service they belong to, then by their own name.
-    pub slices: BTreeMap<ObjectName, BTreeMap<ObjectName, Arc<EndpointSlice>>>,
+    /// Slices by the Service they belong to, in the order of their own names. (Vectors: most Services have
+    /// one slice, for which a tree would be ten times its size.)
+    pub slices: BTreeMap<ObjectName, Vec<Arc<EndpointSlice>>>,
     /// Pods.
     pub pods: BTreeMap<ObjectName, Arc<Pod>>,
     /// Namespaces.
-    pub namespaces: BTreeMap<String, Arc<Namespace>>,
+    pub namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     /// Policies.
     pub policies: BTreeMap<ObjectName, Arc<NetworkPolicy>>,
     /// Nodes.
-    pub nodes: BTreeMap<String, Arc<Node>>,
+    pub nodes: BTreeMap<Arc<str>, Arc<Node>>,
     /// What has been listed whole.
     pub complete: Completeness,
 }

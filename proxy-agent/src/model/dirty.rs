@@ -1,0 +1,88 @@
+//! What has changed since the stores were last read, and since when.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use super::ObjectName;
+
+/// The names that changes have touched. The objects themselves are in the snapshot, or gone from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dirty {
+    /// Services that changed or whose slices changed.
+    pub services: BTreeMap<ObjectName, Stamp>,
+    /// Pods.
+    pub pods: BTreeSet<ObjectName>,
+    /// Namespaces.
+    pub namespaces: BTreeSet<Arc<str>>,
+    /// Policies.
+    pub policies: BTreeSet<ObjectName>,
+    /// Nodes.
+    pub nodes: BTreeSet<Arc<str>>,
+}
+
+/// When a change of a Service became known: what `network_programming_duration` is measured from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// When the first of the merged watch events arrived here.
+    pub arrived: Instant,
+    /// `endpoints.kubernetes.io/last-change-trigger-time` of the slices that changed after the agent started.
+    pub triggers: Vec<SystemTime>,
+}
+
+impl Stamp {
+    /// A change that has arrived now.
+    pub fn now() -> Self {
+        Self {
+            arrived: Instant::now(),
+            triggers: Vec::new(),
+        }
+    }
+
+    /// Merges another change of the same Service.
+    pub fn merge(&mut self, other: Self) {
+        self.arrived = self.arrived.min(other.arrived);
+        self.triggers.extend(other.triggers);
+    }
+}
+
+impl Dirty {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            services,
+            pods,
+            namespaces,
+            policies,
+            nodes,
+        } = self;
+        services.is_empty()
+            && pods.is_empty()
+            && namespaces.is_empty()
+            && policies.is_empty()
+            && nodes.is_empty()
+    }
+
+    /// Marks a Service.
+    pub fn service(&mut self, name: &ObjectName, stamp: Stamp) {
+        match self.services.get_mut(name) {
+            Some(known) => known.merge(stamp),
+            None => {
+                self.services.insert(name.clone(), stamp);
+            }
+        }
+    }
+
+    /// Adds what another set marks.
+    pub fn merge(&mut self, other: Self) {
+        for (name, stamp) in other.services {
+            self.service(&name, stamp);
+        }
+        self.pods.extend(other.pods);
+        self.namespaces.extend(other.namespaces);
+        self.policies.extend(other.policies);
+        self.nodes.extend(other.nodes);
+    }
+}
