@@ -141,19 +141,32 @@ mod tests {
             terminating: true,
         };
         let packed = Endpoints::new([
-            ("10.0.0.1".parse().unwrap(), Conditions::default(), Arc::clone(&here)),
+            (
+                "10.0.0.1".parse().unwrap(),
+                Conditions::default(),
+                Arc::clone(&here),
+            ),
             ("10.0.0.2".parse().unwrap(), terminating, nowhere),
             ("10.0.0.3".parse().unwrap(), Conditions::default(), here),
         ]);
         let seen: Vec<_> = packed
             .iter()
-            .map(|e| (e.address.to_string(), e.conditions.terminating, e.placement.node.is_some()))
+            .map(|e| {
+                (
+                    e.address.to_string(),
+                    e.conditions.terminating,
+                    e.placement.node.is_some(),
+                )
+            })
             .collect();
-        assert_eq!(seen, [
-            ("10.0.0.1".into(), false, true),
-            ("10.0.0.2".into(), true, false),
-            ("10.0.0.3".into(), false, true),
-        ]);
+        assert_eq!(
+            seen,
+            [
+                ("10.0.0.1".into(), false, true),
+                ("10.0.0.2".into(), true, false),
+                ("10.0.0.3".into(), false, true),
+            ]
+        );
         assert_eq!(packed.placements.len(), 2);
         assert_eq!(size_of::<Packed<[u8; 4]>>(), 10);
     }
