@@ -1,12 +1,14 @@
 //! Compiles `proxy-ebpf` for the BPF target.
 //!
-//! Needs nothing but `std`, because `proxy-agent/build.rs` includes this file too:
+//! Needs nothing but `std`, because `proxy-agent/build.rs` includes this file and `cache.rs` too:
 //! a plain `cargo build` and `cargo xtask build` then make the same object.
 //! The tools themselves are put in place by `cargo xtask setup toolchain`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
+
+use crate::cache;
 
 /// The linker's version; other versions emit other code, so it is pinned.
 pub(crate) const LINKER_VERSION: &str = "0.10.3";
@@ -70,27 +72,14 @@ pub(crate) fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
     Ok(object)
 }
 
-/// The folder where installed tools live: `$WEIR_CACHE`, else `weir` in the user's cache folder.
-pub(crate) fn cache() -> Result<PathBuf, String> {
-    let set = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    set("WEIR_CACHE")
-        .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("weir")))
-        .or_else(|| set("HOME").map(|dir| dir.join(".cache/weir")))
-        .ok_or_else(|| "no cache folder: set WEIR_CACHE, XDG_CACHE_HOME or HOME".to_owned())
-}
-
 /// Where `cargo xtask setup` puts the linker.
 pub(crate) fn linker_path() -> Result<PathBuf, String> {
-    Ok(cache()?.join(format!("bpf-linker-{LINKER_VERSION}/bin/bpf-linker")))
+    Ok(cache::folder()?.join(format!("bpf-linker-{LINKER_VERSION}/bin/bpf-linker")))
 }
 
 /// Where `cargo xtask setup` puts library sources of this release if the toolchain has none.
 pub(crate) fn library_path(release: &str) -> Result<PathBuf, String> {
-    Ok(cache()?.join(format!("rust-src-{release}/library")))
+    Ok(cache::folder()?.join(format!("rust-src-{release}/library")))
 }
 
 /// The toolchain's own library sources, if it has them.

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod bpf;
 mod build;
+mod cache;
 mod paths;
 mod run;
 mod say;

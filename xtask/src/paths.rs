@@ -12,7 +12,7 @@ pub(crate) fn root() -> &'static Path {
 
 /// The cache: `$WEIR_CACHE`, else `weir` in the user's cache folder.
 pub(crate) fn cache() -> Result<PathBuf> {
-    crate::bpf::cache().map_err(|error| anyhow!(error))
+    crate::cache::folder().map_err(|error| anyhow!(error))
 }
 
 /// The log of a long step.

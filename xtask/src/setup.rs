@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::ValueEnum;
 
+use crate::tools::go;
 use crate::{say, tools};
 
-/// Install tools into the cache folder ($WEIR_CACHE, else ~/.cache/weir).
+/// Install tools ahead of time into the cache folder ($WEIR_CACHE, else ~/.cache/weir).
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to prepare; the toolchain if nothing is named.
@@ -19,6 +20,14 @@ pub(crate) struct Args {
 enum What {
     /// What compiles the BPF object: bpf-linker and library sources.
     Toolchain,
+    /// etcd, kube-apiserver and kube-controller-manager: what the tests need.
+    ControlPlane,
+    /// Everything that a cluster is made of.
+    Cluster,
+    /// kube-proxy and the reference CNI plugins.
+    KubeProxy,
+    /// Upstream's end-to-end tests and their runner.
+    Conformance,
 }
 
 /// Runs the verb.
@@ -31,6 +40,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for what in what {
         match what {
             What::Toolchain => tools::toolchain::ensure()?,
+            What::ControlPlane => go::ensure(&go::CONTROL_PLANE)?,
+            What::Cluster => {
+                go::ensure(&go::CONTROL_PLANE)?;
+                go::ensure(&go::CLUSTER)?;
+            }
+            What::KubeProxy => {
+                go::ensure(&[go::KUBE_PROXY])?;
+                go::ensure(&go::PLUGINS)?;
+            }
+            What::Conformance => go::ensure(&[go::GINKGO, go::E2E])?,
         }
     }
     say::line(format!(

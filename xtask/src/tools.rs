@@ -1,4 +1,5 @@
 //! Finds or installs what a build or a test needs, into the cache folder, keyed by version.
 
 pub(crate) mod debian;
+pub(crate) mod go;
 pub(crate) mod toolchain;

@@ -1,0 +1,188 @@
+//! Programs built from Go modules: the control plane, the node's programs, upstream's tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::cache::{self, KUBERNETES};
+use crate::{paths, run, say};
+
+/// A program, and the module of `tests/cluster/` that it is built in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program {
+    module: &'static str,
+    name: &'static str,
+    package: &'static str,
+    kind: Kind,
+}
+
+/// How a program is built.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Command,
+    /// `go test -c`.
+    Tests,
+}
+
+const fn command(module: &'static str, name: &'static str, package: &'static str) -> Program {
+    Program {
+        module,
+        name,
+        package,
+        kind: Kind::Command,
+    }
+}
+
+/// The store.
+pub(crate) const ETCD: Program = command("etcd", "etcd", "go.etcd.io/etcd/server/v3");
+/// The API server.
+pub(crate) const APISERVER: Program = command(
+    "kubernetes",
+    "kube-apiserver",
+    "k8s.io/kubernetes/cmd/kube-apiserver",
+);
+/// The controllers.
+pub(crate) const CONTROLLERS: Program = command(
+    "kubernetes",
+    "kube-controller-manager",
+    "k8s.io/kubernetes/cmd/kube-controller-manager",
+);
+/// The scheduler.
+pub(crate) const SCHEDULER: Program = command(
+    "kubernetes",
+    "kube-scheduler",
+    "k8s.io/kubernetes/cmd/kube-scheduler",
+);
+/// The node's agent.
+pub(crate) const KUBELET: Program =
+    command("kubernetes", "kubelet", "k8s.io/kubernetes/cmd/kubelet");
+/// The command line.
+pub(crate) const KUBECTL: Program =
+    command("kubernetes", "kubectl", "k8s.io/kubernetes/cmd/kubectl");
+/// What we are compared with.
+pub(crate) const KUBE_PROXY: Program = command(
+    "kubernetes",
+    "kube-proxy",
+    "k8s.io/kubernetes/cmd/kube-proxy",
+);
+/// Upstream's test program in pods.
+pub(crate) const AGNHOST: Program = command(
+    "kubernetes",
+    "agnhost",
+    "k8s.io/kubernetes/test/images/agnhost",
+);
+/// Upstream's program for a conntrack bug that a test guards against.
+pub(crate) const ISSUE_74839: Program = command(
+    "kubernetes",
+    "regression-issue-74839",
+    "k8s.io/kubernetes/test/images/regression-issue-74839",
+);
+/// Upstream's parallel test runner.
+pub(crate) const GINKGO: Program =
+    command("kubernetes", "ginkgo", "github.com/onsi/ginkgo/v2/ginkgo");
+/// Upstream's tests.
+pub(crate) const E2E: Program = Program {
+    module: "kubernetes",
+    name: "e2e.test",
+    package: "k8s.io/kubernetes/test/e2e",
+    kind: Kind::Tests,
+};
+/// The cluster's DNS.
+pub(crate) const COREDNS: Program = command("coredns", "coredns", "github.com/coredns/coredns");
+/// The reference CNI plugins that the yardstick cluster is wired with.
+pub(crate) const PLUGINS: [Program; 5] = [
+    command(
+        "plugins",
+        "host-local",
+        "github.com/containernetworking/plugins/plugins/ipam/host-local",
+    ),
+    command(
+        "plugins",
+        "bridge",
+        "github.com/containernetworking/plugins/plugins/main/bridge",
+    ),
+    command(
+        "plugins",
+        "loopback",
+        "github.com/containernetworking/plugins/plugins/main/loopback",
+    ),
+    command(
+        "plugins",
+        "ptp",
+        "github.com/containernetworking/plugins/plugins/main/ptp",
+    ),
+    command(
+        "plugins",
+        "portmap",
+        "github.com/containernetworking/plugins/plugins/meta/portmap",
+    ),
+];
+
+/// What the ordinary tests need.
+pub(crate) const CONTROL_PLANE: [Program; 3] = [ETCD, APISERVER, CONTROLLERS];
+/// What a cluster needs besides.
+pub(crate) const CLUSTER: [Program; 6] =
+    [SCHEDULER, KUBELET, KUBECTL, AGNHOST, ISSUE_74839, COREDNS];
+
+/// Builds what is missing of `programs`.
+pub(crate) fn ensure(programs: &[Program]) -> Result<()> {
+    programs
+        .iter()
+        .try_for_each(|program| program.ensure().map(drop))
+}
+
+impl Program {
+    /// The program's name.
+    pub(crate) const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// Where the program is, built if it is missing.
+    pub(crate) fn ensure(self) -> Result<PathBuf> {
+        let folder =
+            cache::go_programs(paths::root(), self.module).map_err(|error| anyhow!(error))?;
+        let path = folder.join(self.name);
+        if !path.exists() {
+            fs::create_dir_all(&folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+            say::step(&format!("build {} from its Go module", self.name), || {
+                self.build(&path)
+            })
+            .with_context(|| {
+                format!(
+                    "hint: is Go installed, and the module proxy reachable? ({})",
+                    self.package
+                )
+            })?;
+        }
+        Ok(path)
+    }
+
+    fn build(self, path: &Path) -> Result<()> {
+        let fresh = path.with_extension(format!("new-{}", std::process::id()));
+        let mut go = Command::new("go");
+        go.current_dir(paths::root().join("tests/cluster").join(self.module));
+        go.env("CGO_ENABLED", "0").env_remove("GOFLAGS");
+        match self.kind {
+            Kind::Command => go.arg("build"),
+            Kind::Tests => go.args(["test", "-c"]),
+        };
+        // Without the version the API server says v0.0.0-master, and clients refuse it.
+        let flags = format!("-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}");
+        go.args([
+            "-trimpath",
+            "-buildvcs=false",
+            "-mod=readonly",
+            "-ldflags",
+            &flags,
+            "-o",
+        ])
+        .arg(&fresh)
+        .arg(self.package);
+        run::logged(&mut go, &paths::log(&format!("go-{}", self.name))?)?;
+        fs::rename(&fresh, path)
+            .with_context(|| format!("cannot rename {} to {}", fresh.display(), path.display()))
+    }
+}
