@@ -1,0 +1,117 @@
+//! Every map, under the name by which the loader pins it. Keys and values are `proxy_common`'s.
+//!
+//! The capacities here are small and only serve to load the object by hand: the agent sets its own
+//! (`datapath/capacities.rs`). Logic reaches the maps of a family through [`Family`].
+
+mod families;
+mod family;
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    btf_maps,
+    macros::btf_map,
+};
+use proxy_common::{
+    affinity::{Affinity, AffinityKey},
+    backends::{Backend4, Backend6, MemberKey, SlotKey},
+    conntrack::{Flow4, Flow6, FlowKey4, FlowKey6},
+    counters::{Counter, REASON_LIMIT},
+    endpoints::{Endpoint, LocalPod, MAX_ENDPOINTS},
+    fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
+    frontends::{Frontend, FrontendKey4, FrontendKey6},
+    node::NodeConfig,
+    policy::{
+        cells::CELLS_DEFAULT,
+        intervals::{BLOCKS_DEFAULT, IntervalBlock},
+        peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
+    },
+    sockets::{SocketPeer, SocketReverse4, SocketReverse6, SocketReverseKey4, SocketReverseKey6},
+};
+
+pub use families::{V4, V6};
+pub use family::{Backend, Family, FlowTuple};
+
+const ENTRIES: usize = 1024;
+const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+
+/// A hash map whose entries are allocated as they come.
+pub type Hash<K, V> = btf_maps::HashMap<K, V, ENTRIES, NO_PREALLOC>;
+/// A hash map that evicts.
+pub type Lru<K, V> = btf_maps::LruHashMap<K, V, ENTRIES>;
+/// Longest prefix match.
+pub type Trie<K, V> = btf_maps::LpmTrie<K, V, ENTRIES>;
+/// An array of words that the agent maps into its memory.
+pub type Words<const N: usize> = btf_maps::Array<u64, N, MMAPABLE>;
+
+/// Declares maps: name, type.
+macro_rules! maps {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)+) => {$(
+        $(#[$doc])*
+        #[btf_map]
+        pub static $name: $type = <$type>::new();
+    )+};
+}
+
+maps! {
+    /// See `proxy_common::frontends`.
+    FRONTENDS4: Hash<FrontendKey4, Frontend>;
+    /// See `proxy_common::frontends`.
+    FRONTENDS6: Hash<FrontendKey6, Frontend>;
+    /// See `proxy_common::backends`.
+    BACKENDS4: Hash<u32, Backend4>;
+    /// See `proxy_common::backends`.
+    BACKENDS6: Hash<u32, Backend6>;
+    /// See `proxy_common::backends`.
+    BACKEND_SLOTS: Hash<SlotKey, u32>;
+    /// See `proxy_common::backends`.
+    BACKEND_MEMBERS: Hash<MemberKey, u32>;
+    /// See `proxy_common::affinity`.
+    AFFINITY: Lru<AffinityKey, Affinity>;
+    /// See `proxy_common::conntrack`.
+    CONNTRACK4: Hash<FlowKey4, Flow4>;
+    /// See `proxy_common::conntrack`.
+    CONNTRACK6: Hash<FlowKey6, Flow6>;
+    /// See `proxy_common::conntrack`.
+    NEW_FLOWS4: Lru<FlowKey4, Flow4>;
+    /// See `proxy_common::conntrack`.
+    NEW_FLOWS6: Lru<FlowKey6, Flow6>;
+    /// See `proxy_common::endpoints`.
+    ENDPOINTS: Hash<u32, Endpoint>;
+    /// See `proxy_common::endpoints`.
+    LOCAL_PODS4: Hash<u32, LocalPod>;
+    /// See `proxy_common::endpoints`.
+    LOCAL_PODS6: Hash<[u32; 4], LocalPod>;
+    /// See `proxy_common::fragments`.
+    FRAGMENTS4: Lru<FragmentKey4, FragmentPorts>;
+    /// See `proxy_common::fragments`.
+    FRAGMENTS6: Lru<FragmentKey6, FragmentPorts>;
+    /// See `proxy_common::sockets`.
+    SOCKET_PEER: btf_maps::SkStorage<SocketPeer>;
+    /// See `proxy_common::sockets`.
+    SOCKET_REVERSE4: Lru<SocketReverseKey4, SocketReverse4>;
+    /// See `proxy_common::sockets`.
+    SOCKET_REVERSE6: Lru<SocketReverseKey6, SocketReverse6>;
+    /// See `proxy_common::node`.
+    NODE_CONFIG: btf_maps::Array<NodeConfig, 1>;
+    /// See `proxy_common::node`.
+    NODE_ADDRESSES4: Hash<u32, u32>;
+    /// See `proxy_common::node`.
+    NODE_ADDRESSES6: Hash<[u32; 4], u32>;
+    /// See `proxy_common::policy::words`.
+    POLICY_WORDS: Words<{ MAX_ENDPOINTS as usize }>;
+    /// See `proxy_common::policy::peers`.
+    PEERS4: Hash<PeerKey4, Peer>;
+    /// See `proxy_common::policy::peers`.
+    PEERS6: Hash<PeerKey6, Peer>;
+    /// See `proxy_common::policy::peers`.
+    CIDRS4: Trie<CidrKey4, Peer>;
+    /// See `proxy_common::policy::peers`.
+    CIDRS6: Trie<CidrKey6, Peer>;
+    /// See `proxy_common::policy::cells`.
+    POLICY_CELLS: Words<{ CELLS_DEFAULT as usize }>;
+    /// See `proxy_common::policy::intervals`.
+    INTERVALS: btf_maps::Array<IntervalBlock, { BLOCKS_DEFAULT as usize }>;
+    /// See `proxy_common::counters`.
+    DROPS: btf_maps::PerCpuArray<Counter, { REASON_LIMIT as usize }>;
+}
