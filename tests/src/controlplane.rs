@@ -1,0 +1,224 @@
+//! A real control plane for one test: etcd and kube-apiserver, on request kube-controller-manager.
+//!
+//! On free loopback ports, in a temporary folder, gone when dropped (or when the test process dies).
+//! No scheduler and no kubelet: the test writes Pods, Nodes and their status itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tempfile::TempDir;
+
+mod apply;
+#[path = "../../xtask/src/cache.rs"]
+mod cache;
+mod kubeconfig;
+mod process;
+
+use process::Process;
+
+/// ServiceCIDRs of the API server, IPv4 first.
+pub const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
+/// PodCIDRs that the controller manager gives to nodes, a /24 and a /64 each.
+pub const CLUSTER_CIDRS: &str = "10.244.0.0/16,fd00:10:244::/56";
+
+const TOKEN: &str = "weir-test-admin";
+/// Far beyond the 5 s that it takes on an idle machine.
+const START_PATIENCE: Duration = Duration::from_secs(120);
+
+/// The running control plane.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // Dropped in this order: clients before servers.
+    controllers: Option<Process>,
+    apiserver: Option<Process>,
+    _etcd: Process,
+    programs: Programs,
+    etcd_url: String,
+    port: u16,
+    kubeconfig: PathBuf,
+    folder: TempDir,
+}
+
+/// Where the programs are.
+#[derive(Debug)]
+struct Programs {
+    etcd: PathBuf,
+    apiserver: PathBuf,
+    controllers: PathBuf,
+}
+
+impl Programs {
+    fn find() -> Result<Self> {
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let find = |module: &str, name: &str| {
+            let path = cache::go_programs(&checkout, module).map_err(|error| anyhow!(error))?.join(name);
+            if !path.exists() {
+                bail!("no {name} at {}\nhint: run `cargo xtask setup control-plane`", path.display());
+            }
+            Ok(path)
+        };
+        Ok(Self {
+            etcd: find("etcd", "etcd")?,
+            apiserver: find("kubernetes", "kube-apiserver")?,
+            controllers: find("kubernetes", "kube-controller-manager")?,
+        })
+    }
+}
+
+impl ControlPlane {
+    /// Starts etcd and kube-apiserver, and returns when the API server is ready.
+    pub async fn start() -> Result<Self> {
+        let programs = Programs::find()?;
+        let folder = tempfile::Builder::new().prefix("weir-controlplane-").tempdir()?;
+        let [client, peer, port] = free_ports()?;
+        let etcd_url = format!("http://127.0.0.1:{client}");
+        let etcd = start_etcd(&programs.etcd, folder.path(), &etcd_url, peer)?;
+        write_credentials(folder.path())?;
+        let kubeconfig = folder.path().join("kubeconfig");
+        kubeconfig::write(&kubeconfig, port, &folder.path().join("pki/apiserver.crt"), TOKEN)?;
+        let mut plane =
+            Self { controllers: None, apiserver: None, _etcd: etcd, programs, etcd_url, port, kubeconfig, folder };
+        plane.start_apiserver().await?;
+        Ok(plane)
+    }
+
+    /// As [`Self::start`], with the controllers for endpoint slices, nodes' podCIDRs and namespaces.
+    pub async fn with_controllers() -> Result<Self> {
+        let mut plane = Self::start().await?;
+        plane.start_controllers()?;
+        Ok(plane)
+    }
+
+    /// A kubeconfig file for an administrator.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The API server's URL.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// A new client for an administrator.
+    pub async fn client(&self) -> Result<Client> {
+        let read = Kubeconfig::read_from(&self.kubeconfig)?;
+        let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+        Client::try_from(config).context("cannot make a client of the test's kubeconfig")
+    }
+
+    /// Creates or changes every object of a YAML stream, by server-side apply.
+    pub async fn apply(&self, yaml: &str) -> Result<()> {
+        apply::apply(&self.client().await?, yaml).await
+    }
+
+    /// Kills the API server; watches break, connections are refused.
+    pub fn stop_apiserver(&mut self) {
+        self.apiserver = None;
+    }
+
+    /// Starts the API server (again), on the same port and with the same objects.
+    pub async fn start_apiserver(&mut self) -> Result<()> {
+        let folder = self.folder.path();
+        let file = |name: &str| folder.join(name).display().to_string();
+        let port = self.port;
+        let mut args = vec![
+            format!("--etcd-servers={}", self.etcd_url),
+            format!("--secure-port={port}"),
+            format!("--cert-dir={}", file("pki")),
+            format!("--token-auth-file={}", file("tokens.csv")),
+            format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
+            format!("--service-account-key-file={}", file("sa.key")),
+            format!("--service-account-signing-key-file={}", file("sa.key")),
+        ];
+        let fixed = [
+            "--bind-address=127.0.0.1",
+            "--authorization-mode=RBAC,Node",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            "--allow-privileged=true",
+            // Would keep us waiting at every restart, and nobody here reads the kubernetes Endpoints.
+            "--endpoint-reconciler-type=none",
+        ];
+        args.extend(fixed.map(str::to_owned));
+        self.apiserver = Some(Process::start(&self.programs.apiserver, &args, folder.join("kube-apiserver.log"))?);
+        self.wait_until_ready().await
+    }
+
+    /// Starts kube-controller-manager.
+    pub fn start_controllers(&mut self) -> Result<()> {
+        let folder = self.folder.path();
+        let args = [
+            format!("--kubeconfig={}", self.kubeconfig.display()),
+            format!("--cluster-cidr={CLUSTER_CIDRS}"),
+            format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
+            format!("--service-account-private-key-file={}", folder.join("sa.key").display()),
+            "--allocate-node-cidrs=true".to_owned(),
+            "--leader-elect=false".to_owned(),
+            "--secure-port=0".to_owned(),
+        ];
+        let log = folder.join("kube-controller-manager.log");
+        self.controllers = Some(Process::start(&self.programs.controllers, &args, log)?);
+        Ok(())
+    }
+
+    async fn wait_until_ready(&self) -> Result<()> {
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            let process = self.apiserver.as_ref().context("the API server was not started")?;
+            if let Some(log) = process.exited() {
+                bail!("kube-apiserver ended; end of its log:\n{log}");
+            }
+            if self.ready().await.unwrap_or(false) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("kube-apiserver not ready within {START_PATIENCE:?}; end of its log:\n{}", process.log());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn ready(&self) -> Result<bool> {
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        let answer = self.client().await?.request_text(request).await?;
+        Ok(answer == "ok")
+    }
+}
+
+fn start_etcd(program: &Path, folder: &Path, url: &str, peer: u16) -> Result<Process> {
+    let args = [
+        format!("--data-dir={}", folder.join("etcd").display()),
+        format!("--listen-client-urls={url}"),
+        format!("--advertise-client-urls={url}"),
+        format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
+        "--unsafe-no-fsync".to_owned(),
+        "--log-level=warn".to_owned(),
+    ];
+    Process::start(program, &args, folder.join("etcd.log"))
+}
+
+fn write_credentials(folder: &Path) -> Result<()> {
+    fs::write(folder.join("tokens.csv"), format!("{TOKEN},admin,admin,system:masters\n"))?;
+    let key = folder.join("sa.key");
+    let made = std::process::Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").output();
+    let made = made.context("cannot start openssl\nhint: install package openssl")?;
+    if !made.status.success() {
+        bail!("openssl genrsa failed: {}", String::from_utf8_lossy(&made.stderr));
+    }
+    Ok(())
+}
+
+/// Ports that nobody listens on, all different because they are held until the last is chosen.
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut ports = [0; N];
+    let mut held = Vec::new();
+    for port in &mut ports {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
