@@ -55,9 +55,14 @@ impl Programs {
     fn find() -> Result<Self> {
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let find = |module: &str, name: &str| {
-            let path = cache::go_programs(&checkout, module).map_err(|error| anyhow!(error))?.join(name);
+            let path = cache::go_programs(&checkout, module)
+                .map_err(|error| anyhow!(error))?
+                .join(name);
             if !path.exists() {
-                bail!("no {name} at {}\nhint: run `cargo xtask setup control-plane`", path.display());
+                bail!(
+                    "no {name} at {}\nhint: run `cargo xtask setup control-plane`",
+                    path.display()
+                );
             }
             Ok(path)
         };
@@ -73,15 +78,30 @@ impl ControlPlane {
     /// Starts etcd and kube-apiserver, and returns when the API server is ready.
     pub async fn start() -> Result<Self> {
         let programs = Programs::find()?;
-        let folder = tempfile::Builder::new().prefix("weir-controlplane-").tempdir()?;
+        let folder = tempfile::Builder::new()
+            .prefix("weir-controlplane-")
+            .tempdir()?;
         let [client, peer, port] = free_ports()?;
         let etcd_url = format!("http://127.0.0.1:{client}");
         let etcd = start_etcd(&programs.etcd, folder.path(), &etcd_url, peer)?;
         write_credentials(folder.path())?;
         let kubeconfig = folder.path().join("kubeconfig");
-        kubeconfig::write(&kubeconfig, port, &folder.path().join("pki/apiserver.crt"), TOKEN)?;
-        let mut plane =
-            Self { controllers: None, apiserver: None, _etcd: etcd, programs, etcd_url, port, kubeconfig, folder };
+        kubeconfig::write(
+            &kubeconfig,
+            port,
+            &folder.path().join("pki/apiserver.crt"),
+            TOKEN,
+        )?;
+        let mut plane = Self {
+            controllers: None,
+            apiserver: None,
+            _etcd: etcd,
+            programs,
+            etcd_url,
+            port,
+            kubeconfig,
+            folder,
+        };
         plane.start_apiserver().await?;
         Ok(plane)
     }
@@ -143,7 +163,11 @@ impl ControlPlane {
             "--endpoint-reconciler-type=none",
         ];
         args.extend(fixed.map(str::to_owned));
-        self.apiserver = Some(Process::start(&self.programs.apiserver, &args, folder.join("kube-apiserver.log"))?);
+        self.apiserver = Some(Process::start(
+            &self.programs.apiserver,
+            &args,
+            folder.join("kube-apiserver.log"),
+        )?);
         self.wait_until_ready().await
     }
 
@@ -154,7 +178,10 @@ impl ControlPlane {
             format!("--kubeconfig={}", self.kubeconfig.display()),
             format!("--cluster-cidr={CLUSTER_CIDRS}"),
             format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
-            format!("--service-account-private-key-file={}", folder.join("sa.key").display()),
+            format!(
+                "--service-account-private-key-file={}",
+                folder.join("sa.key").display()
+            ),
             "--allocate-node-cidrs=true".to_owned(),
             "--leader-elect=false".to_owned(),
             "--secure-port=0".to_owned(),
@@ -167,7 +194,10 @@ impl ControlPlane {
     async fn wait_until_ready(&self) -> Result<()> {
         let deadline = Instant::now() + START_PATIENCE;
         loop {
-            let process = self.apiserver.as_ref().context("the API server was not started")?;
+            let process = self
+                .apiserver
+                .as_ref()
+                .context("the API server was not started")?;
             if let Some(log) = process.exited() {
                 bail!("kube-apiserver ended; end of its log:\n{log}");
             }
@@ -175,7 +205,10 @@ impl ControlPlane {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("kube-apiserver not ready within {START_PATIENCE:?}; end of its log:\n{}", process.log());
+                bail!(
+                    "kube-apiserver not ready within {START_PATIENCE:?}; end of its log:\n{}",
+                    process.log()
+                );
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -201,12 +234,22 @@ fn start_etcd(program: &Path, folder: &Path, url: &str, peer: u16) -> Result<Pro
 }
 
 fn write_credentials(folder: &Path) -> Result<()> {
-    fs::write(folder.join("tokens.csv"), format!("{TOKEN},admin,admin,system:masters\n"))?;
+    fs::write(
+        folder.join("tokens.csv"),
+        format!("{TOKEN},admin,admin,system:masters\n"),
+    )?;
     let key = folder.join("sa.key");
-    let made = std::process::Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").output();
+    let made = std::process::Command::new("openssl")
+        .args(["genrsa", "-out"])
+        .arg(&key)
+        .arg("2048")
+        .output();
     let made = made.context("cannot start openssl\nhint: install package openssl")?;
     if !made.status.success() {
-        bail!("openssl genrsa failed: {}", String::from_utf8_lossy(&made.stderr));
+        bail!(
+            "openssl genrsa failed: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
     }
     Ok(())
 }
@@ -216,7 +259,8 @@ fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut ports = [0; N];
     let mut held = Vec::new();
     for port in &mut ports {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
+        let listener =
+            std::net::TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
         *port = listener.local_addr()?.port();
         held.push(listener);
     }

@@ -50,7 +50,9 @@ where
         }
         anyhow::bail!("the watch ended before {what}")
     };
-    tokio::time::timeout(Duration::from_secs(60), search).await.with_context(|| format!("waited for {what}"))?
+    tokio::time::timeout(Duration::from_secs(60), search)
+        .await
+        .with_context(|| format!("waited for {what}"))?
 }
 
 #[tokio::test]
@@ -60,10 +62,21 @@ async fn controllers_give_cidrs_and_endpoint_slices() -> Result<()> {
     let client = plane.client().await?;
 
     let node = eventually(Api::<Node>::all(client.clone()), "podCIDRs", |node| {
-        node.spec.as_ref().is_some_and(|spec| spec.pod_cidrs.as_ref().is_some_and(|cidrs| cidrs.len() == 2))
+        node.spec.as_ref().is_some_and(|spec| {
+            spec.pod_cidrs
+                .as_ref()
+                .is_some_and(|cidrs| cidrs.len() == 2)
+        })
     });
-    let cidrs = node.await?.spec.and_then(|spec| spec.pod_cidrs).unwrap_or_default();
-    assert!(cidrs[0].starts_with("10.244.") && cidrs[1].starts_with("fd00:10:244:"), "{cidrs:?}");
+    let cidrs = node
+        .await?
+        .spec
+        .and_then(|spec| spec.pod_cidrs)
+        .unwrap_or_default();
+    assert!(
+        cidrs[0].starts_with("10.244.") && cidrs[1].starts_with("fd00:10:244:"),
+        "{cidrs:?}"
+    );
 
     let running = json!({ "status": {
         "phase": "Running",
@@ -72,9 +85,12 @@ async fn controllers_give_cidrs_and_endpoint_slices() -> Result<()> {
         "conditions": [{ "type": "Ready", "status": "True" }],
     }});
     let pods = Api::<Pod>::namespaced(client.clone(), "default");
-    pods.patch_status("web", &PatchParams::default(), &Patch::Merge(running)).await?;
+    pods.patch_status("web", &PatchParams::default(), &Patch::Merge(running))
+        .await?;
     let slices = Api::<EndpointSlice>::namespaced(client, "default");
-    let slice = eventually(slices, "an endpoint", |slice| slice.endpoints.iter().any(|it| !it.addresses.is_empty()));
+    let slice = eventually(slices, "an endpoint", |slice| {
+        slice.endpoints.iter().any(|it| !it.addresses.is_empty())
+    });
     assert_eq!(slice.await?.endpoints[0].addresses, ["10.244.0.7"]);
     Ok(())
 }
@@ -82,10 +98,15 @@ async fn controllers_give_cidrs_and_endpoint_slices() -> Result<()> {
 #[tokio::test]
 async fn objects_outlive_a_restart_of_the_api_server() -> Result<()> {
     let mut plane = ControlPlane::start().await?;
-    plane.apply("{ apiVersion: v1, kind: Node, metadata: { name: n1 } }").await?;
+    plane
+        .apply("{ apiVersion: v1, kind: Node, metadata: { name: n1 } }")
+        .await?;
     plane.stop_apiserver();
     let nodes = Api::<Node>::all(plane.client().await?);
-    assert!(nodes.get("n1").await.is_err(), "a killed API server answered");
+    assert!(
+        nodes.get("n1").await.is_err(),
+        "a killed API server answered"
+    );
     plane.start_apiserver().await?;
     assert_eq!(nodes.get("n1").await?.metadata.name.as_deref(), Some("n1"));
     Ok(())

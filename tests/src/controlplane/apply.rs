@@ -8,25 +8,37 @@ use kube::{Client, ResourceExt as _};
 
 /// Applies every document of `yaml`, in order.
 pub(super) async fn apply(client: &Client, yaml: &str) -> Result<()> {
-    let objects: Vec<DynamicObject> = serde_saphyr::from_multiple(yaml).context("cannot read the test's YAML")?;
+    let objects: Vec<DynamicObject> =
+        serde_saphyr::from_multiple(yaml).context("cannot read the test's YAML")?;
     for object in objects {
-        one(client, &object).await.with_context(|| format!("cannot apply {}", object.name_any()))?;
+        one(client, &object)
+            .await
+            .with_context(|| format!("cannot apply {}", object.name_any()))?;
     }
     Ok(())
 }
 
 async fn one(client: &Client, object: &DynamicObject) -> Result<()> {
-    let types: &TypeMeta = object.types.as_ref().context("an object without apiVersion and kind")?;
-    let (group, version) = types.api_version.rsplit_once('/').unwrap_or(("", &types.api_version));
+    let types: &TypeMeta = object
+        .types
+        .as_ref()
+        .context("an object without apiVersion and kind")?;
+    let (group, version) = types
+        .api_version
+        .rsplit_once('/')
+        .unwrap_or(("", &types.api_version));
     let kind = GroupVersionKind::gvk(group, version, &types.kind);
     let (resource, capabilities) = discovery::pinned_kind(client, &kind).await?;
     let api: Api<DynamicObject> = match capabilities.scope {
         Scope::Cluster => Api::all_with(client.clone(), &resource),
-        Scope::Namespaced => {
-            Api::namespaced_with(client.clone(), object.metadata.namespace.as_deref().unwrap_or("default"), &resource)
-        }
+        Scope::Namespaced => Api::namespaced_with(
+            client.clone(),
+            object.metadata.namespace.as_deref().unwrap_or("default"),
+            &resource,
+        ),
     };
     let params = PatchParams::apply("weir-tests").force();
-    api.patch(&object.name_any(), &params, &Patch::Apply(object)).await?;
+    api.patch(&object.name_any(), &params, &Patch::Apply(object))
+        .await?;
     Ok(())
 }

@@ -24,15 +24,25 @@ pub(super) struct Process {
 impl Process {
     /// Starts `program` with its output in `log`.
     pub(super) fn start(program: &Path, args: &[String], log: PathBuf) -> Result<Self> {
-        let file = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        let file =
+            File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file);
         // SAFETY: prctl is async-signal-safe and touches no memory of the parent.
         unsafe {
             command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
         }
-        let (pid, waiter) = spawn(command).with_context(|| format!("cannot start {}", program.display()))?;
-        Ok(Self { pid, waiter: Some(waiter), log })
+        let (pid, waiter) =
+            spawn(command).with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Self {
+            pid,
+            waiter: Some(waiter),
+            log,
+        })
     }
 
     /// The end of its log, if the program has ended.
@@ -43,7 +53,9 @@ impl Process {
 
     /// The end of its log.
     pub(super) fn log(&self) -> String {
-        let text = fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let text = fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
@@ -51,7 +63,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let Some(waiter) = self.waiter.take() else { return };
+        let Some(waiter) = self.waiter.take() else {
+            return;
+        };
         // The waiter has not reaped it while it runs, so the pid is still this program's.
         if !waiter.is_finished() {
             kill(self.pid, Signal::SIGKILL).ok();
@@ -64,14 +78,19 @@ impl Drop for Process {
 /// started the program, and a test's thread ends before the process does.
 fn spawn(mut command: Command) -> Result<(Pid, JoinHandle<()>)> {
     let (tell, told) = mpsc::channel();
-    let waiter = thread::Builder::new().name("process".to_owned()).spawn(move || {
-        let mut started = command.spawn();
-        let pid = started.as_ref().map(Child::id).map_err(|error| std::io::Error::from(error.kind()));
-        tell.send(pid).ok();
-        if let Ok(child) = &mut started {
-            child.wait().ok();
-        }
-    })?;
+    let waiter = thread::Builder::new()
+        .name("process".to_owned())
+        .spawn(move || {
+            let mut started = command.spawn();
+            let pid = started
+                .as_ref()
+                .map(Child::id)
+                .map_err(|error| std::io::Error::from(error.kind()));
+            tell.send(pid).ok();
+            if let Ok(child) = &mut started {
+                child.wait().ok();
+            }
+        })?;
     let pid = told.recv().context("the starting thread ended")??;
     Ok((Pid::from_raw(i32::try_from(pid)?), waiter))
 }
