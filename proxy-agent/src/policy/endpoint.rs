@@ -1,0 +1,29 @@
+//! The pods of this node as policy sees them.
+
+use std::net::IpAddr;
+
+use crate::model::{ContainerPort, Labels, ObjectName};
+
+/// An endpoint: one pod of this node, wired by the plugin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalEndpoint {
+    /// Endpoint id: index of its policy word, never 0.
+    pub id: u32,
+    /// The pod.
+    pub pod: ObjectName,
+    /// The pod's UID; empty if the runtime did not say.
+    pub uid: String,
+    /// Addresses that the plugin gave it.
+    pub ips: Vec<IpAddr>,
+    /// What a live read of the pod gave, for the time until the watch delivers it.
+    pub fetched: Option<FetchedPod>,
+}
+
+/// The part of a pod that policy needs, read outside the watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchedPod {
+    /// Labels.
+    pub labels: Labels,
+    /// Named ports of containers and restartable init containers.
+    pub named_ports: Vec<ContainerPort>,
+}
