@@ -1,1 +1,61 @@
-//! To be written.
+//! What the agent tells: the unix-socket API for `proxyctl` and the CNI plugin, health, metrics.
+//!
+//! The handlers hold no state of their own. What is cheap and must always answer (status, health, metrics)
+//! is shared; what only the main loop knows is asked of it through a channel.
+
+pub mod client;
+pub mod health;
+pub mod health_check_node_port;
+pub mod health_server;
+pub mod log_level;
+pub mod messages;
+pub mod metrics;
+pub mod metrics_server;
+pub mod socket;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::Configuration;
+use health::ProxyHealth;
+use log_level::LogLevel;
+use messages::Status;
+use metrics::Metrics;
+
+/// What handlers share with the main loop.
+#[derive(Debug)]
+pub struct Shared {
+    /// The effective configuration.
+    pub config: Configuration,
+    /// Whether the proxy keeps up.
+    pub health: ProxyHealth,
+    /// Counters and gauges.
+    pub metrics: Metrics,
+    /// The log filter.
+    pub log_level: LogLevel,
+    status: Mutex<Arc<Status>>,
+}
+
+impl Shared {
+    /// The state at start.
+    pub fn new(config: Configuration, metrics: Metrics, log_level: LogLevel) -> Self {
+        let health = ProxyHealth::new(config.sync.full_period.0 * 2);
+        Self {
+            config,
+            health,
+            metrics,
+            log_level,
+            status: Mutex::default(),
+        }
+    }
+
+    /// The last published status.
+    pub fn status(&self) -> Arc<Status> {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&status)
+    }
+
+    /// Publishes a status.
+    pub fn publish(&self, status: Status) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(status);
+    }
+}

@@ -1,1 +1,240 @@
-//! To be written.
+//! Configuration of the agent: one YAML file, and flags that override it.
+//!
+//! The effective configuration is a value: it is logged at start, printed by `--print-config` and served
+//! by the API. Every field has a default that is safe; an unknown field is an error that names its place.
+
+pub mod duration;
+pub mod flags;
+pub mod load;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+pub use duration::Period;
+pub use flags::Flags;
+pub use load::ConfigError;
+
+/// `apiVersion` of the file.
+pub const API_VERSION: &str = "weir.dev/v1alpha1";
+/// `kind` of the file.
+pub const KIND: &str = "AgentConfiguration";
+
+/// Everything the agent can be told.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Configuration {
+    /// Always [`API_VERSION`].
+    pub api_version: String,
+    /// Always [`KIND`].
+    pub kind: String,
+    /// Name of this Node; empty means `NODE_NAME`, then the host's name.
+    pub node_name: String,
+    /// How to reach the API server.
+    pub client_connection: ClientConnection,
+    /// Folder of manifests that serves in place of an API server.
+    pub manifests: Option<PathBuf>,
+    /// Keeps the pins and sockets of several agents on one machine apart.
+    pub instance: String,
+    /// Root of the cgroup2 hierarchy whose processes are balanced; empty means its mount point.
+    pub cgroup_root: PathBuf,
+    /// Mount point of the BPF file system.
+    pub bpffs: PathBuf,
+    /// Folder of the API socket and of what must survive the agent, but not the machine.
+    pub run_dir: PathBuf,
+    /// Where `/healthz`, `/livez` and `/readyz` are served.
+    pub healthz_bind_address: SocketAddr,
+    /// Where `/metrics`, `/proxyMode` and `/configz` are served.
+    pub metrics_bind_address: SocketAddr,
+    /// How packets leave our programs.
+    pub forwarding: Forwarding,
+    /// Balance at `connect()` and `sendmsg()`; otherwise packet by packet.
+    pub socket_balancing: bool,
+    /// What is logged and how.
+    pub logging: Logging,
+    /// Capacities of maps.
+    pub maps: Maps,
+    /// What the node is told about itself, where no Node object says it.
+    pub node: NodeSettings,
+    /// The CNI plugin.
+    pub cni: Cni,
+    /// How often the maps are brought into step.
+    pub sync: SyncPeriods,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            api_version: API_VERSION.to_owned(),
+            kind: KIND.to_owned(),
+            node_name: String::new(),
+            client_connection: ClientConnection::default(),
+            manifests: None,
+            instance: "default".to_owned(),
+            cgroup_root: PathBuf::new(),
+            bpffs: PathBuf::from("/sys/fs/bpf"),
+            run_dir: PathBuf::from("/run/weir"),
+            healthz_bind_address: SocketAddr::from(([0, 0, 0, 0], 10256)),
+            metrics_bind_address: SocketAddr::from(([127, 0, 0, 1], 10249)),
+            forwarding: Forwarding::Bpf,
+            socket_balancing: true,
+            logging: Logging::default(),
+            maps: Maps::default(),
+            node: NodeSettings::default(),
+            cni: Cni::default(),
+            sync: SyncPeriods::default(),
+        }
+    }
+}
+
+impl Configuration {
+    /// The unix socket on which the agent serves its API.
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir.join("agent.sock")
+    }
+}
+
+/// How to reach the API server. Nothing given means the Pod's service account.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ClientConnection {
+    /// A kubeconfig file.
+    pub kubeconfig: Option<PathBuf>,
+    /// URLs of API servers, tried in turn; they override the kubeconfig's, whose credentials are kept. The
+    /// agent must not need the `kubernetes` Service, which it serves itself.
+    pub api_servers: Vec<String>,
+}
+
+/// How packets leave our programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Forwarding {
+    /// By redirects, past the host's stack and netfilter.
+    #[default]
+    Bpf,
+    /// Through the host's stack, for hosts that rely on netfilter or shaping.
+    Stack,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Logging {
+    /// One JSON object or one line of text per event.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,proxy_agent::service=debug`.
+    pub level: String,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Auto,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+/// Shape of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// One JSON object per line.
+    Json,
+    /// Text.
+    Text,
+}
+
+/// Capacities of maps, in entries; 0 means sized from the machine's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Maps {
+    /// Frontends of each family.
+    pub frontends: u32,
+    /// Backends of each family.
+    pub backends: u32,
+    /// Slots of all backend sets.
+    pub backend_slots: u32,
+    /// Tracked flows of each family.
+    pub conntrack: u32,
+    /// Session affinities.
+    pub affinity: u32,
+}
+
+/// What the node is told about itself. Empty lists are filled from its Node object and its interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NodeSettings {
+    /// Internal addresses, at most one per family.
+    pub addresses: Vec<IpAddr>,
+    /// Ranges of the node's own pods.
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Vec<IpNetwork>,
+    /// Ranges of Services, routed to the per-packet path for clients without socket balancing.
+    #[serde(rename = "serviceCIDRs")]
+    pub service_cidrs: Vec<IpNetwork>,
+    /// Addresses that serve `NodePort`s: those of this node inside these ranges. Empty: its internal ones.
+    pub node_port_addresses: Vec<IpNetwork>,
+    /// Interface towards the other nodes; empty means the one with the internal address.
+    pub uplink: String,
+}
+
+/// The CNI plugin.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Cni {
+    /// Install binary and conflist once the agent is ready, and wire pods.
+    pub install: bool,
+    /// Where the runtime looks for plugins.
+    pub bin_dir: PathBuf,
+    /// Where the runtime looks for conflists.
+    pub conf_dir: PathBuf,
+    /// Name of the conflist's file.
+    pub conf_file: String,
+    /// The plugin binary to install; empty means `cni-plugin` beside the agent's own.
+    pub plugin: PathBuf,
+    /// MTU of pod interfaces; 0 means the uplink's.
+    pub mtu: u32,
+}
+
+impl Default for Cni {
+    fn default() -> Self {
+        Self {
+            install: false,
+            bin_dir: PathBuf::from("/opt/cni/bin"),
+            conf_dir: PathBuf::from("/etc/cni/net.d"),
+            conf_file: "05-weir.conflist".to_owned(),
+            plugin: PathBuf::new(),
+            mtu: 0,
+        }
+    }
+}
+
+/// How often the maps are brought into step.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SyncPeriods {
+    /// How long changes are gathered before they are applied.
+    pub min_period: Period,
+    /// How often everything is compared with the maps.
+    pub full_period: Period,
+    /// How often expired flows are collected.
+    pub collect_period: Period,
+}
+
+impl Default for SyncPeriods {
+    fn default() -> Self {
+        Self {
+            min_period: Period::from_millis(5),
+            full_period: Period::from_secs(60),
+            collect_period: Period::from_secs(10),
+        }
+    }
+}

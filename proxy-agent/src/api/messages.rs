@@ -1,0 +1,197 @@
+//! Bodies of the API, shared by agent and `proxyctl`. Additive only: a field is never renamed or removed.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{API_VERSION, Configuration};
+
+/// `GET /v1/status`: one screen about the agent.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// The agent itself.
+    pub agent: AgentStatus,
+    /// What it observes.
+    pub observe: ObserveStatus,
+    /// How well the maps are in step.
+    pub sync: SyncStatus,
+    /// Fullness of every map.
+    pub maps: Vec<MapStatus>,
+    /// The CNI plugin.
+    pub cni: CniStatus,
+    /// Where health and metrics are served.
+    pub health: HealthStatus,
+}
+
+/// The agent itself.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AgentStatus {
+    /// Version, without a leading `v`.
+    pub version: String,
+    /// Hash of the map layout, hexadecimal.
+    pub layout: String,
+    /// Name of the Node.
+    pub node: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Whether the first sync is done.
+    pub ready: bool,
+    /// What is awaited before it is ready.
+    pub awaiting: Vec<String>,
+    /// `bpf` or `stack`.
+    pub forwarding: String,
+}
+
+/// What is observed.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObserveStatus {
+    /// URL of the API server, or the folder of manifests.
+    pub source: String,
+    /// Whether every kind was listed whole.
+    pub complete: bool,
+    /// Objects held, by kind.
+    pub objects: BTreeMap<String, u64>,
+    /// Seconds since the last event; none before the first.
+    pub last_event_seconds: Option<u64>,
+    /// What is wrong now: a watch that fails, an object or file that cannot be read.
+    pub problems: Vec<String>,
+}
+
+/// How well the maps are in step.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SyncStatus {
+    /// Services that this node serves.
+    pub services: u64,
+    /// Those that could not be programmed.
+    pub services_failed: u64,
+    /// Backends of all of them.
+    pub backends: u64,
+    /// Policies.
+    pub policies: u64,
+    /// Endpoints (pods of this node).
+    pub endpoints: u64,
+    /// Seconds since the last full comparison; none before the first.
+    pub last_full_seconds: Option<u64>,
+    /// Its length in milliseconds.
+    pub last_full_millis: f64,
+    /// Entries that it found to differ.
+    pub drift: u64,
+    /// What could not be programmed, and why.
+    pub errors: Vec<String>,
+}
+
+/// Fullness of a map.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MapStatus {
+    /// Name.
+    pub name: String,
+    /// Type, as the kernel names it.
+    pub kind: String,
+    /// Entries; none if they cannot be counted (arrays).
+    pub entries: Option<u64>,
+    /// Capacity.
+    pub max_entries: u64,
+}
+
+/// The CNI plugin.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CniStatus {
+    /// Whether the agent installs it.
+    pub enabled: bool,
+    /// The conflist, once installed.
+    pub conflist: Option<String>,
+    /// Pods wired.
+    pub pods: u64,
+    /// What is wrong.
+    pub problems: Vec<String>,
+}
+
+/// Where health and metrics are served.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HealthStatus {
+    /// Address of `/healthz`.
+    pub healthz_address: String,
+    /// Whether every queued update was applied in time.
+    pub healthy: bool,
+    /// False while the node is being deleted.
+    pub node_eligible: bool,
+    /// Address of `/metrics`.
+    pub metrics_address: String,
+}
+
+/// `GET /v1/names`: what the numbers in the maps stand for.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Names {
+    /// Service port id → `namespace/name:port`.
+    pub services: BTreeMap<u32, String>,
+    /// Endpoint id → `namespace/pod`.
+    pub endpoints: BTreeMap<u32, String>,
+    /// Cookie → the policy and rule.
+    pub cookies: BTreeMap<u32, String>,
+    /// Address → `namespace/pod` or `node/name`.
+    pub addresses: BTreeMap<IpAddr, String>,
+}
+
+/// `GET /config_dump` and `/configz`.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConfigDump {
+    /// The effective configuration.
+    #[serde(rename = "agentConfiguration")]
+    pub configuration: Configuration,
+}
+
+impl ConfigDump {
+    /// Wraps the effective configuration.
+    pub const fn new(configuration: Configuration) -> Self {
+        Self { configuration }
+    }
+}
+
+/// `PUT /v1/log-level` and its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct LogLevelBody {
+    /// The filter.
+    pub level: String,
+}
+
+/// Body of every answer that is not 2xx.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: String,
+}
+
+/// A list as `proxyctl -o json` prints it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct List<T> {
+    /// Always [`API_VERSION`].
+    pub api_version: &'static str,
+    /// `ServiceList`, `ConntrackList` and so on.
+    pub kind: &'static str,
+    /// The rows.
+    pub items: Vec<T>,
+}
+
+impl<T> List<T> {
+    /// A list of rows of one kind.
+    pub const fn new(kind: &'static str, items: Vec<T>) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind,
+            items,
+        }
+    }
+}

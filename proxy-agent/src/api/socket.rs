@@ -1,0 +1,121 @@
+//! The unix socket: JSON over HTTP, versioned paths, `curl --unix-socket` works.
+
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::{
+    net::UnixListener,
+    sync::{mpsc, oneshot},
+};
+
+use super::{
+    Shared,
+    messages::{ConfigDump, ErrorBody, LogLevelBody, Names, Status},
+};
+
+/// What only the main loop knows.
+#[derive(Debug)]
+pub enum Question {
+    /// What the numbers in the maps stand for.
+    Names(oneshot::Sender<Names>),
+    /// What a full comparison would change.
+    Diff(oneshot::Sender<Vec<String>>),
+}
+
+/// State of the handlers.
+#[derive(Clone, Debug)]
+pub struct Handlers {
+    /// Shared with the main loop.
+    pub shared: Arc<Shared>,
+    /// Asks the main loop.
+    pub questions: mpsc::Sender<Question>,
+}
+
+/// The routes.
+pub fn router(handlers: Handlers) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/names", get(names))
+        .route("/v1/diff", get(diff))
+        .route("/v1/log-level", get(log_level).put(set_log_level))
+        .route("/config_dump", get(config_dump))
+        .with_state(handlers)
+}
+
+/// Binds the socket, replacing what a dead agent left. Only root may speak to it.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// An answer that is not 2xx.
+pub fn failure(code: StatusCode, error: impl Into<String>) -> Response {
+    let body = ErrorBody {
+        error: error.into(),
+    };
+    (code, Json(body)).into_response()
+}
+
+impl Handlers {
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<Json<T>, Response> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || failure(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
+        self.questions
+            .send(question(reply))
+            .await
+            .map_err(|_stopped| stopping())?;
+        answer.await.map(Json).map_err(|_stopped| stopping())
+    }
+}
+
+async fn status(State(handlers): State<Handlers>) -> Json<Status> {
+    Json(Status::clone(&handlers.shared.status()))
+}
+
+async fn names(State(handlers): State<Handlers>) -> Result<Json<Names>, Response> {
+    handlers.ask(Question::Names).await
+}
+
+async fn diff(State(handlers): State<Handlers>) -> Result<Json<Vec<String>>, Response> {
+    handlers.ask(Question::Diff).await
+}
+
+async fn log_level(State(handlers): State<Handlers>) -> Json<LogLevelBody> {
+    Json(LogLevelBody {
+        level: handlers.shared.log_level.get(),
+    })
+}
+
+async fn set_log_level(
+    State(handlers): State<Handlers>,
+    Json(body): Json<LogLevelBody>,
+) -> Result<Json<LogLevelBody>, Response> {
+    handlers
+        .shared
+        .log_level
+        .set(&body.level)
+        .map_err(|error| failure(StatusCode::BAD_REQUEST, error))?;
+    tracing::info!(level = body.level, "log level changed");
+    Ok(log_level(State(handlers)).await)
+}
+
+async fn config_dump(State(handlers): State<Handlers>) -> Json<ConfigDump> {
+    Json(ConfigDump::new(handlers.shared.config.clone()))
+}
