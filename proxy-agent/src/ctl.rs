@@ -1,1 +1,75 @@
-//! To be written.
+//! `proxyctl`: a person's window into the node. Reads the live pinned maps; the agent, if it answers, only
+//! adds names.
+
+pub mod args;
+pub mod dump;
+pub mod error;
+pub mod log_level;
+pub mod output;
+pub mod render;
+pub mod status;
+pub mod version;
+
+use std::io::{self, Write};
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::api::client::Client;
+use args::{Arguments, Command};
+pub use error::{CtlError, Exit};
+use output::Output;
+
+/// What every verb works with.
+#[derive(Debug)]
+pub struct Context {
+    /// Client of the agent.
+    pub client: Client,
+    /// Flags common to all verbs.
+    pub common: args::Common,
+}
+
+/// Runs `proxyctl` with these arguments and gives its exit code.
+pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
+    let parsed = match Arguments::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let code = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            };
+            return if error.print().is_ok() {
+                code as u8
+            } else {
+                Exit::Failed as u8
+            };
+        }
+    };
+    let Arguments { common, command } = parsed;
+    let context = Context {
+        client: Client::new(common.socket()),
+        common,
+    };
+    match execute(&context, command).await {
+        Ok(code) => code as u8,
+        Err(error) => error.report(&mut io::stderr()) as u8,
+    }
+}
+
+async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> {
+    let mut out = Output::stdout(context.common.output);
+    let code = match command {
+        Command::Status(args) => status::run(context, &args, &mut out).await?,
+        Command::Dump(args) => dump::run(context, &args, &mut out).await?,
+        Command::Version => version::run(context, &mut out).await?,
+        Command::LogLevel(args) => log_level::run(context, &args, &mut out).await?,
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "proxyctl", &mut script);
+            out.write_all(&script)?;
+            Exit::Ok
+        }
+    };
+    out.flush()?;
+    Ok(code)
+}

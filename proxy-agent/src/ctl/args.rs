@@ -1,0 +1,124 @@
+//! The command line of `proxyctl`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::output::Format;
+use crate::config::Period;
+
+/// Shows what Weir does on this node, from the live maps
+#[derive(Debug, Parser)]
+#[command(name = "proxyctl", version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// Flags common to all verbs.
+    #[command(flatten)]
+    pub common: Common,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags common to all verbs.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Folder of the agent's API socket
+    #[arg(long, global = true, env = "WEIR_RUN_DIR", default_value = "/run/weir")]
+    pub run_dir: PathBuf,
+    /// Mount point of the BPF file system
+    #[arg(long, global = true, env = "WEIR_BPFFS", default_value = "/sys/fs/bpf")]
+    pub bpffs: PathBuf,
+    /// Which of several agents on one machine
+    #[arg(long, global = true, env = "WEIR_INSTANCE", default_value = "default")]
+    pub instance: String,
+    /// Shape of the output
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+impl Common {
+    /// The agent's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir.join("agent.sock")
+    }
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Whether all is well; exit code 1 if not
+    Status(StatusArgs),
+    /// Shows the live maps in words
+    Dump(DumpArgs),
+    /// Versions of this program, the agent and the map layout
+    Version,
+    /// Shows or changes the agent's log level
+    LogLevel(LogLevelArgs),
+    /// Prints a completion script for a shell
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Flags of `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Wait until all is well
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub wait_duration: Duration,
+    /// Print only OK or what is wrong
+    #[arg(long)]
+    pub brief: bool,
+    /// Let warnings decide the exit code too
+    #[arg(long)]
+    pub fail_on_warning: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<Period>().map(|period| period.0)
+}
+
+/// Flags of `dump`.
+#[derive(Clone, Debug, Args)]
+pub struct DumpArgs {
+    /// What to show
+    #[arg(value_enum)]
+    pub subject: Subject,
+    /// Only rows of this Service (`namespace/name`)
+    #[arg(long)]
+    pub service: Option<String>,
+    /// Do not ask the agent for names
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// What can be dumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Subject {
+    /// Frontends and their backends
+    Services,
+    /// Backends and the Services that use them
+    Backends,
+    /// Tracked flows
+    Conntrack,
+    /// Pods of this node
+    Endpoints,
+    /// Policy of every endpoint
+    Policy,
+    /// Maps and their fullness
+    Maps,
+    /// Session affinities
+    Affinity,
+}
+
+/// Flags of `log-level`.
+#[derive(Clone, Debug, Args)]
+pub struct LogLevelArgs {
+    /// error, warn, info, debug, trace, or a filter; none shows the present one
+    pub level: Option<String>,
+}

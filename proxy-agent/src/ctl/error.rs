@@ -1,0 +1,128 @@
+//! Exit codes and errors of `proxyctl`: what, object, cause, then a hint.
+
+use std::io::{self, Write};
+
+use crate::api::client::ClientError;
+
+/// Exit codes. Scripts rely on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is well.
+    Ok = 0,
+    /// Something is wrong, or differs.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The agent, or the pinned state, cannot be reached.
+    Unreachable = 3,
+    /// Waiting took too long.
+    TimedOut = 4,
+}
+
+/// Why a verb could not be done.
+#[derive(Debug)]
+pub struct CtlError {
+    /// The exit code; [`Exit::Ok`] only if the reader of our output went away.
+    pub exit: Exit,
+    /// What went wrong, with what, and why.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl CtlError {
+    /// A failure.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// With a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Tells a person, and gives the exit code.
+    pub fn report(&self, to: &mut impl Write) -> Exit {
+        if self.exit != Exit::Ok {
+            // If stderr is closed there is nobody left to tell.
+            drop(writeln!(to, "error: {}", self.message));
+            if let Some(hint) = &self.hint {
+                drop(writeln!(to, "hint: {hint}"));
+            }
+        }
+        self.exit
+    }
+}
+
+impl From<io::Error> for CtlError {
+    fn from(error: io::Error) -> Self {
+        // `proxyctl dump services | head`: the reader has seen enough.
+        let exit = if error.kind() == io::ErrorKind::BrokenPipe {
+            Exit::Ok
+        } else {
+            Exit::Failed
+        };
+        Self::new(exit, format!("write output: {error}"))
+    }
+}
+
+impl From<ClientError> for CtlError {
+    fn from(error: ClientError) -> Self {
+        let exit = match error {
+            ClientError::Unreachable { .. } => Exit::Unreachable,
+            ClientError::Timeout { .. } => Exit::TimedOut,
+            ClientError::Refused { .. } | ClientError::Broken { .. } => Exit::Failed,
+        };
+        let failure = Self::new(exit, error.to_string());
+        match error {
+            ClientError::Unreachable { .. } => failure.hint(
+                "is the DaemonSet running on this node? try: kubectl -n kube-system get pods -l app.kubernetes.io/name=weir -o wide",
+            ),
+            ClientError::Timeout { .. } => failure.hint("the agent is busy or stuck: see its log"),
+            ClientError::Refused { .. } | ClientError::Broken { .. } => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{CtlError, Exit};
+    use crate::api::client::ClientError;
+
+    fn told(error: &CtlError) -> (Exit, String) {
+        let mut text = Vec::new();
+        let exit = error.report(&mut text);
+        (exit, String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn says_what_object_cause_and_hint() {
+        let source = io::Error::from_raw_os_error(libc::ENOENT);
+        let error = ClientError::Unreachable {
+            socket: "/run/weir/agent.sock".into(),
+            source,
+        };
+        let (exit, text) = told(&error.into());
+        assert_eq!(exit, Exit::Unreachable);
+        assert_eq!(
+            text,
+            "error: cannot reach the agent on /run/weir/agent.sock: No such file or directory (os error 2)\n\
+             hint: is the DaemonSet running on this node? try: kubectl -n kube-system get pods -l app.kubernetes.io/name=weir -o wide\n"
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_error() {
+        let (exit, text) = told(&io::Error::from(io::ErrorKind::BrokenPipe).into());
+        assert_eq!((exit, text.as_str()), (Exit::Ok, ""));
+    }
+}
