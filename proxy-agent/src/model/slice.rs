@@ -21,6 +21,16 @@ pub struct EndpointSlice {
     pub trigger_time: Option<SystemTime>,
 }
 
+impl EndpointSlice {
+    /// Whether another version of the slice serves the same (times of changes left aside).
+    pub fn serves_as(&self, other: &Self) -> bool {
+        self.service == other.service
+            && self.ipv6 == other.ipv6
+            && self.ports == other.ports
+            && self.endpoints == other.endpoints
+    }
+}
+
 /// A port of a slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointPort {

@@ -79,4 +79,7 @@ pub struct Snapshot {
     pub nodes: BTreeMap<Arc<str>, Arc<Node>>,
     /// What has been listed whole.
     pub complete: Completeness,
+    /// Something has never been readable since the start (a broken manifest): what it may justify must not
+    /// be pruned from the maps, though all the rest is programmed.
+    pub partial: bool,
 }

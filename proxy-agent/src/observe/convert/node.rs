@@ -1,0 +1,56 @@
+//! Node.
+
+use k8s_openapi::api::core::v1 as core;
+
+use super::{Convert, Problems, address, cluster_scoped, label};
+use crate::{
+    model::{Kind, Node, ObjectName},
+    observe::{Converted, Object, intern::Interner},
+};
+
+const LABEL_ZONE: &str = "topology.kubernetes.io/zone";
+/// Set by the cluster autoscaler before it removes a node (KEP-3836).
+const TAINT_LEAVING: &str = "ToBeDeletedByClusterAutoscaler";
+
+impl Convert for core::Node {
+    const KIND: Kind = Kind::Node;
+
+    fn object_name(&self, interner: &Interner) -> ObjectName {
+        cluster_scoped(&self.metadata, interner)
+    }
+
+    fn convert(self, interner: &Interner) -> Option<Converted> {
+        let name = self.object_name(interner);
+        let mut problems = Problems::default();
+        let spec = self.spec.unwrap_or_default();
+        let mut node = Node {
+            name: name.name.to_string(),
+            zone: label(&self.metadata, LABEL_ZONE).map(str::to_owned),
+            leaving: self.metadata.deletion_timestamp.is_some()
+                || spec.taints.iter().flatten().any(|t| t.key == TAINT_LEAVING),
+            ..Node::default()
+        };
+        let mut cidrs = spec.pod_cidrs.unwrap_or_default();
+        if cidrs.is_empty() {
+            cidrs.extend(spec.pod_cidr);
+        }
+        node.pod_cidrs =
+            problems.take_all("spec.podCIDRs", cidrs.iter().map(|c| address::range(c)));
+        let addresses = self.status.and_then(|s| s.addresses).unwrap_or_default();
+        for (i, entry) in addresses.iter().enumerate() {
+            let internal = entry.type_ == "InternalIP";
+            if !internal && entry.type_ != "ExternalIP" {
+                continue; // Host names.
+            }
+            let field = format!("status.addresses[{i}]");
+            let Some(ip) = problems.take(&field, address::address(&entry.address)) else {
+                continue;
+            };
+            node.addresses.push(ip);
+            if internal {
+                node.internal_ips.push(ip);
+            }
+        }
+        Some(problems.done(Kind::Node, name, Some(Object::Node(node))))
+    }
+}

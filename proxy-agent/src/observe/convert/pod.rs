@@ -1,0 +1,80 @@
+//! Pod and Namespace.
+
+use k8s_openapi::api::core::v1 as core;
+
+use super::{Convert, Problems, address, cluster_scoped, namespaced, port, protocol};
+use crate::{
+    model::{ContainerPort, Kind, Namespace, ObjectName, Pod},
+    observe::{Converted, Object, intern::Interner},
+};
+
+impl Convert for core::Pod {
+    const KIND: Kind = Kind::Pod;
+
+    fn object_name(&self, interner: &Interner) -> ObjectName {
+        namespaced(&self.metadata, interner)
+    }
+
+    fn convert(self, interner: &Interner) -> Option<Converted> {
+        let name = self.object_name(interner);
+        let mut problems = Problems::default();
+        let spec = self.spec.unwrap_or_default();
+        let status = self.status.unwrap_or_default();
+        let phase = status.phase.as_deref();
+        let mut ips: Vec<&str> = Vec::new();
+        ips.extend(status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()));
+        if ips.is_empty() {
+            ips.extend(status.pod_ip.as_deref());
+        }
+        let ips = ips.into_iter().filter(|ip| !ip.is_empty());
+        let pod = Pod {
+            uid: self.metadata.uid.unwrap_or_default(),
+            labels: self.metadata.labels.unwrap_or_default(),
+            ips: problems.take_all("status.podIPs", ips.map(address::address)),
+            host_network: spec.host_network.unwrap_or(false),
+            terminated: matches!(phase, Some("Succeeded" | "Failed")),
+            named_ports: named_ports(&spec, &mut problems),
+            node: spec.node_name.unwrap_or_default(),
+            name: name.clone(),
+        };
+        Some(problems.done(Kind::Pod, name, Some(Object::Pod(pod))))
+    }
+}
+
+fn named_ports(spec: &core::PodSpec, problems: &mut Problems) -> Vec<ContainerPort> {
+    // Init containers that keep running (KEP-753) serve ports too.
+    let sidecars = spec.init_containers.iter().flatten();
+    let sidecars = sidecars.filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    let containers = spec.containers.iter().chain(sidecars);
+    let ports = containers.flat_map(|c| c.ports.iter().flatten());
+    let named = ports.filter_map(|p| {
+        let name = p.name.clone().filter(|n| !n.is_empty())?;
+        Some((name, p))
+    });
+    let ports = named.map(|(name, p)| {
+        Ok::<_, String>(ContainerPort {
+            name,
+            protocol: protocol(p.protocol.as_deref())?,
+            port: port(p.container_port)?,
+        })
+    });
+    problems.take_all("spec.containers.ports", ports)
+}
+
+impl Convert for core::Namespace {
+    const KIND: Kind = Kind::Namespace;
+
+    fn object_name(&self, interner: &Interner) -> ObjectName {
+        cluster_scoped(&self.metadata, interner)
+    }
+
+    fn convert(self, interner: &Interner) -> Option<Converted> {
+        let name = self.object_name(interner);
+        let namespace = Namespace {
+            name: name.name.to_string(),
+            labels: self.metadata.labels.unwrap_or_default(),
+        };
+        let object = Some(Object::Namespace(namespace));
+        Some(Problems::default().done(Kind::Namespace, name, object))
+    }
+}

@@ -1,0 +1,156 @@
+//! Service.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1 as core;
+
+use super::{Convert, Problems, address, label, namespaced, port, protocol};
+use crate::{
+    model::{Kind, ObjectName, Service, ServicePort, ServiceType, TrafficDistribution},
+    observe::{Converted, Object, intern::Interner},
+};
+
+/// Services and slices with this label are another proxy's (`kubernetes.io` well-known labels).
+pub const LABEL_PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
+/// Services and slices with this label are headless, whatever their addresses.
+pub const LABEL_HEADLESS: &str = "service.kubernetes.io/headless";
+/// `sessionAffinityConfig.clientIP.timeoutSeconds` where it is not given.
+const AFFINITY_SECONDS: i32 = 10_800;
+
+impl Convert for core::Service {
+    const KIND: Kind = Kind::Service;
+
+    fn object_name(&self, interner: &Interner) -> ObjectName {
+        namespaced(&self.metadata, interner)
+    }
+
+    fn convert(self, interner: &Interner) -> Option<Converted> {
+        let foreign = |key| label(&self.metadata, key).is_some();
+        if foreign(LABEL_PROXY_NAME) || foreign(LABEL_HEADLESS) {
+            return None;
+        }
+        let name = self.object_name(interner);
+        let mut problems = Problems::default();
+        let spec = self.spec.unwrap_or_default();
+        let kind = match spec.type_.as_deref() {
+            None | Some("ClusterIP") => ServiceType::ClusterIp,
+            Some("NodePort") => ServiceType::NodePort,
+            Some("LoadBalancer") => ServiceType::LoadBalancer,
+            Some("ExternalName") => ServiceType::ExternalName,
+            Some(other) => {
+                problems.add("spec.type", format!("{other:?} is not a type of Service"));
+                return Some(problems.done(Kind::Service, name, None));
+            }
+        };
+        if kind == ServiceType::ExternalName {
+            let service = Service {
+                name: name.clone(),
+                kind,
+                ..Service::default()
+            };
+            return Some(problems.done(Kind::Service, name, Some(Object::Service(service))));
+        }
+        let ingress = self.status.and_then(|s| s.load_balancer?.ingress);
+        let service = Service {
+            name: name.clone(),
+            kind,
+            cluster_ips: cluster_ips(&spec, &mut problems),
+            external_ips: problems.take_all(
+                "spec.externalIPs",
+                spec.external_ips
+                    .iter()
+                    .flatten()
+                    .map(|a| address::address(a)),
+            ),
+            load_balancer_ips: load_balancer_ips(ingress.unwrap_or_default(), &mut problems),
+            load_balancer_source_ranges: problems.take_all(
+                "spec.loadBalancerSourceRanges",
+                spec.load_balancer_source_ranges
+                    .iter()
+                    .flatten()
+                    .map(|r| address::range(r)),
+            ),
+            ports: ports(&spec, interner, &mut problems),
+            internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+            external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
+            affinity: affinity(&spec, &mut problems),
+            health_check_node_port: spec
+                .health_check_node_port
+                .filter(|p| *p != 0)
+                .and_then(|p| problems.take("spec.healthCheckNodePort", port(p)))
+                .unwrap_or(0),
+            traffic_distribution: traffic_distribution(spec.traffic_distribution.as_deref()),
+        };
+        Some(problems.done(Kind::Service, name, Some(Object::Service(service))))
+    }
+}
+
+fn cluster_ips(spec: &core::ServiceSpec, problems: &mut Problems) -> Vec<std::net::IpAddr> {
+    // `clusterIPs` alone counts where it is given; kubectl's YAML often has `clusterIP` only.
+    let (field, texts) = match &spec.cluster_ips {
+        Some(ips) if !ips.is_empty() => ("spec.clusterIPs", ips.as_slice()),
+        _ => ("spec.clusterIP", spec.cluster_ip.as_slice()),
+    };
+    let texts = texts.iter().filter(|t| !t.is_empty() && *t != "None");
+    problems.take_all(field, texts.map(|t| address::address(t)))
+}
+
+fn load_balancer_ips(
+    ingress: Vec<core::LoadBalancerIngress>,
+    problems: &mut Problems,
+) -> Vec<std::net::IpAddr> {
+    // `ipMode: Proxy` (KEP-1860): traffic must leave the node to reach the load balancer.
+    let vips = ingress
+        .into_iter()
+        .filter(|i| i.ip_mode.as_deref() != Some("Proxy"))
+        .filter_map(|i| i.ip);
+    problems.take_all(
+        "status.loadBalancer.ingress.ip",
+        vips.filter(|ip| !ip.is_empty())
+            .map(|ip| address::address(&ip)),
+    )
+}
+
+fn ports(
+    spec: &core::ServiceSpec,
+    interner: &Interner,
+    problems: &mut Problems,
+) -> Vec<ServicePort> {
+    let ports = spec.ports.iter().flatten().map(|p| {
+        Ok::<_, String>(ServicePort {
+            name: interner.text(p.name.as_deref().unwrap_or_default()),
+            protocol: protocol(p.protocol.as_deref())?,
+            port: port(p.port)?,
+            node_port: match p.node_port {
+                None | Some(0) => 0,
+                Some(number) => port(number)?,
+            },
+        })
+    });
+    problems.take_all("spec.ports", ports)
+}
+
+fn affinity(spec: &core::ServiceSpec, problems: &mut Problems) -> Option<Duration> {
+    if spec.session_affinity.as_deref() != Some("ClientIP") {
+        return None;
+    }
+    let config = spec.session_affinity_config.as_ref();
+    let seconds = config
+        .and_then(|c| c.client_ip.as_ref()?.timeout_seconds)
+        .unwrap_or(AFFINITY_SECONDS);
+    let valid = u64::try_from(seconds)
+        .ok()
+        .filter(|s| (1..=86_400).contains(s))
+        .ok_or_else(|| format!("{seconds} is not between 1 and 86400 seconds"));
+    problems
+        .take("spec.sessionAffinityConfig.clientIP.timeoutSeconds", valid)
+        .map(Duration::from_secs)
+}
+
+fn traffic_distribution(text: Option<&str>) -> Option<TrafficDistribution> {
+    match text? {
+        "PreferSameNode" => Some(TrafficDistribution::PreferSameNode),
+        "PreferClose" | "PreferSameZone" => Some(TrafficDistribution::PreferSameZone),
+        _ => None, // Implementation-specific values are allowed: no preference (KEP-4444).
+    }
+}

@@ -1,0 +1,128 @@
+//! Conversion keeps what is valid and names what is not.
+
+use k8s_openapi::{
+    api::{core::v1 as core, discovery::v1 as discovery, networking::v1 as networking},
+    serde::de::DeserializeOwned,
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::{Peer, PolicyPort};
+
+fn convert<T: Convert + DeserializeOwned>(object: Value) -> Converted {
+    let object: T = serde_json::from_value(object).unwrap();
+    object.convert(&Interner::default()).unwrap()
+}
+
+fn problems(converted: &Converted) -> Vec<String> {
+    converted.problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_service_keeps_its_valid_addresses() {
+    let converted = convert::<core::Service>(json!({
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {
+            "clusterIPs": ["10.96.0.300", "fd00::5"],
+            "externalIPs": ["192.0.2.7", "nowhere"],
+            "ports": [{"port": 80}, {"port": 0}, {"port": 53, "protocol": "QUIC"}]
+        },
+        "status": {"loadBalancer": {"ingress": [
+            {"ip": "198.51.100.1", "ipMode": "VIP"}, {"ip": "198.51.100.2", "ipMode": "Proxy"},
+            {"hostname": "lb.example"}
+        ]}}
+    }));
+    assert_eq!(
+        problems(&converted),
+        [
+            r#"spec.clusterIPs[0]: "10.96.0.300" is not an IP address"#,
+            r#"spec.externalIPs[1]: "nowhere" is not an IP address"#,
+            "spec.ports[1]: 0 is not a port number",
+            r#"spec.ports[2]: "QUIC" is not TCP, UDP or SCTP"#,
+        ]
+    );
+    let Some(Object::Service(service)) = converted.object else {
+        panic!("no Service");
+    };
+    let text = |ips: &[std::net::IpAddr]| ips.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(text(&service.cluster_ips), ["fd00::5"]);
+    assert_eq!(text(&service.external_ips), ["192.0.2.7"]);
+    assert_eq!(text(&service.load_balancer_ips), ["198.51.100.1"]);
+    assert_eq!(service.ports.len(), 1);
+}
+
+#[test]
+fn conditions_that_are_nil_have_their_defaults() {
+    let converted = convert::<discovery::EndpointSlice>(json!({
+        "metadata": {
+            "name": "web-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"},
+            "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": "2026-11-21T04:00:00Z"}
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8080}, {"name": "all"}],
+        "endpoints": [
+            {"addresses": ["10.0.0.1", "10.0.0.2"]},
+            {"addresses": ["10.0.0.3"], "conditions": {"ready": false}, "nodeName": "a"},
+            {"addresses": ["fd00::1"]}
+        ]
+    }));
+    assert_eq!(
+        problems(&converted),
+        [r#"endpoints[2]: "fd00::1" is not of the slice's addressType"#]
+    );
+    let Some(Object::EndpointSlice(slice)) = converted.object else {
+        panic!("no slice");
+    };
+    assert!(slice.trigger_time.is_some());
+    assert_eq!(slice.ports.len(), 1);
+    let seen: Vec<_> = slice.endpoints.iter().collect();
+    assert_eq!(seen.len(), 2);
+    assert!(seen[0].conditions.ready && seen[0].conditions.serving);
+    assert!(!seen[1].conditions.ready && seen[1].conditions.serving);
+    assert_eq!(seen[1].placement.node.as_deref(), Some("a"));
+}
+
+#[test]
+fn foreign_objects_are_not_looked_at() {
+    for label in [service::LABEL_PROXY_NAME, service::LABEL_HEADLESS] {
+        let object = json!({"metadata": {"name": "web", "labels": {label: ""}}});
+        let service: core::Service = serde_json::from_value(object).unwrap();
+        assert_eq!(service.convert(&Interner::default()), None);
+    }
+}
+
+#[test]
+fn invalid_parts_of_a_policy_open_nothing() {
+    let converted = convert::<networking::NetworkPolicy>(json!({
+        "metadata": {"name": "p"},
+        "spec": {
+            "podSelector": {},
+            "ingress": [
+                {"ports": [{"port": 80, "endPort": 70}], "from": [{"podSelector": {}}]},
+                {"ports": [{"port": 80, "endPort": 90}, {"port": "dns", "protocol": "UDP"}],
+                 "from": [{"ipBlock": {"cidr": "10.0.0.1/8", "except": ["bad"]}}]}
+            ]
+        }
+    }));
+    assert_eq!(
+        problems(&converted),
+        [
+            "spec.ingress[0].ports[0]: endPort 70 is less than port 80",
+            r#"spec.ingress[1].peers[0]: "bad" is not a CIDR range"#,
+        ]
+    );
+    let Some(Object::NetworkPolicy(policy)) = converted.object else {
+        panic!("no policy");
+    };
+    assert_eq!(policy.egress, None);
+    let rules = policy.ingress.unwrap();
+    assert_eq!(rules[0].peers, [Peer::Nothing]);
+    assert_eq!(rules[1].peers, [Peer::Nothing]);
+    assert_eq!(
+        rules[1].ports,
+        [
+            PolicyPort::Range(Protocol::Tcp, 80, 90),
+            PolicyPort::Named(Protocol::Udp, "dns".into()),
+        ]
+    );
+}

@@ -1,0 +1,92 @@
+//! Shares equal texts and placements between objects: ten thousand Services name few namespaces, ports,
+//! nodes and zones.
+
+use std::{
+    borrow::Borrow,
+    collections::HashSet,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::model::{ObjectName, Placement};
+
+/// A pool of shared values, for all converters of a source.
+#[derive(Debug, Default)]
+pub struct Interner {
+    texts: Mutex<Pool<str>>,
+    placements: Mutex<Pool<Placement>>,
+}
+
+impl Interner {
+    /// The shared copy of a text.
+    pub fn text(&self, text: &str) -> Arc<str> {
+        let mut pool = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.get(text).unwrap_or_else(|| pool.add(text.into()))
+    }
+
+    /// A name whose namespace is shared.
+    pub fn name(&self, namespace: &str, name: &str) -> ObjectName {
+        ObjectName::new(self.text(namespace), name)
+    }
+
+    /// The shared copy of a placement.
+    pub fn placement(&self, placement: Placement) -> Arc<Placement> {
+        let mut pool = self
+            .placements
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        pool.get(&placement)
+            .unwrap_or_else(|| pool.add(Arc::new(placement)))
+    }
+}
+
+#[derive(Debug)]
+struct Pool<T: ?Sized> {
+    values: HashSet<Arc<T>>,
+    sweep_at: usize,
+}
+
+impl<T: ?Sized> Default for Pool<T> {
+    fn default() -> Self {
+        Self {
+            values: HashSet::new(),
+            sweep_at: 1024,
+        }
+    }
+}
+
+impl<T: ?Sized + Eq + Hash> Pool<T> {
+    fn get(&self, value: &T) -> Option<Arc<T>>
+    where
+        Arc<T>: Borrow<T>,
+    {
+        self.values.get(value).cloned()
+    }
+
+    /// Adds a value; now and then drops those that nobody else holds (names of nodes come and go).
+    fn add(&mut self, value: Arc<T>) -> Arc<T> {
+        if self.values.len() >= self.sweep_at {
+            self.values.retain(|v| Arc::strong_count(v) > 1);
+            self.sweep_at = (self.values.len() * 2).max(1024);
+        }
+        self.values.insert(Arc::clone(&value));
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_shared_and_swept() {
+        let interner = Interner::default();
+        let kept = interner.text("kept");
+        assert!(Arc::ptr_eq(&kept, &interner.text("kept")));
+        for i in 0..5000 {
+            interner.text(&i.to_string());
+        }
+        assert!(interner.texts.lock().unwrap().values.len() <= 1025);
+        assert!(Arc::ptr_eq(&kept, &interner.text("kept")));
+    }
+}

@@ -1,0 +1,83 @@
+//! The Kubernetes API as source: one watch per kind, fail-over between API servers, never giving up.
+
+mod follow;
+mod health;
+mod servers;
+
+use std::{path::PathBuf, sync::Arc};
+
+use k8s_openapi::api::{
+    core::v1 as core, discovery::v1 as discovery, networking::v1 as networking,
+};
+use kube::runtime::watcher;
+use tokio::task::JoinSet;
+
+use self::{follow::Follower, health::Health, servers::Servers};
+use super::{Store, convert::service, intern::Interner};
+
+/// How to reach the API.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Kubeconfig file. Without it: `$KUBECONFIG`, the usual places, the pod's service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// URLs that replace the one of the configuration, in order of preference. None of them may be a VIP
+    /// that this node is yet to program.
+    pub api_servers: Vec<String>,
+}
+
+/// The watches; they end when this is dropped.
+#[derive(Debug)]
+pub struct Watches(#[expect(dead_code, reason = "held for its Drop")] JoinSet<()>);
+
+/// What cannot be right however long one waits; anything else is retried for ever.
+#[derive(Debug, thiserror::Error)]
+pub enum KubernetesError {
+    /// The kubeconfig or service account cannot be used.
+    #[error("reading the Kubernetes client configuration: {0}")]
+    Config(String),
+    /// A URL is none.
+    #[error("API server {url:?}: {reason}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The client cannot be built.
+    #[error("Kubernetes client for {url}: {source}")]
+    Client {
+        /// The URL.
+        url: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Starts to watch all kinds into `store`. Returns at once; an API server that does not answer is retried
+/// with back-off and shows in [`Store::status`].
+pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, KubernetesError> {
+    let servers = Arc::new(Servers::new(&options).await?);
+    let health = Health::new(Arc::clone(&store), Arc::clone(&servers));
+    let follower = Follower {
+        store,
+        servers,
+        health: Arc::clone(&health),
+        interner: Arc::new(Interner::default()),
+    };
+    let all = watcher::Config::default();
+    // The filter of kube-proxy: other proxies' Services and headless ones never get here.
+    let ours = all.clone().labels(&format!(
+        "!{},!{}",
+        service::LABEL_PROXY_NAME,
+        service::LABEL_HEADLESS
+    ));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { health.run().await });
+    tasks.spawn(follower.clone().follow::<core::Node>(all.clone()));
+    tasks.spawn(follower.clone().follow::<core::Service>(ours.clone()));
+    tasks.spawn(follower.clone().follow::<discovery::EndpointSlice>(ours));
+    tasks.spawn(follower.clone().follow::<core::Namespace>(all.clone()));
+    tasks.spawn(follower.clone().follow::<core::Pod>(all.clone()));
+    tasks.spawn(follower.follow::<networking::NetworkPolicy>(all));
+    Ok(Watches(tasks))
+}

@@ -1,0 +1,125 @@
+//! The one store of observed objects. Sources write it, the main loop and the API read it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    time::Instant,
+};
+
+use tokio::sync::{Notify, watch};
+
+use super::{Problem, SourceStatus, Update, apply};
+use crate::model::{Completeness, Dirty, Kind, ObjectName, Snapshot};
+
+/// The observed cluster. Cheap to share: `Arc<Store>`.
+#[derive(Debug)]
+pub struct Store {
+    observed: RwLock<apply::Observed>,
+    pending: Mutex<Pending>,
+    pub(super) wake: Notify,
+    status: watch::Sender<SourceStatus>,
+}
+
+/// Changes that the consumer has not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub(super) dirty: Dirty,
+    pub(super) completed: bool,
+    /// When the first of them arrived.
+    pub(super) since: Option<Instant>,
+}
+
+/// Invalid fields by object.
+pub type Problems = BTreeMap<(Kind, ObjectName), Vec<Problem>>;
+
+impl Store {
+    /// An empty store.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            observed: RwLock::default(),
+            pending: Mutex::default(),
+            wake: Notify::new(),
+            status: watch::Sender::new(SourceStatus::default()),
+        })
+    }
+
+    /// The snapshot. Hold it briefly: sources wait meanwhile.
+    pub fn read(&self) -> SnapshotGuard<'_> {
+        SnapshotGuard(self.observed.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A copy of what is invalid, by object.
+    pub fn problems(&self) -> Problems {
+        self.read().0.problems.clone()
+    }
+
+    /// How the source is doing, and a way to wait for changes of that.
+    pub fn status(&self) -> watch::Receiver<SourceStatus> {
+        self.status.subscribe()
+    }
+
+    /// Applies steps of a source, in one step for readers.
+    pub fn update(&self, updates: impl IntoIterator<Item = Update>) {
+        let mut dirty = Dirty::default();
+        let mut observed = self
+            .observed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let complete = observed.snapshot.complete.0.len();
+        for update in updates {
+            observed.update(update, &mut dirty);
+        }
+        let completed = observed.snapshot.complete.0.len() != complete;
+        self.mark(dirty, completed);
+    }
+
+    /// Says whether the source has been read whole at least once (a manifest that was never readable may
+    /// justify entries which nothing else does).
+    pub fn set_partial(&self, partial: bool) {
+        let mut observed = self
+            .observed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let changed = observed.snapshot.partial != partial;
+        observed.snapshot.partial = partial;
+        self.mark(Dirty::default(), changed);
+    }
+
+    /// Says how the source is doing; true if that is a change.
+    pub(super) fn report(&self, source: &str, connected: bool, error: Option<&str>) -> bool {
+        let change = |s: &mut SourceStatus| s.change(source, connected, error);
+        self.status.send_if_modified(change)
+    }
+
+    /// What has been listed whole.
+    pub fn complete(&self) -> Completeness {
+        self.read().complete.clone()
+    }
+
+    pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mark(&self, dirty: Dirty, completed: bool) {
+        if dirty.is_empty() && !completed {
+            return;
+        }
+        let mut pending = self.pending();
+        pending.dirty.merge(dirty);
+        pending.completed |= completed;
+        pending.since.get_or_insert_with(Instant::now);
+        drop(pending);
+        self.wake.notify_one();
+    }
+}
+
+/// Read access to the snapshot.
+pub struct SnapshotGuard<'a>(RwLockReadGuard<'a, apply::Observed>);
+
+impl std::ops::Deref for SnapshotGuard<'_> {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0.snapshot
+    }
+}
