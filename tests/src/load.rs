@@ -1,0 +1,1 @@
+//! Load on a path: what the benches send and count. Client and server run as processes of their own.
