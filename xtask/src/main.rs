@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 mod bpf;
 mod build;
 mod cache;
+mod cluster;
+mod image;
 mod paths;
 mod run;
 mod say;
@@ -25,12 +27,16 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Build(build::Args),
+    Cluster(cluster::Args),
+    Image(image::Args),
     Setup(setup::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Build(args) => build::run(&args),
+        Verb::Cluster(args) => cluster::run(&args),
+        Verb::Image(args) => image::run(&args),
         Verb::Setup(args) => setup::run(&args),
     };
     match done {

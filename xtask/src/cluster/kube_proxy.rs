@@ -1,0 +1,90 @@
+//! The yardstick's network: kube-proxy in nftables mode, and the reference plugins with static routes.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::lab::{CLUSTER_CIDRS, Lab, Node, Shape};
+use super::place::Place;
+use super::routes::PodCidrs;
+use crate::run;
+use crate::tools::go;
+
+/// Installs it on every node.
+pub(crate) fn install(lab: &Lab, shape: Shape, cidrs: &[PodCidrs]) -> Result<()> {
+    for node in shape.all() {
+        let place = Place::node(lab, node);
+        start(lab, node, &place)?;
+        plugins(&place)?;
+        for other in cidrs.iter().filter(|it| it.node != node) {
+            other.route(&place)?;
+        }
+        if let Some(own) = cidrs.iter().find(|it| it.node == node) {
+            let list = conflist(own).to_string();
+            run::fed(
+                place
+                    .command("sh")
+                    .args(["-euc", "cat > /etc/cni/net.d/10-ptp.conflist"]),
+                &list,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn start(lab: &Lab, node: Node, place: &Place) -> Result<()> {
+    let config = lab.node_file(node, "kube-proxy.json");
+    Lab::write(&config, &self::config(lab, node).to_string())?;
+    place.daemon(
+        "kube-proxy",
+        &go::KUBE_PROXY.ensure()?,
+        &[format!("--config={}", config.display())],
+        None,
+    )
+}
+
+fn config(lab: &Lab, node: Node) -> Value {
+    json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "nftables",
+        "hostnameOverride": node.name(),
+        "clusterCIDR": CLUSTER_CIDRS,
+        "clientConnection": { "kubeconfig": lab.kubeconfig() },
+        // The table's size belongs to the machine, not to a namespace.
+        "conntrack": { "maxPerCore": 0, "min": 0 },
+    })
+}
+
+fn plugins(place: &Place) -> Result<()> {
+    let programs: Vec<PathBuf> = go::PLUGINS
+        .iter()
+        .map(|plugin| plugin.ensure())
+        .collect::<Result<_>>()?;
+    run::output(place.command("cp").args(&programs).arg("/opt/cni/bin/"))?;
+    Ok(())
+}
+
+fn conflist(own: &PodCidrs) -> Value {
+    let ranges: Vec<Value> = own
+        .cidrs
+        .iter()
+        .map(|cidr| json!([{ "subnet": cidr }]))
+        .collect();
+    json!({
+        "cniVersion": "1.0.0",
+        "name": "lab",
+        "plugins": [
+            {
+                "type": "ptp",
+                "ipam": {
+                    "type": "host-local",
+                    "ranges": ranges,
+                    "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }],
+                },
+            },
+            { "type": "portmap", "capabilities": { "portMappings": true }, "backend": "nftables" },
+        ],
+    })
+}

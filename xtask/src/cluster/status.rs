@@ -1,0 +1,23 @@
+//! Shows the cluster: its shape, nodes and system pods.
+
+use anyhow::Result;
+
+use super::kubectl;
+use super::lab::Lab;
+use crate::{run, say};
+
+/// Prints the state; no cluster is a state too.
+pub(crate) fn status(lab: &Lab) -> Result<()> {
+    let Some(shape) = lab.shape()? else {
+        say::data("no cluster is up");
+        return Ok(());
+    };
+    say::data(format!(
+        "{} nodes, {:?}, in {}",
+        shape.nodes,
+        shape.proxy,
+        lab.folder.display()
+    ));
+    run::loud(kubectl(lab)?.args(["get", "nodes", "-o", "wide"]))?;
+    run::loud(kubectl(lab)?.args(["--namespace=kube-system", "get", "pods", "-o", "wide"]))
+}

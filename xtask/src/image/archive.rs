@@ -1,0 +1,125 @@
+//! Writes images as docker-archive files, which containerd, kind and Docker all import: no registry, no builder.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// One image.
+#[derive(Debug)]
+pub(crate) struct Image {
+    /// Full names, tag included.
+    pub(crate) names: Vec<&'static str>,
+    /// Uncompressed tar files, the lowest first.
+    pub(crate) layers: Vec<PathBuf>,
+    /// Program that a container runs if its pod names none.
+    pub(crate) entrypoint: Vec<&'static str>,
+    /// Its arguments if the pod names none.
+    pub(crate) command: Vec<&'static str>,
+}
+
+/// Writes all images into one archive; layers that they share are written once.
+pub(crate) fn write(images: &[Image], path: &Path) -> Result<()> {
+    let fresh = path.with_extension(format!("new-{}", std::process::id()));
+    let file =
+        File::create(&fresh).with_context(|| format!("cannot create {}", fresh.display()))?;
+    let mut tar = tar::Builder::new(BufWriter::new(file));
+    let mut written: Vec<String> = Vec::new();
+    let mut manifest = Vec::new();
+    for image in images {
+        let digests: Vec<String> = image
+            .layers
+            .iter()
+            .map(|layer| digest(layer))
+            .collect::<Result<_>>()?;
+        for (layer, digest) in image.layers.iter().zip(&digests) {
+            if !written.contains(digest) {
+                tar.append_path_with_name(layer, layer_name(digest))?;
+                written.push(digest.clone());
+            }
+        }
+        manifest.push(describe(&mut tar, image, &digests)?);
+    }
+    append(
+        &mut tar,
+        "manifest.json",
+        Value::from(manifest).to_string().as_bytes(),
+    )?;
+    tar.into_inner()?
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    std::fs::rename(&fresh, path)
+        .with_context(|| format!("cannot rename {} to {}", fresh.display(), path.display()))
+}
+
+/// Appends an image's configuration; returns its entry in the manifest.
+fn describe<W: io::Write>(
+    tar: &mut tar::Builder<W>,
+    image: &Image,
+    digests: &[String],
+) -> Result<Value> {
+    let architecture = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
+    let config = json!({
+        "architecture": architecture,
+        "os": "linux",
+        "created": "1970-01-01T00:00:00Z",
+        "config": {
+            "Entrypoint": image.entrypoint,
+            "Cmd": image.command,
+            "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+        },
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": digests.iter().map(|digest| format!("sha256:{digest}")).collect::<Vec<_>>(),
+        },
+    })
+    .to_string();
+    let name = format!("{}.json", hex(&Sha256::digest(config.as_bytes())));
+    append(tar, &name, config.as_bytes())?;
+    Ok(json!({
+        "Config": name,
+        "RepoTags": image.names,
+        "Layers": digests.iter().map(|digest| layer_name(digest)).collect::<Vec<_>>(),
+    }))
+}
+
+fn layer_name(digest: &str) -> String {
+    format!("{digest}/layer.tar")
+}
+
+fn append<W: io::Write>(tar: &mut tar::Builder<W>, name: &str, bytes: &[u8]) -> Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, name, bytes)
+        .with_context(|| format!("cannot write {name}"))
+}
+
+fn digest(path: &Path) -> Result<String> {
+    let mut file = BufReader::new(
+        File::open(path).with_context(|| format!("cannot open {}", path.display()))?,
+    );
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&hash.finalize())),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
