@@ -1,5 +1,11 @@
 //! The agent as a process: checks, loads, restores, observes, and keeps the maps in step.
 
+pub mod cleanup;
+pub mod command;
 pub mod logging;
-pub mod preflight;
+pub mod main_loop;
+pub mod process;
 pub mod readiness;
+pub mod servers;
+pub mod sources;
+pub mod status;

@@ -122,10 +122,10 @@ fn complete(config: &mut Configuration) {
         // As the kubelet does (pkg/util/node GetHostname).
         config.node_name = name.to_string_lossy().trim().to_lowercase();
     }
-    if config.cgroup_root.as_os_str().is_empty()
-        && let Some(mount) = cgroup2_mount(&fs::read_to_string("/proc/mounts").unwrap_or_default())
-    {
-        config.cgroup_root = mount;
+    if config.cgroup_root.as_os_str().is_empty() {
+        // Where none is mounted, the preflight says so of this usual place.
+        let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+        config.cgroup_root = cgroup2_mount(&mounts).unwrap_or_else(|| "/sys/fs/cgroup".into());
     }
 }
 

@@ -1,0 +1,54 @@
+//! Start and end of the agent.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{main_loop::MainLoop, readiness::Readiness, servers, sources};
+use crate::{
+    api::{Shared, log_level::LogLevel, metrics::Metrics},
+    config::Configuration,
+    observe::Store,
+};
+
+/// Threads for watches and servers; the main loop has the main thread to itself.
+const WORKERS: usize = 2;
+
+/// Runs until SIGTERM or SIGINT. What is pinned stays: the kernel goes on by it.
+pub fn run(config: Configuration, log_level: LogLevel) -> anyhow::Result<()> {
+    let text = serde_json::to_string(&config).context("print the configuration")?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = config.node_name,
+        config = text,
+        "starting"
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let result = runtime.block_on(serve(config, log_level));
+    // Watches may be in the middle of a request that nobody waits for any more.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
+    let shared = Arc::new(Shared::new(config, Metrics::new(), log_level));
+    let readiness = Readiness::default();
+    let store = Store::new();
+    let mut main_loop = MainLoop::open(&shared, &store, &readiness)?;
+    let servers = servers::serve(&shared).await?;
+    let source = sources::observe(&shared.config, &store).await?;
+    tokio::select! {
+        () = main_loop.run(servers.questions) => {}
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping; the kernel goes on by what is pinned"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping; the kernel goes on by what is pinned"),
+    }
+    drop(source);
+    Ok(())
+}

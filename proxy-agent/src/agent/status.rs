@@ -1,0 +1,132 @@
+//! Gathers the status that the API serves.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::readiness::Readiness;
+use crate::{
+    api::{
+        Shared,
+        messages::{
+            AgentStatus, CniStatus, HealthStatus, MapStatus, ObserveStatus, Status, SyncStatus,
+        },
+    },
+    config::Forwarding,
+    ctl::version,
+    model::{Kind, Snapshot},
+    observe::Store,
+};
+
+/// What the main loop remembers for the status.
+#[derive(Debug)]
+pub struct Figures {
+    readiness: Readiness,
+    began: Instant,
+    kernel: String,
+    /// When the last change arrived.
+    pub last_event: Option<Instant>,
+    /// When the last full comparison ended.
+    pub last_full: Option<Instant>,
+    /// Sync figures; ages are filled in.
+    pub sync: SyncStatus,
+    /// Fullness of the maps.
+    pub maps: Vec<MapStatus>,
+    /// The CNI plugin.
+    pub cni: CniStatus,
+}
+
+impl Figures {
+    /// At start.
+    pub fn new(readiness: Readiness) -> Self {
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Self {
+            readiness,
+            began: Instant::now(),
+            kernel: kernel.trim().to_owned(),
+            last_event: None,
+            last_full: None,
+            sync: SyncStatus::default(),
+            maps: Vec::new(),
+            cni: CniStatus::default(),
+        }
+    }
+
+    /// The status now.
+    pub fn status(&self, shared: &Shared, store: &Store) -> Status {
+        Status {
+            agent: self.agent(shared),
+            observe: self.observe(store),
+            sync: SyncStatus {
+                last_full_seconds: self.last_full.map(|at| at.elapsed().as_secs()),
+                ..self.sync.clone()
+            },
+            maps: self.maps.clone(),
+            cni: self.cni.clone(),
+            health: health(shared),
+        }
+    }
+
+    fn agent(&self, shared: &Shared) -> AgentStatus {
+        let config = &shared.config;
+        let awaiting = self.readiness.awaiting();
+        AgentStatus {
+            version: version::VERSION.to_owned(),
+            layout: version::layout(),
+            node: config.node_name.clone(),
+            pid: std::process::id(),
+            uptime_seconds: self.began.elapsed().as_secs(),
+            kernel: self.kernel.clone(),
+            ready: awaiting.is_empty(),
+            awaiting,
+            forwarding: match config.forwarding {
+                Forwarding::Bpf => "bpf".to_owned(),
+                Forwarding::Stack => "stack".to_owned(),
+            },
+        }
+    }
+
+    fn observe(&self, store: &Store) -> ObserveStatus {
+        let source = store.status().borrow().clone();
+        let mut problems: Vec<_> = source.error.into_iter().collect();
+        let invalid = store.problems().into_iter();
+        problems.extend(invalid.flat_map(|((kind, name), found)| {
+            found
+                .into_iter()
+                .map(move |problem| format!("{kind} {name}: {problem}"))
+        }));
+        let snapshot = store.read();
+        ObserveStatus {
+            source: source.source,
+            complete: snapshot.complete.has(&Kind::ALL),
+            objects: objects(&snapshot),
+            last_event_seconds: self.last_event.map(|at| at.elapsed().as_secs()),
+            problems,
+        }
+    }
+}
+
+fn objects(snapshot: &Snapshot) -> BTreeMap<String, u64> {
+    let slices = snapshot.slices.values().map(Vec::len).sum::<usize>();
+    [
+        (Kind::Service, snapshot.services.len()),
+        (Kind::EndpointSlice, slices),
+        (Kind::Pod, snapshot.pods.len()),
+        (Kind::Namespace, snapshot.namespaces.len()),
+        (Kind::NetworkPolicy, snapshot.policies.len()),
+        (Kind::Node, snapshot.nodes.len()),
+    ]
+    .into_iter()
+    .map(|(kind, count)| (kind.to_string(), count as u64))
+    .collect()
+}
+
+fn health(shared: &Shared) -> HealthStatus {
+    let report = shared.health.report(false);
+    HealthStatus {
+        healthz_address: shared.config.healthz_bind_address.to_string(),
+        healthy: report.healthy,
+        node_eligible: report.node_eligible,
+        metrics_address: shared.config.metrics_bind_address.to_string(),
+    }
+}
