@@ -1,5 +1,154 @@
 //! The kernel side as the agent uses it: loading, pinning, typed maps. The only user of aya.
+//!
+//! [`Datapath::open`] gives the agent everything: programs loaded, maps pinned and typed. [`Reader`] gives
+//! `proxyctl` the maps and attachments from the pins alone, agent or no agent. Subsystems write through
+//! [`Table`] and [`Words`], which [`MemoryTable`] and [`MemoryWords`] implement for tests.
 
+pub mod bpfsys;
+pub mod capacities;
+pub mod drops;
+pub mod error;
+pub mod handle;
+pub mod kernel_table;
+pub mod kernel_words;
+pub mod maps;
+pub mod memory_table;
+pub mod object;
+pub mod pins;
 pub mod prefix;
+pub mod preflight;
+pub mod programs;
+pub mod reader;
 pub mod table;
 pub mod words;
+
+mod load;
+mod schema;
+
+pub use capacities::Capacities;
+pub use drops::Drops;
+pub use error::DatapathError;
+pub use kernel_table::KernelTable;
+pub use kernel_words::KernelWords;
+pub use maps::{MapUsage, Maps};
+pub use memory_table::{Faults, MemoryTable};
+pub use pins::Pins;
+pub use prefix::Prefix;
+pub use preflight::PreflightError;
+pub use programs::{Attachment, Hook, TcMode, TcPreference};
+pub use reader::Reader;
+pub use table::{Table, TableError};
+pub use words::{MemoryWords, Words};
+
+use std::path::PathBuf;
+
+use aya::Ebpf;
+
+/// What the datapath needs to know to be opened.
+#[derive(Clone, Debug)]
+pub struct DatapathConfig {
+    /// A mounted BPF file system.
+    pub bpffs: PathBuf,
+    /// Name of this node's pins on it: several nodes may share one bpffs in a lab. Letters, digits, `-`, `_`.
+    pub instance: String,
+    /// The cgroup v2 folder below which sockets are balanced: all of the node's processes and pods.
+    pub cgroup_root: PathBuf,
+    /// Capacities of maps that are made now; pinned ones keep theirs.
+    pub capacities: Capacities,
+    /// How tc programs are attached.
+    pub tc: TcPreference,
+}
+
+/// The datapath of this node: the programs, loaded, and the maps, pinned.
+///
+/// Dropping it changes nothing in the kernel.
+#[derive(Debug)]
+pub struct Datapath {
+    config: DatapathConfig,
+    pins: Pins,
+    maps: Maps,
+    ebpf: Ebpf,
+}
+
+impl Datapath {
+    /// Checks the machine and the pins, creates what maps are missing, loads the programs. Attaches nothing:
+    /// what an earlier agent attached goes on as it is until [`Self::attach_sockets`] and the like.
+    pub fn open(config: &DatapathConfig) -> Result<Self, DatapathError> {
+        let pins = Pins::new(&config.bpffs, &config.instance)?;
+        preflight::check(&config.bpffs, &config.cgroup_root)?;
+        schema::check(&pins)?;
+        bpfsys::lift_memlock_limit();
+        pins.create()?;
+        schema::record(&pins)?;
+        let ebpf = load::load(&pins, &config.capacities)?;
+        let maps = Maps::open(&pins)?;
+        Ok(Self {
+            config: config.clone(),
+            pins,
+            maps,
+            ebpf,
+        })
+    }
+
+    /// The maps.
+    pub fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    /// Where things are pinned.
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// The loaded programs, for `BPF_PROG_TEST_RUN`.
+    pub fn programs_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Attaches the socket programs to the cgroup root, or replaces those that are attached.
+    pub fn attach_sockets(&self) -> Result<(), DatapathError> {
+        programs::cgroup::attach(&self.ebpf, &self.pins, &self.config.cgroup_root)
+    }
+
+    /// Attaches the programs of a pod's host-side interface, or replaces those that are attached. Interfaces
+    /// are looked up in the calling thread's network namespace.
+    pub fn attach_pod(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
+        self.attach(&[Hook::ToPod, Hook::FromPod], ifindex)
+    }
+
+    /// Attaches the programs of an uplink, or replaces those that are attached.
+    pub fn attach_uplink(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
+        self.attach(&[Hook::ToNet, Hook::FromNet], ifindex)
+    }
+
+    fn attach(&mut self, hooks: &[Hook], ifindex: u32) -> Result<TcMode, DatapathError> {
+        let mut mode = TcMode::Tcx;
+        for hook in hooks {
+            mode = self.attach_hook(*hook, ifindex)?;
+        }
+        Ok(mode)
+    }
+
+    /// Attaches the program of one hook, or replaces the one that is attached.
+    pub fn attach_hook(&mut self, hook: Hook, ifindex: u32) -> Result<TcMode, DatapathError> {
+        programs::interface::attach(&mut self.ebpf, &self.pins, hook, ifindex, self.config.tc)
+    }
+
+    /// Takes our tc programs off an interface. One that is gone, or has none, is no error.
+    pub fn detach_interface(&self, ifindex: u32) -> Result<(), DatapathError> {
+        for hook in Hook::ALL {
+            programs::interface::detach(&self.pins, hook, ifindex)?;
+        }
+        Ok(())
+    }
+
+    /// All pinned links.
+    pub fn attachments(&self) -> Result<Vec<Attachment>, DatapathError> {
+        programs::attachments::list(&self.pins)
+    }
+
+    /// Unpins links whose interface or cgroup is gone; returns their names.
+    pub fn sweep(&self) -> Result<Vec<String>, DatapathError> {
+        programs::attachments::sweep(&self.pins)
+    }
+}

@@ -4,7 +4,7 @@ use crate::{address::Address6, pod::map_types};
 
 /// Key of `AFFINITY`. Protocol and family are parts of the Service port's id.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AffinityKey {
     /// Client address, IPv4 mapped into IPv6; in the socket programs, where the source is not yet chosen,
     /// `[CLIENT_NETNS, 0, cookie_high, cookie_low]`.

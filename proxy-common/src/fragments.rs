@@ -7,7 +7,7 @@ use crate::{
 
 /// Key of `FRAGMENTS4`, in the packet's own words, before translation.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FragmentKey4 {
     /// Source address.
     pub source: Address4,
@@ -23,7 +23,7 @@ pub struct FragmentKey4 {
 
 /// Key of `FRAGMENTS6`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FragmentKey6 {
     /// Source address.
     pub source: Address6,

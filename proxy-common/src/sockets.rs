@@ -26,7 +26,7 @@ pub struct SocketPeer {
 
 /// Key of `SOCKET_REVERSE4`: a datagram that a socket may receive.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketReverseKey4 {
     /// Socket cookie.
     pub cookie: u64,
@@ -52,7 +52,7 @@ pub struct SocketReverse4 {
 
 /// Key of `SOCKET_REVERSE6`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketReverseKey6 {
     /// Socket cookie.
     pub cookie: u64,

@@ -9,3 +9,12 @@ pub struct Prefix<D> {
     /// The data.
     pub data: D,
 }
+
+// SAFETY: four bytes and plain old data whose alignment is at most four (checked below): no padding.
+unsafe impl<D: aya::Pod> aya::Pod for Prefix<D> {}
+
+const _: () = {
+    use proxy_common::policy::peers::{CidrKey4, CidrKey6};
+    assert!(size_of::<Prefix<CidrKey4>>() == 4 + size_of::<CidrKey4>());
+    assert!(size_of::<Prefix<CidrKey6>>() == 4 + size_of::<CidrKey6>());
+};

@@ -1,0 +1,170 @@
+//! Reading and writing maps.
+
+use std::{
+    io, mem,
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
+    ptr,
+};
+
+use aya::Pod;
+
+use super::raw::{Command, address, bpf, bpf_fd};
+
+#[repr(C)]
+struct ElementAttr {
+    map: u32,
+    pad: u32,
+    key: u64,
+    // Value, or place of the next key.
+    value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+struct BatchAttr {
+    position: u64,
+    next_position: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+struct CreateAttr {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+}
+
+/// Creates an array.
+pub fn create_array(value_size: u32, max_entries: u32) -> io::Result<OwnedFd> {
+    const ARRAY: u32 = 2;
+    let mut attr = CreateAttr {
+        kind: ARRAY,
+        key_size: 4,
+        value_size,
+        max_entries,
+        flags: 0,
+    };
+    // SAFETY: the attribute holds no addresses, and the call returns a descriptor.
+    unsafe { bpf_fd(Command::MapCreate, &mut attr) }
+}
+
+/// A value in which nothing is set.
+pub fn zeroed<T: Pod>() -> T {
+    // SAFETY: every byte pattern is valid for plain old data.
+    unsafe { mem::zeroed() }
+}
+
+/// The bytes of a value.
+pub fn bytes_of<T: Pod>(value: &T) -> &[u8] {
+    // SAFETY: plain old data has no uninitialised bytes.
+    unsafe { std::slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// The value under a key. `K` and `V` must have the sizes of the map; the caller has compared them.
+pub fn lookup<K: Pod, V: Pod>(map: impl AsFd, key: &K) -> io::Result<Option<V>> {
+    let mut value: V = zeroed();
+    let found = lookup_into(map, key, ptr::from_mut(&mut value).cast())?;
+    Ok(found.then_some(value))
+}
+
+/// The values of all possible CPUs under an index of a per-CPU array. Values of a size that is no multiple of
+/// eight are not supported.
+pub fn lookup_per_cpu<V: Pod>(map: impl AsFd, index: u32, cpus: usize) -> io::Result<Vec<V>> {
+    let mut values = vec![zeroed::<V>(); cpus];
+    lookup_into(map, &index, values.as_mut_ptr().cast())?;
+    Ok(values)
+}
+
+fn lookup_into<K: Pod>(map: impl AsFd, key: &K, value: *mut u8) -> io::Result<bool> {
+    let mut attr = element(&map, key, value);
+    // SAFETY: key and value are valid, and as large as the map's.
+    let result = unsafe { bpf(Command::MapLookup, &mut attr) };
+    absent_is_none(result.map(drop)).map(|found| found.is_some())
+}
+
+/// Writes a value under a key, new or not.
+pub fn update<K: Pod, V: Pod>(map: impl AsFd, key: &K, value: &V) -> io::Result<()> {
+    let mut attr = element(&map, key, ptr::from_ref(value).cast());
+    // SAFETY: key and value are valid, and as large as the map's.
+    unsafe { bpf(Command::MapUpdate, &mut attr) }.map(drop)
+}
+
+/// Removes a key; true if it was there.
+pub fn delete<K: Pod>(map: impl AsFd, key: &K) -> io::Result<bool> {
+    let mut attr = element(&map, key, ptr::null());
+    // SAFETY: the key is valid, and as large as the map's.
+    let result = unsafe { bpf(Command::MapDelete, &mut attr) };
+    absent_is_none(result.map(drop)).map(|found| found.is_some())
+}
+
+/// The key after another one, or the first.
+pub fn next_key<K: Pod>(map: impl AsFd, key: Option<&K>) -> io::Result<Option<K>> {
+    let mut next: K = zeroed();
+    let mut attr = ElementAttr {
+        map: map.as_fd().as_raw_fd().cast_unsigned(),
+        pad: 0,
+        key: key.map_or(0, |k| address(ptr::from_ref(k))),
+        value: address(ptr::from_mut(&mut next)),
+        flags: 0,
+    };
+    // SAFETY: both keys are valid, and as large as the map's.
+    let result = unsafe { bpf(Command::MapNextKey, &mut attr) };
+    Ok(absent_is_none(result.map(drop))?.map(|()| next))
+}
+
+/// Reads a piece of a map. `position` is opaque, at least as large as a key, and moves on; `started` tells
+/// whether it holds anything yet. Returns how many pairs were read and whether there may be more.
+pub fn lookup_batch<K: Pod, V: Pod>(
+    map: impl AsFd,
+    position: &mut [u8],
+    started: bool,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<(usize, bool)> {
+    assert!(keys.len() == values.len() && position.len() >= size_of::<K>().max(8));
+    let mut next = position.to_vec();
+    let mut attr = BatchAttr {
+        position: if started {
+            address(position.as_ptr())
+        } else {
+            0
+        },
+        next_position: address(next.as_mut_ptr()),
+        keys: address(keys.as_mut_ptr()),
+        values: address(values.as_mut_ptr()),
+        count: keys.len() as u32,
+        map: map.as_fd().as_raw_fd().cast_unsigned(),
+        element_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the buffers are as long as count says and their elements as large as the map's.
+    let result = unsafe { bpf(Command::MapLookupBatch, &mut attr) };
+    let more = absent_is_none(result.map(drop))?.is_some();
+    position.copy_from_slice(&next);
+    Ok((attr.count as usize, more))
+}
+
+fn element<K: Pod>(map: &impl AsFd, key: &K, value: *const u8) -> ElementAttr {
+    ElementAttr {
+        map: map.as_fd().as_raw_fd().cast_unsigned(),
+        pad: 0,
+        key: address(ptr::from_ref(key)),
+        value: address(value),
+        flags: 0,
+    }
+}
+
+fn absent_is_none(result: io::Result<()>) -> io::Result<Option<()>> {
+    match result {
+        Ok(()) => Ok(Some(())),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,74 @@
+//! The system call itself.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{FromRawFd as _, OwnedFd, RawFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+/// Commands of `bpf(2)`.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(super) enum Command {
+    MapCreate = 0,
+    MapLookup = 1,
+    MapUpdate = 2,
+    MapDelete = 3,
+    MapNextKey = 4,
+    ObjectPin = 6,
+    ObjectGet = 7,
+    ObjectInfo = 15,
+    MapLookupBatch = 24,
+    LinkCreate = 28,
+    LinkUpdate = 29,
+    LinkDetach = 34,
+}
+
+/// Calls `bpf(2)`.
+///
+/// # Safety
+///
+/// `attr` must be laid out as the command wants it, and every address in it must be valid for what the
+/// command does with it.
+pub(super) unsafe fn bpf<T>(command: Command, attr: &mut T) -> io::Result<RawFd> {
+    // SAFETY: attr is valid for reads and writes of its size; the rest is the caller's promise.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command as libc::c_long,
+            std::ptr::from_mut(attr),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result as RawFd)
+}
+
+/// As [`bpf`], for commands that return a new descriptor.
+///
+/// # Safety
+///
+/// As for [`bpf`]; the command must return a descriptor.
+pub(super) unsafe fn bpf_fd<T>(command: Command, attr: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: the caller's promise.
+    let fd = unsafe { bpf(command, attr) }?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A path as the kernel wants it.
+pub(super) fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+}
+
+/// An address as it stands in `bpf_attr`.
+pub(super) fn address<T>(pointer: *const T) -> u64 {
+    pointer as u64
+}

@@ -1,0 +1,117 @@
+//! How many entries each map holds.
+
+/// Capacities of the maps, in entries.
+///
+/// Hash maps take memory as they fill (their empty tables take 16 bytes an entry); evicting maps take all of
+/// it at once, about 100 bytes an entry for IPv4 and 170 for IPv6.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capacities {
+    /// `FRONTENDS4` and `FRONTENDS6`, each.
+    pub frontends: u32,
+    /// `BACKENDS4` and `BACKENDS6`, each.
+    pub backends: u32,
+    /// `BACKEND_SLOTS`.
+    pub backend_slots: u32,
+    /// `BACKEND_MEMBERS`.
+    pub backend_members: u32,
+    /// `AFFINITY`; evicts.
+    pub affinity: u32,
+    /// `CONNTRACK4` and `CONNTRACK6`, each.
+    pub conntrack: u32,
+    /// `NEW_FLOWS4` and `NEW_FLOWS6`, each; evicts.
+    pub new_flows: u32,
+    /// `ENDPOINTS`, `LOCAL_PODS4` and `LOCAL_PODS6`, each.
+    pub endpoints: u32,
+    /// `FRAGMENTS4` and `FRAGMENTS6`, each; evicts.
+    pub fragments: u32,
+    /// `SOCKET_REVERSE4` and `SOCKET_REVERSE6`, each; evicts.
+    pub socket_reverse: u32,
+    /// `NODE_ADDRESSES4` and `NODE_ADDRESSES6`, each.
+    pub node_addresses: u32,
+    /// `PEERS4` and `PEERS6`, each; two generations live beside each other.
+    pub peers: u32,
+    /// `CIDRS4` and `CIDRS6`, each; two generations live beside each other.
+    pub cidrs: u32,
+    /// `POLICY_CELLS`.
+    pub policy_cells: u32,
+    /// `INTERVALS`, in blocks.
+    pub intervals: u32,
+}
+
+impl Default for Capacities {
+    /// For clusters of 10 000 Services and 100 000 pods.
+    fn default() -> Self {
+        Self {
+            frontends: 1 << 17,
+            backends: 1 << 18,
+            backend_slots: 1 << 20,
+            backend_members: 1 << 19,
+            affinity: 1 << 16,
+            conntrack: 1 << 18,
+            new_flows: 1 << 16,
+            endpoints: proxy_common::endpoints::MAX_ENDPOINTS,
+            fragments: 1 << 13,
+            socket_reverse: 1 << 16,
+            node_addresses: 1 << 10,
+            peers: 1 << 18,
+            cidrs: 1 << 17,
+            policy_cells: proxy_common::policy::cells::CELLS_DEFAULT,
+            intervals: proxy_common::policy::intervals::BLOCKS_DEFAULT,
+        }
+    }
+}
+
+impl Capacities {
+    /// Small maps, for tests and demonstrations that run many nodes on one machine.
+    pub fn small() -> Self {
+        Self {
+            frontends: 4096,
+            backends: 4096,
+            backend_slots: 16384,
+            backend_members: 16384,
+            affinity: 1024,
+            conntrack: 8192,
+            new_flows: 4096,
+            endpoints: 256,
+            fragments: 512,
+            socket_reverse: 1024,
+            node_addresses: 64,
+            peers: 4096,
+            cidrs: 4096,
+            policy_cells: 1 << 14,
+            intervals: 1024,
+        }
+    }
+
+    /// The maps whose capacity is not fixed by the object, by name.
+    pub fn by_map(&self) -> [(&'static str, u32); 26] {
+        [
+            ("FRONTENDS4", self.frontends),
+            ("FRONTENDS6", self.frontends),
+            ("BACKENDS4", self.backends),
+            ("BACKENDS6", self.backends),
+            ("BACKEND_SLOTS", self.backend_slots),
+            ("BACKEND_MEMBERS", self.backend_members),
+            ("AFFINITY", self.affinity),
+            ("CONNTRACK4", self.conntrack),
+            ("CONNTRACK6", self.conntrack),
+            ("NEW_FLOWS4", self.new_flows),
+            ("NEW_FLOWS6", self.new_flows),
+            ("ENDPOINTS", self.endpoints),
+            ("LOCAL_PODS4", self.endpoints),
+            ("LOCAL_PODS6", self.endpoints),
+            ("FRAGMENTS4", self.fragments),
+            ("FRAGMENTS6", self.fragments),
+            ("SOCKET_REVERSE4", self.socket_reverse),
+            ("SOCKET_REVERSE6", self.socket_reverse),
+            ("NODE_ADDRESSES4", self.node_addresses),
+            ("NODE_ADDRESSES6", self.node_addresses),
+            ("PEERS4", self.peers),
+            ("PEERS6", self.peers),
+            ("CIDRS4", self.cidrs),
+            ("CIDRS6", self.cidrs),
+            ("POLICY_CELLS", self.policy_cells),
+            ("INTERVALS", self.intervals),
+        ]
+    }
+}

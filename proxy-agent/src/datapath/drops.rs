@@ -1,0 +1,38 @@
+//! The drop counters, summed over the CPUs.
+
+use std::io;
+
+use proxy_common::counters::{Counter, REASONS};
+
+use super::{bpfsys::map, handle::MapHandle};
+
+/// `DROPS`.
+#[derive(Clone, Debug)]
+pub struct Drops {
+    map: MapHandle,
+    cpus: usize,
+}
+
+impl Drops {
+    pub(super) fn new(map: MapHandle) -> io::Result<Self> {
+        map.check_sizes(size_of::<u32>(), size_of::<Counter>())?;
+        let cpus = aya::util::nr_cpus().map_err(|(file, error)| {
+            io::Error::new(error.kind(), format!("count the CPUs from {file}: {error}"))
+        })?;
+        Ok(Self { map, cpus })
+    }
+
+    /// Packets and bytes dropped for a reason (`proxy_common::counters`) since the maps were made.
+    pub fn get(&self, reason: u32) -> io::Result<Counter> {
+        let per_cpu = map::lookup_per_cpu::<Counter>(&self.map, reason, self.cpus)?;
+        Ok(per_cpu.iter().fold(Counter::default(), |sum, c| Counter {
+            packets: sum.packets + c.packets,
+            bytes: sum.bytes + c.bytes,
+        }))
+    }
+
+    /// All reasons of this version with their counters.
+    pub fn all(&self) -> io::Result<Vec<(u32, Counter)>> {
+        REASONS.iter().map(|r| Ok((*r, self.get(*r)?))).collect()
+    }
+}

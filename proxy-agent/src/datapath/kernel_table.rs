@@ -1,0 +1,147 @@
+//! A [`Table`] over a map in the kernel.
+
+use std::{fmt::Debug, io, marker::PhantomData};
+
+use aya::Pod;
+
+use super::{
+    bpfsys::map,
+    handle::{MapHandle, MapKind},
+    table::{Table, TableError},
+};
+
+/// Pairs that one batch reads; a hash bucket that holds more makes the batch grow.
+const BATCH: usize = 4096;
+
+/// A hash, LRU, array or prefix map in the kernel, with its types.
+///
+/// A slot of an array counts as absent while all its bytes are zero, and [`Table::remove`] makes them so.
+#[derive(Clone, Debug)]
+pub struct KernelTable<K, V> {
+    map: MapHandle,
+    types: PhantomData<fn(K) -> V>,
+}
+
+impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
+    /// Gives a map its types, whose sizes must be those of the map.
+    pub(super) fn new(map: MapHandle) -> io::Result<Self> {
+        map.check_sizes(size_of::<K>(), size_of::<V>())?;
+        Ok(Self {
+            map,
+            types: PhantomData,
+        })
+    }
+
+    /// The value that a program would find: in a prefix map that of the longest prefix which holds the key.
+    pub fn lookup(&self, key: &K) -> Result<Option<V>, TableError> {
+        map::lookup(&self.map, key).map_err(|e| self.error("read", Some(key), e))
+    }
+
+    fn error(&self, operation: &'static str, key: Option<&K>, source: io::Error) -> TableError {
+        let full = matches!(source.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC));
+        if operation == "write" && full {
+            return TableError::Full {
+                operation,
+                map: self.name().to_owned(),
+                capacity: self.capacity(),
+            };
+        }
+        TableError::Kernel {
+            operation,
+            map: self.name().to_owned(),
+            key: key.map_or_else(String::new, |k| format!("{k:?}")),
+            source,
+        }
+    }
+
+    fn is_absent(&self, value: &V) -> bool {
+        self.map.kind() == MapKind::Array && map::bytes_of(value).iter().all(|b| *b == 0)
+    }
+
+    fn read_batches(&self) -> io::Result<Vec<(K, V)>> {
+        let mut position = vec![0_u8; size_of::<K>().max(8)];
+        let mut started = false;
+        let mut pairs = Vec::new();
+        let mut size = BATCH.min(self.capacity().max(1) as usize);
+        loop {
+            let mut keys = vec![map::zeroed::<K>(); size];
+            let mut values = vec![map::zeroed::<V>(); size];
+            let read = map::lookup_batch(&self.map, &mut position, started, &mut keys, &mut values);
+            let (count, more) = match read {
+                Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => {
+                    size *= 2;
+                    continue;
+                }
+                read => read?,
+            };
+            pairs.extend(keys.into_iter().zip(values).take(count));
+            if !more {
+                return Ok(pairs);
+            }
+            started = true;
+        }
+    }
+
+    /// For maps and kernels without batches: a walk, begun anew if the key under the walker is removed.
+    fn read_one_by_one(&self) -> io::Result<Vec<(K, V)>> {
+        let mut pairs = std::collections::BTreeMap::new();
+        let mut key = map::next_key::<K>(&self.map, None)?;
+        while let Some(current) = key {
+            if let Some(value) = map::lookup(&self.map, &current)? {
+                pairs.insert(current, value);
+            }
+            key = map::next_key(&self.map, Some(&current))?;
+        }
+        Ok(pairs.into_iter().collect())
+    }
+}
+
+impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> Table<K, V> for KernelTable<K, V> {
+    fn name(&self) -> &str {
+        self.map.name()
+    }
+
+    fn capacity(&self) -> u32 {
+        self.map.info().max_entries
+    }
+
+    fn get(&self, key: &K) -> Result<Option<V>, TableError> {
+        if self.map.kind() == MapKind::Prefix {
+            // The kernel would answer with the longest prefix, not with this one.
+            let all = self.entries()?;
+            return Ok(all.into_iter().find(|(k, _)| k == key).map(|(_, v)| v));
+        }
+        Ok(self.lookup(key)?.filter(|value| !self.is_absent(value)))
+    }
+
+    fn set(&mut self, key: &K, value: &V) -> Result<(), TableError> {
+        map::update(&self.map, key, value).map_err(|e| self.error("write", Some(key), e))
+    }
+
+    fn remove(&mut self, key: &K) -> Result<(), TableError> {
+        let result = if self.map.kind() == MapKind::Array {
+            map::update(&self.map, key, &map::zeroed::<V>())
+        } else {
+            map::delete(&self.map, key).map(drop)
+        };
+        result.map_err(|e| self.error("remove", Some(key), e))
+    }
+
+    fn entries(&self) -> Result<Vec<(K, V)>, TableError> {
+        let read = match self.read_batches() {
+            Err(e) if no_batches(&e) => self.read_one_by_one(),
+            read => read,
+        };
+        let mut pairs = read.map_err(|e| self.error("list", None, e))?;
+        pairs.retain(|(_, value)| !self.is_absent(value));
+        Ok(pairs)
+    }
+}
+
+fn no_batches(error: &io::Error) -> bool {
+    const ENOTSUPP: i32 = 524;
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINVAL | libc::EOPNOTSUPP | ENOTSUPP)
+    )
+}

@@ -1,0 +1,168 @@
+//! All maps with their types.
+
+use std::io;
+
+use proxy_common::{
+    affinity::{Affinity, AffinityKey},
+    backends::{Backend4, Backend6, MemberKey, SlotKey},
+    conntrack::{Flow4, Flow6, FlowKey4, FlowKey6},
+    endpoints::{Endpoint, LocalPod},
+    fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
+    frontends::{Frontend, FrontendKey4, FrontendKey6},
+    node::NodeConfig,
+    policy::{
+        intervals::IntervalBlock,
+        peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
+    },
+    sockets::{SocketReverse4, SocketReverse6, SocketReverseKey4, SocketReverseKey6},
+};
+
+use super::{
+    bpfsys::object,
+    drops::Drops,
+    error::DatapathError,
+    handle::MapHandle,
+    kernel_table::KernelTable,
+    kernel_words::KernelWords,
+    pins::Pins,
+    prefix::Prefix,
+    table::{Table as _, TableError},
+    words::Words as _,
+};
+
+/// How full a map is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapUsage {
+    /// Name.
+    pub name: String,
+    /// The kernel's name of its type.
+    pub kind: &'static str,
+    /// Id in the kernel.
+    pub id: u32,
+    /// Entries in use; none where the kernel does not tell.
+    pub entries: Option<u32>,
+    /// Capacity.
+    pub max_entries: u32,
+}
+
+/// Declares the struct, how it is opened, and how its use is counted.
+macro_rules! declare {
+    ($($field:ident: $name:literal, $type:ty;)+) => {
+        /// Every map of an instance. Tables are cheap to clone; each map has one writer.
+        #[derive(Clone, Debug)]
+        pub struct Maps {
+            $(#[doc = concat!("`", $name, "`.")] pub $field: $type,)+
+            handles: Vec<MapHandle>,
+        }
+
+        impl Maps {
+            fn from_handles(open: impl Fn(&str) -> Result<MapHandle, DatapathError>) -> Result<Self, DatapathError> {
+                let typed = |handle: &MapHandle, error: io::Error| DatapathError::CorruptPin {
+                    path: handle.name().into(),
+                    source: error,
+                };
+                $(
+                    let handle = open($name)?;
+                    let $field = <$type>::new(handle.clone()).map_err(|e| typed(&handle, e))?;
+                )+
+                let handles = [$(open($name)),+].into_iter().collect::<Result<_, _>>()?;
+                Ok(Self { $($field,)+ handles })
+            }
+
+            fn counts(&self) -> Result<Vec<Option<u32>>, TableError> {
+                Ok(vec![$(self.$field.count()?),+])
+            }
+        }
+    };
+}
+
+declare! {
+    frontends4: "FRONTENDS4", KernelTable<FrontendKey4, Frontend>;
+    frontends6: "FRONTENDS6", KernelTable<FrontendKey6, Frontend>;
+    backends4: "BACKENDS4", KernelTable<u32, Backend4>;
+    backends6: "BACKENDS6", KernelTable<u32, Backend6>;
+    backend_slots: "BACKEND_SLOTS", KernelTable<SlotKey, u32>;
+    backend_members: "BACKEND_MEMBERS", KernelTable<MemberKey, u32>;
+    affinity: "AFFINITY", KernelTable<AffinityKey, Affinity>;
+    conntrack4: "CONNTRACK4", KernelTable<FlowKey4, Flow4>;
+    conntrack6: "CONNTRACK6", KernelTable<FlowKey6, Flow6>;
+    new_flows4: "NEW_FLOWS4", KernelTable<FlowKey4, Flow4>;
+    new_flows6: "NEW_FLOWS6", KernelTable<FlowKey6, Flow6>;
+    endpoints: "ENDPOINTS", KernelTable<u32, Endpoint>;
+    local_pods4: "LOCAL_PODS4", KernelTable<u32, LocalPod>;
+    local_pods6: "LOCAL_PODS6", KernelTable<[u32; 4], LocalPod>;
+    fragments4: "FRAGMENTS4", KernelTable<FragmentKey4, FragmentPorts>;
+    fragments6: "FRAGMENTS6", KernelTable<FragmentKey6, FragmentPorts>;
+    socket_reverse4: "SOCKET_REVERSE4", KernelTable<SocketReverseKey4, SocketReverse4>;
+    socket_reverse6: "SOCKET_REVERSE6", KernelTable<SocketReverseKey6, SocketReverse6>;
+    node_config: "NODE_CONFIG", KernelTable<u32, NodeConfig>;
+    node_addresses4: "NODE_ADDRESSES4", KernelTable<u32, u32>;
+    node_addresses6: "NODE_ADDRESSES6", KernelTable<[u32; 4], u32>;
+    policy_words: "POLICY_WORDS", KernelWords;
+    peers4: "PEERS4", KernelTable<PeerKey4, Peer>;
+    peers6: "PEERS6", KernelTable<PeerKey6, Peer>;
+    cidrs4: "CIDRS4", KernelTable<Prefix<CidrKey4>, Peer>;
+    cidrs6: "CIDRS6", KernelTable<Prefix<CidrKey6>, Peer>;
+    policy_cells: "POLICY_CELLS", KernelWords;
+    intervals: "INTERVALS", KernelTable<u32, IntervalBlock>;
+    drops: "DROPS", Drops;
+}
+
+impl Maps {
+    /// Opens the pinned maps.
+    pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
+        Self::from_handles(|name| {
+            let path = pins.map(name);
+            let fd = object::open_map(&path).map_err(|source| DatapathError::NotLoaded {
+                path: path.clone(),
+                source,
+            })?;
+            MapHandle::new(name, fd).map_err(DatapathError::corrupt(&path))
+        })
+    }
+
+    /// Name, type, entries and capacity of every map.
+    pub fn usage(&self) -> Result<Vec<MapUsage>, TableError> {
+        let counts = self.counts()?;
+        let described = self
+            .handles
+            .iter()
+            .zip(counts)
+            .map(|(map, entries)| MapUsage {
+                name: map.name().to_owned(),
+                kind: map.kind().name(),
+                id: map.info().id,
+                entries,
+                max_entries: map.info().max_entries,
+            });
+        Ok(described.collect())
+    }
+}
+
+/// How many entries are in use.
+trait Count {
+    fn count(&self) -> Result<Option<u32>, TableError>;
+}
+
+impl<K, V> Count for KernelTable<K, V>
+where
+    K: aya::Pod + std::fmt::Debug + Ord,
+    V: aya::Pod + std::fmt::Debug + PartialEq,
+{
+    fn count(&self) -> Result<Option<u32>, TableError> {
+        Ok(Some(self.entries()?.len() as u32))
+    }
+}
+
+impl Count for KernelWords {
+    fn count(&self) -> Result<Option<u32>, TableError> {
+        let used = (0..self.len()).filter(|i| self.get(*i) != 0);
+        Ok(Some(used.count() as u32))
+    }
+}
+
+impl Count for Drops {
+    fn count(&self) -> Result<Option<u32>, TableError> {
+        Ok(None)
+    }
+}

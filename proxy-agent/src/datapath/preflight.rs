@@ -1,0 +1,212 @@
+//! What the machine must have, checked before anything is touched, with a hint for each lack.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::bpfsys;
+
+/// Oldest kernel that loads all programs.
+pub const KERNEL_REQUIRED: (u32, u32) = (6, 1);
+
+const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// `include/uapi/linux/capability.h`.
+const CAP_NET_ADMIN: u64 = 1 << 12;
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_PERFMON: u64 = 1 << 38;
+const CAP_BPF: u64 = 1 << 39;
+
+/// What the machine lacks.
+#[derive(Debug, thiserror::Error)]
+pub enum PreflightError {
+    /// Capabilities are missing.
+    #[error(
+        "no privileges: {missing} missing\nhint: run as root, or in a privileged container \
+         (securityContext.privileged, or capabilities BPF, PERFMON and NET_ADMIN)"
+    )]
+    Privileges {
+        /// Names of the capabilities.
+        missing: String,
+    },
+    /// The kernel is too old.
+    #[error(
+        "kernel {found} is too old: {}.{} or later is needed\nhint: boot a newer kernel on this node",
+        KERNEL_REQUIRED.0, KERNEL_REQUIRED.1
+    )]
+    KernelTooOld {
+        /// Its release.
+        found: String,
+    },
+    /// No cgroup v2 hierarchy.
+    #[error("no cgroup v2 hierarchy at {path}: {reason}\nhint: {hint}")]
+    NoCgroup2 {
+        /// Where it should be.
+        path: PathBuf,
+        /// What is there.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// No BPF file system.
+    #[error(
+        "no BPF file system at {path}: {reason}\nhint: mount -t bpf bpf {path}, or mount the host's \
+         /sys/fs/bpf into the container with mountPropagation HostToContainer"
+    )]
+    NoBpffs {
+        /// Where it should be.
+        path: PathBuf,
+        /// What is there.
+        reason: String,
+    },
+    /// A question to the kernel failed.
+    #[error("{question}: {source}")]
+    Unanswered {
+        /// The question.
+        question: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Checks everything that opening the datapath needs.
+pub fn check(bpffs: &Path, cgroup_root: &Path) -> Result<(), PreflightError> {
+    kernel()?;
+    privileges()?;
+    cgroup2(cgroup_root)?;
+    mounted_bpffs(bpffs)
+}
+
+fn kernel() -> Result<(), PreflightError> {
+    let found = read("/proc/sys/kernel/osrelease", "read the kernel's release")?;
+    let found = found.trim();
+    match version(found) {
+        Some(version) if version < KERNEL_REQUIRED => Err(PreflightError::KernelTooOld {
+            found: found.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Major and minor number of a release such as `6.1.0-rc3-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn privileges() -> Result<(), PreflightError> {
+    let status = read("/proc/self/status", "read our capabilities")?;
+    let missing = missing_capabilities(effective(&status));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(PreflightError::Privileges {
+        missing: missing.join(", "),
+    })
+}
+
+fn effective(status: &str) -> u64 {
+    let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
+    line.and_then(|l| u64::from_str_radix(l.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+fn missing_capabilities(effective: u64) -> Vec<&'static str> {
+    // CAP_SYS_ADMIN stands for BPF and PERFMON (capabilities(7)).
+    let all = effective & CAP_SYS_ADMIN != 0;
+    let needed = [
+        ("CAP_BPF", CAP_BPF, all),
+        ("CAP_PERFMON", CAP_PERFMON, all),
+        ("CAP_NET_ADMIN", CAP_NET_ADMIN, false),
+    ];
+    let lacking = needed
+        .into_iter()
+        .filter(|(_, bit, covered)| effective & bit == 0 && !covered);
+    lacking.map(|(name, ..)| name).collect()
+}
+
+fn cgroup2(path: &Path) -> Result<(), PreflightError> {
+    let reason = match bpfsys::file_system(path) {
+        Ok(CGROUP2_SUPER_MAGIC) => return Ok(()),
+        Ok(_) => "another file system is there".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let hint = match mounted("cgroup2") {
+        Some(elsewhere) => format!("one is mounted at {elsewhere}: set the cgroup root to it"),
+        None => format!(
+            "mount -t cgroup2 none {}, or boot with systemd.unified_cgroup_hierarchy=1",
+            path.display()
+        ),
+    };
+    Err(PreflightError::NoCgroup2 {
+        path: path.to_owned(),
+        reason,
+        hint,
+    })
+}
+
+fn mounted_bpffs(path: &Path) -> Result<(), PreflightError> {
+    let reason = match bpfsys::file_system(path) {
+        Ok(BPF_FS_MAGIC) => return Ok(()),
+        Ok(_) => "another file system is there".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(PreflightError::NoBpffs {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+/// Where a file system of a kind is mounted first.
+fn mounted(kind: &str) -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (_, place, found) = (fields.next()?, fields.next()?, fields.next()?);
+        (found == kind).then(|| place.to_owned())
+    })
+}
+
+fn read(path: &str, question: &'static str) -> Result<String, PreflightError> {
+    fs::read_to_string(path).map_err(|source| PreflightError::Unanswered { question, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_read() {
+        assert_eq!(version("6.1.0-rc3-amd64"), Some((6, 1)));
+        assert_eq!(version("5.10.262"), Some((5, 10)));
+        assert_eq!(version("6.18+"), Some((6, 18)));
+        assert_eq!(version("custom"), None);
+    }
+
+    #[test]
+    fn capabilities_are_named() {
+        assert_eq!(
+            effective("Name:\tx\nCapEff:\t000000c000001000\n"),
+            0xc0_0000_1000
+        );
+        assert!(missing_capabilities(0xc0_0000_1000).is_empty());
+        assert!(missing_capabilities(CAP_SYS_ADMIN | CAP_NET_ADMIN).is_empty());
+        assert_eq!(
+            missing_capabilities(0),
+            ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"]
+        );
+    }
+
+    #[test]
+    fn a_plain_folder_is_neither_cgroup_nor_bpffs() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = cgroup2(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("hint:"), "{error}");
+        let error = mounted_bpffs(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("mount -t bpf"), "{error}");
+        let error = mounted_bpffs(Path::new("/absent")).unwrap_err().to_string();
+        assert!(error.contains("No such file"), "{error}");
+    }
+}

@@ -1,0 +1,55 @@
+//! The socket programs, attached to a cgroup and so to every process below it.
+
+use std::{
+    fs::File,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    path::Path,
+};
+
+use aya::Ebpf;
+
+use super::pinned::{self, Target};
+use crate::datapath::{error::DatapathError, pins::Pins};
+
+/// Programs and their attach types (`enum bpf_attach_type`). What undoes a translation comes before what
+/// makes one, so that no socket ever sees half of it.
+const HOOKS: [(&str, u32); 9] = [
+    ("sock_release", 34),
+    ("recvmsg4", 19),
+    ("recvmsg6", 20),
+    ("getpeername4", 29),
+    ("getpeername6", 30),
+    ("sendmsg4", 14),
+    ("sendmsg6", 15),
+    ("connect4", 10),
+    ("connect6", 11),
+];
+
+/// Attaches the socket programs to a cgroup, or puts ours behind the links that are pinned.
+pub(in crate::datapath) fn attach(
+    ebpf: &Ebpf,
+    pins: &Pins,
+    cgroup: &Path,
+) -> Result<(), DatapathError> {
+    let folder = File::open(cgroup).map_err(DatapathError::file("open the cgroup", cgroup))?;
+    // A cgroup's id is its inode number (kernfs, 64-bit).
+    let metadata = folder.metadata();
+    let identity = metadata.map_err(DatapathError::file("stat", cgroup))?.ino();
+    for (name, attach_type) in HOOKS {
+        let target = Target {
+            number: folder.as_raw_fd().cast_unsigned(),
+            identity,
+            attach_type,
+            flags: 0,
+        };
+        let program = super::interface::program_fd(ebpf, name)?;
+        pinned::attach(&pins.link(name), program, target).map_err(|source| {
+            DatapathError::Attach {
+                program: name.to_owned(),
+                target: cgroup.display().to_string(),
+                source,
+            }
+        })?;
+    }
+    Ok(())
+}

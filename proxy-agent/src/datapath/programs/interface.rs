@@ -1,0 +1,167 @@
+//! The tc programs, attached to interfaces: by TCX where the kernel has it (6.6), else by clsact.
+
+use std::{io, os::fd::BorrowedFd};
+
+use aya::{Ebpf, programs::Program};
+
+use super::{
+    clsact,
+    pinned::{self, Target},
+};
+use crate::datapath::{bpfsys, bpfsys::link, error::DatapathError, pins::Pins};
+
+/// A hook of an interface and the program that hangs there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hook {
+    /// What a pod sends: ingress of its host-side interface.
+    FromPod,
+    /// What a pod is to receive: egress of its host-side interface.
+    ToPod,
+    /// What comes from outside: ingress of an uplink.
+    FromNet,
+    /// What leaves the node: egress of an uplink.
+    ToNet,
+}
+
+impl Hook {
+    /// All hooks; those that undo translations come before those that make them.
+    pub const ALL: [Self; 4] = [Self::ToPod, Self::ToNet, Self::FromPod, Self::FromNet];
+
+    /// Name of the program.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::FromPod => "from_pod",
+            Self::ToPod => "to_pod",
+            Self::FromNet => "from_net",
+            Self::ToNet => "to_net",
+        }
+    }
+
+    /// Whether it sees what the interface receives.
+    pub const fn is_ingress(self) -> bool {
+        matches!(self, Self::FromPod | Self::FromNet)
+    }
+
+    /// Name of the pinned link.
+    fn link(self, ifindex: u32) -> String {
+        format!("{}-{ifindex}", self.program())
+    }
+}
+
+/// How tc programs are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TcMode {
+    /// Links, replaced atomically.
+    Tcx,
+    /// Filters of the clsact queueing discipline.
+    Clsact,
+}
+
+impl std::fmt::Display for TcMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        })
+    }
+}
+
+/// How tc programs are to be attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TcPreference {
+    /// By TCX if the kernel lets us.
+    #[default]
+    Auto,
+    /// By clsact always.
+    Clsact,
+}
+
+const BPF_TCX_INGRESS: u32 = 46;
+const BPF_TCX_EGRESS: u32 = 47;
+
+/// Attaches the program of a hook to an interface of the calling thread's network namespace, or puts ours
+/// behind the link that is pinned. Returns how.
+pub(in crate::datapath) fn attach(
+    ebpf: &mut Ebpf,
+    pins: &Pins,
+    hook: Hook,
+    ifindex: u32,
+    preference: TcPreference,
+) -> Result<TcMode, DatapathError> {
+    let failed = |source| DatapathError::Attach {
+        program: hook.program().to_owned(),
+        target: describe(ifindex),
+        source,
+    };
+    if preference == TcPreference::Auto {
+        let program = program_fd(ebpf, hook.program())?;
+        match attach_tcx(program, pins, hook, ifindex) {
+            Ok(()) => return Ok(TcMode::Tcx),
+            Err(error) if !no_tcx(&error) => return Err(failed(error)),
+            Err(_) => {}
+        }
+    }
+    let name = bpfsys::interface_name(ifindex).map_err(failed)?;
+    clsact::attach(ebpf, hook, &name).map_err(failed)?;
+    Ok(TcMode::Clsact)
+}
+
+fn attach_tcx(program: BorrowedFd<'_>, pins: &Pins, hook: Hook, ifindex: u32) -> io::Result<()> {
+    let target = Target {
+        number: ifindex,
+        identity: u64::from(ifindex),
+        attach_type: if hook.is_ingress() {
+            BPF_TCX_INGRESS
+        } else {
+            BPF_TCX_EGRESS
+        },
+        flags: link::FIRST,
+    };
+    pinned::attach(&pins.link(&hook.link(ifindex)), program, target)
+}
+
+/// Kernels before 6.6 know no such attach type.
+fn no_tcx(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINVAL)
+}
+
+/// Takes the program of a hook off an interface; nothing to take off is no error.
+pub(in crate::datapath) fn detach(
+    pins: &Pins,
+    hook: Hook,
+    ifindex: u32,
+) -> Result<(), DatapathError> {
+    let path = pins.link(&hook.link(ifindex));
+    match std::fs::remove_file(&path) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(DatapathError::file("remove", path)(error));
+        }
+        Err(_) => {}
+    }
+    let Ok(name) = bpfsys::interface_name(ifindex) else {
+        return Ok(());
+    };
+    clsact::detach(hook, &name).map_err(|source| DatapathError::Attach {
+        program: format!("nothing in place of {}", hook.program()),
+        target: name,
+        source,
+    })
+}
+
+fn describe(ifindex: u32) -> String {
+    match bpfsys::interface_name(ifindex) {
+        Ok(name) => format!("interface {name} ({ifindex})"),
+        Err(_) => format!("interface {ifindex}"),
+    }
+}
+
+/// The descriptor of a loaded program.
+pub(super) fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, DatapathError> {
+    use std::os::fd::AsFd as _;
+    let program = ebpf.program(name).map(Program::fd);
+    match program {
+        Some(Ok(fd)) => Ok(fd.as_fd()),
+        _ => Err(DatapathError::NoProgram(name.to_owned())),
+    }
+}

@@ -1,0 +1,62 @@
+//! A pinned link: made once, then only its program is replaced.
+
+use std::{fs, io, os::fd::AsFd, path::Path};
+
+use crate::datapath::bpfsys::{link, object};
+
+/// What a link is to be attached to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    /// Descriptor or interface index for the kernel.
+    pub(super) number: u32,
+    /// How the kernel names the target afterwards: a cgroup's id or an interface's index.
+    pub(super) identity: u64,
+    /// `BPF_*` attach type.
+    pub(super) attach_type: u32,
+    /// Flags of a new link.
+    pub(super) flags: u32,
+}
+
+/// Puts a program behind the link pinned at a path; makes the link if there is none, or none that lives.
+pub(super) fn attach(path: &Path, program: impl AsFd, target: Target) -> io::Result<()> {
+    if replace(path, &program, target)? {
+        return Ok(());
+    }
+    let link = link::create(&program, target.number, target.attach_type, target.flags)?;
+    object::pin(&link, path)
+}
+
+/// True if the pinned link was there, attached to the target, and has the program now. A link that is dead or
+/// attached elsewhere is unpinned.
+fn replace(path: &Path, program: impl AsFd, target: Target) -> io::Result<bool> {
+    let link = match object::open_link(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        link => link?,
+    };
+    let info = object::link_info(&link)?;
+    if identity(&info) == Some(target.identity) {
+        link::update(&link, program)?;
+        return Ok(true);
+    }
+    fs::remove_file(path)?;
+    Ok(false)
+}
+
+/// Kinds of links (`BPF_LINK_TYPE_*`).
+const CGROUP: u32 = 3;
+const XDP: u32 = 6;
+const TCX: u32 = 11;
+
+/// What a link is attached to: 0 once that is gone; none for links of other kinds.
+pub(super) fn identity(info: &object::LinkInfo) -> Option<u64> {
+    match info.kind {
+        CGROUP => Some(info.cgroup()),
+        XDP | TCX => Some(u64::from(info.target[0])),
+        _ => None,
+    }
+}
+
+/// Whether a link is attached to a cgroup.
+pub(super) fn is_cgroup(info: &object::LinkInfo) -> bool {
+    info.kind == CGROUP
+}

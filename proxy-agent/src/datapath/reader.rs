@@ -1,0 +1,35 @@
+//! The datapath as `proxyctl` sees it: from the pins, without loading anything.
+
+use super::{
+    error::DatapathError,
+    maps::Maps,
+    pins::Pins,
+    programs::{Attachment, attachments},
+    schema,
+};
+
+/// Maps and attachments of an instance, whether its agent runs or not.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pins: Pins,
+    maps: Maps,
+}
+
+impl Reader {
+    /// Opens the pinned maps, if they have this version's layout.
+    pub fn open(pins: Pins) -> Result<Self, DatapathError> {
+        schema::check(&pins)?;
+        let maps = Maps::open(&pins)?;
+        Ok(Self { pins, maps })
+    }
+
+    /// The maps.
+    pub fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    /// All pinned links.
+    pub fn attachments(&self) -> Result<Vec<Attachment>, DatapathError> {
+        attachments::list(&self.pins)
+    }
+}

@@ -1,0 +1,78 @@
+//! Whether the pinned maps are ours to use: schema and layout hash are compared before anything is touched.
+
+use std::path::Path;
+
+use proxy_common::layout::{HASH, SCHEMA};
+
+use super::{
+    bpfsys::{map, object},
+    error::DatapathError,
+    pins::{self, Pins},
+};
+
+/// Value of the `meta` map: schema and layout hash.
+type Meta = [u64; 2];
+
+const OURS: Meta = [SCHEMA as u64, HASH];
+
+/// Compares what is pinned with this version. Changes nothing.
+pub(super) fn check(pins: &Pins) -> Result<(), DatapathError> {
+    for found in pins.schemas()? {
+        let path = pins.schema(found);
+        let ours = SCHEMA;
+        match found {
+            _ if found > ours => return Err(DatapathError::NewerSchema { path, found, ours }),
+            _ if found < ours => return Err(DatapathError::OlderSchema { path, found, ours }),
+            _ => check_layout(pins)?,
+        }
+    }
+    Ok(())
+}
+
+fn check_layout(pins: &Pins) -> Result<(), DatapathError> {
+    let foreign = |found| DatapathError::ForeignLayout {
+        path: pins.schema(SCHEMA),
+        found,
+        ours: HASH,
+    };
+    match read(&pins.meta())? {
+        Some(OURS) => Ok(()),
+        Some([_, hash]) => Err(foreign(format!("{hash:#018x}"))),
+        // A first start that was cut off right after it had made the folders.
+        None if no_maps(pins)? => Ok(()),
+        None => Err(foreign("none".to_owned())),
+    }
+}
+
+fn no_maps(pins: &Pins) -> Result<bool, DatapathError> {
+    let folder = pins.maps();
+    let names = pins::names(&folder).map_err(DatapathError::file("list", &folder))?;
+    Ok(names.is_empty())
+}
+
+fn read(path: &Path) -> Result<Option<Meta>, DatapathError> {
+    let fd = match object::open_map(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        fd => fd.map_err(DatapathError::corrupt(path))?,
+    };
+    let info = object::map_info(&fd).map_err(DatapathError::corrupt(path))?;
+    if (info.key_size, info.value_size) != (4, size_of::<Meta>() as u32) {
+        let source = std::io::Error::other("not a map of schema and layout");
+        return Err(DatapathError::corrupt(path)(source));
+    }
+    map::lookup(&fd, &0_u32).map_err(DatapathError::corrupt(path))
+}
+
+/// Pins schema and layout hash, unless that is done.
+pub(super) fn record(pins: &Pins) -> Result<(), DatapathError> {
+    let path = pins.meta();
+    if read(&path)?.is_some() {
+        return Ok(());
+    }
+    let write = || {
+        let fd = map::create_array(size_of::<Meta>() as u32, 1)?;
+        map::update(&fd, &0_u32, &OURS)?;
+        object::pin(&fd, &path)
+    };
+    write().map_err(DatapathError::file("pin the layout's hash at", &path))
+}
