@@ -10,7 +10,9 @@
 //! Namespaces are held by processes, never by files on the machine: a run that is killed leaves only a
 //! cgroup, which the next run removes. Sockets are made by a helper process inside the netns *and* the
 //! cgroup of their place, then used from the test: both stick to the socket, so cgroup programs see it
-//! as they would see a container's.
+//! as they would see a container's. `load` makes and counts traffic.
+
+pub mod load;
 
 mod agent;
 mod cgroup;
@@ -38,7 +40,7 @@ pub use place::Place;
 pub use plugin::Plugin;
 pub use pod::{Pod, Wiring};
 pub use process::Process;
-pub use programs::program;
+pub use programs::{program, use_programs_in};
 pub use server::{Answer, Server, ask_tcp, ask_udp, ask_udp_connected, http_status};
 pub use until::until;
 
