@@ -4,6 +4,7 @@
 pub mod args;
 pub mod dump;
 pub mod error;
+pub mod live;
 pub mod log_level;
 pub mod output;
 pub mod render;

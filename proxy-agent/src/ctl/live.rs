@@ -1,0 +1,59 @@
+//! The live state: the pinned maps, and the names that the agent adds if it answers.
+
+use std::io::{self, Write as _};
+
+use super::{Context, CtlError, Exit};
+use crate::{
+    api::messages::Names,
+    datapath::{DatapathError, Pins, Reader, TableError},
+};
+
+/// Opens the pinned maps.
+pub fn reader(context: &Context) -> Result<Reader, CtlError> {
+    let common = &context.common;
+    let pins = Pins::new(&common.bpffs, &common.instance)?;
+    Ok(Reader::open(pins)?)
+}
+
+/// Asks the agent for names. Without an answer there are none, which is said on stderr.
+pub async fn names(context: &Context, raw: bool) -> Names {
+    if raw {
+        return Names::default();
+    }
+    match context.client.get::<Names>("/v1/names").await {
+        Ok(names) => names,
+        Err(error) => {
+            note(&format!("no names, only what the maps hold: {error}"));
+            Names::default()
+        }
+    }
+}
+
+/// Says something to the person, not to the reader of our output.
+pub fn note(text: &str) {
+    // If stderr is closed there is nobody left to tell.
+    drop(writeln!(io::stderr(), "note: {text}"));
+}
+
+impl From<DatapathError> for CtlError {
+    fn from(error: DatapathError) -> Self {
+        let exit = match &error {
+            DatapathError::InstanceName(_) => Exit::Usage,
+            DatapathError::NotLoaded { .. } => Exit::Unreachable,
+            _ => Exit::Failed,
+        };
+        let failure = Self::new(exit, error.to_string());
+        match error {
+            DatapathError::NotLoaded { .. } => failure.hint(
+                "run as root on the node; --instance and --bpffs name the agent's pins (`proxyctl version` asks the agent)",
+            ),
+            _ => failure,
+        }
+    }
+}
+
+impl From<TableError> for CtlError {
+    fn from(error: TableError) -> Self {
+        Self::new(Exit::Failed, error.to_string())
+    }
+}

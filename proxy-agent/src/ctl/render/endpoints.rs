@@ -1,0 +1,99 @@
+//! `dump endpoints`: the pods of this node, as their interfaces' programs know them.
+
+use proxy_common::{endpoints::ENDPOINT_SHAPED, policy::words::PolicyWord};
+use serde::Serialize;
+
+use super::words::{ip4, ip6, mac, named};
+use crate::{
+    api::messages::Names,
+    ctl::output::Row,
+    datapath::{Maps, Table, TableError, Words},
+};
+
+/// One entry of `ENDPOINTS`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointRow {
+    /// Endpoint id.
+    pub id: u32,
+    /// `namespace/pod`.
+    pub pod: String,
+    /// Addresses.
+    pub addresses: Vec<String>,
+    /// Interface index of the host side.
+    pub ifindex: u32,
+    /// `enforced`, or `unknown` while everything is denied.
+    pub policy: &'static str,
+    /// Hardware address of the pod's side.
+    pub pod_mac: String,
+    /// Hardware address of the host's side.
+    pub host_mac: String,
+    /// Row that judges flows begun by others.
+    pub ingress_row: u32,
+    /// Row that judges flows begun by the pod.
+    pub egress_row: u32,
+    /// Epoch of the policy.
+    pub epoch: u32,
+    /// Packets go through the interface's queueing discipline.
+    pub shaped: bool,
+}
+
+impl Row for EndpointRow {
+    const KIND: &'static str = "EndpointList";
+    const COLUMNS: &'static [&'static str] = &["ID", "POD", "ADDRESSES", "IFINDEX", "POLICY"];
+    const WIDE: &'static [&'static str] =
+        &["POD-MAC", "HOST-MAC", "INGRESS-ROW", "EGRESS-ROW", "EPOCH", "SHAPED"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.to_string(),
+            self.pod.clone(),
+            self.addresses.join(","),
+            self.ifindex.to_string(),
+            self.policy.to_owned(),
+        ]
+    }
+
+    fn wide(&self) -> Vec<String> {
+        vec![
+            self.pod_mac.clone(),
+            self.host_mac.clone(),
+            self.ingress_row.to_string(),
+            self.egress_row.to_string(),
+            self.epoch.to_string(),
+            self.shaped.to_string(),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.pod.clone()
+    }
+}
+
+/// All endpoints, by id.
+pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<EndpointRow>, TableError> {
+    let entries = maps.endpoints.entries()?;
+    let mut rows: Vec<_> = entries
+        .into_iter()
+        .map(|(ifindex, endpoint)| {
+            let word = PolicyWord::unpack(maps.policy_words.get(endpoint.id));
+            let v4 = (endpoint.address4 != 0).then(|| ip4(endpoint.address4));
+            let v6 = (endpoint.address6 != [0; 4]).then(|| ip6(endpoint.address6));
+            EndpointRow {
+                id: endpoint.id,
+                pod: named(&names.endpoints, endpoint.id),
+                addresses: v4.into_iter().chain(v6).map(|ip| ip.to_string()).collect(),
+                ifindex,
+                policy: if word.epoch == 0 { "unknown" } else { "enforced" },
+                pod_mac: mac(endpoint.pod_mac),
+                host_mac: mac(endpoint.host_mac),
+                ingress_row: word.ingress_row,
+                egress_row: word.egress_row,
+                epoch: word.epoch,
+                shaped: endpoint.flags & ENDPOINT_SHAPED != 0,
+            }
+        })
+        .collect();
+    rows.sort();
+    Ok(rows)
+}

@@ -1,0 +1,54 @@
+//! Numbers of the maps in words.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use proxy_common::address::{Address4, Address6, ICMP, ICMPV6, octets4, octets6};
+
+use crate::model::Protocol;
+
+/// An IPv4 address of a map.
+pub fn ip4(address: Address4) -> IpAddr {
+    Ipv4Addr::from(octets4(address)).into()
+}
+
+/// An IPv6 address of a map; one that maps IPv4 shows as IPv4.
+pub fn ip6(address: Address6) -> IpAddr {
+    Ipv6Addr::from(octets6(address)).to_canonical()
+}
+
+/// An address with a port in network order.
+pub fn socket(address: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(address, u16::from_be(port))
+}
+
+/// The name of an IP protocol.
+pub fn protocol(number: u8) -> String {
+    match (Protocol::from_number(number), number) {
+        (Some(known), _) => known.to_string(),
+        (None, ICMP) => "ICMP".to_owned(),
+        (None, ICMPV6) => "ICMPv6".to_owned(),
+        (None, other) => other.to_string(),
+    }
+}
+
+/// A hardware address.
+pub fn mac(octets: [u8; 6]) -> String {
+    octets.map(|octet| format!("{octet:02x}")).join(":")
+}
+
+/// A name, or the number if there is none; nothing for 0.
+pub fn named(names: &std::collections::BTreeMap<u32, String>, id: u32) -> String {
+    match (names.get(&id), id) {
+        (Some(name), _) => name.clone(),
+        (None, 0) => String::new(),
+        (None, id) => format!("#{id}"),
+    }
+}
+
+/// Seconds since boot, by the clock of the maps.
+pub fn now() -> u32 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .ok()
+        .and_then(|time| u32::try_from(time.tv_sec()).ok())
+        .unwrap_or(0)
+}
