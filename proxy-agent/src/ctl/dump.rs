@@ -29,12 +29,20 @@ pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result
         }
         Subject::Endpoints => out.rows(endpoints::rows(live, &names)?)?,
         Subject::Affinity => out.rows(affinity::rows(live, &names)?)?,
-        subject => return Err(CtlError::new(Exit::Failed, format!("dump {subject:?}: not there yet"))),
+        subject => {
+            return Err(CtlError::new(
+                Exit::Failed,
+                format!("dump {subject:?}: not there yet"),
+            ));
+        }
     }
     Ok(Exit::Ok)
 }
 
 /// Whether a Service port (`namespace/name:port`) belongs to a Service (`namespace/name`).
 fn of_service(port: &str, service: &str) -> bool {
-    port == service || port.strip_prefix(service).is_some_and(|rest| rest.starts_with(':'))
+    port == service
+        || port
+            .strip_prefix(service)
+            .is_some_and(|rest| rest.starts_with(':'))
 }

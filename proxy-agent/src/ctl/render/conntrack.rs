@@ -50,8 +50,9 @@ pub struct FlowRow {
 
 impl Row for FlowRow {
     const KIND: &'static str = "ConntrackList";
-    const COLUMNS: &'static [&'static str] =
-        &["SCOPE", "PROTO", "LOCAL", "DIR", "REMOTE", "STATE", "EXPIRES", "SERVICE", "REWRITE"];
+    const COLUMNS: &'static [&'static str] = &[
+        "SCOPE", "PROTO", "LOCAL", "DIR", "REMOTE", "STATE", "EXPIRES", "SERVICE", "REWRITE",
+    ];
     const WIDE: &'static [&'static str] = &["MAP", "BACKEND", "POLICY", "EPOCH"];
 
     fn cells(&self) -> Vec<String> {
@@ -78,7 +79,10 @@ impl Row for FlowRow {
     }
 
     fn name(&self) -> String {
-        format!("{}/{}/{}/{}", self.scope, self.protocol, self.local, self.remote)
+        format!(
+            "{}/{}/{}/{}",
+            self.scope, self.protocol, self.local, self.remote
+        )
     }
 }
 
@@ -117,23 +121,41 @@ type Rewrite = [(IpAddr, u16); 2];
 
 fn rewrite4(flow: &Flow4) -> (FlowState, Rewrite) {
     let to = flow.rewrite;
-    (flow.state, [(ip4(to.source), to.source_port), (ip4(to.destination), to.destination_port)])
+    (
+        flow.state,
+        [
+            (ip4(to.source), to.source_port),
+            (ip4(to.destination), to.destination_port),
+        ],
+    )
 }
 
 fn rewrite6(flow: &Flow6) -> (FlowState, Rewrite) {
     let to = flow.rewrite;
-    (flow.state, [(ip6(to.source), to.source_port), (ip6(to.destination), to.destination_port)])
+    (
+        flow.state,
+        [
+            (ip6(to.source), to.source_port),
+            (ip6(to.destination), to.destination_port),
+        ],
+    )
 }
 
 /// All tracked flows, sorted.
 pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<FlowRow>, TableError> {
     let now = now();
     let mut rows = Vec::new();
-    for (name, table) in [("NEW_FLOWS4", &maps.new_flows4), ("CONNTRACK4", &maps.conntrack4)] {
+    for (name, table) in [
+        ("NEW_FLOWS4", &maps.new_flows4),
+        ("CONNTRACK4", &maps.conntrack4),
+    ] {
         let entries = table.entries()?.into_iter();
         rows.extend(entries.map(|(key, flow)| row(name, key.into(), rewrite4(&flow), names, now)));
     }
-    for (name, table) in [("NEW_FLOWS6", &maps.new_flows6), ("CONNTRACK6", &maps.conntrack6)] {
+    for (name, table) in [
+        ("NEW_FLOWS6", &maps.new_flows6),
+        ("CONNTRACK6", &maps.conntrack6),
+    ] {
         let entries = table.entries()?.into_iter();
         rows.extend(entries.map(|(key, flow)| row(name, key.into(), rewrite6(&flow), names, now)));
     }
@@ -141,7 +163,13 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<FlowRow>, TableError> {
     Ok(rows)
 }
 
-fn row(map: &'static str, key: Key, (state, rewrite): (FlowState, Rewrite), names: &Names, now: u32) -> FlowRow {
+fn row(
+    map: &'static str,
+    key: Key,
+    (state, rewrite): (FlowState, Rewrite),
+    names: &Names,
+    now: u32,
+) -> FlowRow {
     let scope = match key.scope {
         0 => "node".to_owned(),
         id => named(&names.endpoints, id),
@@ -152,7 +180,11 @@ fn row(map: &'static str, key: Key, (state, rewrite): (FlowState, Rewrite), name
         scope,
         protocol: protocol(key.protocol),
         local: socket(key.local.0, key.local.1).to_string(),
-        direction: if state.flags & FLOW_FROM_REMOTE == 0 { "->" } else { "<-" },
+        direction: if state.flags & FLOW_FROM_REMOTE == 0 {
+            "->"
+        } else {
+            "<-"
+        },
         remote: socket(key.remote.0, key.remote.1).to_string(),
         state: state_word(state, now),
         expires_seconds: state.expires.saturating_sub(now),
@@ -180,7 +212,10 @@ const fn state_word(state: FlowState, now: u32) -> &'static str {
 }
 
 const fn marks(flags: u32) -> &'static str {
-    match (flags & FLOW_HAIRPIN != 0, flags & FLOW_SOURCE_TRANSLATED != 0) {
+    match (
+        flags & FLOW_HAIRPIN != 0,
+        flags & FLOW_SOURCE_TRANSLATED != 0,
+    ) {
         (true, _) => " (hairpin)",
         (false, true) => " (source translated)",
         (false, false) => "",

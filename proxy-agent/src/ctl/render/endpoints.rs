@@ -41,8 +41,14 @@ pub struct EndpointRow {
 impl Row for EndpointRow {
     const KIND: &'static str = "EndpointList";
     const COLUMNS: &'static [&'static str] = &["ID", "POD", "ADDRESSES", "IFINDEX", "POLICY"];
-    const WIDE: &'static [&'static str] =
-        &["POD-MAC", "HOST-MAC", "INGRESS-ROW", "EGRESS-ROW", "EPOCH", "SHAPED"];
+    const WIDE: &'static [&'static str] = &[
+        "POD-MAC",
+        "HOST-MAC",
+        "INGRESS-ROW",
+        "EGRESS-ROW",
+        "EPOCH",
+        "SHAPED",
+    ];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -84,7 +90,11 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<EndpointRow>, TableError> 
                 pod: named(&names.endpoints, endpoint.id),
                 addresses: v4.into_iter().chain(v6).map(|ip| ip.to_string()).collect(),
                 ifindex,
-                policy: if word.epoch == 0 { "unknown" } else { "enforced" },
+                policy: if word.epoch == 0 {
+                    "unknown"
+                } else {
+                    "enforced"
+                },
                 pod_mac: mac(endpoint.pod_mac),
                 host_mac: mac(endpoint.host_mac),
                 ingress_row: word.ingress_row,
