@@ -8,6 +8,7 @@ mod bpf;
 mod build;
 mod cache;
 mod cluster;
+mod conformance;
 mod image;
 mod paths;
 mod run;
@@ -28,6 +29,7 @@ struct Cli {
 enum Verb {
     Build(build::Args),
     Cluster(cluster::Args),
+    Conformance(conformance::Args),
     Image(image::Args),
     Setup(setup::Args),
 }
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Build(args) => build::run(&args),
         Verb::Cluster(args) => cluster::run(&args),
+        Verb::Conformance(args) => conformance::run(&args),
         Verb::Image(args) => image::run(&args),
         Verb::Setup(args) => setup::run(&args),
     };

@@ -1,0 +1,75 @@
+//! The sets of tests, and why a test is in none.
+
+/// A set of upstream's tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Set {
+    /// Services, endpoint slices, DNS, pod networking, both families.
+    Services,
+    /// `NetworkPolicy`.
+    Policy,
+}
+
+/// A pattern of names, and why those tests are left out.
+pub(crate) type Exception = (&'static str, &'static str);
+
+const SERVICES: [Exception; 9] = [
+    (r"Netpol", "has a set of its own: policy"),
+    (r"LoadBalancers", "needs a cloud that hands out addresses"),
+    (r"Ingress", "needs an ingress controller"),
+    (
+        r"SCTPConnectivity|SCTP HostPort",
+        "needs SCTP sockets on the nodes",
+    ),
+    (r"Networking-(IPv4|IPv6|DNS)", "needs the Internet"),
+    (r"\[Disruptive\]", "restarts parts of the cluster over ssh"),
+    (
+        r"DNS configMap|PerformanceDNS|Networking-Performance",
+        "changes or loads the cluster's DNS, or measures",
+    ),
+    (r"Provider:GCE", "needs a certain cloud"),
+    (
+        r"KubeProxyNFAcct",
+        "reads a netfilter counter of kube-proxy's iptables mode",
+    ),
+];
+
+const POLICY: [Exception; 1] = [(r"SCTPConnectivity", "needs SCTP sockets on the nodes")];
+
+impl Set {
+    /// Its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::Policy => "policy",
+        }
+    }
+
+    /// What is left out, and why.
+    pub(crate) const fn exceptions(self) -> &'static [Exception] {
+        match self {
+            Self::Services => &SERVICES,
+            Self::Policy => &POLICY,
+        }
+    }
+
+    /// The expression of what is in; `narrower` must match too.
+    pub(crate) fn focus(self, narrower: Option<&str>) -> String {
+        let base = match self {
+            Self::Services => r"\[sig-network\]",
+            Self::Policy => r"\[sig-network\] Netpol",
+        };
+        narrower.map_or_else(
+            || base.to_owned(),
+            |narrower| format!("{base}.*({narrower})"),
+        )
+    }
+
+    /// The expression of what is left out.
+    pub(crate) fn skip(self) -> String {
+        self.exceptions()
+            .iter()
+            .map(|(what, _)| *what)
+            .collect::<Vec<_>>()
+            .join("|")
+    }
+}
