@@ -1,6 +1,7 @@
 //! The agent as a process: checks, loads, restores, observes, and keeps the maps in step.
 
 pub mod cleanup;
+pub mod collector;
 pub mod command;
 pub mod logging;
 pub mod main_loop;
@@ -9,3 +10,4 @@ pub mod readiness;
 pub mod servers;
 pub mod sources;
 pub mod status;
+pub mod upkeep;

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::Configuration;
 use health::ProxyHealth;
 use log_level::LogLevel;
-use messages::Status;
+use messages::{MapStatus, Status};
 use metrics::Metrics;
 
 /// What handlers share with the main loop.
@@ -33,6 +33,7 @@ pub struct Shared {
     /// The log filter.
     pub log_level: LogLevel,
     status: Mutex<Arc<Status>>,
+    maps: Mutex<Vec<MapStatus>>,
 }
 
 impl Shared {
@@ -45,6 +46,7 @@ impl Shared {
             metrics,
             log_level,
             status: Mutex::default(),
+            maps: Mutex::default(),
         }
     }
 
@@ -57,5 +59,24 @@ impl Shared {
     /// Publishes a status.
     pub fn publish(&self, status: Status) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(status);
+    }
+
+    /// Fullness of the maps when they were last counted.
+    pub fn maps(&self) -> Vec<MapStatus> {
+        self.maps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Keeps a count of the maps' entries, for the status and the metrics.
+    pub fn set_maps(&self, maps: impl Iterator<Item = MapStatus>) {
+        let maps: Vec<_> = maps
+            .inspect(|map| {
+                self.metrics
+                    .set_map(&map.name, map.entries.unwrap_or(0), map.max_entries)
+            })
+            .collect();
+        *self.maps.lock().unwrap_or_else(PoisonError::into_inner) = maps;
     }
 }

@@ -3,6 +3,7 @@
 //! The effective configuration is a value: it is logged at start, printed by `--print-config` and served
 //! by the API. Every field has a default that is safe; an unknown field is an error that names its place.
 
+mod capacities;
 pub mod duration;
 pub mod flags;
 pub mod load;
@@ -152,20 +153,47 @@ pub enum LogFormat {
     Text,
 }
 
-/// Capacities of maps, in entries; 0 means sized from the machine's memory.
+/// Capacities of maps, in entries; 0 means that of `size`. Pinned maps keep theirs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Maps {
+    /// What the capacities below begin from.
+    pub size: MapSize,
     /// Frontends of each family.
     pub frontends: u32,
     /// Backends of each family.
     pub backends: u32,
     /// Slots of all backend sets.
     pub backend_slots: u32,
-    /// Tracked flows of each family.
-    pub conntrack: u32,
+    /// Members of the sets of UDP Services and of those with affinity.
+    pub backend_members: u32,
     /// Session affinities.
     pub affinity: u32,
+    /// Tracked flows of each family.
+    pub conntrack: u32,
+    /// Flows of each family that wait for an answer.
+    pub new_flows: u32,
+    /// Pods of this node; at most 4095.
+    pub endpoints: u32,
+    /// Addresses of pods and nodes that policies know, of each family.
+    pub peers: u32,
+    /// Ranges that policies know, of each family.
+    pub cidrs: u32,
+    /// Cells of policy rows.
+    pub policy_cells: u32,
+    /// Blocks of port intervals of policies.
+    pub intervals: u32,
+}
+
+/// A set of capacities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum MapSize {
+    /// For 10 000 Services and 100 000 pods.
+    #[default]
+    Large,
+    /// For many nodes on one machine: tests and demonstrations.
+    Small,
 }
 
 /// What the node is told about itself. Empty lists are filled from its Node object and its interfaces.

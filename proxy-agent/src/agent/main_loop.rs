@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     api::{Shared, messages::Names, socket::Question},
+    datapath::{Datapath, DatapathConfig, Maps, TcPreference},
     model::Kind,
     observe::{Change, Changes, Store},
 };
@@ -25,6 +26,7 @@ const TICK: std::time::Duration = std::time::Duration::from_secs(1);
 pub struct MainLoop {
     shared: Arc<Shared>,
     store: Arc<Store>,
+    datapath: Datapath,
     changes: Changes,
     figures: Figures,
     lists: Option<Guard>,
@@ -39,7 +41,15 @@ impl MainLoop {
         readiness: &Readiness,
     ) -> anyhow::Result<Self> {
         let config = &shared.config;
+        let datapath = Datapath::open(&DatapathConfig {
+            bpffs: config.bpffs.clone(),
+            instance: config.instance.clone(),
+            cgroup_root: config.cgroup_root.clone(),
+            capacities: config.maps.capacities(),
+            tc: TcPreference::Auto,
+        })?;
         Ok(Self {
+            datapath,
             shared: Arc::clone(shared),
             store: Arc::clone(store),
             changes: Changes::new(Arc::clone(store), config.sync.min_period.0),
@@ -47,6 +57,11 @@ impl MainLoop {
             lists: Some(readiness.register("lists of all kinds")),
             first_sync: Some(readiness.register("first sync")),
         })
+    }
+
+    /// The maps.
+    pub fn maps(&self) -> &Maps {
+        self.datapath.maps()
     }
 
     /// Runs for ever.

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
 
-use super::{main_loop::MainLoop, readiness::Readiness, servers, sources};
+use super::{main_loop::MainLoop, readiness::Readiness, servers, sources, upkeep};
 use crate::{
     api::{Shared, log_level::LogLevel, metrics::Metrics},
     config::Configuration,
@@ -43,12 +46,14 @@ async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()>
     let store = Store::new();
     let mut main_loop = MainLoop::open(&shared, &store, &readiness)?;
     let servers = servers::serve(&shared).await?;
+    let upkeep = upkeep::spawn(&shared, main_loop.maps());
     let source = sources::observe(&shared.config, &store).await?;
     tokio::select! {
         () = main_loop.run(servers.questions) => {}
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping; the kernel goes on by what is pinned"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping; the kernel goes on by what is pinned"),
     }
+    upkeep.iter().for_each(JoinHandle::abort);
     drop(source);
     Ok(())
 }

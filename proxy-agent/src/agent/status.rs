@@ -8,9 +8,7 @@ use super::readiness::Readiness;
 use crate::{
     api::{
         Shared,
-        messages::{
-            AgentStatus, CniStatus, HealthStatus, MapStatus, ObserveStatus, Status, SyncStatus,
-        },
+        messages::{AgentStatus, CniStatus, HealthStatus, ObserveStatus, Status, SyncStatus},
     },
     config::Forwarding,
     ctl::version,
@@ -30,8 +28,6 @@ pub struct Figures {
     pub last_full: Option<Instant>,
     /// Sync figures; ages are filled in.
     pub sync: SyncStatus,
-    /// Fullness of the maps.
-    pub maps: Vec<MapStatus>,
     /// The CNI plugin.
     pub cni: CniStatus,
 }
@@ -47,7 +43,6 @@ impl Figures {
             last_event: None,
             last_full: None,
             sync: SyncStatus::default(),
-            maps: Vec::new(),
             cni: CniStatus::default(),
         }
     }
@@ -61,7 +56,7 @@ impl Figures {
                 last_full_seconds: self.last_full.map(|at| at.elapsed().as_secs()),
                 ..self.sync.clone()
             },
-            maps: self.maps.clone(),
+            maps: shared.maps(),
             cni: self.cni.clone(),
             health: health(shared),
         }

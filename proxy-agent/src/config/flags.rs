@@ -8,7 +8,7 @@ use std::{
 use clap::{ArgAction, Args};
 use ipnetwork::IpNetwork;
 
-use super::{Configuration, Forwarding, LogFormat};
+use super::{Configuration, Forwarding, LogFormat, MapSize};
 
 /// Flags that override the file.
 #[derive(Clone, Debug, Default, Args)]
@@ -85,7 +85,10 @@ pub struct Flags {
     /// The plugin binary to install (default: `cni-plugin` beside this one)
     #[arg(long, global = true)]
     pub cni_plugin: Option<PathBuf>,
-    /// Flows tracked of each family (default: from memory)
+    /// Capacities of maps that are made now
+    #[arg(long, global = true)]
+    pub map_size: Option<MapSize>,
+    /// Flows tracked of each family
     #[arg(long, global = true)]
     pub conntrack_max: Option<u32>,
 }
@@ -146,6 +149,7 @@ impl Flags {
         set(&mut config.cni.bin_dir, self.cni_bin_dir.as_ref());
         set(&mut config.cni.conf_dir, self.cni_conf_dir.as_ref());
         set(&mut config.cni.plugin, self.cni_plugin.as_ref());
+        set(&mut config.maps.size, self.map_size.as_ref());
         set(&mut config.maps.conntrack, self.conntrack_max.as_ref());
     }
 }

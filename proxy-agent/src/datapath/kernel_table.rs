@@ -58,10 +58,28 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
         self.map.kind() == MapKind::Array && map::bytes_of(value).iter().all(|b| *b == 0)
     }
 
+    /// Shows all entries to `look`, batch by batch: no more than a batch is held in memory.
+    pub fn visit(&self, mut look: impl FnMut(&K, &V)) -> Result<(), TableError> {
+        match self.visit_batches(&mut look) {
+            Err(e) if no_batches(&e) => {
+                let pairs = self.read_one_by_one();
+                let pairs = pairs.map_err(|e| self.error("list", None, e))?;
+                pairs.iter().for_each(|(key, value)| look(key, value));
+                Ok(())
+            }
+            visited => visited.map_err(|e| self.error("list", None, e)),
+        }
+    }
+
     fn read_batches(&self) -> io::Result<Vec<(K, V)>> {
+        let mut pairs = Vec::new();
+        self.visit_batches(&mut |key, value| pairs.push((*key, *value)))?;
+        Ok(pairs)
+    }
+
+    fn visit_batches(&self, look: &mut impl FnMut(&K, &V)) -> io::Result<()> {
         let mut position = vec![0_u8; size_of::<K>().max(8)];
         let mut started = false;
-        let mut pairs = Vec::new();
         let mut size = BATCH.min(self.capacity().max(1) as usize);
         loop {
             let mut keys = vec![map::zeroed::<K>(); size];
@@ -74,9 +92,11 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
                 }
                 read => read?,
             };
-            pairs.extend(keys.into_iter().zip(values).take(count));
+            for (key, value) in keys.iter().zip(&values).take(count) {
+                look(key, value);
+            }
             if !more {
-                return Ok(pairs);
+                return Ok(());
             }
             started = true;
         }

@@ -1,0 +1,76 @@
+//! What is done from time to time beside the main loop: collecting flows, counting entries and drops.
+
+use std::{sync::Arc, time::Duration};
+
+use proxy_common::counters::reason_name;
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::collector;
+use crate::{
+    api::{
+        Shared,
+        messages::MapStatus,
+        metrics::{Metrics, Reason},
+    },
+    datapath::Maps,
+};
+
+/// How often the maps' entries are counted.
+const COUNT_PERIOD: Duration = Duration::from_secs(15);
+
+/// Begins the rounds; they end with the runtime.
+pub fn spawn(shared: &Arc<Shared>, maps: &Maps) -> [JoinHandle<()>; 2] {
+    let collect = shared.config.sync.collect_period.0;
+    [
+        rounds(shared, maps, collect, collector::round),
+        rounds(shared, maps, COUNT_PERIOD, count),
+    ]
+}
+
+fn rounds(
+    shared: &Arc<Shared>,
+    maps: &Maps,
+    period: Duration,
+    round: fn(&Shared, &Maps),
+) -> JoinHandle<()> {
+    let (shared, maps) = (Arc::clone(shared), maps.clone());
+    tokio::spawn(async move {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let (shared, maps) = (Arc::clone(&shared), maps.clone());
+            // Thousands of system calls: not on a thread that serves.
+            if let Err(error) = spawn_blocking(move || round(&shared, &maps)).await {
+                tracing::error!(%error, "upkeep failed");
+            }
+        }
+    })
+}
+
+/// Counts entries and drops.
+pub fn count(shared: &Shared, maps: &Maps) {
+    match maps.usage() {
+        Err(error) => tracing::warn!(%error, "entries not counted"),
+        Ok(usage) => shared.set_maps(usage.into_iter().map(|map| MapStatus {
+            name: map.name,
+            kind: map.kind.to_owned(),
+            entries: map.entries.map(u64::from),
+            max_entries: u64::from(map.max_entries),
+        })),
+    }
+    match maps.drops.all() {
+        Err(error) => tracing::warn!(%error, "drops not counted"),
+        Ok(drops) => {
+            for (reason, counter) in drops {
+                let labels = Reason::new(reason_name(reason));
+                let metrics = &shared.metrics;
+                Metrics::raise(&metrics.drops.get_or_create(&labels), counter.packets);
+                Metrics::raise(&metrics.drop_bytes.get_or_create(&labels), counter.bytes);
+            }
+        }
+    }
+}
