@@ -1,8 +1,13 @@
 //! Shared logic of the programs.
 #![no_std]
 #![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "reaching a field through the kernel's pointer is one act in two operations"
+)]
+#![expect(
     clippy::inline_always,
     reason = "BPF: the verifier follows inlined code better, and a call costs more than most bodies"
 )]
 
 pub mod maps;
+pub mod socket;

@@ -4,6 +4,10 @@
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
 
+// The hooks of the library are programs of the object.
+#[cfg(target_arch = "bpf")]
+use proxy_ebpf as _;
+
 /// Programs, one per hook.
 #[cfg(target_arch = "bpf")]
 mod programs {

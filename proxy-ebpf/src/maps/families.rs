@@ -34,7 +34,7 @@ pub struct V6;
 macro_rules! implement_family {
     (
         family: $family:ident, address: $address:ident, ipv6: $ipv6:literal, unspecified: $unspecified:expr,
-        icmp: $icmp:expr, is_loopback: $is_loopback:expr, as_ipv6: $as_ipv6:expr, reverse_pad: $reverse_pad:expr,
+        icmp: $icmp:expr, is_loopback: $is_loopback:expr, as_ipv6: $as_ipv6:expr, from_ipv6: $from_ipv6:expr, reverse_pad: $reverse_pad:expr,
         types: $frontend_key:ident $backend:ident $flow_key:ident $flow:ident $rewrite:ident $fragment_key:ident
             $peer_key:ident $cidr_key:ident $reverse_key:ident $reverse:ident,
         maps: $FRONTENDS:ident $BACKENDS:ident $NODE_ADDRESSES:ident $LOCAL_PODS:ident $CONNTRACK:ident
@@ -89,6 +89,11 @@ macro_rules! implement_family {
             #[inline(always)]
             fn as_ipv6(address: $address) -> [u32; 4] {
                 ($as_ipv6)(address)
+            }
+
+            #[inline(always)]
+            fn from_ipv6(address: [u32; 4]) -> $address {
+                ($from_ipv6)(address)
             }
 
             #[inline(always)]
@@ -236,7 +241,7 @@ macro_rules! implement_family {
 
 implement_family! {
     family: V4, address: Address4, ipv6: false, unspecified: 0,
-    icmp: ICMP, is_loopback: |address| octets4(address)[0] == 127, as_ipv6: mapped, reverse_pad: 0,
+    icmp: ICMP, is_loopback: |address| octets4(address)[0] == 127, as_ipv6: mapped, from_ipv6: |address: [u32; 4]| address[3], reverse_pad: 0,
     types: FrontendKey4 Backend4 FlowKey4 Flow4 Rewrite4 FragmentKey4
         PeerKey4 CidrKey4 SocketReverseKey4 SocketReverse4,
     maps: FRONTENDS4 BACKENDS4 NODE_ADDRESSES4 LOCAL_PODS4 CONNTRACK4
@@ -246,7 +251,7 @@ implement_family! {
 implement_family! {
     family: V6, address: Address6, ipv6: true, unspecified: [0; 4],
     icmp: ICMPV6, is_loopback: |address: Address6| address == [0, 0, 0, 1_u32.to_be()],
-    as_ipv6: |address: Address6| address, reverse_pad: [0; 3],
+    as_ipv6: |address: Address6| address, from_ipv6: |address: Address6| address, reverse_pad: [0; 3],
     types: FrontendKey6 Backend6 FlowKey6 Flow6 Rewrite6 FragmentKey6
         PeerKey6 CidrKey6 SocketReverseKey6 SocketReverse6,
     maps: FRONTENDS6 BACKENDS6 NODE_ADDRESSES6 LOCAL_PODS6 CONNTRACK6

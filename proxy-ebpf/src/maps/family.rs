@@ -62,6 +62,8 @@ pub trait Family: sealed::Sealed + Copy + 'static {
     fn is_loopback(address: Self::Address) -> bool;
     /// The address as IPv6, IPv4 mapped: form of the client in affinity keys and of `SocketPeer`.
     fn as_ipv6(address: Self::Address) -> [u32; 4];
+    /// The inverse of [`Self::as_ipv6`].
+    fn from_ipv6(address: [u32; 4]) -> Self::Address;
     /// How to reach a pod of this node.
     fn local_pod(address: Self::Address) -> Option<&'static LocalPod>;
 
