@@ -10,10 +10,12 @@ mod cache;
 mod cluster;
 mod conformance;
 mod image;
+mod lint;
 mod paths;
 mod run;
 mod say;
 mod setup;
+mod test;
 mod tools;
 
 /// Builds, tests and demonstrates Weir.
@@ -31,7 +33,9 @@ enum Verb {
     Cluster(cluster::Args),
     Conformance(conformance::Args),
     Image(image::Args),
+    Lint(lint::Args),
     Setup(setup::Args),
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,7 +44,9 @@ fn main() -> ExitCode {
         Verb::Cluster(args) => cluster::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Image(args) => image::run(&args),
+        Verb::Lint(args) => lint::run(&args),
         Verb::Setup(args) => setup::run(&args),
+        Verb::Test(args) => test::run(&args),
     };
     match done {
         Ok(code) => code,

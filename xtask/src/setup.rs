@@ -22,6 +22,8 @@ enum What {
     Toolchain,
     /// etcd, kube-apiserver and kube-controller-manager: what the tests need.
     ControlPlane,
+    /// containerd 1.6, 1.7 and 2, side by side, and runc.
+    Containerd,
     /// Everything that a cluster is made of.
     Cluster,
     /// kube-proxy and the reference CNI plugins.
@@ -41,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         match what {
             What::Toolchain => tools::toolchain::ensure()?,
             What::ControlPlane => go::ensure(&go::CONTROL_PLANE)?,
+            What::Containerd => tools::containerd()?,
             What::Cluster => {
                 go::ensure(&go::CONTROL_PLANE)?;
                 go::ensure(&go::CLUSTER)?;

@@ -134,11 +134,6 @@ pub(crate) fn ensure(programs: &[Program]) -> Result<()> {
 }
 
 impl Program {
-    /// The program's name.
-    pub(crate) const fn name(self) -> &'static str {
-        self.name
-    }
-
     /// Where the program is, built if it is missing.
     pub(crate) fn ensure(self) -> Result<PathBuf> {
         let folder =

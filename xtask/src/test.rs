@@ -1,0 +1,64 @@
+//! `cargo xtask test [LAYER..]`: all tests, layer by layer, with a count of each.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::say;
+
+mod count;
+mod layers;
+mod prepare;
+
+use count::Count;
+use layers::Layer;
+
+/// Run all tests, or those of some layers; installs what they need, as root.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Layers: unit, and the first words of the files in tests/tests (packets, world, controlplane, ...).
+    layers: Vec<String>,
+    /// Only tests whose name contains this.
+    #[arg(long)]
+    filter: Option<String>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let layers = layers::choose(&args.layers)?;
+    if layers.iter().any(|layer| !layer.is_unit()) && !nix::unistd::geteuid().is_root() {
+        bail!(
+            anyhow!("tests on the real kernel need root")
+                .context("hint: sudo -E cargo xtask test, or only: test unit")
+        );
+    }
+    prepare::all(&layers)?;
+    let mut counts = Vec::new();
+    for layer in &layers {
+        counts.push(one(layer, args.filter.as_deref())?);
+    }
+    say::data("");
+    for (layer, (count, time)) in layers.iter().zip(&counts) {
+        say::data(format!(
+            "{:14} {count}  in {}",
+            format!("{}:", layer.name()),
+            say::span(*time)
+        ));
+    }
+    let total: Count = counts.iter().map(|(count, _)| *count).sum();
+    // The plain closing line that tools read.
+    say::data(format!("{} passed, {} failed", total.passed, total.failed));
+    Ok(if total.failed == 0 && total.passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn one(layer: &Layer, filter: Option<&str>) -> Result<(Count, std::time::Duration)> {
+    say::line(format!("== layer {} ==", layer.name()));
+    let started = Instant::now();
+    let count = count::run(layer.command(filter))?;
+    Ok((count, started.elapsed()))
+}
