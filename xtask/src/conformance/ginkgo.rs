@@ -112,6 +112,12 @@ impl Plan {
 /// Counts what ginkgo has reported so far: a dot for each test that ran, a word after it if it failed.
 fn progress(log: &Path) -> Result<String> {
     let text = String::from_utf8_lossy(&fs::read(log)?).into_owned();
-    let (ran, failed) = (text.matches('•').count(), text.matches("• [FAILED]").count());
-    Ok(format!("  so far {} passed, {failed} failed", ran.saturating_sub(failed)))
+    let (ran, failed) = (
+        text.matches('•').count(),
+        text.matches("• [FAILED]").count(),
+    );
+    Ok(format!(
+        "  so far {} passed, {failed} failed",
+        ran.saturating_sub(failed)
+    ))
 }
