@@ -1,0 +1,74 @@
+//! `att/CONTAINER:IFNAME.json`: the record of one attachment, kept from before its interface is made until
+//! after it is gone. The agent reads these to know its endpoints again after a restart.
+
+use std::{fs, io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::rpc::{Add, Key};
+
+/// How far an attachment is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// ADD is at work, or died at it.
+    #[default]
+    Creating,
+    /// Wired, not yet taken in by the agent (policy mode permissive).
+    Pending,
+    /// Wired and taken in.
+    Ready,
+}
+
+/// One attachment. Everything that [`Add`] says, so that it can be said again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Attachment {
+    /// How far it is.
+    pub state: State,
+    /// Boot that it belongs to.
+    pub boot_id: String,
+    /// When ADD began, seconds since 1970.
+    pub since: u64,
+    /// Device and inode of the network namespace's file, 0 until known.
+    pub netns_id: (u64, u64),
+    /// The rest.
+    #[serde(flatten)]
+    pub add: Add,
+}
+
+impl Attachment {
+    /// Container and interface.
+    pub const fn key(&self) -> &Key {
+        &self.add.key
+    }
+
+    /// Reads one record.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+
+    /// Reads all records of a folder, which may be absent. Unreadable ones are returned beside.
+    pub fn read_all(
+        folder: &Path,
+    ) -> io::Result<(Vec<Self>, Vec<(std::path::PathBuf, io::Error)>)> {
+        let (mut records, mut broken) = (Vec::new(), Vec::new());
+        let entries = match fs::read_dir(folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((records, broken)),
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_none_or(|e| e != "json") {
+                continue;
+            }
+            match Self::read(&path) {
+                Ok(record) => records.push(record),
+                // Removed by a DEL since the folder was read.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => broken.push((path, e)),
+            }
+        }
+        Ok((records, broken))
+    }
+}

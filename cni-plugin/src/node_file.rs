@@ -1,0 +1,51 @@
+//! `node.json`: what the agent tells the plugin about this node.
+
+use std::{fs, io, path::Path};
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+/// Contents of `node.json`. Written whole by the agent once it is ready, then on every change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeFile {
+    /// `/proc/sys/kernel/random/boot_id` when it was written: another boot's file counts as absent.
+    pub boot_id: String,
+    /// Name of the Node.
+    pub node: String,
+    /// `spec.podCIDRs`: ranges that addresses are taken from, at most one of a family is used.
+    pub pod_cidrs: Vec<IpNetwork>,
+    /// Addresses in those ranges that no pod may have (the node's own).
+    pub reserved: Vec<std::net::IpAddr>,
+    /// MTU of pods' interfaces.
+    pub mtu: u32,
+    /// What ADD does when the agent does not answer.
+    pub policy_mode: PolicyMode,
+    /// Process id of the agent, for people.
+    pub agent_pid: u32,
+}
+
+/// What ADD does when the agent does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyMode {
+    /// Fail: no pod runs without its policy.
+    #[default]
+    Strict,
+    /// Start the pod; the agent takes it in when it is back.
+    Permissive,
+}
+
+impl NodeFile {
+    /// Reads the file.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+}
+
+/// This boot's id; the same in every namespace.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned())
+}
