@@ -1,1 +1,19 @@
-//! To be written.
+//! Services: which endpoints serve, which frontends and backends the maps must hold, and how to get there
+//! without a packet seeing a gap.
+//!
+//! [`choice`] and [`desired`] are pure, [`plan`] orders the writes, [`image`] is what the maps are known to
+//! hold, and [`ServiceSync`] drives them: observe → desired → plan → apply → verify.
+
+pub mod choice;
+pub mod desired;
+pub mod image;
+pub mod key;
+pub mod plan;
+pub mod pool;
+pub mod report;
+pub mod sync;
+pub mod tables;
+
+pub use report::{ServiceError, SyncReport};
+pub use sync::ServiceSync;
+pub use tables::ServiceTables;

@@ -1,0 +1,201 @@
+//! Which endpoints serve a Service port on this node.
+//!
+//! The rules are those of Kubernetes (`pkg/proxy/topology.go`, `endpointslicecache.go`; KEP-1669, KEP-2086,
+//! KEP-2433, KEP-3015): ready endpoints, else those that serve while terminating; for the whole cluster and
+//! for this node independently; hints narrow the former only.
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::model::{Conditions, Endpoint, EndpointSlice, Placement, ServicePort};
+
+#[cfg(test)]
+mod oracle;
+
+/// The node that chooses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Here {
+    /// Name of the Node.
+    pub node: Arc<str>,
+    /// Its zone.
+    pub zone: Option<Arc<str>>,
+}
+
+/// A server of a Service port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Server {
+    /// Address.
+    pub address: IpAddr,
+    /// Port, host order.
+    pub port: u16,
+    /// Runs on this node.
+    pub local: bool,
+}
+
+/// Servers of a Service port, each list sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// For traffic policy `Cluster`.
+    pub cluster: Vec<Server>,
+    /// For traffic policy `Local`.
+    pub local: Vec<Server>,
+    /// Some endpoint somewhere could serve.
+    pub any: bool,
+    /// Endpoints by state, for people.
+    pub counts: Counts,
+}
+
+/// Endpoints of a Service port by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Ready.
+    pub ready: u32,
+    /// Serving while terminating.
+    pub terminating: u32,
+    /// Neither.
+    pub not_ready: u32,
+}
+
+struct Candidate<'a> {
+    server: Server,
+    conditions: Conditions,
+    placement: &'a Placement,
+}
+
+/// Chooses the servers of a port for one family.
+pub fn choose(
+    port: &ServicePort,
+    ipv6: bool,
+    slices: &[Arc<EndpointSlice>],
+    here: &Here,
+) -> Choice {
+    let candidates = merge(port, ipv6, slices, here);
+    let ready = || candidates.iter().filter(|c| c.conditions.ready);
+    let closing = || {
+        let closing = |c: &&Candidate<'_>| c.conditions.serving && c.conditions.terminating;
+        candidates.iter().filter(closing)
+    };
+    let preference = Preference::of(ready(), here);
+    let cluster = servers(ready().filter(|c| preference.allows(c.placement, here)));
+    let local = servers(ready().filter(|c| c.server.local));
+    let counts = Counts {
+        ready: count(ready()),
+        terminating: count(closing().filter(|c| !c.conditions.ready)),
+        not_ready: count(candidates.iter().filter(|c| {
+            !c.conditions.ready && !(c.conditions.serving && c.conditions.terminating)
+        })),
+    };
+    Choice {
+        cluster: or_else(cluster, || servers(closing())),
+        local: or_else(local, || servers(closing().filter(|c| c.server.local))),
+        any: counts.ready + counts.terminating > 0,
+        counts,
+    }
+}
+
+/// Ready endpoints of a Service on this node, over all its ports: what its health check port tells.
+pub fn local_ready(slices: &[Arc<EndpointSlice>], here: &Here) -> usize {
+    let endpoints = slices.iter().flat_map(|s| s.endpoints.iter());
+    let ready = endpoints.filter(|e| e.conditions.ready && is_local(e.placement, here));
+    let mut addresses: Vec<IpAddr> = ready.map(|e| e.address).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.len()
+}
+
+/// All endpoints of the port, one per address and port. While a slice is split, or a new pod has the address
+/// of one that terminates, several stand for the same server: one that does not terminate counts, then one
+/// that is ready.
+fn merge<'a>(
+    port: &ServicePort,
+    ipv6: bool,
+    slices: &'a [Arc<EndpointSlice>],
+    here: &Here,
+) -> Vec<Candidate<'a>> {
+    let mut candidates = Vec::new();
+    for slice in slices.iter().filter(|s| s.ipv6 == ipv6) {
+        let serves = slice
+            .ports
+            .iter()
+            .filter(|p| p.name == port.name && p.protocol == port.protocol);
+        for number in serves.map(|p| p.port) {
+            let endpoints = slice.endpoints.iter();
+            candidates.extend(endpoints.map(|e| candidate(&e, number, here)));
+        }
+    }
+    candidates.sort_by_key(|c| {
+        let Server {
+            address,
+            port,
+            local,
+        } = c.server;
+        let worse = (c.conditions.terminating, !c.conditions.ready);
+        (address, port, worse, local)
+    });
+    candidates.dedup_by_key(|c| (c.server.address, c.server.port));
+    candidates
+}
+
+fn candidate<'a>(endpoint: &Endpoint<'a>, port: u16, here: &Here) -> Candidate<'a> {
+    Candidate {
+        server: Server {
+            address: endpoint.address,
+            port,
+            local: is_local(endpoint.placement, here),
+        },
+        conditions: endpoint.conditions,
+        placement: endpoint.placement,
+    }
+}
+
+fn is_local(placement: &Placement, here: &Here) -> bool {
+    placement.node.as_ref() == Some(&here.node)
+}
+
+/// Which hints count on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Preference {
+    SameNode,
+    SameZone,
+    None,
+}
+
+impl Preference {
+    /// Hints count only if every ready endpoint has one and at least one names us.
+    fn of<'a>(ready: impl Iterator<Item = &'a Candidate<'a>> + Clone, here: &Here) -> Self {
+        let follow = |allows: Self, hinted: fn(&Placement) -> bool| {
+            let mut placements = ready.clone().map(|c| c.placement);
+            let all = placements.clone().all(hinted);
+            all && placements.any(|p| allows.allows(p, here))
+        };
+        if follow(Self::SameNode, |p| !p.for_nodes.is_empty()) {
+            Self::SameNode
+        } else if follow(Self::SameZone, |p| !p.for_zones.is_empty()) {
+            Self::SameZone
+        } else {
+            Self::None
+        }
+    }
+
+    fn allows(self, placement: &Placement, here: &Here) -> bool {
+        match self {
+            Self::SameNode => placement.for_nodes.contains(&here.node),
+            Self::SameZone => match &here.zone {
+                Some(zone) => placement.for_zones.contains(zone),
+                None => false,
+            },
+            Self::None => true,
+        }
+    }
+}
+
+fn servers<'a>(candidates: impl Iterator<Item = &'a Candidate<'a>>) -> Vec<Server> {
+    candidates.map(|c| c.server).collect()
+}
+
+fn or_else(servers: Vec<Server>, other: impl FnOnce() -> Vec<Server>) -> Vec<Server> {
+    if servers.is_empty() { other() } else { servers }
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}

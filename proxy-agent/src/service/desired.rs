@@ -1,0 +1,179 @@
+//! What the maps should hold for one Service: a value, made from the observed objects alone.
+
+use std::{net::IpAddr, sync::Arc};
+
+use proxy_common::frontends::{
+    FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_EXTERNAL_IP, FLAG_EXTERNAL_LOCAL, FLAG_INTERNAL_DROP,
+    FLAG_LOAD_BALANCER, FLAG_MEMBERS, FLAG_NODE_PORT,
+};
+
+use super::{
+    choice::{Choice, Here, choose},
+    key::FrontendKey,
+};
+use crate::model::{EndpointSlice, Protocol, Service, ServicePort, ServiceType};
+
+/// A port of a Service in one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredPort {
+    /// Name of the port.
+    pub name: Arc<str>,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Family.
+    pub ipv6: bool,
+    /// Affinity in seconds, 0 for none.
+    pub affinity_seconds: u32,
+    /// Membership of backends is kept for its sets.
+    pub members: bool,
+    /// Who serves.
+    pub choice: Choice,
+    /// What clients use.
+    pub frontends: Vec<DesiredFrontend>,
+}
+
+/// A frontend: its key, flags, and the sets it uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DesiredFrontend {
+    /// Address, port and protocol.
+    pub key: FrontendKey,
+    /// `FLAG_*` bits.
+    pub flags: u32,
+    /// For clients on this node.
+    pub internal: Scope,
+    /// For packets from outside.
+    pub external: Scope,
+}
+
+/// One of the two backend sets of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// All endpoints, narrowed by hints.
+    Cluster,
+    /// Those of this node.
+    Local,
+}
+
+impl DesiredPort {
+    /// Whether a frontend uses a set.
+    pub fn uses(&self, scope: Scope) -> bool {
+        self.frontends
+            .iter()
+            .any(|f| f.internal == scope || f.external == scope)
+    }
+}
+
+/// All ports of a Service in both families. A family without a cluster IP is not served.
+pub fn service(service: &Service, slices: &[Arc<EndpointSlice>], here: &Here) -> Vec<DesiredPort> {
+    if service.kind == ServiceType::ExternalName {
+        return Vec::new();
+    }
+    let mut ports = Vec::new();
+    for ipv6 in [false, true] {
+        if !service.cluster_ips.iter().any(|ip| ip.is_ipv6() == ipv6) {
+            continue;
+        }
+        let served = service.ports.iter().filter(|p| unserved(p).is_none());
+        ports.extend(served.map(|port| desired_port(service, port, ipv6, slices, here)));
+    }
+    ports
+}
+
+/// Why a port of a Service is not served, if so.
+pub fn unserved(port: &ServicePort) -> Option<&'static str> {
+    let sctp = port.protocol == Protocol::Sctp;
+    sctp.then_some("SCTP is not balanced: its checksum cannot be updated in place")
+}
+
+/// Why some addresses of a Service are not served, if so.
+pub fn unserved_addresses(service: &Service) -> Option<&'static str> {
+    let restricted = !service.load_balancer_source_ranges.is_empty();
+    (restricted && !service.load_balancer_ips.is_empty()).then_some(
+        "loadBalancerSourceRanges cannot be enforced yet: load balancer addresses are not served",
+    )
+}
+
+fn desired_port(
+    service: &Service,
+    port: &ServicePort,
+    ipv6: bool,
+    slices: &[Arc<EndpointSlice>],
+    here: &Here,
+) -> DesiredPort {
+    let affinity = service.affinity.map_or(0, |a| a.as_secs());
+    let affinity_seconds = u32::try_from(affinity).unwrap_or(u32::MAX);
+    let members = port.protocol == Protocol::Udp || affinity_seconds != 0;
+    let choice = choose(port, ipv6, slices, here);
+    let mut frontends = Vec::new();
+    let mut add = |key, kind| {
+        let frontend = frontend(service, &choice, key, kind, members);
+        if !frontends.iter().any(|f: &DesiredFrontend| f.key == key) {
+            frontends.push(frontend);
+        }
+    };
+    let key = |address: &IpAddr| FrontendKey::new(*address, port.port, port.protocol);
+    for address in family(&service.cluster_ips, ipv6) {
+        add(key(address), FLAG_CLUSTER_IP);
+    }
+    if port.node_port != 0 {
+        let key = FrontendKey::node_port(ipv6, port.node_port, port.protocol);
+        add(key, FLAG_NODE_PORT);
+    }
+    if unserved_addresses(service).is_none() {
+        for address in family(&service.load_balancer_ips, ipv6) {
+            add(key(address), FLAG_LOAD_BALANCER);
+        }
+    }
+    for address in family(&service.external_ips, ipv6) {
+        add(key(address), FLAG_EXTERNAL_IP);
+    }
+    DesiredPort {
+        name: Arc::clone(&port.name),
+        protocol: port.protocol,
+        ipv6,
+        affinity_seconds,
+        members,
+        choice,
+        frontends,
+    }
+}
+
+fn family(addresses: &[IpAddr], ipv6: bool) -> impl Iterator<Item = &IpAddr> {
+    let usable = move |a: &&IpAddr| a.is_ipv6() == ipv6 && !a.is_unspecified();
+    addresses.iter().filter(usable)
+}
+
+/// `internalTrafficPolicy` governs cluster IPs. On the other addresses clients of this node get the whole
+/// cluster, whatever the policy (they stand for the load balancer), and `externalTrafficPolicy` governs the
+/// rest.
+fn frontend(
+    service: &Service,
+    choice: &Choice,
+    key: FrontendKey,
+    kind: u32,
+    members: bool,
+) -> DesiredFrontend {
+    let scope = |local| if local { Scope::Local } else { Scope::Cluster };
+    let cluster_ip = kind == FLAG_CLUSTER_IP;
+    let (internal, external) = if cluster_ip {
+        (scope(service.internal_local), scope(service.internal_local))
+    } else {
+        (Scope::Cluster, scope(service.external_local))
+    };
+    let drops = |scope| choice.any && scope == Scope::Local && choice.local.is_empty();
+    let mut flags = kind;
+    for (flag, set) in [
+        (FLAG_INTERNAL_DROP, drops(internal)),
+        (FLAG_EXTERNAL_DROP, drops(external)),
+        (FLAG_EXTERNAL_LOCAL, !cluster_ip && service.external_local),
+        (FLAG_MEMBERS, members),
+    ] {
+        flags |= if set { flag } else { 0 };
+    }
+    DesiredFrontend {
+        key,
+        flags,
+        internal,
+        external,
+    }
+}

@@ -1,0 +1,280 @@
+//! What the maps are known to hold. Each write that succeeds is noted here; nothing else changes it, so a
+//! Service whose writes failed half-way is planned anew from where it stands.
+
+mod read;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use proxy_common::{
+    backends::{Backend4, Backend6, MemberKey},
+    frontends::{Frontend, FrontendKey4, FrontendKey6},
+};
+
+use super::{
+    key::FrontendKey,
+    plan::{Step, slot},
+    pool::Pool,
+};
+
+/// How long what no frontend uses any more is left: a packet that read the frontend before it changed may
+/// still be on its way to the slot (the programs run for microseconds).
+pub const GRACE: Duration = Duration::from_millis(50);
+
+/// The maps of Services.
+#[derive(Clone, Debug, Default)]
+pub struct Image {
+    frontends4: HashMap<FrontendKey4, Frontend>,
+    frontends6: HashMap<FrontendKey6, Frontend>,
+    /// `BACKENDS4`.
+    pub pool4: Pool<Backend4>,
+    /// `BACKENDS6`.
+    pub pool6: Pool<Backend6>,
+    sets: HashMap<u32, Set>,
+    slot_count: usize,
+    /// `BACKEND_MEMBERS`.
+    pub members: HashMap<MemberKey, u32>,
+    loose: VecDeque<(Instant, Loose)>,
+}
+
+/// The slots of a set, 0 for a missing one. Those from `used` on serve nobody.
+#[derive(Clone, Debug, Default)]
+struct Set {
+    slots: Vec<u32>,
+    used: u32,
+    /// `BACKEND_MEMBERS` is kept for it.
+    members: bool,
+}
+
+/// Something that may have become useless.
+#[derive(Clone, Copy, Debug)]
+enum Loose {
+    Slots(u32),
+    Member(MemberKey),
+    Backend(u32),
+}
+
+impl Image {
+    /// A frontend.
+    pub fn frontend(&self, key: &FrontendKey) -> Option<Frontend> {
+        match key {
+            FrontendKey::V4(key) => self.frontends4.get(key).copied(),
+            FrontendKey::V6(key) => self.frontends6.get(key).copied(),
+        }
+    }
+
+    /// All frontends.
+    pub fn frontends(&self) -> impl Iterator<Item = (FrontendKey, Frontend)> {
+        let v4 = self
+            .frontends4
+            .iter()
+            .map(|(k, v)| (FrontendKey::V4(*k), *v));
+        v4.chain(
+            self.frontends6
+                .iter()
+                .map(|(k, v)| (FrontendKey::V6(*k), *v)),
+        )
+    }
+
+    /// How many frontends of each family there are.
+    pub fn frontend_counts(&self) -> (usize, usize) {
+        (self.frontends4.len(), self.frontends6.len())
+    }
+
+    /// The slots of a set, in use or not.
+    pub fn slots(&self, set: u32) -> &[u32] {
+        self.sets.get(&set).map_or(&[], |s| &s.slots)
+    }
+
+    /// How many of them frontends may use.
+    pub fn used(&self, set: u32) -> usize {
+        self.sets.get(&set).map_or(0, |s| s.used as usize)
+    }
+
+    /// Whether a set is known.
+    pub fn has_set(&self, set: u32) -> bool {
+        self.sets.contains_key(&set)
+    }
+
+    /// All sets.
+    pub fn sets(&self) -> impl Iterator<Item = u32> {
+        self.sets.keys().copied()
+    }
+
+    /// How many slots there are.
+    pub const fn slot_count(&self) -> usize {
+        self.slot_count
+    }
+
+    /// Notes a step that was done.
+    pub fn done(&mut self, step: &Step, now: Instant) {
+        match *step {
+            Step::Backend4(id, value) => self.pool4.set_written(id, value),
+            Step::Backend6(id, value) => self.pool6.set_written(id, value),
+            Step::Slot(key, id) => self.slot_written(key.set, key.index as usize, id, now),
+            Step::Member(key, slot) => {
+                self.members.insert(key, slot);
+            }
+            Step::Use(set, count) => self.use_slots(set, count, now),
+            Step::Frontend(FrontendKey::V4(key), value) => {
+                self.frontends4.insert(key, value);
+            }
+            Step::Frontend(FrontendKey::V6(key), value) => {
+                self.frontends6.insert(key, value);
+            }
+            Step::RemoveFrontend(FrontendKey::V4(key), _) => {
+                self.frontends4.remove(&key);
+            }
+            Step::RemoveFrontend(FrontendKey::V6(key), _) => {
+                self.frontends6.remove(&key);
+            }
+            Step::RemoveSlot(key) => self.slot_removed(key.set, now),
+            Step::RemoveMember(key) => {
+                self.members.remove(&key);
+            }
+            Step::RemoveBackend(id) => {
+                self.pool4.forget(id);
+                self.pool6.forget(id);
+            }
+        }
+    }
+
+    fn slot_written(&mut self, set: u32, index: usize, id: u32, now: Instant) {
+        let slots = &mut self.sets.entry(set).or_default().slots;
+        let old = slots.get(index).copied();
+        if index >= slots.len() {
+            // Exact growth: there are as many of these as Services, and most never grow again.
+            slots.reserve_exact(index + 1 - slots.len());
+            slots.resize(index + 1, 0);
+        }
+        slots[index] = id;
+        self.slot_count += usize::from(old.unwrap_or(0) == 0);
+        if !self.pool4.use_once(id) {
+            self.pool6.use_once(id);
+        }
+        if let Some(old) = old.filter(|old| *old != 0) {
+            self.let_go(set, old, now);
+        }
+    }
+
+    fn slot_removed(&mut self, set: u32, now: Instant) {
+        let Some(entry) = self.sets.get_mut(&set) else {
+            return;
+        };
+        let old = entry.slots.pop();
+        if entry.slots.is_empty() && entry.used == 0 {
+            self.sets.remove(&set);
+        }
+        if let Some(old) = old.filter(|old| *old != 0) {
+            self.slot_count -= 1;
+            self.let_go(set, old, now);
+        }
+    }
+
+    fn use_slots(&mut self, set: u32, count: u32, now: Instant) {
+        let entry = self.sets.entry(set).or_default();
+        let before = std::mem::replace(&mut entry.used, count);
+        if count == 0 && entry.slots.is_empty() {
+            self.sets.remove(&set);
+            return;
+        }
+        if count < before || entry.slots.len() > count as usize {
+            self.loose.push_back((now, Loose::Slots(set)));
+        }
+    }
+
+    /// A slot does not refer to a backend any more.
+    fn let_go(&mut self, set: u32, id: u32, now: Instant) {
+        let key = MemberKey { set, backend: id };
+        if self.members.contains_key(&key) {
+            self.loose.push_back((now, Loose::Member(key)));
+        }
+        if self.pool4.release(id) || self.pool6.release(id) {
+            self.loose.push_back((now, Loose::Backend(id)));
+        }
+    }
+
+    /// Whether membership is kept for a set.
+    pub fn keep_members(&mut self, set: u32, keep: bool, now: Instant) {
+        let entry = self.sets.entry(set).or_default();
+        if std::mem::replace(&mut entry.members, keep) && !keep {
+            for backend in entry.slots.clone() {
+                self.look_at_member(MemberKey { set, backend }, now);
+            }
+        }
+    }
+
+    /// A backend that may not be used: reserved for a plan that was not carried out, or restored.
+    pub fn look_at_backend(&mut self, id: u32, now: Instant) {
+        self.loose.push_back((now, Loose::Backend(id)));
+    }
+
+    /// A member that is not wanted any more.
+    pub fn look_at_member(&mut self, key: MemberKey, now: Instant) {
+        self.loose.push_back((now, Loose::Member(key)));
+    }
+
+    /// A set that may have more slots than it uses.
+    pub fn look_at_slots(&mut self, set: u32, now: Instant) {
+        self.loose.push_back((now, Loose::Slots(set)));
+    }
+
+    /// What is really useless of what came loose more than [`GRACE`] ago: a step to do next. Ask again until
+    /// there is none.
+    pub fn useless(&mut self, now: Instant) -> Option<Step> {
+        while let Some((since, loose)) = self.loose.front().copied() {
+            if now.saturating_duration_since(since) < GRACE {
+                return None;
+            }
+            if let Some(step) = self.removal(loose) {
+                return Some(step);
+            }
+            self.loose.pop_front();
+        }
+        None
+    }
+
+    /// The removal that failed goes to the end of the queue.
+    pub fn postpone(&mut self, now: Instant) {
+        if let Some((_, loose)) = self.loose.pop_front() {
+            self.loose.push_back((now, loose));
+        }
+    }
+
+    /// When there will be something to remove.
+    pub fn next_removal(&self) -> Option<Instant> {
+        self.loose.front().map(|(since, _)| *since + GRACE)
+    }
+
+    fn removal(&mut self, loose: Loose) -> Option<Step> {
+        match loose {
+            Loose::Slots(set) => {
+                let (length, used) = (self.slots(set).len(), self.used(set));
+                if length == 0 && used == 0 {
+                    self.sets.remove(&set);
+                }
+                (length > used).then(|| Step::RemoveSlot(slot(set, length - 1)))
+            }
+            Loose::Member(key) => {
+                let known = self.members.contains_key(&key);
+                let set = self.sets.get(&key.set);
+                let wanted = set.is_some_and(|s| s.members && s.slots.contains(&key.backend));
+                (known && !wanted).then_some(Step::RemoveMember(key))
+            }
+            Loose::Backend(id) => {
+                let pool4 = self.pool4.idle(id);
+                match pool4.or_else(|| self.pool6.idle(id))? {
+                    (true, true) => Some(Step::RemoveBackend(id)),
+                    (true, false) => {
+                        self.pool4.forget(id);
+                        self.pool6.forget(id);
+                        None
+                    }
+                    (false, _) => None,
+                }
+            }
+        }
+    }
+}

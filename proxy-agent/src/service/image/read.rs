@@ -1,0 +1,107 @@
+//! Reads the maps: at the start, to go on from what the last agent left, and for the full comparison.
+
+use std::hash::Hash;
+
+use proxy_common::backends::SlotKey;
+
+use super::{Image, Set};
+use crate::{
+    datapath::table::TableError,
+    service::{ServiceTables, plan::slot},
+};
+
+/// A slot index beyond this is not ours.
+const SLOT_MAX: usize = 1 << 20;
+
+impl Image {
+    /// Reads all maps. Slots that cannot belong to a set are returned besides.
+    pub fn read(tables: &ServiceTables) -> Result<(Self, Vec<SlotKey>), TableError> {
+        let mut image = Self::default();
+        image.frontends4.extend(tables.frontends4.entries()?);
+        image.frontends6.extend(tables.frontends6.entries()?);
+        for (id, backend) in tables.backends4.entries()? {
+            image.pool4.restore(id, backend);
+        }
+        for (id, backend) in tables.backends6.entries()? {
+            image.pool6.restore(id, backend);
+        }
+        let mut stray = Vec::new();
+        for (key, id) in tables.slots.entries()? {
+            let index = key.index as usize;
+            if index >= SLOT_MAX || id == 0 || key.set == 0 {
+                stray.push(key);
+                continue;
+            }
+            image.restore_slot(key.set, index, id);
+        }
+        image.members.extend(tables.members.entries()?);
+        let counts: Vec<_> = image.frontends().map(|(_, f)| f).collect();
+        for set in counts.iter().flat_map(|f| [f.internal, f.external]) {
+            if set.id != 0 && set.count != 0 {
+                let entry: &mut Set = image.sets.entry(set.id).or_default();
+                entry.used = entry.used.max(set.count);
+            }
+        }
+        Ok((image, stray))
+    }
+
+    fn restore_slot(&mut self, set: u32, index: usize, id: u32) {
+        let slots = &mut self.sets.entry(set).or_default().slots;
+        if slots.len() <= index {
+            slots.resize(index + 1, 0);
+        }
+        slots[index] = id;
+        self.slot_count += 1;
+        if !self.pool4.use_once(id) {
+            self.pool6.use_once(id);
+        }
+    }
+
+    /// How many entries differ from another image.
+    pub fn differences(&self, other: &Self) -> usize {
+        let slots = |image: &Self| -> Vec<(SlotKey, u32)> {
+            let sets = image.sets.iter();
+            let slots = sets.flat_map(|(set, s)| {
+                let slots = s.slots.iter().enumerate();
+                slots.map(|(index, id)| (slot(*set, index), *id))
+            });
+            slots.filter(|(_, id)| *id != 0).collect()
+        };
+        difference(self.frontends(), other.frontends())
+            + difference(self.pool4.entries(), other.pool4.entries())
+            + difference(self.pool6.entries(), other.pool6.entries())
+            + difference(slots(self), slots(other))
+            + difference(
+                self.members.iter().map(|(k, v)| (*k, *v)),
+                other.members.iter().map(|(k, v)| (*k, *v)),
+            )
+    }
+
+    /// Highest ids in use: Service ports, sets, backends.
+    pub fn highest_ids(&self) -> [u32; 3] {
+        let frontends = || self.frontends().map(|(_, f)| f);
+        let services = frontends().map(|f| f.service);
+        let sets = frontends().flat_map(|f| [f.internal.id, f.external.id]);
+        let backends = self.pool4.ids().chain(self.pool6.ids());
+        [
+            services.max().unwrap_or(0),
+            sets.chain(self.sets()).max().unwrap_or(0),
+            backends.max().unwrap_or(0),
+        ]
+    }
+}
+
+/// Keys that are in one only, or differ.
+fn difference<K: Eq + Hash, V: PartialEq>(
+    left: impl IntoIterator<Item = (K, V)>,
+    right: impl IntoIterator<Item = (K, V)>,
+) -> usize {
+    let mut left: std::collections::HashMap<K, V> = left.into_iter().collect();
+    let mut missing = 0;
+    for (key, value) in right {
+        if left.remove(&key).is_none_or(|v| v != value) {
+            missing += 1;
+        }
+    }
+    missing + left.len()
+}

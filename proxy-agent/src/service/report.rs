@@ -1,0 +1,68 @@
+//! What a sync did, and why it could not.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use super::key::FrontendKey;
+use crate::{
+    datapath::table::TableError,
+    model::{Kind, ObjectName},
+};
+
+/// What a sync did.
+#[derive(Clone, Debug, Default)]
+pub struct SyncReport {
+    /// Kinds whose lists are not complete: nothing is written before they are.
+    pub waiting: Vec<Kind>,
+    /// Services brought in step.
+    pub synced: usize,
+    /// Map writes.
+    pub writes: usize,
+    /// Services that are not in step, and why. Their last good state stays in force; they are tried again.
+    pub failed: BTreeMap<ObjectName, String>,
+    /// What was programmed, and when it became known.
+    pub programmed: Vec<Programmed>,
+    /// Entries that were not as they should be (full comparison only).
+    pub drift: usize,
+    /// Something is to be tried again or freed: sync again after this time, even if nothing changes.
+    pub again_after: Option<Duration>,
+}
+
+/// A change of a Service that has reached the maps.
+#[derive(Clone, Debug)]
+pub struct Programmed {
+    /// From the arrival of the watch event to the last write.
+    pub since_event: Duration,
+    /// The trigger times of the slices: `now - trigger` is `network_programming_duration`.
+    pub triggers: Vec<SystemTime>,
+}
+
+/// Why a Service is not in step.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// A map refused a write.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The Service does not fit as a whole.
+    #[error("{map} has no room: {needed} more entries needed, {free} free of {capacity}")]
+    NoRoom {
+        /// The map.
+        map: String,
+        /// Entries needed.
+        needed: usize,
+        /// Entries free.
+        free: usize,
+        /// Its capacity.
+        capacity: u32,
+    },
+    /// Another Service has the address, port and protocol.
+    #[error("{key} belongs to {owner} already")]
+    Taken {
+        /// The frontend.
+        key: FrontendKey,
+        /// Who has it.
+        owner: String,
+    },
+}

@@ -1,0 +1,190 @@
+//! Carries plans out, write by write.
+
+use std::time::Instant;
+
+use super::{Port, ServiceSync};
+use crate::{
+    datapath::table::{Table, TableError},
+    model::{ObjectName, Snapshot},
+    service::{
+        SyncReport,
+        desired::{self, Scope},
+        key::FrontendKey,
+        plan::{Plan, Step},
+        report::ServiceError,
+    },
+};
+
+impl ServiceSync {
+    /// Brings one Service in step, or leaves it as it was if it does not fit. Where a write fails the rest
+    /// is left for the next time: each state on the way is a valid one.
+    pub(super) fn sync_service(
+        &mut self,
+        name: &ObjectName,
+        snapshot: &Snapshot,
+        report: &mut SyncReport,
+    ) -> Result<(), ServiceError> {
+        let service = snapshot.services.get_key_value(name);
+        let slices = snapshot.slices.get(name).map_or(&[][..], Vec::as_slice);
+        let desired = service.map(|(_, s)| desired::service(s, slices, &self.here));
+        let desired = desired.unwrap_or_default();
+        let old = self.ports.remove(name).unwrap_or_default();
+        if old.is_empty() && desired.is_empty() {
+            return Ok(());
+        }
+        let name = service.map_or(name, |(name, _)| name); // Shares its text.
+        if let Err(error) = self.check_owners(name, &desired, &old, snapshot) {
+            self.keep(name, old);
+            return Err(error);
+        }
+        let resolved = self.resolve(&desired, &old);
+        if let Err(error) = self.check_room(&resolved.plan) {
+            self.keep(name, old);
+            self.look_at(&resolved.reserved);
+            return Err(error);
+        }
+        match self.carry_out(&resolved.plan, report) {
+            Ok(()) => {
+                self.keep(name, resolved.ports.into());
+                Ok(())
+            }
+            Err(error) => {
+                self.keep(name, half_way(resolved.ports, &old));
+                self.look_at(&resolved.reserved);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn keep(&mut self, name: &ObjectName, ports: Box<[Port]>) {
+        if !ports.is_empty() {
+            self.ports.insert(name.clone(), ports);
+        }
+    }
+
+    fn look_at(&mut self, reserved: &[u32]) {
+        let now = Instant::now();
+        for id in reserved {
+            self.image.look_at_backend(*id, now);
+        }
+    }
+
+    fn carry_out(&mut self, plan: &Plan, report: &mut SyncReport) -> Result<(), TableError> {
+        for step in plan.steps() {
+            self.step(step, report)?;
+        }
+        Ok(())
+    }
+
+    /// Does one step and notes it.
+    pub(super) fn step(&mut self, step: &Step, report: &mut SyncReport) -> Result<(), TableError> {
+        if let Step::RemoveFrontend(key, service) = step
+            && self
+                .image
+                .frontend(key)
+                .is_none_or(|f| f.service != *service)
+        {
+            return Ok(()); // It is another's by now.
+        }
+        self.write(step)?;
+        report.writes += usize::from(!matches!(step, Step::Use(..)));
+        self.image.done(step, Instant::now());
+        Ok(())
+    }
+
+    fn write(&mut self, step: &Step) -> Result<(), TableError> {
+        let tables = &mut self.tables;
+        match step {
+            Step::Backend4(id, value) => tables.backends4.set(id, value),
+            Step::Backend6(id, value) => tables.backends6.set(id, value),
+            Step::Slot(key, id) => tables.slots.set(key, id),
+            Step::Member(key, slot) => tables.members.set(key, slot),
+            Step::Use(..) => Ok(()),
+            Step::Frontend(FrontendKey::V4(key), value) => tables.frontends4.set(key, value),
+            Step::Frontend(FrontendKey::V6(key), value) => tables.frontends6.set(key, value),
+            Step::RemoveFrontend(FrontendKey::V4(key), _) => tables.frontends4.remove(key),
+            Step::RemoveFrontend(FrontendKey::V6(key), _) => tables.frontends6.remove(key),
+            Step::RemoveSlot(key) => tables.slots.remove(key),
+            Step::RemoveMember(key) => tables.members.remove(key),
+            Step::RemoveBackend(id) if self.image.pool4.knows(*id) => tables.backends4.remove(id),
+            Step::RemoveBackend(id) => tables.backends6.remove(id),
+        }
+    }
+
+    /// Whether all new entries of a plan fit. A Service is programmed whole or not at all.
+    fn check_room(&self, plan: &Plan) -> Result<(), ServiceError> {
+        let image = &self.image;
+        let mut needed = [0; 6];
+        for step in plan.steps() {
+            let (map, new) = match step {
+                Step::Frontend(key @ FrontendKey::V4(_), _) => (0, image.frontend(key).is_none()),
+                Step::Frontend(key @ FrontendKey::V6(_), _) => (1, image.frontend(key).is_none()),
+                Step::Backend4(id, _) => (2, image.pool4.get(*id).is_none()),
+                Step::Backend6(id, _) => (3, image.pool6.get(*id).is_none()),
+                Step::Slot(key, _) => (4, key.index as usize >= image.slots(key.set).len()),
+                Step::Member(key, _) => (5, !image.members.contains_key(key)),
+                _ => continue,
+            };
+            needed[map] += usize::from(new);
+        }
+        let (frontends4, frontends6) = image.frontend_counts();
+        let Self { tables, .. } = self;
+        room(&*tables.frontends4, frontends4, needed[0])?;
+        room(&*tables.frontends6, frontends6, needed[1])?;
+        room(&*tables.backends4, image.pool4.len(), needed[2])?;
+        room(&*tables.backends6, image.pool6.len(), needed[3])?;
+        room(&*tables.slots, image.slot_count(), needed[4])?;
+        room(&*tables.members, image.members.len(), needed[5])
+    }
+
+    /// Removes what has been useless for long enough.
+    pub(super) fn collect(&mut self, report: &mut SyncReport) {
+        let now = Instant::now();
+        while let Some(step) = self.image.useless(now) {
+            if let Err(error) = self.step(&step, report) {
+                tracing::debug!(%error, "removal postponed");
+                self.image.postpone(now);
+            }
+        }
+    }
+}
+
+fn room<K, V>(table: &dyn Table<K, V>, used: usize, needed: usize) -> Result<(), ServiceError>
+where
+    K: Copy + Ord + std::fmt::Debug,
+    V: Copy + PartialEq + std::fmt::Debug,
+{
+    let capacity = table.capacity();
+    let free = (capacity as usize).saturating_sub(used);
+    if needed <= free {
+        return Ok(());
+    }
+    Err(ServiceError::NoRoom {
+        map: table.name().to_owned(),
+        needed,
+        free,
+        capacity,
+    })
+}
+
+/// After a failure the maps may hold the old and the new: remember the frontends and sets of both.
+fn half_way(new: Vec<Port>, old: &[Port]) -> Box<[Port]> {
+    let mut ports = new;
+    for before in old {
+        let Some(port) = ports.iter_mut().find(|p| p.service == before.service) else {
+            ports.push(before.clone());
+            continue;
+        };
+        let mut frontends = port.frontends.to_vec();
+        frontends.extend(&before.frontends);
+        frontends.sort_unstable();
+        frontends.dedup();
+        port.frontends = frontends.into();
+        for scope in [Scope::Cluster, Scope::Local] {
+            if port.set(scope) == 0 {
+                *port.set_mut(scope) = before.set(scope);
+            }
+        }
+    }
+    ports.into()
+}

@@ -1,0 +1,103 @@
+//! After a restart: which Service port the restored ids belong to. The maps know no names, but a frontend's
+//! address, port and protocol do.
+
+use std::collections::{HashMap, HashSet};
+
+use proxy_common::frontends::Frontend;
+
+use super::{Port, ServiceSync};
+use crate::{
+    model::Snapshot,
+    service::{
+        desired::{self, DesiredPort, Scope},
+        key::FrontendKey,
+    },
+};
+
+/// The restored frontends by the id of their Service port, and the ids that have found their owner.
+#[derive(Default)]
+struct Restored {
+    frontends: HashMap<u32, Vec<FrontendKey>>,
+    services: HashSet<u32>,
+    sets: HashSet<u32>,
+}
+
+impl ServiceSync {
+    /// Gives Service ports the ids that their frontends have in the maps.
+    pub(super) fn claim(&mut self, snapshot: &Snapshot) {
+        let mut restored = Restored::default();
+        for (key, frontend) in self.image.frontends() {
+            let keys = restored.frontends.entry(frontend.service).or_default();
+            keys.push(key);
+        }
+        if restored.frontends.is_empty() {
+            return;
+        }
+        for (name, service) in &snapshot.services {
+            let desired = desired::service(service, &[], &self.here);
+            let ports = desired
+                .iter()
+                .filter_map(|p| self.claim_port(p, &mut restored));
+            let ports: Vec<Port> = ports.collect();
+            if !ports.is_empty() {
+                self.ports.insert(name.clone(), ports.into());
+            }
+        }
+    }
+
+    fn claim_port(&self, desired: &DesiredPort, restored: &mut Restored) -> Option<Port> {
+        let live = |key| self.image.frontend(key);
+        let mut known = desired.frontends.iter().filter_map(|f| live(&f.key));
+        let service = known
+            .find(|f| !restored.services.contains(&f.service))?
+            .service;
+        restored.services.insert(service);
+        let mut port = Port {
+            name: desired.name.clone(),
+            protocol: desired.protocol,
+            ipv6: desired.ipv6,
+            service,
+            cluster: 0,
+            local: 0,
+            frontends: restored
+                .frontends
+                .remove(&service)
+                .unwrap_or_default()
+                .into(),
+        };
+        for frontend in &desired.frontends {
+            let Some(live) = live(&frontend.key).filter(|f| f.service == service) else {
+                continue;
+            };
+            let Frontend {
+                internal, external, ..
+            } = live;
+            for (scope, set) in [
+                (frontend.internal, internal.id),
+                (frontend.external, external.id),
+            ] {
+                let slot = port.set_mut(scope);
+                if *slot == 0 && set != 0 && restored.sets.insert(set) {
+                    *slot = set;
+                }
+            }
+        }
+        Some(port)
+    }
+}
+
+impl Port {
+    pub(super) const fn set(&self, scope: Scope) -> u32 {
+        match scope {
+            Scope::Cluster => self.cluster,
+            Scope::Local => self.local,
+        }
+    }
+
+    pub(super) const fn set_mut(&mut self, scope: Scope) -> &mut u32 {
+        match scope {
+            Scope::Cluster => &mut self.cluster,
+            Scope::Local => &mut self.local,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! From what a Service wants to ids, and from there to a plan.
+
+use std::time::Instant;
+
+use proxy_common::{
+    backends::{Backend4, Backend6},
+    frontends::{BackendSet, Frontend},
+};
+
+use super::{Ids, Port, ServiceSync};
+use crate::{
+    model::{ObjectName, Snapshot},
+    service::{
+        desired::{self, DesiredPort, Scope},
+        key::FrontendKey,
+        plan::Plan,
+        pool::Backend,
+        report::ServiceError,
+    },
+};
+
+const SCOPES: [Scope; 2] = [Scope::Cluster, Scope::Local];
+
+/// A Service's ports with their ids, and how to get there.
+#[derive(Default)]
+pub(super) struct Resolved {
+    pub(super) ports: Vec<Port>,
+    pub(super) plan: Plan,
+    /// Backends that have got an id.
+    pub(super) reserved: Vec<u32>,
+}
+
+impl Ids {
+    /// The next id that is not taken. Zero is none.
+    fn next(last: &mut u32, taken: impl Fn(u32) -> bool) -> u32 {
+        loop {
+            *last = last.wrapping_add(1).max(1);
+            if !taken(*last) {
+                return *last;
+            }
+        }
+    }
+}
+
+impl ServiceSync {
+    pub(super) fn resolve(&mut self, desired: &[DesiredPort], old: &[Port]) -> Resolved {
+        let mut resolved = Resolved::default();
+        for want in desired {
+            let known = old.iter().find(|p| p.is(want));
+            let port = self.resolve_port(want, known, &mut resolved);
+            resolved.ports.push(port);
+        }
+        let wanted = |key: &FrontendKey| {
+            let frontends = desired.iter().flat_map(|p| &p.frontends);
+            frontends.into_iter().any(|f| f.key == *key)
+        };
+        for port in old {
+            for key in port.frontends.iter().filter(|k| !wanted(k)) {
+                let plan = &mut resolved.plan;
+                plan.remove_frontend(&self.image, *key, port.service);
+            }
+            let now = resolved.ports.iter().find(|p| p.service == port.service);
+            for scope in SCOPES {
+                let set = port.set(scope);
+                if set != 0 && now.is_none_or(|p| p.set(scope) != set) {
+                    resolved.plan.drop_set(&self.image, set);
+                }
+            }
+        }
+        resolved
+    }
+
+    fn resolve_port(
+        &mut self,
+        want: &DesiredPort,
+        known: Option<&Port>,
+        resolved: &mut Resolved,
+    ) -> Port {
+        // Nothing but frontends refers to these ids, and ids only grow: the next one is free.
+        let service = known.map_or_else(
+            || Ids::next(&mut self.ids.service, |_| false),
+            |p| p.service,
+        );
+        let mut port = Port {
+            name: want.name.clone(),
+            protocol: want.protocol,
+            ipv6: want.ipv6,
+            service,
+            cluster: 0,
+            local: 0,
+            frontends: want.frontends.iter().map(|f| f.key).collect(),
+        };
+        let mut counts = [0; 2];
+        for (scope, count) in SCOPES.into_iter().zip(&mut counts) {
+            if want.uses(scope) {
+                let set = known.map_or(0, |p| p.set(scope));
+                (*port.set_mut(scope), *count) = self.resolve_set(want, scope, set, resolved);
+            }
+        }
+        let set = |scope| BackendSet {
+            id: port.set(scope),
+            count: counts[usize::from(scope == Scope::Local)],
+        };
+        for frontend in &want.frontends {
+            let value = Frontend {
+                service,
+                flags: frontend.flags,
+                affinity_seconds: want.affinity_seconds,
+                pad: 0,
+                internal: set(frontend.internal),
+                external: set(frontend.external),
+            };
+            resolved.plan.frontend(&self.image, frontend.key, value);
+        }
+        port
+    }
+
+    fn resolve_set(
+        &mut self,
+        want: &DesiredPort,
+        scope: Scope,
+        known: u32,
+        resolved: &mut Resolved,
+    ) -> (u32, u32) {
+        let servers = match scope {
+            Scope::Cluster => &want.choice.cluster,
+            Scope::Local => &want.choice.local,
+        };
+        let set = if known == 0 {
+            let image = &self.image;
+            Ids::next(&mut self.ids.set, |id| !image.slots(id).is_empty())
+        } else {
+            known
+        };
+        let mut backends = Vec::with_capacity(servers.len());
+        for server in servers {
+            if let Some(backend) = Backend4::new(server, want.protocol) {
+                let id = self.id4(backend, resolved);
+                resolved.plan.backend4(&self.image, id, backend);
+                backends.push(id);
+            } else if let Some(backend) = Backend6::new(server, want.protocol) {
+                let id = self.id6(backend, resolved);
+                resolved.plan.backend6(&self.image, id, backend);
+                backends.push(id);
+            }
+        }
+        self.image.keep_members(set, want.members, Instant::now());
+        resolved.plan.set(&self.image, set, &backends, want.members);
+        (set, backends.len() as u32)
+    }
+
+    fn id4(&mut self, backend: Backend4, resolved: &mut Resolved) -> u32 {
+        self.image.pool4.id(backend).unwrap_or_else(|| {
+            let id = self.new_backend_id(resolved);
+            self.image.pool4.reserve(id, backend);
+            id
+        })
+    }
+
+    fn id6(&mut self, backend: Backend6, resolved: &mut Resolved) -> u32 {
+        self.image.pool6.id(backend).unwrap_or_else(|| {
+            let id = self.new_backend_id(resolved);
+            self.image.pool6.reserve(id, backend);
+            id
+        })
+    }
+
+    fn new_backend_id(&mut self, resolved: &mut Resolved) -> u32 {
+        let image = &self.image;
+        let taken = |id| image.pool4.knows(id) || image.pool6.knows(id);
+        let id = Ids::next(&mut self.ids.backend, taken);
+        resolved.reserved.push(id);
+        id
+    }
+
+    /// Refuses a frontend that another Service holds and still wants (two Services may claim one external
+    /// or load balancer address). Whoever has it keeps it.
+    pub(super) fn check_owners(
+        &self,
+        name: &ObjectName,
+        desired: &[DesiredPort],
+        old: &[Port],
+        snapshot: &Snapshot,
+    ) -> Result<(), ServiceError> {
+        for key in desired.iter().flat_map(|p| &p.frontends).map(|f| f.key) {
+            let Some(live) = self.image.frontend(&key) else {
+                continue;
+            };
+            if old.iter().any(|p| p.service == live.service) {
+                continue;
+            }
+            if let Some(owner) = self.owner(live.service).filter(|o| *o != name)
+                && let Some(service) = snapshot.services.get(owner)
+            {
+                let ports = desired::service(service, &[], &self.here);
+                if ports
+                    .iter()
+                    .flat_map(|p| &p.frontends)
+                    .any(|f| f.key == key)
+                {
+                    return Err(ServiceError::Taken {
+                        key,
+                        owner: owner.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn owner(&self, service: u32) -> Option<&ObjectName> {
+        let mut ports = self.ports.iter();
+        let owner = ports.find(|(_, ports)| ports.iter().any(|p| p.service == service));
+        owner.map(|(name, _)| name)
+    }
+}
+
+impl Port {
+    fn is(&self, want: &DesiredPort) -> bool {
+        self.name == want.name && self.protocol == want.protocol && self.ipv6 == want.ipv6
+    }
+}

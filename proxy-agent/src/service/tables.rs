@@ -1,0 +1,37 @@
+//! The maps that Services write.
+
+use proxy_common::{
+    backends::{Backend4, Backend6, MemberKey, SlotKey},
+    frontends::{Frontend, FrontendKey4, FrontendKey6},
+};
+
+use crate::datapath::{maps::Maps, table::Table};
+
+/// All maps of the Service datapath. [`ServiceSync`](super::ServiceSync) is their single writer.
+pub struct ServiceTables {
+    /// `FRONTENDS4`.
+    pub frontends4: Box<dyn Table<FrontendKey4, Frontend>>,
+    /// `FRONTENDS6`.
+    pub frontends6: Box<dyn Table<FrontendKey6, Frontend>>,
+    /// `BACKENDS4`.
+    pub backends4: Box<dyn Table<u32, Backend4>>,
+    /// `BACKENDS6`.
+    pub backends6: Box<dyn Table<u32, Backend6>>,
+    /// `BACKEND_SLOTS`.
+    pub slots: Box<dyn Table<SlotKey, u32>>,
+    /// `BACKEND_MEMBERS`.
+    pub members: Box<dyn Table<MemberKey, u32>>,
+}
+
+impl From<&Maps> for ServiceTables {
+    fn from(maps: &Maps) -> Self {
+        Self {
+            frontends4: Box::new(maps.frontends4.clone()),
+            frontends6: Box::new(maps.frontends6.clone()),
+            backends4: Box::new(maps.backends4.clone()),
+            backends6: Box::new(maps.backends6.clone()),
+            slots: Box::new(maps.backend_slots.clone()),
+            members: Box::new(maps.backend_members.clone()),
+        }
+    }
+}
