@@ -10,7 +10,7 @@ use super::{
     output::Output,
     render::status::{Level, rows, write},
 };
-use crate::api::{client::ClientError, messages::Status};
+use crate::{api::messages::Status, config::Period};
 
 /// How often `--wait` looks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -30,12 +30,18 @@ pub async fn run(context: &Context, args: &StatusArgs, out: &mut Output) -> Resu
             sleep(INTERVAL).await;
             continue;
         }
-        let status = answer.map_err(|error| unreachable(context, error))?;
+        let status = match answer {
+            Err(error) if args.wait => return Err(timed_out(args).hint(error.to_string())),
+            answer => answer?,
+        };
         print(&status, args, out)?;
-        return Ok(match (fine || !args.wait, bad(worst(&status))) {
-            (false, _) => Exit::TimedOut,
-            (true, true) => Exit::Failed,
-            (true, false) => Exit::Ok,
+        if args.wait && !fine {
+            return Err(timed_out(args).hint("the status above says what is awaited or wrong"));
+        }
+        return Ok(if bad(worst(&status)) {
+            Exit::Failed
+        } else {
+            Exit::Ok
         });
     }
 }
@@ -67,7 +73,7 @@ fn print(status: &Status, args: &StatusArgs, out: &mut Output) -> std::io::Resul
     out.flush()
 }
 
-/// The agent is down: the kernel goes on by what is pinned.
-fn unreachable(_context: &Context, error: ClientError) -> CtlError {
-    CtlError::from(error)
+fn timed_out(args: &StatusArgs) -> CtlError {
+    let message = format!("waited {} for all to be well", Period(args.wait_duration));
+    CtlError::new(Exit::TimedOut, message)
 }

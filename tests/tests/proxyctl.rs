@@ -1,0 +1,220 @@
+//! `proxyctl` as scripts use it: exit codes, errors and hints, closed pipes. The API is the real one, served
+//! from here with states of the test's choice; what needs a kernel is in `agent.rs`.
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::Arc,
+};
+
+use proxy_agent::{
+    api::{
+        Shared,
+        log_level::LogLevel,
+        messages::{MapStatus, Status},
+        metrics::Metrics,
+        socket::{self, Handlers},
+    },
+    config::Configuration,
+    ctl::version,
+};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::mpsc};
+use weir_tests::world::program;
+
+/// An API without an agent behind it.
+struct Api {
+    folder: TempDir,
+    shared: Arc<Shared>,
+    _runtime: Runtime,
+}
+
+impl Api {
+    fn serve(status: Status) -> Self {
+        let folder = TempDir::with_prefix("weir-proxyctl-").unwrap();
+        let config = Configuration {
+            run_dir: folder.path().to_owned(),
+            ..Configuration::default()
+        };
+        let runtime = Runtime::new().unwrap();
+        let shared = Arc::new(Shared::new(config, Metrics::new(), LogLevel::default()));
+        shared.publish(status);
+        let (questions, _nobody) = mpsc::channel(1);
+        let handlers = Handlers {
+            shared: Arc::clone(&shared),
+            questions,
+        };
+        let listener = runtime.block_on(async { socket::bind(&shared.config.socket()) });
+        let listener = listener.unwrap();
+        runtime.spawn(async move { axum::serve(listener, socket::router(handlers)).await });
+        Self {
+            folder,
+            shared,
+            _runtime: runtime,
+        }
+    }
+
+    fn ctl(&self, words: &[&str]) -> Output {
+        ctl(self.folder.path(), words)
+    }
+}
+
+fn fine() -> Status {
+    let mut status = Status::default();
+    status.agent.version = version::VERSION.to_owned();
+    status.agent.layout = version::layout();
+    status.agent.ready = true;
+    status.observe.complete = true;
+    status.sync.last_full_seconds = Some(1);
+    status.health.healthy = true;
+    status.health.node_eligible = true;
+    status
+}
+
+fn ctl(run_dir: &Path, words: &[&str]) -> Output {
+    Command::new(program("proxyctl").unwrap())
+        .arg("--run-dir")
+        .arg(run_dir)
+        .args(["--instance", "proxyctl-test-absent"])
+        .args(words)
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn exit_codes_without_an_agent() {
+    let nowhere = TempDir::with_prefix("weir-proxyctl-").unwrap();
+    let table: &[(&[&str], i32, &str)] = &[
+        (&["--help"], 0, ""),
+        (&["completion", "bash"], 0, ""),
+        (&["frobnicate"], 2, "error: "),
+        (&["dump"], 2, "error: "),
+        (&["dump", "nonsense"], 2, "error: "),
+        (&["-o", "xml", "status"], 2, "error: "),
+        (&["status"], 3, "error: cannot reach the agent on "),
+        (&["version"], 3, "error: cannot reach the agent on "),
+        (&["log-level"], 3, "error: cannot reach the agent on "),
+        (&["dump", "maps"], 3, "error: no datapath at "),
+        (&["dump", "conntrack"], 3, "error: no datapath at "),
+        (
+            &["status", "--wait", "--wait-duration", "100ms"],
+            4,
+            "error: waited 100ms",
+        ),
+    ];
+    for (words, wanted, said) in table {
+        let output = ctl(nowhere.path(), words);
+        assert_eq!(code(&output), *wanted, "{words:?}: {}", stderr(&output));
+        assert!(
+            stderr(&output).starts_with(said),
+            "{words:?}: {}",
+            stderr(&output)
+        );
+        if *wanted > 2 {
+            assert!(
+                stderr(&output).contains("\nhint: "),
+                "{words:?}: {}",
+                stderr(&output)
+            );
+        }
+    }
+}
+
+#[test]
+fn the_status_decides_the_exit_code() {
+    let api = Api::serve(fine());
+    let output = api.ctl(&["status"]);
+    assert_eq!(code(&output), 0, "{}", stdout(&output));
+    assert_eq!(stdout(&api.ctl(&["status", "--brief"])), "OK\n");
+    assert_eq!(code(&api.ctl(&["status", "--wait"])), 0);
+
+    let mut warned = fine();
+    warned.maps = vec![MapStatus {
+        name: "CONNTRACK4".to_owned(),
+        kind: "hash".to_owned(),
+        entries: Some(90),
+        max_entries: 100,
+    }];
+    api.shared.publish(warned);
+    assert_eq!(code(&api.ctl(&["status"])), 0, "a warning is no failure");
+    assert_eq!(code(&api.ctl(&["status", "--fail-on-warning"])), 1);
+    let brief = api.ctl(&["status", "--brief"]);
+    assert!(
+        stdout(&brief).starts_with("Maps       WARNING   CONNTRACK4 90/100 (90%)\n"),
+        "{}",
+        stdout(&brief)
+    );
+
+    let mut failed = fine();
+    failed.sync.errors = vec!["Service default/web: FRONTENDS4 is full".to_owned()];
+    api.shared.publish(failed);
+    let output = api.ctl(&["status"]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        stdout(&output).ends_with("ERROR Sync: Service default/web: FRONTENDS4 is full\n"),
+        "errors come last: {}",
+        stdout(&output)
+    );
+    let waited = api.ctl(&["status", "--wait", "--wait-duration", "100ms"]);
+    assert_eq!(code(&waited), 4, "{}", stderr(&waited));
+
+    let mut starting = fine();
+    starting.agent.ready = false;
+    starting.agent.awaiting = vec!["first sync".to_owned()];
+    api.shared.publish(starting);
+    let waited = api.ctl(&["status", "--wait", "--wait-duration", "100ms"]);
+    assert_eq!(code(&waited), 4, "{}", stderr(&waited));
+}
+
+#[test]
+fn json_is_versioned_and_without_colours() {
+    let api = Api::serve(fine());
+    let output = api.ctl(&["version", "-o", "json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let version: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(version["apiVersion"], "weir.dev/v1alpha1");
+    assert_eq!(version["kind"], "Version");
+    assert_eq!(version["agent"], version["client"]);
+    let output = api.ctl(&["status", "-o", "json"]);
+    let status: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(status["agent"]["ready"], true);
+    assert!(!stdout(&output).contains('\u{1b}'));
+}
+
+#[test]
+fn a_refusal_of_the_agent_is_told() {
+    let api = Api::serve(fine());
+    let output = api.ctl(&["log-level", "no,such=thing=level"]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        stderr(&output).starts_with("error: PUT /v1/log-level: log level `no,such=thing=level`: "),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let mut child = Command::new(program("proxyctl").unwrap())
+        .args(["completion", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The script is longer than a pipe holds, so the write fails whenever it comes.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), stderr(&output)), (0, ""));
+}
