@@ -3,5 +3,6 @@
 //! `world` makes nodes and pods out of namespaces, `controlplane` runs a real API server.
 
 pub mod controlplane;
+pub mod datapath;
 
 pub use weir_world as world;

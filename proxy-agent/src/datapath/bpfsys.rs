@@ -13,28 +13,33 @@ mod raw;
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
     path::Path,
 };
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-/// Cookie of the calling thread's network namespace (`SO_NETNS_COOKIE`, Linux 5.14), by which the socket
-/// programs tell the node's own processes from those of pods.
+/// Cookie of the calling thread's network namespace, by which the socket programs tell the node's own
+/// processes from those of pods.
 pub fn netns_cookie() -> io::Result<u64> {
-    const SO_NETNS_COOKIE: libc::c_int = 71;
     let socket: OwnedFd = socket(
         AddressFamily::Inet,
         SockType::Datagram,
         SockFlag::SOCK_CLOEXEC,
         None,
     )?;
+    netns_cookie_of(socket)
+}
+
+/// Cookie of a socket's network namespace (`SO_NETNS_COOKIE`, Linux 5.14).
+pub fn netns_cookie_of(socket: impl AsFd) -> io::Result<u64> {
+    const SO_NETNS_COOKIE: libc::c_int = 71;
     let mut cookie = 0_u64;
     let mut length = size_of::<u64>() as libc::socklen_t;
     // SAFETY: cookie and length are valid for writes, and length says how large cookie is.
     let result = unsafe {
         libc::getsockopt(
-            socket.as_raw_fd(),
+            socket.as_fd().as_raw_fd(),
             libc::SOL_SOCKET,
             SO_NETNS_COOKIE,
             (&raw mut cookie).cast(),

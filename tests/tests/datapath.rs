@@ -1,0 +1,285 @@
+//! Loading, pinning, restarting: what an agent finds and leaves in the kernel.
+
+use std::{fs, os::fd::AsFd as _};
+
+use proxy_agent::datapath::{
+    Capacities, Datapath, DatapathError, Pins, Reader, Table as _, TableError, Words as _,
+    bpfsys::{map, object},
+    object::programs,
+};
+use proxy_common::{
+    backends::SlotKey,
+    counters::{Counter, NO_BACKEND},
+    layout::SCHEMA,
+    policy::peers::{CidrKey4, Peer},
+};
+use weir_tests::{
+    datapath,
+    world::{Node, World},
+};
+
+const SOCKET_PROGRAMS: [&str; 9] = [
+    "connect4",
+    "connect6",
+    "getpeername4",
+    "getpeername6",
+    "recvmsg4",
+    "recvmsg6",
+    "sendmsg4",
+    "sendmsg6",
+    "sock_release",
+];
+
+fn node(name: &str) -> Node {
+    World::new(name).unwrap().node("a").unwrap()
+}
+
+fn refusal(node: &Node) -> DatapathError {
+    Datapath::open(&datapath::config(node)).unwrap_err()
+}
+
+#[test]
+fn the_verifier_accepts_every_program() {
+    let node = node("verifier");
+    let mut datapath = Datapath::open(&datapath::config(&node)).unwrap();
+    let loaded: Vec<String> = datapath
+        .programs_mut()
+        .programs()
+        .map(|(name, program)| {
+            program.fd().unwrap();
+            name.to_owned()
+        })
+        .collect();
+    let declared = programs().unwrap();
+    assert_eq!(loaded.len(), declared.len());
+    for name in SOCKET_PROGRAMS {
+        assert!(declared.iter().any(|p| p == name), "{name}");
+    }
+}
+
+#[test]
+fn a_restart_keeps_maps_and_links_and_replaces_programs() {
+    let node = node("restart");
+    let (before, usage, attached) = {
+        let datapath = datapath::open(&node).unwrap();
+        let mut slots = datapath.maps().backend_slots.clone();
+        slots.set(&SlotKey { set: 7, index: 1 }, &42).unwrap();
+        let reader = Reader::open(datapath.pins().clone()).unwrap();
+        (
+            reader.maps().backend_slots.entries().unwrap(),
+            datapath.maps().usage().unwrap(),
+            datapath.attachments().unwrap(),
+        )
+    };
+    assert_eq!(before, [(SlotKey { set: 7, index: 1 }, 42)]);
+    assert_eq!(attached.len(), SOCKET_PROGRAMS.len());
+
+    let datapath = datapath::open(&node).unwrap();
+    assert_eq!(datapath.maps().backend_slots.entries().unwrap(), before);
+    let ids = |usage: Vec<proxy_agent::datapath::MapUsage>| -> Vec<(String, u32)> {
+        usage.into_iter().map(|m| (m.name, m.id)).collect()
+    };
+    assert_eq!(ids(datapath.maps().usage().unwrap()), ids(usage));
+    for (now, then) in datapath.attachments().unwrap().iter().zip(&attached) {
+        assert_eq!((&now.name, now.link), (&then.name, then.link));
+        assert_ne!(now.program, then.program, "{} has our program", now.name);
+    }
+}
+
+#[test]
+fn nothing_is_left_after_removal() {
+    let node = node("removal");
+    let datapath = datapath::open(&node).unwrap();
+    let pins = datapath.pins().clone();
+    drop(datapath);
+    let errors = pins.remove();
+    assert!(errors.is_empty(), "{errors:?}");
+    let folder = node.file("/sys/fs/bpf/weir");
+    assert!(!folder.exists(), "{}", folder.display());
+}
+
+#[test]
+fn a_foreign_layout_is_refused_and_left_alone() {
+    let node = node("foreign");
+    let pins = datapath::open(&node).unwrap().pins().clone();
+    let meta = object::open_map(&pins.meta()).unwrap();
+    let foreign = [u64::from(SCHEMA), 0xbad];
+    map::update(meta.as_fd(), &0_u32, &foreign).unwrap();
+    let error = refusal(&node);
+    assert!(error.to_string().contains("0x0000000000000bad"), "{error}");
+    let error = Reader::open(pins).unwrap_err();
+    assert!(
+        matches!(error, DatapathError::ForeignLayout { .. }),
+        "{error}"
+    );
+    let kept: Option<[u64; 2]> = map::lookup(meta.as_fd(), &0_u32).unwrap();
+    assert_eq!(kept, Some(foreign));
+}
+
+#[test]
+fn maps_without_a_layout_are_foreign() {
+    let node = node("nameless");
+    let pins = datapath::open(&node).unwrap().pins().clone();
+    fs::remove_file(pins.meta()).unwrap();
+    let error = refusal(&node).to_string();
+    assert!(error.contains("another layout (none)"), "{error}");
+}
+
+#[test]
+fn other_schemas_are_refused_and_left_alone() {
+    let node = node("schema");
+    let pins = Pins::new(&node.file("/sys/fs/bpf"), node.name()).unwrap();
+    fs::create_dir_all(pins.schema(SCHEMA + 1)).unwrap();
+    let error = refusal(&node);
+    let text = error.to_string();
+    assert!(
+        text.contains("newer Weir made them") && text.contains("remove the folder"),
+        "{text}"
+    );
+    assert!(pins.schema(SCHEMA + 1).is_dir() && !pins.schema(SCHEMA).exists());
+
+    fs::remove_dir(pins.schema(SCHEMA + 1)).unwrap();
+    fs::create_dir_all(pins.schema(SCHEMA - 1)).unwrap();
+    let error = refusal(&node);
+    assert!(
+        matches!(error, DatapathError::OlderSchema { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn pins_that_are_not_our_maps_are_refused() {
+    let node = node("corrupt");
+    let pins = datapath::open(&node).unwrap().pins().clone();
+
+    fs::remove_file(pins.map("AFFINITY")).unwrap();
+    let array = map::create_array(64, 2).unwrap();
+    object::pin(&array, &pins.map("AFFINITY")).unwrap();
+    let error = refusal(&node);
+    assert!(
+        matches!(&error, DatapathError::PinMismatch { what: "type", .. }),
+        "{error}"
+    );
+
+    fs::remove_file(pins.map("AFFINITY")).unwrap();
+    let link = object::open_link(&pins.link("connect4")).unwrap();
+    object::pin(&link, &pins.map("AFFINITY")).unwrap();
+    let error = refusal(&node);
+    assert!(
+        matches!(&error, DatapathError::CorruptPin { .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("not a map"), "{error}");
+
+    fs::remove_file(pins.map("AFFINITY")).unwrap();
+    datapath::open(&node).unwrap();
+}
+
+#[test]
+fn a_full_map_says_so_and_keeps_what_it_has() {
+    let node = node("full");
+    let mut config = datapath::config(&node);
+    config.capacities = Capacities {
+        backend_slots: 3,
+        ..Capacities::small()
+    };
+    let datapath = Datapath::open(&config).unwrap();
+    let mut slots = datapath.maps().backend_slots.clone();
+    let key = |index| SlotKey { set: 1, index };
+    for index in 0..3 {
+        slots.set(&key(index), &index).unwrap();
+    }
+    let error = slots.set(&key(3), &3).unwrap_err();
+    assert!(
+        matches!(&error, TableError::Full { capacity: 3, map, .. } if map == "BACKEND_SLOTS"),
+        "{error}"
+    );
+    slots.set(&key(0), &9).unwrap();
+    assert_eq!(slots.entries().unwrap().len(), 3);
+    assert_eq!(slots.get(&key(0)).unwrap(), Some(9));
+    slots.remove(&key(1)).unwrap();
+    slots.remove(&key(1)).unwrap();
+    slots.set(&key(3), &3).unwrap();
+}
+
+#[test]
+fn every_kind_of_map_is_read_as_it_was_written() {
+    let node = node("kinds");
+    let datapath = Datapath::open(&datapath::config(&node)).unwrap();
+    let mut maps = datapath.maps().clone();
+
+    // More than one batch.
+    for index in 0..6000 {
+        maps.backend_slots
+            .set(&SlotKey { set: 1, index }, &index)
+            .unwrap();
+    }
+    let slots = maps.backend_slots.entries().unwrap();
+    assert_eq!(slots.len(), 6000);
+    assert!(slots.iter().all(|(key, value)| key.index == *value));
+
+    // Prefixes: exact ones by `get`, the longest by `lookup`.
+    let prefix = |length: u32, last| proxy_agent::datapath::Prefix {
+        length: 32 + length,
+        data: CidrKey4 {
+            side: 1,
+            address: u32::from_ne_bytes([10, 1, 0, last]),
+        },
+    };
+    let peer = |class| Peer { class, flags: 0 };
+    maps.cidrs4.set(&prefix(16, 0), &peer(1)).unwrap();
+    maps.cidrs4.set(&prefix(30, 4), &peer(2)).unwrap();
+    assert_eq!(maps.cidrs4.get(&prefix(24, 0)).unwrap(), None);
+    assert_eq!(maps.cidrs4.lookup(&prefix(32, 5)).unwrap(), Some(peer(2)));
+    assert_eq!(maps.cidrs4.lookup(&prefix(32, 9)).unwrap(), Some(peer(1)));
+    assert_eq!(maps.cidrs4.entries().unwrap().len(), 2);
+    maps.cidrs4.remove(&prefix(30, 4)).unwrap();
+    assert_eq!(maps.cidrs4.lookup(&prefix(32, 5)).unwrap(), Some(peer(1)));
+
+    // Words are seen through another mapping, and by the kernel.
+    maps.policy_words.set(4000, 0x1234_5678_9abc_def0);
+    let reader = Reader::open(datapath.pins().clone()).unwrap();
+    assert_eq!(reader.maps().policy_words.get(4000), 0x1234_5678_9abc_def0);
+    let usage = reader.maps().usage().unwrap();
+    let of = |name: &str| usage.iter().find(|m| m.name == name).unwrap().clone();
+    assert_eq!(of("POLICY_WORDS").entries, Some(1));
+    assert_eq!(of("BACKEND_SLOTS").entries, Some(6000));
+    assert_eq!(
+        (of("CIDRS4").kind, of("CIDRS4").max_entries),
+        ("lpm_trie", 4096)
+    );
+    assert_eq!(maps.drops.get(NO_BACKEND).unwrap(), Counter::default());
+    assert_eq!(maps.drops.all().unwrap().len(), 16);
+}
+
+#[test]
+fn a_missing_datapath_is_named() {
+    let node = node("absent");
+    let pins = Pins::new(&node.file("/sys/fs/bpf"), "absent").unwrap();
+    let error = Reader::open(pins).unwrap_err();
+    assert!(matches!(&error, DatapathError::NotLoaded { .. }), "{error}");
+}
+
+#[test]
+fn dead_links_are_swept() {
+    let node = node("sweep");
+    let datapath = datapath::open(&node).unwrap();
+    assert!(datapath.sweep().unwrap().is_empty());
+    let gone = node.cgroup_root().child("gone").unwrap();
+    let mut config = datapath::config(&node);
+    config.instance = "other".to_owned();
+    config.cgroup_root = gone.path().to_owned();
+    let other = Datapath::open(&config).unwrap();
+    other.attach_sockets().unwrap();
+    gone.remove().unwrap();
+    let swept = weir_tests::world::until(
+        "the links to die",
+        std::time::Duration::from_secs(5),
+        || {
+            let swept = other.sweep()?;
+            Ok((!swept.is_empty()).then_some(swept))
+        },
+    );
+    assert_eq!(swept.unwrap().len(), SOCKET_PROGRAMS.len());
+    assert_eq!(datapath.attachments().unwrap().len(), SOCKET_PROGRAMS.len());
+}
