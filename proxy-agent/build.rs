@@ -10,12 +10,6 @@ mod bpf;
 #[expect(dead_code, reason = "the other half finds Go programs")]
 mod cache;
 
-#[expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "how a build script speaks to cargo and to the user"
-)]
-#[expect(clippy::exit, reason = "a panic would bury the hint")]
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for path in [

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::tools::go;
 use crate::{say, tools};
 
-/// Install tools ahead of time into the cache folder ($WEIR_CACHE, else ~/.cache/weir).
+/// Install tools ahead of time into the cache folder (`$WEIR_CACHE`, else ~/.cache/weir).
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to prepare; the toolchain if nothing is named.

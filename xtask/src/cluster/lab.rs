@@ -19,9 +19,9 @@ pub(crate) const FABRIC_V6: &str = "fd30::1";
 pub(crate) const API_PORT: u16 = 6443;
 /// Address of the cluster's DNS Service.
 pub(crate) const DNS_VIP: &str = "10.96.0.10";
-/// ServiceCIDRs.
+/// Ranges of Services.
 pub(crate) const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
-/// PodCIDRs of the cluster, a /24 and a /64 for each node.
+/// Ranges of pods, a /24 and a /64 for each node.
 pub(crate) const CLUSTER_CIDRS: &str = "10.244.0.0/16,fd00:10:244::/56";
 /// Most nodes that the addresses allow for.
 pub(crate) const MAX_NODES: u8 = 9;

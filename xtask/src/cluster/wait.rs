@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 /// Long enough for a busy machine; everything here takes seconds.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Returns when `met` does not say `false` any more.
 pub(crate) fn until(what: &str, mut met: impl FnMut() -> Result<bool>) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::tools::go;
 use crate::{paths, run, say};
 
 /// How often the state of a run is told.
-const TELL: Duration = Duration::from_secs(60);
+const TELL: Duration = Duration::from_mins(1);
 
 /// Which tests run, and how.
 #[derive(Debug)]

@@ -122,9 +122,9 @@ impl Report {
     /// Prints it: reasons first, the count last.
     pub(super) fn print(&self) {
         for (reason, names) in &self.skipped {
-            names
-                .iter()
-                .for_each(|name| say::data(format!("skipped: {name}: {reason}")));
+            for name in names {
+                say::data(format!("skipped: {name}: {reason}"));
+            }
         }
         for (name, reason) in &self.failed {
             say::data(format!("FAILED: {name}: {reason}"));

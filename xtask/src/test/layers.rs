@@ -94,7 +94,9 @@ fn group(targets: impl Iterator<Item = String>) -> Vec<Layer> {
         .into_iter()
         .map(|(name, targets)| Layer { name, targets })
         .collect();
-    layers.iter_mut().for_each(|layer| layer.targets.sort());
+    for layer in &mut layers {
+        layer.targets.sort();
+    }
     // Unknown ones come last, by name: sorting is stable.
     layers.sort_by_key(|layer| {
         ORDER

@@ -11,7 +11,7 @@ use super::debian::Suite;
 use crate::{bpf, paths, run, say};
 
 /// How long rustup may take for its part before we turn to Debian: behind a firewall it would wait for minutes.
-const RUSTUP_PATIENCE: Duration = Duration::from_secs(60);
+const RUSTUP_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Installs what is missing.
 pub(crate) fn ensure() -> Result<()> {
