@@ -1,109 +1,114 @@
 //! The agent, as a process on a node.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs::File, path::PathBuf, process::Stdio, time::Duration};
 
-use anyhow::{Context as _, Result};
-use tempfile::TempDir;
+use anyhow::{Context as _, Result, bail};
 
-use super::{node::Node, process::Process, programs::program, until};
+use super::{
+    manifests::Manifests, node::Node, process::Process, programs::program, server::http_status,
+    until,
+};
 
-/// How the agent of a node is started.
-#[derive(Clone, Debug, Default)]
-pub struct AgentOptions {
-    /// Flags after the fixture's own.
-    pub flags: Vec<String>,
-}
+/// Service ranges of every world.
+pub const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
 
 /// A running `proxy-agent` that reads a folder of manifests.
 pub struct Agent {
     node: Node,
-    manifests: PathBuf,
-    options: AgentOptions,
+    manifests: Manifests,
+    flags: Vec<String>,
     process: Option<Process>,
-    folder: Option<TempDir>,
+    log: PathBuf,
 }
 
 impl Agent {
-    /// Starts the agent of `node` with manifests of its own, and waits until it is healthy.
-    pub fn start(node: &Node, options: AgentOptions) -> Result<Self> {
-        let folder = TempDir::with_prefix("weir-manifests-").context("make a manifests folder")?;
-        let mut agent = Self::watching(node, folder.path().to_owned(), options)?;
-        agent.folder = Some(folder);
-        Ok(agent)
-    }
-
-    /// As [`Agent::start`], with a folder that somebody else owns (shared by the agents of several nodes).
-    pub fn watching(node: &Node, manifests: PathBuf, options: AgentOptions) -> Result<Self> {
+    /// Starts the agent of `node` with more flags, and waits until it is healthy.
+    pub fn start(node: &Node, manifests: &Manifests, flags: &[&str]) -> Result<Self> {
+        manifests.node(node)?;
         let mut agent = Self {
             node: node.clone(),
-            manifests,
-            options,
+            manifests: manifests.clone(),
+            flags: flags.iter().map(ToString::to_string).collect(),
             process: None,
-            folder: None,
+            log: node.file("/run/agent.log"),
         };
-        agent.run()?;
+        agent.restart()?;
         Ok(agent)
     }
 
-    fn run(&mut self) -> Result<()> {
+    /// Starts it (again, after [`Agent::crash`]).
+    pub fn restart(&mut self) -> Result<()> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .with_context(|| format!("open {}", self.log.display()))?;
         let mut command = self.node.command(program("proxy-agent")?)?;
         command
-            .arg("--node-name")
-            .arg(self.node.name())
+            .args(["--node-name", self.node.name()])
             .arg("--manifests")
-            .arg(&self.manifests)
+            .arg(self.manifests.path())
             .arg("--cgroup-root")
             .arg(self.node.cgroup_root().path())
-            .args(&self.options.flags);
+            .args(["--node-address", &joined(&self.node.addresses())])
+            .args(["--pod-cidr", &self.node.pod_ranges().join(",")])
+            .args(["--service-cidr", SERVICE_CIDRS])
+            .args(["--uplink", "eth0", "--log-format", "text"])
+            .args(["--cni-install", "true", "--cni-bin-dir", "/run/cni/bin"])
+            .args(["--cni-conf-dir", "/run/cni/net.d", "--cni-plugin"])
+            .arg(program("cni-plugin")?)
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         self.process = Some(Process::start(command)?);
         self.await_healthy()
+            .with_context(|| format!("log of the agent on {}:\n{}", self.node.name(), self.log()))
     }
 
     fn await_healthy(&mut self) -> Result<()> {
-        let Self {
-            node,
-            manifests: _,
-            options: _,
-            process,
-            folder: _,
-        } = self;
-        let process = process.as_mut().context("agent was not started")?;
+        let process = self.process.as_mut().context("agent was not started")?;
+        let node = &self.node;
         until("the agent to be healthy", Duration::from_secs(20), || {
             if let Some(status) = process.ended()? {
-                anyhow::bail!("the agent ended: {status}");
+                bail!("the agent ended: {status}");
             }
-            let health =
-                super::server::http_status(node, ([127, 0, 0, 1], 10256).into(), "/healthz");
+            // Refused until it listens, 503 until it is in step.
+            let health = http_status(node, ([127, 0, 0, 1], 10256).into(), "/healthz");
             Ok((health.ok() == Some(200)).then_some(()))
         })
     }
 
-    /// Puts a manifest in place (whole at once, by rename) or replaces it.
-    pub fn apply(&self, name: &str, yaml: &str) -> Result<()> {
-        let hidden = self.manifests.join(format!(".{name}"));
-        fs::write(&hidden, yaml).with_context(|| format!("write {}", hidden.display()))?;
-        fs::rename(&hidden, self.manifests.join(name)).context("rename manifest")
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_else(|error| error.to_string())
     }
 
-    /// Takes a manifest away.
-    pub fn remove(&self, name: &str) -> Result<()> {
-        fs::remove_file(self.manifests.join(name)).with_context(|| format!("remove {name}"))
+    /// Process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
     }
 
-    /// Kills the agent as a crash would.
+    /// Kills it as a crash would.
     pub fn crash(&mut self) -> Result<()> {
         self.process.take().context("agent is not running")?.crash()
     }
 
-    /// Starts it again after [`Agent::crash`].
-    pub fn restart(&mut self) -> Result<()> {
-        self.run()
+    /// Asks it to end, and waits.
+    pub fn terminate(&mut self) -> Result<()> {
+        let process = self.process.take().context("agent is not running")?;
+        process.terminate().map(drop)
     }
 
-    /// Runs `proxyctl` on the node and gives its standard output.
+    /// Runs `proxyctl` on the node and gives its standard output; works with the agent down, too.
     pub fn proxyctl(&self, words: &[&str]) -> Result<String> {
         let path = program("proxyctl")?;
         let path = path.to_str().context("path of proxyctl")?;
         self.node.run(&[&[path], words].concat())
     }
+}
+
+fn joined<T: ToString>(items: &[T]) -> String {
+    let words: Vec<String> = items.iter().map(ToString::to_string).collect();
+    words.join(",")
 }

@@ -13,6 +13,7 @@
 //! as they would see a container's. `load` makes and counts traffic.
 
 pub mod load;
+pub mod manifests;
 
 mod agent;
 mod cgroup;
@@ -31,9 +32,10 @@ mod server;
 mod sockets;
 mod until;
 
-pub use agent::{Agent, AgentOptions};
+pub use agent::{Agent, SERVICE_CIDRS};
 pub use cgroup::Cgroup;
 pub use leak::LeakCheck;
+pub use manifests::Manifests;
 pub use node::Node;
 pub use offload::set_tx_checksum;
 pub use place::Place;
