@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod bpf;
 mod build;
 mod cache;
@@ -29,22 +30,27 @@ struct Cli {
 /// What to do.
 #[derive(Subcommand)]
 enum Verb {
+    Bench(bench::Args),
     Build(build::Args),
     Cluster(cluster::Args),
     Conformance(conformance::Args),
     Image(image::Args),
     Lint(lint::Args),
+    #[command(hide = true)]
+    Load(bench::load::Args),
     Setup(setup::Args),
     Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
+        Verb::Bench(args) => bench::run(&args),
         Verb::Build(args) => build::run(&args),
         Verb::Cluster(args) => cluster::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Image(args) => image::run(&args),
         Verb::Lint(args) => lint::run(&args),
+        Verb::Load(args) => bench::load::run(&args),
         Verb::Setup(args) => setup::run(&args),
         Verb::Test(args) => test::run(&args),
     };

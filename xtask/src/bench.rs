@@ -1,0 +1,34 @@
+//! `cargo xtask bench`: what Weir costs, beside nothing at all and beside kube-proxy.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+mod api;
+mod bed;
+mod east_west;
+pub(crate) mod load;
+mod objects;
+mod statistics;
+mod table;
+
+/// Measure Weir beside a bare path and beside kube-proxy.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What to measure.
+#[derive(Subcommand)]
+enum What {
+    EastWest(east_west::Args),
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    match &args.what {
+        What::EastWest(args) => east_west::run(args),
+    }
+}

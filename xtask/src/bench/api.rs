@@ -1,0 +1,194 @@
+//! A real API server in a world's fabric, for the proxy that cannot do without.
+//!
+//! Objects are created through `kubectl proxy`: plain HTTP, and none of kubectl's own limits.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use weir_world::{Place, Process, World, until};
+
+use crate::{run, tools::go};
+
+/// Where `kubectl proxy` listens in the fabric.
+const PROXY: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
+/// Objects created at a time.
+const WRITERS: usize = 8;
+
+/// etcd, kube-apiserver and `kubectl proxy`.
+pub(crate) struct Api {
+    fabric: Place,
+    folder: TempDir,
+    /// Held for their ends.
+    processes: Vec<Process>,
+}
+
+impl Api {
+    /// Starts it in the fabric of `world`, where nodes find it at 172.30.0.1:6443.
+    pub(crate) fn start(world: &World) -> Result<Self> {
+        let mut api = Self {
+            fabric: world.outside().clone(),
+            folder: TempDir::with_prefix("weir-bench-api-")?,
+            processes: Vec::new(),
+        };
+        api.credentials()?;
+        let etcd = api.daemon(&go::ETCD.ensure()?, &api.etcd_flags())?;
+        let server = api.daemon(&go::APISERVER.ensure()?, &api.server_flags())?;
+        let proxy = api.daemon(&go::KUBECTL.ensure()?, &api.proxy_flags())?;
+        // Dropped in this order: clients before servers.
+        api.processes = vec![proxy, server, etcd];
+        until("kube-apiserver", Duration::from_mins(2), || {
+            let ready = api.request("GET", "/readyz", "");
+            Ok(ready.is_ok_and(|answer| answer.0 == 200).then_some(()))
+        })?;
+        Ok(api)
+    }
+
+    /// For a client on any node.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
+    /// Creates objects, several at a time.
+    pub(crate) fn create(&self, objects: &[Value]) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|_| scope.spawn(|| self.create_from(objects, &next)))
+                .collect();
+            for writer in writers {
+                writer
+                    .join()
+                    .map_err(|_panic| anyhow!("a writer panicked"))??;
+            }
+            Ok(())
+        })
+    }
+
+    fn create_from(&self, objects: &[Value], next: &AtomicUsize) -> Result<()> {
+        while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (status, body) = self.request("POST", &collection(object)?, &object.to_string())?;
+            ensure!(status == 201, "create {object}: {status} {body}");
+        }
+        Ok(())
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+        let mut stream = self.fabric.connect(PROXY)?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest)?;
+        Ok((status.with_context(|| format!("answer {line:?}"))?, rest))
+    }
+
+    fn daemon(&self, program: &Path, flags: &[String]) -> Result<Process> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let log = File::create(self.folder.path().join(format!("{name}.log")))?;
+        let mut command = self.fabric.command(program)?;
+        command
+            .args(flags)
+            .env("HOME", self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        Process::start(command)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn credentials(&self) -> Result<()> {
+        run::output(Command::new("openssl").args([
+            "genrsa",
+            "-out",
+            &self.file("sa.key"),
+            "2048",
+        ]))?;
+        fs::write(
+            self.file("tokens.csv"),
+            "bench,admin,admin,system:masters\n",
+        )?;
+        let kubeconfig = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "bench",
+            "clusters": [{ "name": "bench", "cluster": {
+                "server": "https://172.30.0.1:6443", "insecure-skip-tls-verify": true,
+            }}],
+            "users": [{ "name": "admin", "user": { "token": "bench" } }],
+            "contexts": [{ "name": "bench", "context": { "cluster": "bench", "user": "admin" } }],
+        });
+        fs::write(self.kubeconfig(), kubeconfig.to_string())?;
+        Ok(())
+    }
+
+    fn etcd_flags(&self) -> Vec<String> {
+        vec![
+            format!("--data-dir={}", self.file("etcd")),
+            "--unsafe-no-fsync".to_owned(),
+            "--log-level=warn".to_owned(),
+        ]
+    }
+
+    fn server_flags(&self) -> Vec<String> {
+        let fixed = [
+            "--etcd-servers=http://127.0.0.1:2379",
+            "--bind-address=0.0.0.0",
+            "--advertise-address=172.30.0.1",
+            "--authorization-mode=RBAC",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            "--endpoint-reconciler-type=none",
+            "--disable-admission-plugins=ServiceAccount",
+        ];
+        let mut flags = vec![
+            format!("--cert-dir={}", self.file("pki")),
+            format!("--token-auth-file={}", self.file("tokens.csv")),
+            format!("--service-account-key-file={}", self.file("sa.key")),
+            format!("--service-account-signing-key-file={}", self.file("sa.key")),
+        ];
+        flags.extend(fixed.map(str::to_owned));
+        flags
+    }
+
+    fn proxy_flags(&self) -> Vec<String> {
+        vec![
+            "proxy".to_owned(),
+            format!("--kubeconfig={}", self.file("kubeconfig")),
+            format!("--port={}", PROXY.port()),
+        ]
+    }
+}
+
+/// The path that an object is created at.
+fn collection(object: &Value) -> Result<String> {
+    let kind = object["kind"].as_str().context("object without kind")?;
+    Ok(match kind {
+        "Service" => "/api/v1/namespaces/default/services".to_owned(),
+        "EndpointSlice" => "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices".to_owned(),
+        "Node" => "/api/v1/nodes".to_owned(),
+        _ => bail!("no path for kind {kind}"),
+    })
+}

@@ -1,0 +1,121 @@
+//! What Weir is compared with: kube-proxy in nftables mode, pods wired by the reference plugins.
+
+use std::{fs::File, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use weir_world::{Node, Plugin, Pod, Process, World, until};
+
+use super::Pods;
+use crate::{
+    bench::{api::Api, objects},
+    tools::go,
+};
+
+/// How long 10 000 Services may take.
+const SYNC_LIMIT: Duration = Duration::from_mins(5);
+
+/// A bed with real kube-proxies and their API server.
+pub(crate) struct KubeProxy {
+    pub(crate) pods: Pods,
+    nodes: [Node; 2],
+    api: Api,
+    services: usize,
+    _proxies: Vec<Process>,
+}
+
+impl KubeProxy {
+    pub(crate) fn new() -> Result<Self> {
+        go::ensure(&go::PLUGINS)?;
+        let world = World::new("kube-proxy")?;
+        let nodes = super::nodes(&world)?;
+        let api = Api::start(&world)?;
+        let pods = Pods::new(&nodes, reference_pod)?;
+        let proxies = nodes
+            .iter()
+            .map(|node| start(node, &api))
+            .collect::<Result<_>>()?;
+        api.create(&pods.services())?;
+        Ok(Self {
+            pods,
+            nodes,
+            api,
+            services: 2,
+            _proxies: proxies,
+        })
+    }
+
+    /// Adds Services until there are `count`, and waits until both nodes serve them all.
+    pub(crate) fn set_services(&mut self, count: usize) -> Result<()> {
+        if count > self.services {
+            self.api
+                .create(&objects::fillers(self.services, count, 1))?;
+            self.services = count;
+        }
+        for node in &self.nodes {
+            let what = format!(
+                "{} Services in kube-proxy on {}",
+                self.services,
+                node.name()
+            );
+            until(&what, SYNC_LIMIT, || {
+                Ok((programmed(node) >= self.services).then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Service addresses in kube-proxy's table.
+fn programmed(node: &Node) -> usize {
+    // Absent until its first sync.
+    let list = node
+        .run(&["nft", "list", "map", "ip", "kube-proxy", "service-ips"])
+        .unwrap_or_default();
+    list.matches(" : goto").count()
+}
+
+fn start(node: &Node, api: &Api) -> Result<Process> {
+    let config = json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "nftables",
+        "hostnameOverride": node.name(),
+        "clusterCIDR": "10.244.0.0/16",
+        "clientConnection": { "kubeconfig": api.kubeconfig() },
+        // The table's size belongs to the machine, not to a namespace.
+        "conntrack": { "maxPerCore": 0, "min": 0 },
+    });
+    let path = node.file("/run/kube-proxy.json");
+    std::fs::write(&path, config.to_string())
+        .with_context(|| format!("write {}", path.display()))?;
+    let log = File::create(node.file("/run/kube-proxy.log"))?;
+    let mut command = node.command(go::KUBE_PROXY.ensure()?)?;
+    command
+        .arg("--config=/run/kube-proxy.json")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    Process::start(command)
+}
+
+/// A pod wired by ptp and host-local, IPv4 only: with IPv6 ptp waits for address detection, for no gain here.
+fn reference_pod(node: &Node, name: &str) -> Result<Pod> {
+    let ptp = go::PLUGINS
+        .iter()
+        .find(|plugin| plugin.name() == "ptp")
+        .context("no ptp among the plugins")?;
+    let [range, _] = node.pod_ranges();
+    let configuration = json!({
+        "cniVersion": "1.0.0",
+        "name": "bench",
+        "type": "ptp",
+        "ipam": {
+            "type": "host-local",
+            "dataDir": "/run/host-local",
+            "ranges": [[{ "subnet": range }]],
+            "routes": [{ "dst": "0.0.0.0/0" }],
+        },
+    });
+    node.pod(&Plugin::new(ptp.ensure()?, configuration), name)
+}

@@ -1,0 +1,171 @@
+//! `cargo xtask bench east-west`: connections, round trips and bytes between pods, by every path.
+//!
+//! All beds stand at once; short runs go round them in turn, so that a machine that slows down slows all.
+
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum as _;
+
+use super::{
+    bed::{Bare, KubeProxy, Reach, Weir},
+    load,
+};
+use crate::{build, say};
+use weir_world::load::{Kind, Request};
+
+mod cells;
+mod path;
+
+use cells::Cells;
+pub(crate) use cells::Row;
+use path::{Beds, Path};
+
+/// Pod to pod and pod to Service, on one node and across two.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Fewer Services, fewer and shorter runs: minutes instead of half an hour.
+    #[arg(long)]
+    quick: bool,
+    /// Also write the results to a file, as a list of JSON objects.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Only these paths (`bare` is always measured).
+    #[arg(long, value_delimiter = ',', value_enum)]
+    paths: Vec<Path>,
+    /// Only these numbers of Services.
+    #[arg(long, value_delimiter = ',')]
+    services: Vec<usize>,
+    /// Only these numbers of policy rules.
+    #[arg(long, value_delimiter = ',')]
+    rules: Vec<usize>,
+    /// Runs of each kind.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Length of a run in milliseconds.
+    #[arg(long)]
+    span: Option<u64>,
+}
+
+/// Threads of each kind of load; with fewer, a processor would wait for the other.
+const LOADS: [(Kind, usize); 3] = [(Kind::Connect, 4), (Kind::Request, 8), (Kind::Bulk, 1)];
+
+struct Plan {
+    paths: Vec<Path>,
+    services: Vec<usize>,
+    rules: Vec<usize>,
+    rounds: usize,
+    span: Duration,
+}
+
+impl Args {
+    fn plan(&self) -> Plan {
+        let (services, rules, rounds, span): (&[usize], &[usize], usize, u64) = if self.quick {
+            (&[1, 1000], &[0], 3, 500)
+        } else {
+            (&[1, 1000, 10_000], &[0, 1000], 5, 1000)
+        };
+        let or = |given: &[usize], usual: &[usize]| {
+            if given.is_empty() { usual } else { given }.to_vec()
+        };
+        let mut paths = if self.paths.is_empty() {
+            Path::value_variants().to_vec()
+        } else {
+            self.paths.clone()
+        };
+        paths.retain(|path| *path != Path::Bare);
+        paths.insert(0, Path::Bare);
+        Plan {
+            paths,
+            services: or(&self.services, services),
+            rules: or(&self.rules, rules),
+            rounds: self.rounds.unwrap_or(rounds),
+            span: Duration::from_millis(self.span.unwrap_or(span)),
+        }
+    }
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let plan = args.plan();
+    let mut beds = beds(&plan)?;
+    let mut cells = Cells::default();
+    for services in &plan.services {
+        for rules in &plan.rules {
+            measure(&plan, &mut beds, *services, *rules, &mut cells)?;
+        }
+    }
+    drop(beds);
+    let rows = cells.rows();
+    say::data(super::table::render(&rows));
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&rows)?;
+        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn beds(plan: &Plan) -> Result<Beds> {
+    let wants = |any: &[Path]| plan.paths.iter().any(|path| any.contains(path));
+    let by_socket = wants(&[Path::Direct, Path::Socket]);
+    let by_packet = wants(&[Path::Packet]);
+    if by_socket || by_packet {
+        let programs = build::programs("lab")?;
+        let folder = programs[0].parent().context("programs have no folder")?;
+        weir_world::use_programs_in(folder.to_owned());
+    }
+    let optional = |wanted: bool, make: &dyn Fn() -> Result<Weir>| wanted.then(make).transpose();
+    say::step("make the test beds", || {
+        Ok(Beds {
+            bare: Bare::new()?,
+            socket: optional(by_socket, &|| Weir::new("socket", true))?,
+            packet: optional(by_packet, &|| Weir::new("packet", false))?,
+            kube_proxy: wants(&[Path::KubeProxy]).then(KubeProxy::new).transpose()?,
+        })
+    })
+}
+
+fn measure(
+    plan: &Plan,
+    beds: &mut Beds,
+    services: usize,
+    rules: usize,
+    cells: &mut Cells,
+) -> Result<()> {
+    say::step(&format!("set {services} Services, {rules} rules"), || {
+        beds.set(services, rules)
+    })?;
+    let paths: Vec<Path> = plan
+        .paths
+        .iter()
+        .copied()
+        // kube-proxy enforces no policy.
+        .filter(|path| rules == 0 || *path != Path::KubeProxy)
+        .collect();
+    for round in 1..=plan.rounds {
+        say::step(&format!("round {round} of {}", plan.rounds), || {
+            for (kind, threads) in LOADS {
+                for reach in [Reach::Near, Reach::Far] {
+                    for path in &paths {
+                        let (client, to) = beds.target(*path, reach)?;
+                        let request = Request {
+                            kind,
+                            to,
+                            threads,
+                            span: plan.span,
+                        };
+                        let report = load::client(client, &request).with_context(|| {
+                            format!("{kind:?} by path {path:?} to {to} ({reach:?})")
+                        })?;
+                        if report.failed > 0 {
+                            say::line(format!("{path:?} to {to}: {} failed", report.failed));
+                        }
+                        cells.add(*path, (services, rules, reach), kind, &report);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
