@@ -101,10 +101,9 @@ fn start(node: &Node, api: &Api) -> Result<Process> {
 
 /// A pod wired by ptp and host-local, IPv4 only: with IPv6 ptp waits for address detection, for no gain here.
 fn reference_pod(node: &Node, name: &str) -> Result<Pod> {
-    let ptp = go::PLUGINS
-        .iter()
-        .find(|plugin| plugin.name() == "ptp")
-        .context("no ptp among the plugins")?;
+    let [first, ..] = go::PLUGINS;
+    // All of one module lie in one folder.
+    let ptp = first.ensure()?.with_file_name("ptp");
     let [range, _] = node.pod_ranges();
     let configuration = json!({
         "cniVersion": "1.0.0",
@@ -117,5 +116,5 @@ fn reference_pod(node: &Node, name: &str) -> Result<Pod> {
             "routes": [{ "dst": "0.0.0.0/0" }],
         },
     });
-    node.pod(&Plugin::new(ptp.ensure()?, configuration), name)
+    node.pod(&Plugin::new(ptp, configuration), name)
 }
