@@ -11,6 +11,7 @@ mod cache;
 mod cluster;
 mod conformance;
 mod image;
+mod kernels;
 mod lint;
 mod paths;
 mod run;
@@ -35,6 +36,7 @@ enum Verb {
     Cluster(cluster::Args),
     Conformance(conformance::Args),
     Image(image::Args),
+    Kernels(kernels::Args),
     Lint(lint::Args),
     #[command(hide = true)]
     Load(bench::load::Args),
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Cluster(args) => cluster::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Image(args) => image::run(&args),
+        Verb::Kernels(args) => kernels::run(&args),
         Verb::Lint(args) => lint::run(&args),
         Verb::Load(args) => bench::load::run(&args),
         Verb::Setup(args) => setup::run(&args),

@@ -37,6 +37,14 @@ impl Suite {
         }
     }
 
+    /// The package behind a meta-package: its first dependency that starts with `prefix`.
+    pub(crate) fn behind(self, meta: &str, prefix: &str) -> Result<String> {
+        let apt = Apt::new(self)?;
+        let listed = run::output(apt.command("apt-cache").args(["depends", meta]))?;
+        first_dependency(&listed, prefix)
+            .ok_or_else(|| anyhow!("{meta} of Debian {} depends on no {prefix}…", self.name()))
+    }
+
     /// The files of `package` in the newest version that starts with `version`; returns their folder.
     pub(crate) fn unpack(self, package: &str, version: &str) -> Result<PathBuf> {
         let key = if version.is_empty() {
@@ -150,6 +158,15 @@ fn newest_of(madison: &str, prefix: &str) -> Option<String> {
         .next()
 }
 
+/// The first dependency in `apt-cache depends`' output that starts with `prefix`.
+fn first_dependency(depends: &str, prefix: &str) -> Option<String> {
+    depends
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "))
+        .find(|package| package.starts_with(prefix))
+        .map(str::to_owned)
+}
+
 /// The Debian mirror: `$WEIR_DEBIAN_MIRROR`, else the one that the host's apt uses.
 pub(crate) fn mirror() -> Result<String> {
     if let Ok(mirror) = env::var("WEIR_DEBIAN_MIRROR") {
@@ -215,7 +232,17 @@ fn only_file(folder: &Path) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::newest_of;
+    use super::{first_dependency, newest_of};
+
+    #[test]
+    fn the_package_behind_a_meta_package_is_found() {
+        let depends = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-40-cloud-amd64\n";
+        assert_eq!(
+            first_dependency(depends, "linux-image-").as_deref(),
+            Some("linux-image-6.1.0-40-cloud-amd64")
+        );
+        assert_eq!(first_dependency(depends, "linux-headers-"), None);
+    }
 
     const MADISON: &str = "  rust-src | 1.96.1+dfsg1-2~bpo13+1 | mirror trixie-backports/main amd64 Packages\n  \
                            rust-src | 1.95.0+dfsg1-2~bpo13+1 | mirror trixie-backports/main amd64 Packages";

@@ -1,0 +1,97 @@
+//! The RAM disk: busybox, modules, test programs, and the script that runs them.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    kernel::{self, Kernel},
+    programs::Program,
+};
+use crate::{paths, run};
+
+/// Begins the line with which the machine reports a test program: name and exit status follow.
+pub(super) const REPORT: &str = "weir-tests-ended";
+
+const BEGIN: &str = r"#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /run
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t bpf bpf /sys/fs/bpf
+ip link set lo up
+export RUST_BACKTRACE=1 PATH=/bin TMPDIR=/tmp
+";
+
+/// Packs the disk for a kernel; returns its path.
+pub(super) fn pack(series: &str, kernel: &Kernel, programs: &[Program]) -> Result<PathBuf> {
+    let folder = paths::root().join("target/kernels").join(series);
+    let root = folder.join("root");
+    if root.exists() {
+        fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
+    }
+    for part in [
+        "bin", "dev", "modules", "proc", "run", "sys", "tests", "tmp", "etc",
+    ] {
+        let part = root.join(part);
+        fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
+    }
+    copy(&kernel::busybox()?, &root.join("bin/busybox"))?;
+    symlink("busybox", root.join("bin/sh")).context("cannot link /bin/sh")?;
+    let modules = kernel.modules(&root.join("modules"))?;
+    for program in programs {
+        add(program, &root)?;
+    }
+    write_script(&root.join("init"), &modules, programs)?;
+    let disk = folder.join("disk");
+    archive(&root, &disk)?;
+    Ok(disk)
+}
+
+fn add(program: &Program, root: &Path) -> Result<()> {
+    let target = root.join("tests").join(&program.name);
+    let mut strip = Command::new("strip");
+    run::output(strip.arg("-o").arg(&target).arg(&program.path))?;
+    for library in &program.libraries {
+        let target = root.join(library.strip_prefix("/").unwrap_or(library));
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        copy(library, &target)?;
+    }
+    Ok(())
+}
+
+fn write_script(path: &Path, modules: &[String], programs: &[Program]) -> Result<()> {
+    let mut script = BEGIN.to_owned();
+    for module in modules {
+        script += &format!("insmod /modules/{module}\n");
+    }
+    for Program { name, .. } in programs {
+        script += &format!("/tests/{name} --test-threads=1\necho {REPORT} {name} $?\n");
+    }
+    script += "poweroff -f\n";
+    fs::write(path, script).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+fn archive(root: &Path, disk: &Path) -> Result<()> {
+    let script = "find . | busybox cpio -o -H newc > \"$0\"";
+    let mut pack = Command::new("sh");
+    run::output(pack.current_dir(root).args(["-c", script]).arg(disk)).map(drop)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to)
+        .map(drop)
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}
