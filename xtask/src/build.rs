@@ -84,3 +84,12 @@ pub(crate) fn programs(profile: &str) -> Result<Vec<PathBuf>> {
         .map(|program| folder.join(program))
         .collect())
 }
+
+/// Builds the programs and returns their folder.
+pub(crate) fn folder(profile: &str) -> Result<PathBuf> {
+    let built = programs(profile)?;
+    let folder = built.first().and_then(|program| program.parent());
+    folder
+        .map(PathBuf::from)
+        .ok_or_else(|| anyhow!("the programs have no folder"))
+}

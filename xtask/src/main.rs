@@ -10,6 +10,7 @@ mod build;
 mod cache;
 mod cluster;
 mod conformance;
+mod demo;
 mod image;
 mod kernels;
 mod lint;
@@ -35,6 +36,7 @@ enum Verb {
     Build(build::Args),
     Cluster(cluster::Args),
     Conformance(conformance::Args),
+    Demo(demo::Args),
     Image(image::Args),
     Kernels(kernels::Args),
     Lint(lint::Args),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Build(args) => build::run(&args),
         Verb::Cluster(args) => cluster::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Demo(args) => demo::run(&args),
         Verb::Image(args) => image::run(&args),
         Verb::Kernels(args) => kernels::run(&args),
         Verb::Lint(args) => lint::run(&args),

@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Length of a run in milliseconds.
     #[arg(long)]
     span: Option<u64>,
+    /// Measure programs from this folder and build nothing.
+    #[arg(long)]
+    programs: Option<PathBuf>,
 }
 
 /// Threads of each kind of load; with fewer, a processor would wait for the other.
@@ -56,6 +59,7 @@ struct Plan {
     rules: Vec<usize>,
     rounds: usize,
     span: Duration,
+    programs: Option<PathBuf>,
 }
 
 impl Args {
@@ -81,6 +85,7 @@ impl Args {
             rules: or(&self.rules, rules),
             rounds: self.rounds.unwrap_or(rounds),
             span: Duration::from_millis(self.span.unwrap_or(span)),
+            programs: self.programs.clone(),
         }
     }
 }
@@ -110,9 +115,12 @@ fn beds(plan: &Plan) -> Result<Beds> {
     let by_socket = wants(&[Path::Direct, Path::Socket]);
     let by_packet = wants(&[Path::Packet]);
     if by_socket || by_packet {
-        let programs = build::programs("lab")?;
-        let folder = programs[0].parent().context("programs have no folder")?;
-        weir_world::use_programs_in(folder.to_owned());
+        weir_world::use_programs_in(match &plan.programs {
+            Some(folder) => folder
+                .canonicalize()
+                .context("find the folder of programs")?,
+            None => build::folder("lab")?,
+        });
     }
     let optional = |wanted: bool, make: &dyn Fn() -> Result<Weir>| wanted.then(make).transpose();
     say::step("make the test beds", || {
