@@ -80,7 +80,8 @@ impl Plugin {
             .spawn()
             .with_context(|| format!("start {}", self.path.display()))?;
         let input = child.stdin.take().context("plugin has no stdin")?;
-        serde_json::to_writer(input, configuration).context("write configuration")?;
+        // A plugin that fails before it reads says why by its output.
+        serde_json::to_writer(input, configuration).ok();
         let done = child.wait_with_output()?;
         let out = String::from_utf8_lossy(&done.stdout);
         ensure!(
