@@ -3,11 +3,14 @@
 pub mod cleanup;
 pub mod collector;
 pub mod command;
+pub mod local_endpoints;
 pub mod logging;
 pub mod main_loop;
+pub mod node_basics;
 pub mod process;
 pub mod readiness;
 pub mod servers;
+pub mod services;
 pub mod sources;
 pub mod status;
 pub mod upkeep;

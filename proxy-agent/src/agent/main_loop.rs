@@ -1,34 +1,49 @@
 //! The main loop: one thread that owns all state and does all writes, fed by changes, questions and timers.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
+    node_basics,
     readiness::{Guard, Readiness},
+    services::Services,
     status::Figures,
 };
 use crate::{
-    api::{Shared, messages::Names, socket::Question},
+    api::{
+        Shared,
+        health::FAMILIES,
+        messages::{Names, SyncStatus},
+        metrics::IpFamily,
+        socket::Question,
+    },
     datapath::{Datapath, DatapathConfig, Maps, TcPreference},
-    model::Kind,
+    model::{Dirty, Kind, Snapshot},
     observe::{Change, Changes, Store},
 };
 
-/// How often the status is published and what failed is tried again.
-const TICK: std::time::Duration = std::time::Duration::from_secs(1);
+/// How often the status is published.
+const TICK: Duration = Duration::from_secs(1);
+/// When nothing asks for an earlier look.
+const IDLE: Duration = Duration::from_secs(3600);
 
 /// Everything that only the main loop touches.
-#[derive(Debug)]
 pub struct MainLoop {
     shared: Arc<Shared>,
     store: Arc<Store>,
     datapath: Datapath,
+    services: Services,
     changes: Changes,
     figures: Figures,
+    /// When a subsystem wants to be called again, though nothing changes.
+    due: Instant,
     lists: Option<Guard>,
     first_sync: Option<Guard>,
 }
@@ -48,12 +63,17 @@ impl MainLoop {
             capacities: config.maps.capacities(),
             tc: TcPreference::Auto,
         })?;
+        let services = Services::open(shared, datapath.maps())?;
+        node_basics::write(config, &Snapshot::default(), datapath.maps())?;
+        datapath.attach_sockets()?;
         Ok(Self {
-            datapath,
             shared: Arc::clone(shared),
             store: Arc::clone(store),
+            datapath,
+            services,
             changes: Changes::new(Arc::clone(store), config.sync.min_period.0),
             figures: Figures::new(readiness.clone()),
+            due: Instant::now() + IDLE,
             lists: Some(readiness.register("lists of all kinds")),
             first_sync: Some(readiness.register("first sync")),
         })
@@ -73,51 +93,172 @@ impl MainLoop {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                change = self.changes.next() => self.change(change),
+                change = self.changes.next() => self.change(&change).await,
+                () = sleep_until(self.due) => self.sync(&Dirty::default()),
                 Some(question) = questions.recv() => self.answer(question),
                 _ = full.tick() => self.full(),
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => self.publish(),
             }
         }
     }
 
-    fn change(&mut self, change: Change) {
-        self.shared.health.queued();
+    async fn change(&mut self, change: &Change) {
         self.figures.last_event = Some(Instant::now());
         if change.complete.has(&Kind::ALL) {
             self.lists = None;
         }
-        self.sync(&change);
+        self.queued(&change.dirty);
+        self.sync(&change.dirty);
+        self.services.listen().await;
+        self.publish();
     }
 
-    fn sync(&mut self, _change: &Change) {
+    /// Tells health and metrics that changes wait. Before the lists are complete nothing is late.
+    fn queued(&self, dirty: &Dirty) {
+        let metrics = &self.shared.metrics;
+        let endpoints = dirty
+            .services
+            .values()
+            .filter(|stamp| !stamp.triggers.is_empty())
+            .count();
+        let services = dirty.services.len() - endpoints;
+        metrics.endpoint_changes.inc_by(endpoints as u64);
+        metrics.service_changes.inc_by(services as u64);
+        metrics.endpoint_changes_pending.set(count(endpoints));
+        metrics.service_changes_pending.set(count(services));
         if self.lists.is_none() {
-            self.first_sync = None;
+            self.shared.health.queued();
+            each_family(|labels| {
+                metrics
+                    .last_queued
+                    .get_or_create(labels)
+                    .set(unix_seconds());
+            });
         }
-        for family in 0..2 {
-            self.shared.health.applied(family);
-        }
-        self.publish();
     }
 
-    fn full(&mut self) {}
-
-    fn tick(&mut self) {
-        self.publish();
+    /// Brings everything in step with what is dirty.
+    fn sync(&mut self, dirty: &Dirty) {
+        let began = Instant::now();
+        let snapshot = self.store.read();
+        if !dirty.nodes.is_empty() {
+            let written = node_basics::write(&self.shared.config, &snapshot, self.datapath.maps());
+            if let Err(error) = written {
+                tracing::warn!(error = format!("{error:#}"), "node not configured");
+            }
+            let here = snapshot.nodes.get(self.shared.config.node_name.as_str());
+            self.shared
+                .health
+                .set_eligible(!here.is_some_and(|node| node.leaving));
+        }
+        let report = self.services.sync(&snapshot, dirty);
+        drop(snapshot);
+        self.due = Instant::now() + report.again_after.unwrap_or(IDLE);
+        if !report.waiting.is_empty() {
+            return;
+        }
+        let first = self.lists.is_none() && self.first_sync.take().is_some();
+        if first {
+            // It began from what the maps hold, so it was a full comparison.
+            self.figures.full_done(began, 0);
+            tracing::info!(
+                services = report.synced,
+                writes = report.writes,
+                took = ?began.elapsed(),
+                "first sync done"
+            );
+        }
+        self.applied(began, first);
     }
 
-    fn publish(&self) {
+    fn full(&mut self) {
+        if self.first_sync.is_some() {
+            return;
+        }
+        let began = Instant::now();
+        let snapshot = self.store.read();
+        let result = self.services.verify(&snapshot);
+        drop(snapshot);
+        match result {
+            Ok(report) => {
+                self.due = Instant::now() + report.again_after.unwrap_or(IDLE);
+                self.figures.full_done(began, report.drift as u64);
+                self.shared.metrics.drift_entries.set(count(report.drift));
+                self.applied(began, true);
+            }
+            Err(error) => tracing::error!(error = format!("{error:#}"), "full comparison failed"),
+        }
+    }
+
+    /// Tells health and metrics that nothing waits any more.
+    fn applied(&self, began: Instant, full: bool) {
+        let metrics = &self.shared.metrics;
+        metrics.endpoint_changes_pending.set(0);
+        metrics.service_changes_pending.set(0);
+        let took = began.elapsed().as_secs_f64();
+        let kind = if full {
+            &metrics.sync_full
+        } else {
+            &metrics.sync_partial
+        };
+        each_family(|labels| {
+            metrics.sync.get_or_create(labels).observe(took);
+            kind.get_or_create(labels).observe(took);
+            metrics.last_sync.get_or_create(labels).set(unix_seconds());
+        });
+        (0..FAMILIES.len()).for_each(|family| self.shared.health.applied(family));
+    }
+
+    fn publish(&mut self) {
+        let mut sync = SyncStatus::default();
+        self.services.status(&mut sync);
+        self.figures.set_sync(sync);
         self.shared
             .publish(self.figures.status(&self.shared, &self.store));
     }
 
     fn answer(&self, question: Question) {
+        // Whoever asked may have gone away.
         match question {
-            Question::Names(reply) => {
-                // The asker may have gone away.
-                drop(reply.send(Names::default()));
-            }
+            Question::Names(reply) => drop(reply.send(self.names())),
             Question::Diff(reply) => drop(reply.send(Vec::new())),
         }
     }
+
+    fn names(&self) -> Names {
+        let snapshot = self.store.read();
+        let pods = snapshot
+            .pods
+            .values()
+            .filter(|pod| !pod.host_network && !pod.terminated);
+        let pods = pods.flat_map(|pod| pod.ips.iter().map(|ip| (*ip, pod.name.to_string())));
+        let nodes = snapshot.nodes.values();
+        let nodes = nodes.flat_map(|node| {
+            node.addresses
+                .iter()
+                .map(|ip| (*ip, format!("node/{}", node.name)))
+        });
+        Names {
+            services: self.services.names(),
+            addresses: nodes.chain(pods).collect(),
+            ..Names::default()
+        }
+    }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn each_family(mut set: impl FnMut(&IpFamily)) {
+    for family in FAMILIES {
+        set(&IpFamily::new(family));
+    }
+}
+
+fn unix_seconds() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
 }

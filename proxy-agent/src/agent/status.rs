@@ -1,6 +1,6 @@
 //! Gathers the status that the API serves.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
@@ -16,6 +16,14 @@ use crate::{
     observe::Store,
 };
 
+/// A full comparison.
+#[derive(Clone, Copy, Debug)]
+struct Full {
+    ended: Instant,
+    took: Duration,
+    drift: u64,
+}
+
 /// What the main loop remembers for the status.
 #[derive(Debug)]
 pub struct Figures {
@@ -24,10 +32,8 @@ pub struct Figures {
     kernel: String,
     /// When the last change arrived.
     pub last_event: Option<Instant>,
-    /// When the last full comparison ended.
-    pub last_full: Option<Instant>,
-    /// Sync figures; ages are filled in.
-    pub sync: SyncStatus,
+    full: Option<Full>,
+    sync: SyncStatus,
     /// The CNI plugin.
     pub cni: CniStatus,
 }
@@ -41,9 +47,32 @@ impl Figures {
             began: Instant::now(),
             kernel: kernel.trim().to_owned(),
             last_event: None,
-            last_full: None,
+            full: None,
             sync: SyncStatus::default(),
             cni: CniStatus::default(),
+        }
+    }
+
+    /// A full comparison has ended.
+    pub fn full_done(&mut self, began: Instant, drift: u64) {
+        self.full = Some(Full {
+            ended: Instant::now(),
+            took: began.elapsed(),
+            drift,
+        });
+    }
+
+    /// Sync figures; those of the full comparison are filled in.
+    pub fn set_sync(&mut self, sync: SyncStatus) {
+        self.sync = sync;
+    }
+
+    fn sync(&self) -> SyncStatus {
+        SyncStatus {
+            last_full_seconds: self.full.map(|full| full.ended.elapsed().as_secs()),
+            last_full_millis: self.full.map_or(0.0, |full| full.took.as_secs_f64() * 1e3),
+            drift: self.full.map_or(0, |full| full.drift),
+            ..self.sync.clone()
         }
     }
 
@@ -52,10 +81,7 @@ impl Figures {
         Status {
             agent: self.agent(shared),
             observe: self.observe(store),
-            sync: SyncStatus {
-                last_full_seconds: self.last_full.map(|at| at.elapsed().as_secs()),
-                ..self.sync.clone()
-            },
+            sync: self.sync(),
             maps: shared.maps(),
             cni: self.cni.clone(),
             health: health(shared),

@@ -177,10 +177,13 @@ fn maps(status: &Status) -> Row {
     row
 }
 
+/// Entries by capacity. Maps that evict are full when all is well, and an array of one slot always is.
 #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
 fn pressure(map: &MapStatus) -> f64 {
     match (map.entries, map.max_entries) {
-        (Some(entries), capacity) if capacity > 0 => entries as f64 / capacity as f64,
+        (Some(entries), capacity) if capacity > 1 && map.kind != "lru_hash" => {
+            entries as f64 / capacity as f64
+        }
         _ => 0.0,
     }
 }
