@@ -11,6 +11,7 @@ mod east_west;
 pub(crate) mod load;
 mod objects;
 mod statistics;
+mod sync;
 mod table;
 
 /// Measure Weir beside a bare path and beside kube-proxy.
@@ -24,11 +25,13 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum What {
     EastWest(east_west::Args),
+    Sync(sync::Args),
 }
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::EastWest(args) => east_west::run(args),
+        What::Sync(args) => sync::run(args),
     }
 }

@@ -76,6 +76,17 @@ impl Api {
         })
     }
 
+    /// Puts an object in the place of the one of the same name.
+    pub(crate) fn replace(&self, object: &Value) -> Result<()> {
+        let name = object["metadata"]["name"]
+            .as_str()
+            .context("object without name")?;
+        let path = format!("{}/{name}", collection(object)?);
+        let (status, body) = self.request("PUT", &path, &object.to_string())?;
+        ensure!(status == 200, "replace {object}: {status} {body}");
+        Ok(())
+    }
+
     fn create_from(&self, objects: &[Value], next: &AtomicUsize) -> Result<()> {
         while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
             let (status, body) = self.request("POST", &collection(object)?, &object.to_string())?;

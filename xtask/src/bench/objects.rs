@@ -39,6 +39,18 @@ pub(crate) fn fillers(from: usize, to: usize, endpoints: usize) -> Vec<Value> {
         .collect()
 }
 
+/// The slice of a filler whose first endpoint has moved to an address that changes with `version`.
+pub(crate) fn moved_filler(number: usize, endpoints: usize, version: usize) -> Value {
+    let moved = format!("10.199.{}.{}", version / 250 % 250, version % 250 + 1);
+    let mut backends: Vec<(String, &str)> = vec![(moved, "elsewhere")];
+    backends.extend(
+        (1..endpoints).map(|backend| (filler_backend(number * endpoints + backend), "elsewhere")),
+    );
+    let name = format!("filler-{number}");
+    let [_, slice] = cluster_ip(&name, &filler_address(number), &backends);
+    slice
+}
+
 /// Addresses from 10.96.16.0 on.
 fn filler_address(number: usize) -> String {
     format!("10.96.{}.{}", 16 + number / 256, number % 256)

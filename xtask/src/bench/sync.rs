@@ -1,0 +1,135 @@
+//! `cargo xtask bench sync`: how long a proxy takes to bring the kernel in step with a real API server, and
+//! what it costs in memory. Weir and kube-proxy, one after the other, on the same node and objects.
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::json;
+use weir_world::{Node, World};
+
+use super::{api::Api, objects};
+use crate::{build, say};
+
+mod changes;
+mod figures;
+mod kube_proxy;
+mod memory;
+mod weir;
+
+/// From the lists of a real API server to the kernel: time, memory, and what one change takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many Services there are.
+    #[arg(long, default_value_t = 10_000)]
+    services: u32,
+    /// How many endpoints each has.
+    #[arg(long, default_value_t = 10)]
+    endpoints: usize,
+    /// How many single changes of an endpoint are measured with Weir; kube-proxy gets a fortieth of them.
+    #[arg(long, default_value_t = 200)]
+    changes: usize,
+    /// Only Weir.
+    #[arg(long)]
+    without_kube_proxy: bool,
+    /// Also write the results to a file, as a list of JSON objects.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Folder of ready-built programs.
+    #[arg(long)]
+    programs: Option<PathBuf>,
+}
+
+/// One result.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    metric: &'static str,
+    path: &'static str,
+    services: u32,
+    endpoints: usize,
+    value: f64,
+}
+
+/// What a proxy shows.
+struct Results {
+    path: &'static str,
+    figures: Vec<(&'static str, f64)>,
+}
+
+/// Where the proxies run.
+struct Bench<'a> {
+    node: &'a Node,
+    api: &'a Api,
+    args: &'a Args,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    weir_world::use_programs_in(match &args.programs {
+        Some(folder) => folder
+            .canonicalize()
+            .context("find the folder of programs")?,
+        None => build::folder("lab")?,
+    });
+    let world = World::new("sync")?;
+    let node = world.node("a")?;
+    let api = say::step("start the API server", || Api::start(&world))?;
+    api.create(&[node_object(&node)])?;
+    let bench = Bench {
+        node: &node,
+        api: &api,
+        args,
+    };
+    let idle = say::step("memory of Weir without Services", || weir::idle(&bench))?;
+    let what = format!("create {} Services × {}", args.services, args.endpoints);
+    say::step(&what, || {
+        api.create(&objects::fillers(0, args.services as usize, args.endpoints))
+    })?;
+    let mut results = vec![say::step("measure Weir", || weir::measure(&bench, idle))?];
+    if !args.without_kube_proxy {
+        results.push(say::step("measure kube-proxy", || {
+            kube_proxy::measure(&bench)
+        })?);
+    }
+    report(args, &results)
+}
+
+fn report(args: &Args, results: &[Results]) -> Result<ExitCode> {
+    let rows: Vec<Row> = results
+        .iter()
+        .flat_map(|result| {
+            result.figures.iter().map(|(metric, value)| Row {
+                metric,
+                path: result.path,
+                services: args.services,
+                endpoints: args.endpoints,
+                value: *value,
+            })
+        })
+        .collect();
+    say::data(format!("{:<34} {:<12} {:>14}", "METRIC", "PATH", "VALUE"));
+    for row in &rows {
+        say::data(format!(
+            "{:<34} {:<12} {:>14.4}",
+            row.metric, row.path, row.value
+        ));
+    }
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&rows)?;
+        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn node_object(node: &Node) -> serde_json::Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": { "name": node.name() },
+        "spec": { "podCIDR": node.pod_ranges()[0], "podCIDRs": [node.pod_ranges()[0]] },
+        "status": { "addresses": [
+            { "type": "InternalIP", "address": node.ipv4().to_string() },
+            { "type": "InternalIP", "address": node.ipv6().to_string() },
+        ] },
+    })
+}
