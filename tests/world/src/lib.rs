@@ -12,6 +12,7 @@
 //! cgroup of their place, then used from the test: both stick to the socket, so cgroup programs see it
 //! as they would see a container's. `load` makes and counts traffic.
 
+pub mod cluster;
 pub mod load;
 pub mod manifests;
 
@@ -34,6 +35,7 @@ mod until;
 
 pub use agent::{Agent, SERVICE_CIDRS};
 pub use cgroup::Cgroup;
+pub use cluster::Cluster;
 pub use leak::LeakCheck;
 pub use manifests::Manifests;
 pub use node::Node;

@@ -1,0 +1,170 @@
+//! A cluster without a cluster: nodes with agents, pods wired by the plugin, objects as manifests.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::{
+    Agent, Manifests, Node, Plugin, Pod, World,
+    manifests::{service, slice},
+    until,
+};
+
+/// How long a change may take to be in force on every node.
+pub const SYNC_LIMIT: Duration = Duration::from_secs(10);
+/// Port of every Service of a [`Cluster`].
+pub const SERVICE_PORT: u16 = 80;
+/// Port of the pods behind them.
+pub const POD_PORT: u16 = 8080;
+
+/// Nodes with agents. Dropped after the pods that were made on it.
+pub struct Cluster {
+    agents: Vec<Agent>,
+    nodes: Vec<Node>,
+    manifests: Manifests,
+    plugin: Plugin,
+    world: World,
+}
+
+impl Cluster {
+    /// Starts an agent with these flags on each node; no pods yet.
+    pub fn start(name: &str, nodes: &[&str], flags: &[&str]) -> Result<Self> {
+        let world = World::new(name)?;
+        let manifests = Manifests::new()?;
+        let nodes: Vec<Node> = nodes
+            .iter()
+            .map(|name| world.node(name))
+            .collect::<Result<_>>()?;
+        for node in &nodes {
+            manifests.node(node)?;
+        }
+        let agents = nodes
+            .iter()
+            .map(|node| Agent::start(node, &manifests, flags))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            agents,
+            nodes,
+            manifests,
+            plugin: Plugin::weir()?,
+            world,
+        })
+    }
+
+    /// The world it is in.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The folder of its objects.
+    pub fn manifests(&self) -> &Manifests {
+        &self.manifests
+    }
+
+    /// A node by its place in the list that it was started with.
+    pub fn node(&self, index: usize) -> &Node {
+        &self.nodes[index]
+    }
+
+    /// The agent of that node.
+    pub fn agent(&self, index: usize) -> &Agent {
+        &self.agents[index]
+    }
+
+    /// The agent of that node, to be killed and started again.
+    pub fn agent_mut(&mut self, index: usize) -> &mut Agent {
+        &mut self.agents[index]
+    }
+
+    /// What all agents have said: for a test that fails.
+    pub fn logs(&self) -> String {
+        self.agents.iter().map(Agent::log).collect()
+    }
+
+    /// A pod with label `app: NAME`, known to every agent before and after it is wired.
+    pub fn pod(&self, node: usize, name: &str) -> Result<Pod> {
+        self.labelled_pod(node, name, &json!({ "app": name }))
+    }
+
+    /// A pod with labels.
+    pub fn labelled_pod(&self, node: usize, name: &str, labels: &Value) -> Result<Pod> {
+        let node = self.nodes.get(node).context("no such node")?;
+        self.manifests.pending_pod(node, name, labels)?;
+        let pod = node.pod(&self.plugin, name)?;
+        self.manifests.running_pod(&pod, labels)?;
+        Ok(pod)
+    }
+
+    /// A dual-stack Service on TCP and UDP port 80, served by port 8080 of `pods`; `number` makes its
+    /// addresses. `more` is merged into its spec. Returns the addresses.
+    pub fn service(
+        &self,
+        name: &str,
+        number: u8,
+        pods: &[&Pod],
+        more: &Value,
+    ) -> Result<[IpAddr; 2]> {
+        let addresses: [IpAddr; 2] = [
+            Ipv4Addr::new(10, 96, 0, number).into(),
+            Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, number.into()).into(),
+        ];
+        let mut spec = json!({
+            "type": "ClusterIP",
+            "clusterIP": addresses[0],
+            "clusterIPs": addresses,
+            "ipFamilies": ["IPv4", "IPv6"],
+            "ipFamilyPolicy": "RequireDualStack",
+            "ports": [
+                { "name": "tcp", "protocol": "TCP", "port": SERVICE_PORT, "targetPort": POD_PORT },
+                { "name": "udp", "protocol": "UDP", "port": SERVICE_PORT, "targetPort": POD_PORT },
+            ],
+        });
+        merge(&mut spec, more);
+        let object = service(name, &spec);
+        self.manifests
+            .apply_objects(&format!("service-{name}.yaml"), &[object])?;
+        self.endpoints(name, pods)?;
+        Ok(addresses)
+    }
+
+    /// Makes these pods the endpoints of a Service.
+    pub fn endpoints(&self, name: &str, pods: &[&Pod]) -> Result<()> {
+        let ports = json!([
+            { "name": "tcp", "protocol": "TCP", "port": POD_PORT },
+            { "name": "udp", "protocol": "UDP", "port": POD_PORT },
+        ]);
+        let of = |family: usize| -> Value {
+            let ready: Vec<(String, &str)> = pods
+                .iter()
+                .map(|pod| (pod.addresses()[family].to_string(), pod.node().name()))
+                .collect();
+            slice(name, &ports, &ready)
+        };
+        let slices = if pods.is_empty() {
+            Vec::new()
+        } else {
+            vec![of(0), of(1)]
+        };
+        self.manifests
+            .apply_objects(&format!("endpoints-{name}.yaml"), &slices)?;
+        Ok(())
+    }
+
+    /// Waits until `check` holds; failing, shows what the agents said.
+    pub fn eventually<T>(&self, what: &str, mut check: impl FnMut() -> Option<T>) -> Result<T> {
+        until(what, SYNC_LIMIT, || Ok(check()))
+            .with_context(|| format!("agents said:\n{}", self.logs()))
+    }
+}
+
+fn merge(into: &mut Value, more: &Value) {
+    if let (Value::Object(into), Value::Object(more)) = (into, more) {
+        for (key, value) in more {
+            into.insert(key.clone(), value.clone());
+        }
+    }
+}
