@@ -5,10 +5,38 @@
 //! deny or a list of port intervals. All semantics are folded in here, the kernel only looks up. A change is
 //! built beside what is in force and committed by one 64-bit store per endpoint.
 
+pub mod addresses;
+pub mod apply;
+pub mod atoms;
+pub mod bits;
+pub mod classes;
+pub mod compiled;
+pub mod cookie;
+mod desire;
+pub mod effective;
 pub mod endpoint;
+pub mod engine;
+pub mod interner;
+pub mod intervals;
+pub mod kernel;
+pub mod lists;
+pub mod plan;
+pub mod prefix_map;
+pub mod reclaim;
+pub mod regions;
 pub mod report;
+pub mod restore;
+pub mod row;
+pub mod rows;
+pub mod slots;
+pub mod subject;
+pub mod subjects;
 pub mod tables;
+pub mod vector;
+pub mod version;
 
-pub use endpoint::LocalEndpoint;
-pub use report::{PolicyError, PolicyReport};
+pub use endpoint::{FetchedPod, LocalEndpoint};
+pub use engine::PolicyEngine;
+pub use report::{PolicyError, PolicyReport, Usage};
+pub use row::Direction;
 pub use tables::PolicyTables;

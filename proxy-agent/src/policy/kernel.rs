@@ -1,0 +1,204 @@
+//! What the maps hold: the tables, and a picture of `PEERS*` and `CIDRS*` kept true write by write.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use ipnetwork::IpNetwork;
+use proxy_common::{
+    address::{address4, address6, octets4, octets6},
+    policy::peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
+};
+
+use super::{
+    classes::{ClassId, Classes},
+    prefix_map::{PrefixMap, truncate},
+    tables::PolicyTables,
+};
+use crate::datapath::{prefix::Prefix, table::TableError};
+
+/// Bits of `side` in the key of a trie.
+pub const SIDE_BITS: u32 = 32;
+
+/// The maps and the picture of them.
+pub struct Kernel {
+    /// The maps.
+    pub tables: PolicyTables,
+    /// Which half of `PEERS*` and `CIDRS*` is kept.
+    pub side: u32,
+    /// Exact entries of this side.
+    pub peers: HashMap<IpAddr, Peer>,
+    /// Prefixes of this side.
+    pub cidrs: PrefixMap<Peer>,
+    /// Classes that entries of this side name.
+    pub classes: Classes,
+    /// Writes of entries, ever.
+    pub writes: usize,
+}
+
+impl Kernel {
+    /// Over these maps, of which nothing is known.
+    pub fn new(tables: PolicyTables) -> Self {
+        Self {
+            tables,
+            side: 0,
+            peers: HashMap::new(),
+            cidrs: PrefixMap::default(),
+            classes: Classes::default(),
+            writes: 0,
+        }
+    }
+
+    /// The class that an address falls to.
+    pub fn class_of(&self, address: IpAddr) -> Option<ClassId> {
+        let exact = self.peers.get(&address);
+        exact
+            .or_else(|| self.cidrs.lookup(address).map(|(_, peer)| peer))
+            .map(|peer| peer.class)
+    }
+
+    /// Sets an exact entry.
+    pub fn set_peer(&mut self, address: IpAddr, peer: Peer) -> Result<(), TableError> {
+        let side = self.side;
+        match address {
+            IpAddr::V4(_) => self.tables.peers4.set(&key4(side, address), &peer)?,
+            IpAddr::V6(_) => self.tables.peers6.set(&key6(side, address), &peer)?,
+        }
+        self.writes += 1;
+        self.classes.enter(peer.class);
+        if let Some(before) = self.peers.insert(address, peer) {
+            self.classes.leave(before.class);
+        }
+        Ok(())
+    }
+
+    /// Removes an exact entry.
+    pub fn remove_peer(&mut self, address: IpAddr) -> Result<(), TableError> {
+        remove_peer(&mut self.tables, self.side, address)?;
+        self.writes += 1;
+        if let Some(before) = self.peers.remove(&address) {
+            self.classes.leave(before.class);
+        }
+        Ok(())
+    }
+
+    /// Sets a prefix.
+    pub fn set_cidr(&mut self, prefix: IpNetwork, peer: Peer) -> Result<(), TableError> {
+        let side = self.side;
+        match prefix {
+            IpNetwork::V4(_) => self.tables.cidrs4.set(&prefix4(side, prefix), &peer)?,
+            IpNetwork::V6(_) => self.tables.cidrs6.set(&prefix6(side, prefix), &peer)?,
+        }
+        self.writes += 1;
+        self.classes.enter(peer.class);
+        if let Some(before) = self.cidrs.insert(prefix, peer) {
+            self.classes.leave(before.class);
+        }
+        Ok(())
+    }
+
+    /// Removes a prefix.
+    pub fn remove_cidr(&mut self, prefix: IpNetwork) -> Result<(), TableError> {
+        remove_cidr(&mut self.tables, self.side, prefix)?;
+        self.writes += 1;
+        if let Some(before) = self.cidrs.remove(prefix) {
+            self.classes.leave(before.class);
+        }
+        Ok(())
+    }
+}
+
+/// Removes an exact entry of either side.
+pub fn remove_peer(
+    tables: &mut PolicyTables,
+    side: u32,
+    address: IpAddr,
+) -> Result<(), TableError> {
+    match address {
+        IpAddr::V4(_) => tables.peers4.remove(&key4(side, address)),
+        IpAddr::V6(_) => tables.peers6.remove(&key6(side, address)),
+    }
+}
+
+/// Removes a prefix of either side.
+pub fn remove_cidr(
+    tables: &mut PolicyTables,
+    side: u32,
+    prefix: IpNetwork,
+) -> Result<(), TableError> {
+    match prefix {
+        IpNetwork::V4(_) => tables.cidrs4.remove(&prefix4(side, prefix)),
+        IpNetwork::V6(_) => tables.cidrs6.remove(&prefix6(side, prefix)),
+    }
+}
+
+/// All exact entries: side, address, value.
+pub fn read_peers(tables: &PolicyTables) -> Result<Vec<(u32, IpAddr, Peer)>, TableError> {
+    let v4 = tables.peers4.entries()?.into_iter();
+    let v6 = tables.peers6.entries()?.into_iter();
+    Ok(v4
+        .map(|(k, v)| (k.side, octets4(k.address).into(), v))
+        .chain(v6.map(|(k, v)| (k.side, octets6(k.address).into(), v)))
+        .collect())
+}
+
+/// All prefixes: side, prefix, value.
+pub fn read_cidrs(tables: &PolicyTables) -> Result<Vec<(u32, IpNetwork, Peer)>, TableError> {
+    let v4 = tables.cidrs4.entries()?.into_iter();
+    let v6 = tables.cidrs6.entries()?.into_iter();
+    let v4 = v4.filter_map(|(k, v)| {
+        let length = k.length.checked_sub(SIDE_BITS)? as u8;
+        let prefix = truncate(octets4(k.data.address).into(), length)?;
+        Some((k.data.side, prefix, v))
+    });
+    let v6 = v6.filter_map(|(k, v)| {
+        let length = k.length.checked_sub(SIDE_BITS)? as u8;
+        let prefix = truncate(octets6(k.data.address).into(), length)?;
+        Some((k.data.side, prefix, v))
+    });
+    Ok(v4.chain(v6).collect())
+}
+
+/// Key of `PEERS4`; `0.0.0.0` for an address of the other family.
+pub fn key4(side: u32, address: IpAddr) -> PeerKey4 {
+    let octets = match address {
+        IpAddr::V4(a) => a.octets(),
+        IpAddr::V6(_) => [0; 4],
+    };
+    PeerKey4 {
+        side,
+        address: address4(octets),
+    }
+}
+
+/// Key of `PEERS6`; an IPv4 address is mapped.
+pub fn key6(side: u32, address: IpAddr) -> PeerKey6 {
+    let octets = match address {
+        IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
+        IpAddr::V6(a) => a.octets(),
+    };
+    PeerKey6 {
+        side,
+        address: address6(octets),
+    }
+}
+
+/// Key of `CIDRS4`.
+pub fn prefix4(side: u32, prefix: IpNetwork) -> Prefix<CidrKey4> {
+    Prefix {
+        length: SIDE_BITS + u32::from(prefix.prefix()),
+        data: CidrKey4 {
+            side,
+            address: key4(side, prefix.network()).address,
+        },
+    }
+}
+
+/// Key of `CIDRS6`.
+pub fn prefix6(side: u32, prefix: IpNetwork) -> Prefix<CidrKey6> {
+    Prefix {
+        length: SIDE_BITS + u32::from(prefix.prefix()),
+        data: CidrKey6 {
+            side,
+            address: key6(side, prefix.network()).address,
+        },
+    }
+}

@@ -1,0 +1,159 @@
+//! Interval lists in the map: interned, counted, never changed while a cell may refer to them.
+
+use std::collections::{HashMap, VecDeque};
+
+use proxy_common::policy::intervals::{BLOCK_INTERVALS, Interval, IntervalBlock, VERDICT_DENY};
+
+use super::{report::PolicyError, slots::Slots};
+
+/// First block of a list.
+pub type ListId = u32;
+
+struct List {
+    content: Vec<Interval>,
+    blocks: Vec<u32>,
+    holders: u32,
+}
+
+/// All lists.
+pub struct Lists {
+    slots: Slots,
+    lists: HashMap<ListId, List>,
+    by_content: HashMap<Vec<Interval>, ListId>,
+    unwritten: VecDeque<(u32, IntervalBlock)>,
+}
+
+impl Lists {
+    /// Lists in a map of this many blocks. Block 0 ends a chain and is not used.
+    pub fn new(capacity: u32) -> Self {
+        Self {
+            slots: Slots::new(capacity, 1),
+            lists: HashMap::new(),
+            by_content: HashMap::new(),
+            unwritten: VecDeque::new(),
+        }
+    }
+
+    /// The list of this content, and one more holder of it. New blocks wait in [`Self::next_unwritten`].
+    pub fn hold(&mut self, content: &[Interval]) -> Result<ListId, PolicyError> {
+        if let Some(id) = self.by_content.get(content) {
+            let id = *id;
+            if let Some(list) = self.lists.get_mut(&id) {
+                list.holders += 1;
+            }
+            return Ok(id);
+        }
+        let blocks = self.allocate(content.len().div_ceil(BLOCK_INTERVALS).max(1) as u32)?;
+        let id = blocks[0];
+        self.unwritten.extend(chain(content, &blocks));
+        let list = List {
+            content: content.to_vec(),
+            blocks,
+            holders: 1,
+        };
+        self.by_content.insert(list.content.clone(), id);
+        self.lists.insert(id, list);
+        Ok(id)
+    }
+
+    fn allocate(&mut self, count: u32) -> Result<Vec<u32>, PolicyError> {
+        let free = self.slots.free();
+        if free < count {
+            return Err(PolicyError::NoRoom {
+                map: "INTERVALS",
+                needed: count,
+                free,
+                capacity: self.slots.capacity(),
+            });
+        }
+        Ok((0..count).filter_map(|_| self.slots.take(1)).collect())
+    }
+
+    /// One holder less; the last one frees the list. Only when no packet can be reading it.
+    pub fn release(&mut self, id: ListId) {
+        let Some(list) = self.lists.get_mut(&id) else {
+            return;
+        };
+        list.holders -= 1;
+        if list.holders > 0 {
+            return;
+        }
+        if let Some(list) = self.lists.remove(&id) {
+            self.by_content.remove(&list.content);
+            self.unwritten.retain(|(n, _)| !list.blocks.contains(n));
+            list.blocks.iter().for_each(|n| self.slots.release(*n, 1));
+        }
+    }
+
+    /// The next block that the map does not have yet.
+    pub fn next_unwritten(&self) -> Option<&(u32, IntervalBlock)> {
+        self.unwritten.front()
+    }
+
+    /// The map has it now.
+    pub fn written(&mut self) {
+        self.unwritten.pop_front();
+    }
+
+    /// Numbers of blocks, for what a former agent left behind.
+    pub fn slots(&mut self) -> &mut Slots {
+        &mut self.slots
+    }
+
+    /// Blocks in use, and all there are.
+    pub fn usage(&self) -> (u32, u32) {
+        (self.slots.in_use(), self.slots.capacity())
+    }
+}
+
+/// The blocks of a list. The last one first, so that a chain is never longer than what is written.
+fn chain(content: &[Interval], blocks: &[u32]) -> Vec<(u32, IntervalBlock)> {
+    let mut chain = Vec::new();
+    for (i, number) in blocks.iter().enumerate().rev() {
+        let part = content.chunks(BLOCK_INTERVALS).nth(i).unwrap_or_default();
+        let mut intervals = [Interval::default(); BLOCK_INTERVALS];
+        intervals[..part.len()].copy_from_slice(part);
+        let block = IntervalBlock {
+            count: part.len() as u8,
+            default_verdict: VERDICT_DENY,
+            pad: 0,
+            default_cookie: 0,
+            next: blocks.get(i + 1).copied().unwrap_or(0),
+            pad2: 0,
+            intervals,
+        };
+        chain.push((*number, block));
+    }
+    chain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::Protocol, policy::intervals::allow};
+
+    #[test]
+    fn lists_are_shared_and_freed_by_the_last_holder() {
+        let mut lists = Lists::new(8);
+        let long: Vec<_> = (0..45).map(|n| allow(Protocol::Tcp, n * 2, n * 2, 1)).collect();
+        let a = lists.hold(&long).unwrap();
+        assert_eq!(lists.hold(&long).unwrap(), a);
+        assert_eq!(lists.usage().0, 4);
+        let (first, block) = *lists.next_unwritten().unwrap();
+        assert_eq!((block.count, block.next), (5, 0));
+        assert_ne!(first, a);
+        lists.release(a);
+        assert_eq!(lists.usage().0, 4);
+        lists.release(a);
+        assert_eq!(lists.usage().0, 1);
+        assert!(lists.next_unwritten().is_none());
+    }
+
+    #[test]
+    fn a_full_map_is_an_error() {
+        let mut lists = Lists::new(2);
+        lists.hold(&[allow(Protocol::Tcp, 1, 1, 1)]).unwrap();
+        let error = lists.hold(&[allow(Protocol::Tcp, 2, 2, 1)]).unwrap_err();
+        assert!(matches!(error, PolicyError::NoRoom { map: "INTERVALS", .. }));
+    }
+}

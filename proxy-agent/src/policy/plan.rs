@@ -1,0 +1,204 @@
+//! Plans: the ordered writes that take the maps from what they hold to what they should.
+//!
+//! Order and why no step shows half a change: lists and cells first, which nothing refers to yet; then
+//! classes of addresses, where a class that is new to a row to be replaced has the verdict of the class it
+//! was split from; then one store per endpoint. What is replaced stays until a grace period has passed.
+
+mod cells;
+mod rows;
+mod targets;
+mod words;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use ipnetwork::IpNetwork;
+use proxy_common::policy::peers::Peer;
+
+use super::{
+    classes::ClassId,
+    compiled::{Compiled, Want},
+    cookie::Cookies,
+    kernel::Kernel,
+    lists::Lists,
+    report::PolicyError,
+    row::RowKey,
+    rows::{RowHandle, Rows},
+    vector::VectorId,
+};
+use targets::Targets;
+
+/// What judges an endpoint in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Selected {
+    /// Row 0.
+    Deny,
+    /// Row 1.
+    Allow,
+    /// A compiled row.
+    Row(RowHandle),
+}
+
+/// What should judge an endpoint in one direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Row 0.
+    Deny,
+    /// Row 1.
+    Allow,
+    /// The row of this key.
+    Row(Arc<RowKey>),
+}
+
+/// Rows of an endpoint, ingress first, as its word has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// Ingress and egress.
+    pub rows: [Selected; 2],
+    /// Which half of `PEERS*` and `CIDRS*` the word names.
+    pub side: u32,
+}
+
+/// What should be.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// All entries are listed, in terms of new atoms; else only those that may differ.
+    pub all: bool,
+    /// Exact entries.
+    pub addresses: Vec<(IpAddr, Want)>,
+    /// Prefixes.
+    pub prefixes: Vec<(IpNetwork, Want)>,
+    /// All endpoints, ingress first.
+    pub endpoints: BTreeMap<u32, [Wanted; 2]>,
+}
+
+/// Ordered writes. Unwritten blocks of lists go before all of them.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Stores into `POLICY_CELLS`.
+    pub cells: Vec<(u32, u64)>,
+    /// Exact entries to set.
+    pub peers: Vec<(IpAddr, Peer)>,
+    /// Prefixes to set, inner ones first.
+    pub cidrs: Vec<(IpNetwork, Peer)>,
+    /// Exact entries to remove.
+    pub removed: Vec<IpAddr>,
+    /// Stores into `POLICY_WORDS`.
+    pub words: Vec<(u32, u64)>,
+    /// What judges each endpoint when all is done.
+    pub in_force: BTreeMap<u32, InForce>,
+    /// Rows that are new.
+    pub drafts: Vec<RowHandle>,
+    /// Classes that are new.
+    pub classes: Vec<ClassId>,
+    /// Entries that say what would hold without them: to be removed after a grace period.
+    pub stale_peers: Vec<IpAddr>,
+    /// Likewise.
+    pub stale_cidrs: Vec<IpNetwork>,
+    /// Endpoints whose epoch begins anew.
+    pub wrapped: Vec<u32>,
+}
+
+/// Makes plans.
+pub struct Planner<'a> {
+    /// What the maps hold.
+    pub kernel: &'a mut Kernel,
+    /// Rows.
+    pub rows: &'a mut Rows,
+    /// Lists.
+    pub lists: &'a mut Lists,
+    /// Atoms and vectors.
+    pub compiled: &'a Compiled,
+    /// Names of rules.
+    pub cookies: &'a mut Cookies,
+    /// What judges the endpoints now.
+    pub in_force: &'a BTreeMap<u32, InForce>,
+    /// Rows that wait to be freed.
+    pub retired: &'a mut Vec<RowHandle>,
+    /// The plan as far as it is made.
+    pub plan: Plan,
+    /// Rows in force that stay.
+    kept: HashMap<Arc<RowKey>, RowHandle>,
+    /// Rows in force that go.
+    dying: BTreeSet<RowHandle>,
+    /// Rows to come.
+    fresh: HashMap<Arc<RowKey>, RowHandle>,
+    /// From which class to which addresses go.
+    moves: BTreeSet<(ClassId, ClassId)>,
+    /// An address becomes or ceases to be this node's.
+    local_node_moves: bool,
+}
+
+impl<'a> Planner<'a> {
+    /// A planner with an empty plan.
+    pub fn new(
+        kernel: &'a mut Kernel,
+        rows: &'a mut Rows,
+        lists: &'a mut Lists,
+        compiled: &'a Compiled,
+        cookies: &'a mut Cookies,
+        in_force: &'a BTreeMap<u32, InForce>,
+        retired: &'a mut Vec<RowHandle>,
+    ) -> Self {
+        Self {
+            kernel,
+            rows,
+            lists,
+            compiled,
+            cookies,
+            in_force,
+            retired,
+            plan: Plan::default(),
+            kept: HashMap::new(),
+            dying: BTreeSet::new(),
+            fresh: HashMap::new(),
+            moves: BTreeSet::new(),
+            local_node_moves: false,
+        }
+    }
+
+    /// Makes the plan. On an error, what was taken for it is given back.
+    pub fn make(mut self, change: &Change) -> Result<Plan, PolicyError> {
+        match self.try_make(change) {
+            Ok(()) => Ok(self.plan),
+            Err(error) => {
+                abandon(&self.plan, self.kernel, self.rows, self.lists);
+                Err(error)
+            }
+        }
+    }
+
+    fn try_make(&mut self, change: &Change) -> Result<(), PolicyError> {
+        self.sort_rows(change);
+        if change.all {
+            self.restate_classes(change)?;
+        }
+        let mut targets = Targets::new(self.kernel, self.checks(change));
+        self.plan_prefixes(change, &mut targets)?;
+        self.plan_addresses(change, &mut targets)?;
+        self.plan_cells(&targets)?;
+        self.plan_words(change, &targets)
+    }
+
+    /// The cell of a row for a vector.
+    fn cell(&mut self, row: RowHandle, vector: VectorId) -> Result<u64, PolicyError> {
+        let vector = self.compiled.vectors.get(vector);
+        match self.rows.all.get_mut(&row) {
+            Some(row) => row.cell(vector, self.lists),
+            None => Ok(0),
+        }
+    }
+}
+
+/// Gives back what a plan took and nothing refers to.
+pub fn abandon(plan: &Plan, kernel: &mut Kernel, rows: &mut Rows, lists: &mut Lists) {
+    for row in &plan.drafts {
+        rows.forget(*row, lists);
+    }
+    for class in &plan.classes {
+        kernel.classes.set_vector(*class, None);
+    }
+}

@@ -1,0 +1,103 @@
+//! The cells: whole rows that come, one column in rows that are there for each new class.
+
+use super::{InForce, Planner, Selected, targets::Targets};
+use crate::policy::{
+    report::PolicyError,
+    rows::{Row, RowHandle},
+};
+use proxy_common::policy::words::PolicyWord;
+
+impl Planner<'_> {
+    /// Plans all cells.
+    pub(super) fn plan_cells(&mut self, targets: &Targets) -> Result<(), PolicyError> {
+        let classes = self.kernel.classes.bound();
+        for row in self.live() {
+            if self.rows.all.get(&row).is_some_and(|r| r.capacity() < classes) {
+                self.relocate(row, classes)?;
+            }
+        }
+        for row in self.plan.drafts.clone() {
+            self.rows.place(row, classes)?;
+            self.plan_row(row)?;
+        }
+        let kept: Vec<RowHandle> = self.kept.values().copied().collect();
+        let dying = self.dying.clone();
+        for new in targets.new_classes() {
+            for row in kept.iter().copied() {
+                let cell = self.cell(row, new.vector)?;
+                self.plan_cell(row, new.id, cell);
+            }
+            for row in dying.iter().copied() {
+                let cell = new.parent.map_or(0, |p| self.stored_cell(row, p));
+                self.plan_cell(row, new.id, cell);
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_cell(&mut self, row: RowHandle, class: u32, cell: u64) {
+        if let Some(row) = self.rows.all.get(&row) {
+            self.plan.cells.push((row.index(class), cell));
+        }
+    }
+
+    fn plan_row(&mut self, row: RowHandle) -> Result<(), PolicyError> {
+        let known: std::collections::BTreeMap<_, _> = self.kernel.classes.known().collect();
+        let (header, capacity) = match self.rows.all.get(&row) {
+            Some(row) => (row.header(), row.capacity()),
+            None => return Ok(()),
+        };
+        self.plan.cells.push((header, u64::from(capacity)));
+        for class in 0..capacity {
+            let cell = match known.get(&class) {
+                Some(vector) => self.cell(row, *vector)?,
+                None => 0,
+            };
+            self.plan_cell(row, class, cell);
+        }
+        Ok(())
+    }
+
+    /// Gives a row in force more room, at once: same cells elsewhere, then the words that name it. No verdict
+    /// changes, so no epoch does.
+    fn relocate(&mut self, handle: RowHandle, classes: u32) -> Result<(), PolicyError> {
+        let (number, span) = self.rows.space(classes)?;
+        let Some(row) = self.rows.all.get_mut(&handle) else {
+            return Ok(());
+        };
+        let (old_header, old_capacity) = (row.header(), row.capacity());
+        let mut old = Row::new(None, crate::policy::row::Program::default(), row.side);
+        (old.number, old.span) = (row.number, row.span);
+        (row.number, row.span) = (number, span);
+        let (header, capacity) = (row.header(), row.capacity());
+        let cells = &mut self.kernel.tables.cells;
+        for i in 0..capacity {
+            let cell = if i < old_capacity {
+                cells.get(old_header + 1 + i)
+            } else {
+                0
+            };
+            cells.set(header + 1 + i, cell);
+        }
+        cells.set(header, u64::from(capacity));
+        let old = self.rows.add(old);
+        self.retired.push(old);
+        for (id, in_force) in self.in_force {
+            if in_force.rows.contains(&Selected::Row(handle)) {
+                self.renumber(*id, in_force);
+            }
+        }
+        Ok(())
+    }
+
+    fn renumber(&mut self, id: u32, in_force: &InForce) {
+        let word = PolicyWord::unpack(self.kernel.tables.words.get(id));
+        let [ingress_row, egress_row] = in_force.rows.map(|s| self.number(s));
+        let word = PolicyWord {
+            ingress_row,
+            egress_row,
+            ..word
+        };
+        self.kernel.tables.words.set(id, word.pack());
+    }
+}

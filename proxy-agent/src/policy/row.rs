@@ -1,0 +1,208 @@
+//! Rows: what selects a pod in one direction, and what that says about a class.
+
+use std::{fmt, sync::Arc};
+
+use proxy_common::policy::intervals::Interval;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    atoms::{Atom, Atoms},
+    bits::Bits,
+    cookie::Cookies,
+    intervals::{LIST_LIMIT, TooLong, allow, normalise},
+    vector::Vector,
+    version::PolicyVersion,
+};
+use crate::model::{ContainerPort, NetworkPolicy, PolicyPort, PolicyRule};
+
+/// Who begins the flows that a row judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Others, towards the pod.
+    Ingress,
+    /// The pod.
+    Egress,
+}
+
+impl Direction {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// The rules of a policy for this direction; none if it does not isolate it.
+    pub fn rules(self, policy: &NetworkPolicy) -> Option<&[PolicyRule]> {
+        match self {
+            Self::Ingress => policy.ingress.as_deref(),
+            Self::Egress => policy.egress.as_deref(),
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        })
+    }
+}
+
+/// What makes a row: pods with the same key share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RowKey {
+    /// Direction.
+    pub direction: Direction,
+    /// The policies that isolate the pod in this direction, by name.
+    pub policies: Vec<Arc<PolicyVersion>>,
+    /// The pod's ports whose names rules of these policies use (ingress only), sorted.
+    pub bindings: Vec<ContainerPort>,
+}
+
+/// A rule, ready to be held against a class.
+#[derive(Clone, Debug)]
+struct Rule {
+    /// None: everyone.
+    peers: Option<Bits>,
+    /// None: everything.
+    ports: Option<Vec<Ports>>,
+    cookie: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Ports {
+    Fixed(Interval),
+    /// The destination's port of this name (number in [`Atoms`]), with protocol.
+    Named(u32, crate::model::Protocol),
+}
+
+/// What a row says about a class.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// Nothing passes.
+    Deny,
+    /// Everything passes, by the rule of this cookie.
+    Allow(u32),
+    /// These intervals pass.
+    List(Vec<Interval>),
+}
+
+/// A row's rules in terms of the atoms in use.
+#[derive(Clone, Debug, Default)]
+pub struct Program(Vec<Rule>);
+
+/// Which rules of a program hold for a class, and the ports that the class brings with it: all that the
+/// content of a cell depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Match {
+    rules: Vec<u32>,
+    ports: Vec<(u32, u16)>,
+}
+
+impl Program {
+    /// Compiles a row.
+    pub fn of(key: &RowKey, atoms: &Atoms, cookies: &mut Cookies) -> Self {
+        let mut rules = Vec::new();
+        for version in &key.policies {
+            let policy = &version.policy;
+            let own = key.direction.rules(policy).unwrap_or_default();
+            for (i, rule) in own.iter().enumerate() {
+                let cookie = cookies.of(&policy.name, key.direction, i as u32);
+                rules.push(Rule {
+                    peers: peers(rule, policy, atoms),
+                    ports: ports(rule, key, atoms, cookie),
+                    cookie,
+                });
+            }
+        }
+        Self(rules)
+    }
+
+    /// Whether some class could have more intervals than a list may have.
+    pub fn may_overflow(&self) -> bool {
+        let ports = || self.0.iter().filter_map(|r| r.ports.as_ref()).flatten();
+        let is_named = |p: &Ports| matches!(p, Ports::Named(..));
+        ports().count() > LIST_LIMIT || ports().any(is_named)
+    }
+
+    /// Holds the rules against a class.
+    pub fn matches(&self, vector: &Vector) -> Match {
+        let holds = |rule: &Rule| rule.peers.as_ref().is_none_or(|p| p.intersects(&vector.bits));
+        let rules: Vec<u32> = (0..self.0.len() as u32)
+            .filter(|i| holds(&self.0[*i as usize]))
+            .collect();
+        let named = |i: &u32| {
+            let ports = self.0[*i as usize].ports.iter().flatten();
+            ports.into_iter().any(|p| matches!(p, Ports::Named(..)))
+        };
+        let uses_names = rules.iter().any(named);
+        Match {
+            rules,
+            ports: if uses_names {
+                vector.ports.clone()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    /// What the rules that hold say.
+    pub fn content(&self, held: &Match) -> Result<Content, TooLong> {
+        let mut intervals = Vec::new();
+        for rule in held.rules.iter().map(|i| &self.0[*i as usize]) {
+            let Some(ports) = &rule.ports else {
+                return Ok(Content::Allow(rule.cookie));
+            };
+            for port in ports {
+                resolve(port, held, rule.cookie, &mut intervals);
+            }
+        }
+        let list = normalise(&intervals)?;
+        Ok(if list.is_empty() {
+            Content::Deny
+        } else {
+            Content::List(list)
+        })
+    }
+}
+
+fn resolve(port: &Ports, held: &Match, cookie: u32, into: &mut Vec<Interval>) {
+    match port {
+        Ports::Fixed(interval) => into.push(*interval),
+        Ports::Named(name, protocol) => into.extend(
+            held.ports
+                .iter()
+                .filter(|(n, _)| n == name)
+                .map(|(_, number)| allow(*protocol, *number, *number, cookie)),
+        ),
+    }
+}
+
+fn peers(rule: &PolicyRule, policy: &NetworkPolicy, atoms: &Atoms) -> Option<Bits> {
+    let number = |peer| Atom::of(peer, &policy.name.namespace).and_then(|a| atoms.number(&a));
+    (!rule.peers.is_empty()).then(|| rule.peers.iter().filter_map(number).collect())
+}
+
+fn ports(rule: &PolicyRule, key: &RowKey, atoms: &Atoms, cookie: u32) -> Option<Vec<Ports>> {
+    if rule.ports.is_empty() {
+        return None;
+    }
+    let mut ports = Vec::new();
+    for port in &rule.ports {
+        match port {
+            PolicyPort::All(p) => ports.push(Ports::Fixed(allow(*p, 0, u16::MAX, cookie))),
+            PolicyPort::Range(p, low, high) => {
+                ports.push(Ports::Fixed(allow(*p, *low, *high, cookie)));
+            }
+            PolicyPort::Named(p, name) if key.direction == Direction::Egress => {
+                ports.extend(atoms.port_name(*p, name).map(|n| Ports::Named(n, *p)));
+            }
+            PolicyPort::Named(p, name) => ports.extend(
+                key.bindings
+                    .iter()
+                    .filter(|b| b.protocol == *p && b.name == *name)
+                    .map(|b| Ports::Fixed(allow(*p, b.port, b.port, cookie))),
+            ),
+        }
+    }
+    Some(ports)
+}

@@ -1,0 +1,210 @@
+//! Rows in the cell table: numbers, space, programs, the lists they hold.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use proxy_common::policy::{
+    cells::{ALLOW_ALL, Cell, DENY_ALL, LIST, ROW_STRIDE},
+    words::{ROW_FIRST, ROW_LIMIT},
+};
+
+use super::{
+    classes::ClassId,
+    intervals::TooLong,
+    lists::{ListId, Lists},
+    report::PolicyError,
+    row::{Content, Match, Program, RowKey},
+    slots::Slots,
+    vector::Vector,
+};
+
+/// Handle of a row: stays the same when the row moves in the table.
+pub type RowHandle = u64;
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// What it was compiled from; none if a former agent wrote it.
+    pub key: Option<Arc<RowKey>>,
+    /// Number; 0 while it has no space yet.
+    pub number: u32,
+    /// Strides that it occupies.
+    pub span: u32,
+    /// Which generation of classes it is about.
+    pub side: u32,
+    program: Program,
+    memo: HashMap<Match, u64>,
+    held: HashSet<ListId>,
+    /// Blocks of lists that a former agent wrote.
+    pub foreign_blocks: Vec<u32>,
+    /// Longest list that could not be programmed; its cells deny.
+    pub overflow: Option<TooLong>,
+}
+
+impl Row {
+    /// A row without space.
+    pub fn new(key: Option<Arc<RowKey>>, program: Program, side: u32) -> Self {
+        Self {
+            key,
+            number: 0,
+            span: 0,
+            side,
+            program,
+            memo: HashMap::new(),
+            held: HashSet::new(),
+            foreign_blocks: Vec::new(),
+            overflow: None,
+        }
+    }
+
+    /// Puts the row in terms of other atoms.
+    pub fn recompile(&mut self, program: Program) {
+        self.program = program;
+        self.memo.clear();
+        self.overflow = None;
+    }
+
+    /// The cell of a class.
+    pub fn cell(&mut self, vector: &Vector, lists: &mut Lists) -> Result<u64, PolicyError> {
+        let held = self.program.matches(vector);
+        if let Some(cell) = self.memo.get(&held) {
+            return Ok(*cell);
+        }
+        let cell = match self.program.content(&held) {
+            Ok(content) => self.pack(&content, lists)?,
+            Err(too_long) => {
+                self.overflow = Some(too_long);
+                Cell::default().pack()
+            }
+        };
+        self.memo.insert(held, cell);
+        Ok(cell)
+    }
+
+    fn pack(&mut self, content: &Content, lists: &mut Lists) -> Result<u64, PolicyError> {
+        let cell = match content {
+            Content::Deny => Cell {
+                kind: DENY_ALL,
+                list: 0,
+                cookie: 0,
+            },
+            Content::Allow(cookie) => Cell {
+                kind: ALLOW_ALL,
+                list: 0,
+                cookie: *cookie,
+            },
+            Content::List(intervals) => {
+                let list = lists.hold(intervals)?;
+                if !self.held.insert(list) {
+                    lists.release(list);
+                }
+                Cell {
+                    kind: LIST,
+                    list,
+                    cookie: 0,
+                }
+            }
+        };
+        Ok(cell.pack())
+    }
+
+    /// How many classes fit.
+    pub fn capacity(&self) -> u32 {
+        (self.span * ROW_STRIDE).saturating_sub(1)
+    }
+
+    /// Index of its header.
+    pub fn header(&self) -> u32 {
+        self.number * ROW_STRIDE
+    }
+
+    /// Index of the cell of a class.
+    pub fn index(&self, class: ClassId) -> u32 {
+        self.header() + 1 + class
+    }
+}
+
+/// All rows, and the numbers of their space.
+#[derive(Debug)]
+pub struct Rows {
+    /// The rows.
+    pub all: BTreeMap<RowHandle, Row>,
+    slots: Slots,
+    next: RowHandle,
+}
+
+impl Rows {
+    /// Rows in a table of this many cells.
+    pub fn new(cells: u32) -> Self {
+        Self {
+            all: BTreeMap::new(),
+            slots: Slots::new((cells / ROW_STRIDE).min(ROW_LIMIT), ROW_FIRST),
+            next: 0,
+        }
+    }
+
+    /// Adds a row.
+    pub fn add(&mut self, row: Row) -> RowHandle {
+        self.next += 1;
+        self.all.insert(self.next, row);
+        self.next
+    }
+
+    /// Finds space for a row of `classes` columns, with some to spare. The row has its space after that.
+    pub fn place(&mut self, handle: RowHandle, classes: u32) -> Result<(), PolicyError> {
+        let (number, span) = self.space(classes)?;
+        if let Some(row) = self.all.get_mut(&handle) {
+            row.number = number;
+            row.span = span;
+        }
+        Ok(())
+    }
+
+    /// Takes space for a row of `classes` columns, with some to spare: its number and strides.
+    pub fn space(&mut self, classes: u32) -> Result<(u32, u32), PolicyError> {
+        let spare = (classes / 8).max(8);
+        let wide = (1 + classes + spare).div_ceil(ROW_STRIDE);
+        let tight = (1 + classes).div_ceil(ROW_STRIDE);
+        let fits = |slots: &mut Slots, span| slots.take(span).map(|number| (number, span));
+        fits(&mut self.slots, wide)
+            .or_else(|| fits(&mut self.slots, tight))
+            .ok_or_else(|| PolicyError::NoRoom {
+                map: "POLICY_CELLS",
+                needed: tight * ROW_STRIDE,
+                free: self.slots.free() * ROW_STRIDE,
+                capacity: self.slots.capacity() * ROW_STRIDE,
+            })
+    }
+
+    /// Gives the space of a row back.
+    pub fn free_space(&mut self, number: u32, span: u32) {
+        if number >= ROW_FIRST {
+            self.slots.release(number, span);
+        }
+    }
+
+    /// Marks space that a former agent's row occupies.
+    pub fn mark(&mut self, number: u32, span: u32) {
+        self.slots.mark(number, span);
+    }
+
+    /// Forgets a row and frees all that it holds. Only when no packet can be reading it.
+    pub fn forget(&mut self, handle: RowHandle, lists: &mut Lists) {
+        let Some(row) = self.all.remove(&handle) else {
+            return;
+        };
+        self.free_space(row.number, row.span);
+        row.held.iter().for_each(|list| lists.release(*list));
+        for block in &row.foreign_blocks {
+            lists.slots().release(*block, 1);
+        }
+    }
+
+    /// Cells in use, and all there are.
+    pub fn usage(&self) -> (u32, u32) {
+        let (used, all) = (self.slots.in_use(), self.slots.capacity());
+        (used * ROW_STRIDE, all * ROW_STRIDE)
+    }
+}
