@@ -20,6 +20,7 @@ pub mod interner;
 pub mod intervals;
 pub mod kernel;
 pub mod lists;
+pub mod lookup;
 pub mod plan;
 pub mod prefix_map;
 pub mod reclaim;
@@ -34,6 +35,7 @@ pub mod subjects;
 pub mod tables;
 pub mod vector;
 pub mod version;
+pub mod view;
 
 pub use endpoint::{FetchedPod, LocalEndpoint};
 pub use engine::PolicyEngine;

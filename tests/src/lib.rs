@@ -1,8 +1,10 @@
 //! What Weir's tests on a real kernel stand on.
 //!
-//! `world` makes nodes and pods out of namespaces, `controlplane` runs a real API server.
+//! `world` makes nodes and pods out of namespaces, `controlplane` runs a real API server, `policy` judges policy
+//! without Weir.
 
 pub mod controlplane;
 pub mod datapath;
+pub mod policy;
 
 pub use weir_world as world;

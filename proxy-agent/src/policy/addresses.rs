@@ -53,7 +53,11 @@ impl Addresses {
     }
 
     /// Takes over the pods; adds to `dirty` the addresses whose owner may be another now.
-    pub fn update_pods(&mut self, now: &BTreeMap<ObjectName, Arc<Pod>>, dirty: &mut HashSet<IpAddr>) {
+    pub fn update_pods(
+        &mut self,
+        now: &BTreeMap<ObjectName, Arc<Pod>>,
+        dirty: &mut HashSet<IpAddr>,
+    ) {
         for (before, after) in difference(&self.pods, now) {
             if let Some(pod) = before {
                 self.pods.remove(&pod.name);
@@ -83,7 +87,10 @@ impl Addresses {
             return;
         }
         for address in &pod.ips {
-            self.claims.entry(*address).or_default().push(Arc::clone(pod));
+            self.claims
+                .entry(*address)
+                .or_default()
+                .push(Arc::clone(pod));
             dirty.insert(*address);
         }
     }

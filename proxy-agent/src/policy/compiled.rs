@@ -72,7 +72,10 @@ impl Compiled {
             atoms,
             vectors,
             regions,
-            namespaces: namespaces.iter().map(|(k, n)| (Arc::clone(k), labels(n))).collect(),
+            namespaces: namespaces
+                .iter()
+                .map(|(k, n)| (Arc::clone(k), labels(n)))
+                .collect(),
             groups: HashMap::new(),
         }
     }

@@ -90,7 +90,9 @@ impl PolicyEngine {
         report.denied.clear();
         for (id, local) in &self.locals {
             let Some(subject) = &local.subject else {
-                report.denied.insert(*id, format!("pod {} is not known", local.pod));
+                report
+                    .denied
+                    .insert(*id, format!("pod {} is not known", local.pod));
                 rows.insert(*id, [Wanted::Deny, Wanted::Deny]);
                 continue;
             };
@@ -101,7 +103,9 @@ impl PolicyEngine {
                 }
                 let key = subject.row_key(direction, &self.effective.versions);
                 key.map_or(Wanted::Allow, |key| {
-                    let shared = keys.entry(key).or_insert_with_key(|key| Arc::new(key.clone()));
+                    let shared = keys
+                        .entry(key)
+                        .or_insert_with_key(|key| Arc::new(key.clone()));
                     Wanted::Row(Arc::clone(shared))
                 })
             });
@@ -130,7 +134,11 @@ impl PolicyEngine {
     /// Refuses policies whose lists are too long; tells whether there were any.
     fn refuse(&mut self, rows: &BTreeMap<u32, [Wanted; 2]>, wants: &[(IpAddr, Want)]) -> bool {
         let used: BTreeSet<_> = wants.iter().map(|(_, want)| want.vector).collect();
-        let ranges = self.compiled.regions.iter().map(|(_, region)| region.vector);
+        let ranges = self
+            .compiled
+            .regions
+            .iter()
+            .map(|(_, region)| region.vector);
         let used: BTreeSet<_> = used.into_iter().chain(ranges).collect();
         let vectors: Vec<_> = used.iter().map(|v| self.compiled.vectors.get(*v)).collect();
         let mut found = false;

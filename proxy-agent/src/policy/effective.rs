@@ -34,7 +34,8 @@ impl Effective {
     /// Refuses a version: its policy falls back to the last good version, or out.
     pub fn refuse(&mut self, version: &Arc<PolicyVersion>, why: TooLong, good: &Versions) {
         let name = &version.policy.name;
-        self.refused.insert(name.clone(), (Arc::clone(version), why));
+        self.refused
+            .insert(name.clone(), (Arc::clone(version), why));
         match good.get(name) {
             Some(before) => self.versions.insert(name.clone(), Arc::clone(before)),
             None => self.versions.remove(name),
@@ -43,7 +44,10 @@ impl Effective {
 
     /// Versions that are refused with no good one to fall back to.
     pub fn lost(&self, good: &Versions) -> Versions {
-        let lost = self.refused.iter().filter(|(name, _)| !good.contains_key(*name));
+        let lost = self
+            .refused
+            .iter()
+            .filter(|(name, _)| !good.contains_key(*name));
         lost.map(|(name, (version, _))| (name.clone(), Arc::clone(version)))
             .collect()
     }

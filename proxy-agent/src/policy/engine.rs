@@ -218,10 +218,13 @@ impl PolicyEngine {
         let namespaces = !same_labels(&self.namespaces, &snapshot.namespaces);
         self.namespaces.clone_from(&snapshot.namespaces);
         let nodes = snapshot.nodes.values();
-        let nodes = self.addresses.update_nodes(nodes, &self.node, &self.own_addresses);
+        let nodes = self
+            .addresses
+            .update_nodes(nodes, &self.node, &self.own_addresses);
         self.locals = subjects::find(endpoints, snapshot, &self.locals);
         self.addresses.update_pods(&snapshot.pods, &mut dirty);
-        self.addresses.update_local(subjects::owners(&self.locals), &mut dirty);
+        self.addresses
+            .update_local(subjects::owners(&self.locals), &mut dirty);
         (refused || namespaces || nodes, dirty)
     }
 
@@ -259,7 +262,8 @@ impl PolicyEngine {
             self.reclaim.retire(now, gone, deserted);
         }
         self.good.clone_from(&self.effective.versions);
-        let is_known = |id: &&u32| self.locals[*id].subject.is_some() && !report.denied.contains_key(*id);
+        let is_known =
+            |id: &&u32| self.locals[*id].subject.is_some() && !report.denied.contains_key(*id);
         self.ready = self.locals.keys().filter(is_known).copied().collect();
         report.committed = plan.words.len();
         report.wrapped = plan.wrapped;

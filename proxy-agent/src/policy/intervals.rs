@@ -55,7 +55,8 @@ fn subtract(interval: Interval, sorted: &[Interval]) -> Vec<Interval> {
     let mut pieces = Vec::new();
     let mut low = u32::from(interval.low);
     let high = u32::from(interval.high);
-    let first = sorted.partition_point(|d| (d.protocol, d.high) < (interval.protocol, interval.low));
+    let first =
+        sorted.partition_point(|d| (d.protocol, d.high) < (interval.protocol, interval.low));
     for taken in &sorted[first..] {
         if taken.protocol != interval.protocol || u32::from(taken.low) > high {
             break;

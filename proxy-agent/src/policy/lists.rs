@@ -135,7 +135,9 @@ mod tests {
     #[test]
     fn lists_are_shared_and_freed_by_the_last_holder() {
         let mut lists = Lists::new(8);
-        let long: Vec<_> = (0..45).map(|n| allow(Protocol::Tcp, n * 2, n * 2, 1)).collect();
+        let long: Vec<_> = (0..45)
+            .map(|n| allow(Protocol::Tcp, n * 2, n * 2, 1))
+            .collect();
         let a = lists.hold(&long).unwrap();
         assert_eq!(lists.hold(&long).unwrap(), a);
         assert_eq!(lists.usage().0, 4);
@@ -154,6 +156,12 @@ mod tests {
         let mut lists = Lists::new(2);
         lists.hold(&[allow(Protocol::Tcp, 1, 1, 1)]).unwrap();
         let error = lists.hold(&[allow(Protocol::Tcp, 2, 2, 1)]).unwrap_err();
-        assert!(matches!(error, PolicyError::NoRoom { map: "INTERVALS", .. }));
+        assert!(matches!(
+            error,
+            PolicyError::NoRoom {
+                map: "INTERVALS",
+                ..
+            }
+        ));
     }
 }

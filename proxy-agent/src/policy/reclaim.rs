@@ -103,7 +103,10 @@ impl Reclaim {
         self.batches = waiting;
         for (_, batch) in Vec::<(Instant, Batch)>::from(ripe) {
             batch.rows.iter().for_each(|row| rows.forget(*row, lists));
-            batch.classes.iter().for_each(|c| kernel.classes.release(*c));
+            batch
+                .classes
+                .iter()
+                .for_each(|c| kernel.classes.release(*c));
         }
         let quiet = |last| now.saturating_duration_since(last) >= GRACE;
         if self.last.is_some_and(quiet) {

@@ -72,7 +72,10 @@ fn edges(atoms: &Atoms, pod_cidrs: &BTreeSet<IpNetwork>) -> BTreeMap<IpNetwork, 
 
 /// Outer prefixes before inner ones.
 fn in_order(edges: &BTreeMap<IpNetwork, Vec<u32>>) -> Vec<(IpNetwork, &Vec<u32>)> {
-    let mut order: Vec<_> = edges.iter().map(|(prefix, atoms)| (*prefix, atoms)).collect();
+    let mut order: Vec<_> = edges
+        .iter()
+        .map(|(prefix, atoms)| (*prefix, atoms))
+        .collect();
     order.sort_by_key(|(prefix, _)| prefix.prefix());
     order
 }

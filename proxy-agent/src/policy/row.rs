@@ -126,7 +126,11 @@ impl Program {
 
     /// Holds the rules against a class.
     pub fn matches(&self, vector: &Vector) -> Match {
-        let holds = |rule: &Rule| rule.peers.as_ref().is_none_or(|p| p.intersects(&vector.bits));
+        let holds = |rule: &Rule| {
+            rule.peers
+                .as_ref()
+                .is_none_or(|p| p.intersects(&vector.bits))
+        };
         let rules: Vec<u32> = (0..self.0.len() as u32)
             .filter(|i| holds(&self.0[*i as usize]))
             .collect();

@@ -56,7 +56,9 @@ impl Subject {
     }
 
     fn bindings(&self, policies: &[Arc<PolicyVersion>]) -> Vec<ContainerPort> {
-        let rules = policies.iter().flat_map(|v| v.policy.ingress.iter().flatten());
+        let rules = policies
+            .iter()
+            .flat_map(|v| v.policy.ingress.iter().flatten());
         let ports: Vec<_> = rules.flat_map(|rule| &rule.ports).collect();
         let is_used = |own: &&ContainerPort| {
             ports.iter().any(|port| match port {

@@ -30,7 +30,12 @@ pub type Locals = BTreeMap<u32, Local>;
 pub fn find(endpoints: &[LocalEndpoint], snapshot: &Snapshot, before: &Locals) -> Locals {
     endpoints
         .iter()
-        .map(|endpoint| (endpoint.id, local(endpoint, snapshot, before.get(&endpoint.id))))
+        .map(|endpoint| {
+            (
+                endpoint.id,
+                local(endpoint, snapshot, before.get(&endpoint.id)),
+            )
+        })
         .collect()
 }
 
@@ -69,7 +74,11 @@ fn subject(
         labels: labels.clone(),
         ports: ports.clone(),
     };
-    Some(known.filter(|k| **k == subject).unwrap_or_else(|| Arc::new(subject)))
+    Some(
+        known
+            .filter(|k| **k == subject)
+            .unwrap_or_else(|| Arc::new(subject)),
+    )
 }
 
 /// Whose the addresses of the endpoints are.

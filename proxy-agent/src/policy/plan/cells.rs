@@ -12,7 +12,12 @@ impl Planner<'_> {
     pub(super) fn plan_cells(&mut self, targets: &Targets) -> Result<(), PolicyError> {
         let classes = self.kernel.classes.bound();
         for row in self.live() {
-            if self.rows.all.get(&row).is_some_and(|r| r.capacity() < classes) {
+            if self
+                .rows
+                .all
+                .get(&row)
+                .is_some_and(|r| r.capacity() < classes)
+            {
                 self.relocate(row, classes)?;
             }
         }

@@ -68,7 +68,10 @@ impl Planner<'_> {
 
     /// Rows that words of this side name.
     pub(super) fn live(&self) -> BTreeSet<RowHandle> {
-        let here = self.in_force.values().filter(|f| f.side == self.kernel.side);
+        let here = self
+            .in_force
+            .values()
+            .filter(|f| f.side == self.kernel.side);
         here.flat_map(|f| f.rows)
             .filter_map(|selected| match selected {
                 Selected::Row(row) => Some(row),
