@@ -45,6 +45,7 @@ pub struct MainLoop {
     /// When a subsystem wants to be called again, though nothing changes.
     due: Instant,
     lists: Option<Guard>,
+    listed: Option<Instant>,
     first_sync: Option<Guard>,
 }
 
@@ -75,6 +76,7 @@ impl MainLoop {
             figures: Figures::new(readiness.clone()),
             due: Instant::now() + IDLE,
             lists: Some(readiness.register("lists of all kinds")),
+            listed: None,
             first_sync: Some(readiness.register("first sync")),
         })
     }
@@ -106,6 +108,7 @@ impl MainLoop {
         self.figures.last_event = Some(Instant::now());
         if change.complete.has(&Kind::ALL) {
             self.lists = None;
+            self.listed.get_or_insert_with(Instant::now);
         }
         self.queued(&change.dirty);
         self.sync(&change.dirty);
@@ -161,6 +164,9 @@ impl MainLoop {
         if first {
             // It began from what the maps hold, so it was a full comparison.
             self.figures.full_done(began, 0);
+            let listed = self.listed.unwrap_or(began);
+            let metrics = &self.shared.metrics;
+            metrics.first_sync.set(listed.elapsed().as_secs_f64());
             tracing::info!(
                 services = report.synced,
                 writes = report.writes,

@@ -87,6 +87,9 @@ impl Services {
 
     fn observe(&self, report: &SyncReport) {
         let metrics = &self.shared.metrics;
+        for done in &report.programmed {
+            metrics.watch_to_map.observe(done.since_event.as_secs_f64());
+        }
         let now = SystemTime::now();
         let triggers = report.programmed.iter().flat_map(|done| &done.triggers);
         for trigger in triggers {

@@ -69,6 +69,10 @@ pub struct Metrics {
     registry: Registry,
     /// From the change's trigger time to the maps: kube-proxy's service level indicator.
     pub network_programming: Family<IpFamily, Histogram>,
+    /// From the arrival of a watch event to its last map write.
+    pub watch_to_map: Histogram,
+    /// From the moment when all lists were complete to the end of the first sync.
+    pub first_sync: FloatGauge,
     /// Length of syncs.
     pub sync: Family<IpFamily, Histogram>,
     /// Length of syncs that compared everything.
@@ -122,6 +126,11 @@ fn sync_histogram() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 15))
 }
 
+/// From 0.25 ms, by a half more each, to some four minutes.
+fn watch_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_25, 1.5, 35))
+}
+
 /// kube-proxy's buckets of network programming: 0.25, 0.5, 1..=59, 60..=115 by 5, 120..=300 by 30.
 fn programming_histogram() -> Histogram {
     let seconds = (1..60)
@@ -136,6 +145,8 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             network_programming: Family::new_with_constructor(programming_histogram),
+            watch_to_map: watch_histogram(),
+            first_sync: FloatGauge::default(),
             sync: Family::new_with_constructor(sync_histogram),
             sync_full: Family::new_with_constructor(sync_histogram),
             sync_partial: Family::new_with_constructor(sync_histogram),
@@ -245,6 +256,16 @@ impl Metrics {
             env!("CARGO_PKG_RUST_VERSION"),
         );
         registry.register("build", "What was built", Info::new(build));
+        registry.register(
+            "watch_to_map_seconds",
+            "Time from the arrival of a change to its last map write",
+            self.watch_to_map.clone(),
+        );
+        registry.register(
+            "first_sync_seconds",
+            "Time from complete lists to complete maps",
+            self.first_sync.clone(),
+        );
         registry.register(
             "bpf_map_entries",
             "Entries in a map",

@@ -77,7 +77,7 @@ fn start(bench: &Bench<'_>, instance: &str) -> Result<Process> {
         // Refused until it listens.
         let figures = Figures::read(node).ok();
         let first = figures.and_then(|figures| figures.value("weir_first_sync_seconds"));
-        Ok(first.map(drop))
+        Ok(first.filter(|seconds| *seconds > 0.0).map(drop))
     })?;
     Ok(process)
 }
