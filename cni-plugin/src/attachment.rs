@@ -20,6 +20,9 @@ pub enum State {
     Ready,
 }
 
+/// Records that could not be read, and why.
+pub type Broken = Vec<(std::path::PathBuf, io::Error)>;
+
 /// One attachment. Everything that [`Add`] says, so that it can be said again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -49,9 +52,7 @@ impl Attachment {
     }
 
     /// Reads all records of a folder, which may be absent. Unreadable ones are returned beside.
-    pub fn read_all(
-        folder: &Path,
-    ) -> io::Result<(Vec<Self>, Vec<(std::path::PathBuf, io::Error)>)> {
+    pub fn read_all(folder: &Path) -> io::Result<(Vec<Self>, Broken)> {
         let (mut records, mut broken) = (Vec::new(), Vec::new());
         let entries = match fs::read_dir(folder) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((records, broken)),

@@ -4,10 +4,25 @@
 //! per-thread acts, and a runtime starts this program once per pod. It does addresses and wiring by itself
 //! from files under [`paths::Paths`]; the agent is asked only for programs and policy, and only by ADD.
 //!
-//! The library half is shared with the agent: [`rpc`] (what they say to each other), [`attachment`] and
-//! [`node_file`] (what they write for each other).
+//! The library is shared with the agent: [`rpc`] (what they say to each other), [`attachment`] and
+//! [`node_file`] (what they write for each other), [`detach`] and [`ledger`] (for the collector).
 
+pub mod attach;
 pub mod attachment;
+pub mod client;
+pub mod detach;
+pub mod invoke;
+pub mod ipam;
+pub mod ledger;
+
 pub mod node_file;
 pub mod paths;
+pub mod protocol;
 pub mod rpc;
+pub mod talk;
+pub mod verbs;
+pub mod wiring;
+
+/// Where a person finds out more.
+pub(crate) const LOGS_HINT: &str =
+    "see 'kubectl -n kube-system logs -l app=weir' of the pod on this node";

@@ -44,7 +44,7 @@ mod tests {
         })));
         let mut wire = Vec::new();
         write_line(&mut wire, &request).unwrap();
-        assert_eq!(wire.iter().filter(|&&b| b == b'\n').count(), 1);
+        assert_eq!(wire.iter().position(|&b| b == b'\n'), Some(wire.len() - 1));
         assert_eq!(read_line::<Request>(&mut wire.as_slice()).unwrap(), request);
     }
 

@@ -1,0 +1,13 @@
+//! Which address each attachment has. Owned by the plugin, kept in one file under a lock.
+//!
+//! Addresses are released by key, never by address: after a reboot runtimes send DELs for sandboxes whose
+//! addresses others have by then.
+
+pub mod choose;
+pub mod file;
+pub mod lock;
+pub mod range;
+pub mod state;
+
+pub use choose::{Choice, Exhausted};
+pub use state::State;

@@ -1,0 +1,165 @@
+//! Attachments and their addresses: the two are written together, under the lock.
+//!
+//! The record of an attachment is written before its addresses are taken and removed after they are given
+//! back, so that a kill between the two leaves something that the collector finds.
+
+use std::{
+    fs, io,
+    net::IpAddr,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use ipnetwork::IpNetwork;
+
+use crate::{
+    attachment::{Attachment, Broken},
+    ipam::{State, file::write_json, lock},
+    node_file::NodeFile,
+    paths::Paths,
+    protocol::error::{Error, code},
+    rpc::Key,
+    talk::say,
+};
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
+}
+
+/// Takes one address of each family for an attachment and writes its record, all or nothing. A key that has
+/// addresses keeps them.
+pub fn take(
+    paths: &Paths,
+    attachment: &mut Attachment,
+    node: &NodeFile,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let _held = hold(paths, deadline)?;
+    let mut state = read(paths, &node.boot_id)?;
+    let known = state.lease(attachment.key()).map(<[_]>::to_vec);
+    let given = known.is_none();
+    attachment.add.ips = match known {
+        Some(ips) => ips,
+        None => choose(&mut state, attachment.key(), node)?,
+    };
+    record(paths, attachment)?;
+    if given && let Err(e) = state.write(&paths.ipam()) {
+        drop(fs::remove_file(paths.attachment(attachment.key())));
+        return Err(Error::io(format!("write {}", paths.ipam().display()), &e));
+    }
+    Ok(())
+}
+
+fn choose(state: &mut State, key: &Key, node: &NodeFile) -> Result<Vec<IpAddr>, Error> {
+    let mut ips = Vec::new();
+    for range in ranges(node) {
+        let choice = state
+            .choose(range, &node.reserved, now())
+            .map_err(|exhausted| {
+                Error::new(code::ALLOCATION, exhausted.to_string())
+                    .because("see 'proxyctl dump endpoints' on the node")
+            })?;
+        if choice.hasty {
+            say(format_args!(
+                "address {} of {range} is used again early",
+                choice.ip
+            ));
+        }
+        state.advance(range, &choice);
+        ips.push(choice.ip);
+    }
+    state.give(key.clone(), ips.clone());
+    Ok(ips)
+}
+
+/// The ranges that are used: the first of each family, IPv4 first.
+pub fn ranges(node: &NodeFile) -> impl Iterator<Item = IpNetwork> {
+    let first = |ipv4| node.pod_cidrs.iter().find(|r| r.is_ipv4() == ipv4).copied();
+    [first(true), first(false)].into_iter().flatten()
+}
+
+/// Writes the record of an attachment.
+pub fn record(paths: &Paths, attachment: &Attachment) -> Result<(), Error> {
+    let path = paths.attachment(attachment.key());
+    write_json(&path, attachment).map_err(|e| Error::io(format!("write {}", path.display()), &e))
+}
+
+/// Gives the addresses of a key back and removes its record. `rest`: someone may know the addresses, they
+/// are not given to others at once. Unknown keys are no error.
+pub fn give_back(
+    paths: &Paths,
+    key: &Key,
+    boot_id: &str,
+    rest: bool,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let _held = hold(paths, deadline)?;
+    let mut state = read(paths, boot_id)?;
+    if state.lease(key).is_some() {
+        state.release(key, if rest { now() } else { 0 });
+        state
+            .write(&paths.ipam())
+            .map_err(|e| Error::io(format!("write {}", paths.ipam().display()), &e))?;
+    }
+    remove(&paths.attachment(key))
+}
+
+/// Keys that have a record or addresses.
+pub fn keys(paths: &Paths, boot_id: &str, deadline: Instant) -> Result<Vec<Key>, Error> {
+    let _held = hold(paths, deadline)?;
+    let mut keys: Vec<Key> = read(paths, boot_id)?
+        .leases
+        .into_iter()
+        .map(|l| l.key)
+        .collect();
+    let (records, _broken) = attachments(paths)?;
+    keys.extend(records.iter().map(|r| r.key().clone()));
+    keys.sort();
+    keys.dedup();
+    Ok(keys)
+}
+
+/// Removes a file that may be absent.
+pub fn remove(path: &std::path::Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io(format!("remove {}", path.display()), &e))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn hold(paths: &Paths, deadline: Instant) -> Result<lock::Lock, Error> {
+    lock::lock(&paths.lock(), deadline)
+        .map_err(|e| Error::io(format!("lock {}", paths.lock().display()), &e))
+}
+
+fn attachments(paths: &Paths) -> Result<(Vec<Attachment>, Broken), Error> {
+    Attachment::read_all(&paths.attachments())
+        .map_err(|e| Error::io(format!("read {}", paths.attachments().display()), &e))
+}
+
+/// This boot's state. Without one, the records tell who has what; those of another boot are dropped.
+fn read(paths: &Paths, boot_id: &str) -> Result<State, Error> {
+    let path = paths.ipam();
+    let state = State::read(&path, boot_id)
+        .map_err(|e| Error::io(format!("read {}", path.display()), &e))?;
+    if let Some(state) = state {
+        return Ok(state);
+    }
+    let mut state = State {
+        boot_id: boot_id.to_owned(),
+        ..State::default()
+    };
+    let (records, _broken) = attachments(paths)?;
+    for record in records {
+        if record.boot_id == boot_id {
+            state.give(record.add.key, record.add.ips);
+        } else {
+            remove(&paths.attachment(record.key()))?;
+        }
+    }
+    Ok(state)
+}

@@ -1,0 +1,103 @@
+//! The verbs of the protocol.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::{
+    LOGS_HINT,
+    node_file::{NodeFile, boot_id},
+    paths::{Paths, RUN_DIR, RUN_DIR_ENV},
+    protocol::{
+        config::Config,
+        env::Call,
+        error::{Error, code},
+        version::Version,
+    },
+};
+
+pub mod add;
+pub mod check;
+pub mod del;
+pub mod gc;
+pub mod loopback;
+pub mod status;
+pub mod version;
+
+/// A call with its configuration.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The environment.
+    pub call: Call,
+    /// The configuration.
+    pub config: Config,
+    /// Version to answer in.
+    pub version: Version,
+    /// Files shared with the agent.
+    pub paths: Paths,
+    /// When the call began.
+    pub began: Instant,
+}
+
+impl Context {
+    /// Of a validated configuration.
+    pub fn new(call: Call, config: Config, version: Version) -> Self {
+        let folder = config
+            .run_dir
+            .clone()
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os(RUN_DIR_ENV).map(PathBuf::from))
+            .unwrap_or_else(|| RUN_DIR.into());
+        Self {
+            call,
+            config,
+            version,
+            paths: Paths::new(folder),
+            began: Instant::now(),
+        }
+    }
+
+    fn after(&self, seconds: u64) -> Instant {
+        self.began + Duration::from_secs(seconds)
+    }
+}
+
+/// `node.json`, if it is of this boot and names a range.
+fn node(paths: &Paths) -> Result<NodeFile, String> {
+    let path = paths.node();
+    let node = NodeFile::read(&path).map_err(|e| format!("read {}: {e}", path.display()))?;
+    let boot = boot_id().map_err(|e| format!("read boot_id: {e}"))?;
+    if node.boot_id != boot {
+        return Err(format!("{} was written before this boot", path.display()));
+    }
+    if node.pod_cidrs.is_empty() {
+        return Err(format!(
+            "Node {} has no spec.podCIDRs (does kube-controller-manager run with --allocate-node-cidrs \
+             and --cluster-cidr?)",
+            node.node
+        ));
+    }
+    Ok(node)
+}
+
+fn uninitialised(verb_code: u32, cause: &str) -> Error {
+    Error::new(
+        verb_code,
+        "the weir agent has not initialised this node since boot",
+    )
+    .because(format!("{cause}; {LOGS_HINT}"))
+}
+
+/// How long ago the agent showed that it lives.
+fn silence(paths: &Paths) -> Option<Duration> {
+    let touched = std::fs::metadata(paths.heartbeat())
+        .and_then(|m| m.modified())
+        .ok()?;
+    SystemTime::now().duration_since(touched).ok()
+}
+
+/// Why not to trust a broken network of a container.
+fn broken(what: impl Into<String>) -> Error {
+    Error::new(code::BROKEN, what)
+}

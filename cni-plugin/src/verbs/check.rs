@@ -1,0 +1,147 @@
+//! CHECK: is the container's network as ADD left it? Some runtimes ask right after every ADD.
+
+use std::{io, net::IpAddr, time::Instant};
+
+use super::{Context, broken};
+use crate::{
+    attachment::Attachment,
+    client::{self, Failure},
+    protocol::{
+        error::{Error, code},
+        prev,
+    },
+    rpc::Call,
+    wiring::{
+        HOST_MAC, gateway,
+        inspect::{self, Link},
+        name,
+        netlink::Netlink,
+        netns::Netns,
+    },
+};
+
+/// Seconds that CHECK may take.
+const DEADLINE: u64 = 2;
+
+/// Runs the verb.
+pub fn run(context: &Context) -> Result<String, Error> {
+    let previous = context.config.prev_result.as_ref().ok_or_else(|| {
+        Error::new(code::CONFIG, "missing prevResult").because("CHECK needs the result of ADD")
+    })?;
+    let told = prev::addresses(previous)?;
+    let attachment = record(context)?;
+    let ips: Vec<_> = attachment.add.ips.clone();
+    // Plugins after us may have added addresses, but none of ours may be missing.
+    if let Some(ip) = ips.iter().find(|ip| !told.contains(ip)) {
+        return Err(broken(format!(
+            "prevResult lacks the container's address {ip}"
+        )));
+    }
+    check_pod(context, &ips)?;
+    check_host(context, &ips).map_err(|e| read_failed(&e))??;
+    ask(context)?;
+    Ok(String::new())
+}
+
+fn record(context: &Context) -> Result<Attachment, Error> {
+    let key = &context.call.key;
+    let path = context.paths.attachment(key);
+    Attachment::read(&path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Error::new(
+            code::UNKNOWN_CONTAINER,
+            format!(
+                "container {} has no interface {} of weir",
+                key.container_id, key.ifname
+            ),
+        ),
+        _ => Error::io(format!("read {}", path.display()), &e),
+    })
+}
+
+fn read_failed(cause: &io::Error) -> Error {
+    Error::io("read interfaces of the container", cause)
+}
+
+fn check_pod(context: &Context, ips: &[IpAddr]) -> Result<(), Error> {
+    let path = context.call.netns.as_deref().unwrap_or_default();
+    let invalid = |e: &io::Error| {
+        Error::new(code::NETNS, format!("enter network namespace {path}")).because(e.to_string())
+    };
+    let netns = Netns::open(path.as_ref()).map_err(|e| invalid(&e))?;
+    let mut pod = netns
+        .inside(Netlink::open)
+        .and_then(|n| n)
+        .map_err(|e| invalid(&e))?;
+    check_inside(&mut pod, &context.call.key.ifname, ips).map_err(|e| read_failed(&e))?
+}
+
+type Checked = io::Result<Result<(), Error>>;
+
+fn check_inside(pod: &mut Netlink, ifname: &str, ips: &[IpAddr]) -> Checked {
+    let link = match up(inspect::link(pod, ifname)?, ifname, "the container") {
+        Ok(link) => link,
+        Err(e) => return Ok(Err(e)),
+    };
+    let present = inspect::addresses(pod, link.index)?;
+    for ip in ips {
+        if !present.contains(ip) {
+            return Ok(Err(broken(format!("{ifname} of the container lacks {ip}"))));
+        }
+        let via = gateway(*ip);
+        let routed = inspect::routes(pod, ip.is_ipv4())?
+            .iter()
+            .any(|r| r.to.is_none() && r.gateway == Some(via) && r.index == link.index);
+        if !routed {
+            return Ok(Err(broken(format!(
+                "the container lacks the default route via {via}"
+            ))));
+        }
+        let known = inspect::neighbours(pod, link.index, ip.is_ipv4())?
+            .iter()
+            .any(|(to, mac)| *to == via && mac[..] == HOST_MAC);
+        if !known {
+            return Ok(Err(broken(format!(
+                "the container lacks the neighbour {via}"
+            ))));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn check_host(context: &Context, ips: &[IpAddr]) -> Checked {
+    let ifname = name::host_ifname(&context.call.key);
+    let mut host = Netlink::open()?;
+    let link = match up(inspect::link(&mut host, &ifname)?, &ifname, "the host") {
+        Ok(link) => link,
+        Err(e) => return Ok(Err(e)),
+    };
+    for ip in ips {
+        let routed = inspect::routes(&mut host, ip.is_ipv4())?
+            .iter()
+            .any(|r| r.to == Some(*ip) && r.index == link.index);
+        if !routed {
+            return Ok(Err(broken(format!(
+                "the host lacks the route to {ip} on {ifname}"
+            ))));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn up(link: Option<Link>, ifname: &str, of: &str) -> Result<Link, Error> {
+    match link {
+        None => Err(broken(format!("interface {ifname} of {of} is gone"))),
+        Some(link) if !link.up => Err(broken(format!("interface {ifname} of {of} is down"))),
+        Some(link) => Ok(link),
+    }
+}
+
+fn ask(context: &Context) -> Result<(), Error> {
+    let socket = context.paths.socket();
+    let call = Call::Check(context.call.key.clone());
+    match client::ask(&socket, call, Instant::now(), context.after(DEADLINE)) {
+        Ok(_) => Ok(()),
+        Err(Failure::Refused(error)) => Err(error),
+        Err(Failure::Unreachable(cause)) => Err(client::unreachable(&socket, &cause)),
+    }
+}

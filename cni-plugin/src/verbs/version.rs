@@ -1,0 +1,10 @@
+//! VERSION.
+
+use serde_json::json;
+
+use crate::protocol::version::{NEWEST, SUPPORTED};
+
+/// Runs the verb, which needs no configuration.
+pub fn run() -> String {
+    json!({ "cniVersion": NEWEST, "supportedVersions": SUPPORTED }).to_string()
+}

@@ -1,0 +1,171 @@
+//! What is there now, for CHECK and the collector.
+
+use std::{io, net::IpAddr};
+
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
+    link::{LinkAttribute, LinkFlags, LinkMessage},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    route::{RouteAddress, RouteAttribute, RouteMessage},
+};
+
+use super::{
+    netlink::{DUMP, Netlink},
+    veth,
+};
+
+/// A link, as far as it matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Name.
+    pub name: String,
+    /// Index.
+    pub index: u32,
+    /// Set up.
+    pub up: bool,
+    /// MTU.
+    pub mtu: u32,
+}
+
+impl Link {
+    fn of(message: &LinkMessage) -> Self {
+        let mut link = Self {
+            name: String::new(),
+            index: message.header.index,
+            up: message.header.flags.contains(LinkFlags::Up),
+            mtu: 0,
+        };
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name.clone_from(name),
+                LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                _ => {}
+            }
+        }
+        link
+    }
+}
+
+/// A link by name.
+pub fn link(at: &mut Netlink, ifname: &str) -> io::Result<Option<Link>> {
+    Ok(veth::find(at, ifname)?.map(|l| Link::of(&l)))
+}
+
+/// All links.
+pub fn links(at: &mut Netlink) -> io::Result<Vec<Link>> {
+    let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    Ok(at
+        .request(&request, DUMP)?
+        .iter()
+        .filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(link) => Some(Link::of(link)),
+            _ => None,
+        })
+        .collect())
+}
+
+/// Addresses on a link.
+pub fn addresses(at: &mut Netlink, index: u32) -> io::Result<Vec<IpAddr>> {
+    let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    Ok(at
+        .request(&request, DUMP)?
+        .iter()
+        .filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewAddress(a) if a.header.index == index => {
+                a.attributes.iter().find_map(|attribute| match attribute {
+                    AddressAttribute::Address(ip) => Some(*ip),
+                    _ => None,
+                })
+            }
+            _ => None,
+        })
+        .collect())
+}
+
+/// A route: destination (`None`: default), gateway, link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Destination, `None` for the default route.
+    pub to: Option<IpAddr>,
+    /// Gateway.
+    pub gateway: Option<IpAddr>,
+    /// Link.
+    pub index: u32,
+}
+
+/// Routes of a family.
+pub fn routes(at: &mut Netlink, ipv4: bool) -> io::Result<Vec<Route>> {
+    let mut request = RouteMessage::default();
+    request.header.address_family = family(ipv4);
+    Ok(at
+        .request(&RouteNetlinkMessage::GetRoute(request), DUMP)?
+        .iter()
+        .filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewRoute(r) => Some(route(r)),
+            _ => None,
+        })
+        .collect())
+}
+
+/// Permanent neighbours of a family on a link.
+pub fn neighbours(at: &mut Netlink, index: u32, ipv4: bool) -> io::Result<Vec<(IpAddr, Vec<u8>)>> {
+    let mut request = NeighbourMessage::default();
+    request.header.family = family(ipv4);
+    Ok(at
+        .request(&RouteNetlinkMessage::GetNeighbour(request), DUMP)?
+        .iter()
+        .filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewNeighbour(n)
+                if n.header.ifindex == index && n.header.state == NeighbourState::Permanent =>
+            {
+                neighbour(n)
+            }
+            _ => None,
+        })
+        .collect())
+}
+
+const fn family(ipv4: bool) -> AddressFamily {
+    if ipv4 {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    }
+}
+
+fn route(message: &RouteMessage) -> Route {
+    let mut route = Route::default();
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(to) => route.to = ip(to),
+            RouteAttribute::Gateway(via) => route.gateway = ip(via),
+            RouteAttribute::Oif(index) => route.index = *index,
+            _ => {}
+        }
+    }
+    route
+}
+
+const fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(a) => Some(IpAddr::V4(*a)),
+        RouteAddress::Inet6(a) => Some(IpAddr::V6(*a)),
+        _ => None,
+    }
+}
+
+fn neighbour(message: &NeighbourMessage) -> Option<(IpAddr, Vec<u8>)> {
+    let (mut to, mut mac) = (None, Vec::new());
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(a)) => to = Some(IpAddr::V4(*a)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(a)) => {
+                to = Some(IpAddr::V6(*a));
+            }
+            NeighbourAttribute::LinkLayerAddress(octets) => mac.clone_from(octets),
+            _ => {}
+        }
+    }
+    to.map(|to| (to, mac))
+}

@@ -1,0 +1,49 @@
+//! Names and hardware addresses that follow from the key alone, so that DEL needs no state to find them.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{paths::HOST_IFNAME_PREFIX, rpc::Key};
+
+fn hash(key: &Key) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(key.container_id.as_bytes());
+    hash.update([0]);
+    hash.update(key.ifname.as_bytes());
+    hash.finalize().into()
+}
+
+/// Name of the host side: the prefix and 11 hex digits, 15 bytes. The container's id is new for every
+/// attempt, so it never meets the interface of a namespace that is still dying.
+pub fn host_ifname(key: &Key) -> String {
+    let mut digits = [0; 8];
+    digits.copy_from_slice(&hash(key)[..8]);
+    let eleven = u64::from_be_bytes(digits) >> 20;
+    format!("{HOST_IFNAME_PREFIX}{eleven:011x}")
+}
+
+/// Hardware address of the pod side: locally administered, unicast.
+pub fn pod_mac(key: &Key) -> [u8; 6] {
+    let hash = hash(key);
+    let mut mac = [0; 6];
+    mac.copy_from_slice(&hash[26..]);
+    mac[0] = mac[0] & 0xfc | 0x02;
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_enough_and_differ() {
+        let key = |id: &str, ifname: &str| Key {
+            container_id: id.into(),
+            ifname: ifname.into(),
+        };
+        let name = host_ifname(&key(&"f".repeat(64), "eth0"));
+        assert_eq!(name.len(), 15);
+        assert_ne!(name, host_ifname(&key(&"f".repeat(64), "eth1")));
+        assert_ne!(host_ifname(&key("ab", "c")), host_ifname(&key("a", "bc")));
+        assert_eq!(pod_mac(&key("a", "b"))[0] & 3, 2);
+    }
+}

@@ -1,0 +1,37 @@
+//! `/proc/sys/net`, which shows the namespace of the thread that looks.
+
+use std::{fs, io, path::Path};
+
+/// Writes one value. `path` is below `/proc/sys/net`. A kernel without the key (IPv6 built out) has nothing to set.
+pub fn set(path: &str, value: &str) -> io::Result<()> {
+    let path = Path::new("/proc/sys/net").join(path);
+    match fs::write(&path, value) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(io::Error::new(
+            e.kind(),
+            format!("write {value} to {}: {e}", path.display()),
+        )),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// In the pod's namespace, before its interface exists: addresses are usable at once, and routers on the
+/// link (there are none) are not believed.
+pub fn prepare_pod() -> io::Result<()> {
+    for group in ["all", "default"] {
+        set(&format!("ipv6/conf/{group}/disable_ipv6"), "0")?;
+        set(&format!("ipv6/conf/{group}/accept_dad"), "0")?;
+        set(&format!("ipv6/conf/{group}/accept_ra"), "0")?;
+    }
+    set("ipv6/conf/lo/disable_ipv6", "0")
+}
+
+/// On the host's side: no address but ours, replies may come from anywhere.
+pub fn prepare_host(ifname: &str) -> io::Result<()> {
+    set(&format!("ipv4/conf/{ifname}/rp_filter"), "0")?;
+    set(&format!("ipv6/conf/{ifname}/disable_ipv6"), "0")?;
+    set(&format!("ipv6/conf/{ifname}/accept_ra"), "0")?;
+    set(&format!("ipv6/conf/{ifname}/accept_dad"), "0")?;
+    // IN6_ADDR_GEN_MODE_NONE
+    set(&format!("ipv6/conf/{ifname}/addr_gen_mode"), "1")
+}

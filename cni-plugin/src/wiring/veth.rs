@@ -1,0 +1,96 @@
+//! Links.
+
+use std::io;
+
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+};
+
+use super::{
+    HOST_MAC,
+    netlink::{CHANGE, CREATE, Netlink},
+    netns::Netns,
+};
+
+/// A pair to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    /// Name of the pod's side.
+    pub ifname: &'a str,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Name of the host's side.
+    pub host_ifname: &'a str,
+    /// MTU of both.
+    pub mtu: u32,
+}
+
+/// Makes a pair, the pod's side where `pod` is and the host's side in `host`. Both hardware addresses are
+/// given at birth: udev leaves those alone.
+pub fn create(pod: &mut Netlink, pair: &Pair<'_>, host: &Netns) -> io::Result<()> {
+    let mut peer = LinkMessage::default();
+    peer.attributes = vec![
+        LinkAttribute::IfName(pair.host_ifname.to_owned()),
+        LinkAttribute::Mtu(pair.mtu),
+        LinkAttribute::Address(HOST_MAC.to_vec()),
+        LinkAttribute::NetNsFd(host.number()),
+    ];
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(pair.ifname.to_owned()),
+        LinkAttribute::Mtu(pair.mtu),
+        LinkAttribute::Address(pair.mac.to_vec()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]),
+    ];
+    pod.request(&RouteNetlinkMessage::NewLink(link), CREATE)?;
+    Ok(())
+}
+
+/// Sets a link up, with an alias for people if one is given.
+pub fn set_up(at: &mut Netlink, index: u32, alias: Option<String>) -> io::Result<()> {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.header.flags = LinkFlags::Up;
+    link.header.change_mask = LinkFlags::Up;
+    link.attributes.extend(alias.map(LinkAttribute::IfAlias));
+    at.request(&RouteNetlinkMessage::SetLink(link), CHANGE)?;
+    Ok(())
+}
+
+/// Finds a link by name.
+pub fn find(at: &mut Netlink, ifname: &str) -> io::Result<Option<LinkMessage>> {
+    let mut link = LinkMessage::default();
+    link.attributes
+        .push(LinkAttribute::IfName(ifname.to_owned()));
+    match at.request(&RouteNetlinkMessage::GetLink(link), 0) {
+        Ok(answers) => Ok(answers.into_iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
+            _ => None,
+        })),
+        Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Index of a link that must be there.
+pub fn index(at: &mut Netlink, ifname: &str) -> io::Result<u32> {
+    find(at, ifname)?
+        .map(|l| l.header.index)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no interface {ifname}")))
+}
+
+/// Removes a link by name. Says whether there was one.
+pub fn remove(at: &mut Netlink, ifname: &str) -> io::Result<bool> {
+    let mut link = LinkMessage::default();
+    link.attributes
+        .push(LinkAttribute::IfName(ifname.to_owned()));
+    match at.request(&RouteNetlinkMessage::DelLink(link), CHANGE) {
+        Ok(_) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
