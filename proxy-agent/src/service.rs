@@ -2,18 +2,21 @@
 //! without a packet seeing a gap.
 //!
 //! [`choice`] and [`desired`] are pure, [`plan`] orders the writes, [`image`] is what the maps are known to
-//! hold, and [`ServiceSync`] drives them: observe → desired → plan → apply → verify.
+//! hold, and [`ServiceSync`] drives them: observe → desired → plan → apply → verify. [`render`] shows the live maps.
 
 pub mod choice;
 pub mod desired;
 pub mod image;
 pub mod key;
+pub mod memory;
 pub mod plan;
 pub mod pool;
+pub mod render;
 pub mod report;
 pub mod sync;
 pub mod tables;
 
+pub use memory::MemoryMaps;
 pub use report::{ServiceError, SyncReport};
 pub use sync::ServiceSync;
 pub use tables::ServiceTables;

@@ -24,7 +24,7 @@ use super::{
 pub const GRACE: Duration = Duration::from_millis(50);
 
 /// The maps of Services.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Image {
     frontends4: HashMap<FrontendKey4, Frontend>,
     frontends6: HashMap<FrontendKey6, Frontend>,
@@ -37,6 +37,7 @@ pub struct Image {
     /// `BACKEND_MEMBERS`.
     pub members: HashMap<MemberKey, u32>,
     loose: VecDeque<(Instant, Loose)>,
+    grace: Duration,
 }
 
 /// The slots of a set, 0 for a missing one. Those from `used` on serve nobody.
@@ -56,7 +57,33 @@ enum Loose {
     Backend(u32),
 }
 
+impl Default for Image {
+    fn default() -> Self {
+        Self {
+            frontends4: HashMap::new(),
+            frontends6: HashMap::new(),
+            pool4: Pool::default(),
+            pool6: Pool::default(),
+            sets: HashMap::new(),
+            slot_count: 0,
+            members: HashMap::new(),
+            loose: VecDeque::new(),
+            grace: GRACE,
+        }
+    }
+}
+
 impl Image {
+    /// Changes how long useless entries are left.
+    pub const fn set_grace(&mut self, grace: Duration) {
+        self.grace = grace;
+    }
+
+    /// How long useless entries are left.
+    pub const fn grace(&self) -> Duration {
+        self.grace
+    }
+
     /// A frontend.
     pub fn frontend(&self, key: &FrontendKey) -> Option<Frontend> {
         match key {
@@ -221,11 +248,11 @@ impl Image {
         self.loose.push_back((now, Loose::Slots(set)));
     }
 
-    /// What is really useless of what came loose more than [`GRACE`] ago: a step to do next. Ask again until
+    /// What is really useless of what came loose longer ago than the grace: a step to do next. Ask again until
     /// there is none.
     pub fn useless(&mut self, now: Instant) -> Option<Step> {
         while let Some((since, loose)) = self.loose.front().copied() {
-            if now.saturating_duration_since(since) < GRACE {
+            if now.saturating_duration_since(since) < self.grace {
                 return None;
             }
             if let Some(step) = self.removal(loose) {
@@ -245,7 +272,7 @@ impl Image {
 
     /// When there will be something to remove.
     pub fn next_removal(&self) -> Option<Instant> {
-        self.loose.front().map(|(since, _)| *since + GRACE)
+        self.loose.front().map(|(since, _)| *since + self.grace)
     }
 
     fn removal(&mut self, loose: Loose) -> Option<Step> {

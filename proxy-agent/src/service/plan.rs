@@ -11,9 +11,6 @@ use proxy_common::{
 
 use super::{image::Image, key::FrontendKey};
 
-#[cfg(test)]
-mod tests;
-
 /// One write.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
@@ -69,6 +66,14 @@ impl Plan {
             backends, appends, members, raises, overwrites, frontends, removes, lowers,
         ];
         phases.into_iter().flatten()
+    }
+
+    /// The members that it writes.
+    pub fn members(&self) -> impl Iterator<Item = MemberKey> {
+        self.members.iter().filter_map(|step| match step {
+            Step::Member(key, _) => Some(*key),
+            _ => None,
+        })
     }
 
     /// Whether nothing is to be written.

@@ -198,6 +198,12 @@ impl<B: Backend> Pool<B> {
         self.by_id.keys().copied()
     }
 
+    /// Ids that no slot refers to.
+    pub(super) fn idle_ids(&self) -> impl Iterator<Item = u32> {
+        let idle = self.by_id.iter().filter(|(_, e)| e.uses == 0);
+        idle.map(|(id, _)| *id)
+    }
+
     /// All entries of the map.
     pub fn entries(&self) -> impl Iterator<Item = (u32, B)> {
         let written = self.by_id.iter().filter(|(_, e)| e.written);

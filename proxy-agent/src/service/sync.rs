@@ -31,7 +31,8 @@ use crate::{
 const NEEDED: [Kind; 3] = [Kind::Service, Kind::EndpointSlice, Kind::Node];
 /// When to go on with a pruning that met errors.
 const PRUNE_AGAIN: Duration = Duration::from_millis(100);
-const BACKOFF_MIN: Duration = Duration::from_millis(10);
+/// After a failure that followed writes which succeeded.
+const BACKOFF_MIN: Duration = Duration::from_millis(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// Keeps the maps of Services in step with a snapshot.
@@ -99,6 +100,13 @@ impl ServiceSync {
         sync.adopt(image);
         sync.remove_stray(&stray)?;
         Ok(sync)
+    }
+
+    /// Changes how long useless entries are left; zero is for tests, where no packet is on its way.
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.image.set_grace(grace);
+        self
     }
 
     /// Brings in step what is dirty, what failed before and is due, and removes what came loose. Call it
@@ -205,6 +213,7 @@ impl ServiceSync {
             self.pending.entry(name).or_insert_with(Stamp::now);
         }
         for (name, stamp) in std::mem::take(&mut self.pending) {
+            let writes = report.writes;
             match self.sync_service(&name, snapshot, report) {
                 Ok(()) => {
                     self.failed.remove(&name);
@@ -214,18 +223,18 @@ impl ServiceSync {
                         triggers: stamp.triggers,
                     });
                 }
-                Err(error) => self.fail(name, &error),
+                Err(error) => self.fail(name, &error, report.writes > writes),
             }
         }
     }
 
-    fn fail(&mut self, name: ObjectName, error: &ServiceError) {
+    fn fail(&mut self, name: ObjectName, error: &ServiceError, progress: bool) {
         let error = error.to_string();
         let known = self.failed.get(&name);
         if known.is_none_or(|f| f.error != error) {
             tracing::warn!(service = %name, error, "Service not programmed; its last good state stays");
         }
-        let attempts = known.map_or(0, |f| f.attempts);
+        let attempts = known.filter(|_| !progress).map_or(0, |f| f.attempts);
         let backoff = BACKOFF_MIN.saturating_mul(1 << attempts.min(20));
         let failure = Failure {
             error,

@@ -51,6 +51,10 @@ impl ServiceSync {
             Err(error) => {
                 self.keep(name, half_way(resolved.ports, &old));
                 self.look_at(&resolved.reserved);
+                // Members come before their slots; the next plan may not want those slots any more.
+                for key in resolved.plan.members() {
+                    self.image.look_at_member(key, Instant::now());
+                }
                 Err(error.into())
             }
         }

@@ -1,1 +1,208 @@
+//! No packet sees a gap: after every single write, failed ones in between, each frontend's slots resolve to
+//! backends of the old or the new set.
 
+mod checked;
+mod restart;
+mod scale;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+
+use self::checked::World;
+use super::*;
+use crate::model::{
+    Conditions, Dirty, EndpointPort, EndpointSlice, Endpoints, Placement, Service, ServicePort,
+};
+
+/// A Service as the property varies it.
+#[derive(Clone, Debug)]
+struct Shape {
+    udp: bool,
+    node_port: bool,
+    external_local: bool,
+    internal_local: bool,
+    affinity: bool,
+    external_ip: bool,
+    /// Hosts, and whether they run here.
+    endpoints: Vec<(u8, bool)>,
+}
+
+fn shape() -> impl Strategy<Value = Option<Shape>> {
+    let endpoints = prop::collection::btree_map(1..12_u8, any::<bool>(), 0..8);
+    let flags = prop::array::uniform6(any::<bool>());
+    prop::option::weighted(
+        0.85,
+        (flags, endpoints).prop_map(
+            |(
+                [
+                    udp,
+                    node_port,
+                    external_local,
+                    internal_local,
+                    affinity,
+                    external_ip,
+                ],
+                hosts,
+            )| {
+                Shape {
+                    udp,
+                    node_port,
+                    external_local,
+                    internal_local,
+                    affinity,
+                    external_ip,
+                    endpoints: hosts.into_iter().collect(),
+                }
+            },
+        ),
+    )
+}
+
+pub(super) fn name(number: usize) -> ObjectName {
+    ObjectName::new("ns", format!("service{number}"))
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn service(number: usize, shape: &Shape) -> Service {
+    Service {
+        name: name(number),
+        cluster_ips: vec![
+            address(&format!("10.96.0.{}", number + 1)),
+            address(&format!("fd00:96::{}", number + 1)),
+        ],
+        // Two Services never want the same address, but one may take over another's.
+        external_ips: shape
+            .external_ip
+            .then(|| address("192.0.2.1"))
+            .into_iter()
+            .collect(),
+        ports: vec![ServicePort {
+            name: "".into(),
+            protocol: if shape.udp {
+                Protocol::Udp
+            } else {
+                Protocol::Tcp
+            },
+            port: 80 + number as u16,
+            node_port: if shape.node_port {
+                30_000 + number as u16
+            } else {
+                0
+            },
+        }],
+        internal_local: shape.internal_local,
+        external_local: shape.external_local,
+        affinity: shape.affinity.then(|| Duration::from_secs(60)),
+        ..Service::default()
+    }
+}
+
+fn slices(number: usize, shape: &Shape) -> Vec<Arc<EndpointSlice>> {
+    let slice = |ipv6: bool| {
+        let endpoints = shape.endpoints.iter().map(|(host, local)| {
+            let text = if ipv6 {
+                format!("fd00::{host}")
+            } else {
+                format!("10.0.0.{host}")
+            };
+            let node = if *local { "here" } else { "there" };
+            let placement = Placement {
+                node: Some(node.into()),
+                ..Placement::default()
+            };
+            (address(&text), Conditions::default(), Arc::new(placement))
+        });
+        Arc::new(EndpointSlice {
+            name: ObjectName::new("ns", format!("service{number}-{ipv6}")),
+            service: name(number),
+            ipv6,
+            ports: Box::new([EndpointPort {
+                name: "".into(),
+                protocol: if shape.udp {
+                    Protocol::Udp
+                } else {
+                    Protocol::Tcp
+                },
+                port: 8080,
+            }]),
+            endpoints: Endpoints::new(endpoints),
+            trigger_time: None,
+        })
+    };
+    vec![slice(false), slice(true)]
+}
+
+fn snapshot(shapes: &[Option<Shape>]) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    snapshot.complete.0.extend(Kind::ALL);
+    for (number, shape) in shapes.iter().enumerate() {
+        if let Some(shape) = shape {
+            let name = name(number);
+            snapshot
+                .services
+                .insert(name.clone(), Arc::new(service(number, shape)));
+            snapshot.slices.insert(name, slices(number, shape));
+        }
+    }
+    snapshot
+}
+
+pub(super) fn all_dirty(count: usize) -> Dirty {
+    let mut dirty = Dirty::default();
+    for number in 0..count {
+        dirty.service(&name(number), Stamp::now());
+    }
+    dirty
+}
+
+/// Syncs until nothing is left to do.
+pub(super) fn settle(sync: &mut ServiceSync, snapshot: &Snapshot, dirty: &Dirty) -> SyncReport {
+    let mut report = sync.sync(snapshot, dirty);
+    for _ in 0..10_000 {
+        let Some(after) = report.again_after else {
+            return report;
+        };
+        std::thread::sleep(after);
+        report = sync.sync(snapshot, &Dirty::default());
+    }
+    panic!("never settles: {report:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_prefix_of_the_writes_has_a_gap(
+        states in prop::collection::vec(prop::collection::vec(shape(), 3), 1..6),
+        seed in any::<u64>(),
+    ) {
+        let world = World::new(seed, 10);
+        let mut sync = ServiceSync::new(world.tables(), "here").unwrap().with_grace(Duration::ZERO);
+        for shapes in &states {
+            let mut shapes = shapes.clone();
+            // One owner of the external address.
+            let mut taken = false;
+            for shape in shapes.iter_mut().flatten() {
+                shape.external_ip &= !taken;
+                taken |= shape.external_ip;
+            }
+            let snapshot = snapshot(&shapes);
+            world.expect(&snapshot);
+            let report = settle(&mut sync, &snapshot, &all_dirty(3));
+            prop_assert!(report.failed.is_empty());
+            world.settled(&snapshot);
+            prop_assert_eq!(sync.image().differences(&Image::read(sync.tables()).unwrap().0), 0);
+        }
+        let nothing = snapshot(&[]);
+        world.expect(&nothing);
+        settle(&mut sync, &nothing, &all_dirty(3));
+        world.settled(&nothing);
+        for (map, entries) in world.maps.counts().unwrap() {
+            prop_assert_eq!(entries, 0, "{} is not empty", map);
+        }
+    }
+}

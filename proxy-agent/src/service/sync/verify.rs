@@ -45,7 +45,9 @@ impl ServiceSync {
         self.ids.service = self.ids.service.max(service);
         self.ids.set = self.ids.set.max(set);
         self.ids.backend = self.ids.backend.max(backend);
+        let grace = self.image.grace();
         self.image = image;
+        self.image.set_grace(grace);
     }
 
     pub(super) fn remove_stray(&mut self, stray: &[SlotKey]) -> Result<(), TableError> {
@@ -93,7 +95,11 @@ impl ServiceSync {
                 self.image.look_at_member(key, now);
             }
         }
-        let pools = self.image.pool4.ids().chain(self.image.pool6.ids());
+        let pools = self
+            .image
+            .pool4
+            .idle_ids()
+            .chain(self.image.pool6.idle_ids());
         let backends: Vec<u32> = pools.collect();
         for id in backends {
             self.image.look_at_backend(id, now);

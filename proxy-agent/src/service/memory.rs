@@ -1,0 +1,68 @@
+//! The maps of Services in memory, failing now and then: for tests of everything that writes them.
+
+use proxy_common::{
+    backends::{Backend4, Backend6, MemberKey, SlotKey},
+    frontends::{Frontend, FrontendKey4, FrontendKey6},
+};
+
+use super::ServiceTables;
+use crate::datapath::{
+    memory_table::{Faults, MemoryTable},
+    table::{Table as _, TableError},
+};
+
+/// All maps of Services. Clones share their entries.
+#[derive(Clone, Debug)]
+pub struct MemoryMaps {
+    /// `FRONTENDS4`.
+    pub frontends4: MemoryTable<FrontendKey4, Frontend>,
+    /// `FRONTENDS6`.
+    pub frontends6: MemoryTable<FrontendKey6, Frontend>,
+    /// `BACKENDS4`.
+    pub backends4: MemoryTable<u32, Backend4>,
+    /// `BACKENDS6`.
+    pub backends6: MemoryTable<u32, Backend6>,
+    /// `BACKEND_SLOTS`.
+    pub slots: MemoryTable<SlotKey, u32>,
+    /// `BACKEND_MEMBERS`.
+    pub members: MemoryTable<MemberKey, u32>,
+}
+
+impl MemoryMaps {
+    /// Empty maps of a capacity each; `percent` of the writes fail.
+    pub fn new(capacity: u32, seed: u64, percent: u64) -> Self {
+        let faults = |map| Faults::new(seed.wrapping_mul(6) + map, percent);
+        Self {
+            frontends4: MemoryTable::new("FRONTENDS4", capacity, faults(0)),
+            frontends6: MemoryTable::new("FRONTENDS6", capacity, faults(1)),
+            backends4: MemoryTable::new("BACKENDS4", capacity, faults(2)),
+            backends6: MemoryTable::new("BACKENDS6", capacity, faults(3)),
+            slots: MemoryTable::new("BACKEND_SLOTS", capacity, faults(4)),
+            members: MemoryTable::new("BACKEND_MEMBERS", capacity, faults(5)),
+        }
+    }
+
+    /// The maps as [`ServiceSync`](super::ServiceSync) takes them.
+    pub fn tables(&self) -> ServiceTables {
+        ServiceTables {
+            frontends4: Box::new(self.frontends4.clone()),
+            frontends6: Box::new(self.frontends6.clone()),
+            backends4: Box::new(self.backends4.clone()),
+            backends6: Box::new(self.backends6.clone()),
+            slots: Box::new(self.slots.clone()),
+            members: Box::new(self.members.clone()),
+        }
+    }
+
+    /// How many entries each map holds, by name.
+    pub fn counts(&self) -> Result<[(&'static str, usize); 6], TableError> {
+        Ok([
+            ("FRONTENDS4", self.frontends4.entries()?.len()),
+            ("FRONTENDS6", self.frontends6.entries()?.len()),
+            ("BACKENDS4", self.backends4.entries()?.len()),
+            ("BACKENDS6", self.backends6.entries()?.len()),
+            ("BACKEND_SLOTS", self.slots.entries()?.len()),
+            ("BACKEND_MEMBERS", self.members.entries()?.len()),
+        ])
+    }
+}

@@ -1,0 +1,83 @@
+//! `dump backends`: each backend, and the Service ports that use it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{Names, backends, name, sets, socket_and_protocol};
+use crate::{ctl::output::Row, datapath::table::TableError, service::ServiceTables};
+
+/// A backend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendRow {
+    /// Address, port and protocol that serve.
+    pub backend: String,
+    /// Runs on this node.
+    pub local: bool,
+    /// Service ports that use it.
+    pub services: Vec<String>,
+    /// Its id.
+    pub id: u32,
+}
+
+impl Row for BackendRow {
+    const KIND: &'static str = "BackendList";
+    const COLUMNS: &'static [&'static str] = &["BACKEND", "WHERE", "SERVICES"];
+    const WIDE: &'static [&'static str] = &["ID"];
+
+    fn cells(&self) -> Vec<String> {
+        let place = if self.local { "here" } else { "elsewhere" };
+        vec![
+            self.backend.clone(),
+            place.to_owned(),
+            self.services.join(","),
+        ]
+    }
+
+    fn wide(&self) -> Vec<String> {
+        vec![self.id.to_string()]
+    }
+
+    fn name(&self) -> String {
+        self.backend.clone()
+    }
+}
+
+/// All backends, sorted by address.
+pub fn rows(tables: &ServiceTables, names: &Names) -> Result<Vec<BackendRow>, TableError> {
+    let users = users(tables, names)?;
+    let mut known: Vec<_> = backends(tables)?.into_iter().collect();
+    known.sort_by_key(|(id, backend)| (*backend, *id));
+    let rows = known.into_iter().map(|(id, backend)| BackendRow {
+        backend: socket_and_protocol(&backend),
+        local: backend.0.local,
+        services: users.get(&id).into_iter().flatten().cloned().collect(),
+        id,
+    });
+    Ok(rows.collect())
+}
+
+/// The Service ports that use each backend.
+fn users(
+    tables: &ServiceTables,
+    names: &Names,
+) -> Result<BTreeMap<u32, BTreeSet<String>>, TableError> {
+    let sets = sets(tables)?;
+    let v4 = tables.frontends4.entries()?.into_iter().map(|(_, f)| f);
+    let v6 = tables.frontends6.entries()?.into_iter().map(|(_, f)| f);
+    let mut users: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    for frontend in v4.chain(v6) {
+        for set in [frontend.internal, frontend.external] {
+            for (_, id) in sets
+                .get(&set.id)
+                .into_iter()
+                .flat_map(|s| s.range(..set.count))
+            {
+                let users = users.entry(*id).or_default();
+                users.insert(name(names, frontend.service));
+            }
+        }
+    }
+    Ok(users)
+}

@@ -1,0 +1,189 @@
+//! `dump services`: each frontend, and who serves it.
+
+use std::collections::BTreeMap;
+
+use proxy_common::frontends::{
+    BackendSet, FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_EXTERNAL_IP, FLAG_INTERNAL_DROP,
+    FLAG_LOAD_BALANCER, FLAG_NODE_PORT, Frontend,
+};
+use serde::Serialize;
+
+use super::{Known, Names, backends, name, sets, socket};
+use crate::{
+    ctl::output::Row,
+    datapath::table::TableError,
+    service::{ServiceTables, key::FrontendKey},
+};
+
+/// So many backends are listed in a table's cell.
+const LISTED: usize = 3;
+
+/// A frontend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceRow {
+    /// The Service port, `namespace/name:port`, or its id.
+    pub service: String,
+    /// `ClusterIP`, `NodePort`, `LoadBalancer` or `ExternalIP`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Address, port and protocol that clients use; `node` stands for every address of the node.
+    pub frontend: String,
+    /// Who serves clients on this node.
+    pub internal: SetRow,
+    /// Who serves packets from outside.
+    pub external: SetRow,
+    /// Time-out of client affinity, 0 for none.
+    pub affinity_seconds: u32,
+    /// Id of the Service port.
+    pub id: u32,
+}
+
+/// A backend set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetRow {
+    /// Its id.
+    pub set: u32,
+    /// Backends, sorted; those of this node are marked by `*`.
+    pub backends: Vec<String>,
+    /// What happens to a connection if there are none: `reject` or `drop`.
+    pub otherwise: &'static str,
+    /// Slots that do not resolve, which would be an error of ours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<u32>,
+}
+
+impl Row for ServiceRow {
+    const KIND: &'static str = "ServiceList";
+    const COLUMNS: &'static [&'static str] = &[
+        "SERVICE", "TYPE", "FRONTEND", "BACKENDS", "EXTERNAL", "AFFINITY",
+    ];
+    const WIDE: &'static [&'static str] = &["ID", "SET", "EXTERNAL-SET"];
+
+    fn cells(&self) -> Vec<String> {
+        let same = self.external == self.internal;
+        let affinity = match self.affinity_seconds {
+            0 => String::new(),
+            seconds => format!("{seconds}s"),
+        };
+        vec![
+            self.service.clone(),
+            self.kind.to_owned(),
+            self.frontend.clone(),
+            self.internal.cell(),
+            if same {
+                "same".to_owned()
+            } else {
+                self.external.cell()
+            },
+            affinity,
+        ]
+    }
+
+    fn wide(&self) -> Vec<String> {
+        let ids = [self.id, self.internal.set, self.external.set];
+        ids.iter().map(ToString::to_string).collect()
+    }
+
+    fn name(&self) -> String {
+        self.frontend.clone()
+    }
+}
+
+impl SetRow {
+    fn cell(&self) -> String {
+        if !self.broken.is_empty() {
+            return format!("broken slots {:?}", self.broken);
+        }
+        if self.backends.is_empty() {
+            return format!("none ({})", self.otherwise);
+        }
+        let mut cell = self.backends[..self.backends.len().min(LISTED)].join(",");
+        if self.backends.len() > LISTED {
+            cell.push_str(&format!(",+{}", self.backends.len() - LISTED));
+        }
+        cell
+    }
+}
+
+/// All frontends, sorted by Service port.
+pub fn rows(tables: &ServiceTables, names: &Names) -> Result<Vec<ServiceRow>, TableError> {
+    let (backends, sets) = (backends(tables)?, sets(tables)?);
+    let v4 = tables.frontends4.entries()?.into_iter();
+    let v4 = v4.map(|(k, v)| (FrontendKey::V4(k), v));
+    let v6 = tables.frontends6.entries()?.into_iter();
+    let v6 = v6.map(|(k, v)| (FrontendKey::V6(k), v));
+    let set = |set: BackendSet, drop| SetRow::new(set, drop, &sets, &backends);
+    let mut rows: Vec<(FrontendKey, ServiceRow)> = v4
+        .chain(v6)
+        .map(|(key, frontend)| {
+            let drops = |flag| frontend.flags & flag != 0;
+            let row = ServiceRow {
+                service: name(names, frontend.service),
+                kind: kind(&frontend),
+                frontend: key.to_string(),
+                internal: set(frontend.internal, drops(FLAG_INTERNAL_DROP)),
+                external: set(frontend.external, drops(FLAG_EXTERNAL_DROP)),
+                affinity_seconds: frontend.affinity_seconds,
+                id: frontend.service,
+            };
+            (key, row)
+        })
+        .collect();
+    rows.sort_by(|(ka, a), (kb, b)| {
+        let order = |row: &ServiceRow| (row.service.clone(), rank(row.kind));
+        order(a).cmp(&order(b)).then(ka.cmp(kb))
+    });
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+impl SetRow {
+    fn new(
+        set: BackendSet,
+        drop: bool,
+        sets: &BTreeMap<u32, BTreeMap<u32, u32>>,
+        backends: &BTreeMap<u32, Known>,
+    ) -> Self {
+        let mut row = Self {
+            set: set.id,
+            backends: Vec::new(),
+            otherwise: if drop { "drop" } else { "reject" },
+            broken: Vec::new(),
+        };
+        let mut found: Vec<&Known> = Vec::new();
+        for index in 0..set.count {
+            let id = sets.get(&set.id).and_then(|s| s.get(&index));
+            match id.and_then(|id| backends.get(id)) {
+                Some(backend) => found.push(backend),
+                None => row.broken.push(index),
+            }
+        }
+        found.sort();
+        let texts = found.iter().map(|(server, _)| {
+            let local = if server.local { "*" } else { "" };
+            format!("{}{local}", socket(server))
+        });
+        row.backends.extend(texts);
+        row
+    }
+}
+
+const KINDS: [(u32, &str); 4] = [
+    (FLAG_CLUSTER_IP, "ClusterIP"),
+    (FLAG_NODE_PORT, "NodePort"),
+    (FLAG_LOAD_BALANCER, "LoadBalancer"),
+    (FLAG_EXTERNAL_IP, "ExternalIP"),
+];
+
+fn kind(frontend: &Frontend) -> &'static str {
+    let kind = KINDS.iter().find(|(flag, _)| frontend.flags & flag != 0);
+    kind.map_or("?", |(_, name)| name)
+}
+
+fn rank(kind: &str) -> usize {
+    KINDS
+        .iter()
+        .position(|(_, name)| *name == kind)
+        .unwrap_or(KINDS.len())
+}
