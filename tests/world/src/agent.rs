@@ -74,7 +74,7 @@ impl Agent {
                 bail!("the agent ended: {status}");
             }
             // Refused until it listens, 503 until it is in step.
-            let health = http_status(node, ([127, 0, 0, 1], 10256).into(), "/healthz");
+            let health = http_status(node, ([127, 0, 0, 1], 10256).into(), "/readyz");
             Ok((health.ok() == Some(200)).then_some(()))
         })
     }
