@@ -20,10 +20,13 @@ pub(crate) fn down(lab: &Lab) -> Result<()> {
             failures.push(format!("{error:#}"));
         }
     };
-    attempt(cgroups());
+    attempt(say::step("end its processes", cgroups));
     attempt(made_folders(lab));
     // Never removes files through what is still mounted.
-    attempt(mounts(&lab.folder).and_then(|()| folder(&lab.folder)));
+    attempt(
+        say::step("undo its mounts", || mounts(&lab.folder))
+            .and_then(|()| say::step("remove its files", || folder(&lab.folder))),
+    );
     if failures.is_empty() {
         Ok(())
     } else {
