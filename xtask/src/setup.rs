@@ -11,7 +11,7 @@ use crate::{say, tools};
 /// Install tools ahead of time into the cache folder (`$WEIR_CACHE`, else ~/.cache/weir).
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to prepare; the toolchain if nothing is named.
+    /// What to prepare; all that the tests need if nothing is named.
     what: Vec<What>,
 }
 

@@ -47,7 +47,8 @@ impl Layer {
             cargo.args(["--workspace", "--lib", "--bins"]).args(filter);
             return cargo;
         }
-        cargo.args(["--package", "weir-tests"]);
+        // The whole workspace here too: with other features unified, the dependencies would be compiled again.
+        cargo.arg("--workspace");
         for target in &self.targets {
             cargo.args(["--test", target]);
         }
