@@ -20,7 +20,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
         (None, Some(folder)) => PathBuf::from(folder),
         (None, None) => target_folder()?,
     };
-    let path = folder.join(name);
+    let path = std::path::absolute(folder.join(name)).context("name the folder of programs")?;
     ensure!(
         path.is_file(),
         "{} is absent: run `cargo xtask build`, or `cargo build` for debug builds",
