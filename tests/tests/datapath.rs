@@ -1,4 +1,5 @@
 //! Loading, pinning, restarting: what an agent finds and leaves in the kernel.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::{fs, os::fd::AsFd as _};
 

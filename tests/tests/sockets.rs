@@ -1,5 +1,6 @@
 //! Balancing at the socket, on the real kernel: real sockets of pods and of the node, Services written
 //! straight into the maps, no tc program in the way.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::{
     collections::BTreeSet,

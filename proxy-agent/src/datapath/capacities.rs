@@ -43,9 +43,9 @@ impl Default for Capacities {
     fn default() -> Self {
         Self {
             frontends: 1 << 17,
-            backends: 1 << 18,
-            backend_slots: 1 << 20,
-            backend_members: 1 << 19,
+            backends: 1 << 17,
+            backend_slots: 1 << 19,
+            backend_members: 1 << 18,
             affinity: 1 << 16,
             conntrack: 1 << 18,
             new_flows: 1 << 16,

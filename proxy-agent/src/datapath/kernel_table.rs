@@ -64,7 +64,9 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
             Err(e) if no_batches(&e) => {
                 let pairs = self.read_one_by_one();
                 let pairs = pairs.map_err(|e| self.error("list", None, e))?;
-                pairs.iter().for_each(|(key, value)| look(key, value));
+                for (key, value) in &pairs {
+                    look(key, value);
+                }
                 Ok(())
             }
             visited => visited.map_err(|e| self.error("list", None, e)),

@@ -4,7 +4,7 @@ use super::{
     choice::{Choice, Spread, choose},
     context::SocketCall,
     peer::{self, Translation},
-    place::Place,
+    place::{Address, Place},
 };
 use crate::maps::Family as _;
 
@@ -16,8 +16,7 @@ pub fn send<P: Place>(call: &SocketCall) -> bool {
         Choice::Pass => true,
         Choice::Refuse => false,
         Choice::Backend(backend, backend_id, service) => {
-            let sender = (backend.address, backend.port);
-            P::Family::remember_reverse(call.cookie(), sender, frontend);
+            remember::<P>(call, (backend.address, backend.port), frontend);
             let translation = Translation {
                 frontend,
                 backend,
@@ -30,5 +29,14 @@ pub fn send<P: Place>(call: &SocketCall) -> bool {
             call.set_port(backend.port);
             true
         }
+    }
+}
+
+/// A lookup costs a fraction of a write, and most sockets send to the same place again.
+#[inline(always)]
+fn remember<P: Place>(call: &SocketCall, sender: (Address<P>, u16), frontend: (Address<P>, u16)) {
+    let cookie = call.cookie();
+    if P::Family::reverse(cookie, sender.0, sender.1) != Some(frontend) {
+        P::Family::remember_reverse(cookie, sender, frontend);
     }
 }
