@@ -7,6 +7,7 @@ pub mod local_endpoints;
 pub mod logging;
 pub mod main_loop;
 pub mod node_basics;
+pub mod policies;
 pub mod process;
 pub mod readiness;
 pub mod servers;

@@ -2,21 +2,25 @@
 //! adds names.
 
 pub mod args;
+pub mod diff;
 pub mod dump;
 pub mod error;
 pub mod live;
 pub mod log_level;
 pub mod output;
+pub mod place;
 pub mod render;
 pub mod status;
+pub mod trace;
 pub mod version;
+pub mod why;
 
 use std::io::{self, Write};
 
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::api::client::Client;
-use args::{Arguments, Command};
+use args::{Arguments, Command, PolicyVerb, ServiceVerb};
 pub use error::{CtlError, Exit};
 use output::Output;
 
@@ -62,6 +66,13 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> 
     let code = match command {
         Command::Status(args) => status::run(context, &args, &mut out).await?,
         Command::Dump(args) => dump::run(context, &args, &mut out).await?,
+        Command::Policy {
+            verb: PolicyVerb::Why(args),
+        } => why::run(context, &args, &mut out).await?,
+        Command::Service {
+            verb: ServiceVerb::Trace(args),
+        } => trace::run(context, &args, &mut out).await?,
+        Command::Diff => diff::run(context, &mut out).await?,
         Command::Version => version::run(context, &mut out).await?,
         Command::LogLevel(args) => log_level::run(context, &args, &mut out).await?,
         Command::Completion { shell } => {

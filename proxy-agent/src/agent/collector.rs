@@ -1,9 +1,9 @@
 //! Removes expired flows from `CONNTRACK*`. The datapath checks expiry itself, so this only gives room back:
 //! correctness never waits for it.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
-use proxy_common::conntrack::{Flow4, Flow6, FlowState};
+use proxy_common::conntrack::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState};
 
 use crate::{
     api::{Shared, health::FAMILIES, metrics::IpFamily},
@@ -82,4 +82,36 @@ where
         }
     }
     Ok(())
+}
+
+/// Removes all flows of these endpoints.
+pub fn forget(maps: &Maps, scopes: &BTreeSet<u32>) -> Result<(), TableError> {
+    for table in [&maps.conntrack4, &maps.new_flows4] {
+        remove_if(&mut table.clone(), |key: &FlowKey4| {
+            scopes.contains(&key.scope)
+        })?;
+    }
+    for table in [&maps.conntrack6, &maps.new_flows6] {
+        remove_if(&mut table.clone(), |key: &FlowKey6| {
+            scopes.contains(&key.scope)
+        })?;
+    }
+    Ok(())
+}
+
+fn remove_if<K, V>(
+    table: &mut KernelTable<K, V>,
+    is_it: impl Fn(&K) -> bool,
+) -> Result<(), TableError>
+where
+    K: aya::Pod + std::fmt::Debug + Ord,
+    V: aya::Pod + std::fmt::Debug + PartialEq,
+{
+    let mut keys = Vec::new();
+    table.visit(|key, _| {
+        if is_it(key) {
+            keys.push(*key);
+        }
+    })?;
+    keys.iter().try_for_each(|key| table.remove(key))
 }

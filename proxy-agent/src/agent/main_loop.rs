@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     node_basics,
+    policies::Policies,
     readiness::{Guard, Readiness},
     services::Services,
     status::Figures,
@@ -31,6 +32,8 @@ use crate::{
 
 /// How often the status is published.
 const TICK: Duration = Duration::from_secs(1);
+/// When a sync that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 /// When nothing asks for an earlier look.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -40,6 +43,7 @@ pub struct MainLoop {
     store: Arc<Store>,
     datapath: Datapath,
     services: Services,
+    policies: Policies,
     changes: Changes,
     figures: Figures,
     /// When a subsystem wants to be called again, though nothing changes.
@@ -65,6 +69,7 @@ impl MainLoop {
             tc: TcPreference::Auto,
         })?;
         let services = Services::open(shared, datapath.maps())?;
+        let policies = Policies::open(shared, datapath.maps())?;
         node_basics::write(config, &Snapshot::default(), datapath.maps())?;
         datapath.attach_sockets()?;
         Ok(Self {
@@ -72,6 +77,7 @@ impl MainLoop {
             store: Arc::clone(store),
             datapath,
             services,
+            policies,
             changes: Changes::new(Arc::clone(store), config.sync.min_period.0),
             figures: Figures::new(readiness.clone()),
             due: Instant::now() + IDLE,
@@ -155,8 +161,15 @@ impl MainLoop {
                 .set_eligible(!here.is_some_and(|node| node.leaving));
         }
         let report = self.services.sync(&snapshot, dirty);
+        let again = self.policies.sync(&snapshot, &[]).again_after;
         drop(snapshot);
-        self.due = Instant::now() + report.again_after.unwrap_or(IDLE);
+        let again = if self.policies.failed() {
+            Some(RETRY)
+        } else {
+            again
+        };
+        let again = [report.again_after, again].into_iter().flatten().min();
+        self.due = Instant::now() + again.unwrap_or(IDLE);
         if !report.waiting.is_empty() {
             return;
         }
@@ -218,6 +231,7 @@ impl MainLoop {
     fn publish(&mut self) {
         let mut sync = SyncStatus::default();
         self.services.status(&mut sync);
+        self.policies.status(&mut sync);
         self.figures.set_sync(sync);
         self.shared
             .publish(self.figures.status(&self.shared, &self.store));
@@ -246,6 +260,7 @@ impl MainLoop {
         });
         Names {
             services: self.services.names(),
+            cookies: self.policies.names(),
             addresses: nodes.chain(pods).collect(),
             ..Names::default()
         }

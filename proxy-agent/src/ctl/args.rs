@@ -51,6 +51,20 @@ pub enum Command {
     Status(StatusArgs),
     /// Shows the live maps in words
     Dump(DumpArgs),
+    /// Explains policy
+    Policy {
+        /// What about it.
+        #[command(subcommand)]
+        verb: PolicyVerb,
+    },
+    /// Explains Services
+    Service {
+        /// What about it.
+        #[command(subcommand)]
+        verb: ServiceVerb,
+    },
+    /// Shows what a full comparison would change; exit code 1 if anything
+    Diff,
     /// Versions of this program, the agent and the map layout
     Version,
     /// Shows or changes the agent's log level
@@ -114,6 +128,40 @@ pub enum Subject {
     Maps,
     /// Session affinities
     Affinity,
+}
+
+/// `policy ...`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PolicyVerb {
+    /// Which rule lets a new flow pass or not; exit code 1 if it is denied
+    Why(WhyArgs),
+}
+
+/// Arguments of `policy why`.
+#[derive(Clone, Debug, Args)]
+pub struct WhyArgs {
+    /// Who begins: an address, namespace/pod or node/name
+    pub from: String,
+    /// The other side
+    pub to: String,
+    /// Destination port, such as 80 or 53/udp
+    pub port: String,
+}
+
+/// `service ...`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ServiceVerb {
+    /// What a new connection to a Service meets; exit code 1 if it goes nowhere
+    Trace(TraceArgs),
+}
+
+/// Arguments of `service trace`.
+#[derive(Clone, Debug, Args)]
+pub struct TraceArgs {
+    /// Who connects: an address, namespace/pod or node/name
+    pub client: String,
+    /// Where to, such as 10.96.0.10:80 or [fd00::10]:53/udp
+    pub destination: String,
 }
 
 /// Flags of `log-level`.

@@ -7,7 +7,13 @@ use super::{
     output::Output,
     render::{affinity, conntrack, endpoints, maps},
 };
-use crate::datapath::Pins;
+use crate::{
+    datapath::Pins,
+    service::{
+        ServiceTables,
+        render::{backends, services},
+    },
+};
 
 /// Prints one subject.
 pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result<Exit, CtlError> {
@@ -29,6 +35,20 @@ pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result
         }
         Subject::Endpoints => out.rows(endpoints::rows(live, &names)?)?,
         Subject::Affinity => out.rows(affinity::rows(live, &names)?)?,
+        Subject::Services => {
+            let mut rows = services::rows(&ServiceTables::from(live), &names.services)?;
+            if let Some(service) = &args.service {
+                rows.retain(|row| of_service(&row.service, service));
+            }
+            out.rows(rows)?;
+        }
+        Subject::Backends => {
+            let mut rows = backends::rows(&ServiceTables::from(live), &names.services)?;
+            if let Some(service) = &args.service {
+                rows.retain(|row| row.services.iter().any(|port| of_service(port, service)));
+            }
+            out.rows(rows)?;
+        }
         subject => {
             return Err(CtlError::new(
                 Exit::Failed,

@@ -123,6 +123,11 @@ impl PolicyEngine {
         self.kernel.classes = super::classes::Classes::default();
     }
 
+    /// What the cookies in the maps mean.
+    pub const fn cookies(&self) -> &Cookies {
+        &self.cookies
+    }
+
     /// Whether an endpoint's policy is in force: compiled from complete lists and its pod's own labels.
     pub fn ready(&self, endpoint: u32) -> bool {
         self.ready.contains(&endpoint)

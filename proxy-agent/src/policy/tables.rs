@@ -5,7 +5,7 @@ use proxy_common::policy::{
     peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
 };
 
-use crate::datapath::{prefix::Prefix, table::Table, words::Words};
+use crate::datapath::{maps::Maps, prefix::Prefix, table::Table, words::Words};
 
 /// All maps of the policy datapath. The engine is their single writer.
 pub struct PolicyTables {
@@ -23,4 +23,18 @@ pub struct PolicyTables {
     pub cells: Box<dyn Words>,
     /// `POLICY_WORDS`.
     pub words: Box<dyn Words>,
+}
+
+impl From<&Maps> for PolicyTables {
+    fn from(maps: &Maps) -> Self {
+        Self {
+            peers4: Box::new(maps.peers4.clone()),
+            peers6: Box::new(maps.peers6.clone()),
+            cidrs4: Box::new(maps.cidrs4.clone()),
+            cidrs6: Box::new(maps.cidrs6.clone()),
+            intervals: Box::new(maps.intervals.clone()),
+            cells: Box::new(maps.policy_cells.clone()),
+            words: Box::new(maps.policy_words.clone()),
+        }
+    }
 }

@@ -1,0 +1,133 @@
+//! Policy's part of a sync: the engine, its figures, and flows whose epoch began anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+
+use super::collector;
+use crate::{
+    api::{Shared, messages::SyncStatus, metrics::Apply},
+    datapath::Maps,
+    model::Snapshot,
+    policy::{LocalEndpoint, PolicyReport, PolicyTables, engine::PolicyEngine},
+};
+
+/// Everything about policy.
+pub struct Policies {
+    shared: Arc<Shared>,
+    maps: Maps,
+    engine: PolicyEngine,
+    last: PolicyReport,
+    endpoints: usize,
+    policies: usize,
+    error: Option<String>,
+}
+
+impl Policies {
+    /// Goes on from what the maps hold.
+    pub fn open(shared: &Arc<Shared>, maps: &Maps) -> anyhow::Result<Self> {
+        let mut engine =
+            PolicyEngine::new(PolicyTables::from(maps), shared.config.node_name.clone());
+        engine.restore().context("read policy's maps")?;
+        Ok(Self {
+            shared: Arc::clone(shared),
+            maps: maps.clone(),
+            engine,
+            last: PolicyReport::default(),
+            endpoints: 0,
+            policies: 0,
+            error: None,
+        })
+    }
+
+    /// The engine.
+    pub const fn engine(&mut self) -> &mut PolicyEngine {
+        &mut self.engine
+    }
+
+    /// Brings the maps in step. After an error the state before is in force and the next sync goes on.
+    pub fn sync(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) -> &PolicyReport {
+        self.endpoints = endpoints.len();
+        self.policies = snapshot.policies.len();
+        match self.engine.sync(snapshot, endpoints) {
+            Ok(report) => {
+                self.tell(&report);
+                self.forget_flows(&report.wrapped);
+                self.error = None;
+                self.last = report;
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let labels = Apply::new("policy", "sync");
+                self.shared
+                    .metrics
+                    .apply_errors
+                    .get_or_create(&labels)
+                    .inc();
+                if self.error.as_ref() != Some(&text) {
+                    tracing::warn!(error = text, "policy not in step; what was in force stays");
+                }
+                self.error = Some(text);
+            }
+        }
+        &self.last
+    }
+
+    /// Whether the last sync failed and is to be tried again.
+    pub const fn failed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// What cookies mean.
+    pub fn names(&self) -> BTreeMap<u32, String> {
+        let cookies = self.engine.cookies().iter();
+        cookies
+            .map(|(cookie, rule)| (cookie, rule.to_string()))
+            .collect()
+    }
+
+    /// Fills in the figures.
+    pub fn status(&self, status: &mut SyncStatus) {
+        status.policies = self.policies as u64;
+        status.endpoints = self.endpoints as u64;
+        status.errors.extend(self.error.iter().cloned());
+        let refused = self.last.refused.iter();
+        status
+            .errors
+            .extend(refused.map(|(name, why)| format!("NetworkPolicy {name}: {why}")));
+    }
+
+    fn tell(&self, report: &PolicyReport) {
+        for (name, why) in &report.refused {
+            if self.last.refused.get(name) != Some(why) {
+                tracing::warn!(policy = %name, why, "NetworkPolicy refused; its last good version stays");
+            }
+        }
+        for (endpoint, why) in &report.denied {
+            if self.last.denied.get(endpoint) != Some(why) {
+                tracing::info!(endpoint, why, "endpoint is denied everything");
+            }
+        }
+        if report.committed > 0 {
+            tracing::debug!(
+                endpoints = report.committed,
+                writes = report.writes,
+                "policy committed"
+            );
+        }
+    }
+
+    /// An epoch that begins anew could be that of an old flow.
+    fn forget_flows(&self, endpoints: &[u32]) {
+        if endpoints.is_empty() {
+            return;
+        }
+        let scopes: BTreeSet<u32> = endpoints.iter().copied().collect();
+        if let Err(error) = collector::forget(&self.maps, &scopes) {
+            tracing::warn!(%error, "flows of endpoints whose epoch began anew stay");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! `proxyctl diff`: what a full comparison of the cluster's state with the maps would change, without
+//! changing it.
+
+use super::{Context, CtlError, Exit, output::Output};
+
+/// Prints the differences; exit code 1 if there are any.
+pub async fn run(context: &Context, out: &mut Output) -> Result<Exit, CtlError> {
+    let differences: Vec<String> = context.client.get("/v1/diff").await?;
+    out.object(&differences, |to| {
+        differences
+            .iter()
+            .try_for_each(|line| writeln!(to, "{line}"))
+    })?;
+    Ok(if differences.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    })
+}

@@ -1,0 +1,113 @@
+//! Who is meant by a word on the command line: an address, `namespace/pod`, or `node/name`.
+
+use std::net::IpAddr;
+
+use super::{CtlError, Exit};
+use crate::{
+    api::messages::Names,
+    datapath::{Maps, Table as _, TableError},
+    model::Protocol,
+};
+use proxy_common::address::{address4, address6};
+
+/// The addresses that a word stands for.
+pub fn addresses(word: &str, names: &Names) -> Result<Vec<IpAddr>, CtlError> {
+    if let Ok(address) = word.parse() {
+        return Ok(vec![address]);
+    }
+    let known = names
+        .addresses
+        .iter()
+        .filter(|(_, name)| name.as_str() == word);
+    let found: Vec<_> = known.map(|(address, _)| *address).collect();
+    if found.is_empty() {
+        return Err(CtlError::new(
+            Exit::Usage,
+            format!("`{word}` is no address, and no pod or node that the agent knows"),
+        )
+        .hint("write an address, namespace/pod or node/name; names need a running agent"));
+    }
+    Ok(found)
+}
+
+/// The first address of each that are of one family.
+pub fn pair(from: &[IpAddr], to: &[IpAddr]) -> Option<(IpAddr, IpAddr)> {
+    let of = |from: &IpAddr| {
+        to.iter()
+            .find(|to| to.is_ipv4() == from.is_ipv4())
+            .map(|to| (*from, *to))
+    };
+    from.iter().find_map(of)
+}
+
+/// `80`, `80/udp`: a port and its protocol, TCP if none is named.
+pub fn port(word: &str) -> Result<(u16, Protocol), CtlError> {
+    let (port, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    let protocol = match protocol.to_ascii_lowercase().as_str() {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
+        other => {
+            return Err(CtlError::new(
+                Exit::Usage,
+                format!("`{other}` is not tcp, udp or sctp"),
+            ));
+        }
+    };
+    let port = port
+        .parse()
+        .map_err(|error| CtlError::new(Exit::Usage, format!("port `{port}`: {error}")))?;
+    Ok((port, protocol))
+}
+
+/// The endpoint id of a pod of this node; none for anyone else.
+pub fn endpoint(maps: &Maps, address: IpAddr) -> Result<Option<u32>, TableError> {
+    let pod = match address {
+        IpAddr::V4(ip) => maps.local_pods4.get(&address4(ip.octets()))?,
+        IpAddr::V6(ip) => maps.local_pods6.get(&address6(ip.octets()))?,
+    };
+    Ok(pod.map(|pod| pod.endpoint))
+}
+
+/// The `ADDRESS_*` bits of an address of this node; 0 for others.
+pub fn node_flags(maps: &Maps, address: IpAddr) -> Result<u32, TableError> {
+    let flags = match address {
+        IpAddr::V4(ip) => maps.node_addresses4.get(&address4(ip.octets()))?,
+        IpAddr::V6(ip) => maps.node_addresses6.get(&address6(ip.octets()))?,
+    };
+    Ok(flags.unwrap_or(0))
+}
+
+/// An address with its name, if it has one.
+pub fn describe(names: &Names, address: IpAddr) -> String {
+    names
+        .addresses
+        .get(&address)
+        .map_or_else(|| address.to_string(), |name| format!("{name} ({address})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{addresses, pair, port};
+    use crate::{api::messages::Names, model::Protocol};
+
+    #[test]
+    fn words_of_the_command_line() {
+        assert_eq!(port("53/UDP").unwrap(), (53, Protocol::Udp));
+        assert_eq!(port("80").unwrap(), (80, Protocol::Tcp));
+        assert_eq!(
+            port("80/icmp").unwrap_err().message,
+            "`icmp` is not tcp, udp or sctp"
+        );
+        assert!(port("http").is_err());
+
+        let mut names = Names::default();
+        let (v4, v6) = ("10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap());
+        names.addresses.insert(v4, "default/web".to_owned());
+        names.addresses.insert(v6, "default/web".to_owned());
+        let web = addresses("default/web", &names).unwrap();
+        assert_eq!(web, [v4, v6]);
+        assert_eq!(pair(&["fd00::2".parse().unwrap()], &web).unwrap().1, v6);
+        assert!(addresses("default/other", &names).is_err());
+    }
+}
