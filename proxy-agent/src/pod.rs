@@ -1,1 +1,25 @@
-//! To be written.
+//! The pods of this node: what the CNI plugin has wired, their endpoint ids, map entries and programs.
+//!
+//! The plugin asks over a socket ([`server`]); the main loop owns [`Pods`] and drives it: an ADD writes the
+//! endpoint (under a policy word that denies everything), attaches the programs, and is answered once policy
+//! says that the pod's word is committed. What is known survives the agent in the plugin's records and in
+//! `ENDPOINTS`, which gives each interface its id back.
+
+pub mod collector;
+pub mod entries;
+pub mod fetch;
+pub mod interfaces;
+pub mod pods;
+pub mod restore;
+pub mod server;
+pub mod tables;
+pub mod waiting;
+
+mod admit;
+mod ids;
+mod upkeep;
+
+pub use fetch::Fetch;
+pub use interfaces::Interfaces;
+pub use pods::{Event, Pods, PodsConfig};
+pub use tables::PodTables;

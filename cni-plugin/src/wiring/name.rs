@@ -21,6 +21,12 @@ pub fn host_ifname(key: &Key) -> String {
     format!("{HOST_IFNAME_PREFIX}{eleven:011x}")
 }
 
+/// Whether a name is one of ours.
+pub fn is_host_ifname(name: &str) -> bool {
+    name.strip_prefix(HOST_IFNAME_PREFIX)
+        .is_some_and(|rest| rest.len() == 11 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// Hardware address of the pod side: locally administered, unicast.
 pub fn pod_mac(key: &Key) -> [u8; 6] {
     let hash = hash(key);
@@ -42,6 +48,8 @@ mod tests {
         };
         let name = host_ifname(&key(&"f".repeat(64), "eth0"));
         assert_eq!(name.len(), 15);
+        assert!(is_host_ifname(&name));
+        assert!(!is_host_ifname("weir_host") && !is_host_ifname("eth0"));
         assert_ne!(name, host_ifname(&key(&"f".repeat(64), "eth1")));
         assert_ne!(host_ifname(&key("ab", "c")), host_ifname(&key("a", "bc")));
         assert_eq!(pod_mac(&key("a", "b"))[0] & 3, 2);

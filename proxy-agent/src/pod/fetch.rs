@@ -1,0 +1,12 @@
+//! A live read of one pod, for an ADD that is faster than the watch.
+
+use std::{pin::Pin, sync::Arc};
+
+use crate::{model::ObjectName, policy::endpoint::FetchedPod};
+
+/// What a read gives: nothing if there is no such pod.
+pub type Fetched = anyhow::Result<Option<FetchedPod>>;
+
+/// Reads one pod from the API server. Given by whoever knows how; bounded in time by the caller.
+pub type Fetch =
+    Arc<dyn Fn(ObjectName) -> Pin<Box<dyn Future<Output = Fetched> + Send>> + Send + Sync>;

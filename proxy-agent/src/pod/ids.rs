@@ -1,0 +1,52 @@
+//! Endpoint ids: 1 to a limit, given out in turn, so that an id rests as long as possible.
+
+use std::collections::BTreeSet;
+
+/// Ids in use and the next to try.
+#[derive(Clone, Debug)]
+pub struct Ids {
+    used: BTreeSet<u32>,
+    next: u32,
+    /// First number that is no id.
+    limit: u32,
+}
+
+impl Ids {
+    /// Ids below `limit`, `used` being in use.
+    pub fn new(limit: u32, used: impl IntoIterator<Item = u32>) -> Self {
+        let used: BTreeSet<u32> = used.into_iter().collect();
+        let next = used.last().map_or(1, |last| last + 1);
+        Self { used, next, limit }
+    }
+
+    /// A free id, or none.
+    pub fn take(&mut self) -> Option<u32> {
+        let id = (self.next..self.limit)
+            .chain(1..self.next.min(self.limit))
+            .find(|id| !self.used.contains(id))?;
+        self.used.insert(id);
+        self.next = id + 1;
+        Some(id)
+    }
+
+    /// Gives an id back.
+    pub fn free(&mut self, id: u32) {
+        self.used.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ids;
+
+    #[test]
+    fn an_id_that_was_freed_comes_last() {
+        let mut ids = Ids::new(5, [2]);
+        assert_eq!((ids.take(), ids.take()), (Some(3), Some(4)));
+        ids.free(3);
+        assert_eq!(
+            (ids.take(), ids.take(), ids.take()),
+            (Some(1), Some(3), None)
+        );
+    }
+}

@@ -1,0 +1,220 @@
+//! The endpoints of this node, driven by the main loop.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use cni_plugin::{
+    node_file::boot_id,
+    paths::Paths,
+    rpc::{Add, Call, Key, Reply, Response},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{
+    Fetch, Interfaces, PodTables,
+    collector::{Memory, Sweep},
+    entries::Entries,
+    fetch::Fetched,
+    ids::Ids,
+    restore::restore,
+    server::{self, Asked},
+    waiting::{Waiting, settle},
+};
+use crate::{
+    model::ObjectName,
+    policy::{LocalEndpoint, endpoint::FetchedPod},
+};
+
+/// What [`Pods`] needs to know.
+#[derive(Clone)]
+pub struct PodsConfig {
+    /// Folder shared with the plugin.
+    pub run_dir: PathBuf,
+    /// Ids are below this: the smaller of what `ENDPOINTS` and `POLICY_WORDS` hold.
+    pub limit: u32,
+    /// Reads a pod that the watch has not delivered.
+    pub fetch: Option<Fetch>,
+}
+
+/// Something that [`Pods`] must be given to [`Pods::take`].
+#[derive(Debug)]
+pub enum Event {
+    /// The plugin asks.
+    Asked(Asked),
+    /// A live read is done.
+    Fetched(Key, Fetched),
+    /// A sweep is done.
+    Swept(Memory, Sweep),
+    /// Look again at what waits.
+    Tick,
+}
+
+/// One endpoint.
+pub(super) struct Local {
+    pub(super) id: u32,
+    pub(super) add: Add,
+    pub(super) fetched: Option<FetchedPod>,
+}
+
+/// The endpoints of this node.
+pub struct Pods {
+    pub(super) config: PodsConfig,
+    pub(super) paths: Paths,
+    pub(super) boot_id: String,
+    pub(super) tables: PodTables,
+    pub(super) ids: Ids,
+    pub(super) known: BTreeMap<Key, Local>,
+    pub(super) waiting: Vec<Waiting>,
+    pub(super) memory: Option<Memory>,
+    pub(super) next_sweep: Instant,
+    pub(super) send: mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Pods {
+    /// Takes over what a former agent left: endpoints, their entries, their programs. An interface whose
+    /// programs cannot be attached is logged and tried again by the sweep.
+    pub fn open(
+        config: PodsConfig,
+        tables: PodTables,
+        interfaces: &mut dyn Interfaces,
+    ) -> anyhow::Result<Self> {
+        let paths = Paths::new(&config.run_dir);
+        let boot_id = boot_id().context("read boot_id")?;
+        let pinned = tables.endpoints.entries()?;
+        let (known, ids) = restore(&paths, &boot_id, &pinned, config.limit)?;
+        let (send, events) = mpsc::channel(256);
+        let mut pods = Self {
+            config,
+            paths,
+            boot_id,
+            tables,
+            ids,
+            known: BTreeMap::new(),
+            waiting: Vec::new(),
+            memory: Some(Memory::default()),
+            next_sweep: Instant::now(),
+            send,
+            events,
+        };
+        for (key, (id, add)) in known {
+            let fetched = None;
+            pods.known.insert(key, Local { id, add, fetched });
+        }
+        pods.bury();
+        pods.reconcile();
+        for local in pods.known.values() {
+            if let Err(error) = interfaces.attach(local.add.host_ifindex) {
+                tracing::warn!(pod = %local.add.pod, %error, "pod's programs not attached");
+            }
+        }
+        tracing::info!(pods = pods.known.len(), "endpoints restored");
+        Ok(pods)
+    }
+
+    /// Begins to serve the plugin. Needs a runtime.
+    pub fn serve(&self) -> anyhow::Result<()> {
+        let socket = self.paths.socket();
+        let (to, mut asked) = mpsc::channel(64);
+        // Ends with the runtime.
+        drop(
+            server::serve(&socket, to)
+                .with_context(|| format!("listen on {}", socket.display()))?,
+        );
+        let send = self.send.clone();
+        tokio::spawn(async move {
+            let mut tick = interval(Duration::from_secs(1));
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                let event = tokio::select! {
+                    Some(asked) = asked.recv() => Event::Asked(asked),
+                    _ = tick.tick() => Event::Tick,
+                };
+                if send.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// The next thing to [`Self::take`]. May be dropped at any time.
+    pub async fn next(&mut self) -> Event {
+        // `self` holds a sender: the channel never ends.
+        self.events.recv().await.unwrap_or(Event::Tick)
+    }
+
+    /// All endpoints, for the policy engine.
+    pub fn endpoints(&self) -> Vec<LocalEndpoint> {
+        self.known
+            .values()
+            .map(|local| LocalEndpoint {
+                id: local.id,
+                pod: name(&local.add),
+                uid: local.add.pod.uid.clone(),
+                ips: local.add.ips.clone(),
+                fetched: local.fetched.clone(),
+            })
+            .collect()
+    }
+
+    /// Endpoint id → pod and addresses, for people.
+    pub fn names(&self) -> impl Iterator<Item = (u32, ObjectName, &[IpAddr])> {
+        self.known
+            .values()
+            .map(|local| (local.id, name(&local.add), local.add.ips.as_slice()))
+    }
+
+    /// Handles an event. True: [`Self::endpoints`] changed, policy must be brought in step before
+    /// [`Self::settle`]. `known` tells whether the watch has delivered a pod.
+    pub fn take(
+        &mut self,
+        event: Event,
+        interfaces: &mut dyn Interfaces,
+        known: impl Fn(&ObjectName) -> bool,
+    ) -> bool {
+        match event {
+            Event::Asked(Asked { call, reply }) => match call {
+                Call::Add(add) => self.add(*add, reply, interfaces, known),
+                Call::Del(key) => {
+                    let changed = self.remove(&key, interfaces);
+                    drop(reply.send(Response::Ok(Reply::default())));
+                    changed
+                }
+                Call::Check(key) => {
+                    drop(reply.send(self.check(&key)));
+                    false
+                }
+            },
+            Event::Fetched(key, fetched) => self.fetched(&key, fetched),
+            Event::Swept(memory, sweep) => self.swept(memory, sweep, interfaces),
+            Event::Tick => {
+                self.sweep();
+                false
+            }
+        }
+    }
+
+    /// Answers the ADDs whose policy is in force, and those that wait in vain.
+    pub fn settle(&mut self, ready: impl Fn(u32) -> bool) {
+        settle(&mut self.waiting, Instant::now(), ready);
+    }
+
+    pub(super) fn desired(&self) -> Entries {
+        Entries::of(self.known.values().map(|l| (l.id, &l.add)))
+    }
+
+    pub(super) fn reconcile(&mut self) {
+        let desired = self.desired();
+        if let Err(error) = self.tables.reconcile(&desired) {
+            tracing::warn!(%error, "endpoints not in step; tried again by the next sweep");
+        }
+    }
+}
+
+pub(super) fn name(add: &Add) -> ObjectName {
+    ObjectName::new(add.pod.namespace.as_str(), add.pod.name.as_str())
+}

@@ -1,0 +1,104 @@
+//! The socket on which the CNI plugin asks: one line of JSON there, one back, per connection.
+
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+
+use cni_plugin::rpc::{Call, MAX_LINE, Refusal, Request, Response, VERSION};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{Duration, timeout},
+};
+
+/// How long a peer may take to send its line.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A question of the plugin and where its answer goes.
+#[derive(Debug)]
+pub struct Asked {
+    /// What is asked.
+    pub call: Call,
+    /// Takes the answer. The plugin may have been killed meanwhile: nobody listens then.
+    pub reply: oneshot::Sender<Response>,
+}
+
+/// Binds the socket, replacing what a dead agent left, and passes on what is asked. Only root may ask.
+pub fn serve(path: &Path, to: mpsc::Sender<Asked>) -> io::Result<JoinHandle<()>> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(tokio::spawn(accept(listener, to)))
+}
+
+async fn accept(listener: UnixListener, to: mpsc::Sender<Asked>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(serve_one(stream, to.clone()))),
+            Err(error) => {
+                tracing::warn!(%error, "cni socket: accept");
+                // Out of descriptors, most likely: others must get the chance to close some.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        if to.is_closed() {
+            return;
+        }
+    }
+}
+
+async fn serve_one(stream: UnixStream, to: mpsc::Sender<Asked>) {
+    if let Err(error) = converse(stream, to).await {
+        tracing::debug!(%error, "cni socket: the plugin went away");
+    }
+}
+
+async fn converse(stream: UnixStream, to: mpsc::Sender<Asked>) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = Vec::new();
+    let mut read = BufReader::new(read).take(MAX_LINE);
+    timeout(PATIENCE, read.read_until(b'\n', &mut line)).await??;
+    let response = match parse(&line) {
+        Ok(call) => ask(call, &to).await,
+        Err(refusal) => Response::Error(refusal),
+    };
+    let mut line = serde_json::to_vec(&response)?;
+    line.push(b'\n');
+    write.write_all(&line).await
+}
+
+fn parse(line: &[u8]) -> Result<Call, Refusal> {
+    let request: Request = serde_json::from_slice(line).map_err(|e| Refusal {
+        code: 6,
+        msg: "the agent does not understand the plugin".into(),
+        details: e.to_string(),
+    })?;
+    if request.version > VERSION {
+        return Err(Refusal {
+            code: 1,
+            msg: "the plugin is newer than the agent".into(),
+            details: format!("it speaks version {}, the agent {VERSION}", request.version),
+        });
+    }
+    Ok(request.call)
+}
+
+async fn ask(call: Call, to: &mpsc::Sender<Asked>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    if to.send(Asked { call, reply }).await.is_ok()
+        && let Ok(response) = answer.await
+    {
+        return response;
+    }
+    Response::Error(Refusal {
+        code: 11,
+        msg: "the weir agent is stopping".into(),
+        details: "it goes on when it is back".into(),
+    })
+}

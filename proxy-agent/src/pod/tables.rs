@@ -1,0 +1,95 @@
+//! The maps that endpoints are written to.
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use proxy_common::{
+    address::{Address4, Address6},
+    endpoints::{Endpoint, LocalPod},
+};
+
+use super::entries::Entries;
+use crate::datapath::{
+    maps::Maps,
+    table::{Table, TableError},
+};
+
+/// `ENDPOINTS` and `LOCAL_PODS*`. [`Pods`](super::Pods) is their single writer.
+pub struct PodTables {
+    /// `ENDPOINTS`.
+    pub endpoints: Box<dyn Table<u32, Endpoint>>,
+    /// `LOCAL_PODS4`.
+    pub local4: Box<dyn Table<Address4, LocalPod>>,
+    /// `LOCAL_PODS6`.
+    pub local6: Box<dyn Table<Address6, LocalPod>>,
+}
+
+impl From<&Maps> for PodTables {
+    fn from(maps: &Maps) -> Self {
+        Self {
+            endpoints: Box::new(maps.endpoints.clone()),
+            local4: Box::new(maps.local_pods4.clone()),
+            local6: Box::new(maps.local_pods6.clone()),
+        }
+    }
+}
+
+impl PodTables {
+    /// Makes the maps hold these entries and no others; returns how many writes it took. Endpoints come
+    /// before the addresses that lead to them and go after them. Goes on after a failure and returns the
+    /// first.
+    pub fn reconcile(&mut self, desired: &Entries) -> Result<usize, TableError> {
+        let results = [
+            set_missing(&mut *self.endpoints, &desired.endpoints),
+            set_missing(&mut *self.local4, &desired.local4),
+            set_missing(&mut *self.local6, &desired.local6),
+            remove_stale(&mut *self.local4, &desired.local4),
+            remove_stale(&mut *self.local6, &desired.local6),
+            remove_stale(&mut *self.endpoints, &desired.endpoints),
+        ];
+        results.into_iter().sum()
+    }
+}
+
+fn set_missing<K, V>(
+    table: &mut dyn Table<K, V>,
+    desired: &BTreeMap<K, V>,
+) -> Result<usize, TableError>
+where
+    K: Copy + Ord + Debug,
+    V: Copy + PartialEq + Debug,
+{
+    let mut writes = 0;
+    let mut first = Ok(());
+    for (key, value) in desired {
+        if table.get(key)? == Some(*value) {
+            continue;
+        }
+        match table.set(key, value) {
+            Ok(()) => writes += 1,
+            Err(e) => first = first.and(Err(e)),
+        }
+    }
+    first.map(|()| writes)
+}
+
+fn remove_stale<K, V>(
+    table: &mut dyn Table<K, V>,
+    desired: &BTreeMap<K, V>,
+) -> Result<usize, TableError>
+where
+    K: Copy + Ord + Debug,
+    V: Copy + PartialEq + Debug,
+{
+    let mut writes = 0;
+    let mut first = Ok(());
+    for (key, _) in table.entries()? {
+        if desired.contains_key(&key) {
+            continue;
+        }
+        match table.remove(&key) {
+            Ok(()) => writes += 1,
+            Err(e) => first = first.and(Err(e)),
+        }
+    }
+    first.map(|()| writes)
+}

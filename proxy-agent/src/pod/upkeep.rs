@@ -1,0 +1,123 @@
+//! Looking after endpoints from time to time: leaks, lost programs, what the plugin wired without us.
+
+use std::time::Duration;
+
+use cni_plugin::{attachment::Attachment, rpc::Key};
+use tokio::time::Instant;
+
+use super::{
+    Interfaces, Pods,
+    collector::{self, Memory, Sweep},
+    pods::{Event, Local},
+};
+
+/// How often leaks are looked for.
+const SWEEP_PERIOD: Duration = Duration::from_mins(1);
+
+impl Pods {
+    /// Removes what the plugin could not tell a former agent of.
+    pub(super) fn bury(&mut self) {
+        for key in collector::tombstones(&self.paths) {
+            if let Some(local) = self.known.remove(&key) {
+                self.ids.free(local.id);
+            }
+            if let Err(error) = cni_plugin::ledger::remove(&self.paths.tombstone(&key)) {
+                tracing::warn!(%error, "tombstone not removed");
+            }
+        }
+    }
+
+    pub(super) fn sweep(&mut self) {
+        if Instant::now() < self.next_sweep {
+            return;
+        }
+        let Some(mut memory) = self.memory.take() else {
+            return;
+        };
+        self.next_sweep = Instant::now() + SWEEP_PERIOD;
+        let (paths, boot_id, send) = (self.paths.clone(), self.boot_id.clone(), self.send.clone());
+        tokio::task::spawn_blocking(move || {
+            let sweep = collector::sweep(&paths, &boot_id, &mut memory);
+            // The receiver goes only with the agent.
+            drop(send.blocking_send(Event::Swept(memory, sweep)));
+        });
+    }
+
+    pub(super) fn swept(
+        &mut self,
+        memory: Memory,
+        sweep: Sweep,
+        interfaces: &mut dyn Interfaces,
+    ) -> bool {
+        self.memory = Some(memory);
+        for error in &sweep.errors {
+            tracing::warn!(error, "collecting leaks of the plugin");
+        }
+        let mut changed = false;
+        self.adopt(sweep.live, interfaces, &mut changed);
+        for key in &sweep.dead {
+            tracing::info!(container = key.container_id, "dead attachment released");
+            changed |= self.remove(key, interfaces);
+        }
+        for key in collector::tombstones(&self.paths) {
+            changed |= self.remove(&key, interfaces);
+        }
+        self.bury();
+        self.reconcile();
+        self.watch(interfaces);
+        changed
+    }
+
+    /// Attaches again what someone took off.
+    pub(super) fn watch(&self, interfaces: &mut dyn Interfaces) {
+        let attached = match interfaces.attached() {
+            Ok(attached) => attached,
+            Err(error) => {
+                tracing::warn!(%error, "attached programs not listed");
+                return;
+            }
+        };
+        for local in self.known.values() {
+            let ifindex = local.add.host_ifindex;
+            if !attached.contains(&ifindex)
+                && let Err(error) = interfaces.attach(ifindex)
+            {
+                tracing::warn!(pod = %local.add.pod, %error, "pod's programs not attached");
+            }
+        }
+    }
+
+    /// Brings what is known in step with the plugin's records: takes in what was wired while no agent
+    /// answered (policy mode permissive), forgets what has no record any more.
+    fn adopt(
+        &mut self,
+        live: Vec<Attachment>,
+        interfaces: &mut dyn Interfaces,
+        changed: &mut bool,
+    ) {
+        for record in live {
+            let key = record.key().clone();
+            // A DEL since the sweep has removed the record.
+            if self.known.contains_key(&key) || !self.paths.attachment(&key).exists() {
+                continue;
+            }
+            let Some(id) = self.ids.take() else {
+                tracing::warn!(pod = %record.add.pod, "no endpoint id is free");
+                continue;
+            };
+            tracing::info!(pod = %record.add.pod, "pod taken in that was wired without us");
+            let (add, fetched) = (record.add, None);
+            self.known.insert(key, Local { id, add, fetched });
+            *changed = true;
+        }
+        let gone: Vec<Key> = self
+            .known
+            .keys()
+            .filter(|key| !self.paths.attachment(key).exists())
+            .cloned()
+            .collect();
+        for key in gone {
+            *changed |= self.remove(&key, interfaces);
+        }
+    }
+}
