@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    PolicyEngine, PolicyReport,
+    PolicyEngine,
     compiled::{Compiled, Want},
     effective::{culprits, overflow},
     plan::{Change, Wanted},
@@ -21,13 +21,8 @@ const ROUNDS: usize = 16;
 
 impl PolicyEngine {
     /// Compiles what should be. `all`: peers must be compiled anew, whatever the policies.
-    pub(super) fn desire(
-        &mut self,
-        all: bool,
-        dirty: HashSet<IpAddr>,
-        report: &mut PolicyReport,
-    ) -> Change {
-        let mut rows = self.wanted_rows(report);
+    pub(super) fn desire(&mut self, all: bool, dirty: HashSet<IpAddr>) -> Change {
+        let mut rows = self.wanted_rows();
         if !all && active(&rows) == self.active {
             return Change {
                 all: false,
@@ -41,11 +36,9 @@ impl PolicyEngine {
             if !self.refuse(&rows, &addresses) {
                 break;
             }
-            rows = self.wanted_rows(report);
+            self.wanted = None;
+            rows = self.wanted_rows();
             addresses = self.compile(&rows);
-        }
-        for (name, (_, why)) in &self.effective.refused {
-            report.refused.insert(name.clone(), why.to_string());
         }
         self.active = active(&rows);
         Change {
@@ -83,22 +76,23 @@ impl PolicyEngine {
     }
 
     /// What should judge each endpoint. Equal keys are one object.
-    fn wanted_rows(&self, report: &mut PolicyReport) -> BTreeMap<u32, [Wanted; 2]> {
+    fn wanted_rows(&mut self) -> BTreeMap<u32, [Wanted; 2]> {
+        if let Some((rows, _)) = &self.wanted {
+            return rows.clone();
+        }
         let lost = self.effective.lost(&self.good);
         let mut keys: HashMap<RowKey, Arc<RowKey>> = HashMap::new();
         let mut rows = BTreeMap::new();
-        report.denied.clear();
+        let mut denied = BTreeMap::new();
         for (id, local) in &self.locals {
             let Some(subject) = &local.subject else {
-                report
-                    .denied
-                    .insert(*id, format!("pod {} is not known", local.pod));
+                denied.insert(*id, format!("pod {} is not known", local.pod));
                 rows.insert(*id, [Wanted::Deny, Wanted::Deny]);
                 continue;
             };
             let wanted = Direction::BOTH.map(|direction| {
                 if let Some(policy) = self.deny_for(*id, subject, direction, &lost) {
-                    report.denied.insert(*id, policy);
+                    denied.insert(*id, policy);
                     return Wanted::Deny;
                 }
                 let key = subject.row_key(direction, &self.effective.versions);
@@ -111,6 +105,7 @@ impl PolicyEngine {
             });
             rows.insert(*id, wanted);
         }
+        self.wanted = Some((rows.clone(), denied));
         rows
     }
 

@@ -16,14 +16,14 @@ use super::{
     effective::Effective,
     kernel::Kernel,
     lists::Lists,
-    plan::{Change, InForce, Plan, Planner, abandon},
+    plan::{Change, InForce, Plan, Planner, Wanted, abandon},
     reclaim::Reclaim,
     restore::restore,
     rows::{RowHandle, Rows},
     subjects::{self, Locals},
     version::{Observed, Versions},
 };
-use crate::model::{Kind, Namespace, Snapshot};
+use crate::model::{Kind, Namespace, Node, Snapshot};
 
 /// The kinds without which no policy is committed.
 pub const NEEDED: [Kind; 4] = [Kind::Pod, Kind::Namespace, Kind::NetworkPolicy, Kind::Node];
@@ -38,10 +38,14 @@ pub struct PolicyEngine {
     pub(super) restored: bool,
     node: String,
     own_addresses: Vec<IpAddr>,
+    own_addresses_changed: bool,
     pub(super) observed: Observed,
     pub(super) namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     pub(super) addresses: Addresses,
+    nodes: BTreeMap<Arc<str>, Arc<Node>>,
     pub(super) locals: Locals,
+    /// What should judge each endpoint, and whom that denies; none if it must be found anew.
+    pub(super) wanted: Option<(BTreeMap<u32, [Wanted; 2]>, BTreeMap<u32, String>)>,
     pub(super) effective: Effective,
     pub(super) good: Versions,
     pub(super) compiled: Compiled,
@@ -67,10 +71,13 @@ impl PolicyEngine {
             restored: false,
             node: node.into(),
             own_addresses: Vec::new(),
+            own_addresses_changed: true,
             observed: Observed::default(),
             namespaces: BTreeMap::new(),
             addresses: Addresses::default(),
+            nodes: BTreeMap::new(),
             locals: Locals::new(),
+            wanted: None,
             effective: Effective::default(),
             good: Versions::new(),
             compiled: Compiled::default(),
@@ -84,6 +91,7 @@ impl PolicyEngine {
     /// Addresses of this node beside those of its Node object: whatever the node itself may send from. Taken
     /// over by the next sync.
     pub fn set_local_addresses(&mut self, addresses: Vec<IpAddr>) {
+        self.own_addresses_changed |= self.own_addresses != addresses;
         self.own_addresses = addresses;
     }
 
@@ -198,7 +206,12 @@ impl PolicyEngine {
         let is_calm = reclaim.due(now).is_none();
         let twins = is_calm && self.kernel.classes.has_twins();
         let (all, dirty) = self.observe(snapshot, endpoints);
-        let change = self.desire(all || twins || self.revalidate, dirty, report);
+        let is_idle = dirty.is_empty() && self.wanted.is_some();
+        if is_idle && !(all || twins || self.revalidate) {
+            self.report(report);
+            return Ok(());
+        }
+        let change = self.desire(all || twins || self.revalidate, dirty);
         let plan = self.plan(&change)?;
         if let Err(error) = apply(&plan, &mut self.kernel, &mut self.lists) {
             abandon(&plan, &mut self.kernel, &mut self.rows, &mut self.lists);
@@ -218,19 +231,28 @@ impl PolicyEngine {
         let policies = self.observed.update(&snapshot.policies);
         if policies || self.revalidate {
             self.effective = Effective::new(&self.observed.versions);
+            self.wanted = None;
         }
-        let refused = policies && !self.effective.refused.is_empty();
-        let namespaces = !same_labels(&self.namespaces, &snapshot.namespaces);
-        self.namespaces.clone_from(&snapshot.namespaces);
-        let nodes = snapshot.nodes.values();
-        let nodes = self
-            .addresses
-            .update_nodes(nodes, &self.node, &self.own_addresses);
-        self.locals = subjects::find(endpoints, snapshot, &self.locals);
+        let locals = subjects::find(endpoints, snapshot, &self.locals);
+        if !subjects::same(&self.locals, &locals) {
+            self.wanted = None;
+        }
+        self.locals = locals;
+        let namespaces = take_over(&mut self.namespaces, &snapshot.namespaces);
+        let nodes = self.observe_nodes(snapshot);
         self.addresses.update_pods(&snapshot.pods, &mut dirty);
-        self.addresses
-            .update_local(subjects::owners(&self.locals), &mut dirty);
-        (refused || namespaces || nodes, dirty)
+        let owners = subjects::owners(&self.locals);
+        self.addresses.update_local(owners, &mut dirty);
+        (namespaces || nodes, dirty)
+    }
+
+    fn observe_nodes(&mut self, snapshot: &Snapshot) -> bool {
+        let nodes = take_over(&mut self.nodes, &snapshot.nodes);
+        let own = std::mem::take(&mut self.own_addresses_changed);
+        (nodes || own)
+            && self
+                .addresses
+                .update_nodes(self.nodes.values(), &self.node, &self.own_addresses)
     }
 
     fn plan(&mut self, change: &Change) -> Result<Plan, PolicyError> {
@@ -267,15 +289,26 @@ impl PolicyEngine {
             self.reclaim.retire(now, gone, deserted);
         }
         self.good.clone_from(&self.effective.versions);
-        let is_known =
-            |id: &&u32| self.locals[*id].subject.is_some() && !report.denied.contains_key(*id);
-        self.ready = self.locals.keys().filter(is_known).copied().collect();
+        self.keep_ready();
         report.committed = plan.words.len();
         report.wrapped = plan.wrapped;
-        self.report_overflows(report);
+        self.report(report);
     }
 
-    fn report_overflows(&self, report: &mut PolicyReport) {
+    fn keep_ready(&mut self) {
+        let denied = self.wanted.as_ref().map(|(_, denied)| denied);
+        let is_good = |id: &&u32| denied.is_none_or(|denied| !denied.contains_key(*id));
+        self.ready = self.locals.keys().filter(is_good).copied().collect();
+    }
+
+    /// What is not as the cluster asks, as long as it is so.
+    fn report(&self, report: &mut PolicyReport) {
+        if let Some((_, denied)) = &self.wanted {
+            report.denied.clone_from(denied);
+        }
+        for (name, (_, why)) in &self.effective.refused {
+            report.refused.insert(name.clone(), why.to_string());
+        }
         for row in self.rows.all.values() {
             let (Some(key), Some(too_long)) = (&row.key, row.overflow) else {
                 continue;
@@ -317,12 +350,18 @@ fn rows_of(in_force: &BTreeMap<u32, InForce>) -> BTreeSet<RowHandle> {
     .collect()
 }
 
-fn same_labels(
-    a: &BTreeMap<Arc<str>, Arc<Namespace>>,
-    b: &BTreeMap<Arc<str>, Arc<Namespace>>,
+/// Takes over a store; tells whether any object differs.
+fn take_over<T: PartialEq>(
+    known: &mut BTreeMap<Arc<str>, Arc<T>>,
+    now: &BTreeMap<Arc<str>, Arc<T>>,
 ) -> bool {
-    a.len() == b.len()
-        && a.iter()
-            .zip(b)
-            .all(|((k, a), (l, b))| k == l && (Arc::ptr_eq(a, b) || a == b))
+    let is_same = known.len() == now.len()
+        && known
+            .iter()
+            .zip(now)
+            .all(|((k, a), (l, b))| k == l && (Arc::ptr_eq(a, b) || a == b));
+    if !is_same {
+        known.clone_from(now);
+    }
+    !is_same
 }

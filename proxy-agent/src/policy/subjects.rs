@@ -81,6 +81,15 @@ fn subject(
     )
 }
 
+/// Whether policies select the same pods.
+pub fn same(a: &Locals, b: &Locals) -> bool {
+    let subject = |l: &Local| l.subject.as_ref().map(Arc::as_ptr);
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .all(|((i, a), (j, b))| i == j && a.pod == b.pod && subject(a) == subject(b))
+}
+
 /// Whose the addresses of the endpoints are.
 pub fn owners(locals: &Locals) -> HashMap<IpAddr, Option<Arc<Subject>>> {
     let each = locals.values();

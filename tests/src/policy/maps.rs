@@ -55,21 +55,25 @@ struct Inner {
     seed: u64,
     /// Writes until the writer dies.
     left: Option<u64>,
+    /// Capacity of `INTERVALS`.
+    block_count: u32,
 }
 
 /// The maps. Clones share them.
 #[derive(Clone)]
 pub struct PolicyMaps(Arc<Mutex<Inner>>);
 
-const ENDPOINTS: usize = 64;
-const BLOCKS: u32 = 256;
-
 impl PolicyMaps {
     /// Empty maps with room for this many strides of cells.
     pub fn new(strides: usize) -> Self {
+        Self::with(strides, 256, 64)
+    }
+
+    /// Empty maps with room for this many strides of cells, blocks, and endpoints.
+    pub fn with(strides: usize, blocks: u32, endpoints: usize) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             contents: Contents {
-                words: vec![0; ENDPOINTS],
+                words: vec![0; endpoints],
                 cells: vec![0; strides * 64],
                 peers: HashMap::new(),
                 ranges: [PrefixMap::default(), PrefixMap::default()],
@@ -79,6 +83,7 @@ impl PolicyMaps {
             chance: 0,
             seed: 0,
             left: None,
+            block_count: blocks,
         })))
     }
 
@@ -215,7 +220,8 @@ macro_rules! table {
                 $name
             }
             fn capacity(&self) -> u32 {
-                $capacity
+                let capacity: fn(&Inner) -> u32 = $capacity;
+                capacity(&self.0.lock().unwrap())
             }
             fn get(&self, key: &$key) -> Result<Option<$value>, TableError> {
                 let get: fn(&Contents, &$key) -> Option<$value> = $get;
@@ -268,7 +274,7 @@ table!(
     PeerKey4,
     Peer,
     "PEERS4",
-    1 << 16,
+    |_| 1 << 16,
     |c, k| c.peers.get(&(k.side, v4(k.address))).copied(),
     |c, k, v| {
         c.peers.insert((k.side, v4(k.address)), *v);
@@ -289,7 +295,7 @@ table!(
     PeerKey6,
     Peer,
     "PEERS6",
-    1 << 16,
+    |_| 1 << 16,
     |c, k| c.peers.get(&(k.side, v6(k.address))).copied(),
     |c, k, v| {
         c.peers.insert((k.side, v6(k.address)), *v);
@@ -310,7 +316,7 @@ table!(
     Prefix<CidrKey4>,
     Peer,
     "CIDRS4",
-    1 << 16,
+    |_| 1 << 16,
     |c, k| c.ranges[k.data.side as usize].get(range4(k)).copied(),
     |c, k, v| {
         c.ranges[k.data.side as usize].insert(range4(k), *v);
@@ -327,7 +333,7 @@ table!(
     Prefix<CidrKey6>,
     Peer,
     "CIDRS6",
-    1 << 16,
+    |_| 1 << 16,
     |c, k| c.ranges[k.data.side as usize].get(range6(k)).copied(),
     |c, k, v| {
         c.ranges[k.data.side as usize].insert(range6(k), *v);
@@ -344,7 +350,7 @@ table!(
     u32,
     IntervalBlock,
     "INTERVALS",
-    BLOCKS,
+    |i| i.block_count,
     |c, k| c.blocks.get(k).copied(),
     |c, k, v| {
         c.blocks.insert(*k, *v);

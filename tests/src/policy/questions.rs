@@ -52,20 +52,25 @@ pub fn all(cluster: &Cluster) -> Vec<Question> {
     let mut questions = Vec::new();
     for endpoint in &cluster.endpoints {
         for peer in addresses(cluster) {
-            for direction in Direction::BOTH {
-                for (protocol, port) in TRANSPORTS {
-                    questions.push(Question {
-                        endpoint: endpoint.id,
-                        direction,
-                        peer,
-                        protocol,
-                        port,
-                    });
-                }
-            }
+            questions.extend(between(endpoint.id, peer));
         }
     }
     questions
+}
+
+/// Every question about an endpoint and an address.
+pub fn between(endpoint: u32, peer: IpAddr) -> impl Iterator<Item = Question> {
+    Direction::BOTH.into_iter().flat_map(move |direction| {
+        TRANSPORTS
+            .into_iter()
+            .map(move |(protocol, port)| Question {
+                endpoint,
+                direction,
+                peer,
+                protocol,
+                port,
+            })
+    })
 }
 
 /// What the oracle says. A pod that is not in the cluster is denied everything but its node.
