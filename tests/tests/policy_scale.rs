@@ -30,11 +30,7 @@ fn large() -> Cluster {
             n % 1999
         );
         let local = n < 100;
-        let (node, host) = if local {
-            (1, n as u8 + 2)
-        } else {
-            (2, 2)
-        };
+        let (node, host) = if local { (1, n as u8 + 2) } else { (2, 2) };
         cluster.pod(&name, &labels, node, host);
         if !local {
             let high = (n / 250 + 10) as u8;
