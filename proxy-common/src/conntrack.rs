@@ -139,6 +139,8 @@ pub const FLOW_REWRITE_TO_LOCAL: u32 = 1 << 6;
 pub const FLOW_HAIRPIN: u32 = 1 << 7;
 /// The source was translated to an address of this node.
 pub const FLOW_SOURCE_TRANSLATED: u32 = 1 << 8;
+/// The other side is a pod of another node: packets to it may leave past the host's stack.
+pub const FLOW_REMOTE_POD: u32 = 1 << 9;
 
 map_types!(
     FlowKey4 = 20,

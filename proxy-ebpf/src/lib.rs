@@ -11,3 +11,4 @@
 
 pub mod maps;
 pub mod socket;
+pub mod tc;

@@ -8,19 +8,6 @@ fn main() {}
 #[cfg(target_arch = "bpf")]
 use proxy_ebpf as _;
 
-/// Programs, one per hook.
-#[cfg(target_arch = "bpf")]
-mod programs {
-    use aya_ebpf::macros::classifier;
-    use aya_ebpf::programs::TcContext;
-
-    /// Lets every packet pass.
-    #[classifier]
-    pub fn pass(_ctx: TcContext) -> i32 {
-        0
-    }
-}
-
 /// What the kernel requires of programs that call its GPL helpers.
 #[cfg(target_arch = "bpf")]
 #[unsafe(no_mangle)]

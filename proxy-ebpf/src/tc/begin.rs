@@ -1,0 +1,228 @@
+//! Flows that begin: Service translation and egress policy, then the entries.
+
+use proxy_common::conntrack::{
+    FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_REMOTE_POD, FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL,
+};
+use proxy_common::counters::{BACKEND_GONE, FLOW_CLASH};
+
+use super::address::same;
+use super::deliver::remote_pod;
+use super::flow::{NODE, beginning, find};
+use super::node::forwards;
+use super::packet::{
+    ERROR, MARK_FROM_HOST, MARK_FRONTEND, MARK_HAIRPIN, MARK_ROUTE, Packet, reversed,
+};
+use super::policy;
+use super::service::ATTEMPTS;
+use super::skb::Skb;
+use super::verdict::{CONTINUE, NEXT, Verdict, dropped};
+use super::wire::Wire;
+
+/// A flow that a pod begins. `CONTINUE` once it is tracked and the packet rewritten.
+#[inline(always)]
+pub fn from_pod<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
+    if packet.shape != ERROR {
+        let verdict = F::frontend_of(skb, packet, 0);
+        if verdict == CONTINUE {
+            return to_service(skb, packet, endpoint);
+        }
+        if verdict != NEXT {
+            return verdict;
+        }
+    }
+    packet.target = packet.flow;
+    packet.state = beginning(packet, 0);
+    let verdict = ask(packet, endpoint);
+    if verdict != CONTINUE || packet.shape == ERROR {
+        return verdict;
+    }
+    packet.key = F::flow_key(endpoint, packet.protocol, &packet.flow);
+    packet.back = packet.flow;
+    mark(packet);
+    F::begin(skb, packet)
+}
+
+/// Egress policy on the translated destination.
+#[inline(always)]
+fn ask<F: Wire>(packet: &mut Packet<F>, endpoint: u32) -> Verdict {
+    let word = policy::word(endpoint);
+    let (address, protocol) = if packet.shape == ERROR {
+        (packet.destination, packet.carrier)
+    } else {
+        (packet.target.to, packet.protocol)
+    };
+    let port = packet.policy_port(packet.target.to_port);
+    let mut question = policy::egress::<F>(&word, address, protocol, port);
+    let verdict = F::judge(&mut question);
+    packet.state.epoch = word.epoch;
+    packet.state.cookie = question.cookie;
+    packet.state.flags |= remote_pod(question.peer);
+    verdict
+}
+
+#[inline(always)]
+fn mark<F: Wire>(packet: &mut Packet<F>) {
+    if packet.state.flags & FLOW_HAIRPIN != 0 {
+        packet.marks |= MARK_HAIRPIN;
+    }
+    if packet.state.flags & FLOW_REMOTE_POD != 0 {
+        packet.marks |= MARK_ROUTE;
+    }
+}
+
+/// A pod's flow to a frontend.
+#[inline(always)]
+fn to_service<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
+    for _ in 0..ATTEMPTS {
+        let verdict = F::attempt(skb, packet, endpoint);
+        if verdict == CONTINUE {
+            return F::rewrite_packet(skb, packet);
+        }
+        if verdict != dropped(FLOW_CLASH) {
+            return verdict;
+        }
+    }
+    dropped(FLOW_CLASH)
+}
+
+/// Chooses a backend and aims at it: `target` and `state`.
+#[inline(always)]
+fn aim<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
+    let verdict = F::choose(skb, packet);
+    if verdict != CONTINUE {
+        return verdict;
+    }
+    packet.target.from = packet.flow.from;
+    packet.target.from_port = packet.flow.from_port;
+    packet.target.to = packet.pick.address;
+    packet.target.to_port = packet.pick.port;
+    packet.state = beginning(packet, FLOW_REWRITE_FROM_LOCAL);
+    packet.state.service = packet.pick.service;
+    packet.state.backend = packet.pick.backend;
+    CONTINUE
+}
+
+/// One backend: if policy lets the pod reach it and its answers can be told apart, the flow is tracked.
+#[inline(always)]
+pub fn attempt<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
+    let verdict = aim(skb, packet);
+    if verdict != CONTINUE {
+        return verdict;
+    }
+    let hairpin = same(&packet.target.to, &packet.flow.from);
+    if hairpin {
+        packet.target.from = packet.flow.to;
+        packet.state.flags |= FLOW_HAIRPIN;
+        packet.key = F::flow_key(endpoint, packet.protocol, &reversed(&packet.target));
+    } else {
+        let verdict = ask(packet, endpoint);
+        if verdict != CONTINUE {
+            return verdict;
+        }
+        packet.key = F::flow_key(endpoint, packet.protocol, &packet.target);
+    }
+    let flags = packet.state.flags;
+    packet.state.flags = if hairpin {
+        flags | FLOW_FROM_REMOTE
+    } else {
+        flags & !FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL
+    };
+    packet.back = reversed(&packet.flow);
+    let verdict = F::claim(skb, packet);
+    if verdict != CONTINUE {
+        return verdict;
+    }
+    packet.state.flags = flags;
+    let verdict = toward_target(skb, packet, endpoint);
+    mark(packet);
+    verdict
+}
+
+/// The entry that turns the client's packets to their target.
+#[inline(always)]
+fn toward_target<F: Wire>(skb: Skb, packet: &mut Packet<F>, scope: u32) -> Verdict {
+    packet.key = F::flow_key(scope, packet.protocol, &packet.flow);
+    packet.back = packet.target;
+    F::begin(skb, packet)
+}
+
+/// A flow to a frontend that begins outside, or in the host's own stack. `NEXT` if it goes to none.
+#[inline(always)]
+pub fn at_node<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
+    let outside = packet.marks & MARK_FROM_HOST == 0;
+    let verdict = F::frontend_of(skb, packet, u32::from(outside));
+    if verdict != CONTINUE {
+        return verdict;
+    }
+    for _ in 0..ATTEMPTS {
+        let verdict = F::attempt_at_node(skb, packet);
+        if verdict == CONTINUE {
+            packet.frontend = packet.flow.to;
+            packet.frontend_port = packet.flow.to_port;
+            packet.marks |= MARK_FRONTEND;
+            return F::rewrite_packet(skb, packet);
+        }
+        if verdict != dropped(FLOW_CLASH) {
+            return verdict;
+        }
+    }
+    dropped(FLOW_CLASH)
+}
+
+/// One backend for a flow through the node.
+#[inline(always)]
+pub fn attempt_at_node<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
+    let verdict = aim(skb, packet);
+    if verdict != CONTINUE {
+        return verdict;
+    }
+    let verdict = answers(skb, packet);
+    if verdict != CONTINUE {
+        return verdict;
+    }
+    packet.state.flags = FLOW_REWRITE_FROM_LOCAL;
+    toward_target(skb, packet, NODE)
+}
+
+/// The entries for the answers of a flow through the node; picks the source where it must be ours.
+#[inline(always)]
+fn answers<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
+    let is_node = F::node_address(packet.target.to) != 0;
+    if packet.marks & MARK_FROM_HOST != 0 {
+        if is_node {
+            // The stack takes no packet from outside that is from itself; socket hooks serve this case.
+            return dropped(BACKEND_GONE);
+        }
+    } else if let Some(pod) = F::local_pod(packet.target.to) {
+        if forwards() {
+            return beside_pod(packet, pod.endpoint);
+        }
+    } else if !is_node {
+        return F::allocate(skb, packet);
+    }
+    answer(skb, packet, 0)
+}
+
+/// The endpoint's own entry will turn the answers round: it must not be in use by another flow.
+#[inline(always)]
+fn beside_pod<F: Wire>(packet: &mut Packet<F>, endpoint: u32) -> Verdict {
+    packet.key = F::flow_key(endpoint, packet.protocol, &reversed(&packet.target));
+    if let Some(found) = find::<F>(&packet.key, packet.now) {
+        packet.back = found.rewrite();
+        let same = same(&packet.back.from, &packet.flow.to)
+            && packet.back.from_port == packet.flow.to_port;
+        if !same || found.state().flags & FLOW_REWRITE_FROM_LOCAL == 0 {
+            return dropped(FLOW_CLASH);
+        }
+    }
+    CONTINUE
+}
+
+/// The node's entry that turns answers from the target into answers to the client.
+#[inline(always)]
+pub fn answer<F: Wire>(skb: Skb, packet: &mut Packet<F>, flags: u32) -> Verdict {
+    packet.state.flags = flags | FLOW_FROM_REMOTE | FLOW_REWRITE_FROM_LOCAL;
+    packet.key = F::flow_key(NODE, packet.protocol, &reversed(&packet.target));
+    packet.back = reversed(&packet.flow);
+    F::claim(skb, packet)
+}

@@ -1,0 +1,286 @@
+//! Connection tracking on `proxy_common::conntrack`'s maps: finding, refreshing, beginning and ending flows.
+
+use proxy_common::address::{TCP, UDP};
+use proxy_common::conntrack::{
+    FLOW_FIN_LOCAL, FLOW_FIN_REMOTE, FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_REPLIED,
+    FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL, FLOW_RST, FlowState,
+};
+
+use proxy_common::counters::{FLOW_CLASH, FLOWS_FULL};
+
+use super::packet::{ERROR, FIN, LATER_FRAGMENT, Packet, RST, reversed};
+use super::skb::Skb;
+use super::verdict::{CONTINUE, Verdict, dropped};
+use super::wire::Wire;
+use crate::maps::{Family, FlowTuple};
+
+/// Seconds that an unanswered TCP flow and any flow without states live.
+const SHORT: u32 = 60;
+/// Seconds that an established TCP connection lives: longer than Linux' keep-alive of 7200.
+const ESTABLISHED: u32 = 8000;
+/// Seconds that a closing TCP connection lives.
+const CLOSING: u32 = 10;
+
+const NO_EXIST: u64 = 1;
+
+/// The node's scope.
+pub const NODE: u32 = 0;
+
+/// A live entry.
+#[derive(Clone, Copy)]
+pub struct Found<F: Family> {
+    /// The entry.
+    pub entry: *mut F::Flow,
+    /// It stands in `NEW_FLOWS`.
+    pub new: bool,
+}
+
+impl<F: Family> Found<F> {
+    /// What is known of the flow.
+    #[inline(always)]
+    pub fn state(&self) -> &FlowState {
+        // SAFETY: an entry of a map, valid for this run of the program.
+        F::state(unsafe { &*self.entry })
+    }
+
+    /// Into what its packets are rewritten.
+    #[inline(always)]
+    pub fn rewrite(&self) -> FlowTuple<F::Address> {
+        // SAFETY: as above.
+        F::rewrite(unsafe { &*self.entry })
+    }
+
+    /// Notes that the policy of this epoch allows the flow.
+    #[inline(always)]
+    pub fn allow(&self, epoch: u32) {
+        // SAFETY: as above; one aligned store.
+        unsafe { (*F::state_ptr(self.entry)).epoch = epoch };
+    }
+}
+
+/// The live entry of a flow.
+#[inline(always)]
+pub fn find<F: Family>(key: &F::FlowKey, now: u32) -> Option<Found<F>> {
+    if let Some(entry) = F::conntrack().get_ptr_mut(key) {
+        let found = Found { entry, new: false };
+        if found.state().expires >= now {
+            return Some(found);
+        }
+    }
+    if let Some(entry) = F::new_flows().get_ptr_mut(key) {
+        let found = Found { entry, new: true };
+        if found.state().expires >= now {
+            return Some(found);
+        }
+    }
+    None
+}
+
+/// A new TCP connection on the ports of one that is over.
+#[inline(always)]
+pub fn reopens<F: Family>(packet: &Packet<F>, state: &FlowState) -> bool {
+    let both = FLOW_FIN_LOCAL | FLOW_FIN_REMOTE;
+    packet.opens() && (state.flags & FLOW_RST != 0 || state.flags & both == both)
+}
+
+/// How long a flow in this state lives, in seconds.
+#[inline(always)]
+fn lifetime(protocol: u8, flags: u32) -> u32 {
+    let both = FLOW_FIN_LOCAL | FLOW_FIN_REMOTE;
+    if protocol != TCP {
+        SHORT
+    } else if flags & FLOW_RST != 0 || flags & both == both {
+        CLOSING
+    } else if flags & FLOW_REPLIED != 0 {
+        ESTABLISHED
+    } else {
+        SHORT
+    }
+}
+
+/// Takes a packet of the flow into its state. Writes once a second at most, or when the state changes.
+#[inline(always)]
+pub fn touch<F: Wire>(
+    packet: &Packet<F>,
+    scope: u32,
+    key: &F::FlowKey,
+    found: &Found<F>,
+    from_local: bool,
+) {
+    if packet.shape == ERROR {
+        return;
+    }
+    let old = found.state().flags;
+    let mut flags = old;
+    if from_local == (old & FLOW_FROM_REMOTE != 0) {
+        flags |= FLOW_REPLIED;
+    }
+    if packet.protocol == TCP && packet.shape != LATER_FRAGMENT {
+        if packet.tcp & RST != 0 {
+            flags |= FLOW_RST;
+        }
+        if packet.tcp & FIN != 0 {
+            flags |= if from_local {
+                FLOW_FIN_LOCAL
+            } else {
+                FLOW_FIN_REMOTE
+            };
+        }
+    }
+    let expires = packet.now + lifetime(packet.protocol, flags);
+    if flags == old && expires == found.state().expires {
+        return;
+    }
+    // SAFETY: an entry of a map; aligned stores, a lost update is repaired by the next packet.
+    unsafe {
+        let state = F::state_ptr(found.entry);
+        (*state).flags = flags;
+        (*state).expires = expires;
+    }
+    let promote = found.new && flags & FLOW_REPLIED != 0;
+    if promote || flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) != 0 {
+        F::refresh(key, found.entry, scope, packet.protocol, promote);
+    }
+}
+
+/// Key and scope of the entry for the other tuple of a translated flow.
+#[inline(always)]
+fn twin<F: Family>(entry: &F::Flow, scope: u32, protocol: u8) -> F::FlowKey {
+    let flags = F::state(entry).flags;
+    let to = F::rewrite(entry);
+    if scope == NODE || flags & (FLOW_HAIRPIN | FLOW_REWRITE_TO_LOCAL) != 0 {
+        return F::flow_key(scope, protocol, &reversed(&to));
+    }
+    if flags & FLOW_FROM_REMOTE != 0 {
+        // It came by a frontend from outside: the node remembers the choice.
+        return F::flow_key(NODE, protocol, &reversed(&to));
+    }
+    F::flow_key(scope, protocol, &to)
+}
+
+/// The slow half of [`touch`]: moves answered flows to `CONNTRACK` and keeps the twin entry in step.
+#[inline(always)]
+pub fn refresh<F: Family>(
+    key: &F::FlowKey,
+    entry: *mut F::Flow,
+    scope: u32,
+    protocol: u8,
+    promote_this: bool,
+) {
+    // SAFETY: an entry of a map.
+    let flow: F::Flow = unsafe { *entry };
+    if promote_this {
+        promote::<F>(key, &flow);
+    }
+    let state = F::state(&flow);
+    if state.flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) == 0 {
+        return;
+    }
+    let other_key = twin::<F>(&flow, scope, protocol);
+    let Some(other) = find::<F>(&other_key, 0) else {
+        return;
+    };
+    let theirs = other.state().flags;
+    let mut flags = theirs | state.flags & (FLOW_REPLIED | FLOW_RST);
+    let turned = (theirs ^ state.flags) & FLOW_FROM_REMOTE != 0;
+    if state.flags & FLOW_FIN_LOCAL != 0 {
+        flags |= if turned {
+            FLOW_FIN_REMOTE
+        } else {
+            FLOW_FIN_LOCAL
+        };
+    }
+    if state.flags & FLOW_FIN_REMOTE != 0 {
+        flags |= if turned {
+            FLOW_FIN_LOCAL
+        } else {
+            FLOW_FIN_REMOTE
+        };
+    }
+    // SAFETY: an entry of a map; aligned stores.
+    unsafe {
+        let state_of_twin = F::state_ptr(other.entry);
+        (*state_of_twin).flags = flags;
+        (*state_of_twin).expires = state.expires;
+    }
+    if other.new && flags & FLOW_REPLIED != 0 {
+        // SAFETY: an entry of a map.
+        let value = unsafe { *other.entry };
+        promote::<F>(&other_key, &value);
+    }
+}
+
+/// Moves an entry to the map that does not evict. If that is full, the entry stays where it is.
+#[inline(always)]
+fn promote<F: Family>(key: &F::FlowKey, flow: &F::Flow) {
+    if F::conntrack().insert(key, flow, 0).is_ok() {
+        // Should it be gone already, so much the better.
+        F::new_flows().remove(key).ok();
+    }
+}
+
+/// Forgets a flow with both its entries.
+#[inline(always)]
+pub fn forget<F: Family>(key: &F::FlowKey, entry: *mut F::Flow, scope: u32, protocol: u8) {
+    // SAFETY: an entry of a map.
+    let flow: F::Flow = unsafe { *entry };
+    if F::state(&flow).flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) != 0 {
+        remove::<F>(&twin::<F>(&flow, scope, protocol));
+    }
+    remove::<F>(key);
+}
+
+#[inline(always)]
+fn remove<F: Family>(key: &F::FlowKey) {
+    // Absent is as good as removed.
+    F::conntrack().remove(key).ok();
+    F::new_flows().remove(key).ok();
+}
+
+/// Begins an entry, over an expired one if need be: the packet's `key`, `state` and `back`.
+#[inline(always)]
+pub fn begin<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
+    let flow = F::flow(packet.state, &packet.back);
+    let begun = F::new_flows().insert(&packet.key, flow, 0).is_ok();
+    if begun { CONTINUE } else { dropped(FLOWS_FULL) }
+}
+
+/// Begins an entry unless a live one stands there.
+#[inline(always)]
+pub fn claim<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
+    if claims(packet) {
+        CONTINUE
+    } else {
+        dropped(FLOW_CLASH)
+    }
+}
+
+#[inline(always)]
+fn claims<F: Family>(packet: &Packet<F>) -> bool {
+    if find::<F>(&packet.key, packet.now).is_some() {
+        return false;
+    }
+    let flow = F::flow(packet.state, &packet.back);
+    if F::new_flows().insert(&packet.key, &flow, NO_EXIST).is_ok() {
+        return true;
+    }
+    // Another CPU took it just now, or it is an expired one.
+    find::<F>(&packet.key, packet.now).is_none()
+        && F::new_flows().insert(&packet.key, &flow, 0).is_ok()
+}
+
+/// The state of a flow that begins.
+#[inline(always)]
+pub fn beginning<F: Family>(packet: &Packet<F>, flags: u32) -> FlowState {
+    FlowState {
+        expires: packet.now + SHORT,
+        flags,
+        ..FlowState::default()
+    }
+}
+
+/// Whether the flow is one of datagrams, which follow their Service to another backend.
+#[inline(always)]
+pub fn is_datagram(protocol: u8) -> bool {
+    protocol == UDP
+}

@@ -1,0 +1,136 @@
+//! `from_pod`: ingress of a pod's interface on the host. What the pod sends.
+
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use proxy_common::conntrack::{
+    FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_REMOTE_POD, FLOW_REWRITE_FROM_LOCAL,
+};
+use proxy_common::counters::{FRAGMENT_UNKNOWN, INVALID_PACKET, NO_BACKEND, UNKNOWN_ENDPOINT};
+use proxy_common::policy::words::ROW_ALLOW_ALL;
+use proxy_common::time::seconds;
+
+use super::at_node::translate;
+use super::flow::{find, reopens, touch};
+use super::node::forwards;
+use super::packet::{MARK_HAIRPIN, MARK_ROUTE, Packet, UNKNOWN_FRAGMENT};
+use super::service::backend_gone;
+use super::skb::{Skb, redirect_peer};
+use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish};
+use super::wire::Wire;
+use super::{ETH_IP, ETH_IPV6, deliver, policy, scratch};
+use crate::maps::{ENDPOINTS, V4, V6};
+
+/// The program.
+#[classifier]
+pub fn from_pod(context: TcContext) -> i32 {
+    let skb = Skb::new(context.skb.skb);
+    let verdict = match skb.protocol() {
+        ETH_IP => run::<V4>(skb),
+        ETH_IPV6 => run::<V6>(skb),
+        // ARP and whatever else is the stack's affair.
+        _ => NEXT,
+    };
+    finish(skb, verdict)
+}
+
+#[inline(always)]
+fn run<F: Wire>(skb: Skb) -> Verdict {
+    // SAFETY: values are replaced whole by the agent.
+    let Some(endpoint) = (unsafe { ENDPOINTS.get(skb.ifindex()) }) else {
+        return dropped(UNKNOWN_ENDPOINT);
+    };
+    let Some(packet) = scratch::packet::<F>(0) else {
+        return dropped(INVALID_PACKET);
+    };
+    // SAFETY: a helper without arguments.
+    packet.now = seconds(unsafe { bpf_ktime_get_coarse_ns() });
+    let mut verdict = F::read(skb, packet);
+    if verdict == CONTINUE {
+        verdict = F::own(endpoint, packet);
+    }
+    if verdict == CONTINUE {
+        verdict = send(skb, packet, endpoint.id);
+    }
+    if verdict == dropped(NO_BACKEND) {
+        verdict = F::reject(skb, packet);
+        if verdict == CONTINUE {
+            count(skb, NO_BACKEND);
+            return redirect_peer(skb.ifindex());
+        }
+    }
+    if verdict == CONTINUE {
+        verdict = onward(skb, packet);
+    }
+    verdict
+}
+
+/// Tracking, translation and egress policy. `CONTINUE`: the packet may go where its destination says.
+#[inline(always)]
+fn send<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
+    let word = policy::word(endpoint);
+    if packet.shape == UNKNOWN_FRAGMENT {
+        // Without ports there is no telling whether this is for a Service, unless a pod has the address.
+        return if word.egress_row == ROW_ALLOW_ALL && F::local_pod(packet.destination).is_some() {
+            CONTINUE
+        } else {
+            dropped(FRAGMENT_UNKNOWN)
+        };
+    }
+    packet.key = F::flow_key(endpoint, packet.protocol, &packet.flow);
+    if let Some(found) = find::<F>(&packet.key, packet.now) {
+        if reopens(packet, found.state()) || backend_gone(packet, found.state(), false) {
+            F::forget(&packet.key, found.entry, endpoint, packet.protocol);
+        } else {
+            if found.state().epoch != word.epoch {
+                let verdict = F::again(packet, found.entry, endpoint, true);
+                if verdict != CONTINUE {
+                    F::forget(&packet.key, found.entry, endpoint, packet.protocol);
+                    return verdict;
+                }
+            }
+            touch(packet, endpoint, &packet.key, &found, true);
+            let flags = found.state().flags;
+            if flags & FLOW_REWRITE_FROM_LOCAL == 0 {
+                if flags & FLOW_REMOTE_POD != 0 {
+                    packet.marks |= MARK_ROUTE;
+                }
+                return CONTINUE;
+            }
+            if flags & FLOW_HAIRPIN != 0 {
+                packet.marks |= MARK_HAIRPIN;
+            } else if flags & (FLOW_REMOTE_POD | FLOW_FROM_REMOTE) != 0 {
+                // The stack would take an answer in the node's own name for a forgery.
+                packet.marks |= MARK_ROUTE;
+            }
+            packet.target = found.rewrite();
+            return F::rewrite_packet(skb, packet);
+        }
+    }
+    F::begin_from_pod(skb, packet, endpoint)
+}
+
+/// To where the destination is.
+#[inline(always)]
+fn onward<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
+    if packet.marks & MARK_HAIRPIN != 0 {
+        return redirect_peer(skb.ifindex());
+    }
+    if forwards() {
+        let verdict = deliver::deliver(skb, packet);
+        if verdict != CONTINUE {
+            return verdict;
+        }
+        if packet.marks & MARK_ROUTE != 0 {
+            return F::route(skb, packet);
+        }
+    }
+    if F::node_address(packet.destination) != 0 {
+        // The host may have come by a frontend.
+        let verdict = translate(skb, packet);
+        if verdict != CONTINUE {
+            return verdict;
+        }
+    }
+    NEXT
+}

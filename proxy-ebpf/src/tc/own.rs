@@ -1,0 +1,52 @@
+//! A pod sends from its own addresses only. Neighbour discovery is let through to the stack.
+
+use proxy_common::counters::SPOOFED_SOURCE;
+use proxy_common::endpoints::Endpoint;
+
+use super::address::same;
+use super::packet::Packet;
+use super::verdict::{CONTINUE, NEXT, Verdict, dropped};
+use crate::maps::{Family as _, V4, V6};
+
+/// IPv4.
+#[inline(always)]
+pub fn v4(endpoint: &Endpoint, packet: &Packet<V4>) -> Verdict {
+    if packet.source == endpoint.address4 && packet.source != 0 {
+        CONTINUE
+    } else {
+        dropped(SPOOFED_SOURCE)
+    }
+}
+
+/// IPv6. A pod has no routers' advertisements to make (type 134).
+#[inline(always)]
+pub fn v6(endpoint: &Endpoint, packet: &Packet<V6>) -> Verdict {
+    let unspecified = same(&packet.source, &V6::UNSPECIFIED);
+    let own = same(&packet.source, &endpoint.address6) && !unspecified;
+    if is_neighbour(packet) {
+        let kind = packet.icmp >> 8;
+        return if kind != 134 && (own || unspecified || is_link_local(packet.source)) {
+            NEXT
+        } else {
+            dropped(SPOOFED_SOURCE)
+        };
+    }
+    if own {
+        CONTINUE
+    } else {
+        dropped(SPOOFED_SOURCE)
+    }
+}
+
+/// Multicast listeners (130-132, 143) and neighbour discovery (133-136), RFC 2710, 3810, 4861.
+#[inline(always)]
+pub fn is_neighbour(packet: &Packet<V6>) -> bool {
+    packet.carrier == V6::ICMP && matches!(packet.icmp >> 8, 130..=136 | 143)
+}
+
+/// `fe80::/10`.
+#[inline(always)]
+const fn is_link_local(address: [u32; 4]) -> bool {
+    let [a, b, _, _] = address[0].to_ne_bytes();
+    a == 0xfe && b & 0xc0 == 0x80
+}

@@ -1,0 +1,77 @@
+//! `to_net`: egress of the uplink, and of the device by which the host's traffic to Services leaves.
+
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use proxy_common::counters::{INVALID_PACKET, NO_BACKEND};
+use proxy_common::time::seconds;
+
+use super::address::same;
+use super::at_node::translate;
+use super::deliver::hand_over;
+use super::node::forwards;
+use super::packet::{ERROR, MARK_EGRESS, MARK_FROM_HOST, UNKNOWN_FRAGMENT};
+use super::skb::{Skb, redirect};
+use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish};
+use super::wire::Wire;
+use super::{ETH_IP, ETH_IPV6, scratch};
+use crate::maps::{V4, V6};
+
+/// `bpf_redirect`: into the interface, as if it had received the packet.
+const INGRESS: u64 = 1;
+
+/// The program.
+#[classifier]
+pub fn to_net(context: TcContext) -> i32 {
+    let skb = Skb::new(context.skb.skb);
+    let verdict = match skb.protocol() {
+        ETH_IP => run::<V4>(skb),
+        ETH_IPV6 => run::<V6>(skb),
+        _ => NEXT,
+    };
+    finish(skb, verdict)
+}
+
+#[inline(always)]
+fn run<F: Wire>(skb: Skb) -> Verdict {
+    let from_host = skb.ingress_ifindex() == 0;
+    // What the programs forward is finished; what the stack forwards may need its source back.
+    if !from_host && forwards() {
+        return NEXT;
+    }
+    let marks = if from_host {
+        MARK_FROM_HOST | MARK_EGRESS
+    } else {
+        MARK_EGRESS
+    };
+    let Some(packet) = scratch::packet::<F>(marks) else {
+        return dropped(INVALID_PACKET);
+    };
+    // SAFETY: a helper without arguments.
+    packet.now = seconds(unsafe { bpf_ktime_get_coarse_ns() });
+    let verdict = F::read(skb, packet);
+    if verdict != CONTINUE || packet.shape == UNKNOWN_FRAGMENT {
+        // The host may send what it likes.
+        return NEXT;
+    }
+    let destination = packet.destination;
+    let mut verdict = translate(skb, packet);
+    if verdict == NEXT && from_host && packet.shape != ERROR {
+        verdict = F::begin_at_node(skb, packet);
+    }
+    if verdict == dropped(NO_BACKEND) {
+        verdict = F::reject(skb, packet);
+        if verdict == CONTINUE {
+            count(skb, NO_BACKEND);
+            return redirect(skb.ifindex(), INGRESS);
+        }
+    }
+    if verdict != CONTINUE || same(&packet.destination, &destination) {
+        // An answer of the host: its way stays the same.
+        return verdict;
+    }
+    if let Some(pod) = F::local_pod(packet.destination) {
+        return hand_over(skb, pod, true);
+    }
+    F::route(skb, packet)
+}

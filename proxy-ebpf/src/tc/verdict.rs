@@ -1,0 +1,49 @@
+//! What becomes of a packet: an action of the kernel, or the reason for which it is dropped.
+//!
+//! One number, because functions that the verifier checks by themselves return nothing wider.
+
+use proxy_common::counters::Counter;
+
+use super::skb::Skb;
+use crate::maps::DROPS;
+
+/// An action of `tc`, [`CONTINUE`], or a drop reason from [`dropped`].
+pub type Verdict = i32;
+
+/// The next program, then the stack, have the packet (`TCX_NEXT`, `TC_ACT_UNSPEC`).
+pub const NEXT: Verdict = -1;
+/// The packet is gone (`TC_ACT_SHOT`).
+const SHOT: Verdict = 2;
+/// Nothing is decided yet.
+pub const CONTINUE: Verdict = 0x80;
+/// Drop reasons stand above this.
+const DROPPED: Verdict = 0x100;
+
+/// The packet is dropped for this reason (`proxy_common::counters`).
+#[inline(always)]
+pub const fn dropped(reason: u32) -> Verdict {
+    DROPPED | reason as i32
+}
+
+/// Counts a packet that is not let through.
+#[inline(always)]
+pub fn count(skb: Skb, reason: u32) {
+    if let Some(counter) = DROPS.get_ptr_mut(reason) {
+        let counter: *mut Counter = counter;
+        // SAFETY: the map's own memory; each CPU has its own counter.
+        unsafe {
+            (*counter).packets += 1;
+            (*counter).bytes += u64::from(skb.len());
+        }
+    }
+}
+
+/// The kernel's action for a verdict; drops are counted.
+#[inline(always)]
+pub fn finish(skb: Skb, verdict: Verdict) -> i32 {
+    if verdict >= DROPPED {
+        count(skb, (verdict & 0xff) as u32);
+        return SHOT;
+    }
+    if verdict == CONTINUE { NEXT } else { verdict }
+}
