@@ -1,1 +1,15 @@
-//! To be written.
+//! The node itself: its addresses and routes, kernel settings, and the CNI plugin's installation.
+//!
+//! [`keeper::NodeKeeper`] compares what should be ([`desired`], a value) with what is and carries out the
+//! difference. Masquerading of what pods send out of the cluster belongs here too; it is not done yet.
+
+pub mod conflist;
+pub mod desired;
+pub mod facts;
+pub mod install;
+pub mod keeper;
+pub mod maps;
+pub mod routes;
+pub mod sysctls;
+
+pub use keeper::{NodeKeeper, NodeReport};

@@ -2,6 +2,7 @@
 
 use std::{io, net::IpAddr};
 
+use ipnetwork::IpNetwork;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
@@ -67,20 +68,37 @@ pub fn links(at: &mut Netlink) -> io::Result<Vec<Link>> {
 
 /// Addresses on a link.
 pub fn addresses(at: &mut Netlink, index: u32) -> io::Result<Vec<IpAddr>> {
+    let all = all_addresses(at)?.into_iter();
+    Ok(all
+        .filter(|(on, _)| *on == index)
+        .map(|(_, address)| address.ip())
+        .collect())
+}
+
+/// All addresses with their prefixes, and the links they are on.
+pub fn all_addresses(at: &mut Netlink) -> io::Result<Vec<(u32, IpNetwork)>> {
     let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
     Ok(at
         .request(&request, DUMP)?
         .iter()
         .filter_map(|answer| match answer {
-            RouteNetlinkMessage::NewAddress(a) if a.header.index == index => {
-                a.attributes.iter().find_map(|attribute| match attribute {
-                    AddressAttribute::Address(ip) => Some(*ip),
-                    _ => None,
-                })
-            }
+            RouteNetlinkMessage::NewAddress(a) => Some((a.header.index, address(a)?)),
             _ => None,
         })
         .collect())
+}
+
+/// `Address` is the far end on point-to-point links; `Local`, where it is given, is ours.
+fn address(message: &AddressMessage) -> Option<IpNetwork> {
+    let mut ip = None;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(local) => ip = Some(*local),
+            AddressAttribute::Address(address) => ip = ip.or(Some(*address)),
+            _ => {}
+        }
+    }
+    IpNetwork::new(ip?, message.header.prefix_len).ok()
 }
 
 /// A route: destination (`None`: default), gateway, link.

@@ -1,0 +1,95 @@
+//! The network configuration that makes the runtime call the plugin: the last thing that is written, for
+//! from then on the kubelet starts pods.
+//!
+//! Its contents never change with the node, so it is hardly ever written again: every write makes
+//! containerd load it anew, behind a lock that waits for ADDs.
+
+use std::{fs, path::Path};
+
+use anyhow::Context as _;
+use cni_plugin::paths::RUN_DIR;
+use serde_json::json;
+
+use super::install::{PLUGIN, replace};
+
+/// The file's contents. The name of the network must stay the same for ever: runtimes find the results of
+/// former ADDs by it. `cniVersions` is for runtimes that know 1.1.0; to others the older one is named.
+pub fn contents(run_dir: &Path) -> String {
+    let mut plugin = json!({
+        "type": PLUGIN,
+        "capabilities": { "portMappings": true, "bandwidth": true },
+    });
+    if run_dir != Path::new(RUN_DIR) {
+        plugin["runDir"] = json!(run_dir);
+    }
+    let list = json!({
+        "cniVersion": "1.0.0",
+        "cniVersions": ["1.0.0", "1.1.0"],
+        "name": "weir",
+        "plugins": [plugin],
+    });
+    format!("{list:#}\n")
+}
+
+/// Writes the file if it differs. In the folder itself and by rename: containerd does not see a file that
+/// is renamed from elsewhere; the removal of another file makes it look again for certain.
+pub fn write(conf_dir: &Path, name: &str, run_dir: &Path) -> anyhow::Result<bool> {
+    let path = conf_dir.join(name);
+    let contents = contents(run_dir);
+    if fs::read_to_string(&path).is_ok_and(|present| present == contents) {
+        return Ok(false);
+    }
+    replace(&path, contents.as_bytes(), 0o644)
+        .with_context(|| format!("write {}", path.display()))?;
+    let nudge = conf_dir.join(".nudge");
+    fs::write(&nudge, "").with_context(|| format!("write {}", nudge.display()))?;
+    fs::remove_file(&nudge).with_context(|| format!("remove {}", nudge.display()))?;
+    tracing::info!(path = %path.display(), "network configuration installed");
+    Ok(true)
+}
+
+/// A configuration of another plugin that the runtime prefers to ours: it takes the first by name.
+pub fn rival(conf_dir: &Path, name: &str) -> Option<String> {
+    let files = fs::read_dir(conf_dir).ok()?;
+    files
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|file| file.as_str() < name && !file.starts_with('.'))
+        .filter(|file| {
+            [".conf", ".conflist", ".json"]
+                .iter()
+                .any(|ending| file.ends_with(ending))
+        })
+        .min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_written_once_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, run) = (folder.path(), Path::new(RUN_DIR));
+        assert!(write(dir, "05-weir.conflist", run).unwrap());
+        assert!(!write(dir, "05-weir.conflist", run).unwrap());
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 1);
+        let list: serde_json::Value = serde_json::from_str(&contents(run)).unwrap();
+        assert_eq!(list["cniVersion"], "1.0.0");
+        assert_eq!(list["plugins"][0]["type"], "weir");
+        assert_eq!(list["plugins"][0].get("runDir"), None);
+    }
+
+    #[test]
+    fn names_a_configuration_that_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["10-other.conflist", "00-readme.txt", ".00-hidden.conf"] {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        assert_eq!(rival(folder.path(), "05-weir.conflist"), None);
+        fs::write(folder.path().join("00-other.conf"), "").unwrap();
+        assert_eq!(
+            rival(folder.path(), "05-weir.conflist").unwrap(),
+            "00-other.conf"
+        );
+    }
+}

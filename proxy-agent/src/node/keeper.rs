@@ -1,0 +1,152 @@
+//! Keeps the node as it should be, driven by the main loop.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use anyhow::Context as _;
+use cni_plugin::{
+    ipam::file::write_json,
+    node_file::{NodeFile, boot_id},
+    paths::Paths,
+    wiring::netlink::Netlink,
+};
+
+use super::{conflist, desired::Desired, facts::Facts, install, maps, routes, sysctls};
+use crate::{
+    config::Configuration,
+    datapath::Maps,
+    model::{Kind, Snapshot},
+};
+
+/// What a sync found.
+#[derive(Debug, Default)]
+pub struct NodeReport {
+    /// What could not be done; it is tried again by the next sync.
+    pub errors: Vec<String>,
+    /// Index of the uplink, which must have its programs.
+    pub uplink: Option<u32>,
+    /// The network has just become usable: the Node's condition `NetworkUnavailable` is to be set to False.
+    pub became_ready: bool,
+}
+
+/// Keeps the node as it should be.
+pub struct NodeKeeper {
+    paths: Paths,
+    boot_id: String,
+    written: Option<NodeFile>,
+    unreachable: BTreeMap<String, String>,
+    errors: Vec<String>,
+    ready: bool,
+}
+
+impl NodeKeeper {
+    /// For this configuration. A `node.json` that is there stays valid: the plugin goes on meanwhile.
+    pub fn new(config: &Configuration) -> anyhow::Result<Self> {
+        Ok(Self {
+            paths: Paths::new(&config.run_dir),
+            boot_id: boot_id().context("read boot_id")?,
+            written: None,
+            unreachable: BTreeMap::new(),
+            errors: Vec::new(),
+            ready: false,
+        })
+    }
+
+    /// Compares and acts. `ready`: Services and policy are in force, pods may start.
+    pub fn sync(
+        &mut self,
+        config: &Configuration,
+        snapshot: &Snapshot,
+        datapath: &Maps,
+        ready: bool,
+    ) -> NodeReport {
+        let mut report = NodeReport::default();
+        let facts = match Facts::read() {
+            Ok(facts) => facts,
+            Err(e) => {
+                report
+                    .errors
+                    .push(format!("read the machine's interfaces: {e}"));
+                return report;
+            }
+        };
+        let desired = Desired::of(config, &self.boot_id, snapshot, &facts);
+        let complete = snapshot.complete.has(&[Kind::Node]);
+        let written = maps::write(config, &desired, datapath, complete);
+        report
+            .errors
+            .extend(written.err().map(|e| format!("{e:#}")));
+        if let Some(uplink) = &desired.uplink {
+            report.uplink = Some(uplink.index);
+            report.errors.extend(sysctls::apply(&uplink.name));
+        }
+        report.errors.extend(set_routes(&desired, complete));
+        self.tell(&desired);
+        if ready && let Some(file) = desired.file {
+            match self.open_to_pods(config, file) {
+                Ok(()) => report.became_ready = !std::mem::replace(&mut self.ready, true),
+                Err(e) => report.errors.push(format!("{e:#}")),
+            }
+        }
+        self.log(&report.errors);
+        report
+    }
+
+    /// Shows the plugin that the agent lives. To be called every few seconds.
+    pub fn beat(&self) {
+        let path = self.paths.heartbeat();
+        if let Err(error) =
+            fs::create_dir_all(self.paths.root()).and_then(|()| fs::write(&path, ""))
+        {
+            tracing::warn!(path = %path.display(), %error, "heartbeat not written");
+        }
+    }
+
+    fn open_to_pods(&mut self, config: &Configuration, file: NodeFile) -> anyhow::Result<()> {
+        if self.written.as_ref() != Some(&file) {
+            let path = self.paths.node();
+            write_json(&path, &file).with_context(|| format!("write {}", path.display()))?;
+            tracing::info!(ranges = ?file.pod_cidrs, mtu = file.mtu, "node opened to pods");
+            self.written = Some(file);
+        }
+        if !config.cni.install {
+            return Ok(());
+        }
+        let source: PathBuf = install::source(&config.cni.plugin)?;
+        if !self.ready {
+            install::binary(&source, &config.cni.bin_dir)?;
+        }
+        conflist::write(&config.cni.conf_dir, &config.cni.conf_file, &config.run_dir)?;
+        Ok(())
+    }
+
+    fn tell(&mut self, desired: &Desired) {
+        for (node, why) in &desired.unreachable {
+            if self.unreachable.get(node) != Some(why) {
+                tracing::warn!(node, why, "no direct route to the pods of a node");
+            }
+        }
+        self.unreachable.clone_from(&desired.unreachable);
+    }
+
+    fn log(&mut self, errors: &[String]) {
+        for error in errors.iter().filter(|e| !self.errors.contains(e)) {
+            tracing::warn!(error, "node not in step");
+        }
+        self.errors = errors.to_vec();
+    }
+}
+
+fn set_routes(desired: &Desired, complete: bool) -> Vec<String> {
+    let failed = |e: std::io::Error| vec![format!("read routes: {e}")];
+    let mut netlink = match Netlink::open() {
+        Ok(netlink) => netlink,
+        Err(e) => return failed(e),
+    };
+    match routes::read(&mut netlink) {
+        Ok(actual) => routes::apply(
+            &mut netlink,
+            &routes::plan(&desired.routes, &actual, complete),
+        ),
+        Err(e) => failed(e),
+    }
+}

@@ -1,0 +1,100 @@
+//! `NODE_CONFIG` and `NODE_ADDRESSES*`.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use anyhow::Context as _;
+use proxy_common::{
+    address::{address4, address6},
+    node::{NODE_FORWARD_BPF, NODE_SOCKET_BALANCING, NodeConfig},
+};
+
+use super::desired::Desired;
+use crate::{
+    config::{Configuration, Forwarding},
+    datapath::{Maps, Table, bpfsys},
+};
+
+/// First and last source port used for translation: above the range that the kernel gives to sockets.
+const SOURCE_PORTS: (u16, u16) = (61000, 65535);
+
+/// Brings the maps in step. Addresses that the machine has lost go last, and only if `complete`: before the
+/// Node is known the internal ones are not.
+pub fn write(
+    config: &Configuration,
+    desired: &Desired,
+    maps: &Maps,
+    complete: bool,
+) -> anyhow::Result<()> {
+    let value = value(config, desired);
+    let mut table = maps.node_config.clone();
+    if table.get(&0)? != Some(value) {
+        table
+            .set(&0, &value)
+            .context("write the node's configuration")?;
+    }
+    let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
+    for (ip, flags) in &desired.addresses {
+        match ip {
+            IpAddr::V4(ip) => drop(v4.insert(address4(ip.octets()), *flags)),
+            IpAddr::V6(ip) => drop(v6.insert(address6(ip.octets()), *flags)),
+        }
+    }
+    reconcile(&mut maps.node_addresses4.clone(), &v4, complete)?;
+    reconcile(&mut maps.node_addresses6.clone(), &v6, complete)
+}
+
+fn reconcile<K: Copy + Ord + std::fmt::Debug>(
+    table: &mut dyn Table<K, u32>,
+    desired: &BTreeMap<K, u32>,
+    complete: bool,
+) -> anyhow::Result<()> {
+    let actual: BTreeMap<K, u32> = table.entries()?.into_iter().collect();
+    for (key, flags) in desired {
+        if actual.get(key) != Some(flags) {
+            table.set(key, flags)?;
+        }
+    }
+    for key in actual.keys() {
+        if complete && !desired.contains_key(key) {
+            table.remove(key)?;
+        }
+    }
+    Ok(())
+}
+
+fn value(config: &Configuration, desired: &Desired) -> NodeConfig {
+    let v4 = desired.internal.iter().find_map(|ip| match ip {
+        IpAddr::V4(ip) => Some(*ip),
+        IpAddr::V6(_) => None,
+    });
+    let v6 = desired.internal.iter().find_map(|ip| match ip {
+        IpAddr::V6(ip) => Some(*ip),
+        IpAddr::V4(_) => None,
+    });
+    NodeConfig {
+        flags: flags(config),
+        uplink: desired.uplink.as_ref().map_or(0, |uplink| uplink.index),
+        netns_cookie: bpfsys::netns_cookie().unwrap_or(0),
+        address4: address4(v4.unwrap_or(Ipv4Addr::UNSPECIFIED).octets()),
+        address6: address6(v6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets()),
+        source_port_min: SOURCE_PORTS.0,
+        source_port_max: SOURCE_PORTS.1,
+    }
+}
+
+fn flags(config: &Configuration) -> u32 {
+    let forward = if config.forwarding == Forwarding::Bpf {
+        NODE_FORWARD_BPF
+    } else {
+        0
+    };
+    let balance = if config.socket_balancing {
+        NODE_SOCKET_BALANCING
+    } else {
+        0
+    };
+    forward | balance
+}
