@@ -3,6 +3,7 @@
 pub mod cleanup;
 pub mod collector;
 pub mod command;
+pub mod diff;
 pub mod local_endpoints;
 pub mod logging;
 pub mod main_loop;

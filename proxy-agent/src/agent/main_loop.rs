@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    node_basics,
+    diff, node_basics,
     policies::Policies,
     readiness::{Guard, Readiness},
     services::Services,
@@ -241,8 +241,14 @@ impl MainLoop {
         // Whoever asked may have gone away.
         match question {
             Question::Names(reply) => drop(reply.send(self.names())),
-            Question::Diff(reply) => drop(reply.send(Vec::new())),
+            Question::Diff(reply) => drop(reply.send(self.diff())),
         }
+    }
+
+    fn diff(&self) -> Vec<String> {
+        let node = &self.shared.config.node_name;
+        let lines = diff::services(&self.store.read(), self.datapath.maps(), node);
+        lines.unwrap_or_else(|error| vec![format!("! {error:#}")])
     }
 
     fn names(&self) -> Names {
