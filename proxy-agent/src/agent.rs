@@ -1,6 +1,7 @@
 //! The agent as a process: checks, loads, restores, observes, and keeps the maps in step.
 
 pub mod cleanup;
+pub mod cni_metrics;
 pub mod collector;
 pub mod command;
 pub mod diff;

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    diff, node_basics,
+    cni_metrics, diff, node_basics,
     policies::Policies,
     readiness::{Guard, Readiness},
     services::Services,
@@ -25,17 +25,16 @@ use crate::{
         metrics::IpFamily,
         socket::Question,
     },
-    datapath::{Datapath, DatapathConfig, Maps, TcPreference},
-    model::{Dirty, Kind, Snapshot},
+    datapath::{Datapath, DatapathConfig, Maps, Table as _, TcPreference, Words as _},
+    model::{Dirty, Kind, ObjectName, Snapshot},
     observe::{Change, Changes, Store},
+    pod::{Event, PodTables, Pods, PodsConfig},
 };
 
 /// How often the status is published.
 const TICK: Duration = Duration::from_secs(1);
-/// When a sync that failed is tried again.
-const RETRY: Duration = Duration::from_millis(500);
 /// When nothing asks for an earlier look.
-const IDLE: Duration = Duration::from_secs(3600);
+pub(super) const IDLE: Duration = Duration::from_secs(3600);
 
 /// Everything that only the main loop touches.
 pub struct MainLoop {
@@ -44,10 +43,13 @@ pub struct MainLoop {
     datapath: Datapath,
     services: Services,
     policies: Policies,
+    pods: Pods,
     changes: Changes,
     figures: Figures,
-    /// When a subsystem wants to be called again, though nothing changes.
-    due: Instant,
+    /// When Services are to be looked at again, though nothing changes.
+    services_due: Instant,
+    /// When policies are.
+    policies_due: Instant,
     lists: Option<Guard>,
     listed: Option<Instant>,
     first_sync: Option<Guard>,
@@ -61,7 +63,7 @@ impl MainLoop {
         readiness: &Readiness,
     ) -> anyhow::Result<Self> {
         let config = &shared.config;
-        let datapath = Datapath::open(&DatapathConfig {
+        let mut datapath = Datapath::open(&DatapathConfig {
             bpffs: config.bpffs.clone(),
             instance: config.instance.clone(),
             cgroup_root: config.cgroup_root.clone(),
@@ -72,15 +74,18 @@ impl MainLoop {
         let policies = Policies::open(shared, datapath.maps())?;
         node_basics::write(config, &Snapshot::default(), datapath.maps())?;
         datapath.attach_sockets()?;
+        let pods = open_pods(shared, &mut datapath)?;
         Ok(Self {
             shared: Arc::clone(shared),
             store: Arc::clone(store),
             datapath,
             services,
             policies,
+            pods,
             changes: Changes::new(Arc::clone(store), config.sync.min_period.0),
             figures: Figures::new(readiness.clone()),
-            due: Instant::now() + IDLE,
+            services_due: Instant::now() + IDLE,
+            policies_due: Instant::now() + IDLE,
             lists: Some(readiness.register("lists of all kinds")),
             listed: None,
             first_sync: Some(readiness.register("first sync")),
@@ -102,7 +107,8 @@ impl MainLoop {
         loop {
             tokio::select! {
                 change = self.changes.next() => self.change(&change).await,
-                () = sleep_until(self.due) => self.sync(&Dirty::default()),
+                event = self.pods.next() => self.pod(event),
+                () = sleep_until(self.services_due.min(self.policies_due)) => self.sync(&Dirty::default()),
                 Some(question) = questions.recv() => self.answer(question),
                 _ = full.tick() => self.full(),
                 _ = tick.tick() => self.publish(),
@@ -161,15 +167,15 @@ impl MainLoop {
                 .set_eligible(!here.is_some_and(|node| node.leaving));
         }
         let report = self.services.sync(&snapshot, dirty);
-        let again = self.policies.sync(&snapshot, &[]).again_after;
+        let again = report.again_after.unwrap_or(IDLE);
+        self.services_due = Instant::now() + again;
+        let services_only = !dirty.is_empty() && dirty.services.len() == dirty.len();
+        if !services_only || self.policies_due <= Instant::now() {
+            self.policies_due = self.policies.sync(&snapshot, &self.pods.endpoints());
+        }
         drop(snapshot);
-        let again = if self.policies.failed() {
-            Some(RETRY)
-        } else {
-            again
-        };
-        let again = [report.again_after, again].into_iter().flatten().min();
-        self.due = Instant::now() + again.unwrap_or(IDLE);
+        let policies = &self.policies;
+        self.pods.settle(|endpoint| policies.ready(endpoint));
         if !report.waiting.is_empty() {
             return;
         }
@@ -190,6 +196,19 @@ impl MainLoop {
         self.applied(began, first);
     }
 
+    /// Something about this node's pods: the plugin asks, or a look at what waits is due.
+    fn pod(&mut self, event: Event) {
+        let event = cni_metrics::count(&self.shared, event);
+        let snapshot = self.store.read();
+        let known = |pod: &ObjectName| snapshot.pods.contains_key(pod);
+        if self.pods.take(event, &mut self.datapath, known) {
+            self.policies_due = self.policies.sync(&snapshot, &self.pods.endpoints());
+        }
+        drop(snapshot);
+        let policies = &self.policies;
+        self.pods.settle(|endpoint| policies.ready(endpoint));
+    }
+
     fn full(&mut self) {
         if self.first_sync.is_some() {
             return;
@@ -200,7 +219,7 @@ impl MainLoop {
         drop(snapshot);
         match result {
             Ok(report) => {
-                self.due = Instant::now() + report.again_after.unwrap_or(IDLE);
+                self.services_due = Instant::now() + report.again_after.unwrap_or(IDLE);
                 self.figures.full_done(began, report.drift as u64);
                 self.shared.metrics.drift_entries.set(count(report.drift));
                 self.applied(began, true);
@@ -233,6 +252,7 @@ impl MainLoop {
         self.services.status(&mut sync);
         self.policies.status(&mut sync);
         self.figures.set_sync(sync);
+        self.figures.cni.pods = self.pods.names().count() as u64;
         self.shared
             .publish(self.figures.status(&self.shared, &self.store));
     }
@@ -264,13 +284,34 @@ impl MainLoop {
                 .iter()
                 .map(|ip| (*ip, format!("node/{}", node.name)))
         });
+        let wired = self.pods.names();
+        let wired =
+            wired.flat_map(|(_, pod, ips)| ips.iter().map(move |ip| (*ip, pod.to_string())));
         Names {
             services: self.services.names(),
             cookies: self.policies.names(),
-            addresses: nodes.chain(pods).collect(),
+            endpoints: self
+                .pods
+                .names()
+                .map(|(id, pod, _)| (id, pod.to_string()))
+                .collect(),
+            addresses: nodes.chain(pods).chain(wired).collect(),
             ..Names::default()
         }
     }
+}
+
+fn open_pods(shared: &Shared, datapath: &mut Datapath) -> anyhow::Result<Pods> {
+    let maps = datapath.maps();
+    let config = PodsConfig {
+        run_dir: shared.config.run_dir.clone(),
+        limit: maps.endpoints.capacity().min(maps.policy_words.len()),
+        fetch: None,
+    };
+    let tables = PodTables::from(maps);
+    let pods = Pods::open(config, tables, datapath)?;
+    pods.serve()?;
+    Ok(pods)
 }
 
 fn count(n: usize) -> i64 {

@@ -3,17 +3,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
+use tokio::time::Instant;
 
-use super::collector;
+use super::{collector, main_loop::IDLE};
 use crate::{
     api::{Shared, messages::SyncStatus, metrics::Apply},
     datapath::Maps,
     model::Snapshot,
     policy::{LocalEndpoint, PolicyReport, PolicyTables, engine::PolicyEngine},
 };
+
+/// When a sync that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Everything about policy.
 pub struct Policies {
@@ -48,8 +53,9 @@ impl Policies {
         &mut self.engine
     }
 
-    /// Brings the maps in step. After an error the state before is in force and the next sync goes on.
-    pub fn sync(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) -> &PolicyReport {
+    /// Brings the maps in step; gives the time when to do so again though nothing changes. After an error
+    /// the state before is in force and the next sync goes on.
+    pub fn sync(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) -> Instant {
         self.endpoints = endpoints.len();
         self.policies = snapshot.policies.len();
         match self.engine.sync(snapshot, endpoints) {
@@ -58,6 +64,7 @@ impl Policies {
                 self.forget_flows(&report.wrapped);
                 self.error = None;
                 self.last = report;
+                Instant::now() + self.last.again_after.unwrap_or(IDLE)
             }
             Err(error) => {
                 let text = error.to_string();
@@ -71,14 +78,14 @@ impl Policies {
                     tracing::warn!(error = text, "policy not in step; what was in force stays");
                 }
                 self.error = Some(text);
+                Instant::now() + RETRY
             }
         }
-        &self.last
     }
 
-    /// Whether the last sync failed and is to be tried again.
-    pub const fn failed(&self) -> bool {
-        self.error.is_some()
+    /// Whether an endpoint's policy is in force.
+    pub fn ready(&self, endpoint: u32) -> bool {
+        self.engine.ready(endpoint)
     }
 
     /// What cookies mean.

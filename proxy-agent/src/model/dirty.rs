@@ -65,6 +65,18 @@ impl Dirty {
             && nodes.is_empty()
     }
 
+    /// How many names are marked.
+    pub fn len(&self) -> usize {
+        let Self {
+            services,
+            pods,
+            namespaces,
+            policies,
+            nodes,
+        } = self;
+        services.len() + pods.len() + namespaces.len() + policies.len() + nodes.len()
+    }
+
     /// Marks a Service.
     pub fn service(&mut self, name: &ObjectName, stamp: Stamp) {
         match self.services.get_mut(name) {
