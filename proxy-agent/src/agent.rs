@@ -5,6 +5,7 @@ pub mod cni_metrics;
 pub mod collector;
 pub mod command;
 pub mod diff;
+pub mod live_reader;
 pub mod local_endpoints;
 pub mod logging;
 pub mod main_loop;

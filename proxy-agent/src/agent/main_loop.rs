@@ -11,7 +11,9 @@ use tokio::{
 };
 
 use super::{
-    cni_metrics, diff, node_basics,
+    cni_metrics, diff,
+    live_reader::LiveReader,
+    node_basics,
     policies::Policies,
     readiness::{Guard, Readiness},
     services::Services,
@@ -61,6 +63,7 @@ impl MainLoop {
         shared: &Arc<Shared>,
         store: &Arc<Store>,
         readiness: &Readiness,
+        reader: &LiveReader,
     ) -> anyhow::Result<Self> {
         let config = &shared.config;
         let mut datapath = Datapath::open(&DatapathConfig {
@@ -74,7 +77,7 @@ impl MainLoop {
         let policies = Policies::open(shared, datapath.maps())?;
         node_basics::write(config, &Snapshot::default(), datapath.maps())?;
         datapath.attach_sockets()?;
-        let pods = open_pods(shared, &mut datapath)?;
+        let pods = open_pods(shared, &mut datapath, reader)?;
         Ok(Self {
             shared: Arc::clone(shared),
             store: Arc::clone(store),
@@ -301,12 +304,16 @@ impl MainLoop {
     }
 }
 
-fn open_pods(shared: &Shared, datapath: &mut Datapath) -> anyhow::Result<Pods> {
+fn open_pods(
+    shared: &Shared,
+    datapath: &mut Datapath,
+    reader: &LiveReader,
+) -> anyhow::Result<Pods> {
     let maps = datapath.maps();
     let config = PodsConfig {
         run_dir: shared.config.run_dir.clone(),
         limit: maps.endpoints.capacity().min(maps.policy_words.len()),
-        fetch: None,
+        fetch: shared.config.manifests.is_none().then(|| reader.fetch()),
     };
     let tables = PodTables::from(maps);
     let pods = Pods::open(config, tables, datapath)?;

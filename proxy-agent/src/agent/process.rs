@@ -8,7 +8,14 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{main_loop::MainLoop, readiness::Readiness, servers, sources, upkeep};
+use super::{
+    live_reader::LiveReader,
+    main_loop::MainLoop,
+    readiness::Readiness,
+    servers,
+    sources::{self, Source},
+    upkeep,
+};
 use crate::{
     api::{Shared, log_level::LogLevel, metrics::Metrics},
     config::Configuration,
@@ -44,10 +51,14 @@ async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()>
     let shared = Arc::new(Shared::new(config, Metrics::new(), log_level));
     let readiness = Readiness::default();
     let store = Store::new();
-    let mut main_loop = MainLoop::open(&shared, &store, &readiness)?;
+    let reader = LiveReader::default();
+    let mut main_loop = MainLoop::open(&shared, &store, &readiness, &reader)?;
     let servers = servers::serve(&shared).await?;
     let upkeep = upkeep::spawn(&shared, main_loop.maps());
     let source = sources::observe(&shared.config, &store).await?;
+    if let Source::Kubernetes(watches) = &source {
+        reader.begin(watches.pods().clone());
+    }
     tokio::select! {
         () = main_loop.run(servers.questions) => {}
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping; the kernel goes on by what is pinned"),

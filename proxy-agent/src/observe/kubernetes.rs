@@ -2,7 +2,10 @@
 
 mod follow;
 mod health;
+mod read;
 mod servers;
+
+pub use read::PodReader;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -27,7 +30,18 @@ pub struct Options {
 
 /// The watches; they end when this is dropped.
 #[derive(Debug)]
-pub struct Watches(#[expect(dead_code, reason = "held for its Drop")] JoinSet<()>);
+pub struct Watches {
+    #[expect(dead_code, reason = "held for its Drop")]
+    tasks: JoinSet<()>,
+    pods: PodReader,
+}
+
+impl Watches {
+    /// Live reads of pods.
+    pub const fn pods(&self) -> &PodReader {
+        &self.pods
+    }
+}
 
 /// What cannot be right however long one waits; anything else is retried for ever.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +72,13 @@ pub enum KubernetesError {
 pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, KubernetesError> {
     let servers = Arc::new(Servers::new(&options).await?);
     let health = Health::new(Arc::clone(&store), Arc::clone(&servers));
+    let interner = Arc::new(Interner::default());
+    let pods = PodReader::new(Arc::clone(&servers), Arc::clone(&interner));
     let follower = Follower {
         store,
         servers,
         health: Arc::clone(&health),
-        interner: Arc::new(Interner::default()),
+        interner,
     };
     let all = watcher::Config::default();
     // The filter of kube-proxy: other proxies' Services and headless ones never get here.
@@ -79,5 +95,5 @@ pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, Kuber
     tasks.spawn(follower.clone().follow::<core::Namespace>(all.clone()));
     tasks.spawn(follower.clone().follow::<core::Pod>(all.clone()));
     tasks.spawn(follower.follow::<networking::NetworkPolicy>(all));
-    Ok(Watches(tasks))
+    Ok(Watches { tasks, pods })
 }
