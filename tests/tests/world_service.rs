@@ -36,6 +36,7 @@ topics![
     a_node_port_is_reached_from_outside,
     large_datagrams_arrive_whole,
     a_long_stream_arrives_whole,
+    a_smaller_mtu_on_the_way_is_found,
     checksums_are_right_without_offload,
     a_host_that_drops_invalid_connections_forwards,
     a_closed_port_behind_a_service_refuses,
@@ -224,6 +225,22 @@ fn a_long_stream_arrives_whole(mode: Mode) {
             await_answer(&cluster, &client, to);
             echo(&client, to, 4 << 20);
         }
+    }
+}
+
+/// The pod believes in 1500 bytes; the way to the other node has fewer, and an ICMP error says so.
+fn a_smaller_mtu_on_the_way_is_found(mode: Mode) {
+    let cluster = Cluster::start("mtu", &["a", "b"], mode).unwrap();
+    let client = cluster.pod(0, "client").unwrap();
+    let far = cluster.pod(1, "far").unwrap();
+    let _servers = serve(&far);
+    let service = cluster.service("web", 80, &[&far], &json!({})).unwrap();
+    for node in [cluster.node(0), cluster.node(1)] {
+        node.batch("link set eth0 mtu 1400\n").unwrap();
+    }
+    for to in at(service) {
+        await_answer(&cluster, &client, to);
+        echo(&client, to, 1 << 20);
     }
 }
 
