@@ -69,7 +69,7 @@ impl Agent {
     fn await_healthy(&mut self) -> Result<()> {
         let process = self.process.as_mut().context("agent was not started")?;
         let node = &self.node;
-        until("the agent to be healthy", Duration::from_secs(60), || {
+        until("the agent to be healthy", Duration::from_mins(1), || {
             if let Some(status) = process.ended()? {
                 bail!("the agent ended: {status}");
             }
