@@ -6,8 +6,10 @@ pub mod at_node;
 pub mod begin;
 pub mod deliver;
 pub mod flow;
-pub mod from_net;
-pub mod from_pod;
+#[cfg(target_arch = "bpf")]
+mod from_net;
+#[cfg(target_arch = "bpf")]
+mod from_pod;
 pub mod node;
 pub mod own;
 pub mod packet;
@@ -19,8 +21,10 @@ pub mod route;
 pub mod scratch;
 pub mod service;
 pub mod skb;
-pub mod to_net;
-pub mod to_pod;
+#[cfg(target_arch = "bpf")]
+mod to_net;
+#[cfg(target_arch = "bpf")]
+mod to_pod;
 pub mod verdict;
 pub mod wire;
 

@@ -162,13 +162,12 @@ fn twin<F: Family>(entry: &F::Flow, scope: u32, protocol: u8) -> F::FlowKey {
 #[inline(always)]
 pub fn refresh<F: Family>(
     key: &F::FlowKey,
-    entry: *mut F::Flow,
+    flow: &mut F::Flow,
     scope: u32,
     protocol: u8,
     promote_this: bool,
 ) {
-    // SAFETY: an entry of a map.
-    let flow: F::Flow = unsafe { *entry };
+    let flow: F::Flow = *flow;
     if promote_this {
         promote::<F>(key, &flow);
     }
@@ -221,9 +220,8 @@ fn promote<F: Family>(key: &F::FlowKey, flow: &F::Flow) {
 
 /// Forgets a flow with both its entries.
 #[inline(always)]
-pub fn forget<F: Family>(key: &F::FlowKey, entry: *mut F::Flow, scope: u32, protocol: u8) {
-    // SAFETY: an entry of a map.
-    let flow: F::Flow = unsafe { *entry };
+pub fn forget<F: Family>(key: &F::FlowKey, flow: &mut F::Flow, scope: u32, protocol: u8) {
+    let flow: F::Flow = *flow;
     if F::state(&flow).flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) != 0 {
         remove::<F>(&twin::<F>(&flow, scope, protocol));
     }
@@ -239,9 +237,13 @@ fn remove<F: Family>(key: &F::FlowKey) {
 
 /// Begins an entry, over an expired one if need be: the packet's `key`, `state` and `back`.
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value, keys and flows are copied to a stack that has no room for them"
+)]
 pub fn begin<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
     let flow = F::flow(packet.state, &packet.back);
-    let begun = F::new_flows().insert(&packet.key, flow, 0).is_ok();
+    let begun = F::new_flows().insert(&packet.key, &flow, 0).is_ok();
     if begun { CONTINUE } else { dropped(FLOWS_FULL) }
 }
 
@@ -256,6 +258,7 @@ pub fn claim<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
 }
 
 #[inline(always)]
+#[expect(clippy::needless_borrows_for_generic_args, reason = "as above")]
 fn claims<F: Family>(packet: &Packet<F>) -> bool {
     if find::<F>(&packet.key, packet.now).is_some() {
         return false;

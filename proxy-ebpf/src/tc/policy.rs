@@ -1,4 +1,4 @@
-//! NetworkPolicy: one word per endpoint, then class, cell and interval list (`proxy_common::policy`).
+//! `NetworkPolicy`: one word per endpoint, then class, cell and interval list (`proxy_common::policy`).
 
 use core::ptr::read_volatile;
 

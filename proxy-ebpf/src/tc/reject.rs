@@ -77,7 +77,7 @@ fn reset<F: Family>(skb: Skb, packet: &Packet<F>) -> bool {
         new.offset_and_flags = [offset, RST];
     } else {
         let headers = at + u32::from(offset >> 4) * 4;
-        let mut length = skb.len().wrapping_sub(headers);
+        let mut length = skb.length().wrapping_sub(headers);
         if flags & SYN != 0 {
             length += 1;
         }

@@ -12,6 +12,9 @@ use super::verdict::{CONTINUE, NEXT, Verdict, dropped};
 use crate::maps::Family;
 use proxy_common::counters::REWRITE_FAILED;
 
+const FIB_SIZE: i32 = 64;
+const NEIGHBOUR_SIZE: i32 = 20;
+const _: () = assert!(size_of::<FibLookup>() == 64 && size_of::<Neighbour>() == 20);
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const FIB_OUTPUT: u32 = 1 << 1;
@@ -43,14 +46,8 @@ pub fn route<F: Family>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
     }
     let flags = if from_host { FIB_OUTPUT } else { 0 };
     // SAFETY: the helper reads and writes all of `fib`.
-    let result = unsafe {
-        bpf_fib_lookup(
-            skb.raw().cast::<c_void>(),
-            &raw mut fib,
-            size_of::<FibLookup>() as i32,
-            flags,
-        )
-    };
+    let result =
+        unsafe { bpf_fib_lookup(skb.raw().cast::<c_void>(), &raw mut fib, FIB_SIZE, flags) };
     if result != FIB_SUCCESS && result != FIB_NO_NEIGHBOUR {
         return NEXT;
     }
@@ -88,14 +85,7 @@ fn hand_over(fib: &FibLookup) -> Verdict {
         neighbour.__bindgen_anon_1.ipv6_nh = fib.__bindgen_anon_4.ipv6_dst;
     }
     // SAFETY: the helper reads all of `neighbour`.
-    unsafe {
-        bpf_redirect_neigh(
-            fib.ifindex,
-            &raw mut neighbour,
-            size_of::<Neighbour>() as i32,
-            0,
-        ) as i32
-    }
+    unsafe { bpf_redirect_neigh(fib.ifindex, &raw mut neighbour, NEIGHBOUR_SIZE, 0) as i32 }
 }
 
 /// One hop less.

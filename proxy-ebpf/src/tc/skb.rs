@@ -44,7 +44,7 @@ impl Skb {
 
     /// Length of the packet, link layer included.
     #[inline(always)]
-    pub fn len(self) -> u32 {
+    pub fn length(self) -> u32 {
         // SAFETY: a field of the context.
         unsafe { read_volatile(&raw const (*self.0).len) }
     }
@@ -166,7 +166,8 @@ pub fn difference<T: Copy>(old: &T, new: &T) -> u32 {
             (&raw const *new).cast_mut().cast(),
             size,
             0,
-        ) as u32
+        )
+        .cast_unsigned() as u32
     }
 }
 
@@ -181,7 +182,8 @@ pub fn sum<T: Copy>(bytes: &T, seed: u32) -> u32 {
             (&raw const *bytes).cast_mut().cast(),
             size_of::<T>() as u32,
             seed,
-        ) as u32
+        )
+        .cast_unsigned() as u32
     }
 }
 

@@ -22,7 +22,7 @@ const DROPPED: Verdict = 0x100;
 /// The packet is dropped for this reason (`proxy_common::counters`).
 #[inline(always)]
 pub const fn dropped(reason: u32) -> Verdict {
-    DROPPED | reason as i32
+    DROPPED | reason.cast_signed()
 }
 
 /// Counts a packet that is not let through.
@@ -33,7 +33,7 @@ pub fn count(skb: Skb, reason: u32) {
         // SAFETY: the map's own memory; each CPU has its own counter.
         unsafe {
             (*counter).packets += 1;
-            (*counter).bytes += u64::from(skb.len());
+            (*counter).bytes += u64::from(skb.length());
         }
     }
 }
@@ -42,7 +42,7 @@ pub fn count(skb: Skb, reason: u32) {
 #[inline(always)]
 pub fn finish(skb: Skb, verdict: Verdict) -> i32 {
     if verdict >= DROPPED {
-        count(skb, (verdict & 0xff) as u32);
+        count(skb, (verdict & 0xff).cast_unsigned());
         return SHOT;
     }
     if verdict == CONTINUE { NEXT } else { verdict }

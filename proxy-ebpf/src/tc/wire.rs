@@ -83,7 +83,7 @@ macro_rules! wire {
                 ) -> Verdict {
                     given!(packet else INVALID);
                     // One volatile load: LLVM passes no context to a function that does not use it.
-                    let _ = Skb::new(skb).len();
+                    let _ = Skb::new(skb).length();
                     $body(Skb::new(skb), packet, $($argument),*)
                 }
             )+

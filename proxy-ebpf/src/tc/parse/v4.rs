@@ -71,7 +71,7 @@ fn parse(skb: Skb, packet: &mut Packet<V4>) -> Verdict {
     };
     let total = u32::from(u16::from_be(header.length));
     // Length 0 is a packet larger than 64 KiB, on its way through the host (BIG TCP).
-    if total != 0 && (total < length || total + ETHERNET > skb.len()) {
+    if total != 0 && (total < length || total + ETHERNET > skb.length()) {
         return dropped(INVALID_PACKET);
     }
     packet.source = header.source;

@@ -75,7 +75,7 @@ fn parse(skb: Skb, packet: &mut Packet<V6>) -> Verdict {
         return dropped(INVALID_PACKET);
     };
     let length = u32::from(u16::from_be(header.length));
-    if header.version[0] >> 4 != 6 || length + V6::PLAIN_TRANSPORT as u32 > skb.len() {
+    if header.version[0] >> 4 != 6 || length + V6::PLAIN_TRANSPORT as u32 > skb.length() {
         return dropped(INVALID_PACKET);
     }
     packet.source = header.source;

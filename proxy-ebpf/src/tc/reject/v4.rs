@@ -72,5 +72,5 @@ pub(super) fn make_room(skb: Skb, kept: u32, added: u32) -> bool {
         return false;
     }
     // SAFETY: a helper on the context.
-    unsafe { bpf_skb_adjust_room(skb.raw(), added as i32, ROOM_MAC, 0) == 0 }
+    unsafe { bpf_skb_adjust_room(skb.raw(), added.cast_signed(), ROOM_MAC, 0) == 0 }
 }
