@@ -9,7 +9,7 @@ pub mod live_reader;
 pub mod local_endpoints;
 pub mod logging;
 pub mod main_loop;
-pub mod node_basics;
+pub mod node;
 pub mod policies;
 pub mod process;
 pub mod readiness;

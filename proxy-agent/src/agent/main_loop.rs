@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     cni_metrics, diff,
     live_reader::LiveReader,
-    node_basics,
+    node::Node,
     policies::Policies,
     readiness::{Guard, Readiness},
     services::Services,
@@ -28,7 +28,7 @@ use crate::{
         socket::Question,
     },
     datapath::{Datapath, DatapathConfig, Maps, Table as _, TcPreference, Words as _},
-    model::{Dirty, Kind, ObjectName, Snapshot},
+    model::{Dirty, Kind, ObjectName},
     observe::{Change, Changes, Store},
     pod::{Event, PodTables, Pods, PodsConfig},
 };
@@ -46,6 +46,7 @@ pub struct MainLoop {
     services: Services,
     policies: Policies,
     pods: Pods,
+    node: Node,
     changes: Changes,
     figures: Figures,
     /// When Services are to be looked at again, though nothing changes.
@@ -75,7 +76,6 @@ impl MainLoop {
         })?;
         let services = Services::open(shared, datapath.maps())?;
         let policies = Policies::open(shared, datapath.maps())?;
-        node_basics::write(config, &Snapshot::default(), datapath.maps())?;
         datapath.attach_sockets()?;
         let pods = open_pods(shared, &mut datapath, reader)?;
         Ok(Self {
@@ -85,6 +85,7 @@ impl MainLoop {
             services,
             policies,
             pods,
+            node: Node::open(shared, readiness)?,
             changes: Changes::new(Arc::clone(store), config.sync.min_period.0),
             figures: Figures::new(readiness.clone()),
             services_due: Instant::now() + IDLE,
@@ -114,7 +115,7 @@ impl MainLoop {
                 () = sleep_until(self.services_due.min(self.policies_due)) => self.sync(&Dirty::default()),
                 Some(question) = questions.recv() => self.answer(question),
                 _ = full.tick() => self.full(),
-                _ = tick.tick() => self.publish(),
+                _ = tick.tick() => self.tick(),
             }
         }
     }
@@ -159,16 +160,6 @@ impl MainLoop {
     fn sync(&mut self, dirty: &Dirty) {
         let began = Instant::now();
         let snapshot = self.store.read();
-        if !dirty.nodes.is_empty() {
-            let written = node_basics::write(&self.shared.config, &snapshot, self.datapath.maps());
-            if let Err(error) = written {
-                tracing::warn!(error = format!("{error:#}"), "node not configured");
-            }
-            let here = snapshot.nodes.get(self.shared.config.node_name.as_str());
-            self.shared
-                .health
-                .set_eligible(!here.is_some_and(|node| node.leaving));
-        }
         let report = self.services.sync(&snapshot, dirty);
         let again = report.again_after.unwrap_or(IDLE);
         self.services_due = Instant::now() + again;
@@ -195,6 +186,11 @@ impl MainLoop {
                 took = ?began.elapsed(),
                 "first sync done"
             );
+        }
+        if first || !dirty.nodes.is_empty() {
+            let ready = self.first_sync.is_none();
+            self.node
+                .sync(&self.store.read(), &mut self.datapath, ready);
         }
         self.applied(began, first);
     }
@@ -250,10 +246,18 @@ impl MainLoop {
         (0..FAMILIES.len()).for_each(|family| self.shared.health.applied(family));
     }
 
+    fn tick(&mut self) {
+        let ready = self.first_sync.is_none();
+        self.node
+            .tick(&self.store.read(), &mut self.datapath, ready);
+        self.publish();
+    }
+
     fn publish(&mut self) {
         let mut sync = SyncStatus::default();
         self.services.status(&mut sync);
         self.policies.status(&mut sync);
+        self.node.status(&mut sync, &mut self.figures.cni);
         self.figures.set_sync(sync);
         self.figures.cni.pods = self.pods.names().count() as u64;
         self.shared

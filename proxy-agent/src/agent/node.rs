@@ -1,0 +1,126 @@
+//! The node's part of a sync: addresses, routes, the uplink's programs, the plugin's installation.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::readiness::{Guard, Readiness};
+use crate::{
+    api::{
+        Shared,
+        messages::{CniStatus, SyncStatus},
+    },
+    datapath::Datapath,
+    model::{Kind, Snapshot},
+    node::{NodeKeeper, conflist},
+};
+
+/// How often the machine is looked at: addresses and links come and go without a word to us.
+const PERIOD: Duration = Duration::from_secs(10);
+/// How often the plugin is shown that the agent lives.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// Everything about the node.
+pub struct Node {
+    shared: Arc<Shared>,
+    keeper: NodeKeeper,
+    uplink: Option<u32>,
+    errors: Vec<String>,
+    installed: bool,
+    next: Instant,
+    next_beat: Instant,
+    opened: Option<Guard>,
+}
+
+impl Node {
+    /// Takes up the node as it is.
+    pub fn open(shared: &Arc<Shared>, readiness: &Readiness) -> anyhow::Result<Self> {
+        let install = shared.config.cni.install;
+        Ok(Self {
+            shared: Arc::clone(shared),
+            keeper: NodeKeeper::new(&shared.config)?,
+            uplink: None,
+            errors: Vec::new(),
+            installed: false,
+            next: Instant::now(),
+            next_beat: Instant::now(),
+            opened: install.then(|| readiness.register("installation of the CNI plugin")),
+        })
+    }
+
+    /// Looks at the machine if it is time to, and shows the plugin that the agent lives.
+    pub fn tick(&mut self, snapshot: &Snapshot, datapath: &mut Datapath, ready: bool) {
+        let now = Instant::now();
+        if now >= self.next_beat {
+            self.next_beat = now + BEAT;
+            self.keeper.beat();
+        }
+        if now >= self.next {
+            self.sync(snapshot, datapath, ready);
+        }
+    }
+
+    /// Brings the node in step. Before the Nodes are listed it stays as a former agent left it: with no
+    /// address of its own known, traffic that needs one would break.
+    pub fn sync(&mut self, snapshot: &Snapshot, datapath: &mut Datapath, ready: bool) {
+        if !snapshot.complete.has(&[Kind::Node]) {
+            return;
+        }
+        self.next = Instant::now() + PERIOD;
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        let report = self.keeper.sync(config, snapshot, datapath.maps(), ready);
+        self.errors = report.errors;
+        if let Some(uplink) = report.uplink {
+            self.attach(uplink, datapath);
+        }
+        if report.became_ready {
+            self.installed = config.cni.install;
+            self.opened = None;
+        }
+        let here = snapshot.nodes.get(config.node_name.as_str());
+        shared
+            .health
+            .set_eligible(!here.is_some_and(|node| node.leaving));
+    }
+
+    /// Puts the programs on the uplink, and again if someone took them off.
+    fn attach(&mut self, uplink: u32, datapath: &mut Datapath) {
+        let attached = datapath.attachments().is_ok_and(|all| {
+            let there = |link: &&crate::datapath::Attachment| {
+                !link.cgroup && link.target == u64::from(uplink)
+            };
+            all.iter().filter(there).count() >= 2
+        });
+        if attached && self.uplink == Some(uplink) {
+            return;
+        }
+        match datapath.attach_uplink(uplink) {
+            Ok(mode) => {
+                tracing::info!(uplink, %mode, "programs attached to the uplink");
+                self.uplink = Some(uplink);
+            }
+            Err(error) => self.errors.push(error.to_string()),
+        }
+    }
+
+    /// Fills in the figures.
+    pub fn status(&self, sync: &mut SyncStatus, cni: &mut CniStatus) {
+        sync.errors
+            .extend(self.errors.iter().map(|error| format!("node: {error}")));
+        let config = &self.shared.config.cni;
+        cni.enabled = config.install;
+        let path = config.conf_dir.join(&config.conf_file);
+        cni.conflist = self.installed.then(|| path.display().to_string());
+        cni.problems.clear();
+        if config.install
+            && let Some(rival) = conflist::rival(&config.conf_dir, &config.conf_file)
+        {
+            let path = config.conf_dir.join(rival);
+            cni.problems.push(format!(
+                "{} comes before ours: the runtime calls another plugin",
+                path.display()
+            ));
+        }
+    }
+}
