@@ -3,6 +3,7 @@
 //! `world` makes nodes and pods out of namespaces, `controlplane` runs a real API server, `policy` judges policy
 //! without Weir.
 
+pub mod cni;
 pub mod controlplane;
 pub mod datapath;
 pub mod policy;

@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     env::{Verb, is_identifier},
@@ -86,10 +86,13 @@ impl Config {
                     .because(format!("more than {LIMIT} bytes on stdin")),
             );
         }
-        serde_json::from_slice(&text).map_err(|e| {
+        let undecodable = |e: serde_json::Error| {
             Error::new(code::DECODE, "decode the network configuration on stdin")
                 .because(e.to_string())
-        })
+        };
+        // Through an object, because an array would decode field by field.
+        let object: Map<String, Value> = serde_json::from_slice(&text).map_err(undecodable)?;
+        serde_json::from_value(Value::Object(object)).map_err(undecodable)
     }
 
     /// Checks what every verb needs and gives the version to answer in.

@@ -1,0 +1,61 @@
+//! The plugin's peer: an agent that answers as it is told and remembers what it was asked.
+
+use std::{
+    io::BufReader,
+    os::unix::net::UnixListener,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+use cni_plugin::rpc::{Call, Reply, Request, Response, read_line, write_line};
+
+/// An agent. Its thread ends with the process; its socket goes with the run folder.
+#[derive(Debug)]
+pub struct FakeAgent {
+    calls: Arc<Mutex<Vec<Call>>>,
+    answer: Arc<Mutex<Option<Response>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl FakeAgent {
+    /// Listens and says yes to everything.
+    pub fn start(socket: &Path) -> Result<Self> {
+        let listener = UnixListener::bind(socket).context("bind the agent's socket")?;
+        let agent = Self {
+            calls: Arc::default(),
+            answer: Arc::new(Mutex::new(Some(Response::Ok(Reply { endpoint: 1 })))),
+        };
+        let (calls, answer) = (Arc::clone(&agent.calls), Arc::clone(&agent.answer));
+        thread::spawn(move || {
+            let mut held = Vec::new();
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let Ok(request) = read_line::<Request>(&mut BufReader::new(&stream)) else {
+                    continue;
+                };
+                lock(&calls).push(request.call);
+                match &*lock(&answer) {
+                    // The plugin may have been killed.
+                    Some(response) => drop(write_line(&mut stream, response)),
+                    None => held.push(stream),
+                }
+            }
+        });
+        Ok(agent)
+    }
+
+    /// What it answers from now on; `None`: nothing, it keeps the plugin waiting.
+    pub fn answer(&self, response: Option<Response>) {
+        *lock(&self.answer) = response;
+    }
+
+    /// What it was asked so far.
+    pub fn calls(&self) -> Vec<Call> {
+        lock(&self.calls).clone()
+    }
+}
