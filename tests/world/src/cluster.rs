@@ -94,7 +94,9 @@ impl Cluster {
     pub fn labelled_pod(&self, node: usize, name: &str, labels: &Value) -> Result<Pod> {
         let node = self.nodes.get(node).context("no such node")?;
         self.manifests.pending_pod(node, name, labels)?;
-        let pod = node.pod(&self.plugin, name)?;
+        let pod = node
+            .pod(&self.plugin, name)
+            .with_context(|| format!("agents said:\n{}", self.logs()))?;
         self.manifests.running_pod(&pod, labels)?;
         Ok(pod)
     }

@@ -95,6 +95,11 @@ fn node_object(node: &Node) -> Value {
     })
 }
 
+/// Uid of a pod, which the plugin is told as well: a runtime has it from the same object.
+pub(super) fn pod_uid(node: &Node, name: &str) -> String {
+    format!("{}-{name}", node.name())
+}
+
 fn pod_object(node: &Node, name: &str, labels: &Value, addresses: &[String]) -> Value {
     let all: Vec<Value> = addresses.iter().map(|ip| json!({ "ip": ip })).collect();
     let phase = if addresses.is_empty() {
@@ -105,7 +110,7 @@ fn pod_object(node: &Node, name: &str, labels: &Value, addresses: &[String]) -> 
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": { "name": name, "namespace": "default", "labels": labels },
+        "metadata": { "name": name, "namespace": "default", "uid": pod_uid(node, name), "labels": labels },
         "spec": { "nodeName": node.name(), "containers": [{ "name": "main", "image": "none" }] },
         "status": { "phase": phase, "podIP": addresses.first(), "podIPs": all },
     })

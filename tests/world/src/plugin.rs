@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{
+    manifests::pod_uid,
     node::Node,
     place::Place,
     pod::{Pod, Wiring},
@@ -101,7 +102,7 @@ impl Plugin {
         let place = Pod::netns(node, name)?;
         let attachment = Attachment {
             plugin: self.clone(),
-            id: format!("{}-{name}", node.name()),
+            id: pod_uid(node, name),
             netns: format!("/run/netns/{name}"),
             configuration: self.configuration.clone(),
         };

@@ -80,7 +80,9 @@ impl Stage {
         let plugin = Plugin::weir()?;
         let make = |node: &Node, name: &str, labels: Value| -> Result<Pod> {
             manifests.pending_pod(node, name, &labels)?;
-            let pod = node.pod(&plugin, name)?;
+            let pod = node
+                .pod(&plugin, name)
+                .inspect_err(|_| tell_logs(&agents))?;
             manifests.running_pod(&pod, &labels)?;
             tell(format!(
                 "{name:9} on node {}: {} {} {labels}",
@@ -122,10 +124,7 @@ impl Stage {
 
     /// What the agents said, for a demo that fails.
     pub(super) fn tell_logs(&self) {
-        for agent in &self.agents {
-            tell("log of an agent:");
-            show(&agent.log());
-        }
+        tell_logs(&self.agents);
     }
 
     fn spread(&self) -> Result<()> {
@@ -245,6 +244,13 @@ impl Stage {
         let output = self.agents[0].proxyctl(&["dump", subject])?;
         ran(&format!("proxyctl dump {subject}"), &output);
         Ok(())
+    }
+}
+
+fn tell_logs(agents: &[Agent]) {
+    for agent in agents {
+        tell("log of an agent:");
+        show(&agent.log());
     }
 }
 
