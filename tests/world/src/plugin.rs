@@ -25,6 +25,7 @@ const INTERFACE: &str = "eth0";
 pub struct Plugin {
     path: PathBuf,
     configuration: Value,
+    uid: Option<String>,
 }
 
 /// What an ADD made, and so what its DEL names.
@@ -45,6 +46,7 @@ impl Plugin {
                 "name": "weir",
                 "type": "weir",
             }),
+            uid: None,
         })
     }
 
@@ -53,7 +55,15 @@ impl Plugin {
         Self {
             path: path.into(),
             configuration,
+            uid: None,
         }
+    }
+
+    /// The same, telling this UID of the pod: that of a Pod object in an API server.
+    #[must_use]
+    pub fn with_uid(mut self, uid: impl Into<String>) -> Self {
+        self.uid = Some(uid.into());
+        self
     }
 
     /// Calls the plugin once; gives its standard output as JSON (null when empty).
@@ -131,7 +141,8 @@ impl Attachment {
     fn add(&self, node: &Node, pod: &str) -> Result<Value> {
         let arguments = format!(
             "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod};K8S_POD_INFRA_CONTAINER_ID={};K8S_POD_UID={}",
-            self.id, self.id
+            self.id,
+            self.plugin.uid.as_deref().unwrap_or(&self.id)
         );
         self.call(node, "ADD", &arguments)
     }

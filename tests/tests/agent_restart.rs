@@ -1,0 +1,365 @@
+//! The agent is killed in the middle of a thousand Services that a real API server gives it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{Read as _, Write as _},
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::{
+    core::v1::{Pod as ApiPod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Client,
+    api::{Api, Patch, PatchParams, PostParams},
+};
+use nix::sched::{CloneFlags, setns};
+use proxy_agent::{
+    datapath::{Pins, Reader, Table as _},
+    service::{ServiceTables, render::services},
+};
+use serde_json::json;
+use weir_tests::{
+    controlplane::ControlPlane,
+    world::{
+        Node, Place, Plugin, Pod, Process, SERVICE_CIDRS, Server, World, ask_tcp, http_status,
+        program, until,
+    },
+};
+
+const SERVICES: usize = 1000;
+const PATIENCE: Duration = Duration::from_secs(60);
+const VIP: &str = "10.96.0.10:80";
+
+const OBJECTS: &str = r"
+apiVersion: v1
+kind: Node
+metadata: { name: a }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: default, namespace: default }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: only-client, namespace: default }
+spec:
+  podSelector: { matchLabels: { app: web } }
+  policyTypes: [Ingress]
+  ingress: [{ from: [{ podSelector: { matchLabels: { app: client } } }] }]
+";
+
+/// An agent that watches an API server inside the node's network namespace.
+fn start_agent(node: &Node, plane: &ControlPlane) -> Result<Process> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(node.file("/run/agent.log"))?;
+    let mut command = node.command(program("proxy-agent")?)?;
+    let addresses = node.addresses().map(|ip| ip.to_string()).join(",");
+    command
+        .args(["--node-name", node.name(), "--node-address", &addresses])
+        .args([
+            "--pod-cidr",
+            &node.pod_ranges().join(","),
+            "--service-cidr",
+            SERVICE_CIDRS,
+        ])
+        .args([
+            "--uplink",
+            "eth0",
+            "--map-size",
+            "small",
+            "--log-format",
+            "text",
+            "--kubeconfig",
+        ])
+        .arg(plane.kubeconfig())
+        .arg("--cgroup-root")
+        .arg(node.cgroup_root().path())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    Process::start(command)
+}
+
+fn log(node: &Node) -> String {
+    std::fs::read_to_string(node.file("/run/agent.log")).unwrap_or_default()
+}
+
+fn ready(node: &Node) -> Result<()> {
+    until("the agent to be ready", PATIENCE, || {
+        let code = http_status(node, ([127, 0, 0, 1], 10256).into(), "/readyz").ok();
+        Ok((code == Some(200)).then_some(()))
+    })
+}
+
+/// A pod in the API server, wired by the plugin as its runtime would.
+async fn pod(client: &Client, node: &Node, name: &str) -> Result<Pod> {
+    let pods = Api::<ApiPod>::namespaced(client.clone(), "default");
+    let object = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "labels": { "app": name } },
+        "spec": { "nodeName": node.name(), "containers": [{ "name": "main", "image": "none" }] },
+    });
+    let made = pods
+        .create(&PostParams::default(), &serde_json::from_value(object)?)
+        .await?;
+    let uid = made.metadata.uid.context("no UID")?;
+    let pod = node.pod(&Plugin::weir()?.with_uid(uid), name)?;
+    let ips: Vec<_> = pod
+        .addresses()
+        .iter()
+        .map(|ip| json!({ "ip": ip }))
+        .collect();
+    let status = json!({ "status": { "phase": "Running", "podIP": pod.ipv4(), "podIPs": ips } });
+    pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+        .await?;
+    Ok(pod)
+}
+
+/// A Service of one port, with its slice.
+async fn service(client: &Client, name: &str, vip: Ipv4Addr, backends: &[Ipv4Addr]) -> Result<()> {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": name },
+        "spec": { "clusterIP": vip, "ports": [{ "port": 80, "targetPort": 8080 }] },
+    });
+    let endpoints: Vec<_> = backends
+        .iter()
+        .map(|ip| json!({ "addresses": [ip] }))
+        .collect();
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": { "name": format!("{name}-1"), "labels": { "kubernetes.io/service-name": name } },
+        "addressType": "IPv4", "ports": [{ "name": "", "port": 8080, "protocol": "TCP" }],
+        "endpoints": endpoints,
+    });
+    let services = Api::<Service>::namespaced(client.clone(), "default");
+    let slices = Api::<EndpointSlice>::namespaced(client.clone(), "default");
+    services
+        .create(&PostParams::default(), &serde_json::from_value(service)?)
+        .await?;
+    slices
+        .create(&PostParams::default(), &serde_json::from_value(slice)?)
+        .await?;
+    Ok(())
+}
+
+fn vip(index: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 96, 1 + (index / 250) as u8, 1 + (index % 250) as u8)
+}
+
+fn backends(index: usize) -> [Ipv4Addr; 3] {
+    [0, 1, 2].map(|n| Ipv4Addr::new(10, 245, (index / 80) as u8, ((index % 80) * 3 + n) as u8))
+}
+
+/// What the maps must hold: frontend → backends.
+fn desired(web: &Pod) -> BTreeMap<String, BTreeSet<String>> {
+    let name = |ip: &Ipv4Addr| format!("{ip}:8080");
+    let many = (0..SERVICES).map(|i| {
+        (
+            format!("{}:80/TCP", vip(i)),
+            backends(i).iter().map(name).collect(),
+        )
+    });
+    many.chain([(format!("{VIP}/TCP"), BTreeSet::from([name(&web.ipv4())]))])
+        .collect()
+}
+
+fn reader(node: &Node) -> Result<Reader> {
+    Ok(Reader::open(Pins::new(
+        &node.file("/sys/fs/bpf"),
+        "default",
+    )?)?)
+}
+
+/// What they hold. The kubernetes Service is the API server's own.
+fn actual(node: &Node) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let tables = ServiceTables::from(reader(node)?.maps());
+    let rows = services::rows(&tables, &BTreeMap::new())?.into_iter();
+    Ok(rows
+        .filter(|row| !row.frontend.ends_with(":443/TCP"))
+        .inspect(|row| assert!(row.internal.broken.is_empty(), "{row:?}"))
+        .map(|row| {
+            let plain = row
+                .internal
+                .backends
+                .iter()
+                .map(|b| b.trim_end_matches('*').to_owned());
+            (row.frontend, plain.collect())
+        })
+        .collect())
+}
+
+/// Ids by backend.
+fn ids(node: &Node) -> Result<BTreeMap<String, u32>> {
+    let entries = reader(node)?.maps().backends4.entries()?.into_iter();
+    Ok(entries
+        .map(|(id, backend)| (format!("{:x}:{}", backend.address, backend.port), id))
+        .collect())
+}
+
+/// New connections, about 100 a second; none may fail.
+fn stream_of_connections(client: &Place, stop: &AtomicBool) -> usize {
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let answer = ask_tcp(client, VIP.parse().unwrap());
+        assert_eq!(
+            answer
+                .unwrap_or_else(|e| panic!("connection {count}: {e}"))
+                .name,
+            "web"
+        );
+        count += 1;
+        thread::sleep(Duration::from_millis(8));
+    }
+    count
+}
+
+/// Attempts of someone whom policy denies; none may succeed.
+fn stranger_tries(stranger: &Place, web: &Pod, stop: &AtomicBool) -> usize {
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for to in [VIP.parse().unwrap(), web.at(8080)[0]] {
+            assert!(
+                ask_tcp(stranger, to).is_err(),
+                "attempt {count} of the stranger got through"
+            );
+            count += 1;
+        }
+    }
+    count
+}
+
+#[test]
+fn killed_in_the_middle_of_a_thousand_services() {
+    let world = World::new("agent-1000").unwrap();
+    let node = world.node("a").unwrap();
+    // API server and clients live on the node: nothing touches the machine's own network.
+    setns(node.netns(), CloneFlags::CLONE_NEWNET).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let result = runtime.block_on(scenario(&node));
+    result.unwrap_or_else(|error| panic!("{error:?}\nlog of the agent:\n{}", log(&node)));
+}
+
+async fn scenario(node: &Node) -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    plane.apply(OBJECTS).await?;
+    let client = plane.client().await?;
+    let agent = start_agent(node, &plane)?;
+    ready(node)?;
+    let web = Arc::new(pod(&client, node, "web").await?);
+    let friend = Arc::new(pod(&client, node, "client").await?);
+    let stranger = pod(&client, node, "stranger").await?;
+    let _server = Server::tcp(&web, web.at(8080)[0], "web")?;
+    service(&client, "web", Ipv4Addr::new(10, 96, 0, 10), &[web.ipv4()]).await?;
+    until("the first Service to answer", PATIENCE, || {
+        Ok(ask_tcp(&friend, VIP.parse()?).ok().map(drop))
+    })?;
+
+    let mut open = friend.connect(VIP.parse()?)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stream = {
+        let (friend, stop) = (Arc::clone(&friend), Arc::clone(&stop));
+        thread::spawn(move || stream_of_connections(&friend, &stop))
+    };
+    let denied = {
+        let (web, stop) = (Arc::clone(&web), Arc::clone(&stop));
+        thread::spawn(move || stranger_tries(&stranger, &web, &stop))
+    };
+
+    let created = AtomicUsize::new(0);
+    let create = create_all(&client, &created);
+    let (done, crashed) = tokio::join!(create, crash_in_the_middle(node, &plane, agent, &created));
+    done?;
+    let (before, _agent) = crashed?;
+    let wanted = desired(&web);
+    until("the maps to hold what is desired", PATIENCE, || {
+        let actual = actual(node)?;
+        ensure!(
+            actual == wanted,
+            "{} of {} frontends",
+            actual.len(),
+            wanted.len()
+        );
+        Ok(Some(()))
+    })?;
+    let after = ids(node)?;
+    for (backend, id) in &before {
+        ensure!(
+            after.get(backend) == Some(id),
+            "backend {backend} had id {id}, now {:?}",
+            after.get(backend)
+        );
+    }
+    let proxyctl = program("proxyctl")?;
+    node.run(&[proxyctl.to_str().context("path")?, "diff"])
+        .context("nothing is left to change")?;
+
+    open.write_all(b"still here")?;
+    let mut answer = vec![0; "web\nstill here".len()];
+    open.read_exact(&mut answer)
+        .context("the open connection")?;
+    ensure!(answer == b"web\nstill here", "{answer:?}");
+    stop.store(true, Ordering::Relaxed);
+    let connections = stream
+        .join()
+        .map_err(|_panic| anyhow!("a new connection failed"))?;
+    let attempts = denied
+        .join()
+        .map_err(|_panic| anyhow!("the stranger got through"))?;
+    ensure!(
+        connections > 100 && attempts > 0,
+        "{connections} connections, {attempts} attempts"
+    );
+    Ok(())
+}
+
+async fn create_all(client: &Client, created: &AtomicUsize) -> Result<()> {
+    stream::iter(0..SERVICES)
+        .map(|index| async move {
+            service(client, &format!("s{index}"), vip(index), &backends(index)).await?;
+            created.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
+        .buffer_unordered(16)
+        .try_collect()
+        .await
+}
+
+/// Kills the agent when a third is created, starts it again when two thirds are. Gives the backends' ids at
+/// the kill.
+async fn crash_in_the_middle(
+    node: &Node,
+    plane: &ControlPlane,
+    agent: Process,
+    created: &AtomicUsize,
+) -> Result<(BTreeMap<String, u32>, Process)> {
+    let reached = async |count: usize| {
+        while created.load(Ordering::Relaxed) < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    reached(SERVICES / 3).await;
+    agent.crash()?;
+    let before = ids(node)?;
+    ensure!(
+        before.len() > 3,
+        "the agent was killed in the middle: {} backends",
+        before.len()
+    );
+    reached(SERVICES * 2 / 3).await;
+    Ok((before, start_agent(node, plane)?))
+}
