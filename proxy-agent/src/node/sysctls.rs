@@ -2,8 +2,18 @@
 
 use std::{fs, io, path::PathBuf};
 
+/// In a container `/proc/sys` is read-only, and the `DaemonSet` mounts the host's here. What is seen through
+/// either follows the network namespace of the reader.
+const MOUNTED: &str = "/host/proc/sys/net";
+
 fn path(key: &str) -> PathBuf {
-    PathBuf::from("/proc/sys/net").join(key)
+    let mounted = PathBuf::from(MOUNTED);
+    let root = if mounted.exists() {
+        mounted
+    } else {
+        PathBuf::from("/proc/sys/net")
+    };
+    root.join(key)
 }
 
 fn get(key: &str) -> io::Result<String> {
