@@ -10,6 +10,8 @@ mount --rbind "$2/cgroups" /sys/fs/cgroup
 umount -l "$2/cgroups"
 mount -t bpf bpf /sys/fs/bpf
 
+# The host's namespaces too would be found in the mount table, hidden though they are.
+grep -oE ' /run/netns[^ ]*' /proc/mounts | sort -r | xargs -r -n1 umount -l
 mount -t tmpfs tmpfs /run
 mkdir -p /run/netns /run/lab-cgroup
 mount --bind /run/netns /run/netns
