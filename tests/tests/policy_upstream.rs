@@ -1,0 +1,402 @@
+//! Each case of upstream's netpol suite (kubernetes/test/e2e/network/netpol), by number of
+//! its inventory: namespaces x, y, z with pods a, b, c each, ports 80 and 81, and who reaches whom.
+//!
+//! What is expected is written here as upstream writes it: everything is open but what a case closes.
+
+use proxy_agent::{
+    model::{NetworkPolicy, PolicyRule, Protocol},
+    policy::{
+        Direction, PolicyEngine,
+        lookup::{Question, judge},
+    },
+};
+use weir_tests::policy::{
+    cluster::{
+        Cluster, OWN_NODE, anything, block, both, named, namespaces, pods, policy, rule, sctp, tcp,
+        udp,
+    },
+    maps::PolicyMaps,
+};
+
+/// A flow between two of the nine pods: `x/a` to `y/b`, protocol, port.
+#[derive(Clone, Copy, Debug)]
+struct Flow<'a> {
+    from: &'a str,
+    to: &'a str,
+    protocol: Protocol,
+    port: u16,
+}
+
+impl Flow<'_> {
+    fn is(&self, from: &str, to: &str) -> bool {
+        matches_pod(from, self.from) && matches_pod(to, self.to)
+    }
+
+    fn tcp(&self, port: u16) -> bool {
+        self.protocol == Protocol::Tcp && self.port == port
+    }
+}
+
+/// `x/a`, `x/*`, `*/b` or `*`.
+fn matches_pod(pattern: &str, pod: &str) -> bool {
+    let (namespace, name) = pod.split_once('/').unwrap();
+    match pattern.split_once('/') {
+        None => pattern == "*",
+        Some((n, p)) => (n == "*" || n == namespace) && (p == "*" || p == name),
+    }
+}
+
+const NAMES: [&str; 9] = [
+    "x/a", "x/b", "x/c", "y/a", "y/b", "y/c", "z/a", "z/b", "z/c",
+];
+
+fn start() -> Cluster {
+    let mut cluster = Cluster::new();
+    for (n, namespace) in ["x", "y", "z"].into_iter().enumerate() {
+        cluster.namespace(namespace, &format!("ns={namespace}"));
+        for (p, pod) in ["a", "b", "c"].into_iter().enumerate() {
+            let host = (10 + n * 3 + p) as u8;
+            cluster.pod(
+                &format!("{namespace}/{pod}"),
+                &format!("pod={pod}"),
+                1,
+                host,
+            );
+        }
+    }
+    cluster
+}
+
+struct Case {
+    cluster: Cluster,
+    maps: PolicyMaps,
+    engine: PolicyEngine,
+    number: u32,
+}
+
+impl Case {
+    fn new(number: u32, policies: Vec<NetworkPolicy>) -> Self {
+        let maps = PolicyMaps::new(64);
+        let mut cluster = start();
+        for policy in policies {
+            cluster.policy(policy);
+        }
+        Self {
+            engine: PolicyEngine::new(maps.tables(), OWN_NODE),
+            cluster,
+            maps,
+            number,
+        }
+    }
+
+    /// Syncs, and asks about every pair, protocol, port and family.
+    fn expect(&mut self, open: impl Fn(&Flow<'_>) -> bool) -> &mut Self {
+        self.engine
+            .sync(&self.cluster.snapshot, &self.cluster.endpoints)
+            .unwrap();
+        let contents = self.maps.contents();
+        for (from, to) in NAMES.into_iter().flat_map(|f| NAMES.map(|t| (f, t))) {
+            for (protocol, port) in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
+                .into_iter()
+                .flat_map(|p| [(p, 80), (p, 81)])
+            {
+                let flow = Flow {
+                    from,
+                    to,
+                    protocol,
+                    port,
+                };
+                if from == to {
+                    continue;
+                }
+                for family in [0, 1] {
+                    let ask = |own: &str, other: &str, direction| {
+                        let question = Question {
+                            endpoint: self.endpoint(own),
+                            direction,
+                            peer: self.cluster.get(other).ips[family],
+                            protocol: protocol.number(),
+                            port,
+                        };
+                        judge(&contents, &question).unwrap().allowed
+                    };
+                    let passes =
+                        ask(from, to, Direction::Egress) && ask(to, from, Direction::Ingress);
+                    assert_eq!(
+                        passes,
+                        open(&flow),
+                        "case {}: {flow:?} family {family}",
+                        self.number
+                    );
+                }
+            }
+        }
+        self
+    }
+
+    fn endpoint(&self, pod: &str) -> u32 {
+        let name = &self.cluster.get(pod).name;
+        self.cluster
+            .endpoints
+            .iter()
+            .find(|e| e.pod == *name)
+            .unwrap()
+            .id
+    }
+}
+
+fn ingress(name: &str, selector: &str, rules: Vec<PolicyRule>) -> NetworkPolicy {
+    policy(name, selector, Some(rules), None)
+}
+
+fn egress(name: &str, selector: &str, rules: Vec<PolicyRule>) -> NetworkPolicy {
+    policy(name, selector, None, Some(rules))
+}
+
+/// One rule on `x/a`: only `peers` may reach it.
+fn only(number: u32, peers: Vec<proxy_agent::model::Peer>, open: impl Fn(&Flow<'_>) -> bool) {
+    Case::new(
+        number,
+        vec![ingress("x/p", "pod=a", vec![rule(peers, vec![])])],
+    )
+    .expect(|f| !f.is("*", "x/a") || open(f));
+}
+
+#[test]
+fn cases_1_to_13_select_pods_and_namespaces() {
+    Case::new(1, vec![ingress("x/deny", "", vec![])]).expect(|f| !f.is("*", "x/*"));
+    Case::new(2, vec![policy("x/deny", "", Some(vec![]), Some(vec![]))])
+        .expect(|f| !f.is("*", "x/*") && !f.is("x/*", "*"));
+    only(3, vec![pods("pod=b")], |f| f.is("x/b", "*"));
+    let all = rule(vec![both("", "")], vec![]);
+    Case::new(
+        4,
+        vec![
+            ingress("x/deny", "", vec![]),
+            ingress("x/allow", "pod=a", vec![all]),
+        ],
+    )
+    .expect(|f| !f.is("*", "x/*") || f.is("*", "x/a"));
+    only(5, vec![namespaces("")], |_| true);
+    only(6, vec![namespaces("ns=y")], |f| f.is("y/*", "*"));
+    only(7, vec![pods("pod in b")], |f| f.is("x/b", "*"));
+    only(8, vec![namespaces("ns in y")], |f| f.is("y/*", "*"));
+    only(9, vec![pods("pod in b"), namespaces("ns notin x")], |f| {
+        f.is("x/b", "*") || f.is("y/*", "*") || f.is("z/*", "*")
+    });
+    only(10, vec![both("ns notin x", "pod in b")], |f| {
+        f.is("y/b", "*") || f.is("z/b", "*")
+    });
+    only(11, vec![both("ns notin x", "pod in b,c")], |f| {
+        ["y/b", "y/c", "z/b", "z/c"]
+            .iter()
+            .any(|from| f.is(from, "*"))
+    });
+    only(12, vec![pods("pod=b"), pods("pod=c")], |f| {
+        f.is("x/b", "*") || f.is("x/c", "*")
+    });
+    only(13, vec![both("ns=y", "pod=a")], |f| f.is("y/a", "*"));
+}
+
+#[test]
+fn cases_14_to_19_name_ports() {
+    let to_81 = || rule(vec![namespaces("ns=y")], vec![tcp(81)]);
+    Case::new(14, vec![ingress("x/p", "pod=a", vec![to_81()])])
+        .expect(|f| !f.is("*", "x/a") || f.is("y/*", "*") && f.tcp(81));
+    let to_80 = rule(vec![namespaces("ns=y")], vec![tcp(80)]);
+    let mut case = Case::new(15, vec![ingress("x/p", "pod=a", vec![to_81()])]);
+    case.expect(|f| !f.is("*", "x/a") || f.is("y/*", "*") && f.tcp(81));
+    case.cluster.policy(ingress("x/q", "pod=a", vec![to_80]));
+    case.expect(|f| !f.is("*", "x/a") || f.is("y/*", "*") && (f.tcp(80) || f.tcp(81)));
+    Case::new(16, vec![ingress("x/allow", "", vec![anything()])]).expect(|_| true);
+    let name = || named(Protocol::Tcp, "serve-81-tcp");
+    Case::new(
+        17,
+        vec![ingress("x/p", "", vec![rule(vec![], vec![name()])])],
+    )
+    .expect(|f| !f.is("*", "x/*") || f.tcp(81));
+    let from_x = rule(
+        vec![namespaces("ns=x")],
+        vec![named(Protocol::Tcp, "serve-80-tcp")],
+    );
+    Case::new(18, vec![ingress("x/p", "", vec![from_x])])
+        .expect(|f| !f.is("*", "x/*") || f.is("x/*", "*") && f.tcp(80));
+    Case::new(
+        19,
+        vec![egress("x/p", "pod=a", vec![rule(vec![], vec![name()])])],
+    )
+    .expect(|f| !f.is("x/a", "*") || f.tcp(81));
+}
+
+#[test]
+fn cases_20_to_24_change_while_in_force() {
+    let mut case = Case::new(20, vec![ingress("x/p", "", vec![anything()])]);
+    case.expect(|_| true);
+    case.cluster.policy(ingress("x/p", "", vec![]));
+    case.expect(|f| !f.is("*", "x/*"));
+    let from_ns2 = rule(vec![namespaces("ns2=updated")], vec![]);
+    let mut case = Case::new(21, vec![ingress("x/p", "pod=a", vec![from_ns2])]);
+    case.expect(|f| !f.is("*", "x/a"));
+    case.cluster.namespace("y", "ns=y ns2=updated");
+    case.expect(|f| !f.is("*", "x/a") || f.is("y/*", "*"));
+    let from_pod2 = rule(vec![pods("pod2=updated")], vec![]);
+    let mut case = Case::new(22, vec![ingress("x/p", "pod=a", vec![from_pod2])]);
+    case.expect(|f| !f.is("*", "x/a"));
+    case.cluster.change_pod("x/b", |pod| {
+        pod.labels.insert("pod2".into(), "updated".into());
+    });
+    case.expect(|f| !f.is("*", "x/a") || f.is("x/b", "*"));
+    only(23, vec![pods("")], |f| f.is("x/*", "*"));
+    let mut case = Case::new(24, vec![ingress("x/p", "target=isolated", vec![])]);
+    case.expect(|_| true);
+    case.cluster.change_pod("x/a", |pod| {
+        pod.labels.insert("target".into(), "isolated".into());
+    });
+    case.expect(|f| !f.is("*", "x/a"));
+}
+
+#[test]
+fn cases_25_to_33_egress_both_directions_and_stacks() {
+    Case::new(25, vec![egress("x/p", "pod=a", vec![])]).expect(|f| !f.is("x/a", "*"));
+    Case::new(26, vec![egress("x/p", "", vec![])]).expect(|f| !f.is("x/*", "*"));
+    let mut case = Case::new(
+        27,
+        vec![policy("x/p", "pod=a", Some(vec![]), Some(vec![anything()]))],
+    );
+    case.expect(|f| !f.is("*", "x/a"));
+    case.cluster
+        .policy(policy("x/p", "pod=a", Some(vec![]), Some(vec![])));
+    case.expect(|f| !f.is("*", "x/a") && !f.is("x/a", "*"));
+    let to_y = || rule(vec![both("ns=y", "pod=a")], vec![]);
+    Case::new(
+        28,
+        vec![
+            egress("x/client", "pod=a", vec![to_y()]),
+            ingress(
+                "y/server",
+                "pod in a,b",
+                vec![rule(vec![both("ns=x", "pod=a")], vec![])],
+            ),
+        ],
+    )
+    .expect(|f| {
+        let leaves = !f.is("x/a", "*") || f.is("*", "y/a");
+        let enters = !(f.is("*", "y/a") || f.is("*", "y/b")) || f.is("x/a", "*");
+        leaves && enters
+    });
+    Case::new(29, vec![egress("x/p", "pod=a", vec![to_y()])])
+        .expect(|f| !f.is("x/a", "*") || f.is("*", "y/a"));
+    let any_tcp = rule(
+        vec![],
+        vec![proxy_agent::model::PolicyPort::All(Protocol::Tcp)],
+    );
+    Case::new(30, vec![ingress("x/p", "pod=a", vec![any_tcp])])
+        .expect(|f| !f.is("*", "x/a") || f.protocol == Protocol::Tcp);
+    let mut case = Case::new(31, vec![ingress("x/deny", "", vec![])]);
+    case.expect(|f| !f.is("*", "x/*"));
+    case.cluster
+        .policy(ingress("x/allow", "", vec![anything()]));
+    case.expect(|_| true);
+    let mut case = Case::new(32, vec![egress("x/deny", "", vec![])]);
+    case.expect(|f| !f.is("x/*", "*"));
+    case.cluster.policy(egress("x/allow", "", vec![anything()]));
+    case.expect(|_| true);
+    let mut case = Case::new(33, vec![policy("x/deny", "", Some(vec![]), Some(vec![]))]);
+    case.expect(|f| !f.is("*", "x/*") && !f.is("x/*", "*"));
+    case.cluster.remove_policy("x/deny");
+    case.expect(|_| true);
+}
+
+#[test]
+fn cases_34_to_36_blocks_hold_addresses_of_pods() {
+    // y/b is host 14, in both families.
+    let exact = || vec![block("10.0.1.14/32", &[]), block("fd00:10:1::e/128", &[])];
+    Case::new(
+        34,
+        vec![egress("x/p", "pod=a", vec![rule(exact(), vec![])])],
+    )
+    .expect(|f| !f.is("x/a", "*") || f.is("*", "y/b"));
+    let around = vec![
+        block("10.0.0.0/8", &["10.0.1.14/32"]),
+        block("fd00:10::/32", &["fd00:10:1::e/128"]),
+    ];
+    let mut case = Case::new(
+        35,
+        vec![egress("x/p", "pod=a", vec![rule(around.clone(), vec![])])],
+    );
+    case.expect(|f| !f.is("x/a", "y/b"));
+    case.number = 36;
+    let both = vec![rule(around, vec![]), rule(exact(), vec![])];
+    case.cluster.policy(egress("x/p", "pod=a", both));
+    case.expect(|_| true);
+}
+
+#[test]
+fn cases_37_to_42_protocols_and_the_label_of_namespaces() {
+    let mut case = Case::new(
+        37,
+        vec![ingress(
+            "x/in",
+            "pod=a",
+            vec![rule(vec![pods("pod=b")], vec![])],
+        )],
+    );
+    case.cluster.policy(egress(
+        "x/out",
+        "pod=a",
+        vec![rule(vec![pods("pod=b")], vec![])],
+    ));
+    case.expect(|f| {
+        (!f.is("*", "x/a") || f.is("x/b", "*")) && (!f.is("x/a", "*") || f.is("*", "x/b"))
+    });
+    let is = |p: Protocol, port: u16| {
+        move |f: &Flow<'_>| !f.is("*", "x/a") || f.protocol == p && f.port == port
+    };
+    let on_a = |port| vec![ingress("x/p", "pod=a", vec![rule(vec![], vec![port])])];
+    Case::new(38, on_a(sctp(81))).expect(is(Protocol::Sctp, 81));
+    Case::new(39, on_a(sctp(80))).expect(is(Protocol::Sctp, 80));
+    Case::new(40, on_a(udp(81))).expect(is(Protocol::Udp, 81));
+    only(41, vec![namespaces("kubernetes.io/metadata.name=y")], |f| {
+        f.is("y/*", "*")
+    });
+    let not_y = rule(
+        vec![namespaces("kubernetes.io/metadata.name notin y")],
+        vec![],
+    );
+    Case::new(42, vec![egress("x/p", "pod=a", vec![not_y])])
+        .expect(|f| !f.is("x/a", "*") || !f.is("*", "y/*"));
+}
+
+#[test]
+fn cases_43_to_48_are_the_same_for_udp_and_sctp() {
+    for (first, protocol) in [(43, Protocol::Udp), (46, Protocol::Sctp)] {
+        let port = |n| proxy_agent::model::PolicyPort::Range(protocol, n, n);
+        Case::new(first, vec![ingress("x/deny", "", vec![])]).expect(|f| !f.is("*", "x/*"));
+        let on_81 = rule(vec![namespaces("ns=y")], vec![port(81)]);
+        Case::new(first + 1, vec![ingress("x/p", "pod=a", vec![on_81])]).expect(|f| {
+            !f.is("*", "x/a") || f.is("y/*", "*") && f.protocol == protocol && f.port == 81
+        });
+        let from_ya = rule(vec![both("ns=y", "pod=a")], vec![port(80)]);
+        Case::new(first + 2, vec![ingress("x/p", "pod=a", vec![from_ya])]).expect(|f| {
+            !f.is("*", "x/a") || f.is("y/a", "*") && f.protocol == protocol && f.port == 80
+        });
+    }
+}
+
+/// The port shapes of cyclonus' generator that no case above has.
+#[test]
+fn port_shapes_of_cyclonus() {
+    let on_a = |ports| vec![ingress("x/p", "pod=a", vec![rule(vec![], ports)])];
+    for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+        let range = |low, high| vec![proxy_agent::model::PolicyPort::Range(protocol, low, high)];
+        Case::new(0, on_a(range(53, 80)))
+            .expect(|f| !f.is("*", "x/a") || f.protocol == protocol && f.port == 80);
+        Case::new(0, on_a(range(53, 84))).expect(|f| !f.is("*", "x/a") || f.protocol == protocol);
+        Case::new(0, on_a(range(8000, 8010))).expect(|f| !f.is("*", "x/a"));
+    }
+    // A name of another protocol, and a name that nobody serves.
+    Case::new(0, on_a(vec![named(Protocol::Udp, "serve-80-tcp")])).expect(|f| !f.is("*", "x/a"));
+    Case::new(0, on_a(vec![named(Protocol::Tcp, "nobody")])).expect(|f| !f.is("*", "x/a"));
+    Case::new(0, on_a(vec![tcp(80), udp(81)]))
+        .expect(|f| !f.is("*", "x/a") || f.tcp(80) || f.protocol == Protocol::Udp && f.port == 81);
+}
