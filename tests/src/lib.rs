@@ -4,6 +4,7 @@
 //! without Weir.
 
 pub mod cni;
+pub mod containerd;
 pub mod controlplane;
 pub mod datapath;
 pub mod policy;
