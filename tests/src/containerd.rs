@@ -17,14 +17,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::world::{Node, Process, until};
-
-#[path = "../../xtask/src/cache.rs"]
-#[expect(
-    dead_code,
-    reason = "of the shared file only the folder is needed here"
-)]
-mod cache;
+use crate::{
+    controlplane::cache,
+    world::{Node, Process, until},
+};
 
 /// Versions that are tested: the folder in the cache.
 pub const VERSIONS: [&str; 3] = ["1.6", "1.7", "2"];

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 mod apply;
 #[path = "../../xtask/src/cache.rs"]
-mod cache;
+pub(crate) mod cache;
 mod kubeconfig;
 mod process;
 

@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 mod api;
 mod bed;
+mod cni;
 mod east_west;
 pub(crate) mod load;
 mod objects;
@@ -24,6 +25,7 @@ pub(crate) struct Args {
 /// What to measure.
 #[derive(Subcommand)]
 enum What {
+    Cni(cni::Args),
     EastWest(east_west::Args),
     Sync(sync::Args),
 }
@@ -31,6 +33,7 @@ enum What {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
+        What::Cni(args) => cni::run(args),
         What::EastWest(args) => east_west::run(args),
         What::Sync(args) => sync::run(args),
     }

@@ -18,7 +18,9 @@ impl Space {
             unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
             File::open("/proc/thread-self/ns/net").context("open it")
         });
-        let file = made.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+        let file = made
+            .join()
+            .map_err(|_panic| anyhow::anyhow!("panicked"))??;
         Ok(Self { file })
     }
 
@@ -34,7 +36,9 @@ impl Space {
                 setns(&self.file, CloneFlags::CLONE_NEWNET).context("enter the namespace")?;
                 work()
             });
-            inside.join().map_err(|_| anyhow::anyhow!("panicked"))?
+            inside
+                .join()
+                .map_err(|_panic| anyhow::anyhow!("panicked"))?
         })
     }
 
