@@ -152,3 +152,11 @@ impl Datapath {
         programs::attachments::sweep(&self.pins)
     }
 }
+
+/// Takes our tc programs off these interfaces, loading nothing: for the clean-up. Goes on after errors.
+pub fn detach_all(pins: &Pins, interfaces: impl IntoIterator<Item = u32>) -> Vec<DatapathError> {
+    let interfaces = interfaces.into_iter();
+    let hooks = interfaces.flat_map(|ifindex| Hook::ALL.map(|hook| (hook, ifindex)));
+    let results = hooks.map(|(hook, ifindex)| programs::interface::detach(pins, hook, ifindex));
+    results.filter_map(Result::err).collect()
+}

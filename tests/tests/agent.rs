@@ -440,7 +440,19 @@ fn cleanup_leaves_nothing() {
         .unwrap_or_else(|error| panic!("{round}: {error:#}"));
     }
     assert_eq!(pins(), before);
-    assert!(!node.file("/run/weir/agent.sock").exists());
+    for file in [
+        "weir/agent.sock",
+        "weir/cni.sock",
+        "weir/node.json",
+        "weir/heartbeat",
+    ] {
+        assert!(!node.file(&format!("/run/{file}")).exists(), "{file}");
+    }
+    assert!(!node.file("/run/cni/net.d/05-weir.conflist").exists());
+    assert_eq!(
+        node.run(&["ip", "route", "show", "proto", "87"]).unwrap(),
+        ""
+    );
     let error = ask_tcp(&node, at(VIP4)).unwrap_err();
     assert_ne!(
         error.kind(),

@@ -4,9 +4,15 @@ use std::{fs, io, path::Path};
 
 use anyhow::bail;
 
+use cni_plugin::{paths::Paths, wiring::netlink::Netlink};
+
 use crate::{
     config::Configuration,
-    datapath::{DatapathError, Pins},
+    datapath::{DatapathError, Pins, detach_all},
+    node::{
+        facts::Facts,
+        routes::{self, Routes},
+    },
 };
 
 /// Removes everything; fails with the list of what could not be removed. The conflist goes first, so that
@@ -21,7 +27,16 @@ pub fn run(config: &Configuration) -> anyhow::Result<()> {
         }
         Err(error) => errors.push(error.to_string()),
     }
-    remove(&config.socket(), &mut errors);
+    routes(&mut errors);
+    let paths = Paths::new(&config.run_dir);
+    for path in [
+        config.socket(),
+        paths.socket(),
+        paths.node(),
+        paths.heartbeat(),
+    ] {
+        remove(&path, &mut errors);
+    }
     if errors.is_empty() {
         tracing::info!("cleaned up");
         return Ok(());
@@ -32,7 +47,8 @@ pub fn run(config: &Configuration) -> anyhow::Result<()> {
     );
 }
 
-/// Only where this instance installs it.
+/// Only where this instance installs it. The plugin's binary stays: pods that it has wired still need its
+/// DEL, which works without us.
 fn conflist(config: &Configuration, errors: &mut Vec<String>) {
     if config.cni.install {
         remove(&config.cni.conf_dir.join(&config.cni.conf_file), errors);
@@ -50,4 +66,28 @@ fn remove(path: &Path, errors: &mut Vec<String>) {
 }
 
 /// Removing a pin ends its link, but filters of clsact live on by themselves.
-fn detach(_pins: &Pins, _errors: &mut Vec<String>) {}
+fn detach(pins: &Pins, errors: &mut Vec<String>) {
+    match Facts::read() {
+        Ok(facts) => {
+            let interfaces = facts.interfaces.iter().map(|interface| interface.index);
+            errors.extend(
+                detach_all(pins, interfaces)
+                    .iter()
+                    .map(DatapathError::to_string),
+            );
+        }
+        Err(error) => errors.push(format!("read the machine's interfaces: {error}")),
+    }
+}
+
+/// Routes to other nodes' pods.
+fn routes(errors: &mut Vec<String>) {
+    let actual = Netlink::open().and_then(|mut netlink| Ok((routes::read(&mut netlink)?, netlink)));
+    match actual {
+        Ok((actual, mut netlink)) => {
+            let plan = routes::plan(&Routes::new(), &actual, true);
+            errors.extend(routes::apply(&mut netlink, &plan));
+        }
+        Err(error) => errors.push(format!("read routes: {error}")),
+    }
+}

@@ -5,7 +5,7 @@ use super::{
     args::{DumpArgs, Subject},
     live,
     output::Output,
-    render::{affinity, conntrack, endpoints, maps},
+    render::{affinity, conntrack, endpoints, maps, policy},
 };
 use crate::{
     datapath::Pins,
@@ -19,41 +19,41 @@ use crate::{
 pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result<Exit, CtlError> {
     let reader = live::reader(context)?;
     let live = reader.maps();
-    if args.subject == Subject::Maps {
-        let pins = Pins::new(&context.common.bpffs, &context.common.instance)?;
-        out.rows(maps::rows(live, &pins)?)?;
-        return Ok(Exit::Ok);
-    }
-    let names = live::names(context, args.raw).await;
+    // Maps have no names that only the agent knows.
+    let names = live::names(context, args.raw || args.subject == Subject::Maps).await;
+    let wanted = |port: &str| {
+        args.service
+            .as_ref()
+            .is_none_or(|service| of_service(port, service))
+    };
     match args.subject {
-        Subject::Conntrack => {
-            let mut rows = conntrack::rows(live, &names)?;
-            if let Some(service) = &args.service {
-                rows.retain(|row| of_service(&row.service, service));
-            }
-            out.rows(rows)?;
-        }
-        Subject::Endpoints => out.rows(endpoints::rows(live, &names)?)?,
-        Subject::Affinity => out.rows(affinity::rows(live, &names)?)?,
         Subject::Services => {
             let mut rows = services::rows(&ServiceTables::from(live), &names.services)?;
-            if let Some(service) = &args.service {
-                rows.retain(|row| of_service(&row.service, service));
-            }
+            rows.retain(|row| wanted(&row.service));
             out.rows(rows)?;
         }
         Subject::Backends => {
             let mut rows = backends::rows(&ServiceTables::from(live), &names.services)?;
-            if let Some(service) = &args.service {
-                rows.retain(|row| row.services.iter().any(|port| of_service(port, service)));
-            }
+            rows.retain(|row| {
+                args.service.is_none() || row.services.iter().any(|port| wanted(port))
+            });
             out.rows(rows)?;
         }
-        subject => {
-            return Err(CtlError::new(
-                Exit::Failed,
-                format!("dump {subject:?}: not there yet"),
-            ));
+        Subject::Conntrack => {
+            let mut rows = conntrack::rows(live, &names)?;
+            rows.retain(|row| wanted(&row.service));
+            out.rows(rows)?;
+        }
+        Subject::Affinity => {
+            let mut rows = affinity::rows(live, &names)?;
+            rows.retain(|row| wanted(&row.service));
+            out.rows(rows)?;
+        }
+        Subject::Endpoints => out.rows(endpoints::rows(live, &names)?)?,
+        Subject::Policy => out.rows(policy::rows(live, &names)?)?,
+        Subject::Maps => {
+            let pins = Pins::new(&context.common.bpffs, &context.common.instance)?;
+            out.rows(maps::rows(live, &pins)?)?;
         }
     }
     Ok(Exit::Ok)

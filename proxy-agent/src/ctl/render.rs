@@ -1,8 +1,9 @@
-//! How each subject looks. Renderers of Services and policy live with their subjects.
+//! How each subject looks. The renderers of Services live with their subject.
 
 pub mod affinity;
 pub mod conntrack;
 pub mod endpoints;
 pub mod maps;
+pub mod policy;
 pub mod status;
 pub mod words;

@@ -7,6 +7,7 @@ use tokio::time::{Duration, Instant, sleep};
 use super::{
     Context, CtlError, Exit,
     args::StatusArgs,
+    live,
     output::Output,
     render::status::{Level, rows, write},
 };
@@ -32,7 +33,11 @@ pub async fn run(context: &Context, args: &StatusArgs, out: &mut Output) -> Resu
         }
         let status = match answer {
             Err(error) if args.wait => return Err(timed_out(args).hint(error.to_string())),
-            answer => answer?,
+            Err(error) => {
+                pinned(context);
+                return Err(error.into());
+            }
+            Ok(status) => status,
         };
         print(&status, args, out)?;
         if args.wait && !fine {
@@ -76,4 +81,27 @@ fn print(status: &Status, args: &StatusArgs, out: &mut Output) -> std::io::Resul
 fn timed_out(args: &StatusArgs) -> CtlError {
     let message = format!("waited {} for all to be well", Period(args.wait_duration));
     CtlError::new(Exit::TimedOut, message)
+}
+
+/// The agent is down, but the kernel goes on: says by what.
+fn pinned(context: &Context) {
+    let Ok(reader) = live::reader(context) else {
+        return;
+    };
+    let Ok(usage) = reader.maps().usage() else {
+        return;
+    };
+    let entries = |names: [&str; 2]| -> u32 {
+        let maps = usage
+            .iter()
+            .filter(|map| names.contains(&map.name.as_str()));
+        maps.filter_map(|map| map.entries).sum()
+    };
+    live::note(&format!(
+        "the kernel goes on by what is pinned: {} frontends, {} backends, {} endpoints, {} flows",
+        entries(["FRONTENDS4", "FRONTENDS6"]),
+        entries(["BACKENDS4", "BACKENDS6"]),
+        entries(["ENDPOINTS", ""]),
+        entries(["CONNTRACK4", "CONNTRACK6"]),
+    ));
 }
