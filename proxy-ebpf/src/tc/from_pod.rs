@@ -92,7 +92,10 @@ fn send<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
             touch(packet, endpoint, &packet.key, &found, true);
             let flags = found.state().flags;
             if flags & FLOW_REWRITE_FROM_LOCAL == 0 {
-                if flags & FLOW_REMOTE_POD != 0 {
+                // Netfilter must see both directions of a flow or none: what came past it leaves past it.
+                if flags & FLOW_REMOTE_POD != 0
+                    || flags & FLOW_FROM_REMOTE != 0 && F::node_address(packet.destination) == 0
+                {
                     packet.marks |= MARK_ROUTE;
                 }
                 return CONTINUE;
