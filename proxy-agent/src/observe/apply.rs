@@ -1,7 +1,9 @@
 //! Applies updates to the snapshot and notes which names they touch.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet, HashSet},
+    hash::{Hash, Hasher},
     sync::Arc,
     time::SystemTime,
 };
@@ -15,17 +17,41 @@ pub(super) struct Observed {
     pub(super) snapshot: Snapshot,
     pub(super) problems: Problems,
     /// Slices by their own name: a delete names the slice, and its Service label may have changed.
-    slices: HashMap<ObjectName, Arc<EndpointSlice>>,
+    slices: HashSet<ByName>,
     /// Trigger times before this belong to changes that the agent was not there for.
     started: SystemTime,
 }
+
+/// A slice that is found by its name, which is thus held once.
+#[derive(Debug)]
+struct ByName(Arc<EndpointSlice>);
+
+impl Borrow<ObjectName> for ByName {
+    fn borrow(&self) -> &ObjectName {
+        &self.0.name
+    }
+}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for ByName {}
 
 impl Default for Observed {
     fn default() -> Self {
         Self {
             snapshot: Snapshot::default(),
             problems: Problems::default(),
-            slices: HashMap::new(),
+            slices: HashSet::new(),
             started: SystemTime::now(),
         }
     }
@@ -59,7 +85,7 @@ impl Observed {
         let s = &self.snapshot;
         match kind {
             Kind::Service => s.services.keys().cloned().collect(),
-            Kind::EndpointSlice => self.slices.keys().cloned().collect(),
+            Kind::EndpointSlice => self.slices.iter().map(|s| s.0.name.clone()).collect(),
             Kind::Pod => s.pods.keys().cloned().collect(),
             Kind::NetworkPolicy => s.policies.keys().cloned().collect(),
             Kind::Namespace => s.namespaces.keys().map(cluster_scoped).collect(),
@@ -87,44 +113,37 @@ impl Observed {
         let snapshot = &mut self.snapshot;
         match object {
             None => {} // The last good one stays.
+            Some(Object::EndpointSlice(new)) => self.apply_slice(&name, new, dirty),
             Some(Object::Service(new)) => {
-                if put(&mut snapshot.services, &name, new) {
-                    dirty.service(&name, Stamp::now());
-                }
+                let changed = put(&mut snapshot.services, &name, new);
+                changed.then(|| dirty.service(&name, Stamp::now()));
             }
-            Some(Object::EndpointSlice(new)) => self.apply_slice(name, new, dirty),
             Some(Object::Pod(new)) => {
-                if put(&mut snapshot.pods, &name, new) {
-                    dirty.pods.insert(name);
-                }
+                let changed = put(&mut snapshot.pods, &name, new);
+                dirty.pods.extend(changed.then_some(name));
             }
             Some(Object::NetworkPolicy(new)) => {
-                if put(&mut snapshot.policies, &name, new) {
-                    dirty.policies.insert(name);
-                }
+                let changed = put(&mut snapshot.policies, &name, new);
+                dirty.policies.extend(changed.then_some(name));
             }
             Some(Object::Namespace(new)) => {
-                if put(&mut snapshot.namespaces, &name.name, new) {
-                    dirty.namespaces.insert(name.name);
-                }
+                let changed = put(&mut snapshot.namespaces, &name.name, new);
+                dirty.namespaces.extend(changed.then_some(name.name));
             }
             Some(Object::Node(new)) => {
-                if put(&mut snapshot.nodes, &name.name, new) {
-                    dirty.nodes.insert(name.name);
-                }
+                let changed = put(&mut snapshot.nodes, &name.name, new);
+                dirty.nodes.extend(changed.then_some(name.name));
             }
         }
     }
 
-    fn apply_slice(&mut self, name: ObjectName, mut new: EndpointSlice, dirty: &mut Dirty) {
-        let old = self.slices.get(&name);
-        if old.is_some_and(|old| old.serves_as(&new)) {
+    fn apply_slice(&mut self, name: &ObjectName, mut new: EndpointSlice, dirty: &mut Dirty) {
+        let old = self.slices.get(name);
+        if old.is_some_and(|old| old.0.serves_as(&new)) {
             return;
         }
-        if let Some(old) = old.cloned()
-            && old.service != new.service
-        {
-            self.delete(Kind::EndpointSlice, &name, dirty);
+        if old.is_some_and(|old| old.0.service != new.service) {
+            self.delete(Kind::EndpointSlice, name, dirty);
         }
         // Shares the text of the Service's name with the Service.
         if let Some((key, _)) = self.snapshot.services.get_key_value(&new.service) {
@@ -138,14 +157,14 @@ impl Observed {
         dirty.service(&new.service, stamp);
         let new = Arc::new(new);
         let siblings = self.snapshot.slices.entry(new.service.clone()).or_default();
-        match siblings.binary_search_by(|s| s.name.cmp(&name)) {
+        match siblings.binary_search_by(|s| s.name.cmp(name)) {
             Ok(at) => siblings[at] = Arc::clone(&new),
             Err(at) => {
                 siblings.reserve_exact(1);
                 siblings.insert(at, Arc::clone(&new));
             }
         }
-        self.slices.insert(name, new);
+        self.slices.replace(ByName(new));
     }
 
     fn delete(&mut self, kind: Kind, name: &ObjectName, dirty: &mut Dirty) {
@@ -182,7 +201,7 @@ impl Observed {
     }
 
     fn delete_slice(&mut self, name: &ObjectName, dirty: &mut Dirty) {
-        let Some(old) = self.slices.remove(name) else {
+        let Some(ByName(old)) = self.slices.take(name) else {
             return;
         };
         let slices = &mut self.snapshot.slices;

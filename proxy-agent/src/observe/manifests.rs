@@ -75,9 +75,20 @@ fn failed(path: &std::path::Path, source: notify::Error) -> ManifestsError {
     }
 }
 
-/// Reads the folder once and puts all of it into the store.
-pub fn load(store: &Store, path: PathBuf) {
-    scan(store, &mut Folder::new(path));
+/// Reads a folder on request, for callers that have no need to watch it.
+#[derive(Debug)]
+pub struct Reader(Folder);
+
+impl Reader {
+    /// A folder that is not read yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self(Folder::new(path))
+    }
+
+    /// Reads what has changed and puts all of it into the store.
+    pub fn read(&mut self, store: &Store) {
+        scan(store, &mut self.0);
+    }
 }
 
 fn scan(store: &Store, folder: &mut Folder) {
@@ -156,7 +167,7 @@ mod tests {
         let store = Store::new();
         fs::write(folder.path().join("a.yaml"), service("a", "10.0.0.1")).unwrap();
         fs::write(folder.path().join("b.yml"), service("a", "10.0.0.2")).unwrap();
-        load(&store, folder.path().to_owned());
+        Reader::new(folder.path().to_owned()).read(&store);
         let error = store.status().borrow().error.clone().unwrap();
         assert!(
             error.contains("b.yml: Service default/a is in") && error.contains("a.yaml"),

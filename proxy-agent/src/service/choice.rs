@@ -61,6 +61,18 @@ struct Candidate<'a> {
     placement: &'a Placement,
 }
 
+impl Candidate<'_> {
+    /// Serves while it terminates.
+    const fn is_closing(&self) -> bool {
+        self.conditions.serving && self.conditions.terminating
+    }
+
+    /// Neither ready nor closing.
+    const fn is_idle(&self) -> bool {
+        !self.conditions.ready && !self.is_closing()
+    }
+}
+
 /// Chooses the servers of a port for one family.
 pub fn choose(
     port: &ServicePort,
@@ -70,19 +82,14 @@ pub fn choose(
 ) -> Choice {
     let candidates = merge(port, ipv6, slices, here);
     let ready = || candidates.iter().filter(|c| c.conditions.ready);
-    let closing = || {
-        let closing = |c: &&Candidate<'_>| c.conditions.serving && c.conditions.terminating;
-        candidates.iter().filter(closing)
-    };
-    let preference = Preference::of(ready(), here);
+    let closing = || candidates.iter().filter(|c| c.is_closing());
+    let preference = Preference::of(&ready(), here);
     let cluster = servers(ready().filter(|c| preference.allows(c.placement, here)));
     let local = servers(ready().filter(|c| c.server.local));
     let counts = Counts {
         ready: count(ready()),
         terminating: count(closing().filter(|c| !c.conditions.ready)),
-        not_ready: count(candidates.iter().filter(|c| {
-            !c.conditions.ready && !(c.conditions.serving && c.conditions.terminating)
-        })),
+        not_ready: count(candidates.iter().filter(|c| c.is_idle())),
     };
     Choice {
         cluster: or_else(cluster, || servers(closing())),
@@ -119,7 +126,7 @@ fn merge<'a>(
             .filter(|p| p.name == port.name && p.protocol == port.protocol);
         for number in serves.map(|p| p.port) {
             let endpoints = slice.endpoints.iter();
-            candidates.extend(endpoints.map(|e| candidate(&e, number, here)));
+            candidates.extend(endpoints.map(|e| candidate(e, number, here)));
         }
     }
     candidates.sort_by_key(|c| {
@@ -135,7 +142,7 @@ fn merge<'a>(
     candidates
 }
 
-fn candidate<'a>(endpoint: &Endpoint<'a>, port: u16, here: &Here) -> Candidate<'a> {
+fn candidate<'a>(endpoint: Endpoint<'a>, port: u16, here: &Here) -> Candidate<'a> {
     Candidate {
         server: Server {
             address: endpoint.address,
@@ -161,7 +168,7 @@ enum Preference {
 
 impl Preference {
     /// Hints count only if every ready endpoint has one and at least one names us.
-    fn of<'a>(ready: impl Iterator<Item = &'a Candidate<'a>> + Clone, here: &Here) -> Self {
+    fn of<'a>(ready: &(impl Iterator<Item = &'a Candidate<'a>> + Clone), here: &Here) -> Self {
         let follow = |allows: Self, hinted: fn(&Placement) -> bool| {
             let mut placements = ready.clone().map(|c| c.placement);
             let all = placements.clone().all(hinted);

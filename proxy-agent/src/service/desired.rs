@@ -73,24 +73,38 @@ pub fn service(service: &Service, slices: &[Arc<EndpointSlice>], here: &Here) ->
         if !service.cluster_ips.iter().any(|ip| ip.is_ipv6() == ipv6) {
             continue;
         }
-        let served = service.ports.iter().filter(|p| unserved(p).is_none());
+        let served = service
+            .ports
+            .iter()
+            .filter(|p| p.protocol != Protocol::Sctp);
         ports.extend(served.map(|port| desired_port(service, port, ipv6, slices, here)));
     }
     ports
 }
 
-/// Why a port of a Service is not served, if so.
-pub fn unserved(port: &ServicePort) -> Option<&'static str> {
-    let sctp = port.protocol == Protocol::Sctp;
-    sctp.then_some("SCTP is not balanced: its checksum cannot be updated in place")
+/// What of a Service is not served here, and why.
+pub fn unserved(service: &Service) -> Vec<String> {
+    let sctp = service
+        .ports
+        .iter()
+        .filter(|p| p.protocol == Protocol::Sctp);
+    let mut reasons: Vec<String> = sctp
+        .map(|p| {
+            let port = p.port;
+            format!("port {port}/SCTP: its checksum cannot be updated in place")
+        })
+        .collect();
+    if withheld(service) {
+        reasons.push(
+            "load balancer addresses: loadBalancerSourceRanges cannot be enforced yet".to_owned(),
+        );
+    }
+    reasons
 }
 
-/// Why some addresses of a Service are not served, if so.
-pub fn unserved_addresses(service: &Service) -> Option<&'static str> {
-    let restricted = !service.load_balancer_source_ranges.is_empty();
-    (restricted && !service.load_balancer_ips.is_empty()).then_some(
-        "loadBalancerSourceRanges cannot be enforced yet: load balancer addresses are not served",
-    )
+/// Source ranges protect the load balancer's addresses: rather not served than open to all.
+fn withheld(service: &Service) -> bool {
+    !service.load_balancer_source_ranges.is_empty() && !service.load_balancer_ips.is_empty()
 }
 
 fn desired_port(
@@ -119,7 +133,7 @@ fn desired_port(
         let key = FrontendKey::node_port(ipv6, port.node_port, port.protocol);
         add(key, FLAG_NODE_PORT);
     }
-    if unserved_addresses(service).is_none() {
+    if !withheld(service) {
         for address in family(&service.load_balancer_ips, ipv6) {
             add(key(address), FLAG_LOAD_BALANCER);
         }

@@ -16,6 +16,7 @@ pub trait Backend: Copy + Eq + Hash {
     /// From a server; none if it is of the other family.
     fn new(server: &Server, protocol: Protocol) -> Option<Self>;
     /// Without flags: what identifies it.
+    #[must_use]
     fn identity(self) -> Self;
 }
 

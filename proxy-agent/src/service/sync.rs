@@ -9,10 +9,12 @@ mod verify;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use proxy_common::backends::MemberKey;
 
 use super::{
     SyncReport,
@@ -44,6 +46,8 @@ pub struct ServiceSync {
     ports: HashMap<ObjectName, Box<[Port]>>,
     pending: BTreeMap<ObjectName, Stamp>,
     failed: BTreeMap<ObjectName, Failure>,
+    /// What failed attempts have written or reserved and nothing uses yet.
+    stranded: HashMap<ObjectName, Stranded>,
     /// All Services have been looked at once.
     started: bool,
     /// Entries that nobody wants any more have been removed once.
@@ -72,6 +76,12 @@ struct Ids {
     backend: u32,
 }
 
+#[derive(Clone, Debug, Default)]
+struct Stranded {
+    backends: HashSet<u32>,
+    members: HashSet<MemberKey>,
+}
+
 #[derive(Clone, Debug)]
 struct Failure {
     error: String,
@@ -94,6 +104,7 @@ impl ServiceSync {
             ports: HashMap::new(),
             pending: BTreeMap::new(),
             failed: BTreeMap::new(),
+            stranded: HashMap::new(),
             started: false,
             pruned: false,
         };

@@ -101,7 +101,7 @@ fn endpoints(
     Endpoints::new(problems.take_all("endpoints", endpoints))
 }
 
-/// Only the first address counts: the others are the same pod's (EndpointSlice API).
+/// Only the first address counts: the others are the same pod's (`EndpointSlice` API).
 fn endpoint_address(endpoint: &discovery::Endpoint, ipv6: bool) -> Result<IpAddr, String> {
     let text = endpoint.addresses.first().ok_or("no address")?;
     let ip = address::address(text)?;

@@ -38,6 +38,7 @@ enum Restart {
 impl Follower {
     /// Follows one kind for ever. Lists are streamed where the API server can, so that no list is ever in
     /// memory whole, and paged elsewhere.
+    #[expect(clippy::infinite_loop, reason = "ends with its task")]
     pub(super) async fn follow<K>(self, config: watcher::Config)
     where
         K: Convert + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,

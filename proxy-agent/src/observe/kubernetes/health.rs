@@ -65,6 +65,7 @@ impl Health {
     }
 
     /// Probes at the start and whenever a watch has trouble, until some API server answers.
+    #[expect(clippy::infinite_loop, reason = "ends with its task")]
     pub(super) async fn run(&self) {
         loop {
             let mut backoff = Backoff::default();

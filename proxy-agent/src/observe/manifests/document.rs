@@ -88,14 +88,14 @@ fn documents(text: &str) -> Vec<(u64, &str)> {
 
 /// A text format; the methods are generic, so that it is passed as a value.
 trait FromText {
-    fn from_text<T: DeserializeOwned>(&self, text: &str) -> Result<T, Wrong>;
+    fn read<T: DeserializeOwned>(&self, text: &str) -> Result<T, Wrong>;
 }
 
 struct Yaml;
 struct Json;
 
 impl FromText for Yaml {
-    fn from_text<T: DeserializeOwned>(&self, text: &str) -> Result<T, Wrong> {
+    fn read<T: DeserializeOwned>(&self, text: &str) -> Result<T, Wrong> {
         serde_saphyr::from_str(text).map_err(|error| {
             let line = error.location().map_or(1, |l| l.line());
             let reason = error.to_string();
@@ -105,7 +105,7 @@ impl FromText for Yaml {
 }
 
 impl FromText for Json {
-    fn from_text<T: DeserializeOwned>(&self, text: &str) -> Result<T, Wrong> {
+    fn read<T: DeserializeOwned>(&self, text: &str) -> Result<T, Wrong> {
         serde_json::from_str(text).map_err(|error| (error.line() as u64, error.to_string()))
     }
 }
@@ -116,9 +116,9 @@ fn read(
     format: &impl FromText,
     objects: &mut Vec<Converted>,
 ) -> Result<(), Wrong> {
-    let head: Head = format.from_text(text)?;
+    let head: Head = format.read(text)?;
     if let Some(items) = head.items {
-        for (i, item) in items.into_iter().enumerate() {
+        for (i, item) in items.iter().enumerate() {
             read_item(item, interner, objects).map_err(|e| (1, format!("items[{i}]: {e}")))?;
         }
         return Ok(());
@@ -135,19 +135,23 @@ fn read(
     }
     let typed = Typed { interner, objects };
     match head.kind.as_str() {
-        "Service" => typed.add(format.from_text::<core::Service>(text)?),
-        "EndpointSlice" => typed.add(format.from_text::<discovery::EndpointSlice>(text)?),
-        "Pod" => typed.add(format.from_text::<core::Pod>(text)?),
-        "Namespace" => typed.add(format.from_text::<core::Namespace>(text)?),
-        "NetworkPolicy" => typed.add(format.from_text::<networking::NetworkPolicy>(text)?),
-        "Node" => typed.add(format.from_text::<core::Node>(text)?),
+        "Service" => typed.add(format.read::<core::Service>(text)?),
+        "EndpointSlice" => typed.add(format.read::<discovery::EndpointSlice>(text)?),
+        "Pod" => typed.add(format.read::<core::Pod>(text)?),
+        "Namespace" => typed.add(format.read::<core::Namespace>(text)?),
+        "NetworkPolicy" => typed.add(format.read::<networking::NetworkPolicy>(text)?),
+        "Node" => typed.add(format.read::<core::Node>(text)?),
         _ => {} // Deployments and the like are no business of ours.
     }
     Ok(())
 }
 
 /// An item of a list; those of typed lists (`ServiceList`) need not repeat their kind, but kubectl's do.
-fn read_item(item: Value, interner: &Interner, objects: &mut Vec<Converted>) -> Result<(), String> {
+fn read_item(
+    item: &Value,
+    interner: &Interner,
+    objects: &mut Vec<Converted>,
+) -> Result<(), String> {
     let text = item.to_string();
     read(&text, interner, &Json, objects).map_err(|(_, reason)| reason)
 }

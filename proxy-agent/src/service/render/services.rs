@@ -99,11 +99,11 @@ impl SetRow {
         if self.backends.is_empty() {
             return format!("none ({})", self.otherwise);
         }
-        let mut cell = self.backends[..self.backends.len().min(LISTED)].join(",");
-        if self.backends.len() > LISTED {
-            cell.push_str(&format!(",+{}", self.backends.len() - LISTED));
+        let listed = self.backends[..self.backends.len().min(LISTED)].join(",");
+        match self.backends.len().saturating_sub(LISTED) {
+            0 => listed,
+            more => format!("{listed},+{more}"),
         }
-        cell
     }
 }
 

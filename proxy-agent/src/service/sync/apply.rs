@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Port, ServiceSync};
+use super::{Port, ServiceSync, resolve::Resolved};
 use crate::{
     datapath::table::{Table, TableError},
     model::{ObjectName, Snapshot},
@@ -30,6 +30,7 @@ impl ServiceSync {
         let desired = desired.unwrap_or_default();
         let old = self.ports.remove(name).unwrap_or_default();
         if old.is_empty() && desired.is_empty() {
+            self.release(name);
             return Ok(());
         }
         let name = service.map_or(name, |(name, _)| name); // Shares its text.
@@ -40,24 +41,25 @@ impl ServiceSync {
         let resolved = self.resolve(&desired, &old);
         if let Err(error) = self.check_room(&resolved.plan) {
             self.keep(name, old);
-            self.look_at(&resolved.reserved);
+            self.strand(name, &resolved);
+            self.release(name);
             return Err(error);
         }
-        match self.carry_out(&resolved.plan, report) {
-            Ok(()) => {
-                self.keep(name, resolved.ports.into());
-                Ok(())
-            }
-            Err(error) => {
-                self.keep(name, half_way(resolved.ports, &old));
-                self.look_at(&resolved.reserved);
-                // Members come before their slots; the next plan may not want those slots any more.
-                for key in resolved.plan.members() {
-                    self.image.look_at_member(key, Instant::now());
-                }
-                Err(error.into())
-            }
+        let carried_out = self.carry_out(&resolved.plan, report);
+        if let Err(error) = carried_out {
+            self.strand(name, &resolved);
+            self.keep(name, half_way(resolved.ports, &old));
+            return Err(error.into());
         }
+        self.keep(name, resolved.ports.into());
+        self.release(name);
+        for reason in service
+            .map(|(_, s)| desired::unserved(s))
+            .unwrap_or_default()
+        {
+            tracing::warn!(service = %name, "not served: {reason}");
+        }
+        Ok(())
     }
 
     fn keep(&mut self, name: &ObjectName, ports: Box<[Port]>) {
@@ -66,10 +68,23 @@ impl ServiceSync {
         }
     }
 
-    fn look_at(&mut self, reserved: &[u32]) {
+    /// Backends and members come before the slots that use them. After a failure they wait for the next
+    /// attempt, which goes on from there.
+    fn strand(&mut self, name: &ObjectName, resolved: &Resolved) {
+        let stranded = self.stranded.entry(name.clone()).or_default();
+        stranded.backends.extend(&resolved.reserved);
+        stranded.members.extend(resolved.plan.members());
+    }
+
+    /// What earlier attempts for a Service have left is of use by now, or never.
+    fn release(&mut self, name: &ObjectName) {
         let now = Instant::now();
-        for id in reserved {
-            self.image.look_at_backend(*id, now);
+        let stranded = self.stranded.remove(name).unwrap_or_default();
+        for id in stranded.backends {
+            self.image.look_at_backend(id, now);
+        }
+        for key in stranded.members {
+            self.image.look_at_member(key, now);
         }
     }
 

@@ -1,7 +1,10 @@
 //! After a restart: which Service port the restored ids belong to. The maps know no names, but a frontend's
 //! address, port and protocol do.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use proxy_common::frontends::Frontend;
 
@@ -53,7 +56,7 @@ impl ServiceSync {
             .service;
         restored.services.insert(service);
         let mut port = Port {
-            name: desired.name.clone(),
+            name: Arc::clone(&desired.name),
             protocol: desired.protocol,
             ipv6: desired.ipv6,
             service,

@@ -1,6 +1,6 @@
 //! From what a Service wants to ids, and from there to a plan.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use proxy_common::{
     backends::{Backend4, Backend6},
@@ -14,7 +14,7 @@ use crate::{
         desired::{self, DesiredPort, Scope},
         key::FrontendKey,
         plan::Plan,
-        pool::Backend,
+        pool::Backend as _,
         report::ServiceError,
     },
 };
@@ -82,7 +82,7 @@ impl ServiceSync {
             |p| p.service,
         );
         let mut port = Port {
-            name: want.name.clone(),
+            name: Arc::clone(&want.name),
             protocol: want.protocol,
             ipv6: want.ipv6,
             service,

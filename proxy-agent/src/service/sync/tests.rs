@@ -17,6 +17,10 @@ use crate::model::{
 
 /// A Service as the property varies it.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one knob of the property"
+)]
 struct Shape {
     udp: bool,
     node_port: bool,
@@ -96,7 +100,7 @@ fn service(number: usize, shape: &Shape) -> Service {
         }],
         internal_local: shape.internal_local,
         external_local: shape.external_local,
-        affinity: shape.affinity.then(|| Duration::from_secs(60)),
+        affinity: shape.affinity.then(|| Duration::from_mins(1)),
         ..Service::default()
     }
 }

@@ -5,8 +5,8 @@ use proxy_common::frontends::FrontendKey4;
 use super::*;
 use crate::{datapath::table::Table as _, service::MemoryMaps};
 
-fn plain(hosts: &[u8]) -> Option<Shape> {
-    Some(Shape {
+fn plain(hosts: &[u8]) -> Shape {
+    Shape {
         udp: true,
         node_port: true,
         external_local: true,
@@ -14,7 +14,11 @@ fn plain(hosts: &[u8]) -> Option<Shape> {
         affinity: false,
         external_ip: false,
         endpoints: hosts.iter().map(|h| (*h, h % 2 == 0)).collect(),
-    })
+    }
+}
+
+fn cluster<const N: usize>(shapes: [Shape; N]) -> Snapshot {
+    snapshot(&shapes.map(Some))
 }
 
 fn start(maps: &MemoryMaps) -> ServiceSync {
@@ -42,7 +46,7 @@ fn writes(maps: &MemoryMaps) -> u64 {
 #[test]
 fn a_restart_with_nothing_changed_writes_nothing() {
     let maps = MemoryMaps::new(4096, 0, 0);
-    let snapshot = snapshot(&[plain(&[1, 2, 3]), plain(&[2, 3, 4]), plain(&[])]);
+    let snapshot = cluster([plain(&[1, 2, 3]), plain(&[2, 3, 4]), plain(&[])]);
     settle(&mut start(&maps), &snapshot, &all_dirty(3));
     let (before, count) = (contents(&maps), writes(&maps));
     let mut sync = start(&maps);
@@ -58,12 +62,12 @@ fn a_restart_with_nothing_changed_writes_nothing() {
 fn a_restart_keeps_the_ids_of_what_stays() {
     let maps = MemoryMaps::new(4096, 0, 0);
     let shapes = [plain(&[1, 2, 3]), plain(&[4, 5]), plain(&[6])];
-    settle(&mut start(&maps), &snapshot(&shapes), &all_dirty(3));
+    settle(&mut start(&maps), &cluster(shapes), &all_dirty(3));
     let backends = maps.backends4.entries().unwrap();
     let frontends = maps.frontends4.entries().unwrap();
     // While the agent was down, one endpoint went, one came, and a Service went.
-    let shapes = [plain(&[1, 3, 9]), plain(&[4, 5]), None];
-    settle(&mut start(&maps), &snapshot(&shapes), &Dirty::default());
+    let shapes = [plain(&[1, 3, 9]), plain(&[4, 5])];
+    settle(&mut start(&maps), &cluster(shapes), &Dirty::default());
     for (id, backend) in maps.backends4.entries().unwrap() {
         let before = backends.iter().find(|(_, b)| *b == backend);
         assert!(before.is_none_or(|(known, _)| *known == id), "{backend:?}");
@@ -85,10 +89,10 @@ fn a_restart_keeps_the_ids_of_what_stays() {
 #[test]
 fn nothing_is_written_before_the_lists_are_complete() {
     let maps = MemoryMaps::new(4096, 0, 0);
-    settle(&mut start(&maps), &snapshot(&[plain(&[1])]), &all_dirty(1));
+    settle(&mut start(&maps), &cluster([plain(&[1])]), &all_dirty(1));
     let before = contents(&maps);
     let mut sync = start(&maps);
-    let mut incomplete = snapshot(&[plain(&[2])]);
+    let mut incomplete = cluster([plain(&[2])]);
     incomplete.complete.0.remove(&Kind::EndpointSlice);
     let report = sync.sync(&incomplete, &all_dirty(1));
     assert_eq!(report.waiting, [Kind::EndpointSlice]);
@@ -106,14 +110,14 @@ fn nothing_is_written_before_the_lists_are_complete() {
 fn a_service_that_does_not_fit_is_refused_whole() {
     let maps = MemoryMaps::new(8, 0, 0);
     let mut sync = start(&maps);
-    settle(&mut sync, &snapshot(&[plain(&[1, 2])]), &all_dirty(1));
+    settle(&mut sync, &cluster([plain(&[1, 2])]), &all_dirty(1));
     let before = contents(&maps);
-    let too_much = snapshot(&[plain(&[1, 2, 3, 4, 5, 6, 7, 8, 9])]);
+    let too_much = cluster([plain(&[1, 2, 3, 4, 5, 6, 7, 8, 9])]);
     let report = sync.sync(&too_much, &all_dirty(1));
     let error = &report.failed[&name(0)];
     assert!(error.contains("has no room"), "{error}");
     assert_eq!(contents(&maps), before);
-    let report = settle(&mut sync, &snapshot(&[plain(&[1, 3])]), &all_dirty(1));
+    let report = settle(&mut sync, &cluster([plain(&[1, 3])]), &all_dirty(1));
     assert!(report.failed.is_empty());
 }
 
@@ -121,7 +125,7 @@ fn a_service_that_does_not_fit_is_refused_whole() {
 fn verify_repairs_what_others_changed() {
     let maps = MemoryMaps::new(4096, 0, 0);
     let mut sync = start(&maps);
-    let snapshot = snapshot(&[plain(&[1, 2, 3]), plain(&[4])]);
+    let snapshot = cluster([plain(&[1, 2, 3]), plain(&[4])]);
     settle(&mut sync, &snapshot, &all_dirty(2));
     let before = contents(&maps);
     let (mut slots, mut backends) = (maps.slots.clone(), maps.backends4.clone());
@@ -142,7 +146,7 @@ fn verify_repairs_what_others_changed() {
 fn two_services_cannot_have_one_frontend() {
     let maps = MemoryMaps::new(4096, 0, 0);
     let mut sync = start(&maps);
-    let mut both = snapshot(&[plain(&[1]), plain(&[2])]);
+    let mut both = cluster([plain(&[1]), plain(&[2])]);
     let mut thief = (*both.services[&name(1)]).clone();
     thief.cluster_ips = both.services[&name(0)].cluster_ips.clone();
     thief.ports[0].port = 80;
