@@ -7,6 +7,7 @@ pub mod cni;
 pub mod containerd;
 pub mod controlplane;
 pub mod datapath;
+pub mod packets;
 pub mod policy;
 
 pub use weir_world as world;

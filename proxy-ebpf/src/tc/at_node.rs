@@ -16,10 +16,10 @@ pub fn translate<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
     };
     let outside = packet.marks & MARK_FROM_HOST == 0;
     if reopens(packet, found.state()) || backend_gone(packet, found.state(), outside) {
-        F::forget(&packet.key, found.entry, NODE, packet.protocol);
+        F::forget(packet, found.entry, NODE);
         return NEXT;
     }
-    touch(packet, NODE, &packet.key, &found, true);
+    touch(packet, NODE, &found, true);
     packet.frontend = packet.flow.to;
     packet.frontend_port = packet.flow.to_port;
     packet.marks |= MARK_FRONTEND;

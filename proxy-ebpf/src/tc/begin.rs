@@ -195,7 +195,7 @@ fn answers<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
         }
     } else if let Some(pod) = F::local_pod(packet.target.to) {
         if forwards() {
-            return beside_pod(packet, pod.endpoint);
+            return F::beside_pod(skb, packet, pod.endpoint);
         }
     } else if !is_node {
         return F::allocate(skb, packet);
@@ -205,9 +205,9 @@ fn answers<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
 
 /// The endpoint's own entry will turn the answers round: it must not be in use by another flow.
 #[inline(always)]
-fn beside_pod<F: Wire>(packet: &mut Packet<F>, endpoint: u32) -> Verdict {
-    packet.key = F::flow_key(endpoint, packet.protocol, &reversed(&packet.target));
-    if let Some(found) = find::<F>(&packet.key, packet.now) {
+pub fn beside_pod<F: Wire>(_skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
+    let key = F::flow_key(endpoint, packet.protocol, &reversed(&packet.target));
+    if let Some(found) = find::<F>(&key, packet.now) {
         packet.back = found.rewrite();
         let same = same(&packet.back.from, &packet.flow.to)
             && packet.back.from_port == packet.flow.to_port;

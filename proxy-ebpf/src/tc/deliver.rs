@@ -31,18 +31,19 @@ pub fn receive<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verd
         };
     }
     let key = F::flow_key(endpoint, packet.protocol, &reversed(&packet.flow));
+    packet.key = key;
     if let Some(found) = find::<F>(&key, packet.now) {
         if reopens(packet, found.state()) {
-            F::forget(&key, found.entry, endpoint, packet.protocol);
+            F::forget(packet, found.entry, endpoint);
         } else {
             if found.state().epoch != word.epoch && packet.marks & MARK_FROM_HOST == 0 {
                 let verdict = F::again(packet, found.entry, endpoint, false);
                 if verdict != CONTINUE {
-                    F::forget(&key, found.entry, endpoint, packet.protocol);
+                    F::forget(packet, found.entry, endpoint);
                     return verdict;
                 }
             }
-            touch(packet, endpoint, &key, &found, false);
+            touch(packet, endpoint, &found, false);
             if found.state().flags & FLOW_REWRITE_TO_LOCAL != 0 {
                 packet.target = found.rewrite();
                 return F::rewrite_packet(skb, packet);
@@ -50,7 +51,6 @@ pub fn receive<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verd
             return CONTINUE;
         }
     }
-    packet.key = key;
     F::receive_new(skb, packet, endpoint)
 }
 

@@ -9,6 +9,7 @@ use proxy_common::conntrack::{
 use proxy_common::counters::{FLOW_CLASH, FLOWS_FULL};
 
 use super::packet::{ERROR, FIN, LATER_FRAGMENT, Packet, RST, reversed};
+use super::scratch;
 use super::skb::Skb;
 use super::verdict::{CONTINUE, Verdict, dropped};
 use super::wire::Wire;
@@ -98,15 +99,9 @@ fn lifetime(protocol: u8, flags: u32) -> u32 {
     }
 }
 
-/// Takes a packet of the flow into its state. Writes once a second at most, or when the state changes.
+/// Takes a packet of the flow, whose key is the packet's `key`, into its state. Writes once a second at most, or when the state changes.
 #[inline(always)]
-pub fn touch<F: Wire>(
-    packet: &Packet<F>,
-    scope: u32,
-    key: &F::FlowKey,
-    found: &Found<F>,
-    from_local: bool,
-) {
+pub fn touch<F: Wire>(packet: &Packet<F>, scope: u32, found: &Found<F>, from_local: bool) {
     if packet.shape == ERROR {
         return;
     }
@@ -139,7 +134,7 @@ pub fn touch<F: Wire>(
     }
     let promote = found.new && flags & FLOW_REPLIED != 0;
     if promote || flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) != 0 {
-        F::refresh(key, found.entry, scope, packet.protocol, promote);
+        F::refresh(packet, found.entry, scope, promote);
     }
 }
 
@@ -160,13 +155,10 @@ fn twin<F: Family>(entry: &F::Flow, scope: u32, protocol: u8) -> F::FlowKey {
 
 /// The slow half of [`touch`]: moves answered flows to `CONNTRACK` and keeps the twin entry in step.
 #[inline(always)]
-pub fn refresh<F: Family>(
-    key: &F::FlowKey,
-    flow: &mut F::Flow,
-    scope: u32,
-    protocol: u8,
-    promote_this: bool,
-) {
+pub fn refresh<F: Family>(packet: &Packet<F>, flow: &mut F::Flow, scope: u32, promote_this: bool) {
+    let Some(key) = scratch::key::<F>() else {
+        return;
+    };
     let flow: F::Flow = *flow;
     if promote_this {
         promote::<F>(key, &flow);
@@ -175,7 +167,7 @@ pub fn refresh<F: Family>(
     if state.flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) == 0 {
         return;
     }
-    let other_key = twin::<F>(&flow, scope, protocol);
+    let other_key = twin::<F>(&flow, scope, packet.protocol);
     let Some(other) = find::<F>(&other_key, 0) else {
         return;
     };
@@ -218,12 +210,15 @@ fn promote<F: Family>(key: &F::FlowKey, flow: &F::Flow) {
     }
 }
 
-/// Forgets a flow with both its entries.
+/// Forgets the flow of the packet's `key` with both its entries.
 #[inline(always)]
-pub fn forget<F: Family>(key: &F::FlowKey, flow: &mut F::Flow, scope: u32, protocol: u8) {
+pub fn forget<F: Family>(packet: &Packet<F>, flow: &mut F::Flow, scope: u32) {
+    let Some(key) = scratch::key::<F>() else {
+        return;
+    };
     let flow: F::Flow = *flow;
     if F::state(&flow).flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) != 0 {
-        remove::<F>(&twin::<F>(&flow, scope, protocol));
+        remove::<F>(&twin::<F>(&flow, scope, packet.protocol));
     }
     remove::<F>(key);
 }
@@ -237,39 +232,36 @@ fn remove<F: Family>(key: &F::FlowKey) {
 
 /// Begins an entry, over an expired one if need be: the packet's `key`, `state` and `back`.
 #[inline(always)]
-#[expect(
-    clippy::needless_borrows_for_generic_args,
-    reason = "by value, keys and flows are copied to a stack that has no room for them"
-)]
 pub fn begin<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
+    let Some(key) = scratch::key::<F>() else {
+        return dropped(FLOWS_FULL);
+    };
     let flow = F::flow(packet.state, &packet.back);
-    let begun = F::new_flows().insert(&packet.key, &flow, 0).is_ok();
-    if begun { CONTINUE } else { dropped(FLOWS_FULL) }
+    if F::new_flows().insert(key, &flow, 0).is_ok() {
+        CONTINUE
+    } else {
+        dropped(FLOWS_FULL)
+    }
 }
 
 /// Begins an entry unless a live one stands there.
 #[inline(always)]
 pub fn claim<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
-    if claims(packet) {
-        CONTINUE
-    } else {
-        dropped(FLOW_CLASH)
-    }
-}
-
-#[inline(always)]
-#[expect(clippy::needless_borrows_for_generic_args, reason = "as above")]
-fn claims<F: Family>(packet: &Packet<F>) -> bool {
-    if find::<F>(&packet.key, packet.now).is_some() {
-        return false;
+    let Some(key) = scratch::key::<F>() else {
+        return dropped(FLOWS_FULL);
+    };
+    if find::<F>(key, packet.now).is_some() {
+        return dropped(FLOW_CLASH);
     }
     let flow = F::flow(packet.state, &packet.back);
-    if F::new_flows().insert(&packet.key, &flow, NO_EXIST).is_ok() {
-        return true;
+    if F::new_flows().insert(key, &flow, NO_EXIST).is_ok() {
+        return CONTINUE;
     }
     // Another CPU took it just now, or it is an expired one.
-    find::<F>(&packet.key, packet.now).is_none()
-        && F::new_flows().insert(&packet.key, &flow, 0).is_ok()
+    if find::<F>(key, packet.now).is_none() && F::new_flows().insert(key, &flow, 0).is_ok() {
+        return CONTINUE;
+    }
+    dropped(FLOW_CLASH)
 }
 
 /// The state of a flow that begins.

@@ -80,16 +80,16 @@ fn send<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
     packet.key = F::flow_key(endpoint, packet.protocol, &packet.flow);
     if let Some(found) = find::<F>(&packet.key, packet.now) {
         if reopens(packet, found.state()) || backend_gone(packet, found.state(), false) {
-            F::forget(&packet.key, found.entry, endpoint, packet.protocol);
+            F::forget(packet, found.entry, endpoint);
         } else {
             if found.state().epoch != word.epoch {
                 let verdict = F::again(packet, found.entry, endpoint, true);
                 if verdict != CONTINUE {
-                    F::forget(&packet.key, found.entry, endpoint, packet.protocol);
+                    F::forget(packet, found.entry, endpoint);
                     return verdict;
                 }
             }
-            touch(packet, endpoint, &packet.key, &found, true);
+            touch(packet, endpoint, &found, true);
             let flags = found.state().flags;
             if flags & FLOW_REWRITE_FROM_LOCAL == 0 {
                 // Netfilter must see both directions of a flow or none: what came past it leaves past it.

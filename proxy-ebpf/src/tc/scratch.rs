@@ -30,3 +30,12 @@ pub fn packet<F: Family>(marks: u8) -> Option<&'static mut Packet<F>> {
     packet.marks = marks;
     Some(packet)
 }
+
+/// The `key` of the packet in hand, as the map's memory: before Linux 6.4, helpers take no key from the memory
+/// that a global function was given.
+#[inline(always)]
+pub fn key<F: Family>() -> Option<&'static F::FlowKey> {
+    let room: *mut Room = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: as above; read only while nobody writes it.
+    Some(unsafe { &(*room.cast::<Packet<F>>()).key })
+}

@@ -4,7 +4,7 @@
 //! the caller. They take pointers and numbers and return a [`Verdict`]; [`Wire`] gives them back their types.
 
 use aya_ebpf::bindings::__sk_buff;
-use proxy_common::conntrack::{Flow4, Flow6, FlowKey4, FlowKey6};
+use proxy_common::conntrack::{Flow4, Flow6};
 use proxy_common::counters::INVALID_PACKET;
 use proxy_common::endpoints::Endpoint;
 
@@ -34,22 +34,16 @@ macro_rules! packet_functions {
                 from_local: bool,
             ) -> Verdict;
             /// See [`flow::refresh`].
-            fn refresh(
-                key: &Self::FlowKey,
-                entry: *mut Self::Flow,
-                scope: u32,
-                protocol: u8,
-                promote: bool,
-            );
+            fn refresh(packet: &Packet<Self>, entry: *mut Self::Flow, scope: u32, promote: bool);
             /// See [`flow::forget`].
-            fn forget(key: &Self::FlowKey, entry: *mut Self::Flow, scope: u32, protocol: u8);
+            fn forget(packet: &Packet<Self>, entry: *mut Self::Flow, scope: u32);
         }
 
         wire! {
-            (V4, v4, Flow4, FlowKey4) { $($name($($argument),*) = $body;)+ }
+            (V4, v4, Flow4) { $($name($($argument),*) = $body;)+ }
         }
         wire! {
-            (V6, v6, Flow6, FlowKey6) { $($name($($argument),*) = $body;)+ }
+            (V6, v6, Flow6) { $($name($($argument),*) = $body;)+ }
         }
     };
 }
@@ -66,7 +60,7 @@ macro_rules! given {
 
 macro_rules! wire {
     (
-        ($family:ident, $module:ident, $flow:ty, $key:ty)
+        ($family:ident, $module:ident, $flow:ty)
         { $($name:ident($($argument:ident),*) = $body:path;)+ }
     ) => {
         mod $module {
@@ -107,26 +101,24 @@ macro_rules! wire {
 
             #[unsafe(export_name = concat!("refresh_", stringify!($module)))]
             pub(super) extern "C" fn refresh(
-                key: *mut $key,
+                packet: *mut Packet<$family>,
                 entry: *mut $flow,
                 scope: u32,
-                protocol: u32,
                 promote: u32,
             ) -> Verdict {
-                given!(key, entry else 0);
-                flow::refresh::<$family>(key, entry, scope, protocol as u8, promote != 0);
+                given!(packet, entry else 0);
+                flow::refresh::<$family>(packet, entry, scope, promote != 0);
                 0
             }
 
             #[unsafe(export_name = concat!("forget_", stringify!($module)))]
             pub(super) extern "C" fn forget(
-                key: *mut $key,
+                packet: *mut Packet<$family>,
                 entry: *mut $flow,
                 scope: u32,
-                protocol: u32,
             ) -> Verdict {
-                given!(key, entry else 0);
-                flow::forget::<$family>(key, entry, scope, protocol as u8);
+                given!(packet, entry else 0);
+                flow::forget::<$family>(packet, entry, scope);
                 0
             }
         }
@@ -161,15 +153,14 @@ macro_rules! wire {
             }
 
             #[inline(always)]
-            fn refresh(key: &$key, entry: *mut $flow, scope: u32, protocol: u8, promote: bool) {
-                let key = (&raw const *key).cast_mut();
-                $module::refresh(key, entry, scope, u32::from(protocol), u32::from(promote));
+            fn refresh(packet: &Packet<Self>, entry: *mut $flow, scope: u32, promote: bool) {
+                let packet = (&raw const *packet).cast_mut();
+                $module::refresh(packet, entry, scope, u32::from(promote));
             }
 
             #[inline(always)]
-            fn forget(key: &$key, entry: *mut $flow, scope: u32, protocol: u8) {
-                let key = (&raw const *key).cast_mut();
-                $module::forget(key, entry, scope, u32::from(protocol));
+            fn forget(packet: &Packet<Self>, entry: *mut $flow, scope: u32) {
+                $module::forget((&raw const *packet).cast_mut(), entry, scope);
             }
         }
     };
@@ -200,6 +191,8 @@ packet_functions! {
     begin_from_pod(endpoint) = begin::from_pod;
     /// See [`begin::attempt`].
     attempt(endpoint) = begin::attempt;
+    /// See [`begin::beside_pod`].
+    beside_pod(endpoint) = begin::beside_pod;
     /// See [`begin::at_node`].
     begin_at_node() = begin::at_node;
     /// See [`begin::attempt_at_node`].

@@ -1,0 +1,17 @@
+//! Packet tables: a program of the object, maps filled by hand, one packet in, what comes of it.
+//!
+//! Each [`Bench`] runs in a network namespace of its thread, with real interfaces, routes and neighbours, so
+//! that `bpf_fib_lookup` answers as on a node. The programs run by `BPF_PROG_TEST_RUN`; where they redirect to
+//! is not visible there, the action, the bytes, the counters and the flows are.
+
+mod bench;
+mod fill;
+mod frame;
+mod plan;
+mod seen;
+
+pub use bench::{Bench, Hook, NEXT, Outcome, REDIRECT, SHOT};
+pub use fill::{Entry, list};
+pub use frame::{Tcp, error_about, fragments, ping, tcp, udp};
+pub use plan::{FAMILIES, Plan, V4, V6};
+pub use seen::{Seen, see};

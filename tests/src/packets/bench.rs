@@ -1,0 +1,224 @@
+//! The bench: a namespace with a node's interfaces, the loaded object, one packet at a time.
+
+use std::{fs, io::ErrorKind, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    Ebpf, TestRun as _,
+    maps::PerCpuArray,
+    programs::{ProgramError, SchedClassifier, TestRunOptions},
+};
+use nix::sched::{CloneFlags, unshare};
+use proxy_agent::datapath::object::OBJECT;
+use proxy_common::counters::{Counter, REASONS, reason_name};
+
+use super::plan::{FAMILIES, Plan};
+
+/// The packet goes on to the next program and the stack.
+pub const NEXT: i32 = -1;
+/// The packet is dropped.
+pub const SHOT: i32 = 2;
+/// The packet is redirected.
+pub const REDIRECT: i32 = 7;
+
+/// Endpoint id of the plan's pod.
+pub(super) const POD: u32 = 1;
+/// Endpoint id of the plan's other pod.
+pub(super) const NEIGHBOUR: u32 = 2;
+
+/// Where a packet is put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// `from_pod` on the interface of the pod.
+    FromPod,
+    /// `from_pod` on the interface of the other pod.
+    FromNeighbour,
+    /// `to_pod` on the interface of the pod; the packet is a forwarded one.
+    ToPod,
+    /// `to_pod` on the interface of the pod; the packet is the host's own.
+    ToPodFromHost,
+    /// `from_net` on the uplink.
+    FromNet,
+    /// `to_net` on the uplink; the packet is the host's own.
+    ToNet,
+    /// `to_net` on the uplink; the packet is a forwarded one.
+    ToNetForwarded,
+}
+
+impl Hook {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::FromPod | Self::FromNeighbour => "from_pod",
+            Self::ToPod | Self::ToPodFromHost => "to_pod",
+            Self::FromNet => "from_net",
+            Self::ToNet | Self::ToNetForwarded => "to_net",
+        }
+    }
+
+    const fn interface(self) -> &'static str {
+        match self {
+            Self::FromPod | Self::ToPod | Self::ToPodFromHost => "pod1",
+            Self::FromNeighbour => "pod2",
+            Self::FromNet | Self::ToNet | Self::ToNetForwarded => "net0",
+        }
+    }
+
+    const fn came_on(self) -> Option<&'static str> {
+        match self {
+            Self::ToPodFromHost | Self::ToNet => None,
+            Self::ToPod => Some("net0"),
+            Self::ToNetForwarded => Some("pod1"),
+            _ => Some(self.interface()),
+        }
+    }
+}
+
+/// What came of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// [`NEXT`], [`SHOT`] or [`REDIRECT`].
+    pub action: i32,
+    /// The packet as the program left it.
+    pub bytes: Vec<u8>,
+    /// Name of the drop reason that was counted.
+    pub drop: Option<&'static str>,
+}
+
+/// The bench. Its namespace ends with the thread that made it.
+#[derive(Debug)]
+pub struct Bench {
+    pub(super) ebpf: Ebpf,
+    pub(super) epoch: u32,
+}
+
+fn ip(arguments: &str) -> Result<()> {
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .with_context(|| format!("start ip {arguments}"))?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ip {arguments}: {words}");
+    Ok(())
+}
+
+fn sysctl(name: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/sys/net/{name}");
+    fs::write(&path, value).with_context(|| format!("write {path}"))
+}
+
+impl Bench {
+    /// Moves this thread into a namespace of its own, makes the interfaces, loads the object, describes the node
+    /// and its two pods (policy: all allowed), with forwarding past the stack.
+    pub fn new() -> Result<Self> {
+        unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
+        for name in ["pod1", "pod2", "net0"] {
+            ip(&format!("link add {name} type veth peer name {name}-peer"))?;
+            sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
+            ip(&format!("link set {name}-peer up"))?;
+            ip(&format!("link set {name} up"))?;
+        }
+        sysctl("ipv4/ip_forward", "1")?;
+        sysctl("ipv6/conf/all/forwarding", "1")?;
+        for plan in FAMILIES {
+            routes(&plan)?;
+        }
+        let mut ebpf = Ebpf::load(OBJECT).context("create the object's maps")?;
+        for name in ["from_pod", "to_pod", "from_net", "to_net"] {
+            let program: &mut SchedClassifier = ebpf
+                .program_mut(name)
+                .with_context(|| format!("no program {name}"))?
+                .try_into()?;
+            load(program).with_context(|| format!("load {name}"))?;
+        }
+        let mut bench = Self { ebpf, epoch: 0 };
+        bench.describe()?;
+        Ok(bench)
+    }
+
+    /// Runs the program of a hook on a packet.
+    pub fn run(&mut self, hook: Hook, packet: &[u8]) -> Result<Outcome> {
+        self.try_run(hook, packet)?
+            .with_context(|| format!("the kernel takes no packet of {} bytes", packet.len()))
+    }
+
+    /// As [`Self::run`]; nothing if the kernel takes no packet as short as this.
+    pub fn try_run(&mut self, hook: Hook, packet: &[u8]) -> Result<Option<Outcome>> {
+        let mut context = [0_u8; 192];
+        let came_on = hook.came_on().map_or(Ok(0), index)?;
+        context[36..40].copy_from_slice(&came_on.to_ne_bytes());
+        context[40..44].copy_from_slice(&index(hook.interface())?.to_ne_bytes());
+        let before = self.drops()?;
+        let program: &SchedClassifier = self
+            .ebpf
+            .program(hook.program())
+            .context("the program is there")?
+            .try_into()?;
+        let mut bytes = vec![0; packet.len() + 256];
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut bytes),
+            ctx_in: Some(&context),
+            repeat: 1,
+            ..TestRunOptions::default()
+        });
+        let result = match result {
+            Ok(result) => result,
+            Err(error) if packet.len() < 54 && format!("{error:?}").contains("22") => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error).context("run the program"),
+        };
+        bytes.truncate(result.data_size_out as usize);
+        let after = self.drops()?;
+        let drop = before.iter().zip(&after).find(|(b, a)| b.1 != a.1);
+        Ok(Some(Outcome {
+            action: result.return_value.cast_signed(),
+            bytes,
+            drop: drop.map(|(before, _)| reason_name(before.0)),
+        }))
+    }
+
+    fn drops(&self) -> Result<Vec<(u32, u64)>> {
+        let map = self.ebpf.map("DROPS").context("the map is there")?;
+        let drops: PerCpuArray<_, Counter> = PerCpuArray::try_from(map)?;
+        REASONS
+            .iter()
+            .map(|reason| {
+                let counters = drops.get(reason, 0)?;
+                Ok((*reason, counters.iter().map(|c| c.packets).sum()))
+            })
+            .collect()
+    }
+}
+
+/// Loads a program; the verifier gives up on a signal to the thread and asks to be called again.
+fn load(program: &mut SchedClassifier) -> Result<(), ProgramError> {
+    for _ in 0..10 {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.kind() == ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+    program.load()
+}
+
+pub(super) fn index(name: &str) -> Result<u32> {
+    nix::net::if_::if_nametoindex(name).with_context(|| format!("index of {name}"))
+}
+
+fn routes(plan: &Plan) -> Result<()> {
+    let (node, outside) = (plan.node, plan.outside);
+    let (whole, net, behind) = if plan.is_ipv6() {
+        (128, "64 nodad", "fd00:2::/64")
+    } else {
+        (32, "24", "10.2.0.0/24")
+    };
+    ip(&format!("address add {node}/{net} dev net0"))?;
+    ip(&format!("route add {}/{whole} dev pod1", plan.pod))?;
+    ip(&format!("route add {}/{whole} dev pod2", plan.neighbour))?;
+    ip(&format!(
+        "neighbour add {outside} lladdr 02:00:00:00:00:99 dev net0"
+    ))?;
+    ip(&format!("route add {behind} via {outside}"))
+}

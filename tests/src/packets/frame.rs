@@ -1,0 +1,154 @@
+//! Packets to put in, built by etherparse.
+
+use std::net::{IpAddr, SocketAddr};
+
+use etherparse::{
+    Ethernet2Header, IpFragOffset, IpNumber, Ipv6FragmentHeader, PacketBuilder, PacketBuilderStep,
+    TcpHeader,
+};
+
+/// Hardware address of the sender.
+const SENDER: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// Hardware address of the receiver.
+const RECEIVER: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+const SEQUENCE: u32 = 1000;
+const ACKNOWLEDGED: u32 = 2000;
+
+/// What a TCP segment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tcp {
+    /// Opens.
+    Syn,
+    /// Answers the opening.
+    SynAck,
+    /// Carries data.
+    Ack,
+    /// Closes one side.
+    Fin,
+    /// Breaks off.
+    Rst,
+}
+
+fn frame() -> PacketBuilderStep<Ethernet2Header> {
+    PacketBuilder::ethernet2(SENDER, RECEIVER)
+}
+
+fn ip(from: IpAddr, to: IpAddr) -> PacketBuilderStep<etherparse::IpHeaders> {
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => frame().ipv4(from.octets(), to.octets(), 64),
+        (IpAddr::V6(from), IpAddr::V6(to)) => frame().ipv6(from.octets(), to.octets(), 64),
+        _ => panic!("{from} and {to} are of different families"),
+    }
+}
+
+/// A TCP segment.
+pub fn tcp(from: SocketAddr, to: SocketAddr, what: Tcp, payload: &[u8]) -> Vec<u8> {
+    let mut header = TcpHeader::new(from.port(), to.port(), SEQUENCE, 512);
+    header.acknowledgment_number = if what == Tcp::Syn { 0 } else { ACKNOWLEDGED };
+    header.syn = matches!(what, Tcp::Syn | Tcp::SynAck);
+    header.ack = what != Tcp::Syn;
+    header.fin = what == Tcp::Fin;
+    header.rst = what == Tcp::Rst;
+    let mut bytes = Vec::new();
+    ip(from.ip(), to.ip())
+        .tcp_header(header)
+        .write(&mut bytes, payload)
+        .expect("write to memory");
+    bytes
+}
+
+/// A UDP datagram.
+pub fn udp(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ip(from.ip(), to.ip())
+        .udp(from.port(), to.port())
+        .write(&mut bytes, payload)
+        .expect("write to memory");
+    bytes
+}
+
+/// An echo request, or the reply to one.
+pub fn ping(from: IpAddr, to: IpAddr, identifier: u16, reply: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let builder = ip(from, to);
+    let written = match (from.is_ipv6(), reply) {
+        (false, false) => builder
+            .icmpv4_echo_request(identifier, 1)
+            .write(&mut bytes, b"ping"),
+        (false, true) => builder
+            .icmpv4_echo_reply(identifier, 1)
+            .write(&mut bytes, b"ping"),
+        (true, false) => builder
+            .icmpv6_echo_request(identifier, 1)
+            .write(&mut bytes, b"ping"),
+        (true, true) => builder
+            .icmpv6_echo_reply(identifier, 1)
+            .write(&mut bytes, b"ping"),
+    };
+    written.expect("write to memory");
+    bytes
+}
+
+/// An ICMP error from `from` to the sender of `packet`: "port unreachable", or "too big".
+pub fn error_about(from: IpAddr, to: IpAddr, packet: &[u8], too_big: bool) -> Vec<u8> {
+    let quoted = &packet[14..packet.len().min(14 + 48)];
+    let mtu = [0, 0, 0x05, 0x14];
+    let rest = if too_big { mtu } else { [0; 4] };
+    let mut bytes = Vec::new();
+    let written = match (from.is_ipv6(), too_big) {
+        (false, true) => ip(from, to)
+            .icmpv4_raw(3, 4, rest)
+            .write(&mut bytes, quoted),
+        (false, false) => ip(from, to)
+            .icmpv4_raw(3, 3, rest)
+            .write(&mut bytes, quoted),
+        (true, true) => ip(from, to)
+            .icmpv6_raw(2, 0, rest)
+            .write(&mut bytes, quoted),
+        (true, false) => ip(from, to)
+            .icmpv6_raw(1, 4, rest)
+            .write(&mut bytes, quoted),
+    };
+    written.expect("write to memory");
+    bytes
+}
+
+/// A datagram cut into two fragments.
+pub fn fragments(datagram: &[u8], number: u16) -> [Vec<u8>; 2] {
+    let ipv6 = datagram[12..14] == [0x86, 0xdd];
+    let header = 14 + if ipv6 { 40 } else { 20 };
+    let payload = &datagram[header..];
+    let (first, second) = payload.split_at(payload.len() / 2 / 8 * 8);
+    let place = u16::try_from(first.len() / 8).expect("a short datagram");
+    if ipv6 {
+        let cut = |offset: u16, more: bool, part: &[u8]| {
+            let offset = IpFragOffset::try_new(offset).expect("a short datagram");
+            let fragment =
+                Ipv6FragmentHeader::new(IpNumber(datagram[20]), offset, more, number.into());
+            let mut bytes = datagram[..header].to_vec();
+            bytes[20] = 44;
+            let length = u16::try_from(part.len() + 8).expect("a short datagram");
+            bytes[18..20].copy_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(&fragment.to_bytes());
+            bytes.extend_from_slice(part);
+            bytes
+        };
+        return [cut(0, true, first), cut(place, false, second)];
+    }
+    let cut = |offset: u16, more: bool, part: &[u8]| {
+        let (mut ip, _) =
+            etherparse::Ipv4Header::from_slice(&datagram[14..]).expect("an IPv4 packet");
+        ip.identification = number;
+        ip.fragment_offset = IpFragOffset::try_new(offset).expect("a short datagram");
+        ip.more_fragments = more;
+        ip.dont_fragment = false;
+        ip.set_payload_len(part.len()).expect("a short datagram");
+        ip.header_checksum = ip.calc_header_checksum();
+        let mut bytes = datagram[..14].to_vec();
+        bytes.extend_from_slice(&ip.to_bytes());
+        bytes.extend_from_slice(part);
+        bytes
+    };
+    [cut(0, true, first), cut(place, false, second)]
+}

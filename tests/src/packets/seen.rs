@@ -1,0 +1,153 @@
+//! Packets that come out, taken apart; every checksum is compared with the one that etherparse computes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use etherparse::{IpHeaders, LaxPacketHeaders, NetHeaders, PacketHeaders, TransportHeader};
+
+/// A packet that came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Source; port 0 where there is none.
+    pub source: SocketAddr,
+    /// Destination; port 0 where there is none.
+    pub destination: SocketAddr,
+    /// Time to live or hop limit.
+    pub hops: u8,
+    /// TCP.
+    pub tcp: Option<etherparse::TcpHeader>,
+    /// ICMP type and code.
+    pub icmp: Option<(u8, u8)>,
+    /// ICMP error: source and destination of the quoted packet.
+    pub quoted: Option<(SocketAddr, SocketAddr)>,
+}
+
+fn addresses(net: &NetHeaders) -> (IpAddr, IpAddr, u8) {
+    match net {
+        NetHeaders::Ipv4(ip, _) => (
+            Ipv4Addr::from(ip.source).into(),
+            Ipv4Addr::from(ip.destination).into(),
+            ip.time_to_live,
+        ),
+        NetHeaders::Ipv6(ip, _) => (
+            Ipv6Addr::from(ip.source).into(),
+            Ipv6Addr::from(ip.destination).into(),
+            ip.hop_limit,
+        ),
+        NetHeaders::Arp(_) => panic!("an ARP packet"),
+    }
+}
+
+/// Takes a packet apart and checks its checksums, also that of a quoted IPv4 header.
+pub fn see(bytes: &[u8]) -> Seen {
+    let packet = PacketHeaders::from_ethernet_slice(bytes).expect("a whole packet");
+    let net = packet.net.as_ref().expect("an IP packet");
+    let (source, destination, hops) = addresses(net);
+    if let NetHeaders::Ipv4(ip, _) = net {
+        assert_eq!(
+            ip.header_checksum,
+            ip.calc_header_checksum(),
+            "IPv4 checksum of {ip:?}"
+        );
+    }
+    let mut seen = Seen {
+        source: SocketAddr::new(source, 0),
+        destination: SocketAddr::new(destination, 0),
+        hops,
+        tcp: None,
+        icmp: None,
+        quoted: None,
+    };
+    let payload = packet.payload.slice();
+    match packet.transport {
+        Some(TransportHeader::Tcp(tcp)) => {
+            let sum = match (source, destination) {
+                (IpAddr::V4(s), IpAddr::V4(d)) => {
+                    tcp.calc_checksum_ipv4_raw(s.octets(), d.octets(), payload)
+                }
+                (IpAddr::V6(s), IpAddr::V6(d)) => {
+                    tcp.calc_checksum_ipv6_raw(s.octets(), d.octets(), payload)
+                }
+                _ => panic!("two families in one packet"),
+            };
+            assert_eq!(
+                tcp.checksum,
+                sum.expect("a short packet"),
+                "TCP checksum of {tcp:?}"
+            );
+            seen.source.set_port(tcp.source_port);
+            seen.destination.set_port(tcp.destination_port);
+            seen.tcp = Some(tcp);
+        }
+        Some(TransportHeader::Udp(udp)) => {
+            let sum = match (source, destination) {
+                (IpAddr::V4(s), IpAddr::V4(d)) => {
+                    udp.calc_checksum_ipv4_raw(s.octets(), d.octets(), payload)
+                }
+                (IpAddr::V6(s), IpAddr::V6(d)) => {
+                    udp.calc_checksum_ipv6_raw(s.octets(), d.octets(), payload)
+                }
+                _ => panic!("two families in one packet"),
+            };
+            assert_eq!(
+                udp.checksum,
+                sum.expect("a short packet"),
+                "UDP checksum of {udp:?}"
+            );
+            seen.source.set_port(udp.source_port);
+            seen.destination.set_port(udp.destination_port);
+        }
+        Some(TransportHeader::Icmpv4(icmp)) => {
+            let sum = icmp.icmp_type.calc_checksum(payload);
+            assert_eq!(icmp.checksum, sum, "ICMP checksum of {icmp:?}");
+            icmp_error(&mut seen, &icmp.to_bytes(), payload);
+        }
+        Some(TransportHeader::Icmpv6(icmp)) => {
+            let (IpAddr::V6(s), IpAddr::V6(d)) = (source, destination) else {
+                panic!("ICMP for IPv6 in IPv4");
+            };
+            let sum = icmp
+                .icmp_type
+                .calc_checksum(s.octets(), d.octets(), payload);
+            assert_eq!(
+                icmp.checksum,
+                sum.expect("a short packet"),
+                "ICMPv6 checksum of {icmp:?}"
+            );
+            icmp_error(&mut seen, &icmp.to_bytes(), payload);
+        }
+        Some(other) => panic!("unexpected transport {other:?}"),
+        None => {}
+    }
+    seen
+}
+
+fn icmp_error(seen: &mut Seen, header: &[u8], payload: &[u8]) {
+    seen.icmp = Some((header[0], header[1]));
+    let error = if seen.source.is_ipv6() {
+        header[0] < 128
+    } else {
+        matches!(header[0], 3 | 4 | 11 | 12)
+    };
+    if !error {
+        return;
+    }
+    let quoted = LaxPacketHeaders::from_ip(payload).expect("a quoted packet");
+    let net = quoted.net.as_ref().expect("a quoted IP header");
+    if let NetHeaders::Ipv4(ip, _) = net {
+        assert_eq!(
+            ip.header_checksum,
+            ip.calc_header_checksum(),
+            "quoted {ip:?}"
+        );
+    }
+    let (source, destination, _) = addresses(net);
+    let at = IpHeaders::from_slice_lax(payload)
+        .expect("a quoted IP header")
+        .0
+        .header_len();
+    let port = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
+    seen.quoted = Some((
+        SocketAddr::new(source, port(at)),
+        SocketAddr::new(destination, port(at + 2)),
+    ));
+}

@@ -1,0 +1,23 @@
+//! The per-packet path, packet by packet: every program, both families, verdict, bytes, flows.
+//!
+//! One module per subject; what all of them stand on is `weir_tests::packets`.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+#[path = "packets/direct.rs"]
+mod direct;
+#[path = "packets/fragments.rs"]
+mod fragments;
+#[path = "packets/host.rs"]
+mod host;
+#[path = "packets/icmp.rs"]
+mod icmp;
+#[path = "packets/malformed.rs"]
+mod malformed;
+#[path = "packets/node_port.rs"]
+mod node_port;
+#[path = "packets/policy.rs"]
+mod policy;
+#[path = "packets/refusal.rs"]
+mod refusal;
+#[path = "packets/service.rs"]
+mod service;

@@ -1,0 +1,221 @@
+//! Services on the way out of a pod: translation, its reverse, hairpin, clashes, removed backends.
+
+use proxy_common::{
+    address::{SCTP, TCP, UDP},
+    conntrack::{FLOW_HAIRPIN, FLOW_REPLIED, FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL},
+};
+use weir_tests::packets::{Bench, FAMILIES, Hook, REDIRECT, SHOT, Tcp, see, tcp, udp};
+
+#[test]
+fn a_connection_to_a_service_is_translated_both_ways() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let (client, vip, backend) = (plan.pod(4000), plan.vip(80), plan.neighbour(8080));
+        bench.service(id, vip, TCP, &[backend], 0).unwrap();
+        let outcome = bench
+            .run(Hook::FromPod, &tcp(client, vip, Tcp::Syn, b""))
+            .unwrap();
+        assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+        let seen = see(&outcome.bytes);
+        assert_eq!((seen.source, seen.destination), (client, backend));
+        let forth = bench.flow(1, client, vip, TCP).unwrap().unwrap();
+        assert_eq!(forth.state.flags, FLOW_REWRITE_FROM_LOCAL);
+        assert_eq!(forth.rewrite, (client, backend));
+        assert_eq!(
+            (forth.state.service, forth.state.backend),
+            (id, id * 1000 + 1)
+        );
+        let back = bench.flow(1, client, backend, TCP).unwrap().unwrap();
+        assert_eq!(back.state.flags, FLOW_REWRITE_TO_LOCAL);
+        assert_eq!(back.rewrite, (vip, client));
+
+        let answer = tcp(backend, client, Tcp::SynAck, b"");
+        let outcome = bench.run(Hook::FromNeighbour, &answer).unwrap();
+        assert_eq!(outcome.action, REDIRECT);
+        let seen = see(&outcome.bytes);
+        assert_eq!((seen.source, seen.destination), (vip, client));
+        for remote in [vip, backend] {
+            let entry = bench.flow(1, client, remote, TCP).unwrap().unwrap();
+            assert!(
+                !entry.new && entry.state.flags & FLOW_REPLIED != 0,
+                "{entry:?}"
+            );
+        }
+        let data = tcp(client, vip, Tcp::Ack, b"data of the client");
+        let seen = see(&bench.run(Hook::FromPod, &data).unwrap().bytes);
+        assert_eq!((seen.source, seen.destination), (client, backend));
+    }
+}
+
+#[test]
+fn in_stack_mode_the_answer_is_turned_round_on_the_way_into_the_pod() {
+    let mut bench = Bench::new().unwrap();
+    bench.configure(0).unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let (client, vip, backend) = (plan.pod(4000), plan.vip(53), plan.remote_pod(5353));
+        bench.service(id, vip, UDP, &[backend], 0).unwrap();
+        let outcome = bench
+            .run(Hook::FromPod, &udp(client, vip, b"question"))
+            .unwrap();
+        assert_eq!(see(&outcome.bytes).destination, backend);
+        let outcome = bench
+            .run(Hook::ToPod, &udp(backend, client, b"answer"))
+            .unwrap();
+        assert_eq!(see(&outcome.bytes).source, vip);
+        let again = bench.run(Hook::ToPod, &outcome.bytes).unwrap();
+        assert_eq!(
+            (again.bytes, again.drop),
+            (outcome.bytes, None),
+            "twice is as once"
+        );
+    }
+}
+
+#[test]
+fn a_pod_reaches_itself_through_a_service() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let (client, vip, server) = (plan.pod(4000), plan.vip(80), plan.pod(8080));
+        bench.service(id, vip, TCP, &[server], 0).unwrap();
+        let outcome = bench
+            .run(Hook::FromPod, &tcp(client, vip, Tcp::Syn, b""))
+            .unwrap();
+        assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+        let seen = see(&outcome.bytes);
+        let mut shown = vip;
+        shown.set_port(client.port());
+        assert_eq!((seen.source, seen.destination), (shown, server));
+        let answer = tcp(server, shown, Tcp::SynAck, b"");
+        let outcome = bench.run(Hook::FromPod, &answer).unwrap();
+        assert_eq!(outcome.action, REDIRECT);
+        let seen = see(&outcome.bytes);
+        assert_eq!((seen.source, seen.destination), (vip, client));
+        let entry = bench.flow(1, client, vip, TCP).unwrap().unwrap();
+        assert!(entry.state.flags & FLOW_HAIRPIN != 0 && entry.state.flags & FLOW_REPLIED != 0);
+    }
+}
+
+#[test]
+fn policy_does_not_stand_between_a_pod_and_itself() {
+    let mut bench = Bench::new().unwrap();
+    bench.policy(1, 0, 0).unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let vip = plan.vip(80);
+        bench.service(id, vip, TCP, &[plan.pod(8080)], 0).unwrap();
+        let outcome = bench
+            .run(Hook::FromPod, &tcp(plan.pod(4000), vip, Tcp::Syn, b""))
+            .unwrap();
+        assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+    }
+}
+
+#[test]
+fn datagrams_leave_a_removed_backend_and_connections_stay() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let (old, new) = (plan.neighbour(8080), plan.remote_pod(8080));
+        for (offset, protocol) in [(0, TCP), (10, UDP)] {
+            let (id, vip) = (id + offset, plan.vip(80));
+            let packet = |what| match protocol {
+                TCP => tcp(plan.pod(4000), vip, what, b""),
+                _ => udp(plan.pod(4000), vip, b"?"),
+            };
+            bench.service(id, vip, protocol, &[old], 0).unwrap();
+            bench.run(Hook::FromPod, &packet(Tcp::Syn)).unwrap();
+            bench.remove_member(id, 0).unwrap();
+            bench.service(id + 20, vip, protocol, &[new], 0).unwrap();
+            let outcome = bench.run(Hook::FromPod, &packet(Tcp::Ack)).unwrap();
+            let expected = if protocol == TCP { old } else { new };
+            assert_eq!(see(&outcome.bytes).destination, expected);
+        }
+    }
+}
+
+#[test]
+fn a_clash_with_a_direct_flow_is_not_confused_with_it() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let (client, vip, backend) = (plan.pod(4000), plan.vip(53), plan.neighbour(5353));
+        bench.service(id, vip, UDP, &[backend], 0).unwrap();
+        bench
+            .run(Hook::FromPod, &udp(client, backend, b"direct"))
+            .unwrap();
+        let outcome = bench
+            .run(Hook::FromPod, &udp(client, vip, b"by the Service"))
+            .unwrap();
+        assert_eq!((outcome.action, outcome.drop), (SHOT, Some("flow-clash")));
+    }
+}
+
+#[test]
+fn affinity_keeps_a_client_at_its_backend() {
+    let mut bench = Bench::new().unwrap();
+    let plan = weir_tests::packets::V4;
+    let backends = [
+        plan.neighbour(1),
+        plan.neighbour(2),
+        plan.neighbour(3),
+        plan.remote_pod(4),
+    ];
+    bench.service(1, plan.vip(80), TCP, &backends, 0).unwrap();
+    let key = proxy_common::frontends::FrontendKey4 {
+        address: proxy_common::address::address4([10, 96, 0, 1]),
+        port: 80_u16.to_be(),
+        protocol: TCP,
+        pad: 0,
+    };
+    let mut frontends = bench.hash("FRONTENDS4").unwrap();
+    let mut frontend: proxy_common::frontends::Frontend = frontends.get(&key, 0).unwrap();
+    frontend.affinity_seconds = 100;
+    frontends.insert(key, frontend, 0).unwrap();
+    let mut chosen = std::collections::BTreeSet::new();
+    for port in 4000..4032 {
+        let syn = tcp(plan.pod(port), plan.vip(80), Tcp::Syn, b"");
+        chosen.insert(see(&bench.run(Hook::FromPod, &syn).unwrap().bytes).destination);
+    }
+    assert_eq!(chosen.len(), 1, "{chosen:?}");
+}
+
+#[test]
+fn backends_share_the_connections() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let backends = [plan.neighbour(1), plan.neighbour(2), plan.remote_pod(3)];
+        bench.service(id, plan.vip(80), TCP, &backends, 0).unwrap();
+        let mut chosen = std::collections::BTreeSet::new();
+        for port in 4000..4064 {
+            let syn = tcp(plan.pod(port), plan.vip(80), Tcp::Syn, b"");
+            chosen.insert(see(&bench.run(Hook::FromPod, &syn).unwrap().bytes).destination);
+        }
+        assert_eq!(chosen.len(), 3, "{chosen:?}");
+    }
+}
+
+#[test]
+fn sctp_keeps_its_port_or_is_dropped() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        bench
+            .service(id, plan.vip(80), SCTP, &[plan.neighbour(80)], 0)
+            .unwrap();
+        bench
+            .service(id + 10, plan.vip(81), SCTP, &[plan.neighbour(80)], 0)
+            .unwrap();
+        for (port, action, drop) in [(80, REDIRECT, None), (81, SHOT, Some("rewrite-failed"))] {
+            let mut packet = udp(plan.pod(4000 + port), plan.vip(port), b"not really a chunk");
+            if plan.is_ipv6() {
+                packet[20] = SCTP;
+            } else {
+                packet[23] = SCTP;
+                let (ip, _) = etherparse::Ipv4Header::from_slice(&packet[14..]).unwrap();
+                packet[24..26].copy_from_slice(&ip.calc_header_checksum().to_be_bytes());
+            }
+            let outcome = bench.run(Hook::FromPod, &packet).unwrap();
+            assert_eq!(
+                (outcome.action, outcome.drop),
+                (action, drop),
+                "port {port}"
+            );
+        }
+    }
+}
