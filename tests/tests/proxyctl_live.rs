@@ -1,0 +1,259 @@
+//! `proxyctl` on a node with an agent, pods, a Service and a policy: every verb against the live maps, with
+//! the agent and without.
+
+use std::process::Output;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use weir_tests::world::{Cluster, Pod, Server, ask_tcp, cluster::POD_PORT, program};
+
+const POLICY: &str = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: only-client, namespace: default }
+spec:
+  podSelector: { matchLabels: { app: web } }
+  policyTypes: [Ingress]
+  ingress:
+  - from: [{ podSelector: { matchLabels: { app: client } } }]
+    ports: [{ port: 8080, protocol: TCP }]
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: default }
+";
+
+/// A node with three pods, of which one may not reach the Service.
+struct Stage {
+    client: Pod,
+    web: Pod,
+    _stranger: Pod,
+    vip: String,
+    _servers: Vec<Server>,
+    cluster: Cluster,
+}
+
+impl Stage {
+    fn set(name: &str) -> Result<Self> {
+        // Packet by packet, so that the flows of Services are tracked.
+        let flags = ["--socket-balancing", "false", "--map-size", "small"];
+        let cluster = Cluster::start(name, &["a"], &flags)?;
+        cluster.manifests().apply("policy.yaml", POLICY)?;
+        let (client, web, stranger) = (
+            cluster.pod(0, "client")?,
+            cluster.pod(0, "web")?,
+            cluster.pod(0, "stranger")?,
+        );
+        let servers = web.at(POD_PORT).map(|at| Server::tcp(&web, at, "web"));
+        let servers = servers.into_iter().collect::<Result<_>>()?;
+        let [vip, _] = cluster.service("web", 10, &[&web], &json!({}))?;
+        cluster.eventually("the Service to answer", || {
+            ask_tcp(&client, (vip, 80).into()).ok()
+        })?;
+        cluster.eventually("policy to be in force", || {
+            let rows = cluster.agent(0).proxyctl(&["dump", "policy"]).ok()?;
+            rows.contains("isolated").then_some(())
+        })?;
+        Ok(Self {
+            client,
+            web,
+            _stranger: stranger,
+            vip: vip.to_string(),
+            _servers: servers,
+            cluster,
+        })
+    }
+
+    fn ctl(&self, words: &[&str]) -> Result<Output> {
+        let mut command = self.cluster.node(0).command(program("proxyctl")?)?;
+        command.args(words).output().context("start proxyctl")
+    }
+
+    /// Standard output of a verb that must end with this code.
+    fn says(&self, code: i32, words: &[&str]) -> String {
+        let output = self.ctl(words).unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {out}{told}");
+        out
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        serde_json::from_str(&self.says(0, &[words, &["-o", "json"]].concat())).unwrap()
+    }
+}
+
+#[test]
+fn dumps_are_in_words_and_explanations_name_what_decides() {
+    let stage = Stage::set("ctl").unwrap();
+    let frontend = format!("{}:80/TCP", stage.vip);
+    let backend = format!("{}:8080", stage.web.ipv4());
+
+    let services = stage.json(&["dump", "services", "--service", "default/web"]);
+    assert_eq!(
+        (&services["apiVersion"], &services["kind"]),
+        (&json!("weir.dev/v1alpha1"), &json!("ServiceList"))
+    );
+    let rows = services["items"].as_array().unwrap();
+    assert_eq!(rows.len(), 4, "two protocols in two families: {services}");
+    let row = rows
+        .iter()
+        .find(|row| row["frontend"] == frontend.as_str())
+        .unwrap();
+    assert_eq!(row["service"], "default/web:tcp");
+    assert_eq!(row["internal"]["backends"], json!([format!("{backend}*")]));
+    let table = stage.says(0, &["dump", "services"]);
+    assert!(table.starts_with("SERVICE "), "{table}");
+    let names = stage.says(0, &["dump", "services", "-o", "name"]);
+    assert!(names.lines().any(|name| name == frontend), "{names}");
+    assert_eq!(
+        stage.json(&["dump", "services", "--service", "default/other"])["items"],
+        json!([])
+    );
+
+    let backends = stage.says(0, &["dump", "backends"]);
+    assert!(
+        backends.contains(&format!("{backend}/TCP")) && backends.contains("default/web:tcp"),
+        "{backends}"
+    );
+
+    let endpoints = stage.json(&["dump", "endpoints"]);
+    let pods: Vec<_> = endpoints["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["pod"])
+        .collect();
+    assert_eq!(pods.len(), 3);
+    assert!(pods.contains(&&json!("default/web")), "{endpoints}");
+
+    let flows = stage.says(0, &["dump", "conntrack", "--service", "default/web"]);
+    let flow = flows
+        .lines()
+        .find(|line| line.contains("default/client"))
+        .unwrap_or_else(|| panic!("{flows}"));
+    assert!(
+        flow.contains("default/web:tcp") && flow.contains(&backend),
+        "{flow}"
+    );
+
+    let policy = stage.says(0, &["dump", "policy"]);
+    let line = policy
+        .lines()
+        .find(|line| line.starts_with("default/web") && line.contains("ingress"))
+        .unwrap();
+    assert!(
+        line.contains("isolated") && line.contains("default/only-client ingress[0]"),
+        "{policy}"
+    );
+    assert!(stage.says(0, &["dump", "maps"]).contains("POLICY_CELLS"));
+    assert!(stage.says(0, &["dump", "affinity"]).starts_with("SERVICE"));
+
+    let why = stage.says(
+        0,
+        &["policy", "why", "default/client", "default/web", "8080"],
+    );
+    assert!(
+        why.contains("rule default/only-client ingress[0] allows ports 8080-8080"),
+        "{why}"
+    );
+    assert!(why.ends_with("ALLOWED\n"), "{why}");
+    let why = stage.says(
+        1,
+        &[
+            "policy",
+            "why",
+            "default/stranger",
+            "default/web",
+            "8080/tcp",
+        ],
+    );
+    assert!(
+        why.contains("no rule allows this peer") && why.ends_with("DENIED\n"),
+        "{why}"
+    );
+    let why = stage.says(
+        1,
+        &["policy", "why", "default/client", "default/web", "9090"],
+    );
+    assert!(why.contains("but not this port"), "{why}");
+    stage.says(2, &["policy", "why", "default/nobody", "default/web", "80"]);
+
+    let to = format!("{}:80", stage.vip);
+    let trace = stage.says(0, &["service", "trace", "default/client", &to]);
+    assert!(
+        trace.contains("of Service default/web:tcp")
+            && trace.ends_with(&format!("goes to {backend}\n")),
+        "{trace}"
+    );
+    let trace = stage.says(1, &["service", "trace", "default/stranger", &to]);
+    assert!(
+        trace.contains("denied by the pod's ingress policy"),
+        "{trace}"
+    );
+    let trace = stage.says(0, &["service", "trace", "default/client", "192.0.2.1:80"]);
+    assert!(
+        trace.ends_with("not a Service: goes to 192.0.2.1:80 itself\n"),
+        "{trace}"
+    );
+
+    assert_eq!(stage.says(0, &["diff"]), "");
+    assert_eq!(stage.says(0, &["log-level"]), "info\n");
+    assert_eq!(stage.says(0, &["log-level", "debug"]), "debug\n");
+    let status = stage.says(0, &["status", "--wait"]);
+    assert!(
+        status.contains("1/1 services, ") && status.contains("3 endpoints, 1 policies"),
+        "{status}"
+    );
+}
+
+#[test]
+fn what_someone_else_changed_shows_as_a_difference() {
+    use proxy_agent::datapath::{Pins, Reader, Table as _};
+    let stage = Stage::set("ctl-diff").unwrap();
+    let pins = Pins::new(&stage.cluster.node(0).file("/sys/fs/bpf"), "default").unwrap();
+    let reader = Reader::open(pins).unwrap();
+    let mut frontends = reader.maps().frontends4.clone();
+    let (key, _) = frontends.entries().unwrap()[0];
+    frontends.remove(&key).unwrap();
+    let diff = stage.says(1, &["diff"]);
+    assert!(
+        diff.starts_with("+ default/web:") && diff.lines().count() == 1,
+        "{diff}"
+    );
+}
+
+#[test]
+fn works_with_less_in_it_when_the_agent_is_down() {
+    let mut stage = Stage::set("ctl-down").unwrap();
+    stage.cluster.agent_mut(0).crash().unwrap();
+    let output = stage.ctl(&["dump", "services"]).unwrap();
+    let (out, told) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert_eq!(output.status.code(), Some(0));
+    assert!(out.contains(&format!("{}:80/TCP", stage.vip)), "{out}");
+    assert!(
+        told.starts_with("note: no names, only what the maps hold: cannot reach the agent"),
+        "{told}"
+    );
+    let (client, web) = (
+        stage.client.ipv4().to_string(),
+        stage.web.ipv4().to_string(),
+    );
+    stage.says(0, &["policy", "why", &client, &web, "8080"]);
+    let trace = stage.says(
+        0,
+        &["service", "trace", &client, &format!("{}:80", stage.vip)],
+    );
+    assert!(trace.contains("goes to"), "{trace}");
+
+    let output = stage.ctl(&["status"]).unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        told.contains("the kernel goes on by what is pinned: 4 frontends, 4 backends, 3 endpoints"),
+        "{told}"
+    );
+}
