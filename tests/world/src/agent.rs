@@ -2,7 +2,7 @@
 
 use std::{fs::File, path::PathBuf, process::Stdio, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
     manifests::Manifests, node::Node, process::Process, programs::program, server::http_status,
@@ -102,9 +102,27 @@ impl Agent {
 
     /// Runs `proxyctl` on the node and gives its standard output; works with the agent down, too.
     pub fn proxyctl(&self, words: &[&str]) -> Result<String> {
-        let path = program("proxyctl")?;
-        let path = path.to_str().context("path of proxyctl")?;
-        self.node.run(&[&[path], words].concat())
+        let (code, output) = self.proxyctl_verdict(words)?;
+        ensure!(
+            code == 0,
+            "proxyctl {}: code {code}: {output}",
+            words.join(" ")
+        );
+        Ok(output)
+    }
+
+    /// As [`Agent::proxyctl`], where the exit code is part of the answer (1: denied, not well, differs).
+    pub fn proxyctl_verdict(&self, words: &[&str]) -> Result<(i32, String)> {
+        let done = self
+            .node
+            .command(program("proxyctl")?)?
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .context("run proxyctl")?;
+        let mut output = String::from_utf8_lossy(&done.stdout).into_owned();
+        output.push_str(&String::from_utf8_lossy(&done.stderr));
+        Ok((done.status.code().context("proxyctl was killed")?, output))
     }
 }
 

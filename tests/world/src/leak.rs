@@ -85,7 +85,7 @@ fn snapshot() -> Result<BTreeSet<String>> {
         }
     }
     walk("pin", Path::new("/sys/fs/bpf"), &mut seen);
-    walk("cgroup", Cgroup::root()?.path(), &mut seen);
+    own_cgroups(&Cgroup::root()?, &mut seen)?;
     Ok(seen)
 }
 
@@ -112,26 +112,29 @@ fn ip(words: &[&str]) -> Result<String> {
     String::from_utf8(done.stdout).context("output of ip")
 }
 
-/// All names below a folder; an absent folder has none. Other runs' worlds are theirs.
+/// The cgroups of this run's worlds. Others come and go by themselves on a machine that is in use.
+fn own_cgroups(root: &Cgroup, seen: &mut BTreeSet<String>) -> Result<()> {
+    for entry in fs::read_dir(root.path()).context("list cgroups")?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if cgroup::owner(&name) == Some(std::process::id()) {
+            seen.insert(format!("cgroup {name}"));
+        }
+    }
+    Ok(())
+}
+
+/// All names below a folder; an absent folder has none.
 fn walk(kind: &str, folder: &Path, seen: &mut BTreeSet<String>) {
     let entries: Vec<PathBuf> = fs::read_dir(folder)
         .into_iter()
         .flatten()
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| !is_foreign(path))
         .collect();
     for path in entries {
         if path.is_dir() {
             walk(kind, &path, seen);
         }
-        if path.is_dir() || kind == "pin" {
-            seen.insert(format!("{kind} {}", path.display()));
-        }
+        seen.insert(format!("{kind} {}", path.display()));
     }
-}
-
-fn is_foreign(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    cgroup::owner(&name).is_some_and(|pid| pid != std::process::id())
 }

@@ -216,10 +216,9 @@ impl Stage {
             "default/web-1",
             "8080/TCP",
         ];
-        ran(
-            &format!("proxyctl {}", words.join(" ")),
-            &self.agents[0].proxyctl(&words)?,
-        );
+        let (code, answer) = self.agents[0].proxyctl_verdict(&words)?;
+        ran(&format!("proxyctl {}", words.join(" ")), &answer);
+        ensure!(code == 1, "policy why should say no: code {code}");
         ran("proxyctl status", &self.agents[0].proxyctl(&["status"])?);
         Ok(())
     }
