@@ -197,10 +197,15 @@ impl MainLoop {
 
     /// Something about this node's pods: the plugin asks, or a look at what waits is due.
     fn pod(&mut self, event: Event) {
-        let event = cni_metrics::count(&self.shared, event);
         let snapshot = self.store.read();
         let known = |pod: &ObjectName| snapshot.pods.contains_key(pod);
-        if self.pods.take(event, &mut self.datapath, known) {
+        let (mut event, mut changed) = (Some(event), false);
+        while let Some(one) = event {
+            let one = cni_metrics::count(&self.shared, one);
+            changed |= self.pods.take(one, &mut self.datapath, known);
+            event = self.pods.try_next();
+        }
+        if changed {
             self.policies_due = self.policies.sync(&snapshot, &self.pods.endpoints());
         }
         drop(snapshot);

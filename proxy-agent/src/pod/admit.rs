@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     Interfaces, Pods,
+    entries::Entries,
     fetch::Fetched,
     pods::{Event, Local, name},
     waiting::Waiting,
@@ -38,6 +39,7 @@ impl Pods {
             return true;
         };
         let (pod, ifindex) = (name(&add), add.host_ifindex);
+        let entries = Entries::of([(endpoint, &add)]);
         let fetched = None;
         self.known.insert(
             key.clone(),
@@ -49,10 +51,7 @@ impl Pods {
         );
         // The entry first, so that no packet meets a program that does not know its endpoint. The word of an
         // unused id denies everything.
-        let written = self
-            .tables
-            .reconcile(&self.desired())
-            .map_err(anyhow::Error::from);
+        let written = self.tables.insert(&entries).map_err(anyhow::Error::from);
         if let Err(error) = written.and_then(|_| Ok(interfaces.attach(ifindex)?)) {
             self.remove(&key, interfaces);
             let msg = format!("pod {pod} cannot be taken in");
@@ -125,7 +124,10 @@ impl Pods {
             return false;
         };
         self.waiting.retain(|w| w.key != *key);
-        self.reconcile();
+        let gone = Entries::of([(local.id, &local.add)]);
+        if let Err(error) = self.tables.remove(&gone, &self.desired()) {
+            tracing::warn!(pod = %local.add.pod, %error, "endpoint not removed");
+        }
         self.ids.free(local.id);
         let ifindex = local.add.host_ifindex;
         if !self.known.values().any(|l| l.add.host_ifindex == ifindex)

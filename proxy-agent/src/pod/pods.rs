@@ -147,6 +147,11 @@ impl Pods {
         self.events.recv().await.unwrap_or(Event::Tick)
     }
 
+    /// What waits beside the event that [`Self::next`] gave: one sync of policy serves a whole crowd.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+
     /// All endpoints, for the policy engine.
     pub fn endpoints(&self) -> Vec<LocalEndpoint> {
         self.known

@@ -50,6 +50,44 @@ impl PodTables {
     }
 }
 
+impl PodTables {
+    /// Writes these entries; other ones stay.
+    pub fn insert(&mut self, entries: &Entries) -> Result<usize, TableError> {
+        let results = [
+            set_missing(&mut *self.endpoints, &entries.endpoints),
+            set_missing(&mut *self.local4, &entries.local4),
+            set_missing(&mut *self.local6, &entries.local6),
+        ];
+        results.into_iter().sum()
+    }
+
+    /// Removes the entries of an endpoint that is gone, except keys that another has by now. Goes on after a
+    /// failure and returns the first.
+    pub fn remove(&mut self, gone: &Entries, desired: &Entries) -> Result<(), TableError> {
+        let results = [
+            remove_gone(&mut *self.local4, &gone.local4, &desired.local4),
+            remove_gone(&mut *self.local6, &gone.local6, &desired.local6),
+            remove_gone(&mut *self.endpoints, &gone.endpoints, &desired.endpoints),
+        ];
+        results.into_iter().collect()
+    }
+}
+
+fn remove_gone<K, V>(
+    table: &mut dyn Table<K, V>,
+    gone: &BTreeMap<K, V>,
+    desired: &BTreeMap<K, V>,
+) -> Result<(), TableError>
+where
+    K: Copy + Ord + Debug,
+    V: Copy + PartialEq + Debug,
+{
+    gone.keys()
+        .filter(|key| !desired.contains_key(key))
+        .map(|key| table.remove(key))
+        .fold(Ok(()), Result::and)
+}
+
 fn set_missing<K, V>(
     table: &mut dyn Table<K, V>,
     desired: &BTreeMap<K, V>,
