@@ -74,7 +74,7 @@ impl Shared {
         let maps: Vec<_> = maps
             .inspect(|map| {
                 self.metrics
-                    .set_map(&map.name, map.entries.unwrap_or(0), map.max_entries)
+                    .set_map(&map.name, map.entries.unwrap_or(0), map.max_entries);
             })
             .collect();
         *self.maps.lock().unwrap_or_else(PoisonError::into_inner) = maps;

@@ -15,7 +15,7 @@ pub mod trace;
 pub mod version;
 pub mod why;
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 
 use clap::{CommandFactory as _, Parser as _};
 

@@ -1,4 +1,5 @@
 //! The agent as a process on a node, fed from a folder of manifests: real programs, real sockets.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeMap,

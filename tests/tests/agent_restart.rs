@@ -1,4 +1,5 @@
 //! The agent is killed in the middle of a thousand Services that a real API server gives it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

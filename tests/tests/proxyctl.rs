@@ -1,5 +1,6 @@
 //! `proxyctl` as scripts use it: exit codes, errors and hints, closed pipes. The API is the real one, served
 //! from here with states of the test's choice; what needs a kernel is in `agent.rs`.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     path::Path,

@@ -1,5 +1,6 @@
 //! `proxyctl` on a node with an agent, pods, a Service and a policy: every verb against the live maps, with
 //! the agent and without.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Output;
 

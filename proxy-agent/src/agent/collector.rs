@@ -8,7 +8,7 @@ use proxy_common::conntrack::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState};
 use crate::{
     api::{Shared, health::FAMILIES, metrics::IpFamily},
     ctl::render::words,
-    datapath::{KernelTable, Maps, Table, TableError},
+    datapath::{KernelTable, Maps, Table as _, TableError},
 };
 
 /// Seconds for which an expired entry is left alone. Whoever uses the tuple again in this time overwrites
@@ -49,7 +49,7 @@ fn finish(
         .observe(began.elapsed().as_secs_f64());
     match result {
         Ok(()) if removed > 0 => {
-            tracing::debug!(family, removed, took = ?began.elapsed(), "flows collected")
+            tracing::debug!(family, removed, took = ?began.elapsed(), "flows collected");
         }
         Ok(()) => {}
         Err(error) => tracing::warn!(family, removed, %error, "flows not collected"),

@@ -36,7 +36,7 @@ use crate::{
 /// How often the status is published.
 const TICK: Duration = Duration::from_secs(1);
 /// When nothing asks for an earlier look.
-pub(super) const IDLE: Duration = Duration::from_secs(3600);
+pub(super) const IDLE: Duration = Duration::from_hours(1);
 
 /// Everything that only the main loop touches.
 pub struct MainLoop {
@@ -308,7 +308,6 @@ impl MainLoop {
                 .map(|(id, pod, _)| (id, pod.to_string()))
                 .collect(),
             addresses: nodes.chain(pods).chain(wired).collect(),
-            ..Names::default()
         }
     }
 }

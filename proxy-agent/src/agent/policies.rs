@@ -27,7 +27,7 @@ pub struct Policies {
     engine: PolicyEngine,
     last: PolicyReport,
     endpoints: usize,
-    policies: usize,
+    observed: usize,
     error: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl Policies {
             engine,
             last: PolicyReport::default(),
             endpoints: 0,
-            policies: 0,
+            observed: 0,
             error: None,
         })
     }
@@ -57,7 +57,7 @@ impl Policies {
     /// the state before is in force and the next sync goes on.
     pub fn sync(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) -> Instant {
         self.endpoints = endpoints.len();
-        self.policies = snapshot.policies.len();
+        self.observed = snapshot.policies.len();
         match self.engine.sync(snapshot, endpoints) {
             Ok(report) => {
                 self.tell(&report);
@@ -98,7 +98,7 @@ impl Policies {
 
     /// Fills in the figures.
     pub fn status(&self, status: &mut SyncStatus) {
-        status.policies = self.policies as u64;
+        status.policies = self.observed as u64;
         status.endpoints = self.endpoints as u64;
         status.errors.extend(self.error.iter().cloned());
         let refused = self.last.refused.iter();

@@ -14,7 +14,7 @@ use axum::{
     Json, Router,
     extract::State,
     http::StatusCode,
-    response::{IntoResponse, Response},
+    response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
 use tokio::{net::TcpListener, task::AbortHandle};

@@ -25,7 +25,7 @@ macro_rules! labels {
     ($($(#[$doc:meta])* $name:ident { $($field:ident),+ })+) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-        pub struct $name { $(#[allow(missing_docs, reason = "named by the label")] pub $field: String),+ }
+        pub struct $name { $(#[expect(missing_docs, reason = "named by the label")] pub $field: String),+ }
 
         impl $name {
             /// The labels in their order.

@@ -16,7 +16,7 @@ pub struct Flags {
     /// File of `kind: AgentConfiguration`
     #[arg(long, env = "WEIR_CONFIG", global = true)]
     pub config: Option<PathBuf>,
-    /// Name of this Node (default: NODE_NAME, then the host's name)
+    /// Name of this Node (default: `NODE_NAME`, then the host's name)
     #[arg(long, env = "NODE_NAME", global = true)]
     pub node_name: Option<String>,
     /// A kubeconfig file (default: the Pod's service account)
@@ -49,7 +49,7 @@ pub struct Flags {
     /// How packets leave our programs
     #[arg(long, global = true)]
     pub forwarding: Option<Forwarding>,
-    /// Balance at connect() and sendmsg()
+    /// Balance at `connect()` and `sendmsg()`
     #[arg(long, global = true, action = ArgAction::Set)]
     pub socket_balancing: Option<bool>,
     /// Shape of log lines

@@ -160,7 +160,7 @@ pub enum ServiceVerb {
 pub struct TraceArgs {
     /// Who connects: an address, namespace/pod or node/name
     pub client: String,
-    /// Where to, such as 10.96.0.10:80 or [fd00::10]:53/udp
+    /// Where to, such as 10.96.0.10:80 or 10.96.0.10:53/udp; IPv6 addresses in brackets
     pub destination: String,
 }
 

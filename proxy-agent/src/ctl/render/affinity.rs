@@ -7,7 +7,7 @@ use super::words::{ip6, named, now};
 use crate::{
     api::messages::Names,
     ctl::output::Row,
-    datapath::{Maps, Table, TableError},
+    datapath::{Maps, Table as _, TableError},
 };
 
 /// One entry of `AFFINITY`.

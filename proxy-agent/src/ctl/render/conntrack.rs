@@ -13,7 +13,7 @@ use super::words::{ip4, ip6, named, now, protocol, socket};
 use crate::{
     api::messages::Names,
     ctl::output::Row,
-    datapath::{Maps, Table, TableError},
+    datapath::{Maps, Table as _, TableError},
 };
 
 /// One entry of `CONNTRACK*` or `NEW_FLOWS*`.
@@ -150,14 +150,14 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<FlowRow>, TableError> {
         ("CONNTRACK4", &maps.conntrack4),
     ] {
         let entries = table.entries()?.into_iter();
-        rows.extend(entries.map(|(key, flow)| row(name, key.into(), rewrite4(&flow), names, now)));
+        rows.extend(entries.map(|(key, flow)| row(name, &key.into(), rewrite4(&flow), names, now)));
     }
     for (name, table) in [
         ("NEW_FLOWS6", &maps.new_flows6),
         ("CONNTRACK6", &maps.conntrack6),
     ] {
         let entries = table.entries()?.into_iter();
-        rows.extend(entries.map(|(key, flow)| row(name, key.into(), rewrite6(&flow), names, now)));
+        rows.extend(entries.map(|(key, flow)| row(name, &key.into(), rewrite6(&flow), names, now)));
     }
     rows.sort();
     Ok(rows)
@@ -165,7 +165,7 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<FlowRow>, TableError> {
 
 fn row(
     map: &'static str,
-    key: Key,
+    key: &Key,
     (state, rewrite): (FlowState, Rewrite),
     names: &Names,
     now: u32,
@@ -265,7 +265,7 @@ mod tests {
         let mut names = Names::default();
         names.endpoints.insert(7, "default/client".to_owned());
         names.services.insert(12, "default/web:http".to_owned());
-        let rows = vec![row("CONNTRACK4", key.into(), rewrite4(&flow), &names, 100)];
+        let rows = vec![row("CONNTRACK4", &key.into(), rewrite4(&flow), &names, 100)];
         let mut text = Vec::new();
         render(Format::Wide, rows, &mut text).unwrap();
         assert_eq!(

@@ -7,7 +7,7 @@ use super::words::{ip4, ip6, mac, named};
 use crate::{
     api::messages::Names,
     ctl::output::Row,
-    datapath::{Maps, Table, TableError, Words},
+    datapath::{Maps, Table as _, TableError, Words as _},
 };
 
 /// One entry of `ENDPOINTS`.

@@ -13,7 +13,7 @@ use super::words::named;
 use crate::{
     api::messages::Names,
     ctl::output::Row,
-    datapath::{Maps, Table, TableError, Words as _},
+    datapath::{Maps, Table as _, TableError, Words as _},
     policy::row::Direction,
 };
 

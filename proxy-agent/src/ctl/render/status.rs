@@ -294,7 +294,7 @@ mod tests {
         status.sync.services = 41;
         status.sync.backends = 163;
         status.sync.last_full_seconds = Some(41);
-        status.sync.last_full_millis = 3.14;
+        status.sync.last_full_millis = 3.125;
         status.cni = CniStatus {
             enabled: true,
             conflist: Some("/etc/cni/net.d/05-weir.conflist".to_owned()),
