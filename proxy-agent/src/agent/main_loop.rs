@@ -308,6 +308,7 @@ impl MainLoop {
                 .map(|(id, pod, _)| (id, pod.to_string()))
                 .collect(),
             addresses: nodes.chain(pods).chain(wired).collect(),
+            policy: self.policies.rows_and_classes(),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     api::{Shared, messages::SyncStatus, metrics::Apply},
     datapath::Maps,
     model::Snapshot,
-    policy::{LocalEndpoint, PolicyReport, PolicyTables, engine::PolicyEngine},
+    policy::{LocalEndpoint, PolicyReport, PolicyTables, engine::PolicyEngine, names::PolicyNames},
 };
 
 /// When a sync that failed is tried again.
@@ -94,6 +94,11 @@ impl Policies {
         cookies
             .map(|(cookie, rule)| (cookie, rule.to_string()))
             .collect()
+    }
+
+    /// What rows and classes mean.
+    pub fn rows_and_classes(&self) -> PolicyNames {
+        self.engine.names()
     }
 
     /// Fills in the figures.

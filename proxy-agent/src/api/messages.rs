@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{API_VERSION, Configuration};
+use crate::policy::names::PolicyNames;
 
 /// `GET /v1/status`: one screen about the agent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -142,6 +143,8 @@ pub struct Names {
     pub cookies: BTreeMap<u32, String>,
     /// Address → `namespace/pod` or `node/name`.
     pub addresses: BTreeMap<IpAddr, String>,
+    /// Rows and classes of policy.
+    pub policy: PolicyNames,
 }
 
 /// `GET /config_dump` and `/configz`.

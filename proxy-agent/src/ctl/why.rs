@@ -15,6 +15,7 @@ use crate::{
     datapath::Maps,
     policy::{
         PolicyTables,
+        explain::{Explanation, explain},
         lookup::{Answer, Question, Reason, judge},
         row::Direction,
         view::LiveView,
@@ -43,6 +44,7 @@ struct Step {
     allowed: bool,
     because: String,
     details: Option<Details>,
+    explanation: Option<Explanation>,
 }
 
 /// What was read on the way.
@@ -93,7 +95,11 @@ pub async fn run(context: &Context, args: &WhyArgs, out: &mut Output) -> Result<
             port,
         };
         let answer = judge(&view, &question)?;
-        steps.push(step(&question, pod, &answer, &names));
+        let explanation = explain(&view, &answer, &names.policy, |c| rule(&names, c))?;
+        steps.push(Step {
+            explanation: Some(explanation),
+            ..step(&question, pod, &answer, &names)
+        });
     }
     let why = Why {
         api_version: API_VERSION,
@@ -125,6 +131,7 @@ fn elsewhere(
         allowed: true,
         because: because.to_owned(),
         details: None,
+        explanation: None,
     })
 }
 
@@ -141,15 +148,20 @@ fn step(question: &Question, pod: IpAddr, answer: &Answer, names: &Names) -> Ste
             class: answer.peer.map(|peer| peer.class),
             range: answer.range.map(|range| range.to_string()),
         }),
+        explanation: None,
+    }
+}
+
+fn rule(names: &Names, cookie: u32) -> String {
+    match names.cookies.get(&cookie) {
+        Some(name) => format!("rule {name}"),
+        None if cookie == 0 => "no rule".to_owned(),
+        None => format!("rule #{cookie:08x}"),
     }
 }
 
 fn because(question: &Question, answer: &Answer, names: &Names) -> String {
-    let rule = |cookie: u32| match names.cookies.get(&cookie) {
-        Some(name) => format!("rule {name}"),
-        None if cookie == 0 => "no rule".to_owned(),
-        None => format!("rule #{cookie:08x}"),
-    };
+    let rule = |cookie| rule(names, cookie);
     match answer.reason {
         Reason::NotIsolated => format!("no policy isolates the pod for {}", question.direction),
         Reason::OwnNode => "the pod's own node may always reach it".to_owned(),
@@ -184,6 +196,28 @@ fn write(why: &Why, to: &mut dyn Write) -> io::Result<()> {
             step.pod,
             step.because
         )?;
+        if let Some(explanation) = &step.explanation {
+            beside(explanation, to)?;
+        }
     }
     writeln!(to, "{}", if why.allowed { "ALLOWED" } else { "DENIED" })
+}
+
+/// What stands beside a verdict, indented below it.
+fn beside(explanation: &Explanation, to: &mut dyn Write) -> io::Result<()> {
+    let Explanation {
+        policies,
+        peer,
+        passes: _,
+        hints,
+    } = explanation;
+    if !policies.is_empty() {
+        writeln!(to, "    isolated by {}", policies.join(", "))?;
+        let peer = match peer.is_empty() {
+            true => "nothing that a policy names".to_owned(),
+            false => peer.join(" | "),
+        };
+        writeln!(to, "    the peer is {peer}")?;
+    }
+    hints.iter().try_for_each(|hint| writeln!(to, "    {hint}"))
 }

@@ -1,0 +1,144 @@
+//! What the numbers of rows and classes stand for: for `proxyctl`, which reads only numbers from the maps.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    PolicyEngine,
+    atoms::{Atom, Namespaces},
+    plan::Selected,
+    row::{Direction, RowKey},
+    rows::Row,
+};
+use crate::model::{LabelSelector, Operator, Requirement};
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RowName {
+    /// Direction.
+    pub direction: Direction,
+    /// The policies that isolate its pods, `namespace/name`.
+    pub policies: Vec<String>,
+}
+
+/// Names of all rows and classes in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PolicyNames {
+    /// Rows by number.
+    pub rows: BTreeMap<u32, RowName>,
+    /// Classes by number: the peers of policies that its addresses are.
+    pub classes: BTreeMap<u32, Vec<String>>,
+}
+
+impl PolicyEngine {
+    /// What the numbers in the maps stand for now.
+    pub fn names(&self) -> PolicyNames {
+        let rows = self.in_force.values().flat_map(|f| f.rows);
+        let rows = rows.filter_map(|selected| match selected {
+            Selected::Row(handle) => self.rows.all.get(&handle),
+            Selected::Deny | Selected::Allow => None,
+        });
+        let named = |row: &Row| Some((row.number, row_name(row.key.as_deref()?)));
+        let classes = self.kernel.classes.known();
+        PolicyNames {
+            rows: rows.filter_map(named).collect(),
+            classes: classes
+                .map(|(id, vector)| (id, self.peers(vector)))
+                .collect(),
+        }
+    }
+
+    fn peers(&self, vector: u32) -> Vec<String> {
+        let bits = &self.compiled.vectors.get(vector).bits;
+        let atoms = self.compiled.atoms.all();
+        bits.iter()
+            .filter_map(|n| atoms.get(n as usize))
+            .map(describe)
+            .collect()
+    }
+}
+
+fn row_name(key: &RowKey) -> RowName {
+    let name = |v: &std::sync::Arc<super::version::PolicyVersion>| v.policy.name.to_string();
+    RowName {
+        direction: key.direction,
+        policies: key.policies.iter().map(name).collect(),
+    }
+}
+
+/// A peer in words, selectors as kubectl takes them.
+pub fn describe(atom: &Atom) -> String {
+    match atom {
+        Atom::Pods(namespaces, pods) => {
+            let pods = match selector(pods) {
+                all if all.is_empty() => "all pods".to_owned(),
+                some => format!("pods {some}"),
+            };
+            match namespaces {
+                Namespaces::Own(name) => format!("{pods} of namespace {name}"),
+                Namespaces::Selected(some) if some.requirements.is_empty() => {
+                    format!("{pods} of all namespaces")
+                }
+                Namespaces::Selected(some) => format!("{pods} of namespaces {}", selector(some)),
+            }
+        }
+        Atom::Block(cidr, except) if except.is_empty() => format!("ipBlock {cidr}"),
+        Atom::Block(cidr, except) => {
+            let except: Vec<_> = except.iter().map(ToString::to_string).collect();
+            format!("ipBlock {cidr} except {}", except.join(","))
+        }
+    }
+}
+
+fn selector(selector: &LabelSelector) -> String {
+    let parts: Vec<_> = selector.requirements.iter().map(requirement).collect();
+    parts.join(",")
+}
+
+fn requirement(requirement: &Requirement) -> String {
+    let Requirement {
+        key,
+        operator,
+        values,
+    } = requirement;
+    match (operator, values.as_slice()) {
+        (Operator::In, [one]) => format!("{key}={one}"),
+        (Operator::In, many) => format!("{key} in ({})", many.join(",")),
+        (Operator::NotIn, many) => format!("{key} notin ({})", many.join(",")),
+        (Operator::Exists, _) => key.clone(),
+        (Operator::DoesNotExist, _) => format!("!{key}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_in_words() {
+        let pods = LabelSelector {
+            requirements: vec![
+                Requirement {
+                    key: "app".into(),
+                    operator: Operator::In,
+                    values: vec!["web".into()],
+                },
+                Requirement {
+                    key: "old".into(),
+                    operator: Operator::DoesNotExist,
+                    values: vec![],
+                },
+            ],
+        };
+        let own = Atom::Pods(Namespaces::Own("shop".into()), pods.clone());
+        assert_eq!(describe(&own), "pods app=web,!old of namespace shop");
+        let all = Atom::Pods(Namespaces::Selected(pods), LabelSelector::default());
+        assert_eq!(describe(&all), "all pods of namespaces app=web,!old");
+        let except = vec!["10.1.0.0/16".parse().unwrap()];
+        let block = Atom::Block("10.0.0.0/8".parse().unwrap(), except);
+        assert_eq!(describe(&block), "ipBlock 10.0.0.0/8 except 10.1.0.0/16");
+    }
+}
