@@ -46,15 +46,15 @@ fn start(node: &Node) -> Fixture {
 /// A Service of both families with one slice each.
 fn service(name: &str, vips: [&str; 2], protocol: &str, backends: &[IpAddr]) -> String {
     let slice = |family: &str, ipv6: bool| {
-        let endpoints: String = backends
-            .iter()
-            .filter(|address| address.is_ipv6() == ipv6)
-            .map(|address| format!("- addresses: [\"{address}\"]\n"))
+        let backends = backends.iter().filter(|address| address.is_ipv6() == ipv6);
+        let endpoints: Vec<_> = backends
+            .map(|address| format!("{{addresses: [\"{address}\"]}}"))
             .collect();
+        let endpoints = endpoints.join(", ");
         format!(
             "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
              metadata: {{name: {name}-{family}, namespace: default, labels: {{kubernetes.io/service-name: {name}}}}}\n\
-             addressType: {family}\nports: [{{name: main, port: 8080, protocol: {protocol}}}]\nendpoints:\n{endpoints}"
+             addressType: {family}\nports: [{{name: main, port: 8080, protocol: {protocol}}}]\nendpoints: [{endpoints}]\n"
         )
     };
     format!(

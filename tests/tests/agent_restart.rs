@@ -39,7 +39,7 @@ use weir_tests::{
 };
 
 const SERVICES: usize = 1000;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const VIP: &str = "10.96.0.10:80";
 
 const OBJECTS: &str = r"

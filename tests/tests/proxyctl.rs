@@ -62,7 +62,7 @@ impl Api {
 
 fn fine() -> Status {
     let mut status = Status::default();
-    status.agent.version = version::VERSION.to_owned();
+    version::VERSION.clone_into(&mut status.agent.version);
     status.agent.layout = version::layout();
     status.agent.ready = true;
     status.observe.complete = true;

@@ -24,7 +24,7 @@ use crate::{
         Shared,
         health::FAMILIES,
         messages::{Names, SyncStatus},
-        metrics::IpFamily,
+        metrics::{IpFamily, KindName, Metrics},
         socket::Question,
     },
     datapath::{Datapath, DatapathConfig, Maps, Table as _, TcPreference, Words as _},
@@ -255,6 +255,11 @@ impl MainLoop {
         let ready = self.first_sync.is_none();
         self.node
             .tick(&self.store.read(), &mut self.datapath, ready);
+        for (kind, restarts) in self.store.restarts() {
+            let labels = KindName::new(kind.to_string());
+            let counter = self.shared.metrics.watch_restarts.get_or_create(&labels);
+            Metrics::raise(&counter, restarts);
+        }
         self.publish();
     }
 

@@ -18,6 +18,7 @@ pub struct Store {
     pending: Mutex<Pending>,
     pub(super) wake: Notify,
     status: watch::Sender<SourceStatus>,
+    lists: Mutex<BTreeMap<Kind, u64>>,
 }
 
 /// Changes that the consumer has not taken yet.
@@ -40,6 +41,7 @@ impl Store {
             pending: Mutex::default(),
             wake: Notify::new(),
             status: watch::Sender::new(SourceStatus::default()),
+            lists: Mutex::default(),
         })
     }
 
@@ -83,6 +85,18 @@ impl Store {
         let changed = observed.snapshot.partial != partial;
         observed.snapshot.partial = partial;
         self.mark(Dirty::default(), changed);
+    }
+
+    /// A watch begins to list.
+    pub(super) fn lists(&self, kind: Kind) {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        *lists.entry(kind).or_default() += 1;
+    }
+
+    /// How often each watch had to begin anew.
+    pub fn restarts(&self) -> Vec<(Kind, u64)> {
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.iter().map(|(kind, n)| (*kind, n - 1)).collect()
     }
 
     /// Says how the source is doing; true if that is a change.

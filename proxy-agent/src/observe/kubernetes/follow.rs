@@ -95,7 +95,10 @@ impl Follower {
 
     fn handle<K: Convert>(&self, event: Event<K>, listed: &mut Vec<Converted>) {
         match event {
-            Event::Init => listed.clear(),
+            Event::Init => {
+                self.store.lists(K::KIND);
+                listed.clear();
+            }
             Event::InitApply(object) => listed.extend(object.convert(&self.interner)),
             Event::InitDone => {
                 let objects = std::mem::take(listed);
