@@ -19,6 +19,9 @@ mod admit;
 mod ids;
 mod upkeep;
 
+#[cfg(test)]
+mod tests;
+
 pub use fetch::Fetch;
 pub use interfaces::Interfaces;
 pub use pods::{Event, Pods, PodsConfig};

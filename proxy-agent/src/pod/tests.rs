@@ -1,0 +1,187 @@
+//! Pods over maps in memory and interfaces that only remember.
+
+use std::collections::BTreeSet;
+
+use cni_plugin::{
+    attachment::{Attachment, State},
+    ipam::file::write_json,
+    node_file::boot_id,
+    paths::Paths,
+    rpc::{Add, Call, Key, PodRef, Response},
+};
+use proxy_common::endpoints::{Endpoint, LocalPod};
+use tokio::sync::oneshot;
+
+use super::{Event, Interfaces, PodTables, Pods, PodsConfig, server::Asked};
+use crate::datapath::{DatapathError, Faults, MemoryTable, Table as _};
+
+#[derive(Default)]
+struct Fake {
+    attached: BTreeSet<u32>,
+}
+
+impl Interfaces for Fake {
+    fn attach(&mut self, ifindex: u32) -> Result<(), DatapathError> {
+        self.attached.insert(ifindex);
+        Ok(())
+    }
+
+    fn detach(&self, _ifindex: u32) -> Result<(), DatapathError> {
+        Ok(())
+    }
+
+    fn attached(&self) -> Result<BTreeSet<u32>, DatapathError> {
+        Ok(self.attached.clone())
+    }
+}
+
+struct Maps {
+    endpoints: MemoryTable<u32, Endpoint>,
+    local4: MemoryTable<u32, LocalPod>,
+    local6: MemoryTable<[u32; 4], LocalPod>,
+}
+
+impl Maps {
+    fn new() -> Self {
+        let faults = || Faults::new(1, 0);
+        Self {
+            endpoints: MemoryTable::new("ENDPOINTS", 64, faults()),
+            local4: MemoryTable::new("LOCAL_PODS4", 64, faults()),
+            local6: MemoryTable::new("LOCAL_PODS6", 64, faults()),
+        }
+    }
+
+    fn tables(&self) -> PodTables {
+        PodTables {
+            endpoints: Box::new(self.endpoints.clone()),
+            local4: Box::new(self.local4.clone()),
+            local6: Box::new(self.local6.clone()),
+        }
+    }
+
+    fn ids(&self) -> Vec<(u32, u32)> {
+        let entries = self.endpoints.entries().unwrap();
+        entries.into_iter().map(|(k, e)| (k, e.id)).collect()
+    }
+
+    fn counts(&self) -> [usize; 3] {
+        [
+            self.endpoints.entries().unwrap().len(),
+            self.local4.entries().unwrap().len(),
+            self.local6.entries().unwrap().len(),
+        ]
+    }
+}
+
+fn pods(folder: &tempfile::TempDir, maps: &Maps, interfaces: &mut Fake) -> Pods {
+    let config = PodsConfig {
+        run_dir: folder.path().into(),
+        limit: 16,
+        fetch: None,
+    };
+    Pods::open(config, maps.tables(), interfaces).unwrap()
+}
+
+fn add(n: u32) -> Add {
+    Add {
+        key: Key {
+            container_id: format!("c{n}"),
+            ifname: "eth0".into(),
+        },
+        host_ifindex: 100 + n,
+        host_ifname: format!("weir{n:011x}"),
+        ips: vec![
+            format!("10.0.0.{n}").parse().unwrap(),
+            format!("fd00::{n}").parse().unwrap(),
+        ],
+        pod: PodRef {
+            namespace: "ns".into(),
+            name: format!("p{n}"),
+            uid: String::new(),
+        },
+        ..Add::default()
+    }
+}
+
+/// What the plugin writes once an ADD is done.
+fn record(folder: &tempfile::TempDir, n: u32) {
+    let attachment = Attachment {
+        state: State::Ready,
+        boot_id: boot_id().unwrap(),
+        add: add(n),
+        ..Attachment::default()
+    };
+    let path = Paths::new(folder.path()).attachment(attachment.key());
+    write_json(&path, &attachment).unwrap();
+}
+
+fn ask(pods: &mut Pods, interfaces: &mut Fake, call: Call) -> oneshot::Receiver<Response> {
+    let (reply, answer) = oneshot::channel();
+    pods.take(Event::Asked(Asked { call, reply }), interfaces, |_| true);
+    answer
+}
+
+#[test]
+fn an_add_is_answered_when_its_policy_is_in_force_and_not_before() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
+    assert!(fake.attached.contains(&101));
+    assert_eq!(maps.counts(), [1, 1, 1]);
+    let endpoint = pods.endpoints()[0].id;
+    pods.settle(|_| false);
+    assert!(answer.try_recv().is_err(), "answered before policy");
+    pods.settle(|id| id == endpoint);
+    assert!(
+        matches!(answer.try_recv().unwrap(), Response::Ok(reply) if reply.endpoint == endpoint)
+    );
+    ask(&mut pods, &mut fake, Call::Del(add(1).key));
+    assert_eq!(maps.counts(), [0, 0, 0]);
+}
+
+#[test]
+fn a_restart_keeps_ids_and_drops_what_has_no_record() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut former = pods(&folder, &maps, &mut fake);
+    for n in 1..=5 {
+        ask(&mut former, &mut fake, Call::Add(Box::new(add(n))));
+    }
+    let before = maps.ids();
+    for n in [2, 4, 5] {
+        record(&folder, n);
+    }
+    drop(former);
+    let mut fake = Fake::default();
+    let again = pods(&folder, &maps, &mut fake);
+    let kept: Vec<_> = before
+        .into_iter()
+        .filter(|(ifindex, _)| [102, 104, 105].contains(ifindex))
+        .collect();
+    assert_eq!(maps.ids(), kept);
+    assert_eq!(maps.counts(), [3, 3, 3]);
+    assert_eq!(again.endpoints().len(), 3);
+    assert_eq!(fake.attached, BTreeSet::from([102, 104, 105]));
+}
+
+#[test]
+fn when_ids_run_out_the_add_is_refused_whole() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    for n in 1..16 {
+        ask(&mut pods, &mut fake, Call::Add(Box::new(add(n))));
+    }
+    let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(16))));
+    assert!(matches!(answer.try_recv().unwrap(), Response::Error(refusal) if refusal.code == 100));
+    assert_eq!(maps.counts(), [15, 15, 15]);
+}
+
+#[test]
+fn a_map_that_refuses_undoes_the_add() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    maps.local6.set_faults(Faults::new(1, 100));
+    let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
+    assert!(matches!(answer.try_recv().unwrap(), Response::Error(refusal) if refusal.code == 101));
+    assert!(pods.endpoints().is_empty());
+    assert_eq!(maps.counts(), [0, 0, 0]);
+}
