@@ -36,6 +36,19 @@ pub enum Step {
     RemoveBackend(u32),
 }
 
+impl Step {
+    /// Whether it makes room, or gives up a frontend, that a refused Service may be waiting for.
+    pub const fn frees(&self) -> bool {
+        matches!(
+            self,
+            Self::RemoveFrontend(..)
+                | Self::RemoveSlot(_)
+                | Self::RemoveMember(_)
+                | Self::RemoveBackend(_)
+        )
+    }
+}
+
 /// The writes for one Service, by phase.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {

@@ -48,6 +48,8 @@ pub struct ServiceSync {
     failed: BTreeMap<ObjectName, Failure>,
     /// What failed attempts have written or reserved and nothing uses yet.
     stranded: HashMap<ObjectName, Stranded>,
+    /// Something was removed: whatever was refused may fit now.
+    freed: bool,
     /// All Services have been looked at once.
     started: bool,
     /// Entries that nobody wants any more have been removed once.
@@ -105,6 +107,7 @@ impl ServiceSync {
             pending: BTreeMap::new(),
             failed: BTreeMap::new(),
             stranded: HashMap::new(),
+            freed: false,
             started: false,
             pruned: false,
         };
@@ -257,6 +260,12 @@ impl ServiceSync {
 
     fn finish(&mut self, report: &mut SyncReport) {
         self.collect(report);
+        if std::mem::take(&mut self.freed) {
+            let now = Instant::now();
+            for failure in self.failed.values_mut() {
+                failure.due = failure.due.min(now + BACKOFF_MIN);
+            }
+        }
         let failed = self.failed.iter();
         report.failed = failed.map(|(n, f)| (n.clone(), f.error.clone())).collect();
         let due = self.failed.values().map(|f| f.due);

@@ -27,17 +27,14 @@ impl ServiceSync {
         let service = snapshot.services.get_key_value(name);
         let slices = snapshot.slices.get(name).map_or(&[][..], Vec::as_slice);
         let desired = service.map(|(_, s)| desired::service(s, slices, &self.here));
-        let desired = desired.unwrap_or_default();
+        let mut desired = desired.unwrap_or_default();
         let old = self.ports.remove(name).unwrap_or_default();
         if old.is_empty() && desired.is_empty() {
             self.release(name);
             return Ok(());
         }
         let name = service.map_or(name, |(name, _)| name); // Shares its text.
-        if let Err(error) = self.check_owners(name, &desired, &old, snapshot) {
-            self.keep(name, old);
-            return Err(error);
-        }
+        let taken = self.yield_taken(name, &mut desired, &old, snapshot);
         let resolved = self.resolve(&desired, &old);
         if let Err(error) = self.check_room(&resolved.plan) {
             self.keep(name, old);
@@ -59,7 +56,7 @@ impl ServiceSync {
         {
             tracing::warn!(service = %name, "not served: {reason}");
         }
-        Ok(())
+        taken.map_or(Ok(()), Err)
     }
 
     fn keep(&mut self, name: &ObjectName, ports: Box<[Port]>) {
@@ -108,6 +105,7 @@ impl ServiceSync {
         self.write(step)?;
         report.writes += usize::from(!matches!(step, Step::Use(..)));
         self.image.done(step, Instant::now());
+        self.freed |= step.frees();
         Ok(())
     }
 

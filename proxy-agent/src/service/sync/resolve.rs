@@ -173,39 +173,46 @@ impl ServiceSync {
         id
     }
 
-    /// Refuses a frontend that another Service holds and still wants (two Services may claim one external
-    /// or load balancer address). Whoever has it keeps it.
-    pub(super) fn check_owners(
+    /// Takes out the frontends that another Service holds and still wants (two Services may claim one
+    /// external or load balancer address). Whoever has it keeps it.
+    pub(super) fn yield_taken(
         &self,
         name: &ObjectName,
-        desired: &[DesiredPort],
+        desired: &mut [DesiredPort],
         old: &[Port],
         snapshot: &Snapshot,
-    ) -> Result<(), ServiceError> {
-        for key in desired.iter().flat_map(|p| &p.frontends).map(|f| f.key) {
-            let Some(live) = self.image.frontend(&key) else {
-                continue;
-            };
-            if old.iter().any(|p| p.service == live.service) {
-                continue;
-            }
-            if let Some(owner) = self.owner(live.service).filter(|o| *o != name)
-                && let Some(service) = snapshot.services.get(owner)
-            {
-                let ports = desired::service(service, &[], &self.here);
-                if ports
-                    .iter()
-                    .flat_map(|p| &p.frontends)
-                    .any(|f| f.key == key)
-                {
-                    return Err(ServiceError::Taken {
-                        key,
-                        owner: owner.to_string(),
-                    });
-                }
-            }
+    ) -> Option<ServiceError> {
+        let mut taken = None;
+        for port in desired {
+            port.frontends.retain(|frontend| {
+                let key = frontend.key;
+                let owner = self.rival(name, &key, old, snapshot);
+                let free = owner.is_none();
+                taken = taken
+                    .take()
+                    .or(owner.map(|owner| ServiceError::Taken { key, owner }));
+                free
+            });
         }
-        Ok(())
+        taken
+    }
+
+    /// Another Service that holds a frontend and wants it.
+    fn rival(
+        &self,
+        name: &ObjectName,
+        key: &FrontendKey,
+        old: &[Port],
+        snapshot: &Snapshot,
+    ) -> Option<String> {
+        let live = self.image.frontend(key)?;
+        if old.iter().any(|p| p.service == live.service) {
+            return None;
+        }
+        let owner = self.owner(live.service).filter(|o| *o != name)?;
+        let ports = desired::service(snapshot.services.get(owner)?, &[], &self.here);
+        let mut wanted = ports.iter().flat_map(|p| &p.frontends);
+        wanted.any(|f| f.key == *key).then(|| owner.to_string())
     }
 
     fn owner(&self, service: u32) -> Option<&ObjectName> {
