@@ -59,7 +59,7 @@ impl Weir {
             until("Services in the maps", SYNC_LIMIT, || {
                 let listed: Value =
                     serde_json::from_str(&agent.proxyctl(&["dump", "services", "-o", "json"])?)?;
-                let count = listed.as_array().map_or(0, Vec::len);
+                let count = listed["items"].as_array().map_or(0, Vec::len);
                 Ok((count == services.max(2)).then_some(()))
             })?;
         }
