@@ -189,7 +189,6 @@ fn actual(node: &Node) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let rows = services::rows(&tables, &BTreeMap::new())?.into_iter();
     Ok(rows
         .filter(|row| !row.frontend.ends_with(":443/TCP"))
-        .inspect(|row| assert!(row.internal.broken.is_empty(), "{row:?}"))
         .map(|row| {
             let plain = row
                 .internal

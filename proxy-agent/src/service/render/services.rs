@@ -109,11 +109,13 @@ impl SetRow {
 
 /// All frontends, sorted by Service port.
 pub fn rows(tables: &ServiceTables, names: &Names) -> Result<Vec<ServiceRow>, TableError> {
-    let (backends, sets) = (backends(tables)?, sets(tables)?);
+    // Against the order in which they are written: whatever a frontend leads to is there when it is.
     let v4 = tables.frontends4.entries()?.into_iter();
     let v4 = v4.map(|(k, v)| (FrontendKey::V4(k), v));
     let v6 = tables.frontends6.entries()?.into_iter();
     let v6 = v6.map(|(k, v)| (FrontendKey::V6(k), v));
+    let sets = sets(tables)?;
+    let backends = backends(tables)?;
     let set = |set: BackendSet, drop| SetRow::new(set, drop, &sets, &backends);
     let mut rows: Vec<(FrontendKey, ServiceRow)> = v4
         .chain(v6)
