@@ -11,7 +11,7 @@ pub struct Node {
     pub name: String,
     /// Label `topology.kubernetes.io/zone`.
     pub zone: Option<String>,
-    /// `status.addresses` of type InternalIP, in order.
+    /// `status.addresses` of type `InternalIP`, in order.
     pub internal_ips: Vec<IpAddr>,
     /// All addresses of `status.addresses` that parse.
     pub addresses: Vec<IpAddr>,
