@@ -11,11 +11,12 @@ use proxy_common::policy::words::ROW_ALLOW_ALL;
 use super::address::same;
 use super::flow::{beginning, find, reopens, touch};
 use super::packet::{
-    ERROR, MARK_EGRESS, MARK_FROM_HOST, MARK_FRONTEND, Packet, UNKNOWN_FRAGMENT, reversed,
+    ERROR, MARK_EGRESS, MARK_FROM_HOST, MARK_FROM_NET, MARK_FRONTEND, Packet, UNKNOWN_FRAGMENT,
+    reversed,
 };
 use super::policy;
 use super::skb::{Skb, redirect, redirect_peer};
-use super::verdict::{CONTINUE, Verdict, dropped};
+use super::verdict::{CONTINUE, NEXT, Verdict, dropped};
 use super::wire::Wire;
 use crate::maps::FlowTuple;
 
@@ -24,7 +25,9 @@ use crate::maps::FlowTuple;
 pub fn receive<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
     let word = policy::word(endpoint);
     if packet.shape == UNKNOWN_FRAGMENT {
-        return if word.ingress_row == ROW_ALLOW_ALL {
+        return if packet.marks & MARK_FROM_NET != 0 {
+            NEXT
+        } else if word.ingress_row == ROW_ALLOW_ALL {
             CONTINUE
         } else {
             dropped(FRAGMENT_UNKNOWN)
@@ -35,6 +38,8 @@ pub fn receive<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verd
     if let Some(found) = find::<F>(&key, packet.now) {
         if reopens(packet, found.state()) {
             F::forget(packet, found.entry, endpoint);
+        } else if is_stacks(packet, found.state().flags) {
+            return NEXT;
         } else {
             if found.state().epoch != word.epoch && packet.marks & MARK_FROM_HOST == 0 {
                 let verdict = F::again(packet, found.entry, endpoint, false);
@@ -88,6 +93,14 @@ pub fn receive_new<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> 
     packet.state.epoch = word.epoch;
     packet.state.cookie = question.cookie;
     F::begin(skb, packet)
+}
+
+/// Whether a packet from outside answers a flow that the pod began through the stack: netfilter must see both
+/// directions or neither. `to_pod` then does what is left.
+#[inline(always)]
+fn is_stacks<F: Wire>(packet: &Packet<F>, flags: u32) -> bool {
+    let past_it = flags & (FLOW_REMOTE_POD | FLOW_FROM_REMOTE) != 0;
+    packet.marks & (MARK_FROM_NET | MARK_FRONTEND) == MARK_FROM_NET && !past_it
 }
 
 /// "Too big" about a packet that the pod sent: without it connections hang (RFC 1191, RFC 8201).

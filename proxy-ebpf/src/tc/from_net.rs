@@ -8,7 +8,7 @@ use proxy_common::time::seconds;
 
 use super::at_node::translate;
 use super::node::forwards;
-use super::packet::{ERROR, Packet, UNKNOWN_FRAGMENT};
+use super::packet::{ERROR, MARK_FROM_NET, Packet, UNKNOWN_FRAGMENT};
 use super::skb::{Skb, redirect};
 use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish};
 use super::wire::Wire;
@@ -29,7 +29,7 @@ pub fn from_net(context: TcContext) -> i32 {
 
 #[inline(always)]
 fn run<F: Wire>(skb: Skb) -> Verdict {
-    let Some(packet) = scratch::packet::<F>(0) else {
+    let Some(packet) = scratch::packet::<F>(MARK_FROM_NET) else {
         return dropped(INVALID_PACKET);
     };
     // SAFETY: a helper without arguments.

@@ -27,6 +27,9 @@ pub const MARK_HAIRPIN: u8 = 1 << 3;
 /// The packet leaves by the node's routes, not by the stack.
 pub const MARK_ROUTE: u8 = 1 << 4;
 
+/// The packet came from outside: only what the stack does not see in the other direction may pass it by.
+pub const MARK_FROM_NET: u8 = 1 << 5;
+
 /// TCP: FIN.
 pub const FIN: u8 = 1 << 0;
 /// TCP: SYN.

@@ -154,6 +154,37 @@ fn the_stack_has_what_leaves_the_cluster_or_has_no_hops_left() {
 }
 
 #[test]
+fn what_leaves_through_the_stack_comes_back_through_it() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let (pod, vip, server) = (plan.pod(4000), plan.vip(443), plan.outside(6443));
+        bench.service(id, vip, TCP, &[server], 0).unwrap();
+        let outcome = bench
+            .run(Hook::FromPod, &tcp(pod, vip, Tcp::Syn, b""))
+            .unwrap();
+        assert_eq!(
+            (outcome.action, see(&outcome.bytes).destination),
+            (NEXT, server)
+        );
+        let answer = tcp(server, pod, Tcp::SynAck, b"");
+        let outcome = bench.run(Hook::FromNet, &answer).unwrap();
+        assert_eq!(
+            (outcome.action, &outcome.bytes),
+            (NEXT, &answer),
+            "netfilter sees the pair"
+        );
+        let outcome = bench.run(Hook::ToPod, &answer).unwrap();
+        assert_eq!((outcome.action, see(&outcome.bytes).source), (NEXT, vip));
+        // Connections that begin outside pass it by both ways.
+        let (pod, outside) = (plan.pod(80), plan.outside(5000));
+        let syn = tcp(outside, pod, Tcp::Syn, b"");
+        assert_eq!(bench.run(Hook::FromNet, &syn).unwrap().action, REDIRECT);
+        let answer = tcp(pod, outside, Tcp::SynAck, b"");
+        assert_eq!(bench.run(Hook::FromPod, &answer).unwrap().action, REDIRECT);
+    }
+}
+
+#[test]
 fn without_bpf_forwarding_the_stack_has_everything() {
     let mut bench = Bench::new().unwrap();
     bench.configure(0).unwrap();
