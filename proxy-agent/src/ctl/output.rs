@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(fruit(Format::Name), "plum\nstrawberry\n");
         assert_eq!(
             fruit(Format::Yaml),
-            "apiVersion: weir.dev/v1alpha1\nkind: FruitList\nitems:\n  - name: plum\n    colour: \"\"\n    stones: 1\n  - name: strawberry\n    colour: red\n    stones: 0\n"
+            "apiVersion: weir.dev/v1alpha1\nkind: FruitList\nitems:\n- name: plum\n  colour: \"\"\n  stones: 1\n- name: strawberry\n  colour: red\n  stones: 0\n"
         );
         assert!(
             fruit(Format::Json).starts_with("{\n  \"apiVersion\": \"weir.dev/v1alpha1\",\n  \"kind\": \"FruitList\",\n  \"items\": [\n    {\n      \"name\": \"plum\","),

@@ -270,7 +270,7 @@ mod tests {
         render(Format::Wide, rows, &mut text).unwrap();
         assert_eq!(
             String::from_utf8(text).unwrap(),
-            "SCOPE            PROTO   LOCAL            DIR   REMOTE          STATE         EXPIRES   SERVICE            REWRITE                          MAP          BACKEND   POLICY   EPOCH\n\
+            "SCOPE            PROTO   LOCAL            DIR   REMOTE          STATE         EXPIRES   SERVICE            REWRITE                         MAP          BACKEND   POLICY   EPOCH\n\
              default/client   TCP     10.0.0.2:40000   ->    10.96.0.10:80   established   30s       default/web:http   10.0.0.2:40000->10.0.1.9:8080   CONNTRACK4   5         -        3\n"
         );
     }
