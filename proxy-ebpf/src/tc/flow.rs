@@ -168,7 +168,8 @@ pub fn refresh<F: Family>(packet: &Packet<F>, flow: &mut F::Flow, scope: u32, pr
         return;
     }
     let other_key = twin::<F>(&flow, scope, packet.protocol);
-    let Some(other) = find::<F>(&other_key, 0) else {
+    // A live one: an expired entry of an earlier flow on these ports may still stand in `CONNTRACK`.
+    let Some(other) = find::<F>(&other_key, packet.now) else {
         return;
     };
     let theirs = other.state().flags;
