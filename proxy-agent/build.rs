@@ -2,7 +2,7 @@
 //! `include_bytes!(concat!(env!("OUT_DIR"), "/proxy-ebpf.o"))`.
 
 use std::path::Path;
-use std::{env, process};
+use std::env;
 
 #[path = "../xtask/src/bpf.rs"]
 mod bpf;
@@ -26,7 +26,8 @@ fn main() {
         .map_err(|error| error.to_string())
         .and_then(|out| bpf::build(&root, Path::new(&out)));
     if let Err(error) = built {
-        eprintln!("error: {error}");
-        process::exit(1);
+        for line in error.lines() {
+            println!("cargo::error={line}");
+        }
     }
 }
