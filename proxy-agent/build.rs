@@ -1,8 +1,8 @@
 //! Compiles the programs in the kernel and puts their object where the agent embeds it:
 //! `include_bytes!(concat!(env!("OUT_DIR"), "/proxy-ebpf.o"))`.
 
-use std::path::Path;
 use std::env;
+use std::path::Path;
 
 #[path = "../xtask/src/bpf.rs"]
 mod bpf;

@@ -20,14 +20,14 @@ mod process;
 
 use process::Process;
 
-/// ServiceCIDRs of the API server, IPv4 first.
+/// `ServiceCIDRs` of the API server, IPv4 first.
 pub const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
-/// PodCIDRs that the controller manager gives to nodes, a /24 and a /64 each.
+/// `PodCIDRs` that the controller manager gives to nodes, a /24 and a /64 each.
 pub const CLUSTER_CIDRS: &str = "10.244.0.0/16,fd00:10:244::/56";
 
 const TOKEN: &str = "weir-test-admin";
 /// Far beyond the 5 s that it takes on an idle machine.
-const START_PATIENCE: Duration = Duration::from_secs(120);
+const START_PATIENCE: Duration = Duration::from_mins(2);
 
 /// The running control plane.
 #[derive(Debug)]

@@ -3,6 +3,11 @@
 //! `world` makes nodes and pods out of namespaces, `controlplane` runs a real API server, `policy` judges policy
 //! without Weir.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "test support: what fails here fails the test"
+)]
+
 pub mod cni;
 pub mod containerd;
 pub mod controlplane;

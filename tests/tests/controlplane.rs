@@ -50,7 +50,7 @@ where
         }
         anyhow::bail!("the watch ended before {what}")
     };
-    tokio::time::timeout(Duration::from_secs(60), search)
+    tokio::time::timeout(Duration::from_mins(1), search)
         .await
         .with_context(|| format!("waited for {what}"))?
 }

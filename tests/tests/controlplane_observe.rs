@@ -24,7 +24,7 @@ use serde_json::json;
 use weir_tests::controlplane::ControlPlane;
 
 /// Far beyond what any change takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Observer {
     store: Arc<Store>,

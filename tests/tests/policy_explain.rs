@@ -1,5 +1,10 @@
 //! `policy why` reads the maps and names what decides, and what nearly did.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: what fails here fails the test"
+)]
+
 use proxy_agent::policy::{
     Direction, PolicyEngine,
     explain::{Explanation, explain},

@@ -1,5 +1,10 @@
 //! What cannot be programmed whole is refused whole: the last good state stays, and the report says so.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: what fails here fails the test"
+)]
+
 use std::{sync::Arc, time::Instant};
 
 use proxy_agent::{

@@ -1,6 +1,12 @@
 //! A large cluster: 1 000 policies, 100 pods of this node, 10 000 pods in all. One change costs what it
 //! changes. (Times are printed, not judged.)
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: what fails here fails the test"
+)]
+#![expect(clippy::print_stdout, reason = "figures for the reader of the test")]
+
 use std::time::{Duration, Instant};
 
 use proxy_agent::{
@@ -107,7 +113,7 @@ fn one_change_costs_what_it_changes() {
 
     assert_eq!(sync(&mut engine, now, &cluster, "nothing changed"), 0);
     cluster.change_pod("n7/p4957", |pod| {
-        pod.ips = vec!["10.1.77.77".parse().unwrap()]
+        pod.ips = vec!["10.1.77.77".parse().unwrap()];
     });
     assert_eq!(sync(&mut engine, now, &cluster, "a pod moves"), 2);
     cluster.change_pod("n7/p4957", |pod| {

@@ -3,6 +3,11 @@
 //!
 //! What is expected is written here as upstream writes it: everything is open but what a case closes.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: what fails here fails the test"
+)]
+
 use proxy_agent::{
     model::{NetworkPolicy, PolicyRule, Protocol},
     policy::{

@@ -4,6 +4,11 @@
 //! their writes, with several seeds, and ends with everything removed and the maps empty. With
 //! `UPDATE_SCENARIOS=1` the expected output is written anew; read the difference before committing it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: what fails here fails the test"
+)]
+
 #[path = "scenarios/run.rs"]
 mod run;
 #[path = "scenarios/script.rs"]

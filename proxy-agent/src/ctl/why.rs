@@ -213,9 +213,10 @@ fn beside(explanation: &Explanation, to: &mut dyn Write) -> io::Result<()> {
     } = explanation;
     if !policies.is_empty() {
         writeln!(to, "    isolated by {}", policies.join(", "))?;
-        let peer = match peer.is_empty() {
-            true => "nothing that a policy names".to_owned(),
-            false => peer.join(" | "),
+        let peer = if peer.is_empty() {
+            "nothing that a policy names".to_owned()
+        } else {
+            peer.join(" | ")
         };
         writeln!(to, "    the peer is {peer}")?;
     }

@@ -31,12 +31,11 @@ pub struct Classes {
 impl Classes {
     /// A number that is not in use: the lowest, so that rows stay short.
     pub fn take(&mut self, vector: VectorId) -> ClassId {
-        let id = match self.free.pop() {
-            Some(Reverse(id)) => id,
-            None => {
-                self.classes.push(Class::default());
-                self.classes.len() as ClassId - 1
-            }
+        let id = if let Some(Reverse(id)) = self.free.pop() {
+            id
+        } else {
+            self.classes.push(Class::default());
+            self.classes.len() as ClassId - 1
         };
         self.classes[id as usize] = Class {
             vector: Some(vector),

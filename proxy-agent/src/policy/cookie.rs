@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    hash::{Hash, Hasher},
+    hash::{Hash as _, Hasher},
 };
 
 use serde::{Deserialize, Serialize};

@@ -28,6 +28,9 @@ use crate::model::{Kind, Namespace, Node, Snapshot};
 /// The kinds without which no policy is committed.
 pub const NEEDED: [Kind; 4] = [Kind::Pod, Kind::Namespace, Kind::NetworkPolicy, Kind::Node];
 
+/// What should judge each endpoint in each direction, and why some are denied everything.
+type WantedOfAll = (BTreeMap<u32, [Wanted; 2]>, BTreeMap<u32, String>);
+
 /// Compiles policy and keeps its maps. Called from one place, the agent's main loop.
 pub struct PolicyEngine {
     pub(super) kernel: Kernel,
@@ -45,7 +48,7 @@ pub struct PolicyEngine {
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     pub(super) locals: Locals,
     /// What should judge each endpoint, and whom that denies; none if it must be found anew.
-    pub(super) wanted: Option<(BTreeMap<u32, [Wanted; 2]>, BTreeMap<u32, String>)>,
+    pub(super) wanted: Option<WantedOfAll>,
     pub(super) effective: Effective,
     pub(super) good: Versions,
     pub(super) compiled: Compiled,

@@ -18,7 +18,7 @@ struct List {
 /// All lists.
 pub struct Lists {
     slots: Slots,
-    lists: HashMap<ListId, List>,
+    by_id: HashMap<ListId, List>,
     by_content: HashMap<Vec<Interval>, ListId>,
     unwritten: VecDeque<(u32, IntervalBlock)>,
 }
@@ -28,7 +28,7 @@ impl Lists {
     pub fn new(capacity: u32) -> Self {
         Self {
             slots: Slots::new(capacity, 1),
-            lists: HashMap::new(),
+            by_id: HashMap::new(),
             by_content: HashMap::new(),
             unwritten: VecDeque::new(),
         }
@@ -38,7 +38,7 @@ impl Lists {
     pub fn hold(&mut self, content: &[Interval]) -> Result<ListId, PolicyError> {
         if let Some(id) = self.by_content.get(content) {
             let id = *id;
-            if let Some(list) = self.lists.get_mut(&id) {
+            if let Some(list) = self.by_id.get_mut(&id) {
                 list.holders += 1;
             }
             return Ok(id);
@@ -52,7 +52,7 @@ impl Lists {
             holders: 1,
         };
         self.by_content.insert(list.content.clone(), id);
-        self.lists.insert(id, list);
+        self.by_id.insert(id, list);
         Ok(id)
     }
 
@@ -71,14 +71,14 @@ impl Lists {
 
     /// One holder less; the last one frees the list. Only when no packet can be reading it.
     pub fn release(&mut self, id: ListId) {
-        let Some(list) = self.lists.get_mut(&id) else {
+        let Some(list) = self.by_id.get_mut(&id) else {
             return;
         };
         list.holders -= 1;
         if list.holders > 0 {
             return;
         }
-        if let Some(list) = self.lists.remove(&id) {
+        if let Some(list) = self.by_id.remove(&id) {
             self.by_content.remove(&list.content);
             self.unwritten.retain(|(n, _)| !list.blocks.contains(n));
             list.blocks.iter().for_each(|n| self.slots.release(*n, 1));

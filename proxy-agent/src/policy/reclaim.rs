@@ -101,7 +101,7 @@ impl Reclaim {
             .into_iter()
             .partition(|(since, _)| now.saturating_duration_since(*since) >= GRACE);
         self.batches = waiting;
-        for (_, batch) in Vec::<(Instant, Batch)>::from(ripe) {
+        for (_, batch) in ripe {
             batch.rows.iter().for_each(|row| rows.forget(*row, lists));
             batch
                 .classes

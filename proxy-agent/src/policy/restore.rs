@@ -108,7 +108,9 @@ fn adopt_row(
             follow(cell.list, kernel, &mut blocks)?;
         }
     }
-    blocks.iter().for_each(|n| lists.slots().mark(*n, 1));
+    for number in &blocks {
+        lists.slots().mark(*number, 1);
+    }
     row.foreign_blocks = blocks.into_iter().collect();
     Ok(rows.add(row))
 }

@@ -32,7 +32,7 @@ pub type VectorId = u32;
 /// of each and many addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Vectors {
-    vectors: Interner<Vector>,
+    interned: Interner<Vector>,
     joined: HashMap<(VectorId, VectorId), VectorId>,
     nothing: Vector,
 }
@@ -40,12 +40,12 @@ pub struct Vectors {
 impl Vectors {
     /// The number of a vector.
     pub fn intern(&mut self, vector: Vector) -> VectorId {
-        self.vectors.intern(vector)
+        self.interned.intern(vector)
     }
 
     /// The vector of a number.
     pub fn get(&self, id: VectorId) -> &Vector {
-        self.vectors.get(id).map_or(&self.nothing, |v| v)
+        self.interned.get(id).map_or(&self.nothing, |v| v)
     }
 
     /// The vector of an address that is both.
@@ -65,11 +65,11 @@ impl Vectors {
 
     /// How many distinct vectors there are.
     pub fn len(&self) -> usize {
-        self.vectors.len()
+        self.interned.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.vectors.is_empty()
+        self.interned.is_empty()
     }
 }

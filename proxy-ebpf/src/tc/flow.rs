@@ -238,7 +238,7 @@ pub fn begin<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
         return dropped(FLOWS_FULL);
     };
     let flow = F::flow(packet.state, &packet.back);
-    if F::new_flows().insert(key, &flow, 0).is_ok() {
+    if F::new_flows().insert(key, flow, 0).is_ok() {
         CONTINUE
     } else {
         dropped(FLOWS_FULL)
@@ -255,11 +255,11 @@ pub fn claim<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
         return dropped(FLOW_CLASH);
     }
     let flow = F::flow(packet.state, &packet.back);
-    if F::new_flows().insert(key, &flow, NO_EXIST).is_ok() {
+    if F::new_flows().insert(key, flow, NO_EXIST).is_ok() {
         return CONTINUE;
     }
     // Another CPU took it just now, or it is an expired one.
-    if find::<F>(key, packet.now).is_none() && F::new_flows().insert(key, &flow, 0).is_ok() {
+    if find::<F>(key, packet.now).is_none() && F::new_flows().insert(key, flow, 0).is_ok() {
         return CONTINUE;
     }
     dropped(FLOW_CLASH)

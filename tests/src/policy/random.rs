@@ -75,7 +75,7 @@ pub fn apply(cluster: &mut Cluster, edit: &Edit) {
         Edit::Pod(n, text, ports) => {
             cluster.pod(&name(*n), LABELS[*text], 1 + n % 2, n + 2);
             cluster.change_pod(&name(*n), |pod| {
-                pod.named_ports.extend(ports.iter().cloned())
+                pod.named_ports.extend(ports.iter().cloned());
             });
         }
         Edit::RemovePod(n) => {

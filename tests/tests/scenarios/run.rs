@@ -1,6 +1,6 @@
 //! Runs a scenario: a folder of manifests, the real way of an update, maps in memory.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, sync::Arc, time::Duration};
 
 use proxy_agent::{
     ctl::output::{Format, Row, render},
@@ -139,20 +139,20 @@ impl World {
         let mut lines = String::new();
         for ((kind, name), problems) in self.store.problems() {
             for problem in problems {
-                lines += &format!("{kind} {name}: {problem}\n");
+                writeln!(lines, "{kind} {name}: {problem}").unwrap();
             }
         }
         let folder = format!("{}/", self.folder.path().display());
         let error = self.store.status().borrow().error.clone();
         for error in error.iter().flat_map(|e| e.split("; ")) {
-            lines += &format!("{}\n", error.replace(&folder, ""));
+            writeln!(lines, "{}", error.replace(&folder, "")).unwrap();
         }
         for (name, error) in &self.report.failed {
-            lines += &format!("{name}: {error}\n");
+            writeln!(lines, "{name}: {error}").unwrap();
         }
         for (name, service) in &self.store.read().services {
             for reason in proxy_agent::service::desired::unserved(service) {
-                lines += &format!("{name}: not served: {reason}\n");
+                writeln!(lines, "{name}: not served: {reason}").unwrap();
             }
         }
         lines

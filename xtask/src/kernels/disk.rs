@@ -1,6 +1,7 @@
 //! The RAM disk: busybox, modules, test programs, and the script that runs them.
 
 use std::{
+    fmt::Write as _,
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
@@ -73,10 +74,11 @@ fn add(program: &Program, root: &Path) -> Result<()> {
 fn write_script(path: &Path, modules: &[String], programs: &[Program]) -> Result<()> {
     let mut script = BEGIN.to_owned();
     for module in modules {
-        script += &format!("insmod /modules/{module}\n");
+        writeln!(script, "insmod /modules/{module}")?;
     }
     for Program { name, .. } in programs {
-        script += &format!("/tests/{name} --test-threads=1\necho {REPORT} {name} $?\n");
+        writeln!(script, "/tests/{name} --test-threads=1")?;
+        writeln!(script, "echo {REPORT} {name} $?")?;
     }
     script += "poweroff -f\n";
     fs::write(path, script).with_context(|| format!("cannot write {}", path.display()))?;
