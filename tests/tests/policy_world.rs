@@ -1,8 +1,12 @@
 //! Policy between real sockets: what a policy closes is closed, what it opens is open, in both families, on
-//! the node and across.
+//! the node and across; and a flow that was allowed ends when it is no longer.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpStream},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use weir_tests::world::{Cluster, Place, Pod, Server, ask_tcp, ask_udp, cluster::POD_PORT};
@@ -48,6 +52,25 @@ fn becomes(cluster: &Cluster, place: &Place, to: SocketAddr, open: bool) {
     cluster
         .eventually(&what, || (answers(place, to) == open).then_some(()))
         .unwrap();
+}
+
+/// Sends a line and reads it back.
+fn echo(stream: &TcpStream) -> std::io::Result<()> {
+    let mut ends = stream;
+    ends.write_all(b"once more\n")?;
+    ends.read_exact(&mut [0; 10])
+}
+
+fn open(client: &Pod, to: SocketAddr) -> TcpStream {
+    let stream = client.connect(to).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let mut name = String::new();
+    BufReader::with_capacity(1, &stream)
+        .read_line(&mut name)
+        .unwrap();
+    stream
 }
 
 #[test]
@@ -108,6 +131,41 @@ fn selectors_ports_and_protocols_of_ingress() {
         code == 1 && text.contains("isolated by default/server"),
         "{text}"
     );
+}
+
+#[test]
+fn an_allowed_flow_ends_when_it_is_no_longer_allowed() {
+    let cluster = Cluster::start("cut", &["a", "b"], &[]).unwrap();
+    let server = cluster.pod(0, "server").unwrap();
+    let _servers = serve(&server);
+    let (one, two) = (
+        cluster.pod(1, "one").unwrap(),
+        cluster.pod(1, "two").unwrap(),
+    );
+    for to in server.at(POD_PORT) {
+        becomes(&cluster, &one, to, true);
+        becomes(&cluster, &two, to, true);
+    }
+    let flows = |client: &Pod| server.at(POD_PORT).map(|to| open(client, to));
+    let (ended, kept) = (flows(&one), flows(&two));
+    ended
+        .iter()
+        .chain(&kept)
+        .for_each(|stream| echo(stream).unwrap());
+    apply(
+        &cluster,
+        "server",
+        &json!({
+            "podSelector": app("server"),
+            "ingress": [{ "from": [{ "podSelector": app("two") }] }],
+        }),
+    );
+    for stream in &ended {
+        cluster
+            .eventually("the flow ends", || echo(stream).is_err().then_some(()))
+            .unwrap();
+    }
+    kept.iter().for_each(|stream| echo(stream).unwrap());
 }
 
 #[test]

@@ -44,7 +44,8 @@ pub fn receive<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verd
             if found.state().epoch != word.epoch && packet.marks & MARK_FROM_HOST == 0 {
                 let verdict = F::again(packet, found.entry, endpoint, false);
                 if verdict != CONTINUE {
-                    F::forget(packet, found.entry, endpoint);
+                    // The entry stays and is judged by each packet: without it, the other side's next
+                    // packet would begin the flow anew in its own direction.
                     return verdict;
                 }
             }

@@ -85,7 +85,8 @@ fn send<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
             if found.state().epoch != word.epoch {
                 let verdict = F::again(packet, found.entry, endpoint, true);
                 if verdict != CONTINUE {
-                    F::forget(packet, found.entry, endpoint);
+                    // The entry stays and is judged by each packet: without it, the other side's next
+                    // packet would begin the flow anew in its own direction.
                     return verdict;
                 }
             }
