@@ -196,9 +196,9 @@ pub fn refresh<F: Family>(packet: &Packet<F>, flow: &mut F::Flow, scope: u32, pr
         (*state_of_twin).expires = state.expires;
     }
     if other.new && flags & FLOW_REPLIED != 0 {
+        // Not copied: the stack of Linux 6.1 has no room for it.
         // SAFETY: an entry of a map.
-        let value = unsafe { *other.entry };
-        promote::<F>(&other_key, &value);
+        promote::<F>(&other_key, unsafe { &*other.entry });
     }
 }
 
@@ -233,12 +233,16 @@ fn remove<F: Family>(key: &F::FlowKey) {
 
 /// Begins an entry, over an expired one if need be: the packet's `key`, `state` and `back`.
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "BPF: by value it is copied, and the stack of Linux 6.1 has no room for that"
+)]
 pub fn begin<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
     let Some(key) = scratch::key::<F>() else {
         return dropped(FLOWS_FULL);
     };
     let flow = F::flow(packet.state, &packet.back);
-    if F::new_flows().insert(key, flow, 0).is_ok() {
+    if F::new_flows().insert(key, &flow, 0).is_ok() {
         CONTINUE
     } else {
         dropped(FLOWS_FULL)
@@ -247,6 +251,10 @@ pub fn begin<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
 
 /// Begins an entry unless a live one stands there.
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "BPF: by value it is copied, and the stack of Linux 6.1 has no room for that"
+)]
 pub fn claim<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
     let Some(key) = scratch::key::<F>() else {
         return dropped(FLOWS_FULL);
@@ -255,11 +263,11 @@ pub fn claim<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
         return dropped(FLOW_CLASH);
     }
     let flow = F::flow(packet.state, &packet.back);
-    if F::new_flows().insert(key, flow, NO_EXIST).is_ok() {
+    if F::new_flows().insert(key, &flow, NO_EXIST).is_ok() {
         return CONTINUE;
     }
     // Another CPU took it just now, or it is an expired one.
-    if find::<F>(key, packet.now).is_none() && F::new_flows().insert(key, flow, 0).is_ok() {
+    if find::<F>(key, packet.now).is_none() && F::new_flows().insert(key, &flow, 0).is_ok() {
         return CONTINUE;
     }
     dropped(FLOW_CLASH)
