@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use prost::Message;
 
 use super::{config::cgroup_parent, grpc};
-use crate::world::Node;
+use crate::world::{Node, manifests::pod_uid};
 
 /// Speaks to one containerd.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ impl Client {
         let config = SandboxConfig {
             metadata: Some(Metadata {
                 name: pod.to_owned(),
-                uid: format!("{pod}-uid"),
+                uid: pod_uid(node, pod),
                 namespace: "default".to_owned(),
             }),
             hostname: pod.to_owned(),

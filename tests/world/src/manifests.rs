@@ -96,7 +96,7 @@ fn node_object(node: &Node) -> Value {
 }
 
 /// Uid of a pod, which the plugin is told as well: a runtime has it from the same object.
-pub(super) fn pod_uid(node: &Node, name: &str) -> String {
+pub fn pod_uid(node: &Node, name: &str) -> String {
     format!("{}-{name}", node.name())
 }
 
