@@ -1,12 +1,16 @@
 //! The part of `runtime.v1` (k8s.io/cri-api) that sandboxes need, field numbers as there.
 
-use std::{collections::HashMap, net::IpAddr, path::PathBuf};
+use std::{collections::HashMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use prost::Message;
 
 use super::{config::cgroup_parent, grpc};
 use crate::world::{Node, manifests::pod_uid};
+
+/// How often, and after what pause, a sandbox is asked to stop.
+const STOP_ATTEMPTS: u32 = 5;
+const STOP_PAUSE: Duration = Duration::from_millis(500);
 
 /// Speaks to one containerd.
 #[derive(Clone, Debug)]
@@ -141,9 +145,18 @@ impl Client {
         Ok(answer.sandbox)
     }
 
-    /// `StopPodSandbox`.
+    /// `StopPodSandbox`, tried again as kubelet does: the shim of containerd 1.6 may hang up on the call that
+    /// kills it.
     pub fn stop(&self, sandbox: &str) -> Result<()> {
-        self.call::<Empty>("StopPodSandbox", &id(sandbox)).map(drop)
+        let mut last = Ok(());
+        for _ in 0..STOP_ATTEMPTS {
+            last = self.call::<Empty>("StopPodSandbox", &id(sandbox)).map(drop);
+            if last.is_ok() {
+                break;
+            }
+            std::thread::sleep(STOP_PAUSE);
+        }
+        last
     }
 
     /// `RemovePodSandbox`.
