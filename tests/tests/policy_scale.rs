@@ -91,7 +91,7 @@ fn sync(engine: &mut PolicyEngine, now: Instant, cluster: &Cluster, what: &str) 
 fn one_change_costs_what_it_changes() {
     let mut cluster = large();
     assert_eq!(cluster.endpoints.len(), 100);
-    let maps = PolicyMaps::with(1 << 12, 1 << 14, 128);
+    let maps = PolicyMaps::with(1 << 13, 1 << 14, 128);
     let tables: PolicyTables = maps.tables();
     let mut engine = PolicyEngine::new(tables, OWN_NODE);
     let mut now = Instant::now();
