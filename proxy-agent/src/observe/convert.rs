@@ -18,16 +18,33 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::{Converted, Object, Problem, intern::Interner};
 use crate::model::{Kind, ObjectName, Protocol};
 
+/// Services and slices with one of these labels are another proxy's, or headless whatever their addresses
+/// (`kubernetes.io` well-known labels).
+pub const FOREIGN: [&str; 2] = [
+    "service.kubernetes.io/service-proxy-name",
+    "service.kubernetes.io/headless",
+];
+
 /// A Kubernetes type that is observed.
-pub trait Convert: Sized {
+pub trait Convert: kube::Resource + Sized {
     /// Its kind.
     const KIND: Kind;
+    /// Whether its objects lie in namespaces.
+    const NAMESPACED: bool = true;
 
     /// Converts and validates. `None` for an object that this node does not look at.
     fn convert(self, interner: &Interner) -> Option<Converted>;
 
-    /// The object's name.
-    fn object_name(&self, interner: &Interner) -> ObjectName;
+    /// The object's name; in namespace `default` where none is given, as kubectl has it.
+    fn object_name(&self, interner: &Interner) -> ObjectName {
+        let metadata = self.meta();
+        let namespace = if Self::NAMESPACED {
+            metadata.namespace.as_deref().unwrap_or("default")
+        } else {
+            ""
+        };
+        interner.name(namespace, metadata.name.as_deref().unwrap_or_default())
+    }
 }
 
 /// Collects the problems of one object.
@@ -68,19 +85,13 @@ impl Problems {
     }
 }
 
-/// The name of a namespaced object; `default` where none is given, as kubectl has it.
-fn namespaced(metadata: &ObjectMeta, interner: &Interner) -> ObjectName {
-    let namespace = metadata.namespace.as_deref().unwrap_or("default");
-    interner.name(namespace, metadata.name.as_deref().unwrap_or_default())
-}
-
-/// The name of a cluster-scoped object.
-fn cluster_scoped(metadata: &ObjectMeta, interner: &Interner) -> ObjectName {
-    interner.name("", metadata.name.as_deref().unwrap_or_default())
-}
-
 fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+/// Whether a Service or slice is not ours to serve.
+fn is_foreign(metadata: &ObjectMeta) -> bool {
+    FOREIGN.iter().any(|key| label(metadata, key).is_some())
 }
 
 /// A transport protocol; TCP where none is given.

@@ -16,7 +16,7 @@ use kube::runtime::watcher;
 use tokio::task::JoinSet;
 
 use self::{follow::Follower, health::Health, servers::Servers};
-use super::{Store, convert::service, intern::Interner};
+use super::{Store, convert::FOREIGN, intern::Interner};
 
 /// How to reach the API.
 #[derive(Clone, Debug, Default)]
@@ -82,11 +82,8 @@ pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, Kuber
     };
     let all = watcher::Config::default();
     // The filter of kube-proxy: other proxies' Services and headless ones never get here.
-    let ours = all.clone().labels(&format!(
-        "!{},!{}",
-        service::LABEL_PROXY_NAME,
-        service::LABEL_HEADLESS
-    ));
+    let ours = FOREIGN.map(|label| format!("!{label}")).join(",");
+    let ours = all.clone().labels(&ours);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { health.run().await });
     tasks.spawn(follower.clone().follow::<core::Node>(all.clone()));

@@ -8,21 +8,16 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1 as meta, util::intstr::IntOrString},
 };
 
-use super::{Convert, Problems, address, namespaced, port, protocol};
+use super::{Convert, Problems, address, port, protocol};
 use crate::{
     model::{
-        Kind, LabelSelector, NetworkPolicy, ObjectName, Operator, Peer, PolicyPort, PolicyRule,
-        Requirement,
+        Kind, LabelSelector, NetworkPolicy, Operator, Peer, PolicyPort, PolicyRule, Requirement,
     },
     observe::{Converted, Object, intern::Interner},
 };
 
 impl Convert for networking::NetworkPolicy {
     const KIND: Kind = Kind::NetworkPolicy;
-
-    fn object_name(&self, interner: &Interner) -> ObjectName {
-        namespaced(&self.metadata, interner)
-    }
 
     fn convert(self, interner: &Interner) -> Option<Converted> {
         let name = self.object_name(interner);

@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Convert, Problems, address, cluster_scoped, label};
+use super::{Convert, Problems, address, label};
 use crate::{
-    model::{Kind, Node, ObjectName},
+    model::{Kind, Node},
     observe::{Converted, Object, intern::Interner},
 };
 
@@ -14,10 +14,7 @@ const TAINT_LEAVING: &str = "ToBeDeletedByClusterAutoscaler";
 
 impl Convert for core::Node {
     const KIND: Kind = Kind::Node;
-
-    fn object_name(&self, interner: &Interner) -> ObjectName {
-        cluster_scoped(&self.metadata, interner)
-    }
+    const NAMESPACED: bool = false;
 
     fn convert(self, interner: &Interner) -> Option<Converted> {
         let name = self.object_name(interner);

@@ -2,18 +2,14 @@
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Convert, Problems, address, cluster_scoped, namespaced, port, protocol};
+use super::{Convert, Problems, address, port, protocol};
 use crate::{
-    model::{ContainerPort, Kind, Namespace, ObjectName, Pod},
+    model::{ContainerPort, Kind, Namespace, Pod},
     observe::{Converted, Object, intern::Interner},
 };
 
 impl Convert for core::Pod {
     const KIND: Kind = Kind::Pod;
-
-    fn object_name(&self, interner: &Interner) -> ObjectName {
-        namespaced(&self.metadata, interner)
-    }
 
     fn convert(self, interner: &Interner) -> Option<Converted> {
         let name = self.object_name(interner);
@@ -63,10 +59,7 @@ fn named_ports(spec: &core::PodSpec, problems: &mut Problems) -> Vec<ContainerPo
 
 impl Convert for core::Namespace {
     const KIND: Kind = Kind::Namespace;
-
-    fn object_name(&self, interner: &Interner) -> ObjectName {
-        cluster_scoped(&self.metadata, interner)
-    }
+    const NAMESPACED: bool = false;
 
     fn convert(self, interner: &Interner) -> Option<Converted> {
         let name = self.object_name(interner);

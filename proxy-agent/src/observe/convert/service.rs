@@ -4,29 +4,20 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Convert, Problems, address, label, namespaced, port, protocol};
+use super::{Convert, Problems, address, is_foreign, port, protocol};
 use crate::{
-    model::{Kind, ObjectName, Service, ServicePort, ServiceType, TrafficDistribution},
+    model::{Kind, Service, ServicePort, ServiceType, TrafficDistribution},
     observe::{Converted, Object, intern::Interner},
 };
 
-/// Services and slices with this label are another proxy's (`kubernetes.io` well-known labels).
-pub const LABEL_PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
-/// Services and slices with this label are headless, whatever their addresses.
-pub const LABEL_HEADLESS: &str = "service.kubernetes.io/headless";
 /// `sessionAffinityConfig.clientIP.timeoutSeconds` where it is not given.
 const AFFINITY_SECONDS: i32 = 10_800;
 
 impl Convert for core::Service {
     const KIND: Kind = Kind::Service;
 
-    fn object_name(&self, interner: &Interner) -> ObjectName {
-        namespaced(&self.metadata, interner)
-    }
-
     fn convert(self, interner: &Interner) -> Option<Converted> {
-        let foreign = |key| label(&self.metadata, key).is_some();
-        if foreign(LABEL_PROXY_NAME) || foreign(LABEL_HEADLESS) {
+        if is_foreign(&self.metadata) {
             return None;
         }
         let name = self.object_name(interner);

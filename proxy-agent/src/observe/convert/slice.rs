@@ -4,10 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::{api::discovery::v1 as discovery, jiff::Timestamp};
 
-use super::{
-    Convert, Problems, address, label, namespaced, protocol,
-    service::{LABEL_HEADLESS, LABEL_PROXY_NAME},
-};
+use super::{Convert, Problems, address, is_foreign, label, protocol};
 use crate::{
     model::{Conditions, EndpointPort, EndpointSlice, Endpoints, Kind, ObjectName, Placement},
     observe::{Converted, Object, intern::Interner},
@@ -21,13 +18,8 @@ pub const ANNOTATION_TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-t
 impl Convert for discovery::EndpointSlice {
     const KIND: Kind = Kind::EndpointSlice;
 
-    fn object_name(&self, interner: &Interner) -> ObjectName {
-        namespaced(&self.metadata, interner)
-    }
-
     fn convert(self, interner: &Interner) -> Option<Converted> {
-        let foreign = |key| label(&self.metadata, key).is_some();
-        if foreign(LABEL_PROXY_NAME) || foreign(LABEL_HEADLESS) {
+        if is_foreign(&self.metadata) {
             return None;
         }
         let ipv6 = match self.address_type.as_str() {

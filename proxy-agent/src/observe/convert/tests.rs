@@ -84,7 +84,7 @@ fn conditions_that_are_nil_have_their_defaults() {
 
 #[test]
 fn foreign_objects_are_not_looked_at() {
-    for label in [service::LABEL_PROXY_NAME, service::LABEL_HEADLESS] {
+    for label in FOREIGN {
         let object = json!({"metadata": {"name": "web", "labels": {label: ""}}});
         let service: core::Service = serde_json::from_value(object).unwrap();
         assert_eq!(service.convert(&Interner::default()), None);
