@@ -1,0 +1,47 @@
+//! What tells the series of a metric apart.
+
+use axum::http::StatusCode;
+use prometheus_client::encoding::EncodeLabelSet;
+
+/// Declares a set of text labels.
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident),+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+        pub struct $name { $(#[expect(missing_docs, reason = "named by the label")] pub $field: String),+ }
+
+        impl $name {
+            /// The labels in their order.
+            pub fn new($($field: impl Into<String>),+) -> Self {
+                Self { $($field: $field.into()),+ }
+            }
+        }
+    )+};
+}
+
+labels! {
+    /// A status code of HTTP.
+    Code { code }
+    /// A family: `IPv4` or `IPv6`.
+    IpFamily { ip_family }
+    /// A family and `internal` or `external`.
+    NoLocal { ip_family, traffic_policy }
+    /// A map.
+    MapName { map }
+    /// A drop reason.
+    Reason { reason }
+    /// A kind that is watched.
+    KindName { kind }
+    /// An operation on a map and how it failed.
+    Apply { op, error }
+    /// A verb of the plugin and the code of its answer.
+    CniRequest { verb, code }
+    /// What was built.
+    Build { version, revision, rustc }
+}
+
+impl From<StatusCode> for Code {
+    fn from(code: StatusCode) -> Self {
+        Self::new(code.as_str())
+    }
+}

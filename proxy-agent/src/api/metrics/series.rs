@@ -1,0 +1,102 @@
+//! Every metric once: its place in the code, its name and what it says.
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use super::{
+    buckets,
+    labels::{Apply, CniRequest, Code, IpFamily, KindName, MapName, NoLocal, Reason},
+};
+
+/// A gauge of fractions or seconds.
+pub type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
+
+/// Declares the metrics by prefix: field, type, what it begins as (by default empty), name and help.
+macro_rules! series {
+    ($($prefix:literal {
+        $($(#[$doc:meta])* $field:ident: $type:ty $(= $begin:expr)?, $name:literal, $help:literal;)+
+    })+) => {
+        /// Every metric. Cheap to update from anywhere.
+        #[derive(Debug)]
+        pub struct Metrics {
+            pub(super) registry: Registry,
+            $($(#[doc = concat!($help, ".")] $(#[$doc])* pub $field: $type,)+)+
+        }
+
+        impl Metrics {
+            /// Registers them in their order, after what the registry holds.
+            pub(super) fn register(mut registry: Registry) -> Self {
+                $($(let $field = series!(@begin $type $(, $begin)?);)+)+
+                $(
+                    let part = registry.sub_registry_with_prefix($prefix);
+                    $(part.register($name, $help, $field.clone());)+
+                )+
+                Self { registry, $($($field,)+)+ }
+            }
+        }
+    };
+    (@begin $type:ty) => { <$type>::default() };
+    (@begin $type:ty, $begin:expr) => { $begin };
+}
+
+fn by_family(histogram: fn() -> Histogram) -> Family<IpFamily, Histogram> {
+    Family::new_with_constructor(histogram)
+}
+
+series! {
+    "kubeproxy" {
+        /// kube-proxy's service level indicator.
+        network_programming: Family<IpFamily, Histogram>
+            = by_family(buckets::programming),
+            "network_programming_duration_seconds", "Time from the change of an endpoint to the maps";
+        sync: Family<IpFamily, Histogram> = by_family(buckets::sync),
+            "sync_proxy_rules_duration_seconds", "Length of syncs";
+        sync_full: Family<IpFamily, Histogram> = by_family(buckets::sync),
+            "sync_full_proxy_rules_duration_seconds", "Length of syncs that compared everything";
+        sync_partial: Family<IpFamily, Histogram> = by_family(buckets::sync),
+            "sync_partial_proxy_rules_duration_seconds", "Length of syncs of what had changed";
+        /// Seconds since 1970.
+        last_sync: Family<IpFamily, FloatGauge>,
+            "sync_proxy_rules_last_timestamp_seconds", "When the last sync ended";
+        /// Seconds since 1970.
+        last_queued: Family<IpFamily, FloatGauge>,
+            "sync_proxy_rules_last_queued_timestamp_seconds", "When the last sync was queued";
+        endpoint_changes_pending: Gauge,
+            "sync_proxy_rules_endpoint_changes_pending", "Changed EndpointSlices that are not applied";
+        endpoint_changes: Counter,
+            "sync_proxy_rules_endpoint_changes", "Changed EndpointSlices";
+        service_changes_pending: Gauge,
+            "sync_proxy_rules_service_changes_pending", "Changed Services that are not applied";
+        service_changes: Counter,
+            "sync_proxy_rules_service_changes", "Changed Services";
+        no_local_endpoints: Family<NoLocal, Gauge>,
+            "sync_proxy_rules_no_local_endpoints_total",
+            "Services with a Local traffic policy and no endpoint here";
+        healthz: Family<Code, Counter>, "proxy_healthz", "Answers of /healthz";
+        livez: Family<Code, Counter>, "proxy_livez", "Answers of /livez";
+        collected_flows: Family<IpFamily, Counter>,
+            "conntrack_reconciler_deleted_entries", "Expired flows that were removed";
+        collection: Family<IpFamily, Histogram> = by_family(buckets::sync),
+            "conntrack_reconciler_sync_duration_seconds", "Length of a round of the flow collector";
+    }
+    "weir" {
+        watch_to_map: Histogram = buckets::watch(),
+            "watch_to_map_seconds", "Time from the arrival of a change to its last map write";
+        first_sync: FloatGauge,
+            "first_sync_seconds", "Time from complete lists to complete maps";
+        map_entries: Family<MapName, Gauge>, "bpf_map_entries", "Entries in a map";
+        map_max_entries: Family<MapName, Gauge>, "bpf_map_max_entries", "Capacity of a map";
+        map_pressure: Family<MapName, FloatGauge>, "bpf_map_pressure", "Entries by capacity";
+        /// The kernel counts: raised to its figure, see [`Metrics::raise`].
+        drops: Family<Reason, Counter>, "drops", "Dropped packets";
+        /// Raised like the packets.
+        drop_bytes: Family<Reason, Counter>, "drop_bytes", "Bytes of dropped packets";
+        drift_entries: Gauge,
+            "drift_entries", "Entries that the last full comparison found to differ";
+        apply_errors: Family<Apply, Counter>, "apply_errors", "Writes of maps that failed";
+        watch_restarts: Family<KindName, Counter>, "watch_restarts", "Watches that began anew";
+        cni_requests: Family<CniRequest, Counter>, "cni_requests", "Requests of the CNI plugin";
+    }
+}
