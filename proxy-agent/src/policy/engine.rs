@@ -1,7 +1,10 @@
 //! The engine: holds what the maps hold, compiles what they should, and commits the difference.
 
+mod books;
+mod observe;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
     time::Instant,
@@ -20,7 +23,7 @@ use super::{
     reclaim::Reclaim,
     restore::restore,
     rows::{RowHandle, Rows},
-    subjects::{self, Locals},
+    subjects::Locals,
     version::{Observed, Versions},
 };
 use crate::model::{Kind, Namespace, Node, Snapshot};
@@ -103,14 +106,13 @@ impl PolicyEngine {
         if self.restored {
             return Ok(());
         }
-        let Self {
-            kernel,
-            rows,
-            lists,
-            reclaim,
-            ..
-        } = self;
-        match restore(kernel, rows, lists, reclaim) {
+        let restored = restore(
+            &mut self.kernel,
+            &mut self.rows,
+            &mut self.lists,
+            &mut self.reclaim,
+        );
+        match restored {
             Ok(in_force) => {
                 self.in_force = in_force;
                 self.restored = true;
@@ -164,7 +166,7 @@ impl PolicyEngine {
         self.check_ids(endpoints)?;
         self.restore()?;
         let mut report = PolicyReport {
-            waiting: missing(snapshot),
+            waiting: observe::missing(snapshot),
             ..PolicyReport::default()
         };
         if report.waiting.is_empty() {
@@ -198,15 +200,9 @@ impl PolicyEngine {
         endpoints: &[LocalEndpoint],
         report: &mut PolicyReport,
     ) -> Result<(), PolicyError> {
-        let Self {
-            kernel,
-            rows,
-            lists,
-            reclaim,
-            ..
-        } = self;
-        reclaim.run(now, kernel, rows, lists)?;
-        let is_calm = reclaim.due(now).is_none();
+        self.reclaim
+            .run(now, &mut self.kernel, &mut self.rows, &mut self.lists)?;
+        let is_calm = self.reclaim.due(now).is_none();
         let twins = is_calm && self.kernel.classes.has_twins();
         let (all, dirty) = self.observe(snapshot, endpoints);
         let is_idle = dirty.is_empty() && self.wanted.is_some();
@@ -224,40 +220,6 @@ impl PolicyEngine {
         Ok(())
     }
 
-    /// Takes over what is observed: whether peers must be compiled anew, and the addresses that changed.
-    fn observe(
-        &mut self,
-        snapshot: &Snapshot,
-        endpoints: &[LocalEndpoint],
-    ) -> (bool, HashSet<IpAddr>) {
-        let mut dirty = HashSet::new();
-        let policies = self.observed.update(&snapshot.policies);
-        if policies || self.revalidate {
-            self.effective = Effective::new(&self.observed.versions);
-            self.wanted = None;
-        }
-        let locals = subjects::find(endpoints, snapshot, &self.locals);
-        if !subjects::same(&self.locals, &locals) {
-            self.wanted = None;
-        }
-        self.locals = locals;
-        let namespaces = take_over(&mut self.namespaces, &snapshot.namespaces);
-        let nodes = self.observe_nodes(snapshot);
-        self.addresses.update_pods(&snapshot.pods, &mut dirty);
-        let owners = subjects::owners(&self.locals);
-        self.addresses.update_local(owners, &mut dirty);
-        (namespaces || nodes, dirty)
-    }
-
-    fn observe_nodes(&mut self, snapshot: &Snapshot) -> bool {
-        let nodes = take_over(&mut self.nodes, &snapshot.nodes);
-        let own = std::mem::take(&mut self.own_addresses_changed);
-        (nodes || own)
-            && self
-                .addresses
-                .update_nodes(self.nodes.values(), &self.node, &self.own_addresses)
-    }
-
     fn plan(&mut self, change: &Change) -> Result<Plan, PolicyError> {
         let mut retired: Vec<RowHandle> = Vec::new();
         let planner = Planner::new(
@@ -273,98 +235,4 @@ impl PolicyEngine {
         self.reclaim.retire(Instant::now(), retired, Vec::new());
         plan
     }
-
-    /// Keeps the books after a plan was carried out.
-    fn settle(&mut self, now: Instant, change: &Change, plan: Plan, report: &mut PolicyReport) {
-        let rows_before = rows_of(&self.in_force);
-        self.in_force = plan.in_force;
-        let rows_now = rows_of(&self.in_force);
-        let gone: Vec<_> = rows_before.difference(&rows_now).copied().collect();
-        let deserted = self.kernel.classes.desert();
-        for (address, _) in change.addresses.iter().filter(|(_, want)| want.keep) {
-            self.reclaim.want_peer(address);
-        }
-        for (prefix, _) in change.prefixes.iter().filter(|(_, want)| want.keep) {
-            self.reclaim.want_cidr(prefix);
-        }
-        self.reclaim.outdate(&plan.stale_peers, &plan.stale_cidrs);
-        if !plan.words.is_empty() || !gone.is_empty() || !deserted.is_empty() {
-            self.reclaim.retire(now, gone, deserted);
-        }
-        self.good.clone_from(&self.effective.versions);
-        self.keep_ready();
-        report.committed = plan.words.len();
-        report.wrapped = plan.wrapped;
-        self.report(report);
-    }
-
-    fn keep_ready(&mut self) {
-        let denied = self.wanted.as_ref().map(|(_, denied)| denied);
-        let is_good = |id: &&u32| denied.is_none_or(|denied| !denied.contains_key(*id));
-        self.ready = self.locals.keys().filter(is_good).copied().collect();
-    }
-
-    /// What is not as the cluster asks, as long as it is so.
-    fn report(&self, report: &mut PolicyReport) {
-        if let Some((_, denied)) = &self.wanted {
-            report.denied.clone_from(denied);
-        }
-        for (name, (_, why)) in &self.effective.refused {
-            report.refused.insert(name.clone(), why.to_string());
-        }
-        for row in self.rows.all.values() {
-            let (Some(key), Some(too_long)) = (&row.key, row.overflow) else {
-                continue;
-            };
-            for version in &key.policies {
-                let why = format!("{} peers are denied: {too_long}", key.direction);
-                report.refused.insert(version.policy.name.clone(), why);
-            }
-        }
-    }
-
-    fn usage(&self) -> super::report::Usage {
-        let (cells, cells_capacity) = self.rows.usage();
-        let (blocks, blocks_capacity) = self.lists.usage();
-        super::report::Usage {
-            classes: self.kernel.classes.known().count(),
-            rows: rows_of(&self.in_force).len(),
-            cells,
-            cells_capacity,
-            blocks,
-            blocks_capacity,
-            peers: self.kernel.peers.len(),
-            cidrs: self.kernel.cidrs.len(),
-        }
-    }
-}
-
-fn missing(snapshot: &Snapshot) -> Vec<Kind> {
-    let is_missing = |kind: &Kind| !snapshot.complete.has(&[*kind]);
-    NEEDED.into_iter().filter(is_missing).collect()
-}
-
-fn rows_of(in_force: &BTreeMap<u32, InForce>) -> BTreeSet<RowHandle> {
-    let all = in_force.values().flat_map(|f| f.rows);
-    all.filter_map(|selected| match selected {
-        super::plan::Selected::Row(row) => Some(row),
-        super::plan::Selected::Deny | super::plan::Selected::Allow => None,
-    })
-    .collect()
-}
-
-/// Takes over a store; tells whether any object differs.
-fn take_over<T: PartialEq>(
-    known: &mut BTreeMap<Arc<str>, Arc<T>>,
-    now: &BTreeMap<Arc<str>, Arc<T>>,
-) -> bool {
-    let is_same = known.len() == now.len()
-        && known
-            .iter()
-            .zip(now)
-            .all(|((k, a), (l, b))| k == l && (Arc::ptr_eq(a, b) || a == b));
-    if !is_same {
-        known.clone_from(now);
-    }
-    !is_same
 }

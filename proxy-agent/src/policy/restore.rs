@@ -3,7 +3,7 @@
 //! The words are believed: which rows and which side are in use, and the epochs. Of the rest only the
 //! extent is taken, to stay clear of it until the words have been stored anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use proxy_common::policy::{
     cells::{Cell, LIST, ROW_STRIDE},
@@ -59,30 +59,24 @@ fn adopt_rows(
     lists: &mut Lists,
 ) -> Result<BTreeMap<u32, InForce>, PolicyError> {
     let mut known: BTreeMap<(u32, u32), RowHandle> = BTreeMap::new();
+    let mut select = |number, side| {
+        Ok::<_, PolicyError>(match number {
+            ROW_DENY_ALL => Selected::Deny,
+            ROW_ALLOW_ALL => Selected::Allow,
+            _ => Selected::Row(match known.entry((number, side)) {
+                Entry::Occupied(row) => *row.get(),
+                Entry::Vacant(free) => *free.insert(adopt_row(number, side, kernel, rows, lists)?),
+            }),
+        })
+    };
     let mut in_force = BTreeMap::new();
     for (id, word) in words {
-        let mut selected = [Selected::Deny; 2];
-        for (i, number) in [word.ingress_row, word.egress_row].into_iter().enumerate() {
-            selected[i] = match number {
-                ROW_DENY_ALL => Selected::Deny,
-                ROW_ALLOW_ALL => Selected::Allow,
-                _ => {
-                    let handle = match known.get(&(number, word.side)) {
-                        Some(handle) => *handle,
-                        None => adopt_row(number, word.side, kernel, rows, lists)?,
-                    };
-                    known.insert((number, word.side), handle);
-                    Selected::Row(handle)
-                }
-            };
-        }
-        in_force.insert(
-            *id,
-            InForce {
-                rows: selected,
-                side: word.side,
-            },
-        );
+        let side = word.side;
+        let rows = [
+            select(word.ingress_row, side)?,
+            select(word.egress_row, side)?,
+        ];
+        in_force.insert(*id, InForce { rows, side });
     }
     Ok(in_force)
 }

@@ -1,0 +1,215 @@
+//! Follows a connection: frontend, set, affinity, then each backend that it may be given.
+
+use std::net::{IpAddr, SocketAddr};
+
+use proxy_common::{
+    address::{address4, address6, mapped},
+    affinity::AffinityKey,
+    frontends::{BackendSet, FLAG_EXTERNAL_DROP, FLAG_INTERNAL_DROP, Frontend},
+    node::ADDRESS_LOCAL,
+};
+
+use super::{
+    Asked, Step, Verdict,
+    lookup::{backends, frontend},
+};
+use crate::{
+    api::messages::Names,
+    ctl::{
+        CtlError, place,
+        render::words::{named, now},
+    },
+    datapath::{Maps, Table as _},
+    policy::{
+        PolicyTables,
+        lookup::{Question, judge},
+        row::Direction,
+        view::LiveView,
+    },
+};
+
+/// What is followed, and what was found on the way.
+pub(super) struct Follower<'a> {
+    maps: &'a Maps,
+    names: &'a Names,
+    asked: Asked,
+    /// The client's endpoint, if it is a pod of this node.
+    endpoint: Option<u32>,
+    pub(super) steps: Vec<Step>,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(maps: &'a Maps, names: &'a Names, asked: Asked) -> Result<Self, CtlError> {
+        Ok(Self {
+            endpoint: place::endpoint(maps, asked.client)?,
+            maps,
+            names,
+            asked,
+            steps: Vec::new(),
+        })
+    }
+
+    fn say(&mut self, what: &'static str, found: String) {
+        self.steps.push(Step { what, found });
+    }
+
+    pub(super) fn follow(&mut self) -> Result<Verdict, CtlError> {
+        let inside = self.is_inside()?;
+        let Some((key, frontend)) = frontend(self.maps, &self.asked)? else {
+            self.say("frontend", "none: the address is left as it is".to_owned());
+            let verdict = format!("not a Service: goes to {} itself", self.asked.to);
+            return Ok(Verdict::good(verdict));
+        };
+        let service = named(&self.names.services, frontend.service);
+        self.say("frontend", format!("{key} of Service {service}"));
+        let (word, set, drops) = set(&frontend, inside);
+        let found = format!(
+            "{word} backends: set {} with {} backends",
+            set.id, set.count
+        );
+        self.say("set", found);
+        if set.count == 0 {
+            return Ok(Verdict::bad(if drops {
+                "dropped: endpoints exist, but not on this node, and the traffic policy is Local"
+            } else {
+                "rejected: no usable endpoint (connection refused)"
+            }));
+        }
+        let held_to = self.affinity(&frontend)?;
+        let candidates = candidates(&backends(self.maps, set.id, set.count)?, held_to);
+        self.judged(&candidates)
+    }
+
+    /// Whether the connection begins on this node.
+    fn is_inside(&mut self) -> Result<bool, CtlError> {
+        let node = place::node_flags(self.maps, self.asked.client)? & ADDRESS_LOCAL != 0;
+        let found = match (self.endpoint, node) {
+            (Some(id), _) => format!("pod of this node, endpoint {id}"),
+            (None, true) => "this node itself".to_owned(),
+            (None, false) => "outside this node".to_owned(),
+        };
+        self.say("client", found);
+        Ok(self.endpoint.is_some() || node)
+    }
+
+    /// The backend that session affinity holds the client to.
+    fn affinity(&mut self, frontend: &Frontend) -> Result<Option<u32>, CtlError> {
+        let seconds = frontend.affinity_seconds;
+        if seconds == 0 {
+            return Ok(None);
+        }
+        let client = match self.asked.client {
+            IpAddr::V4(ip) => mapped(address4(ip.octets())),
+            IpAddr::V6(ip) => address6(ip.octets()),
+        };
+        let key = AffinityKey {
+            client,
+            service: frontend.service,
+        };
+        let entry = self.maps.affinity.get(&key)?;
+        let idle = |last: u32| now().saturating_sub(last);
+        let valid = entry.filter(|entry| idle(entry.last_used) < seconds);
+        let found = match (valid, entry) {
+            (Some(entry), _) => format!(
+                "backend {} for another {}s",
+                entry.backend,
+                seconds - idle(entry.last_used)
+            ),
+            (None, Some(entry)) => format!("backend {} timed out", entry.backend),
+            (None, None) => {
+                "none yet for this address (sockets balanced at connect() are remembered by network namespace)"
+                    .to_owned()
+            }
+        };
+        self.say("affinity", found);
+        Ok(valid.map(|entry| entry.backend))
+    }
+
+    /// Says for each backend whether policy lets the connection reach it.
+    fn judged(&mut self, backends: &[SocketAddr]) -> Result<Verdict, CtlError> {
+        let tables = PolicyTables::from(self.maps);
+        let view = LiveView::new(&tables)?;
+        let mut reachable = 0;
+        for backend in backends {
+            let local = place::endpoint(self.maps, backend.ip())?;
+            let leaves = self.passes(&view, self.endpoint, Direction::Egress, *backend)?;
+            let enters = self.passes(&view, local, Direction::Ingress, *backend)?;
+            reachable += usize::from(leaves && enters);
+            let verdict = match (leaves, enters) {
+                (false, _) => "denied by the client's egress policy",
+                (true, false) => "denied by the pod's ingress policy",
+                (true, true) => "allowed",
+            };
+            let place = if local.is_some() { "here" } else { "elsewhere" };
+            let name = self.names.addresses.get(&backend.ip());
+            let name = name.map_or_else(String::new, |name| format!(" {name}"));
+            self.say("backend", format!("{backend}{name}, {place}: {verdict}"));
+        }
+        Ok(summary(reachable, backends))
+    }
+
+    /// Whether an endpoint's policy lets the connection to a backend pass; what is no endpoint has none.
+    fn passes(
+        &self,
+        view: &LiveView<'_>,
+        endpoint: Option<u32>,
+        direction: Direction,
+        backend: SocketAddr,
+    ) -> Result<bool, CtlError> {
+        let Some(endpoint) = endpoint else {
+            return Ok(true);
+        };
+        let question = Question {
+            endpoint,
+            direction,
+            peer: match direction {
+                Direction::Egress => backend.ip(),
+                Direction::Ingress => self.asked.client,
+            },
+            protocol: self.asked.protocol.number(),
+            port: backend.port(),
+        };
+        Ok(judge(view, &question)?.allowed)
+    }
+}
+
+/// The set that serves a client, its name, and whether it drops where it is empty.
+const fn set(frontend: &Frontend, inside: bool) -> (&'static str, BackendSet, bool) {
+    if inside {
+        let drops = frontend.flags & FLAG_INTERNAL_DROP != 0;
+        ("internal", frontend.internal, drops)
+    } else {
+        let drops = frontend.flags & FLAG_EXTERNAL_DROP != 0;
+        ("external", frontend.external, drops)
+    }
+}
+
+/// The backend that affinity names, if it is still in the set; else all.
+fn candidates(backends: &[(u32, SocketAddr)], held_to: Option<u32>) -> Vec<SocketAddr> {
+    let held: Vec<_> = backends
+        .iter()
+        .filter(|(id, _)| held_to.is_none_or(|held| held == *id))
+        .map(|(_, backend)| *backend)
+        .collect();
+    if held.is_empty() {
+        backends.iter().map(|(_, backend)| *backend).collect()
+    } else {
+        held
+    }
+}
+
+fn summary(reachable: usize, backends: &[SocketAddr]) -> Verdict {
+    match (reachable, backends) {
+        (_, []) => Verdict::bad("dropped: the set's slots name no backend (backend-gone)"),
+        (0, _) => Verdict::bad("dropped by policy, whichever backend is chosen"),
+        (_, [one]) => Verdict::good(format!("goes to {one}")),
+        (n, all) if n == all.len() => {
+            Verdict::good(format!("goes to one of {n} backends, each equally likely"))
+        }
+        (n, all) => Verdict::good(format!(
+            "goes to one of {} backends, of which policy denies {}",
+            all.len(),
+            all.len() - n
+        )),
+    }
+}
