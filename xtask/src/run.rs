@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -25,16 +25,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start `{}`", shown(command)))?;
-    if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        bail!(
-            "`{}` failed ({}): {}",
-            shown(command),
-            done.status,
-            said.trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&done.stdout).trim_end().to_owned())
+    printed(command, &done)
 }
 
 /// Runs a program with its output in `log`, whose end becomes part of the error if it fails.
@@ -87,6 +78,11 @@ pub(crate) fn fed(command: &mut Command, input: &str) -> Result<String> {
             .with_context(|| format!("cannot write to `{}`", shown(command)))?;
     }
     let done = child.wait_with_output()?;
+    printed(command, &done)
+}
+
+/// What a program that ended well printed, without the last newline.
+fn printed(command: &Command, done: &Output) -> Result<String> {
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr);
         bail!(

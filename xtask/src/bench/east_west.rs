@@ -12,7 +12,7 @@ use super::{
     load,
 };
 use crate::{build, say};
-use weir_world::load::{Kind, Request};
+use weir_world::load::{Kind, Report, Request};
 
 mod cells;
 mod path;
@@ -143,39 +143,47 @@ fn measure(
     say::step(&format!("set {services} Services, {rules} rules"), || {
         beds.set(services, rules)
     })?;
-    let paths: Vec<Path> = plan
-        .paths
-        .iter()
-        .copied()
-        // kube-proxy enforces no policy.
-        .filter(|path| rules == 0 || *path != Path::KubeProxy)
-        .collect();
+    let mut paths = plan.paths.clone();
+    // kube-proxy enforces no policy.
+    paths.retain(|path| rules == 0 || *path != Path::KubeProxy);
     for round in 1..=plan.rounds {
+        // Each path comes first as often as the others: who is first finds cold caches.
+        paths.rotate_left(1);
         say::step(&format!("round {round} of {}", plan.rounds), || {
-            for (kind, threads) in LOADS {
-                for reach in [Reach::Near, Reach::Far] {
-                    // Each path comes first as often as the others: who is first finds cold caches.
-                    let turn = round % paths.len();
-                    for path in paths[turn..].iter().chain(&paths[..turn]) {
-                        let (client, to) = beds.target(*path, reach)?;
-                        let request = Request {
-                            kind,
-                            to,
-                            threads,
-                            span: plan.span,
-                        };
-                        let report = load::client(client, &request).with_context(|| {
-                            format!("{kind:?} by path {path:?} to {to} ({reach:?})")
-                        })?;
-                        if report.failed > 0 {
-                            say::line(format!("{path:?} to {to}: {} failed", report.failed));
-                        }
-                        cells.add(*path, (services, rules, reach), kind, &report);
-                    }
-                }
-            }
-            Ok(())
+            go_round(plan, beds, &paths, |path, reach, kind, report| {
+                cells.add(path, (services, rules, reach), kind, report);
+            })
         })?;
+    }
+    Ok(())
+}
+
+/// One run of each load, near and far, by each path in turn.
+fn go_round(
+    plan: &Plan,
+    beds: &mut Beds,
+    paths: &[Path],
+    mut add: impl FnMut(Path, Reach, Kind, &Report),
+) -> Result<()> {
+    let loads = LOADS
+        .into_iter()
+        .flat_map(|load| [(load, Reach::Near), (load, Reach::Far)]);
+    for ((kind, threads), reach) in loads {
+        for path in paths {
+            let (client, to) = beds.target(*path, reach)?;
+            let request = Request {
+                kind,
+                to,
+                threads,
+                span: plan.span,
+            };
+            let report = load::client(client, &request)
+                .with_context(|| format!("{kind:?} by path {path:?} to {to} ({reach:?})"))?;
+            if report.failed > 0 {
+                say::line(format!("{path:?} to {to}: {} failed", report.failed));
+            }
+            add(*path, reach, kind, &report);
+        }
     }
     Ok(())
 }

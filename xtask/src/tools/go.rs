@@ -26,62 +26,54 @@ enum Kind {
     Tests,
 }
 
-const fn command(module: &'static str, name: &'static str, package: &'static str) -> Program {
-    Program {
-        module,
-        name,
-        package,
-        kind: Kind::Command,
-    }
+/// Declares programs: module, name, package.
+macro_rules! commands {
+    ($($(#[$doc:meta])* $constant:ident = $module:literal $name:literal $package:literal;)+) => {$(
+        $(#[$doc])*
+        pub(crate) const $constant: Program = Program {
+            module: $module,
+            name: $name,
+            package: $package,
+            kind: Kind::Command,
+        };
+    )+};
 }
 
-/// The store.
-pub(crate) const ETCD: Program = command("etcd", "etcd", "go.etcd.io/etcd/server/v3");
-/// The API server.
-pub(crate) const APISERVER: Program = command(
-    "kubernetes",
-    "kube-apiserver",
-    "k8s.io/kubernetes/cmd/kube-apiserver",
-);
-/// The controllers.
-pub(crate) const CONTROLLERS: Program = command(
-    "kubernetes",
-    "kube-controller-manager",
-    "k8s.io/kubernetes/cmd/kube-controller-manager",
-);
-/// The scheduler.
-pub(crate) const SCHEDULER: Program = command(
-    "kubernetes",
-    "kube-scheduler",
-    "k8s.io/kubernetes/cmd/kube-scheduler",
-);
-/// The node's agent.
-pub(crate) const KUBELET: Program =
-    command("kubernetes", "kubelet", "k8s.io/kubernetes/cmd/kubelet");
-/// The command line.
-pub(crate) const KUBECTL: Program =
-    command("kubernetes", "kubectl", "k8s.io/kubernetes/cmd/kubectl");
-/// What we are compared with.
-pub(crate) const KUBE_PROXY: Program = command(
-    "kubernetes",
-    "kube-proxy",
-    "k8s.io/kubernetes/cmd/kube-proxy",
-);
-/// Upstream's test program in pods.
-pub(crate) const AGNHOST: Program = command(
-    "kubernetes",
-    "agnhost",
-    "k8s.io/kubernetes/test/images/agnhost",
-);
-/// Upstream's program for a conntrack bug that a test guards against.
-pub(crate) const ISSUE_74839: Program = command(
-    "kubernetes",
-    "regression-issue-74839",
-    "k8s.io/kubernetes/test/images/regression-issue-74839",
-);
-/// Upstream's parallel test runner.
-pub(crate) const GINKGO: Program =
-    command("kubernetes", "ginkgo", "github.com/onsi/ginkgo/v2/ginkgo");
+commands! {
+    /// The store.
+    ETCD = "etcd" "etcd" "go.etcd.io/etcd/server/v3";
+    /// The API server.
+    APISERVER = "kubernetes" "kube-apiserver" "k8s.io/kubernetes/cmd/kube-apiserver";
+    /// The controllers.
+    CONTROLLERS = "kubernetes" "kube-controller-manager" "k8s.io/kubernetes/cmd/kube-controller-manager";
+    /// The scheduler.
+    SCHEDULER = "kubernetes" "kube-scheduler" "k8s.io/kubernetes/cmd/kube-scheduler";
+    /// The node's agent.
+    KUBELET = "kubernetes" "kubelet" "k8s.io/kubernetes/cmd/kubelet";
+    /// The command line.
+    KUBECTL = "kubernetes" "kubectl" "k8s.io/kubernetes/cmd/kubectl";
+    /// What we are compared with.
+    KUBE_PROXY = "kubernetes" "kube-proxy" "k8s.io/kubernetes/cmd/kube-proxy";
+    /// Upstream's test program in pods.
+    AGNHOST = "kubernetes" "agnhost" "k8s.io/kubernetes/test/images/agnhost";
+    /// Upstream's program for a conntrack bug that a test guards against.
+    ISSUE_74839 = "kubernetes" "regression-issue-74839" "k8s.io/kubernetes/test/images/regression-issue-74839";
+    /// Upstream's parallel test runner.
+    GINKGO = "kubernetes" "ginkgo" "github.com/onsi/ginkgo/v2/ginkgo";
+    /// The cluster's DNS.
+    COREDNS = "coredns" "coredns" "github.com/coredns/coredns";
+    /// Addresses for the reference plugins.
+    HOST_LOCAL = "plugins" "host-local" "github.com/containernetworking/plugins/plugins/ipam/host-local";
+    /// The reference plugin of a bridge.
+    BRIDGE = "plugins" "bridge" "github.com/containernetworking/plugins/plugins/main/bridge";
+    /// The reference plugin of `lo`.
+    LOOPBACK = "plugins" "loopback" "github.com/containernetworking/plugins/plugins/main/loopback";
+    /// The reference plugin of a veth without a bridge.
+    PTP = "plugins" "ptp" "github.com/containernetworking/plugins/plugins/main/ptp";
+    /// The reference plugin of hostPort.
+    PORTMAP = "plugins" "portmap" "github.com/containernetworking/plugins/plugins/meta/portmap";
+}
+
 /// Upstream's tests.
 pub(crate) const E2E: Program = Program {
     module: "kubernetes",
@@ -89,37 +81,9 @@ pub(crate) const E2E: Program = Program {
     package: "k8s.io/kubernetes/test/e2e",
     kind: Kind::Tests,
 };
-/// The cluster's DNS.
-pub(crate) const COREDNS: Program = command("coredns", "coredns", "github.com/coredns/coredns");
-/// The reference CNI plugins that the yardstick cluster is wired with.
-pub(crate) const PLUGINS: [Program; 5] = [
-    command(
-        "plugins",
-        "host-local",
-        "github.com/containernetworking/plugins/plugins/ipam/host-local",
-    ),
-    command(
-        "plugins",
-        "bridge",
-        "github.com/containernetworking/plugins/plugins/main/bridge",
-    ),
-    command(
-        "plugins",
-        "loopback",
-        "github.com/containernetworking/plugins/plugins/main/loopback",
-    ),
-    command(
-        "plugins",
-        "ptp",
-        "github.com/containernetworking/plugins/plugins/main/ptp",
-    ),
-    command(
-        "plugins",
-        "portmap",
-        "github.com/containernetworking/plugins/plugins/meta/portmap",
-    ),
-];
 
+/// The reference CNI plugins that the yardstick cluster is wired with.
+pub(crate) const PLUGINS: [Program; 5] = [HOST_LOCAL, BRIDGE, LOOPBACK, PTP, PORTMAP];
 /// What the ordinary tests need.
 pub(crate) const CONTROL_PLANE: [Program; 3] = [ETCD, APISERVER, CONTROLLERS];
 /// What a cluster needs besides.

@@ -1,14 +1,14 @@
 //! What Weir is compared with: kube-proxy in nftables mode, pods wired by the reference plugins.
 
-use std::{fs::File, process::Stdio, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::json;
 use weir_world::{Node, Plugin, Pod, Process, World, until};
 
 use super::Pods;
 use crate::{
-    bench::{api::Api, objects},
+    bench::{api::Api, kube_proxy::start, objects},
     tools::go,
 };
 
@@ -75,35 +75,9 @@ fn programmed(node: &Node) -> usize {
     list.matches(" : goto").count()
 }
 
-fn start(node: &Node, api: &Api) -> Result<Process> {
-    let config = json!({
-        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-        "kind": "KubeProxyConfiguration",
-        "mode": "nftables",
-        "hostnameOverride": node.name(),
-        "clusterCIDR": "10.244.0.0/16",
-        "clientConnection": { "kubeconfig": api.kubeconfig() },
-        // The table's size belongs to the machine, not to a namespace.
-        "conntrack": { "maxPerCore": 0, "min": 0 },
-    });
-    let path = node.file("/run/kube-proxy.json");
-    std::fs::write(&path, config.to_string())
-        .with_context(|| format!("write {}", path.display()))?;
-    let log = File::create(node.file("/run/kube-proxy.log"))?;
-    let mut command = node.command(go::KUBE_PROXY.ensure()?)?;
-    command
-        .arg("--config=/run/kube-proxy.json")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
-    Process::start(command)
-}
-
 /// A pod wired by ptp and host-local, IPv4 only: with IPv6 ptp waits for address detection, for no gain here.
 fn reference_pod(node: &Node, name: &str) -> Result<Pod> {
-    let [first, ..] = go::PLUGINS;
-    // All of one module lie in one folder.
-    let ptp = first.ensure()?.with_file_name("ptp");
+    let ptp = go::PTP.ensure()?;
     let [range, _] = node.pod_ranges();
     let configuration = json!({
         "cniVersion": "1.0.0",
