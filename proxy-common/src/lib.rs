@@ -5,6 +5,10 @@
 //! ids, flags, seconds and counts are in host order. Every type is `repr(C)` with its padding spelt
 //! out, so that the bytes of a key are fully determined. A change here changes [`layout::HASH`].
 #![no_std]
+#![cfg_attr(
+    feature = "user",
+    expect(unsafe_code, reason = "types of maps are plain old data")
+)]
 
 #[cfg(test)]
 extern crate std;

@@ -1,5 +1,6 @@
 //! Shared logic of the programs.
 #![no_std]
+#![expect(unsafe_code, reason = "the kernel's pointers and maps")]
 #![expect(
     clippy::multiple_unsafe_ops_per_block,
     reason = "reaching a field through the kernel's pointer is one act in two operations"

@@ -1,5 +1,6 @@
 //! Entry points.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "names of sections"))]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -1,4 +1,5 @@
 //! Network namespaces: opening, entering and leaving one. The only unsafe code of the plugin.
+#![expect(unsafe_code, reason = "a socket option that has no safe wrapper")]
 
 use std::{
     fs::{self, File},

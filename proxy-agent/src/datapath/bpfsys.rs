@@ -3,6 +3,7 @@
 //! All raw system calls of the datapath are in here, each behind a safe function. Layouts of the arguments:
 //! `union bpf_attr` in the kernel's `include/uapi/linux/bpf.h`; the kernel takes shorter ones as padded
 //! with zeros.
+#![expect(unsafe_code, reason = "raw system calls")]
 
 pub mod link;
 pub mod map;

@@ -1,4 +1,5 @@
 //! Keys of longest-prefix-match tries.
+#![expect(unsafe_code, reason = "a key of a map is plain old data")]
 
 /// A key of an `LPM_TRIE`: laid out as the kernel wants it, the length before the data.
 #[repr(C)]

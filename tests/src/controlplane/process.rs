@@ -1,4 +1,5 @@
 //! A program that lives as long as its handle, and not longer than this process.
+#![expect(unsafe_code, reason = "between fork and exec")]
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;

@@ -1,6 +1,7 @@
 //! A process that keeps the namespaces of a node.
 //!
 //! It waits on a pipe from us: when we end, however we end, it ends and the namespaces with it.
+#![expect(unsafe_code, reason = "between fork and exec")]
 
 use std::{
     fs::File,

@@ -2,6 +2,7 @@
 //!
 //! With it on, a packet from a local socket crosses a veth with an unfinished checksum, and arithmetic that
 //! is wrong goes unnoticed. Tests therefore also run with it off.
+#![expect(unsafe_code, reason = "an ioctl")]
 
 use std::os::fd::AsRawFd as _;
 

@@ -1,4 +1,5 @@
 //! Somewhere that processes and sockets can be: a netns, a mount namespace and a cgroup.
+#![expect(unsafe_code, reason = "between fork and exec")]
 
 use std::{
     ffi::OsStr,

@@ -2,6 +2,10 @@
 //!
 //! Both are fixed when a socket is created, and a thread alone can change neither its cgroup nor, safely,
 //! its netns. So one forked child per place sits there, makes sockets on demand and hands them over.
+#![expect(
+    unsafe_code,
+    reason = "a forked child and the descriptors that it hands over"
+)]
 
 use std::{
     fs::File,
