@@ -1,13 +1,15 @@
-//! `cargo xtask kernels`: the tests that need nothing but a kernel, on the kernels that Weir supports.
+//! `cargo xtask kernels`, also a layer of `cargo xtask test`: the tests that need nothing but a kernel, on the
+//! kernels that Weir supports.
 //!
 //! Debian's kernels boot in an emulated machine from a RAM disk that holds the test programs, so a newer or
 //! older verifier than this machine's has its say.
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{
+    count::Count,
     say,
     tools::debian::{self, Suite},
 };
@@ -16,6 +18,8 @@ mod disk;
 mod kernel;
 mod machine;
 mod programs;
+
+use programs::Program;
 
 /// Run the kernel tests on older kernels, in emulated machines.
 #[derive(clap::Args)]
@@ -34,7 +38,7 @@ struct Series {
 }
 
 /// The oldest kernel that Weir supports, and the newest long-term one in a stable Debian. What this machine
-/// runs is tested by `cargo xtask test`.
+/// runs, the other layers of `cargo xtask test` use.
 const MATRIX: [Series; 2] = [
     Series {
         name: "6.1",
@@ -46,60 +50,67 @@ const MATRIX: [Series; 2] = [
     },
 ];
 
-/// What passed and failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) passed: u32,
-    pub(crate) failed: u32,
-}
+/// Programs of the host that boot a kernel and fill its disk.
+const HOST: [(&str, &str); 4] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("busybox", "busybox-static"),
+    ("xz", "xz-utils"),
+    ("strip", "binutils"),
+];
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let tally = tally(args.only.as_deref())?;
+    prepare()?;
+    let count = count(args.only.as_deref(), None)?;
     say::data(format!(
         "kernels: {} passed, {} failed",
-        tally.passed, tally.failed
+        count.passed, count.failed
     ));
-    Ok(if tally.failed == 0 {
+    Ok(if count.failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// Runs the tests on every kernel of the matrix, or on one series.
-pub(crate) fn tally(only: Option<&str>) -> Result<Tally> {
+/// Installs the emulator and what packs its disk.
+pub(crate) fn prepare() -> Result<()> {
+    debian::host(&HOST)
+}
+
+/// Runs the tests, or those whose name contains `filter`, on every kernel of the matrix or on one series.
+pub(crate) fn count(only: Option<&str>, filter: Option<&str>) -> Result<Count> {
     let series: Vec<&Series> = MATRIX
         .iter()
         .filter(|series| only.is_none_or(|only| only == series.name))
         .collect();
     if series.is_empty() {
+        let names = MATRIX.map(|series| series.name).join(", ");
         bail!(
-            "no kernel {} in the matrix; hint: one of {}",
-            only.unwrap_or_default(),
-            MATRIX.map(|series| series.name).join(", ")
+            anyhow!("no kernel {} in the matrix", only.unwrap_or_default())
+                .context(format!("hint: one of {names}"))
         );
     }
-    debian::host(&[
-        ("qemu-system-x86_64", "qemu-system-x86"),
-        ("busybox", "busybox-static"),
-        ("xz", "xz-utils"),
-        ("strip", "binutils"),
-    ])?;
     let programs = programs::build()?;
-    let mut total = Tally::default();
-    for series in series {
-        let tally = on(series, &programs).with_context(|| format!("kernel {}", series.name))?;
-        total.passed += tally.passed;
-        total.failed += tally.failed;
-    }
-    Ok(total)
+    Ok(series
+        .into_iter()
+        .map(|series| on(series, &programs, filter))
+        .sum())
 }
 
-fn on(series: &Series, programs: &[programs::Program]) -> Result<Tally> {
-    let kernel = kernel::Kernel::find(series.suite)?;
-    let disk = disk::pack(series.name, &kernel, programs)?;
-    say::step(&format!("tests on kernel {}", series.name), || {
-        machine::run(series.name, &kernel, &disk)
-    })
+/// A kernel that cannot be had or does not boot is a failure; the others still have their say.
+fn on(series: &Series, programs: &[Program], filter: Option<&str>) -> Count {
+    let name = series.name;
+    let count = kernel::Kernel::find(series.suite).and_then(|kernel| {
+        let disk = disk::pack(name, &kernel, programs, filter)?;
+        say::step(&format!("tests on kernel {name}"), || {
+            machine::run(name, &kernel, &disk, programs.len())
+        })
+    });
+    count
+        .with_context(|| format!("kernel {name}"))
+        .unwrap_or_else(|error| {
+            say::error(&error);
+            Count::FAILURE
+        })
 }

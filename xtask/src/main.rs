@@ -10,6 +10,7 @@ mod build;
 mod cache;
 mod cluster;
 mod conformance;
+mod count;
 mod demo;
 mod image;
 mod kernels;

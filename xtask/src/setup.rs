@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::tools::go;
-use crate::{say, tools};
+use crate::{kernels, say, tools};
 
 /// Install tools ahead of time into the cache folder (`$WEIR_CACHE`, else ~/.cache/weir).
 #[derive(clap::Args)]
@@ -24,6 +24,8 @@ enum What {
     ControlPlane,
     /// containerd 1.6, 1.7 and 2, side by side, and runc.
     Containerd,
+    /// The emulator that other kernels than this machine's are tested in.
+    Kernels,
     /// Everything that a cluster is made of.
     Cluster,
     /// kube-proxy and the reference CNI plugins.
@@ -35,7 +37,12 @@ enum What {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let what: &[What] = if args.what.is_empty() {
-        &[What::Toolchain]
+        &[
+            What::Toolchain,
+            What::ControlPlane,
+            What::Containerd,
+            What::Kernels,
+        ]
     } else {
         &args.what
     };
@@ -44,6 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             What::Toolchain => tools::toolchain::ensure()?,
             What::ControlPlane => go::ensure(&go::CONTROL_PLANE)?,
             What::Containerd => tools::containerd()?,
+            What::Kernels => kernels::prepare()?,
             What::Cluster => {
                 go::ensure(&go::CONTROL_PLANE)?;
                 go::ensure(&go::CLUSTER)?;

@@ -33,7 +33,12 @@ export RUST_BACKTRACE=1 PATH=/bin TMPDIR=/tmp
 ";
 
 /// Packs the disk for a kernel; returns its path.
-pub(super) fn pack(series: &str, kernel: &Kernel, programs: &[Program]) -> Result<PathBuf> {
+pub(super) fn pack(
+    series: &str,
+    kernel: &Kernel,
+    programs: &[Program],
+    filter: Option<&str>,
+) -> Result<PathBuf> {
     let folder = paths::root().join("target/kernels").join(series);
     let root = folder.join("root");
     if root.exists() {
@@ -51,7 +56,7 @@ pub(super) fn pack(series: &str, kernel: &Kernel, programs: &[Program]) -> Resul
     for program in programs {
         add(program, &root)?;
     }
-    write_script(&root.join("init"), &modules, programs)?;
+    write_script(&root.join("init"), &modules, programs, filter)?;
     let disk = folder.join("disk");
     archive(&root, &disk)?;
     Ok(disk)
@@ -71,13 +76,19 @@ fn add(program: &Program, root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn write_script(path: &Path, modules: &[String], programs: &[Program]) -> Result<()> {
+fn write_script(
+    path: &Path,
+    modules: &[String],
+    programs: &[Program],
+    filter: Option<&str>,
+) -> Result<()> {
     let mut script = BEGIN.to_owned();
     for module in modules {
         writeln!(script, "insmod /modules/{module}")?;
     }
+    let filter = filter.unwrap_or_default();
     for Program { name, .. } in programs {
-        writeln!(script, "/tests/{name} --test-threads=1")?;
+        writeln!(script, "/tests/{name} --test-threads=1 '{filter}'")?;
         writeln!(script, "echo {REPORT} {name} $?")?;
     }
     script += "poweroff -f\n";

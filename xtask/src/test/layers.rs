@@ -1,4 +1,5 @@
-//! Which layers there are: the unit tests of all crates, then the files of `tests/tests`, grouped by first word.
+//! Which layers there are: the unit tests of all crates, the files of `tests/tests` grouped by first word, and
+//! the kernels that Weir supports.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,42 +21,49 @@ const ORDER: [&str; 6] = [
 
 /// A layer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Layer {
-    name: String,
-    /// Test targets of package `weir-tests`; none for the unit tests.
-    targets: Vec<String>,
+pub(super) enum Layer {
+    /// Unit tests of all crates: no privileges.
+    Unit,
+    /// Test targets of package `weir-tests` whose names share their first word.
+    Targets(String, Vec<String>),
+    /// Tests on other kernels than this machine's.
+    Kernels,
 }
 
 impl Layer {
     /// Its name.
     pub(super) fn name(&self) -> &str {
-        &self.name
+        match self {
+            Self::Unit => "unit",
+            Self::Targets(name, _) => name,
+            Self::Kernels => "kernels",
+        }
     }
 
-    /// Whether it needs no privileges.
-    pub(super) fn is_unit(&self) -> bool {
-        self.targets.is_empty()
-    }
-
-    /// The command that runs it.
-    pub(super) fn command(&self, filter: Option<&str>) -> Command {
+    /// The `cargo test` that runs it here; none for what runs elsewhere.
+    pub(super) fn command(&self, filter: Option<&str>) -> Option<Command> {
         let mut cargo = Command::new("cargo");
-        cargo
-            .current_dir(paths::root())
-            .args(["test", "--locked", "--no-fail-fast"]);
-        if self.is_unit() {
-            cargo.args(["--workspace", "--lib", "--bins"]).args(filter);
-            return cargo;
+        // The whole workspace always: with other features unified, the dependencies would be compiled again.
+        cargo.current_dir(paths::root()).args([
+            "test",
+            "--locked",
+            "--no-fail-fast",
+            "--workspace",
+        ]);
+        match self {
+            Self::Unit => {
+                cargo.args(["--lib", "--bins"]).args(filter);
+            }
+            Self::Targets(_, targets) => {
+                for target in targets {
+                    cargo.args(["--test", target]);
+                }
+                // Namespaces, programs and CPU time are shared: one test at a time.
+                cargo.args(filter).args(["--", "--test-threads=1"]);
+            }
+            Self::Kernels => return None,
         }
-        // The whole workspace here too: with other features unified, the dependencies would be compiled again.
-        cargo.arg("--workspace");
-        for target in &self.targets {
-            cargo.args(["--test", target]);
-        }
-        cargo.args(filter);
-        // Namespaces, programs and CPU time are shared: one test at a time.
-        cargo.args(["--", "--test-threads=1"]);
-        cargo
+        Some(cargo)
     }
 }
 
@@ -71,8 +79,8 @@ pub(super) fn choose(names: &[String]) -> Result<Vec<Layer>> {
     if names.is_empty() {
         return Ok(all);
     }
-    let known: Vec<String> = all.iter().map(|layer| layer.name.clone()).collect();
-    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+    let known: Vec<&str> = all.iter().map(Layer::name).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!(
             anyhow!("no layer `{unknown}`")
                 .context(format!("hint: layers are {}", known.join(", ")))
@@ -80,31 +88,29 @@ pub(super) fn choose(names: &[String]) -> Result<Vec<Layer>> {
     }
     Ok(all
         .into_iter()
-        .filter(|layer| names.contains(&layer.name))
+        .filter(|layer| names.iter().any(|name| name == layer.name()))
         .collect())
 }
 
 fn group(targets: impl Iterator<Item = String>) -> Vec<Layer> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    groups.insert("unit".to_owned(), Vec::new());
     for target in targets {
         let word = target.split('_').next().unwrap_or(&target).to_owned();
         groups.entry(word).or_default().push(target);
     }
-    let mut layers: Vec<Layer> = groups
-        .into_iter()
-        .map(|(name, targets)| Layer { name, targets })
-        .collect();
-    for layer in &mut layers {
-        layer.targets.sort();
+    let mut layers = vec![Layer::Unit];
+    for (name, mut targets) in groups {
+        targets.sort();
+        layers.push(Layer::Targets(name, targets));
     }
-    // Unknown ones come last, by name: sorting is stable.
+    // Unknown ones come after the known, by name: sorting is stable.
     layers.sort_by_key(|layer| {
         ORDER
             .iter()
-            .position(|name| *name == layer.name)
+            .position(|name| *name == layer.name())
             .unwrap_or(ORDER.len())
     });
+    layers.push(Layer::Kernels);
     layers
 }
 
@@ -120,7 +126,8 @@ mod tests {
                 .map(str::to_owned),
         );
         let names: Vec<&str> = layers.iter().map(Layer::name).collect();
-        assert_eq!(names, ["unit", "world", "controlplane", "bad"]);
-        assert_eq!(layers[1].targets, ["world", "world_leaks"]);
+        assert_eq!(names, ["unit", "world", "controlplane", "bad", "kernels"]);
+        let targets = ["world", "world_leaks"].map(str::to_owned).to_vec();
+        assert_eq!(layers[1], Layer::Targets("world".to_owned(), targets));
     }
 }

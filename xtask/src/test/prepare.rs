@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::layers::Layer;
 use crate::tools::{self, debian, go, toolchain};
-use crate::{paths, run, say};
+use crate::{kernels, paths, run, say};
 
 /// Programs of the host that the tests' worlds are made with.
 const HOST: [(&str, &str); 5] = [
@@ -20,21 +20,22 @@ const HOST: [(&str, &str); 5] = [
 /// Installs what is missing for these layers.
 pub(super) fn all(layers: &[Layer]) -> Result<()> {
     toolchain::ensure()?;
-    // Dependencies of some crates are generated from protocol files when they are compiled.
-    debian::host(&[("protoc", "protobuf-compiler")])?;
-    if layers.iter().any(|layer| !layer.is_unit()) {
-        debian::host(&HOST)?;
-    }
     let has = |name: &str| layers.iter().any(|layer| layer.name() == name);
-    if !layers.iter().all(Layer::is_unit) {
+    if layers
+        .iter()
+        .any(|layer| matches!(layer, Layer::Targets(..)))
+    {
+        debian::host(&HOST)?;
         go::ensure(&go::CONTROL_PLANE)?;
         say::step("build the programs under test", programs)?;
     }
     if has("containerd") {
-        tools::containerd()
-    } else {
-        Ok(())
+        tools::containerd()?;
     }
+    if has("kernels") {
+        kernels::prepare()?;
+    }
+    Ok(())
 }
 
 /// Worlds run the real programs, which lie beside the tests.

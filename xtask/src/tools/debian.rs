@@ -41,8 +41,10 @@ impl Suite {
     pub(crate) fn behind(self, meta: &str, prefix: &str) -> Result<String> {
         let apt = Apt::new(self)?;
         let listed = run::output(apt.command("apt-cache").args(["depends", meta]))?;
-        first_dependency(&listed, prefix)
-            .ok_or_else(|| anyhow!("{meta} of Debian {} depends on no {prefix}…", self.name()))
+        first_dependency(&listed, prefix).ok_or_else(|| {
+            anyhow!("{meta} of Debian {} depends on no {prefix}…", self.name())
+                .context(self.absent())
+        })
     }
 
     /// The files of `package` in the newest version that starts with `version`; returns their folder.
@@ -66,13 +68,15 @@ impl Suite {
                 apt.unpack(package, &exact, &folder)
             },
         )
-        .with_context(|| {
-            format!(
-                "hint: is the Debian mirror reachable, and does {} still have it?",
-                self.name()
-            )
-        })?;
+        .with_context(|| self.absent())?;
         Ok(folder)
+    }
+
+    fn absent(self) -> String {
+        format!(
+            "hint: is the Debian mirror reachable, and does {} still have it? (WEIR_DEBIAN_MIRROR names another)",
+            self.name()
+        )
     }
 }
 
@@ -97,7 +101,8 @@ impl Apt {
         fs::write(folder.join("sources.list"), line)?;
         let apt = Self { suite, folder };
         run::output(apt.command("apt-get").arg("update"))
-            .context("cannot read the suite's lists")?;
+            .context("cannot read the suite's lists")
+            .with_context(|| suite.absent())?;
         Ok(apt)
     }
 
