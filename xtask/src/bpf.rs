@@ -19,25 +19,42 @@ const HINT: &str = "hint: run `cargo xtask setup toolchain`";
 
 /// Compiles the programs of the workspace at `root` and copies the object into `out`; returns its path.
 pub(crate) fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
+    let status = cargo(root, "build")?
+        .status()
+        .map_err(|error| format!("cannot start cargo for the BPF object: {error}"))?;
+    if !status.success() {
+        return Err(format!(
+            "the BPF object does not compile ({status}); the compiler's words are above"
+        ));
+    }
+    let made = target_dir(root).join(TARGET).join("release/proxy-ebpf");
+    let object = out.join("proxy-ebpf.o");
+    fs::copy(&made, &object).map_err(|error| {
+        format!(
+            "cannot copy {} to {}: {error}",
+            made.display(),
+            object.display()
+        )
+    })?;
+    Ok(object)
+}
+
+fn target_dir(root: &Path) -> PathBuf {
+    root.join("target/bpf")
+}
+
+/// Cargo with all that the programs of the workspace at `root` are compiled by, to `build` or to lint them.
+pub(crate) fn cargo(root: &Path, verb: &str) -> Result<Command, String> {
     let linker = linker()?;
     let library = library()?;
-    let target_dir = root.join("target/bpf");
-
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     forget_outer_build(&mut cargo);
     cargo
         .current_dir(root)
-        .args([
-            "build",
-            "--locked",
-            "--release",
-            "--package",
-            "proxy-ebpf",
-            "--bin",
-            "proxy-ebpf",
-        ])
+        .args([verb, "--locked", "--release"])
+        .args(["--package", "proxy-ebpf", "--bin", "proxy-ebpf"])
         .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
-        .arg(&target_dir)
+        .arg(target_dir(root))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
         .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"))
@@ -51,25 +68,7 @@ pub(crate) fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
         // Cargo's own way to take the library from elsewhere than the sysroot: the folder itself.
         cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
     }
-    let status = cargo
-        .status()
-        .map_err(|error| format!("cannot start cargo for the BPF object: {error}"))?;
-    if !status.success() {
-        return Err(format!(
-            "the BPF object does not compile ({status}); the compiler's words are above"
-        ));
-    }
-
-    let made = target_dir.join(TARGET).join("release/proxy-ebpf");
-    let object = out.join("proxy-ebpf.o");
-    fs::copy(&made, &object).map_err(|error| {
-        format!(
-            "cannot copy {} to {}: {error}",
-            made.display(),
-            object.display()
-        )
-    })?;
-    Ok(object)
+    Ok(cargo)
 }
 
 /// Where `cargo xtask setup` puts the linker.

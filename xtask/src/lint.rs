@@ -2,9 +2,9 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
-use crate::{paths, run, say, tools};
+use crate::{bpf, paths, run, say, tools};
 
 /// Check formatting and lints; warnings are errors.
 #[derive(clap::Args)]
@@ -26,6 +26,9 @@ pub(crate) fn run(_args: &Args) -> Result<ExitCode> {
             "warnings",
         ],
     )?;
+    say::line("clippy on the programs in the kernel ...");
+    let mut kernel = bpf::cargo(paths::root(), "clippy").map_err(|error| anyhow!(error))?;
+    run::loud(kernel.args(["--", "-D", "warnings"]))?;
     let deny = run::output(Command::new("cargo").args(["deny", "--version"])).is_ok();
     if deny {
         cargo("licences and advisories", &["deny", "check"])?;
