@@ -1,19 +1,26 @@
 //! A node of a world with a datapath of its own, and Services written straight into its maps.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::{Context as _, Result};
 use proxy_agent::datapath::{
-    Capacities, Datapath, DatapathConfig, Maps, Table as _, TcPreference, bpfsys,
+    Capacities, Datapath, DatapathConfig, Maps, Pins, Reader, Table as _, TcPreference, bpfsys,
 };
 use proxy_common::{
     address::{TCP, UDP, address4, address6},
-    backends::{Backend4, Backend6, MemberKey, SlotKey},
-    frontends::{BackendSet, FLAG_CLUSTER_IP, FLAG_MEMBERS, Frontend, FrontendKey4, FrontendKey6},
+    backends::{MemberKey, SlotKey},
+    counters::reason_name,
+    frontends::{BackendSet, FLAG_CLUSTER_IP, FLAG_MEMBERS, Frontend},
     node::{ADDRESS_LOCAL, ADDRESS_NODE_PORT, NODE_SOCKET_BALANCING, NodeConfig},
 };
 
-use crate::world::Node;
+use crate::{
+    family::{Family as _, Four, Six},
+    world::Node,
+};
 
 /// How the datapath of a node of a world is opened: on its own bpffs, below its own cgroup.
 pub fn config(node: &Node) -> DatapathConfig {
@@ -24,6 +31,23 @@ pub fn config(node: &Node) -> DatapathConfig {
         capacities: Capacities::small(),
         tc: TcPreference::Auto,
     }
+}
+
+/// Reads the maps that the agent of a node has pinned.
+pub fn reader(node: &Node) -> Result<Reader> {
+    Ok(Reader::open(Pins::new(
+        &node.file("/sys/fs/bpf"),
+        "default",
+    )?)?)
+}
+
+/// Packets that the programs of a node have dropped, by reason; reasons that did not occur are left out.
+pub fn drops(node: &Node) -> Result<BTreeMap<&'static str, u64>> {
+    let drops = reader(node)?.maps().drops.all()?.into_iter();
+    Ok(drops
+        .filter(|(_, counter)| counter.packets > 0)
+        .map(|(reason, counter)| (reason_name(reason), counter.packets))
+        .collect())
 }
 
 /// Opens the datapath of a node, tells it what the node is, attaches the socket programs.
@@ -118,26 +142,16 @@ impl ServicePort {
 
     fn write_backend(&self, maps: &mut Maps, index: usize, at: SocketAddr) -> Result<()> {
         let id = self.backend_id(index);
-        let (port, protocol, flags) = (at.port().to_be(), self.protocol, 0);
+        let (port, protocol) = (at.port(), self.protocol);
         match at.ip() {
-            IpAddr::V4(ip) => maps.backends4.set(
-                &id,
-                &Backend4 {
-                    address: address4(ip.octets()),
-                    port,
-                    protocol,
-                    flags,
-                },
-            )?,
-            IpAddr::V6(ip) => maps.backends6.set(
-                &id,
-                &Backend6 {
-                    address: address6(ip.octets()),
-                    port,
-                    protocol,
-                    flags,
-                },
-            )?,
+            IpAddr::V4(ip) => {
+                let backend = Four::backend(address4(ip.octets()), port, protocol);
+                maps.backends4.set(&id, &backend)?;
+            }
+            IpAddr::V6(ip) => {
+                let backend = Six::backend(address6(ip.octets()), port, protocol);
+                maps.backends6.set(&id, &backend)?;
+            }
         }
         let (set, slot) = (self.id, index as u32);
         maps.backend_slots.set(&SlotKey { set, index: slot }, &id)?;
@@ -147,26 +161,14 @@ impl ServicePort {
     }
 
     fn write_frontend(&self, maps: &mut Maps, at: SocketAddr, frontend: &Frontend) -> Result<()> {
-        let (port, protocol, pad) = (at.port().to_be(), self.protocol, 0);
+        let (port, protocol) = (at.port(), self.protocol);
         match at.ip() {
             IpAddr::V4(ip) => {
-                let address = address4(ip.octets());
-                let key = FrontendKey4 {
-                    address,
-                    port,
-                    protocol,
-                    pad,
-                };
+                let key = Four::frontend(address4(ip.octets()), port, protocol);
                 maps.frontends4.set(&key, frontend)?;
             }
             IpAddr::V6(ip) => {
-                let address = address6(ip.octets());
-                let key = FrontendKey6 {
-                    address,
-                    port,
-                    protocol,
-                    pad,
-                };
+                let key = Six::frontend(address6(ip.octets()), port, protocol);
                 maps.frontends6.set(&key, frontend)?;
             }
         }

@@ -12,7 +12,10 @@ pub mod cni;
 pub mod containerd;
 pub mod controlplane;
 pub mod datapath;
+pub mod family;
+pub mod inside;
 pub mod packets;
 pub mod policy;
+pub mod served;
 
 pub use weir_world as world;

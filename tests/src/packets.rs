@@ -6,12 +6,15 @@
 
 mod bench;
 mod fill;
+mod flows;
 mod frame;
 mod plan;
+mod policies;
 mod seen;
 
 pub use bench::{Bench, Hook, NEXT, Outcome, REDIRECT, SHOT};
-pub use fill::{Entry, list};
+pub use flows::Entry;
 pub use frame::{Tcp, error_about, fragments, ping, tcp, udp};
 pub use plan::{FAMILIES, Plan, V4, V6};
+pub use policies::list;
 pub use seen::{Seen, see};

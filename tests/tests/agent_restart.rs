@@ -26,14 +26,15 @@ use kube::{
 };
 use nix::sched::{CloneFlags, setns};
 use proxy_agent::{
-    datapath::{Pins, Reader, Table as _},
+    datapath::Table as _,
     service::{ServiceTables, render::services},
 };
 use serde_json::json;
 use weir_tests::{
     controlplane::ControlPlane,
+    datapath::reader,
     world::{
-        Node, Place, Plugin, Pod, Process, SERVICE_CIDRS, Server, World, ask_tcp, http_status,
+        Node, Place, Plugin, Pod, Process, SERVICE_CIDRS, Server, World, ask_tcp, http_get,
         program, until,
     },
 };
@@ -99,8 +100,8 @@ fn log(node: &Node) -> String {
 
 fn ready(node: &Node) -> Result<()> {
     until("the agent to be ready", PATIENCE, || {
-        let code = http_status(node, ([127, 0, 0, 1], 10256).into(), "/readyz").ok();
-        Ok((code == Some(200)).then_some(()))
+        let health = http_get(node, ([127, 0, 0, 1], 10256).into(), "/readyz");
+        Ok(health.is_ok_and(|(code, _)| code == 200).then_some(()))
     })
 }
 
@@ -174,13 +175,6 @@ fn desired(web: &Pod) -> BTreeMap<String, BTreeSet<String>> {
     });
     many.chain([(format!("{VIP}/TCP"), BTreeSet::from([name(&web.ipv4())]))])
         .collect()
-}
-
-fn reader(node: &Node) -> Result<Reader> {
-    Ok(Reader::open(Pins::new(
-        &node.file("/sys/fs/bpf"),
-        "default",
-    )?)?)
 }
 
 /// What they hold. The kubernetes Service is the API server's own.

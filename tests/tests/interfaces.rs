@@ -1,10 +1,10 @@
 //! tc programs on interfaces: attached by TCX and by clsact, replaced, detached, swept.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
-use nix::sched::{CloneFlags, setns};
 use proxy_agent::datapath::{Datapath, Hook, TcMode, TcPreference};
 use weir_tests::{
     datapath,
+    inside::inside,
     world::{Node, World},
 };
 
@@ -23,22 +23,11 @@ fn open(node: &Node, tc: TcPreference) -> Datapath {
     Datapath::open(&config).unwrap()
 }
 
-/// Interfaces are looked up in the netns of the calling thread, as the agent's is the node's.
-fn on<T: Send>(node: &Node, work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let worker = scope.spawn(|| {
-            setns(node.netns(), CloneFlags::CLONE_NEWNET).unwrap();
-            work()
-        });
-        worker.join().unwrap()
-    })
-}
-
 #[test]
 fn tcx_links_survive_and_are_replaced() {
     let (node, ifindex) = node("tcx");
     let mut first = open(&node, TcPreference::Auto);
-    let mode = on(&node, || first.attach_pod(ifindex)).unwrap();
+    let mode = inside(&node, || first.attach_pod(ifindex)).unwrap();
     assert_eq!(mode, TcMode::Tcx);
     let before = first.attachments().unwrap();
     let names: Vec<&str> = before.iter().map(|a| a.name.as_str()).collect();
@@ -55,17 +44,17 @@ fn tcx_links_survive_and_are_replaced() {
 
     let mut second = open(&node, TcPreference::Auto);
     assert_eq!(second.attachments().unwrap(), before, "as they were left");
-    on(&node, || second.attach_pod(ifindex)).unwrap();
+    inside(&node, || second.attach_pod(ifindex)).unwrap();
     let after = second.attachments().unwrap();
     for (old, new) in before.iter().zip(&after) {
         assert_eq!(old.link, new.link);
         assert_ne!(old.program, new.program);
     }
 
-    on(&node, || second.attach_uplink(ifindex)).unwrap();
+    inside(&node, || second.attach_uplink(ifindex)).unwrap();
     assert_eq!(second.attachments().unwrap().len(), 4);
-    on(&node, || second.detach_interface(ifindex)).unwrap();
-    on(&node, || second.detach_interface(ifindex)).unwrap();
+    inside(&node, || second.detach_interface(ifindex)).unwrap();
+    inside(&node, || second.detach_interface(ifindex)).unwrap();
     assert!(second.attachments().unwrap().is_empty());
 }
 
@@ -73,7 +62,7 @@ fn tcx_links_survive_and_are_replaced() {
 fn links_of_a_deleted_interface_are_swept() {
     let (node, ifindex) = node("gone");
     let mut datapath = open(&node, TcPreference::Auto);
-    on(&node, || datapath.attach_pod(ifindex)).unwrap();
+    inside(&node, || datapath.attach_pod(ifindex)).unwrap();
     assert!(datapath.sweep().unwrap().is_empty());
     node.batch("link del v0\n").unwrap();
     assert!(
@@ -92,7 +81,7 @@ fn an_interface_that_is_not_there_is_named() {
     let (node, ifindex) = node("none");
     let mut datapath = open(&node, TcPreference::Auto);
     node.batch("link del v0\n").unwrap();
-    let error = on(&node, || datapath.attach_pod(ifindex)).unwrap_err();
+    let error = inside(&node, || datapath.attach_pod(ifindex)).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&format!("interface {ifindex}")), "{text}");
 }
@@ -102,7 +91,7 @@ fn without_tcx_filters_of_clsact_do_it() {
     let (node, ifindex) = node("clsact");
     for _agent in 0..2 {
         let mut datapath = open(&node, TcPreference::Clsact);
-        let mode = on(&node, || datapath.attach_pod(ifindex)).unwrap();
+        let mode = inside(&node, || datapath.attach_pod(ifindex)).unwrap();
         assert_eq!(mode, TcMode::Clsact);
         assert!(datapath.attachments().unwrap().is_empty(), "no links");
         drop(datapath);
@@ -111,8 +100,8 @@ fn without_tcx_filters_of_clsact_do_it() {
         }
     }
     let datapath = open(&node, TcPreference::Clsact);
-    on(&node, || datapath.detach_interface(ifindex)).unwrap();
-    on(&node, || datapath.detach_interface(ifindex)).unwrap();
+    inside(&node, || datapath.detach_interface(ifindex)).unwrap();
+    inside(&node, || datapath.detach_interface(ifindex)).unwrap();
     assert_eq!(
         filters(&node, Hook::FromPod) + filters(&node, Hook::ToPod),
         0

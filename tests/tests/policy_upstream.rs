@@ -8,147 +8,14 @@
     reason = "helpers of tests: what fails here fails the test"
 )]
 
-use proxy_agent::{
-    model::{NetworkPolicy, PolicyRule, Protocol},
-    policy::{
-        Direction, PolicyEngine,
-        lookup::{Question, judge},
-    },
+#[path = "policy_upstream/case.rs"]
+mod case;
+
+use case::{Case, Flow};
+use proxy_agent::model::{NetworkPolicy, Peer, PolicyPort, PolicyRule, Protocol};
+use weir_tests::policy::cluster::{
+    anything, block, both, named, namespaces, pods, policy, rule, sctp, tcp, udp,
 };
-use weir_tests::policy::{
-    cluster::{
-        Cluster, OWN_NODE, anything, block, both, named, namespaces, pods, policy, rule, sctp, tcp,
-        udp,
-    },
-    maps::PolicyMaps,
-};
-
-/// A flow between two of the nine pods: `x/a` to `y/b`, protocol, port.
-#[derive(Clone, Copy, Debug)]
-struct Flow<'a> {
-    from: &'a str,
-    to: &'a str,
-    protocol: Protocol,
-    port: u16,
-}
-
-impl Flow<'_> {
-    fn is(&self, from: &str, to: &str) -> bool {
-        matches_pod(from, self.from) && matches_pod(to, self.to)
-    }
-
-    fn tcp(&self, port: u16) -> bool {
-        self.protocol == Protocol::Tcp && self.port == port
-    }
-}
-
-/// `x/a`, `x/*`, `*/b` or `*`.
-fn matches_pod(pattern: &str, pod: &str) -> bool {
-    let (namespace, name) = pod.split_once('/').unwrap();
-    match pattern.split_once('/') {
-        None => pattern == "*",
-        Some((n, p)) => (n == "*" || n == namespace) && (p == "*" || p == name),
-    }
-}
-
-const NAMES: [&str; 9] = [
-    "x/a", "x/b", "x/c", "y/a", "y/b", "y/c", "z/a", "z/b", "z/c",
-];
-
-fn start() -> Cluster {
-    let mut cluster = Cluster::new();
-    for (n, namespace) in ["x", "y", "z"].into_iter().enumerate() {
-        cluster.namespace(namespace, &format!("ns={namespace}"));
-        for (p, pod) in ["a", "b", "c"].into_iter().enumerate() {
-            let host = (10 + n * 3 + p) as u8;
-            cluster.pod(
-                &format!("{namespace}/{pod}"),
-                &format!("pod={pod}"),
-                1,
-                host,
-            );
-        }
-    }
-    cluster
-}
-
-struct Case {
-    cluster: Cluster,
-    maps: PolicyMaps,
-    engine: PolicyEngine,
-    number: u32,
-}
-
-impl Case {
-    fn new(number: u32, policies: Vec<NetworkPolicy>) -> Self {
-        let maps = PolicyMaps::new(64);
-        let mut cluster = start();
-        for policy in policies {
-            cluster.policy(policy);
-        }
-        Self {
-            engine: PolicyEngine::new(maps.tables(), OWN_NODE),
-            cluster,
-            maps,
-            number,
-        }
-    }
-
-    /// Syncs, and asks about every pair, protocol, port and family.
-    fn expect(&mut self, open: impl Fn(&Flow<'_>) -> bool) -> &mut Self {
-        self.engine
-            .sync(&self.cluster.snapshot, &self.cluster.endpoints)
-            .unwrap();
-        let contents = self.maps.contents();
-        for (from, to) in NAMES.into_iter().flat_map(|f| NAMES.map(|t| (f, t))) {
-            for (protocol, port) in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
-                .into_iter()
-                .flat_map(|p| [(p, 80), (p, 81)])
-            {
-                let flow = Flow {
-                    from,
-                    to,
-                    protocol,
-                    port,
-                };
-                if from == to {
-                    continue;
-                }
-                for family in [0, 1] {
-                    let ask = |own: &str, other: &str, direction| {
-                        let question = Question {
-                            endpoint: self.endpoint(own),
-                            direction,
-                            peer: self.cluster.get(other).ips[family],
-                            protocol: protocol.number(),
-                            port,
-                        };
-                        judge(&contents, &question).unwrap().allowed
-                    };
-                    let passes =
-                        ask(from, to, Direction::Egress) && ask(to, from, Direction::Ingress);
-                    assert_eq!(
-                        passes,
-                        open(&flow),
-                        "case {}: {flow:?} family {family}",
-                        self.number
-                    );
-                }
-            }
-        }
-        self
-    }
-
-    fn endpoint(&self, pod: &str) -> u32 {
-        let name = &self.cluster.get(pod).name;
-        self.cluster
-            .endpoints
-            .iter()
-            .find(|e| e.pod == *name)
-            .unwrap()
-            .id
-    }
-}
 
 fn ingress(name: &str, selector: &str, rules: Vec<PolicyRule>) -> NetworkPolicy {
     policy(name, selector, Some(rules), None)
@@ -159,7 +26,7 @@ fn egress(name: &str, selector: &str, rules: Vec<PolicyRule>) -> NetworkPolicy {
 }
 
 /// One rule on `x/a`: only `peers` may reach it.
-fn only(number: u32, peers: Vec<proxy_agent::model::Peer>, open: impl Fn(&Flow<'_>) -> bool) {
+fn only(number: u32, peers: Vec<Peer>, open: impl Fn(&Flow<'_>) -> bool) {
     Case::new(
         number,
         vec![ingress("x/p", "pod=a", vec![rule(peers, vec![])])],
@@ -291,10 +158,7 @@ fn cases_25_to_33_egress_both_directions_and_stacks() {
     });
     Case::new(29, vec![egress("x/p", "pod=a", vec![to_y()])])
         .expect(|f| !f.is("x/a", "*") || f.is("*", "y/a"));
-    let any_tcp = rule(
-        vec![],
-        vec![proxy_agent::model::PolicyPort::All(Protocol::Tcp)],
-    );
+    let any_tcp = rule(vec![], vec![PolicyPort::All(Protocol::Tcp)]);
     Case::new(30, vec![ingress("x/p", "pod=a", vec![any_tcp])])
         .expect(|f| !f.is("*", "x/a") || f.protocol == Protocol::Tcp);
     let mut case = Case::new(31, vec![ingress("x/deny", "", vec![])]);
@@ -375,7 +239,7 @@ fn cases_37_to_42_protocols_and_the_label_of_namespaces() {
 #[test]
 fn cases_43_to_48_are_the_same_for_udp_and_sctp() {
     for (first, protocol) in [(43, Protocol::Udp), (46, Protocol::Sctp)] {
-        let port = |n| proxy_agent::model::PolicyPort::Range(protocol, n, n);
+        let port = |n| PolicyPort::Range(protocol, n, n);
         Case::new(first, vec![ingress("x/deny", "", vec![])]).expect(|f| !f.is("*", "x/*"));
         let on_81 = rule(vec![namespaces("ns=y")], vec![port(81)]);
         Case::new(first + 1, vec![ingress("x/p", "pod=a", vec![on_81])]).expect(|f| {
@@ -393,7 +257,7 @@ fn cases_43_to_48_are_the_same_for_udp_and_sctp() {
 fn port_shapes_of_cyclonus() {
     let on_a = |ports| vec![ingress("x/p", "pod=a", vec![rule(vec![], ports)])];
     for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
-        let range = |low, high| vec![proxy_agent::model::PolicyPort::Range(protocol, low, high)];
+        let range = |low, high| vec![PolicyPort::Range(protocol, low, high)];
         Case::new(0, on_a(range(53, 80)))
             .expect(|f| !f.is("*", "x/a") || f.protocol == protocol && f.port == 80);
         Case::new(0, on_a(range(53, 84))).expect(|f| !f.is("*", "x/a") || f.protocol == protocol);

@@ -9,22 +9,17 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use weir_tests::world::{Cluster, Place, Pod, Server, ask_tcp, ask_udp, cluster::POD_PORT};
+use weir_tests::{
+    served::serve_on,
+    world::{Cluster, Place, Pod, Server, ask_tcp, ask_udp, cluster::POD_PORT},
+};
 
 /// A second port of the servers.
 const OTHER_PORT: u16 = 8081;
 
 /// TCP and UDP servers of both families on two ports.
 fn serve(pod: &Pod) -> Vec<Server> {
-    let at = pod.at(POD_PORT).into_iter().chain(pod.at(OTHER_PORT));
-    at.flat_map(|at| {
-        let name = pod.name();
-        [
-            Server::tcp(pod, at, name).unwrap(),
-            Server::udp(pod, at, name).unwrap(),
-        ]
-    })
-    .collect()
+    serve_on(pod, &[POD_PORT, OTHER_PORT]).unwrap()
 }
 
 fn apply(cluster: &Cluster, name: &str, spec: &Value) {
@@ -148,10 +143,9 @@ fn an_allowed_flow_ends_when_it_is_no_longer_allowed() {
     }
     let flows = |client: &Pod| server.at(POD_PORT).map(|to| open(client, to));
     let (ended, kept) = (flows(&one), flows(&two));
-    ended
-        .iter()
-        .chain(&kept)
-        .for_each(|stream| echo(stream).unwrap());
+    for stream in ended.iter().chain(&kept) {
+        echo(stream).unwrap();
+    }
     apply(
         &cluster,
         "server",
@@ -165,7 +159,9 @@ fn an_allowed_flow_ends_when_it_is_no_longer_allowed() {
             .eventually("the flow ends", || echo(stream).is_err().then_some(()))
             .unwrap();
     }
-    kept.iter().for_each(|stream| echo(stream).unwrap());
+    for stream in &kept {
+        echo(stream).unwrap();
+    }
 }
 
 #[test]

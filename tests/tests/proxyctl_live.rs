@@ -5,8 +5,12 @@
 use std::process::Output;
 
 use anyhow::{Context as _, Result};
+use proxy_agent::datapath::Table as _;
 use serde_json::{Value, json};
-use weir_tests::world::{Cluster, Pod, Server, ask_tcp, cluster::POD_PORT, program};
+use weir_tests::{
+    datapath::reader,
+    world::{Cluster, Pod, Server, ask_tcp, cluster::POD_PORT, program},
+};
 
 const POLICY: &str = r"
 apiVersion: networking.k8s.io/v1
@@ -87,9 +91,25 @@ impl Stage {
 #[test]
 fn dumps_are_in_words_and_explanations_name_what_decides() {
     let stage = Stage::set("ctl").unwrap();
+    services_and_backends(&stage);
+    endpoints_and_flows(&stage);
+    policy_and_maps(&stage);
+    why_policy_decides(&stage);
+    where_a_connection_goes(&stage);
+
+    assert_eq!(stage.says(0, &["diff"]), "");
+    assert_eq!(stage.says(0, &["log-level"]), "info\n");
+    assert_eq!(stage.says(0, &["log-level", "debug"]), "debug\n");
+    let status = stage.says(0, &["status", "--wait"]);
+    assert!(
+        status.contains("1/1 services, ") && status.contains("3 endpoints, 1 policies"),
+        "{status}"
+    );
+}
+
+fn services_and_backends(stage: &Stage) {
     let frontend = format!("{}:80/TCP", stage.vip);
     let backend = format!("{}:8080", stage.web.ipv4());
-
     let services = stage.json(&["dump", "services", "--service", "default/web"]);
     assert_eq!(
         (&services["apiVersion"], &services["kind"]),
@@ -117,7 +137,9 @@ fn dumps_are_in_words_and_explanations_name_what_decides() {
         backends.contains(&format!("{backend}/TCP")) && backends.contains("default/web:tcp"),
         "{backends}"
     );
+}
 
+fn endpoints_and_flows(stage: &Stage) {
     let endpoints = stage.json(&["dump", "endpoints"]);
     let pods: Vec<_> = endpoints["items"]
         .as_array()
@@ -134,10 +156,12 @@ fn dumps_are_in_words_and_explanations_name_what_decides() {
         .find(|line| line.contains("default/client"))
         .unwrap_or_else(|| panic!("{flows}"));
     assert!(
-        flow.contains("default/web:tcp") && flow.contains(&backend),
+        flow.contains("default/web:tcp") && flow.contains(&format!("{}:8080", stage.web.ipv4())),
         "{flow}"
     );
+}
 
+fn policy_and_maps(stage: &Stage) {
     let policy = stage.says(0, &["dump", "policy"]);
     let line = policy
         .lines()
@@ -149,7 +173,9 @@ fn dumps_are_in_words_and_explanations_name_what_decides() {
     );
     assert!(stage.says(0, &["dump", "maps"]).contains("POLICY_CELLS"));
     assert!(stage.says(0, &["dump", "affinity"]).starts_with("SERVICE"));
+}
 
+fn why_policy_decides(stage: &Stage) {
     let why = stage.says(
         0,
         &["policy", "why", "default/client", "default/web", "8080"],
@@ -179,7 +205,10 @@ fn dumps_are_in_words_and_explanations_name_what_decides() {
     );
     assert!(why.contains("but not this port"), "{why}");
     stage.says(2, &["policy", "why", "default/nobody", "default/web", "80"]);
+}
 
+fn where_a_connection_goes(stage: &Stage) {
+    let backend = format!("{}:8080", stage.web.ipv4());
     let to = format!("{}:80", stage.vip);
     let trace = stage.says(0, &["service", "trace", "default/client", &to]);
     assert!(
@@ -197,23 +226,12 @@ fn dumps_are_in_words_and_explanations_name_what_decides() {
         trace.ends_with("not a Service: goes to 192.0.2.1:80 itself\n"),
         "{trace}"
     );
-
-    assert_eq!(stage.says(0, &["diff"]), "");
-    assert_eq!(stage.says(0, &["log-level"]), "info\n");
-    assert_eq!(stage.says(0, &["log-level", "debug"]), "debug\n");
-    let status = stage.says(0, &["status", "--wait"]);
-    assert!(
-        status.contains("1/1 services, ") && status.contains("3 endpoints, 1 policies"),
-        "{status}"
-    );
 }
 
 #[test]
 fn what_someone_else_changed_shows_as_a_difference() {
-    use proxy_agent::datapath::{Pins, Reader, Table as _};
     let stage = Stage::set("ctl-diff").unwrap();
-    let pins = Pins::new(&stage.cluster.node(0).file("/sys/fs/bpf"), "default").unwrap();
-    let reader = Reader::open(pins).unwrap();
+    let reader = reader(stage.cluster.node(0)).unwrap();
     let mut frontends = reader.maps().frontends4.clone();
     let (key, _) = frontends.entries().unwrap()[0];
     frontends.remove(&key).unwrap();

@@ -17,6 +17,7 @@ use proxy_common::{
 };
 use weir_tests::{
     datapath::{self, ServicePort},
+    served::serve_on,
     world::{Node, Place, Pod, Server, World, ask_tcp, ask_udp, ask_udp_connected, until},
 };
 
@@ -56,10 +57,7 @@ impl Scene {
     }
 
     fn serve(&mut self, pod: &Pod, port: u16) {
-        for at in pod.at(port) {
-            self.servers.push(Server::tcp(pod, at, pod.name()).unwrap());
-            self.servers.push(Server::udp(pod, at, pod.name()).unwrap());
-        }
+        self.servers.extend(serve_on(pod, &[port]).unwrap());
     }
 
     /// Addresses of all servers, by family.

@@ -8,27 +8,13 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
-use weir_tests::world::{
-    Cluster, Pod, Server, ask_tcp,
-    cluster::{POD_PORT, SERVICE_PORT},
+use weir_tests::{
+    served::Pair,
+    world::{Cluster, Pod, ask_tcp},
 };
 
 /// Both ways of translating.
 const MODES: [&[&str]; 2] = [&[], &["--socket-balancing", "false"]];
-
-fn serve(pod: &Pod) -> Vec<Server> {
-    pod.at(POD_PORT)
-        .into_iter()
-        .map(|at| Server::tcp(pod, at, pod.name()).unwrap())
-        .collect()
-}
-
-fn ask_until(cluster: &Cluster, client: &Pod, to: SocketAddr) {
-    cluster
-        .eventually(&format!("answer of {to}"), || ask_tcp(client, to).ok())
-        .unwrap();
-}
 
 /// New connections, about 100 a second, while `change` is at work; none may fail.
 fn under_traffic<T>(client: &Pod, to: &[SocketAddr], change: impl FnOnce() -> T) -> T {
@@ -57,25 +43,13 @@ fn under_traffic<T>(client: &Pod, to: &[SocketAddr], change: impl FnOnce() -> T)
 #[test]
 fn traffic_goes_on_while_the_agent_is_killed_and_comes_back() {
     for mode in MODES {
-        let mut cluster = Cluster::start("killed", &["a", "b"], mode).unwrap();
-        let client = cluster.pod(0, "client").unwrap();
-        let (near, far) = (
-            cluster.pod(0, "near").unwrap(),
-            cluster.pod(1, "far").unwrap(),
-        );
-        let _servers = [serve(&near), serve(&far)];
-        let to = cluster
-            .service("web", 80, &[&near, &far], &json!({}))
-            .unwrap()
-            .map(|address| SocketAddr::new(address, SERVICE_PORT));
-        for to in to {
-            ask_until(&cluster, &client, to);
-        }
-        let open = client.connect(to[0]).unwrap();
-        under_traffic(&client, &to, || {
-            cluster.agent_mut(0).crash().unwrap();
+        let mut pair = Pair::start("killed", &["a", "b"], mode).unwrap();
+        pair.await_answers().unwrap();
+        let open = pair.client.connect(pair.to[0]).unwrap();
+        under_traffic(&pair.client, &pair.to, || {
+            pair.cluster.agent_mut(0).crash().unwrap();
             thread::sleep(Duration::from_millis(500));
-            cluster.agent_mut(0).restart().unwrap();
+            pair.cluster.agent_mut(0).restart().unwrap();
         });
         echo(&open);
     }
@@ -83,59 +57,34 @@ fn traffic_goes_on_while_the_agent_is_killed_and_comes_back() {
 
 #[test]
 fn an_endpoint_that_goes_while_the_agent_is_down_is_gone_after_its_return() {
-    let mut cluster = Cluster::start("catch-up", &["a"], &[]).unwrap();
-    let client = cluster.pod(0, "client").unwrap();
-    let (stays, goes) = (
-        cluster.pod(0, "stays").unwrap(),
-        cluster.pod(0, "goes").unwrap(),
-    );
-    let _servers = [serve(&stays), serve(&goes)];
-    let to = cluster
-        .service("web", 80, &[&stays, &goes], &json!({}))
-        .unwrap()
-        .map(|address| SocketAddr::new(address, SERVICE_PORT));
-    for to in to {
-        ask_until(&cluster, &client, to);
-    }
-    cluster.agent_mut(0).crash().unwrap();
-    cluster.endpoints("web", &[&stays]).unwrap();
-    under_traffic(&client, &to, || cluster.agent_mut(0).restart().unwrap());
-    for to in to {
-        cluster
-            .eventually("only the endpoint that stays", || {
-                only(&client, to, "stays")
-            })
-            .unwrap();
-    }
+    let mut pair = Pair::start("catch-up", &["a"], &[]).unwrap();
+    pair.await_answers().unwrap();
+    pair.cluster.agent_mut(0).crash().unwrap();
+    pair.cluster.endpoints("web", &[&pair.near]).unwrap();
+    under_traffic(&pair.client, &pair.to, || {
+        pair.cluster.agent_mut(0).restart().unwrap();
+    });
+    await_only(&pair.cluster, &pair.client, pair.to, "near");
 }
 
 #[test]
 fn an_endpoint_removed_under_traffic_fails_no_connection() {
     for mode in MODES {
-        let cluster = Cluster::start("removed", &["a", "b"], mode).unwrap();
-        let client = cluster.pod(0, "client").unwrap();
-        let (stays, goes) = (
-            cluster.pod(0, "stays").unwrap(),
-            cluster.pod(1, "goes").unwrap(),
-        );
-        let _servers = [serve(&stays), serve(&goes)];
-        let to = cluster
-            .service("web", 80, &[&stays, &goes], &json!({}))
-            .unwrap()
-            .map(|address| SocketAddr::new(address, SERVICE_PORT));
-        for to in to {
-            ask_until(&cluster, &client, to);
-        }
-        under_traffic(&client, &to, || {
-            cluster.endpoints("web", &[&stays]).unwrap();
-            for to in to {
-                cluster
-                    .eventually("only the endpoint that stays", || {
-                        only(&client, to, "stays")
-                    })
-                    .unwrap();
-            }
+        let pair = Pair::start("removed", &["a", "b"], mode).unwrap();
+        pair.await_answers().unwrap();
+        under_traffic(&pair.client, &pair.to, || {
+            pair.cluster.endpoints("web", &[&pair.near]).unwrap();
+            await_only(&pair.cluster, &pair.client, pair.to, "near");
         });
+    }
+}
+
+/// Waits until one pod alone answers in both families.
+fn await_only(cluster: &Cluster, client: &Pod, to: [SocketAddr; 2], name: &str) {
+    for to in to {
+        cluster
+            .eventually(&format!("only {name}"), || only(client, to, name))
+            .unwrap();
     }
 }
 

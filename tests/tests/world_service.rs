@@ -2,15 +2,19 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    io::ErrorKind,
-    net::{IpAddr, SocketAddr},
+    io::{self, ErrorKind},
+    net::SocketAddr,
 };
 
 use serde_json::json;
-use weir_tests::world::{
-    Cluster, Place, Pod, Server, ask_tcp, ask_udp, ask_udp_connected,
-    cluster::{POD_PORT, SERVICE_PORT},
-    set_tx_checksum,
+use weir_tests::{
+    datapath::drops,
+    served::{Pair, await_answer, near_then_far, serve, service},
+    world::{
+        Cluster, Place, Server, ask_tcp, ask_udp, ask_udp_connected,
+        cluster::{POD_PORT, SERVICE_PORT},
+        set_tx_checksum,
+    },
 };
 
 /// How an agent is told to balance and forward.
@@ -42,19 +46,6 @@ topics![
     a_closed_port_behind_a_service_refuses,
 ];
 
-/// TCP and UDP servers of both families on a pod's port.
-fn serve(pod: &Pod) -> Vec<Server> {
-    pod.at(POD_PORT)
-        .into_iter()
-        .flat_map(|at| {
-            [
-                Server::tcp(pod, at, pod.name()).unwrap(),
-                Server::udp(pod, at, pod.name()).unwrap(),
-            ]
-        })
-        .collect()
-}
-
 /// Who answers at an address, by every way of asking; all answers must come.
 fn ask_all(place: &Place, to: SocketAddr) -> Vec<String> {
     let tcp = ask_tcp(place, to).unwrap_or_else(|error| panic!("TCP {to}: {error}"));
@@ -68,22 +59,6 @@ fn ask_all(place: &Place, to: SocketAddr) -> Vec<String> {
     vec![tcp.name, udp.name, connected.name]
 }
 
-fn at(addresses: [IpAddr; 2]) -> [SocketAddr; 2] {
-    addresses.map(|address| SocketAddr::new(address, SERVICE_PORT))
-}
-
-/// Waits until TCP and UDP answer at an address.
-fn await_answer(cluster: &Cluster, place: &Place, to: SocketAddr) {
-    cluster
-        .eventually(&format!("TCP answer of {to}"), || ask_tcp(place, to).ok())
-        .unwrap();
-    cluster
-        .eventually(&format!("UDP answer of {to}"), || {
-            ask_udp(place, to, b"?").ok()
-        })
-        .unwrap();
-}
-
 fn pods_reach_each_other(mode: Mode) {
     let cluster = Cluster::start("pods", &["a", "b"], mode).unwrap();
     let client = cluster.pod(0, "client").unwrap();
@@ -91,9 +66,9 @@ fn pods_reach_each_other(mode: Mode) {
         cluster.pod(0, "near").unwrap(),
         cluster.pod(1, "far").unwrap(),
     ] {
-        let servers = serve(&server);
+        let servers = serve(&server).unwrap();
         for to in server.at(POD_PORT) {
-            await_answer(&cluster, &client, to);
+            await_answer(&cluster, &client, to).unwrap();
             ask_all(&client, to);
         }
         for peer in servers.iter().flat_map(Server::peers) {
@@ -106,49 +81,35 @@ fn pods_reach_each_other(mode: Mode) {
 }
 
 fn a_pod_reaches_every_backend_and_its_address_is_kept(mode: Mode) {
-    let cluster = Cluster::start("spread", &["a", "b"], mode).unwrap();
-    let client = cluster.pod(0, "client").unwrap();
-    let (near, far) = (
-        cluster.pod(0, "near").unwrap(),
-        cluster.pod(1, "far").unwrap(),
-    );
-    let servers: Vec<Server> = serve(&near).into_iter().chain(serve(&far)).collect();
-    let service = cluster
-        .service("web", 80, &[&near, &far], &json!({}))
-        .unwrap();
-    for to in at(service) {
-        await_answer(&cluster, &client, to);
-        let mut names: Vec<String> = (0..20).flat_map(|_| ask_all(&client, to)).collect();
+    let pair = Pair::start("spread", &["a", "b"], mode).unwrap();
+    pair.await_answers().unwrap();
+    for to in pair.to {
+        let mut names: Vec<String> = (0..20).flat_map(|_| ask_all(&pair.client, to)).collect();
         names.sort();
         names.dedup();
         assert_eq!(names, ["far", "near"], "{to}");
     }
-    for peer in servers.iter().flat_map(Server::peers) {
-        assert!(client.addresses().contains(&peer.ip()), "{peer}");
+    for peer in pair.servers.iter().flat_map(Server::peers) {
+        assert!(pair.client.addresses().contains(&peer.ip()), "{peer}");
     }
 }
 
 fn a_pod_reaches_itself_through_its_service(mode: Mode) {
     let cluster = Cluster::start("hairpin", &["a"], mode).unwrap();
     let pod = cluster.pod(0, "self").unwrap();
-    let _servers = serve(&pod);
-    let service = cluster.service("web", 80, &[&pod], &json!({})).unwrap();
-    for to in at(service) {
-        await_answer(&cluster, &pod, to);
+    let _servers = serve(&pod).unwrap();
+    for to in service(&cluster, "web", 80, &[&pod]).unwrap() {
+        await_answer(&cluster, &pod, to).unwrap();
         assert_eq!(ask_all(&pod, to), ["self"; 3]);
     }
 }
 
 fn the_node_reaches_a_service(mode: Mode) {
     let cluster = Cluster::start("host", &["a", "b"], mode).unwrap();
-    for (index, name) in [(0, "near"), (1, "far")] {
-        let pod = cluster.pod(index, name).unwrap();
-        let _servers = serve(&pod);
-        let number = 80 + u8::try_from(index).unwrap();
-        let service = cluster.service(name, number, &[&pod], &json!({})).unwrap();
-        for to in at(service) {
-            await_answer(&cluster, cluster.node(0), to);
-            assert_eq!(ask_all(cluster.node(0), to), [name; 3]);
+    for served in near_then_far(&cluster).map(Result::unwrap) {
+        for to in served.to {
+            await_answer(&cluster, cluster.node(0), to).unwrap();
+            assert_eq!(ask_all(cluster.node(0), to), [served.pod.name(); 3]);
         }
     }
 }
@@ -156,12 +117,11 @@ fn the_node_reaches_a_service(mode: Mode) {
 fn no_endpoint_is_a_refusal_at_once(mode: Mode) {
     let cluster = Cluster::start("refuse", &["a"], mode).unwrap();
     let client = cluster.pod(0, "client").unwrap();
-    let service = cluster.service("empty", 80, &[], &json!({})).unwrap();
+    let service = service(&cluster, "empty", 80, &[]).unwrap();
     for place in [&*client, &**cluster.node(0)] {
-        for to in at(service) {
-            let refused = |error: std::io::Error| {
-                (error.kind() == ErrorKind::ConnectionRefused).then_some(())
-            };
+        for to in service {
+            let refused =
+                |error: io::Error| (error.kind() == ErrorKind::ConnectionRefused).then_some(());
             cluster
                 .eventually(&format!("TCP refusal of {to}"), || {
                     ask_tcp(place, to).err().and_then(refused)
@@ -182,7 +142,7 @@ fn a_node_port_is_reached_from_outside(mode: Mode) {
         cluster.pod(0, "near").unwrap(),
         cluster.pod(1, "far").unwrap(),
     );
-    let _servers = [serve(&near), serve(&far)];
+    let _servers = [serve(&near).unwrap(), serve(&far).unwrap()];
     let outside = cluster.world().outside();
     for (number, port, pod) in [(80, 30080, &near), (81, 30081, &far)] {
         let ports = json!({ "type": "NodePort", "ports": [
@@ -192,7 +152,7 @@ fn a_node_port_is_reached_from_outside(mode: Mode) {
         cluster.service(pod.name(), number, &[pod], &ports).unwrap();
         for address in cluster.node(0).addresses() {
             let to = SocketAddr::new(address, port);
-            await_answer(&cluster, outside, to);
+            await_answer(&cluster, outside, to).unwrap();
             assert_eq!(ask_all(outside, to), [pod.name(); 3]);
         }
     }
@@ -202,13 +162,9 @@ fn large_datagrams_arrive_whole(mode: Mode) {
     let cluster = Cluster::start("fragments", &["a", "b"], mode).unwrap();
     let client = cluster.pod(0, "client").unwrap();
     let payload: Vec<u8> = (0..8000_u32).map(|number| number as u8).collect();
-    for (index, name) in [(0, "near"), (1, "far")] {
-        let pod = cluster.pod(index, name).unwrap();
-        let _servers = serve(&pod);
-        let number = 80 + u8::try_from(index).unwrap();
-        let service = cluster.service(name, number, &[&pod], &json!({})).unwrap();
-        for to in at(service) {
-            await_answer(&cluster, &client, to);
+    for served in near_then_far(&cluster).map(Result::unwrap) {
+        for to in served.to {
+            await_answer(&cluster, &client, to).unwrap();
             let answer = ask_udp(&client, to, &payload).unwrap();
             assert_eq!(answer.payload, payload, "{to}");
         }
@@ -218,13 +174,9 @@ fn large_datagrams_arrive_whole(mode: Mode) {
 fn a_long_stream_arrives_whole(mode: Mode) {
     let cluster = Cluster::start("stream", &["a", "b"], mode).unwrap();
     let client = cluster.pod(0, "client").unwrap();
-    for (index, name) in [(0, "near"), (1, "far")] {
-        let pod = cluster.pod(index, name).unwrap();
-        let _servers = serve(&pod);
-        let number = 80 + u8::try_from(index).unwrap();
-        let service = cluster.service(name, number, &[&pod], &json!({})).unwrap();
-        for to in at(service) {
-            await_answer(&cluster, &client, to);
+    for served in near_then_far(&cluster).map(Result::unwrap) {
+        for to in served.to {
+            await_answer(&cluster, &client, to).unwrap();
             echo(&client, to, 4 << 20);
         }
     }
@@ -235,40 +187,31 @@ fn a_smaller_mtu_on_the_way_is_found(mode: Mode) {
     let cluster = Cluster::start("mtu", &["a", "b"], mode).unwrap();
     let client = cluster.pod(0, "client").unwrap();
     let far = cluster.pod(1, "far").unwrap();
-    let _servers = serve(&far);
-    let service = cluster.service("web", 80, &[&far], &json!({})).unwrap();
+    let _servers = serve(&far).unwrap();
+    let service = service(&cluster, "web", 80, &[&far]).unwrap();
     for node in [cluster.node(0), cluster.node(1)] {
         node.batch("link set eth0 mtu 1400\n").unwrap();
     }
-    for to in at(service) {
-        await_answer(&cluster, &client, to);
+    for to in service {
+        await_answer(&cluster, &client, to).unwrap();
         echo(&client, to, 1 << 20);
     }
 }
 
 fn checksums_are_right_without_offload(mode: Mode) {
-    let cluster = Cluster::start("checksum", &["a", "b"], mode).unwrap();
-    let client = cluster.pod(0, "client").unwrap();
-    let (near, far) = (
-        cluster.pod(0, "near").unwrap(),
-        cluster.pod(1, "far").unwrap(),
-    );
-    let _servers = [serve(&near), serve(&far)];
-    for pod in [&client, &near, &far] {
+    let pair = Pair::start("checksum", &["a", "b"], mode).unwrap();
+    for pod in [&pair.client, &pair.near, &pair.far] {
         set_tx_checksum(pod, "eth0", false).unwrap();
     }
-    for node in [cluster.node(0), cluster.node(1)] {
+    for node in [pair.cluster.node(0), pair.cluster.node(1)] {
         set_tx_checksum(node, "eth0", false).unwrap();
     }
-    let service = cluster
-        .service("web", 80, &[&near, &far], &json!({}))
-        .unwrap();
-    for to in at(service) {
-        await_answer(&cluster, &client, to);
+    pair.await_answers().unwrap();
+    for to in pair.to {
         for _ in 0..10 {
-            ask_all(&client, to);
+            ask_all(&pair.client, to);
         }
-        echo(&client, to, 1 << 20);
+        echo(&pair.client, to, 1 << 20);
     }
 }
 
@@ -282,22 +225,15 @@ fn a_host_that_drops_invalid_connections_forwards(mode: Mode) {
             }\n";
         node.run_with_input(&["nft", "-f", "-"], rules).unwrap();
     }
-    let client = cluster.pod(0, "client").unwrap();
-    let (near, far) = (
-        cluster.pod(0, "near").unwrap(),
-        cluster.pod(1, "far").unwrap(),
-    );
-    let _servers = [serve(&near), serve(&far)];
-    let service = cluster
-        .service("web", 80, &[&near, &far], &json!({}))
-        .unwrap();
-    for to in at(service) {
-        await_answer(&cluster, &client, to);
+    let pair = Pair::on(cluster, 1).unwrap();
+    pair.await_answers().unwrap();
+    let node = pair.cluster.node(0);
+    for to in pair.to {
         for _ in 0..10 {
-            ask_all(&client, to);
+            ask_all(&pair.client, to);
         }
-        await_answer(&cluster, cluster.node(0), to);
-        ask_all(cluster.node(0), to);
+        await_answer(&pair.cluster, node, to).unwrap();
+        ask_all(node, to);
     }
 }
 
@@ -305,22 +241,32 @@ fn a_host_that_drops_invalid_connections_forwards(mode: Mode) {
 fn a_closed_port_behind_a_service_refuses(mode: Mode) {
     let cluster = Cluster::start("icmp", &["a", "b"], mode).unwrap();
     let client = cluster.pod(0, "client").unwrap();
-    for (index, name) in [(0, "near"), (1, "far")] {
-        let pod = cluster.pod(index, name).unwrap();
-        let servers = serve(&pod);
-        let number = 80 + u8::try_from(index).unwrap();
-        let service = cluster.service(name, number, &[&pod], &json!({})).unwrap();
-        for to in at(service) {
-            await_answer(&cluster, &client, to);
+    for served in near_then_far(&cluster).map(Result::unwrap) {
+        for to in served.to {
+            await_answer(&cluster, &client, to).unwrap();
         }
-        drop(servers);
-        for to in at(service) {
+        drop(served.servers);
+        for to in served.to {
             let tcp = ask_tcp(&client, to).unwrap_err();
-            assert_eq!(tcp.kind(), ErrorKind::ConnectionRefused, "TCP {to}");
+            assert_refused(&cluster, &format!("TCP {to}"), &tcp);
             let udp = ask_udp_connected(&client, to, b"?").unwrap_err();
-            assert_eq!(udp.kind(), ErrorKind::ConnectionRefused, "UDP {to}");
+            assert_refused(&cluster, &format!("UDP {to}"), &udp);
         }
     }
+}
+
+/// Fails with what the nodes dropped and track, if an error is any other.
+fn assert_refused(cluster: &Cluster, what: &str, error: &io::Error) {
+    if error.kind() == ErrorKind::ConnectionRefused {
+        return;
+    }
+    let told = [0, 1].map(|node| {
+        let agent = cluster.agent(node);
+        let drops = drops(cluster.node(node)).unwrap();
+        let flows = agent.proxyctl(&["dump", "conntrack"]).unwrap();
+        format!("node {node} dropped {drops:?} and tracks\n{flows}")
+    });
+    panic!("{what}: {error}\n{}", told.join("\n"));
 }
 
 /// Sends `count` bytes and checks that the same come back.

@@ -43,11 +43,8 @@ pub fn see(bytes: &[u8]) -> Seen {
     let net = packet.net.as_ref().expect("an IP packet");
     let (source, destination, hops) = addresses(net);
     if let NetHeaders::Ipv4(ip, _) = net {
-        assert_eq!(
-            ip.header_checksum,
-            ip.calc_header_checksum(),
-            "IPv4 checksum of {ip:?}"
-        );
+        let sum = ip.calc_header_checksum();
+        assert_eq!(ip.header_checksum, sum, "IPv4 checksum of {ip:?}");
     }
     let mut seen = Seen {
         source: SocketAddr::new(source, 0),
@@ -57,68 +54,66 @@ pub fn see(bytes: &[u8]) -> Seen {
         icmp: None,
         quoted: None,
     };
-    let payload = packet.payload.slice();
-    match packet.transport {
-        Some(TransportHeader::Tcp(tcp)) => {
-            let sum = match (source, destination) {
-                (IpAddr::V4(s), IpAddr::V4(d)) => {
-                    tcp.calc_checksum_ipv4_raw(s.octets(), d.octets(), payload)
-                }
-                (IpAddr::V6(s), IpAddr::V6(d)) => {
-                    tcp.calc_checksum_ipv6_raw(s.octets(), d.octets(), payload)
-                }
-                _ => panic!("two families in one packet"),
-            };
-            assert_eq!(
-                tcp.checksum,
-                sum.expect("a short packet"),
-                "TCP checksum of {tcp:?}"
-            );
-            seen.source.set_port(tcp.source_port);
-            seen.destination.set_port(tcp.destination_port);
-            seen.tcp = Some(tcp);
+    if let Some(transport) = packet.transport {
+        check(&transport, (source, destination), packet.payload.slice());
+        match transport {
+            TransportHeader::Tcp(tcp) => {
+                seen.set_ports(tcp.source_port, tcp.destination_port);
+                seen.tcp = Some(tcp);
+            }
+            TransportHeader::Udp(udp) => seen.set_ports(udp.source_port, udp.destination_port),
+            TransportHeader::Icmpv4(icmp) => {
+                icmp_error(&mut seen, &icmp.to_bytes(), packet.payload.slice());
+            }
+            TransportHeader::Icmpv6(icmp) => {
+                icmp_error(&mut seen, &icmp.to_bytes(), packet.payload.slice());
+            }
+            // Refused by the check.
+            TransportHeader::Igmp(_) => {}
         }
-        Some(TransportHeader::Udp(udp)) => {
-            let sum = match (source, destination) {
-                (IpAddr::V4(s), IpAddr::V4(d)) => {
-                    udp.calc_checksum_ipv4_raw(s.octets(), d.octets(), payload)
-                }
-                (IpAddr::V6(s), IpAddr::V6(d)) => {
-                    udp.calc_checksum_ipv6_raw(s.octets(), d.octets(), payload)
-                }
-                _ => panic!("two families in one packet"),
-            };
-            assert_eq!(
-                udp.checksum,
-                sum.expect("a short packet"),
-                "UDP checksum of {udp:?}"
-            );
-            seen.source.set_port(udp.source_port);
-            seen.destination.set_port(udp.destination_port);
-        }
-        Some(TransportHeader::Icmpv4(icmp)) => {
-            let sum = icmp.icmp_type.calc_checksum(payload);
-            assert_eq!(icmp.checksum, sum, "ICMP checksum of {icmp:?}");
-            icmp_error(&mut seen, &icmp.to_bytes(), payload);
-        }
-        Some(TransportHeader::Icmpv6(icmp)) => {
-            let (IpAddr::V6(s), IpAddr::V6(d)) = (source, destination) else {
-                panic!("ICMP for IPv6 in IPv4");
-            };
-            let sum = icmp
-                .icmp_type
-                .calc_checksum(s.octets(), d.octets(), payload);
-            assert_eq!(
-                icmp.checksum,
-                sum.expect("a short packet"),
-                "ICMPv6 checksum of {icmp:?}"
-            );
-            icmp_error(&mut seen, &icmp.to_bytes(), payload);
-        }
-        Some(other) => panic!("unexpected transport {other:?}"),
-        None => {}
     }
     seen
+}
+
+impl Seen {
+    fn set_ports(&mut self, source: u16, destination: u16) {
+        self.source.set_port(source);
+        self.destination.set_port(destination);
+    }
+}
+
+/// Compares a transport's checksum with the right one.
+fn check(transport: &TransportHeader, ends: (IpAddr, IpAddr), payload: &[u8]) {
+    use TransportHeader::{Icmpv4, Icmpv6, Tcp, Udp};
+    let (given, right) = match (transport, ends) {
+        (Tcp(tcp), (IpAddr::V4(s), IpAddr::V4(d))) => (
+            tcp.checksum,
+            tcp.calc_checksum_ipv4_raw(s.octets(), d.octets(), payload),
+        ),
+        (Tcp(tcp), (IpAddr::V6(s), IpAddr::V6(d))) => (
+            tcp.checksum,
+            tcp.calc_checksum_ipv6_raw(s.octets(), d.octets(), payload),
+        ),
+        (Udp(udp), (IpAddr::V4(s), IpAddr::V4(d))) => (
+            udp.checksum,
+            udp.calc_checksum_ipv4_raw(s.octets(), d.octets(), payload),
+        ),
+        (Udp(udp), (IpAddr::V6(s), IpAddr::V6(d))) => (
+            udp.checksum,
+            udp.calc_checksum_ipv6_raw(s.octets(), d.octets(), payload),
+        ),
+        (Icmpv4(icmp), (IpAddr::V4(_), IpAddr::V4(_))) => {
+            (icmp.checksum, Ok(icmp.icmp_type.calc_checksum(payload)))
+        }
+        (Icmpv6(icmp), (IpAddr::V6(s), IpAddr::V6(d))) => (
+            icmp.checksum,
+            icmp.icmp_type
+                .calc_checksum(s.octets(), d.octets(), payload),
+        ),
+        _ => panic!("{transport:?} between {ends:?}"),
+    };
+    let right = right.expect("a short packet");
+    assert_eq!(given, right, "checksum of {transport:?}");
 }
 
 fn icmp_error(seen: &mut Seen, header: &[u8], payload: &[u8]) {

@@ -5,8 +5,7 @@ use std::{fs::File, path::PathBuf, process::Stdio, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
-    manifests::Manifests, node::Node, process::Process, programs::program, server::http_status,
-    until,
+    http::http_get, manifests::Manifests, node::Node, process::Process, programs::program, until,
 };
 
 /// Service ranges of every world.
@@ -74,8 +73,8 @@ impl Agent {
                 bail!("the agent ended: {status}");
             }
             // Refused until it listens, 503 until it is in step.
-            let health = http_status(node, ([127, 0, 0, 1], 10256).into(), "/readyz");
-            Ok((health.ok() == Some(200)).then_some(()))
+            let health = http_get(node, ([127, 0, 0, 1], 10256).into(), "/readyz");
+            Ok(health.is_ok_and(|(code, _)| code == 200).then_some(()))
         })
     }
 

@@ -20,6 +20,7 @@ mod agent;
 mod cgroup;
 mod fork;
 mod holder;
+mod http;
 mod leak;
 mod node;
 mod offload;
@@ -36,6 +37,7 @@ mod until;
 pub use agent::{Agent, SERVICE_CIDRS};
 pub use cgroup::Cgroup;
 pub use cluster::Cluster;
+pub use http::http_get;
 pub use leak::LeakCheck;
 pub use manifests::Manifests;
 pub use node::Node;
@@ -45,7 +47,7 @@ pub use plugin::Plugin;
 pub use pod::{Pod, Wiring};
 pub use process::Process;
 pub use programs::{program, use_programs_in};
-pub use server::{Answer, Server, ask_tcp, ask_udp, ask_udp_connected, http_status};
+pub use server::{Answer, Server, ask_tcp, ask_udp, ask_udp_connected};
 pub use until::until;
 
 use std::sync::{

@@ -19,7 +19,7 @@ use socket2::{Domain, SockAddr, Type};
 use super::place::Place;
 
 /// How long a client waits for an answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// How often a server looks whether it shall end.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -245,18 +245,4 @@ fn split(datagram: &[u8], peer: SocketAddr, local: SocketAddr) -> io::Result<Ans
         peer,
         local,
     })
-}
-
-/// Status code of a plain HTTP GET.
-pub fn http_status(place: &Place, address: SocketAddr, path: &str) -> io::Result<u16> {
-    let mut stream = place.connect(address)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut line = String::new();
-    BufReader::new(&stream).read_line(&mut line)?;
-    let code = line.split(' ').nth(1).and_then(|word| word.parse().ok());
-    code.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, line))
 }

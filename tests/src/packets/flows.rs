@@ -1,0 +1,55 @@
+//! Reading the flows.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use proxy_common::conntrack::FlowState;
+
+use super::bench::Bench;
+use crate::family::{Family, Four, Six};
+
+/// A flow's entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What is known of it.
+    pub state: FlowState,
+    /// Source and destination into which packets are rewritten.
+    pub rewrite: (SocketAddr, SocketAddr),
+    /// It is in `NEW_FLOWS`.
+    pub new: bool,
+}
+
+impl Bench {
+    /// The entry of a flow in a scope (0 is the node), from its local side.
+    pub fn flow(
+        &mut self,
+        scope: u32,
+        local: SocketAddr,
+        remote: SocketAddr,
+        protocol: u8,
+    ) -> Result<Option<Entry>> {
+        for (map, new) in [("CONNTRACK", false), ("NEW_FLOWS", true)] {
+            let known = self
+                .state::<Four>(map, Four::flow(scope, local, remote, protocol))?
+                .or(self.state::<Six>(map, Six::flow(scope, local, remote, protocol))?);
+            if let Some((state, rewrite)) = known {
+                return Ok(Some(Entry {
+                    state,
+                    rewrite,
+                    new,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn state<F: Family>(
+        &mut self,
+        map: &str,
+        key: Option<F::FlowKey>,
+    ) -> Result<Option<(FlowState, (SocketAddr, SocketAddr))>> {
+        let Some(key) = key else { return Ok(None) };
+        let map = self.hash::<F::FlowKey, F::Flow>(&F::map(map))?;
+        Ok(map.get(&key, 0).ok().as_ref().map(F::state))
+    }
+}

@@ -1,0 +1,128 @@
+//! What the agent tells about itself over HTTP.
+
+use weir_tests::world::{World, until};
+
+use super::fixture::{PATIENCE, VIP4, VIP6, get, ready, service, start};
+
+#[test]
+fn health_and_metrics_are_kube_proxys() {
+    let world = World::new("agent-health").unwrap();
+    let node = world.node("a").unwrap();
+    let agent = start(&node);
+    agent
+        .apply(
+            "web.yaml",
+            &service("web", [VIP4, VIP6], "TCP", &["10.244.1.9".parse().unwrap()]),
+        )
+        .unwrap();
+    ready(&node).unwrap();
+
+    let (code, text) = get(&node, 10256, "/healthz").unwrap();
+    assert_eq!(code, 200, "{text}");
+    assert!(
+        text.contains("content-type: application/json\r\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("x-content-type-options: nosniff\r\n"),
+        "{text}"
+    );
+    let body: serde_json::Value =
+        serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!(body["nodeEligible"], true);
+    assert!(
+        body["lastUpdated"].is_string() && body["currentTime"].is_string(),
+        "{body}"
+    );
+
+    let metrics = until("the sync to be counted", PATIENCE, || {
+        let (_, text) = get(&node, 10249, "/metrics")?;
+        Ok(text
+            .contains("weir_bpf_map_entries{map=\"FRONTENDS4\"} 1\n")
+            .then_some(text))
+    })
+    .unwrap();
+    for name in [
+        "kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"}",
+        "kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv6\"}",
+        "kubeproxy_proxy_healthz_total{code=\"200\"}",
+        "kubeproxy_network_programming_duration_seconds_bucket{le=\"0.25\",ip_family=\"IPv4\"}",
+        "weir_build_info{",
+        "weir_drops_total{reason=\"policy-ingress\"}",
+        "weir_bpf_map_max_entries{map=\"CONNTRACK4\"} 8192",
+        "weir_drift_entries 0",
+    ] {
+        assert!(metrics.contains(name), "{name} is not in\n{metrics}");
+    }
+    for (path, wanted) in [
+        ("/proxyMode", "weir"),
+        ("/healthz", "ok"),
+        ("/configz", "\"nodeName\":\"a\""),
+    ] {
+        let (code, text) = get(&node, 10249, path).unwrap();
+        assert!(code == 200 && text.contains(wanted), "{path}: {text}");
+    }
+
+    // A node that is being deleted gets no traffic, but is not restarted for it.
+    let leaving = "apiVersion: v1\nkind: Node\nmetadata: {name: a}\n\
+                   spec: {taints: [{key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule}]}\n";
+    agent.apply("node-a.yaml", leaving).unwrap();
+    until("the node to be ineligible", PATIENCE, || {
+        let (code, text) = get(&node, 10256, "/healthz")?;
+        Ok((code == 503 && text.contains("\"nodeEligible\":false")).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(get(&node, 10256, "/livez").unwrap().0, 200);
+}
+
+#[test]
+fn health_check_node_ports_count_ready_endpoints_here() {
+    let world = World::new("agent-hcnp").unwrap();
+    let node = world.node("a").unwrap();
+    let agent = start(&node);
+    let yaml = |ready: bool, policy: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: lb, namespace: default}}\n\
+             spec:\n  type: LoadBalancer\n  externalTrafficPolicy: {policy}\n  healthCheckNodePort: 32000\n\
+             \x20 clusterIP: {VIP4}\n  clusterIPs: [{VIP4}]\n  ports: [{{port: 80, nodePort: 30080}}]\n\
+             ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{name: lb-1, namespace: default, labels: {{kubernetes.io/service-name: lb}}}}\n\
+             addressType: IPv4\nports: [{{name: \"\", port: 8080, protocol: TCP}}]\n\
+             endpoints:\n- {{addresses: [10.244.1.9], nodeName: a, conditions: {{ready: {ready}, serving: true, terminating: true}}}}\n\
+             - {{addresses: [10.244.2.9], nodeName: b}}\n"
+        )
+    };
+    agent.apply("lb.yaml", &yaml(true, "Local")).unwrap();
+    let answer = |wanted: u16| {
+        until("the health check to answer", PATIENCE, || {
+            let (code, text) = get(&node, 32000, "/any/path")?;
+            Ok((code == wanted).then_some(text))
+        })
+        .unwrap()
+    };
+    let text = answer(200);
+    assert!(
+        text.contains("x-load-balancing-endpoint-weight: 1\r\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("content-type: application/json\r\n"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with(
+            r#"{"service":{"namespace":"default","name":"lb"},"localEndpoints":1,"serviceProxyHealthy":true}"#
+        ),
+        "{text}"
+    );
+    agent.apply("lb.yaml", &yaml(false, "Local")).unwrap();
+    assert!(
+        answer(503).contains("\"localEndpoints\":0"),
+        "one that only serves does not count"
+    );
+    agent.apply("lb.yaml", &yaml(true, "Cluster")).unwrap();
+    until("the port to be closed", PATIENCE, || {
+        Ok(get(&node, 32000, "/").is_err().then_some(()))
+    })
+    .unwrap();
+}

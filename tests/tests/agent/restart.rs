@@ -1,0 +1,116 @@
+//! The agent is killed, restarted, and cleaned up after.
+
+use std::io::{Read as _, Write as _};
+
+use weir_tests::world::{World, ask_tcp, program, until};
+
+use super::fixture::{PATIENCE, VIP4, VIP6, at, reach, ready, service, service_maps, start, web};
+
+#[test]
+fn a_killed_agent_leaves_all_and_takes_it_up_again() {
+    let world = World::new("agent-kill").unwrap();
+    let node = world.node("a").unwrap();
+    let client = node.plain_pod("client").unwrap();
+    let (server, _tcp) = web(&node);
+    let mut agent = start(&node);
+    for index in 10..40 {
+        let vips = [format!("10.96.0.{index}"), format!("fd00:10:96::{index}")];
+        let yaml = service(
+            &format!("web{index}"),
+            [&vips[0], &vips[1]],
+            "TCP",
+            &server.addresses(),
+        );
+        agent.apply(&format!("web{index}.yaml"), &yaml).unwrap();
+    }
+    reach(&client, "10.96.0.39", "web").unwrap();
+    until("30 Services in both families", PATIENCE, || {
+        let maps = service_maps(&node);
+        Ok((maps["frontends4"].len() == 30 && maps["frontends6"].len() == 30).then_some(()))
+    })
+    .unwrap();
+    let mut open = client.connect(at(VIP4)).unwrap();
+    let before = service_maps(&node);
+
+    agent.agent.crash().unwrap();
+    assert_eq!(service_maps(&node), before, "the kernel keeps it all");
+    reach(&client, VIP4, "web").unwrap();
+    reach(&client, VIP6, "web").unwrap();
+    let output = agent.proxyctl(&["dump", "maps"]).unwrap();
+    assert!(
+        output.contains("FRONTENDS4"),
+        "works without the agent: {output}"
+    );
+
+    agent.agent.restart().unwrap();
+    ready(&node).unwrap();
+    assert_eq!(service_maps(&node), before, "ids and slots are kept");
+    open.write_all(b"still here").unwrap();
+    let mut answer = vec![0; "web\nstill here".len()];
+    open.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, b"web\nstill here");
+    reach(&client, VIP6, "web").unwrap();
+
+    // What changed while it was away is caught up with.
+    agent.agent.crash().unwrap();
+    agent.remove("web10.yaml").unwrap();
+    agent.agent.restart().unwrap();
+    until("the removed Service to be gone", PATIENCE, || {
+        Ok((service_maps(&node)["frontends4"].len() == 29).then_some(()))
+    })
+    .unwrap();
+}
+
+#[test]
+fn cleanup_leaves_nothing() {
+    let world = World::new("agent-cleanup").unwrap();
+    let node = world.node("a").unwrap();
+    let pins = || {
+        node.run(&["find", "/sys/fs/bpf", "-mindepth", "1"])
+            .unwrap()
+    };
+    let before = pins();
+    let mut agent = start(&node);
+    assert_ne!(pins(), before);
+    agent
+        .apply(
+            "web.yaml",
+            &service("web", [VIP4, VIP6], "TCP", &["10.244.1.9".parse().unwrap()]),
+        )
+        .unwrap();
+    ready(&node).unwrap();
+    agent.agent.crash().unwrap();
+    let program = program("proxy-agent").unwrap();
+    let program = program.to_str().unwrap();
+    for round in ["first", "again"] {
+        node.run(&[
+            program,
+            "cleanup",
+            "--cni-install",
+            "true",
+            "--cni-conf-dir",
+            "/run/cni/net.d",
+        ])
+        .unwrap_or_else(|error| panic!("{round}: {error:#}"));
+    }
+    assert_eq!(pins(), before);
+    for file in [
+        "weir/agent.sock",
+        "weir/cni.sock",
+        "weir/node.json",
+        "weir/heartbeat",
+    ] {
+        assert!(!node.file(&format!("/run/{file}")).exists(), "{file}");
+    }
+    assert!(!node.file("/run/cni/net.d/05-weir.conflist").exists());
+    assert_eq!(
+        node.run(&["ip", "route", "show", "proto", "87"]).unwrap(),
+        ""
+    );
+    let error = ask_tcp(&node, at(VIP4)).unwrap_err();
+    assert_ne!(
+        error.kind(),
+        std::io::ErrorKind::ConnectionRefused,
+        "nobody answers for the VIP any more"
+    );
+}
