@@ -1,0 +1,64 @@
+//! Settings of the kernel without which a node cannot forward.
+
+use proxy_agent::node::sysctls::apply;
+use weir_tests::{
+    inside::inside,
+    world::{Node, World},
+};
+
+fn write(node: &Node, settings: &[(&str, &str)]) {
+    for (key, value) in settings {
+        node.run_with_input(&["tee", &format!("/proc/sys/net/{key}")], value)
+            .unwrap();
+    }
+}
+
+fn expect(node: &Node, settings: &[(&str, &str)]) {
+    for (key, value) in settings {
+        let now = node.run(&["cat", &format!("/proc/sys/net/{key}")]).unwrap();
+        assert_eq!(now.trim(), *value, "{key}");
+    }
+}
+
+#[test]
+fn a_node_as_it_comes_is_made_to_forward() {
+    let node = World::new("sysctls").unwrap().node("a").unwrap();
+    write(
+        &node,
+        &[
+            ("ipv4/ip_forward", "0"),
+            ("ipv6/conf/all/forwarding", "0"),
+            ("ipv6/conf/eth0/accept_ra", "1"),
+            ("ipv4/conf/all/rp_filter", "1"),
+        ],
+    );
+    let forwarding = [
+        ("ipv4/ip_forward", "1"),
+        ("ipv6/conf/all/forwarding", "1"),
+        // A router keeps its default route from advertisements only so.
+        ("ipv6/conf/eth0/accept_ra", "2"),
+        // Strict would drop what comes back another way.
+        ("ipv4/conf/all/rp_filter", "2"),
+    ];
+    for _round in 0..2 {
+        assert_eq!(inside(&node, || apply("eth0")), [""; 0]);
+        expect(&node, &forwarding);
+    }
+}
+
+#[test]
+fn what_the_administrator_has_turned_off_stays_off() {
+    let node = World::new("sysctls-off").unwrap().node("a").unwrap();
+    let off = [
+        ("ipv6/conf/eth0/accept_ra", "0"),
+        ("ipv4/conf/all/rp_filter", "0"),
+    ];
+    write(&node, &off);
+    assert_eq!(inside(&node, || apply("eth0")), [""; 0]);
+    expect(&node, &off);
+    assert_eq!(
+        inside(&node, || apply("absent0")),
+        [""; 0],
+        "an interface without IPv6 needs nothing"
+    );
+}
