@@ -43,7 +43,8 @@ pub(super) fn build() -> Result<Vec<Program>> {
     cargo
         .current_dir(paths::root())
         .args(["test", "--locked", "--no-run", "--message-format=json"])
-        .args(["--package", "weir-tests"])
+        // As in every other layer: with other features unified, the dependencies would be compiled again.
+        .arg("--workspace")
         .stderr(Stdio::inherit());
     for target in TARGETS {
         cargo.args(["--test", target]);
