@@ -14,6 +14,7 @@ use super::statistics::{median, spread};
 use crate::{build, say, tools::go};
 
 mod machine;
+mod runtime;
 
 use machine::{Machine, Plugins};
 
@@ -65,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     });
     go::ensure(&go::PLUGINS)?;
     let machine = say::step("make a node with an agent", || Machine::new(CROWD as usize))?;
-    let plugins = Machine::plugins()?;
+    let plugins = machine.plugins()?;
     let (singles, crowds) = if args.quick { (8, 1) } else { (30, 5) };
     let mut samples = Samples::new();
     say::step("call the plugins", || {

@@ -1,28 +1,32 @@
 //! A node on which plugins are called as a runtime calls them.
 
 use std::{
+    fs,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::{Value, json};
-use weir_world::{Agent, Manifests, Node, Plugin, World};
+use weir_world::{Agent, Manifests, Node, World, program};
 
+use super::runtime::Runtime;
 use crate::tools::go;
 
 /// Plugins by the name of their path.
 pub(super) type Plugins = Vec<(&'static str, Call)>;
 
-/// A plugin and what it is given.
+/// A plugin and what it is given, as paths on the node.
 pub(super) struct Call {
-    plugin: Plugin,
-    config: Value,
+    pub(super) plugin: PathBuf,
+    pub(super) config: String,
 }
 
 /// A node with an agent that knows the pods.
 pub(super) struct Machine {
-    pods: Vec<String>,
+    runtimes: Vec<Mutex<Runtime>>,
     node: Node,
     _agent: Agent,
     _manifests: Manifests,
@@ -40,8 +44,11 @@ impl Machine {
             node.run(&["ip", "netns", "add", pod])?;
         }
         let agent = Agent::start(&node, &manifests, &[])?;
+        let runtimes = pods.iter().map(|pod| Runtime::start(&node, pod));
         Ok(Self {
-            pods,
+            runtimes: runtimes
+                .map(|runtime| runtime.map(Mutex::new))
+                .collect::<Result<_>>()?,
             node,
             _agent: agent,
             _manifests: manifests,
@@ -49,7 +56,7 @@ impl Machine {
         })
     }
 
-    pub(super) fn plugins() -> Result<Plugins> {
+    pub(super) fn plugins(&self) -> Result<Plugins> {
         let ptp = |name: &str, ranges: Value| -> Result<Call> {
             let path = go::PLUGINS
                 .iter()
@@ -64,12 +71,10 @@ impl Machine {
                 "type": "ptp",
                 "ipam": { "type": "host-local", "ranges": ranges, "dataDir": format!("/run/{name}") },
             });
-            Ok(Call {
-                plugin: Plugin::new(path, config.clone()),
-                config,
-            })
+            self.configured(path, name, &config)
         };
         let (v4, v6) = ("10.245.0.0/22", "fd00:245::/64");
+        let weir = json!({ "cniVersion": "1.1.0", "name": "weir", "type": "weir" });
         Ok(vec![
             ("ptp-ipv4", ptp("ptp4", json!([[{ "subnet": v4 }]]))?),
             (
@@ -78,20 +83,27 @@ impl Machine {
             ),
             (
                 "weir-dual",
-                Call {
-                    plugin: Plugin::weir()?,
-                    config: json!({ "cniVersion": "1.1.0", "name": "weir", "type": "weir" }),
-                },
+                self.configured(program("cni-plugin")?, "weir", &weir)?,
             ),
         ])
+    }
+
+    fn configured(&self, plugin: PathBuf, name: &str, config: &Value) -> Result<Call> {
+        let path = format!("/run/bench-{name}.json");
+        fs::write(self.node.file(&path), config.to_string())
+            .with_context(|| format!("write {path}"))?;
+        Ok(Call {
+            plugin,
+            config: path,
+        })
     }
 
     /// Times of ADD and DEL of one pod after the other, all together.
     pub(super) fn one_by_one(&self, call: &Call, pods: usize) -> Result<[Duration; 2]> {
         Self::timed(|verb| {
-            self.pods[..pods]
+            self.runtimes[..pods]
                 .iter()
-                .try_for_each(|pod| self.call(call, verb, pod))
+                .try_for_each(|runtime| ask(runtime, call, verb))
         })
     }
 
@@ -99,9 +111,9 @@ impl Machine {
     pub(super) fn at_once(&self, call: &Call, pods: usize) -> Result<[Duration; 2]> {
         Self::timed(|verb| {
             thread::scope(|scope| {
-                let calls: Vec<_> = self.pods[..pods]
+                let calls: Vec<_> = self.runtimes[..pods]
                     .iter()
-                    .map(|pod| scope.spawn(move || self.call(call, verb, pod)))
+                    .map(|runtime| scope.spawn(move || ask(runtime, call, verb)))
                     .collect();
                 calls.into_iter().try_for_each(|call| {
                     call.join().map_err(|_panic| anyhow!("a call panicked"))?
@@ -119,18 +131,9 @@ impl Machine {
         }
         Ok(times)
     }
+}
 
-    fn call(&self, call: &Call, verb: &str, pod: &str) -> Result<()> {
-        let netns = format!("/run/netns/{pod}");
-        let arguments = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}");
-        let environment = [
-            ("CNI_CONTAINERID", pod),
-            ("CNI_NETNS", netns.as_str()),
-            ("CNI_ARGS", arguments.as_str()),
-        ];
-        call.plugin
-            .call(&self.node, verb, &environment, &call.config)
-            .map(drop)
-            .with_context(|| format!("pod {pod}"))
-    }
+fn ask(runtime: &Mutex<Runtime>, call: &Call, verb: &str) -> Result<()> {
+    let mut runtime = runtime.lock().unwrap_or_else(PoisonError::into_inner);
+    runtime.call(call, verb)
 }
