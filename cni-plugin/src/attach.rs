@@ -123,29 +123,28 @@ fn wire_host(at: &mut Netlink, plan: &Plan<'_>) -> io::Result<u32> {
     let ifname = plan.pair.host_ifname;
     sysctl::prepare_host(ifname)?;
     let index = veth::index(at, ifname)?;
-    veth::set_up(at, index, Some(plan.alias.to_owned()))?;
+    let mut requests = vec![veth::set_up(index, Some(plan.alias.to_owned()))];
     for &ip in plan.ips {
         if ip.is_ipv6() {
-            addresses::add(at, index, GATEWAY6.into(), 64)?;
+            requests.push(addresses::add(index, GATEWAY6.into(), 64));
         }
-        addresses::neighbour(at, index, ip, plan.pair.mac)?;
-        addresses::route_on_link(at, index, ip)?;
+        requests.push(addresses::neighbour(index, ip, plan.pair.mac));
+        requests.push(addresses::route_on_link(index, ip));
     }
+    at.carry_out(requests)?;
     Ok(index)
 }
 
 fn wire_pod(at: &mut Netlink, plan: &Plan<'_>) -> io::Result<()> {
-    let lo = veth::index(at, "lo")?;
-    veth::set_up(at, lo, None)?;
     let index = veth::index(at, plan.pair.ifname)?;
-    veth::set_up(at, index, None)?;
+    let mut requests = vec![veth::set_up(veth::LO, None), veth::set_up(index, None)];
     for &ip in plan.ips {
-        addresses::add(at, index, ip, full_prefix(ip))?;
-        addresses::neighbour(at, index, gateway(ip), HOST_MAC)?;
+        requests.push(addresses::add(index, ip, full_prefix(ip)));
+        requests.push(addresses::neighbour(index, gateway(ip), HOST_MAC));
         if ip.is_ipv4() {
-            addresses::route_on_link(at, index, GATEWAY4.into())?;
+            requests.push(addresses::route_on_link(index, GATEWAY4.into()));
         }
-        addresses::default_route(at, index, ip)?;
+        requests.push(addresses::default_route(index, ip));
     }
-    Ok(())
+    at.carry_out(requests)
 }

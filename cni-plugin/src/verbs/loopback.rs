@@ -41,9 +41,7 @@ fn inside<T>(context: &Context, work: impl FnOnce() -> io::Result<T>) -> Result<
 
 fn add(context: &Context) -> Result<String, Error> {
     inside(context, || {
-        let mut netlink = Netlink::open()?;
-        let index = veth::index(&mut netlink, "lo")?;
-        veth::set_up(&mut netlink, index, None)
+        Netlink::open()?.carry_out(vec![veth::set_up(veth::LO, None)])
     })?;
     if let Some(previous) = &context.config.prev_result {
         return Ok(previous.to_string());

@@ -1,6 +1,6 @@
-//! Addresses, routes and neighbours.
+//! Addresses, routes and neighbours: what asks the kernel for them.
 
-use std::{io, net::IpAddr};
+use std::net::IpAddr;
 
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -11,7 +11,7 @@ use netlink_packet_route::{
 
 use super::{
     ROUTE_PROTOCOL, full_prefix, gateway,
-    netlink::{Netlink, REPLACE},
+    netlink::{REPLACE, Request},
 };
 
 const MAIN_TABLE: u8 = 254;
@@ -24,7 +24,7 @@ const fn family(of: IpAddr) -> AddressFamily {
 }
 
 /// Puts an address on a link, usable at once.
-pub fn add(at: &mut Netlink, index: u32, ip: IpAddr, prefix: u8) -> io::Result<()> {
+pub fn add(index: u32, ip: IpAddr, prefix: u8) -> Request {
     let mut message = AddressMessage::default();
     message.header.family = family(ip);
     message.header.prefix_len = prefix;
@@ -35,12 +35,14 @@ pub fn add(at: &mut Netlink, index: u32, ip: IpAddr, prefix: u8) -> io::Result<(
     } else {
         message.header.flags = AddressHeaderFlags::Nodad;
     }
-    at.request(&RouteNetlinkMessage::NewAddress(message), REPLACE)?;
-    Ok(())
+    replace(
+        format!("add address {ip}"),
+        RouteNetlinkMessage::NewAddress(message),
+    )
 }
 
 /// A permanent neighbour.
-pub fn neighbour(at: &mut Netlink, index: u32, ip: IpAddr, mac: [u8; 6]) -> io::Result<()> {
+pub fn neighbour(index: u32, ip: IpAddr, mac: [u8; 6]) -> Request {
     let mut message = NeighbourMessage::default();
     message.header.family = family(ip);
     message.header.ifindex = index;
@@ -53,31 +55,45 @@ pub fn neighbour(at: &mut Netlink, index: u32, ip: IpAddr, mac: [u8; 6]) -> io::
         }),
         NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
     ];
-    at.request(&RouteNetlinkMessage::NewNeighbour(message), REPLACE)?;
-    Ok(())
+    replace(
+        format!("add neighbour {ip}"),
+        RouteNetlinkMessage::NewNeighbour(message),
+    )
 }
 
 /// A route to one address, directly on a link.
-pub fn route_on_link(at: &mut Netlink, index: u32, to: IpAddr) -> io::Result<()> {
+pub fn route_on_link(index: u32, to: IpAddr) -> Request {
     let mut message = route(to, full_prefix(to), RouteScope::Link);
     message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
     message
         .attributes
         .push(RouteAttribute::Destination(to.into()));
     message.attributes.push(RouteAttribute::Oif(index));
-    at.request(&RouteNetlinkMessage::NewRoute(message), REPLACE)?;
-    Ok(())
+    replace(
+        format!("add route to {to}"),
+        RouteNetlinkMessage::NewRoute(message),
+    )
 }
 
 /// The default route of a family, through its gateway.
-pub fn default_route(at: &mut Netlink, index: u32, of: IpAddr) -> io::Result<()> {
+pub fn default_route(index: u32, of: IpAddr) -> Request {
     let mut message = route(of, 0, RouteScope::Universe);
     message
         .attributes
         .push(RouteAttribute::Gateway(gateway(of).into()));
     message.attributes.push(RouteAttribute::Oif(index));
-    at.request(&RouteNetlinkMessage::NewRoute(message), REPLACE)?;
-    Ok(())
+    replace(
+        format!("add default route through {}", gateway(of)),
+        RouteNetlinkMessage::NewRoute(message),
+    )
+}
+
+fn replace(what: String, message: RouteNetlinkMessage) -> Request {
+    Request {
+        what,
+        message,
+        flags: REPLACE,
+    }
 }
 
 fn route(of: IpAddr, prefix: u8, scope: RouteScope) -> RouteMessage {

@@ -9,7 +9,7 @@ use netlink_packet_route::{
 
 use super::{
     HOST_MAC,
-    netlink::{CHANGE, CREATE, Netlink},
+    netlink::{CHANGE, CREATE, Netlink, Request},
     netns::Netns,
 };
 
@@ -50,15 +50,21 @@ pub fn create(pod: &mut Netlink, pair: &Pair<'_>, host: &Netns) -> io::Result<()
     Ok(())
 }
 
+/// Index of `lo` in every network namespace (`LOOPBACK_IFINDEX` of the kernel).
+pub const LO: u32 = 1;
+
 /// Sets a link up, with an alias for people if one is given.
-pub fn set_up(at: &mut Netlink, index: u32, alias: Option<String>) -> io::Result<()> {
+pub fn set_up(index: u32, alias: Option<String>) -> Request {
     let mut link = LinkMessage::default();
     link.header.index = index;
     link.header.flags = LinkFlags::Up;
     link.header.change_mask = LinkFlags::Up;
     link.attributes.extend(alias.map(LinkAttribute::IfAlias));
-    at.request(&RouteNetlinkMessage::SetLink(link), CHANGE)?;
-    Ok(())
+    Request {
+        what: format!("set interface {index} up"),
+        message: RouteNetlinkMessage::SetLink(link),
+        flags: CHANGE,
+    }
 }
 
 /// Finds a link by name.
