@@ -35,14 +35,16 @@ pub use memory_table::{Faults, MemoryTable};
 pub use pins::Pins;
 pub use prefix::Prefix;
 pub use preflight::PreflightError;
-pub use programs::{Attachment, Hook, TcMode, TcPreference};
+pub use programs::{Attachment, Hook, Lifter, TcMode, TcPreference, lift::Lifted};
 pub use reader::Reader;
 pub use table::{Table, TableError};
 pub use words::{MemoryWords, Words};
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use aya::Ebpf;
+
+use programs::blocks::Blocks;
 
 /// What the datapath needs to know to be opened.
 #[derive(Clone, Debug)]
@@ -66,6 +68,7 @@ pub struct DatapathConfig {
 pub struct Datapath {
     config: DatapathConfig,
     pins: Pins,
+    blocks: Blocks,
     maps: Maps,
     ebpf: Ebpf,
 }
@@ -85,6 +88,7 @@ impl Datapath {
         Ok(Self {
             config: config.clone(),
             pins,
+            blocks: Blocks::of(&config.instance),
             maps,
             ebpf,
         })
@@ -110,36 +114,53 @@ impl Datapath {
         programs::cgroup::attach(&self.ebpf, &self.pins, &self.config.cgroup_root)
     }
 
+    /// Puts our programs in the place of those that an earlier agent left in the blocks of pods' interfaces of the
+    /// calling thread's network namespace: once, before the first [`Self::attach_pod`].
+    pub fn replace_blocks(&self) -> Result<(), DatapathError> {
+        self.blocks.replace(&self.ebpf)
+    }
+
     /// Attaches the programs of a pod's host-side interface, or replaces those that are attached. Interfaces
-    /// are looked up in the calling thread's network namespace.
+    /// are looked up in the calling thread's network namespace. Quick, so by clsact at first; see [`Lifter`].
     pub fn attach_pod(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
-        self.attach(&[Hook::ToPod, Hook::FromPod], ifindex)
+        let preference = self.config.tc;
+        programs::lift::attach(&mut self.ebpf, &self.pins, self.blocks, ifindex, preference)
+    }
+
+    /// Those of these interfaces that have both programs of a pod, and how.
+    pub fn attached_pods(
+        &self,
+        interfaces: &[u32],
+    ) -> Result<BTreeMap<u32, TcMode>, DatapathError> {
+        programs::lift::attached(&self.pins, self.blocks, interfaces)
+    }
+
+    /// Lifts interfaces of pods to TCX; nothing if clsact is preferred.
+    pub fn lifter(&self) -> Result<Option<Lifter>, DatapathError> {
+        match self.config.tc {
+            TcPreference::Auto => Lifter::new(&self.ebpf, &self.pins).map(Some),
+            TcPreference::Clsact => Ok(None),
+        }
     }
 
     /// Attaches the programs of an uplink, or replaces those that are attached.
     pub fn attach_uplink(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
-        self.attach(&[Hook::ToNet, Hook::FromNet], ifindex)
-    }
-
-    fn attach(&mut self, hooks: &[Hook], ifindex: u32) -> Result<TcMode, DatapathError> {
         let mut mode = TcMode::Tcx;
-        for hook in hooks {
-            mode = self.attach_hook(*hook, ifindex)?;
+        for hook in [Hook::ToNet, Hook::FromNet] {
+            mode = programs::interface::attach(
+                &mut self.ebpf,
+                &self.pins,
+                hook,
+                ifindex,
+                self.config.tc,
+            )?;
         }
         Ok(mode)
     }
 
-    /// Attaches the program of one hook, or replaces the one that is attached.
-    pub fn attach_hook(&mut self, hook: Hook, ifindex: u32) -> Result<TcMode, DatapathError> {
-        programs::interface::attach(&mut self.ebpf, &self.pins, hook, ifindex, self.config.tc)
-    }
-
     /// Takes our tc programs off an interface. One that is gone, or has none, is no error.
     pub fn detach_interface(&self, ifindex: u32) -> Result<(), DatapathError> {
-        for hook in Hook::ALL {
-            programs::interface::detach(&self.pins, hook, ifindex)?;
-        }
-        Ok(())
+        programs::interface::detach(&self.pins, self.blocks, ifindex)
     }
 
     /// All pinned links.
@@ -154,9 +175,13 @@ impl Datapath {
 }
 
 /// Takes our tc programs off these interfaces, loading nothing: for the clean-up. Goes on after errors.
-pub fn detach_all(pins: &Pins, interfaces: impl IntoIterator<Item = u32>) -> Vec<DatapathError> {
+pub fn detach_all(
+    pins: &Pins,
+    instance: &str,
+    interfaces: impl IntoIterator<Item = u32>,
+) -> Vec<DatapathError> {
+    let blocks = Blocks::of(instance);
     let interfaces = interfaces.into_iter();
-    let hooks = interfaces.flat_map(|ifindex| Hook::ALL.map(|hook| (hook, ifindex)));
-    let results = hooks.map(|(hook, ifindex)| programs::interface::detach(pins, hook, ifindex));
+    let results = interfaces.map(|ifindex| programs::interface::detach(pins, blocks, ifindex));
     results.filter_map(Result::err).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! The plugin asks over a socket ([`server`]); the main loop owns [`Pods`] and drives it: an ADD writes the
 //! endpoint (under a policy word that denies everything), attaches the programs, and is answered once policy
-//! says that the pod's word is committed. What is known survives the agent in the plugin's records and in
+//! says that the pod's word is committed. How they are attached is bettered later ([`lift`]). What is known survives the agent in the plugin's records and in
 //! `ENDPOINTS`, which gives each interface its id back.
 
 pub mod collector;
@@ -17,6 +17,7 @@ pub mod waiting;
 
 mod admit;
 mod ids;
+mod lift;
 mod upkeep;
 
 #[cfg(test)]

@@ -1,20 +1,28 @@
 //! tc programs on interfaces: attached by TCX and by clsact, replaced, detached, swept.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
-use proxy_agent::datapath::{Datapath, Hook, TcMode, TcPreference};
+use proxy_agent::datapath::{Datapath, Hook, Lifted, TcMode, TcPreference, detach_all};
 use weir_tests::{
     datapath,
     inside::inside,
     world::{Node, World},
 };
 
-/// A node with a veth pair, `v0` and `v1`.
+/// A node with a veth pair, `v0` and `v0-peer`.
 fn node(name: &str) -> (Node, u32) {
     let node = World::new(name).unwrap().node("a").unwrap();
-    node.batch("link add v0 type veth peer name v1\nlink set v0 up\n")
-        .unwrap();
-    let ifindex = node.run(&["cat", "/sys/class/net/v0/ifindex"]).unwrap();
-    (node, ifindex.trim().parse().unwrap())
+    let ifindex = interface(&node, "v0");
+    (node, ifindex)
+}
+
+/// One more pair.
+fn interface(node: &Node, name: &str) -> u32 {
+    node.batch(&format!(
+        "link add {name} type veth peer name {name}-peer\nlink set {name} up\n"
+    ))
+    .unwrap();
+    let path = format!("/sys/class/net/{name}/ifindex");
+    node.run(&["cat", &path]).unwrap().trim().parse().unwrap()
 }
 
 fn open(node: &Node, tc: TcPreference) -> Datapath {
@@ -23,12 +31,36 @@ fn open(node: &Node, tc: TcPreference) -> Datapath {
     Datapath::open(&config).unwrap()
 }
 
+/// Lifts an interface as the agent does when it has time.
+fn lift(datapath: &Datapath, node: &Node, ifindex: u32) {
+    let lifter = datapath.lifter().unwrap().unwrap();
+    let lifted = inside(node, || lifter.lift(ifindex, &|| true)).unwrap();
+    assert_eq!(lifted, Lifted::Done);
+}
+
+/// How the interfaces are attached.
+fn modes<const N: usize>(
+    datapath: &Datapath,
+    node: &Node,
+    interfaces: [u32; N],
+) -> [Option<TcMode>; N] {
+    let attached = inside(node, || datapath.attached_pods(&interfaces)).unwrap();
+    interfaces.map(|ifindex| attached.get(&ifindex).copied())
+}
+
 #[test]
-fn tcx_links_survive_and_are_replaced() {
+fn a_pod_begins_with_clsact_and_is_lifted_to_links_that_survive_and_are_replaced() {
     let (node, ifindex) = node("tcx");
     let mut first = open(&node, TcPreference::Auto);
     let mode = inside(&node, || first.attach_pod(ifindex)).unwrap();
-    assert_eq!(mode, TcMode::Tcx);
+    assert_eq!(mode, TcMode::Clsact);
+    assert!(first.attachments().unwrap().is_empty(), "no links yet");
+    assert_eq!(modes(&first, &node, [ifindex]), [Some(TcMode::Clsact)]);
+    let filters_before = programs(&node, "v0");
+
+    lift(&first, &node, ifindex);
+    assert_eq!(modes(&first, &node, [ifindex]), [Some(TcMode::Tcx)]);
+    assert_eq!(programs(&node, "v0"), filters_before, "they stay below");
     let before = first.attachments().unwrap();
     let names: Vec<&str> = before.iter().map(|a| a.name.as_str()).collect();
     assert_eq!(
@@ -44,11 +76,17 @@ fn tcx_links_survive_and_are_replaced() {
 
     let mut second = open(&node, TcPreference::Auto);
     assert_eq!(second.attachments().unwrap(), before, "as they were left");
-    inside(&node, || second.attach_pod(ifindex)).unwrap();
+    inside(&node, || second.replace_blocks()).unwrap();
+    let mode = inside(&node, || second.attach_pod(ifindex)).unwrap();
+    assert_eq!(mode, TcMode::Tcx);
     let after = second.attachments().unwrap();
     for (old, new) in before.iter().zip(&after) {
         assert_eq!(old.link, new.link);
         assert_ne!(old.program, new.program);
+    }
+    let filters_after = programs(&node, "v0");
+    for (old, new) in filters_before.iter().zip(&filters_after) {
+        assert_ne!(old, new, "replaced");
     }
 
     inside(&node, || second.attach_uplink(ifindex)).unwrap();
@@ -56,6 +94,120 @@ fn tcx_links_survive_and_are_replaced() {
     inside(&node, || second.detach_interface(ifindex)).unwrap();
     inside(&node, || second.detach_interface(ifindex)).unwrap();
     assert!(second.attachments().unwrap().is_empty());
+    assert_eq!(qdiscs(&node), 0);
+}
+
+#[test]
+fn pods_share_filters_that_are_made_anew_when_the_last_has_gone() {
+    for preference in [TcPreference::Auto, TcPreference::Clsact] {
+        let (node, first) = node("share");
+        let second = interface(&node, "v2");
+        let mut datapath = open(&node, preference);
+        for ifindex in [first, second, second] {
+            let mode = inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+            assert_eq!(mode, TcMode::Clsact);
+        }
+        let shared = programs(&node, "v0");
+        assert_eq!(programs(&node, "v2"), shared);
+        node.batch("link del v0\n").unwrap();
+        assert_eq!(programs(&node, "v2"), shared);
+        assert_eq!(
+            modes(&datapath, &node, [first, second]),
+            [None, Some(TcMode::Clsact)]
+        );
+        node.batch("link del v2\n").unwrap();
+        let third = interface(&node, "v4");
+        inside(&node, || datapath.replace_blocks()).unwrap();
+        assert_eq!(modes(&datapath, &node, [third]), [None]);
+        inside(&node, || datapath.attach_pod(third)).unwrap();
+        assert_eq!(programs(&node, "v4"), shared);
+        assert_eq!(modes(&datapath, &node, [third]), [Some(TcMode::Clsact)]);
+    }
+}
+
+#[test]
+fn what_someone_takes_off_is_missed_and_attached_again() {
+    let (node, ifindex) = node("missed");
+    let other = interface(&node, "v2");
+    let mut datapath = open(&node, TcPreference::Auto);
+    let both = [ifindex, other];
+    for ifindex in both {
+        inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+    }
+    let clsact = Some(TcMode::Clsact);
+    node.run(&["tc", "qdisc", "del", "dev", "v0", "clsact"])
+        .unwrap();
+    assert_eq!(modes(&datapath, &node, both), [None, clsact]);
+    inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+    assert_eq!(modes(&datapath, &node, both), [clsact, clsact]);
+
+    let shown = node.run(&["tc", "qdisc", "show", "dev", "v0"]).unwrap();
+    let mut words = shown.split_whitespace();
+    words.find(|word| *word == "egress_block").unwrap();
+    let block = words.next().unwrap();
+    node.run(&["tc", "filter", "del", "block", block]).unwrap();
+    assert_eq!(modes(&datapath, &node, both), [None, None]);
+    inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+    assert_eq!(modes(&datapath, &node, both), [clsact, clsact]);
+}
+
+#[test]
+fn anothers_clsact_is_left_to_its_owner() {
+    for (preference, mode) in [
+        (TcPreference::Auto, TcMode::Tcx),
+        (TcPreference::Clsact, TcMode::Clsact),
+    ] {
+        let (node, ifindex) = node("foreign");
+        node.run(&["tc", "qdisc", "add", "dev", "v0", "clsact"])
+            .unwrap();
+        let mut datapath = open(&node, preference);
+        assert_eq!(
+            inside(&node, || datapath.attach_pod(ifindex)).unwrap(),
+            mode
+        );
+        let expected = usize::from(mode == TcMode::Clsact);
+        for hook in [Hook::FromPod, Hook::ToPod] {
+            assert_eq!(filters(&node, hook), expected, "{hook:?}");
+        }
+        inside(&node, || datapath.detach_interface(ifindex)).unwrap();
+        for hook in [Hook::FromPod, Hook::ToPod] {
+            assert_eq!(filters(&node, hook), 0, "{hook:?}");
+        }
+        assert_eq!(qdiscs(&node), 1, "not ours to remove");
+    }
+}
+
+#[test]
+fn instances_in_one_namespace_have_blocks_of_their_own() {
+    let (node, ifindex) = node("two");
+    let other = interface(&node, "v2");
+    let mut one = open(&node, TcPreference::Auto);
+    let mut config = datapath::config(&node);
+    config.instance = "another".to_owned();
+    let mut two = Datapath::open(&config).unwrap();
+    inside(&node, || one.attach_pod(ifindex)).unwrap();
+    inside(&node, || two.attach_pod(other)).unwrap();
+    let both = [ifindex, other];
+    let clsact = Some(TcMode::Clsact);
+    assert_eq!(modes(&one, &node, both), [clsact, None]);
+    assert_eq!(modes(&two, &node, both), [None, clsact]);
+    inside(&node, || two.detach_interface(other)).unwrap();
+    assert_eq!(modes(&one, &node, both), [clsact, None]);
+}
+
+#[test]
+fn the_clean_up_takes_links_and_blocks_off() {
+    let (node, ifindex) = node("clean");
+    let mut datapath = open(&node, TcPreference::Auto);
+    inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+    lift(&datapath, &node, ifindex);
+    let config = datapath::config(&node);
+    let pins = datapath.pins().clone();
+    drop(datapath);
+    let errors = inside(&node, || detach_all(&pins, &config.instance, [ifindex]));
+    assert!(errors.is_empty(), "{errors:?}");
+    assert_eq!(qdiscs(&node), 0);
+    assert!(std::fs::read_dir(pins.links()).unwrap().next().is_none());
 }
 
 #[test]
@@ -63,6 +215,7 @@ fn links_of_a_deleted_interface_are_swept() {
     let (node, ifindex) = node("gone");
     let mut datapath = open(&node, TcPreference::Auto);
     inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+    lift(&datapath, &node, ifindex);
     assert!(datapath.sweep().unwrap().is_empty());
     node.batch("link del v0\n").unwrap();
     assert!(
@@ -87,15 +240,16 @@ fn an_interface_that_is_not_there_is_named() {
 }
 
 #[test]
-fn without_tcx_filters_of_clsact_do_it() {
+fn without_tcx_filters_of_clsact_do_it_on_an_uplink() {
     let (node, ifindex) = node("clsact");
     for _agent in 0..2 {
         let mut datapath = open(&node, TcPreference::Clsact);
-        let mode = inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+        assert!(datapath.lifter().unwrap().is_none());
+        let mode = inside(&node, || datapath.attach_uplink(ifindex)).unwrap();
         assert_eq!(mode, TcMode::Clsact);
         assert!(datapath.attachments().unwrap().is_empty(), "no links");
         drop(datapath);
-        for hook in [Hook::FromPod, Hook::ToPod] {
+        for hook in [Hook::FromNet, Hook::ToNet] {
             assert_eq!(filters(&node, hook), 1, "{hook:?}");
         }
     }
@@ -103,20 +257,44 @@ fn without_tcx_filters_of_clsact_do_it() {
     inside(&node, || datapath.detach_interface(ifindex)).unwrap();
     inside(&node, || datapath.detach_interface(ifindex)).unwrap();
     assert_eq!(
-        filters(&node, Hook::FromPod) + filters(&node, Hook::ToPod),
+        filters(&node, Hook::FromNet) + filters(&node, Hook::ToNet),
         0
     );
 }
 
-/// Filters with the program of a hook.
+/// Filters with the program of a hook on `v0`.
 fn filters(node: &Node, hook: Hook) -> usize {
+    let shown = show(node, "v0", hook);
+    shown.matches(&format!(" name {} ", hook.program())).count()
+}
+
+/// Ids of the programs of a pod's filters on an interface.
+fn programs(node: &Node, interface: &str) -> Vec<String> {
+    let hooks = [Hook::FromPod, Hook::ToPod].into_iter();
+    hooks
+        .map(|hook| {
+            let shown = show(node, interface, hook);
+            let name = format!(" name {} ", hook.program());
+            assert!(shown.contains(&name), "{hook:?} on {interface}: {shown:?}");
+            let mut words = shown.split_whitespace();
+            words.find(|word| *word == "id").unwrap();
+            words.next().unwrap().to_owned()
+        })
+        .collect()
+}
+
+fn show(node: &Node, interface: &str, hook: Hook) -> String {
     let direction = if hook.is_ingress() {
         "ingress"
     } else {
         "egress"
     };
-    let shown = node
-        .run(&["tc", "filter", "show", "dev", "v0", direction])
-        .unwrap();
-    shown.matches(&format!(" name {} ", hook.program())).count()
+    node.run(&["tc", "filter", "show", "dev", interface, direction])
+        .unwrap()
+}
+
+/// Interfaces with clsact.
+fn qdiscs(node: &Node) -> usize {
+    let shown = node.run(&["tc", "qdisc", "show"]).unwrap();
+    shown.matches("qdisc clsact").count()
 }

@@ -22,7 +22,7 @@ pub fn run(config: &Configuration) -> anyhow::Result<()> {
     conflist(config, &mut errors);
     match Pins::new(&config.bpffs, &config.instance) {
         Ok(pins) => {
-            detach(&pins, &mut errors);
+            detach(&pins, &config.instance, &mut errors);
             errors.extend(pins.remove().iter().map(DatapathError::to_string));
         }
         Err(error) => errors.push(error.to_string()),
@@ -66,12 +66,12 @@ fn remove(path: &Path, errors: &mut Vec<String>) {
 }
 
 /// Removing a pin ends its link, but filters of clsact live on by themselves.
-fn detach(pins: &Pins, errors: &mut Vec<String>) {
+fn detach(pins: &Pins, instance: &str, errors: &mut Vec<String>) {
     match Facts::read() {
         Ok(facts) => {
             let interfaces = facts.interfaces.iter().map(|interface| interface.index);
             errors.extend(
-                detach_all(pins, interfaces)
+                detach_all(pins, instance, interfaces)
                     .iter()
                     .map(DatapathError::to_string),
             );

@@ -27,7 +27,7 @@ use crate::{
         metrics::{IpFamily, KindName, Metrics},
         socket::Question,
     },
-    datapath::{Datapath, DatapathConfig, Maps, Table as _, TcPreference, Words as _},
+    datapath::{Datapath, DatapathConfig, Maps, Table as _, TcMode, TcPreference, Words as _},
     model::{Dirty, Kind, ObjectName},
     observe::{Change, Changes, Store},
     pod::{Event, PodTables, Pods, PodsConfig},
@@ -270,6 +270,8 @@ impl MainLoop {
         self.node.status(&mut sync, &mut self.figures.cni);
         self.figures.set_sync(sync);
         self.figures.cni.pods = self.pods.names().count() as u64;
+        self.figures.cni.tcx = self.pods.attached(TcMode::Tcx) as u64;
+        self.figures.cni.clsact = self.pods.attached(TcMode::Clsact) as u64;
         self.shared
             .publish(self.figures.status(&self.shared, &self.store));
     }

@@ -113,6 +113,10 @@ pub struct CniStatus {
     pub conflist: Option<String>,
     /// Pods wired.
     pub pods: u64,
+    /// Of these, attached by TCX links.
+    pub tcx: u64,
+    /// Of these, attached by filters of clsact: at first all, and for ever where the kernel has no TCX.
+    pub clsact: u64,
     /// What is wrong.
     pub problems: Vec<String>,
 }

@@ -112,6 +112,14 @@ pub enum DatapathError {
         /// Why.
         source: io::Error,
     },
+    /// The kernel refused something about filters.
+    #[error("{operation}: {source}")]
+    Netlink {
+        /// What was done.
+        operation: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// Something about a file failed.
     #[error("{operation} {path}: {source}")]
     File {

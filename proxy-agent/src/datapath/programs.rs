@@ -1,14 +1,19 @@
 //! Where the programs hang: cgroup hooks of the node, tc hooks of interfaces.
 //!
 //! Each attachment is a link, pinned, so that it outlives the agent; a restart puts its own program behind
-//! the same link in one step.
+//! the same link in one step. Interfaces of pods begin with filters in shared blocks ([`blocks`]), which are
+//! made faster, and are lifted to links later ([`lift`]).
 
 pub mod attachments;
+pub mod blocks;
 pub mod cgroup;
 pub mod interface;
+pub mod lift;
 
 mod clsact;
+mod filter;
 mod pinned;
 
 pub use attachments::Attachment;
 pub use interface::{Hook, TcMode, TcPreference};
+pub use lift::Lifter;

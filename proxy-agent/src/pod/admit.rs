@@ -40,19 +40,14 @@ impl Pods {
         };
         let (pod, ifindex) = (name(&add), add.host_ifindex);
         let entries = Entries::of([(endpoint, &add)]);
-        let fetched = None;
-        self.known.insert(
-            key.clone(),
-            Local {
-                id: endpoint,
-                add,
-                fetched,
-            },
-        );
+        let mut local = Local::new(endpoint, add);
         // The entry first, so that no packet meets a program that does not know its endpoint. The word of an
         // unused id denies everything.
         let written = self.tables.insert(&entries).map_err(anyhow::Error::from);
-        if let Err(error) = written.and_then(|_| Ok(interfaces.attach(ifindex)?)) {
+        let attached = written.and_then(|_| Ok(interfaces.attach(ifindex)?));
+        local.mode = attached.as_ref().ok().copied();
+        self.known.insert(key.clone(), local);
+        if let Err(error) = attached {
             self.remove(&key, interfaces);
             let msg = format!("pod {pod} cannot be taken in");
             refuse(reply, 101, msg, &format!("{error:#}"));

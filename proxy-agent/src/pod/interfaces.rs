@@ -1,36 +1,55 @@
 //! Programs on pods' interfaces, as [`Pods`](super::Pods) needs them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::datapath::{Datapath, DatapathError};
+use crate::datapath::{Datapath, DatapathError, Lifted, Lifter, TcMode};
 
 /// Attaches and detaches the programs of a pod's host-side interface.
 pub trait Interfaces {
-    /// Attaches the programs, or replaces those that are attached.
-    fn attach(&mut self, ifindex: u32) -> Result<(), DatapathError>;
+    /// Before the first [`Self::attach`]: puts our programs in the place of a former agent's where that is one step
+    /// for all interfaces.
+    fn take_over(&self) -> Result<(), DatapathError>;
+    /// Attaches the programs, or replaces those that are attached. Quick: an ADD waits for it, and others for that.
+    fn attach(&mut self, ifindex: u32) -> Result<TcMode, DatapathError>;
     /// Takes them off; an interface that is gone is no error.
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError>;
-    /// Interfaces that have both programs, as far as links tell.
-    fn attached(&self) -> Result<BTreeSet<u32>, DatapathError>;
+    /// Those of these interfaces that have both programs.
+    fn attached(&self, interfaces: &[u32]) -> Result<BTreeMap<u32, TcMode>, DatapathError>;
+    /// What lifts interfaces to TCX, if that is wanted.
+    fn lifter(&self) -> Result<Option<Arc<dyn Lift>>, DatapathError>;
+}
+
+/// Lifts interfaces from clsact to TCX. Slow: for a thread of its own.
+pub trait Lift: Send + Sync {
+    /// Lifts one. `go_on` is asked before each wait.
+    fn lift(&self, ifindex: u32, go_on: &dyn Fn() -> bool) -> Result<Lifted, DatapathError>;
 }
 
 impl Interfaces for Datapath {
-    fn attach(&mut self, ifindex: u32) -> Result<(), DatapathError> {
-        self.attach_pod(ifindex).map(drop)
+    fn take_over(&self) -> Result<(), DatapathError> {
+        self.replace_blocks()
+    }
+
+    fn attach(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
+        self.attach_pod(ifindex)
     }
 
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError> {
         self.detach_interface(ifindex)
     }
 
-    fn attached(&self) -> Result<BTreeSet<u32>, DatapathError> {
-        let (mut once, mut twice) = (BTreeSet::new(), BTreeSet::new());
-        for link in self.attachments()?.iter().filter(|a| !a.cgroup) {
-            let ifindex = link.target as u32;
-            if !once.insert(ifindex) {
-                twice.insert(ifindex);
-            }
-        }
-        Ok(twice)
+    fn attached(&self, interfaces: &[u32]) -> Result<BTreeMap<u32, TcMode>, DatapathError> {
+        self.attached_pods(interfaces)
+    }
+
+    fn lifter(&self) -> Result<Option<Arc<dyn Lift>>, DatapathError> {
+        let lifter = Self::lifter(self)?;
+        Ok(lifter.map(|lifter| Arc::new(lifter) as Arc<dyn Lift>))
+    }
+}
+
+impl Lift for Lifter {
+    fn lift(&self, ifindex: u32, go_on: &dyn Fn() -> bool) -> Result<Lifted, DatapathError> {
+        Self::lift(self, ifindex, go_on)
     }
 }

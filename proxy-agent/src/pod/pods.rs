@@ -19,11 +19,13 @@ use super::{
     entries::Entries,
     fetch::Fetched,
     ids::Ids,
+    lift::{Lifting, Outcome},
     restore::restore,
     server::{self, Asked},
     waiting::{Waiting, settle},
 };
 use crate::{
+    datapath::TcMode,
     model::ObjectName,
     policy::{LocalEndpoint, endpoint::FetchedPod},
 };
@@ -48,6 +50,8 @@ pub enum Event {
     Fetched(Key, Fetched),
     /// A sweep is done.
     Swept(Memory, Sweep),
+    /// Interfaces were lifted to TCX.
+    Lifted(Vec<Outcome>),
     /// Look again at what waits.
     Tick,
 }
@@ -57,6 +61,29 @@ pub(super) struct Local {
     pub(super) id: u32,
     pub(super) add: Add,
     pub(super) fetched: Option<FetchedPod>,
+    /// How its programs are attached; none: not at all, which the next sweep mends.
+    pub(super) mode: Option<TcMode>,
+}
+
+impl Local {
+    pub(super) const fn new(id: u32, add: Add) -> Self {
+        Self {
+            id,
+            add,
+            fetched: None,
+            mode: None,
+        }
+    }
+
+    /// Attaches its programs, and says in the log if that cannot be done.
+    pub(super) fn attach(&mut self, interfaces: &mut dyn Interfaces) {
+        match interfaces.attach(self.add.host_ifindex) {
+            Ok(mode) => self.mode = Some(mode),
+            Err(error) => {
+                tracing::warn!(pod = %self.add.pod, %error, "pod's programs not attached");
+            }
+        }
+    }
 }
 
 /// The endpoints of this node.
@@ -68,6 +95,7 @@ pub struct Pods {
     pub(super) ids: Ids,
     pub(super) known: BTreeMap<Key, Local>,
     pub(super) waiting: Vec<Waiting>,
+    pub(super) lifting: Lifting,
     pub(super) memory: Option<Memory>,
     pub(super) next_sweep: Instant,
     pub(super) send: mpsc::Sender<Event>,
@@ -95,21 +123,22 @@ impl Pods {
             ids,
             known: BTreeMap::new(),
             waiting: Vec::new(),
+            lifting: Lifting::new(interfaces)?,
             memory: Some(Memory::default()),
             next_sweep: Instant::now(),
             send,
             events,
         };
         for (key, (id, add)) in known {
-            let fetched = None;
-            pods.known.insert(key, Local { id, add, fetched });
+            pods.known.insert(key, Local::new(id, add));
         }
         pods.bury();
         pods.reconcile();
-        for local in pods.known.values() {
-            if let Err(error) = interfaces.attach(local.add.host_ifindex) {
-                tracing::warn!(pod = %local.add.pod, %error, "pod's programs not attached");
-            }
+        if let Err(error) = interfaces.take_over() {
+            tracing::warn!(%error, "pods keep the programs of the agent before");
+        }
+        for local in pods.known.values_mut() {
+            local.attach(interfaces);
         }
         tracing::info!(pods = pods.known.len(), "endpoints restored");
         Ok(pods)
@@ -173,6 +202,12 @@ impl Pods {
             .map(|local| (local.id, name(&local.add), local.add.ips.as_slice()))
     }
 
+    /// How many endpoints' programs are attached in a way.
+    pub fn attached(&self, mode: TcMode) -> usize {
+        let locals = self.known.values();
+        locals.filter(|local| local.mode == Some(mode)).count()
+    }
+
     /// Handles an event. True: [`Self::endpoints`] changed, policy must be brought in step before
     /// [`Self::settle`]. `known` tells whether the watch has delivered a pod.
     pub fn take(
@@ -183,8 +218,12 @@ impl Pods {
     ) -> bool {
         match event {
             Event::Asked(Asked { call, reply }) => match call {
-                Call::Add(add) => self.add(*add, reply, interfaces, known),
+                Call::Add(add) => {
+                    self.lifting.disturb();
+                    self.add(*add, reply, interfaces, known)
+                }
                 Call::Del(key) => {
+                    self.lifting.disturb();
                     let changed = self.remove(&key, interfaces);
                     drop(reply.send(Response::Ok(Reply::default())));
                     changed
@@ -196,8 +235,13 @@ impl Pods {
             },
             Event::Fetched(key, fetched) => self.fetched(&key, fetched),
             Event::Swept(memory, sweep) => self.swept(memory, sweep, interfaces),
+            Event::Lifted(outcomes) => {
+                self.lifted(outcomes, interfaces);
+                false
+            }
             Event::Tick => {
                 self.sweep();
+                self.lift();
                 false
             }
         }

@@ -1,6 +1,9 @@
 //! Pods over maps in memory and interfaces that only remember.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use cni_plugin::{
     attachment::{Attachment, State},
@@ -12,26 +15,41 @@ use cni_plugin::{
 use proxy_common::endpoints::{Endpoint, LocalPod};
 use tokio::sync::oneshot;
 
-use super::{Event, Interfaces, PodTables, Pods, PodsConfig, server::Asked};
-use crate::datapath::{DatapathError, Faults, MemoryTable, Table as _};
+use super::{Event, Interfaces, PodTables, Pods, PodsConfig, interfaces::Lift, server::Asked};
+use crate::datapath::{DatapathError, Faults, MemoryTable, Table as _, TcMode};
+
+mod lift;
+
+use lift::FakeLifter;
 
 #[derive(Default)]
 struct Fake {
-    attached: BTreeSet<u32>,
+    attached: BTreeMap<u32, TcMode>,
+    detached: Mutex<Vec<u32>>,
+    lifter: Option<Arc<FakeLifter>>,
 }
 
 impl Interfaces for Fake {
-    fn attach(&mut self, ifindex: u32) -> Result<(), DatapathError> {
-        self.attached.insert(ifindex);
+    fn take_over(&self) -> Result<(), DatapathError> {
         Ok(())
     }
 
-    fn detach(&self, _ifindex: u32) -> Result<(), DatapathError> {
+    fn attach(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
+        self.attached.insert(ifindex, TcMode::Clsact);
+        Ok(TcMode::Clsact)
+    }
+
+    fn detach(&self, ifindex: u32) -> Result<(), DatapathError> {
+        self.detached.lock().unwrap().push(ifindex);
         Ok(())
     }
 
-    fn attached(&self) -> Result<BTreeSet<u32>, DatapathError> {
+    fn attached(&self, _interfaces: &[u32]) -> Result<BTreeMap<u32, TcMode>, DatapathError> {
         Ok(self.attached.clone())
+    }
+
+    fn lifter(&self) -> Result<Option<Arc<dyn Lift>>, DatapathError> {
+        Ok(self.lifter.clone().map(|lifter| lifter as Arc<dyn Lift>))
     }
 }
 
@@ -126,7 +144,7 @@ fn an_add_is_answered_when_its_policy_is_in_force_and_not_before() {
     let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
     let mut pods = pods(&folder, &maps, &mut fake);
     let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
-    assert!(fake.attached.contains(&101));
+    assert!(fake.attached.contains_key(&101));
     assert_eq!(maps.counts(), [1, 1, 1]);
     let endpoint = pods.endpoints()[0].id;
     pods.settle(|_| false);
@@ -160,7 +178,7 @@ fn a_restart_keeps_ids_and_drops_what_has_no_record() {
     assert_eq!(maps.ids(), kept);
     assert_eq!(maps.counts(), [3, 3, 3]);
     assert_eq!(again.endpoints().len(), 3);
-    assert_eq!(fake.attached, BTreeSet::from([102, 104, 105]));
+    assert!(fake.attached.into_keys().eq([102, 104, 105]));
 }
 
 #[test]

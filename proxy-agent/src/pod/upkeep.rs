@@ -69,20 +69,21 @@ impl Pods {
     }
 
     /// Attaches again what someone took off.
-    pub(super) fn watch(&self, interfaces: &mut dyn Interfaces) {
-        let attached = match interfaces.attached() {
+    pub(super) fn watch(&mut self, interfaces: &mut dyn Interfaces) {
+        self.lifting.forgive();
+        let locals = self.known.values();
+        let all: Vec<u32> = locals.map(|local| local.add.host_ifindex).collect();
+        let attached = match interfaces.attached(&all) {
             Ok(attached) => attached,
             Err(error) => {
                 tracing::warn!(%error, "attached programs not listed");
                 return;
             }
         };
-        for local in self.known.values() {
-            let ifindex = local.add.host_ifindex;
-            if !attached.contains(&ifindex)
-                && let Err(error) = interfaces.attach(ifindex)
-            {
-                tracing::warn!(pod = %local.add.pod, %error, "pod's programs not attached");
+        for local in self.known.values_mut() {
+            local.mode = attached.get(&local.add.host_ifindex).copied();
+            if local.mode.is_none() {
+                local.attach(interfaces);
             }
         }
     }
@@ -106,8 +107,7 @@ impl Pods {
                 continue;
             };
             tracing::info!(pod = %record.add.pod, "pod taken in that was wired without us");
-            let (add, fetched) = (record.add, None);
-            self.known.insert(key, Local { id, add, fetched });
+            self.known.insert(key, Local::new(id, record.add));
             *changed = true;
         }
         let gone: Vec<Key> = self

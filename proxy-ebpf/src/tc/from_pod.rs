@@ -16,7 +16,7 @@ use super::node::forwards;
 use super::packet::{MARK_HAIRPIN, MARK_ROUTE, Packet, UNKNOWN_FRAGMENT};
 use super::service::backend_gone;
 use super::skb::{Skb, redirect_peer};
-use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish};
+use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish_at_pod};
 use super::wire::Wire;
 use super::{ETH_IP, ETH_IPV6, deliver, policy, scratch};
 use crate::maps::{ENDPOINTS, V4, V6};
@@ -31,7 +31,7 @@ pub fn from_pod(context: TcContext) -> i32 {
         // ARP and whatever else is the stack's affair.
         _ => NEXT,
     };
-    finish(skb, verdict)
+    finish_at_pod(skb, verdict)
 }
 
 #[inline(always)]

@@ -9,7 +9,7 @@ use proxy_common::time::seconds;
 use super::own::is_neighbour;
 use super::packet::{MARK_EGRESS, MARK_FROM_HOST, Packet};
 use super::skb::Skb;
-use super::verdict::{CONTINUE, NEXT, Verdict, dropped, finish};
+use super::verdict::{CONTINUE, NEXT, Verdict, dropped, finish_at_pod};
 use super::wire::Wire;
 use super::{ETH_IP, ETH_IPV6, scratch};
 use crate::maps::{ENDPOINTS, V4, V6};
@@ -23,7 +23,7 @@ pub fn to_pod(context: TcContext) -> i32 {
         ETH_IPV6 => run::<V6>(skb, is_neighbour),
         _ => NEXT,
     };
-    finish(skb, verdict)
+    finish_at_pod(skb, verdict)
 }
 
 #[inline(always)]

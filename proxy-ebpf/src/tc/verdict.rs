@@ -12,6 +12,8 @@ pub type Verdict = i32;
 
 /// The next program, then the stack, have the packet (`TCX_NEXT`, `TC_ACT_UNSPEC`).
 pub const NEXT: Verdict = -1;
+/// The stack has the packet; no other program is asked (`TCX_PASS`, `TC_ACT_OK`).
+const PASS: Verdict = 0;
 /// The packet is gone (`TC_ACT_SHOT`).
 const SHOT: Verdict = 2;
 /// Nothing is decided yet.
@@ -46,4 +48,15 @@ pub fn finish(skb: Skb, verdict: Verdict) -> i32 {
         return SHOT;
     }
     if verdict == CONTINUE { NEXT } else { verdict }
+}
+
+/// As [`finish`], at the hooks of pods' interfaces: whoever comes first there has the last word. The same program
+/// hangs at them twice, as a TCX link and as a filter of clsact, and the kernel asks the filter when the link says
+/// `NEXT` (<https://elixir.bootlin.com/linux/v6.8/source/net/core/dev.c#L4042>): the packet would be tracked twice.
+#[inline(always)]
+pub fn finish_at_pod(skb: Skb, verdict: Verdict) -> i32 {
+    match finish(skb, verdict) {
+        NEXT => PASS,
+        action => action,
+    }
 }

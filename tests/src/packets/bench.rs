@@ -2,7 +2,7 @@
 
 use std::{fs, io::ErrorKind, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, TestRun as _,
     maps::PerCpuArray,
@@ -14,8 +14,10 @@ use proxy_common::counters::{Counter, REASONS, reason_name};
 
 use super::plan::{FAMILIES, Plan};
 
-/// The packet goes on to the next program and the stack.
+/// The packet goes on to the stack; on an uplink to the next program first.
 pub const NEXT: i32 = -1;
+/// What programs of pods' interfaces say in place of [`NEXT`]: no other program is asked.
+const PASS: i32 = 0;
 /// The packet is dropped.
 pub const SHOT: i32 = 2;
 /// The packet is redirected.
@@ -60,6 +62,17 @@ impl Hook {
             Self::FromPod | Self::ToPod | Self::ToPodFromHost => "pod1",
             Self::FromNeighbour => "pod2",
             Self::FromNet | Self::ToNet | Self::ToNetForwarded => "net0",
+        }
+    }
+
+    /// The action that a test expects for what the program returned.
+    fn action(self, returned: i32) -> Result<i32> {
+        let of_pod = self.interface() != "net0";
+        match returned {
+            PASS if of_pod => Ok(NEXT),
+            SHOT | REDIRECT => Ok(returned),
+            NEXT if !of_pod => Ok(NEXT),
+            _ => bail!("{self:?} returned {returned}"),
         }
     }
 
@@ -172,7 +185,7 @@ impl Bench {
         let after = self.drops()?;
         let drop = before.iter().zip(&after).find(|(b, a)| b.1 != a.1);
         Ok(Some(Outcome {
-            action: result.return_value.cast_signed(),
+            action: hook.action(result.return_value.cast_signed())?,
             bytes,
             drop: drop.map(|(before, _)| reason_name(before.0)),
         }))

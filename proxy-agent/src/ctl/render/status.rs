@@ -200,21 +200,26 @@ fn fill(map: &MapStatus) -> String {
 
 fn cni(status: &Status) -> Row {
     let cni = &status.cni;
-    let (level, text) = match (&cni.conflist, cni.enabled) {
-        (Some(conflist), _) => (Level::Ok, format!("{conflist}  pods {}", cni.pods)),
-        (None, true) => (
-            Level::Starting,
-            format!("not installed yet  pods {}", cni.pods),
-        ),
-        (None, false) => (
-            Level::Ok,
-            format!("not installed by the agent  pods {}", cni.pods),
-        ),
+    let (level, place) = match (&cni.conflist, cni.enabled) {
+        (Some(conflist), _) => (Level::Ok, conflist.as_str()),
+        (None, true) => (Level::Starting, "not installed yet"),
+        (None, false) => (Level::Ok, "not installed by the agent"),
     };
+    let text = format!(
+        "{place}  pods {}   tcx {}   clsact {}",
+        cni.pods, cni.tcx, cni.clsact
+    );
     let mut row = Row::new("CNI", level, text);
+    if cni.tcx + cni.clsact < cni.pods {
+        row.level = Level::Error;
+        row.notes.push(format!(
+            "programs of {} pods are not attached: the agent's log says why",
+            cni.pods - cni.tcx - cni.clsact
+        ));
+    }
     if !cni.problems.is_empty() {
         row.level = Level::Error;
-        row.notes.clone_from(&cni.problems);
+        row.notes.extend(cni.problems.iter().cloned());
     }
     row
 }
@@ -299,6 +304,8 @@ mod tests {
             enabled: true,
             conflist: Some("/etc/cni/net.d/05-weir.conflist".to_owned()),
             pods: 23,
+            tcx: 21,
+            clsact: 2,
             problems: Vec::new(),
         };
         status.health.healthz_address = ":10256".to_owned();
@@ -334,7 +341,7 @@ Agent      OK        v{VERSION}  up 3h12m   kernel 6.12.9   node a
 API        OK        services 41   slices 57   pods 0   policies 0   last event 2s ago
 Sync       OK        41/41 services, 163 backends, 0 endpoints, 0 policies   last full 41s ago in 3.1ms
 Maps       OK        CONNTRACK4 655/65536 (1%)
-CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23
+CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 2
 Health     OK        :10256 /healthz 200   :10249 /metrics
 ")
         );
@@ -348,12 +355,14 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
         status.sync.errors = vec!["Service default/web: the map is full".to_owned()];
         status.agent.version = "9.0.0".to_owned();
         status.health.healthy = false;
+        status.cni.clsact = 1;
         let told = text(&status);
         for line in [
             "Maps       WARNING   CONNTRACK4 58213/65536 (89%)",
             "Sync       ERROR     40/41 services, 163 backends, 0 endpoints, 0 policies   last full 41s ago in 3.1ms",
             "ERROR Sync: Service default/web: the map is full",
             "WARNING Maps: CONNTRACK4 58213/65536 (89%) is filling up: raise its capacity in `maps:` of the configuration",
+            "ERROR CNI: programs of 1 pods are not attached: the agent's log says why",
             "ERROR Health: an update has waited too long to be applied",
         ] {
             assert!(told.lines().any(|l| l == line), "{line} is not in\n{told}");

@@ -1,10 +1,11 @@
-//! The tc programs, attached to interfaces: by TCX where the kernel has it (6.6), else by clsact.
+//! The tc programs, attached to one interface: by TCX where the kernel has it (6.6), else by clsact.
 
 use std::{io, os::fd::BorrowedFd};
 
 use aya::{Ebpf, programs::Program};
 
 use super::{
+    blocks::Blocks,
     clsact,
     pinned::{self, Target},
 };
@@ -106,8 +107,28 @@ pub(in crate::datapath) fn attach(
     Ok(TcMode::Clsact)
 }
 
-fn attach_tcx(program: BorrowedFd<'_>, pins: &Pins, hook: Hook, ifindex: u32) -> io::Result<()> {
-    let target = Target {
+/// Attaches a program by TCX, or puts it behind the link that is pinned.
+pub(super) fn attach_tcx(
+    program: BorrowedFd<'_>,
+    pins: &Pins,
+    hook: Hook,
+    ifindex: u32,
+) -> io::Result<()> {
+    pinned::attach(&pins.link(&hook.link(ifindex)), program, tcx(hook, ifindex))
+}
+
+/// Puts a program behind the TCX link that is pinned, if there is one.
+pub(super) fn replace_tcx(
+    program: BorrowedFd<'_>,
+    pins: &Pins,
+    hook: Hook,
+    ifindex: u32,
+) -> io::Result<bool> {
+    pinned::replace(&pins.link(&hook.link(ifindex)), program, tcx(hook, ifindex))
+}
+
+fn tcx(hook: Hook, ifindex: u32) -> Target {
+    Target {
         number: ifindex,
         identity: u64::from(ifindex),
         attach_type: if hook.is_ingress() {
@@ -116,40 +137,52 @@ fn attach_tcx(program: BorrowedFd<'_>, pins: &Pins, hook: Hook, ifindex: u32) ->
             BPF_TCX_EGRESS
         },
         flags: link::FIRST,
-    };
-    pinned::attach(&pins.link(&hook.link(ifindex)), program, target)
+    }
 }
 
 /// Kernels before 6.6 know no such attach type.
-fn no_tcx(error: &io::Error) -> bool {
+pub(super) fn no_tcx(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINVAL)
 }
 
-/// Takes the program of a hook off an interface; nothing to take off is no error.
+/// Takes our programs off an interface, links, filters and the blocks of pods; nothing to take off is no
+/// error.
 pub(in crate::datapath) fn detach(
     pins: &Pins,
-    hook: Hook,
+    blocks: Blocks,
     ifindex: u32,
 ) -> Result<(), DatapathError> {
-    let path = pins.link(&hook.link(ifindex));
-    match std::fs::remove_file(&path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(DatapathError::file("remove", path)(error));
+    for hook in Hook::ALL {
+        let path = pins.link(&hook.link(ifindex));
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DatapathError::file("remove", path)(error));
+            }
+            _ => {}
         }
-        Err(_) => {}
     }
+    // Most often the interface is gone, and all that hung on it.
     let Ok(name) = bpfsys::interface_name(ifindex) else {
         return Ok(());
     };
-    clsact::detach(hook, &name).map_err(|source| DatapathError::Attach {
-        program: format!("nothing in place of {}", hook.program()),
+    detach_filters(blocks, ifindex, &name).map_err(|source| DatapathError::Attach {
+        program: "nothing in place of our filters".to_owned(),
         target: name,
         source,
     })
 }
 
-fn describe(ifindex: u32) -> String {
+fn detach_filters(blocks: Blocks, ifindex: u32, name: &str) -> io::Result<()> {
+    if blocks.unbind(ifindex)? {
+        return Ok(());
+    }
+    let hooks = Hook::ALL.into_iter();
+    hooks
+        .map(|hook| clsact::detach(hook, name))
+        .fold(Ok(()), io::Result::and)
+}
+
+pub(super) fn describe(ifindex: u32) -> String {
     match bpfsys::interface_name(ifindex) {
         Ok(name) => format!("interface {name} ({ifindex})"),
         Err(_) => format!("interface {ifindex}"),

@@ -28,7 +28,7 @@ pub(super) fn attach(path: &Path, program: impl AsFd, target: Target) -> io::Res
 
 /// True if the pinned link was there, attached to the target, and has the program now. A link that is dead or
 /// attached elsewhere is unpinned.
-fn replace(path: &Path, program: impl AsFd, target: Target) -> io::Result<bool> {
+pub(super) fn replace(path: &Path, program: impl AsFd, target: Target) -> io::Result<bool> {
     let link = match object::open_link(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         link => link?,
