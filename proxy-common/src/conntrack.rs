@@ -3,8 +3,9 @@
 //! A flow is keyed from the view of the scope that tracks it: an endpoint (pod interface), where `local` is
 //! the pod's side whatever way the packet goes, or the node (scope 0), where `local` is the source of the
 //! packet as it arrives. An untranslated flow has one entry per scope, hit by both directions. A translated
-//! flow has one entry for each of its two tuples: each names the whole tuple into which a packet that
-//! travels in `rewrite direction` is turned.
+//! flow has one entry for each of its two tuples (twins): each names the whole tuple into which a packet that
+//! travels in `rewrite direction` is turned. Between two pods of this node the second one is the serving
+//! pod's own entry, which a flow has anyway.
 //!
 //! Scoping by endpoint makes forged entries harmless to other pods. New flows live in `NEW_FLOWS`, which
 //! evicts, until the other side has answered; then they move to `CONNTRACK`, which only expiry and garbage
@@ -141,6 +142,12 @@ pub const FLOW_HAIRPIN: u32 = 1 << 7;
 pub const FLOW_SOURCE_TRANSLATED: u32 = 1 << 8;
 /// The other side is a pod of another node: packets to it may leave past the host's stack.
 pub const FLOW_REMOTE_POD: u32 = 1 << 9;
+/// Both ends are pods of this node: each end's own entry translates, and sees both directions by itself.
+pub const FLOW_NO_TWIN: u32 = 1 << 10;
+
+/// Seconds for which an expired entry of `CONNTRACK*` may be begun anew in place. The collector leaves it alone
+/// for as long.
+pub const REUSE_SECONDS: u32 = 5;
 
 map_types!(
     FlowKey4 = 20,

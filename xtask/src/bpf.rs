@@ -19,12 +19,14 @@ const HINT: &str = "hint: run `cargo xtask setup toolchain`";
 
 /// Compiles the programs of the workspace at `root` and copies the object into `out`; returns its path.
 pub(crate) fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
-    let status = cargo(root, "build")?
-        .status()
+    let made = cargo(root, "build")?
+        .output()
         .map_err(|error| format!("cannot start cargo for the BPF object: {error}"))?;
-    if !status.success() {
+    if !made.status.success() {
         return Err(format!(
-            "the BPF object does not compile ({status}); the compiler's words are above"
+            "the BPF object does not compile ({}):\n{}",
+            made.status,
+            errors_in(&String::from_utf8_lossy(&made.stderr))
         ));
     }
     let made = target_dir(root).join(TARGET).join("release/proxy-ebpf");
@@ -69,6 +71,13 @@ pub(crate) fn cargo(root: &Path, verb: &str) -> Result<Command, String> {
         cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
     }
     Ok(cargo)
+}
+
+/// A compiler's words from its first error on. Cargo itself shows nothing of what a build script printed.
+fn errors_in(words: &str) -> &str {
+    words
+        .find("\nerror")
+        .map_or(words, |start| &words[start + 1..])
 }
 
 /// Where `cargo xtask setup` puts the linker.

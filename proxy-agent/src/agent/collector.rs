@@ -3,17 +3,13 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use proxy_common::conntrack::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState};
+use proxy_common::conntrack::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState, REUSE_SECONDS};
 
 use crate::{
     api::{Shared, health::FAMILIES, metrics::IpFamily},
     ctl::render::words,
     datapath::{KernelTable, Maps, Table as _, TableError},
 };
-
-/// Seconds for which an expired entry is left alone. Whoever uses the tuple again in this time overwrites
-/// it; one that has been dead for longer is hardly ever brought back between our look and our removal.
-const GRACE: u32 = 5;
 
 /// One round over both families.
 pub fn round(shared: &Shared, maps: &Maps) {
@@ -67,7 +63,7 @@ where
     K: aya::Pod + std::fmt::Debug + Ord,
     V: aya::Pod + std::fmt::Debug + PartialEq,
 {
-    let dead = |flow: &V| state(flow).expires.saturating_add(GRACE) <= now;
+    let dead = |flow: &V| state(flow).expires.saturating_add(REUSE_SECONDS) <= now;
     let mut expired = Vec::new();
     table.visit(|key, flow| {
         if dead(flow) {

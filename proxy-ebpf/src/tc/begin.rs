@@ -1,18 +1,20 @@
 //! Flows that begin: Service translation and egress policy, then the entries.
 
 use proxy_common::conntrack::{
-    FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_REMOTE_POD, FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL,
+    FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_NO_TWIN, FLOW_REMOTE_POD, FLOW_REWRITE_FROM_LOCAL,
+    FLOW_REWRITE_TO_LOCAL,
 };
-use proxy_common::counters::{BACKEND_GONE, FLOW_CLASH};
+use proxy_common::counters::{BACKEND_GONE, FLOW_CLASH, FLOWS_FULL};
 
 use super::address::same;
 use super::deliver::remote_pod;
-use super::flow::{NODE, beginning, find};
+use super::flow::{NODE, beginning, find, reopens};
 use super::node::forwards;
 use super::packet::{
     ERROR, MARK_FROM_HOST, MARK_FRONTEND, MARK_HAIRPIN, MARK_ROUTE, Packet, reversed,
 };
 use super::policy;
+use super::scratch;
 use super::service::ATTEMPTS;
 use super::skb::Skb;
 use super::verdict::{CONTINUE, NEXT, Verdict, dropped};
@@ -121,21 +123,48 @@ pub fn attempt<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verd
         }
         packet.key = F::flow_key(endpoint, packet.protocol, &packet.target);
     }
+    let verdict = claim_answers(skb, packet);
+    if verdict != CONTINUE {
+        return verdict;
+    }
+    let verdict = toward_target(skb, packet, endpoint);
+    mark(packet);
+    verdict
+}
+
+/// Sees to it that the answers of a pod's flow to a Service will be turned round: by the serving pod's own
+/// entry if that is here, else by a twin in the client's scope.
+#[inline(always)]
+fn claim_answers<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
     let flags = packet.state.flags;
-    packet.state.flags = if hairpin {
+    if flags & FLOW_HAIRPIN == 0
+        && forwards()
+        && let Some(pod) = F::local_pod(packet.target.to)
+    {
+        let verdict = F::beside_pod(skb, packet, pod.endpoint);
+        if verdict == CONTINUE {
+            packet.state.flags |= FLOW_NO_TWIN;
+            from_frontend(packet);
+        }
+        return verdict;
+    }
+    packet.state.flags = if flags & FLOW_HAIRPIN != 0 {
         flags | FLOW_FROM_REMOTE
     } else {
         flags & !FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL
     };
     packet.back = reversed(&packet.flow);
     let verdict = F::claim(skb, packet);
-    if verdict != CONTINUE {
-        return verdict;
-    }
     packet.state.flags = flags;
-    let verdict = toward_target(skb, packet, endpoint);
-    mark(packet);
     verdict
+}
+
+/// Tells [`super::deliver`] by which frontend the packet came.
+#[inline(always)]
+pub fn from_frontend<F: Wire>(packet: &mut Packet<F>) {
+    packet.frontend = packet.flow.to;
+    packet.frontend_port = packet.flow.to_port;
+    packet.marks |= MARK_FRONTEND;
 }
 
 /// The entry that turns the client's packets to their target.
@@ -157,9 +186,7 @@ pub fn at_node<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
     for _ in 0..ATTEMPTS {
         let verdict = F::attempt_at_node(skb, packet);
         if verdict == CONTINUE {
-            packet.frontend = packet.flow.to;
-            packet.frontend_port = packet.flow.to_port;
-            packet.marks |= MARK_FRONTEND;
+            from_frontend(packet);
             return F::rewrite_packet(skb, packet);
         }
         if verdict != dropped(FLOW_CLASH) {
@@ -206,8 +233,13 @@ fn answers<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
 /// The endpoint's own entry will turn the answers round: it must not be in use by another flow.
 #[inline(always)]
 pub fn beside_pod<F: Wire>(_skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
-    let key = F::flow_key(endpoint, packet.protocol, &reversed(&packet.target));
-    if let Some(found) = find::<F>(&key, packet.now) {
+    packet.key = F::flow_key(endpoint, packet.protocol, &reversed(&packet.target));
+    let Some(key) = scratch::key::<F>() else {
+        return dropped(FLOWS_FULL);
+    };
+    if let Some(found) = find::<F>(key, packet.now)
+        && !reopens(packet, found.state())
+    {
         packet.back = found.rewrite();
         let same = same(&packet.back.from, &packet.flow.to)
             && packet.back.from_port == packet.flow.to_port;

@@ -1,7 +1,7 @@
 //! What a pod receives: tracking, reverse translation, ingress policy, and the way into it.
 
 use proxy_common::conntrack::{
-    FLOW_FROM_REMOTE, FLOW_REMOTE_POD, FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL,
+    FLOW_FROM_REMOTE, FLOW_NO_TWIN, FLOW_REMOTE_POD, FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL,
 };
 use proxy_common::counters::{FRAGMENT_UNKNOWN, REWRITE_FAILED};
 use proxy_common::endpoints::{ENDPOINT_SHAPED, LocalPod};
@@ -83,6 +83,9 @@ pub fn receive_new<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> 
     packet.back = packet.flow;
     if packet.marks & MARK_FRONTEND != 0 {
         flags |= FLOW_REWRITE_FROM_LOCAL;
+        if packet.marks & (MARK_FROM_NET | MARK_FROM_HOST) == 0 {
+            flags |= FLOW_NO_TWIN;
+        }
         packet.back = FlowTuple {
             from: packet.frontend,
             to: packet.flow.from,

@@ -2,8 +2,8 @@
 
 use proxy_common::address::{TCP, UDP};
 use proxy_common::conntrack::{
-    FLOW_FIN_LOCAL, FLOW_FIN_REMOTE, FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_REPLIED,
-    FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL, FLOW_RST, FlowState,
+    FLOW_FIN_LOCAL, FLOW_FIN_REMOTE, FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_NO_TWIN, FLOW_REPLIED,
+    FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL, FLOW_RST, FlowState, REUSE_SECONDS,
 };
 
 use proxy_common::counters::{FLOW_CLASH, FLOWS_FULL};
@@ -133,9 +133,15 @@ pub fn touch<F: Wire>(packet: &Packet<F>, scope: u32, found: &Found<F>, from_loc
         (*state).expires = expires;
     }
     let promote = found.new && flags & FLOW_REPLIED != 0;
-    if promote || flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) != 0 {
+    if promote || has_twin(flags) {
         F::refresh(packet, found.entry, scope, promote);
     }
+}
+
+/// Whether another entry is to be kept in step.
+#[inline(always)]
+const fn has_twin(flags: u32) -> bool {
+    flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) != 0 && flags & FLOW_NO_TWIN == 0
 }
 
 /// Key and scope of the entry for the other tuple of a translated flow.
@@ -164,7 +170,7 @@ pub fn refresh<F: Family>(packet: &Packet<F>, flow: &mut F::Flow, scope: u32, pr
         promote::<F>(key, &flow);
     }
     let state = F::state(&flow);
-    if state.flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) == 0 {
+    if !has_twin(state.flags) {
         return;
     }
     let other_key = twin::<F>(&flow, scope, packet.protocol);
@@ -211,27 +217,25 @@ fn promote<F: Family>(key: &F::FlowKey, flow: &F::Flow) {
     }
 }
 
-/// Forgets the flow of the packet's `key` with both its entries.
+/// Forgets the twin of a flow that is to begin anew; [`begin`] writes over the flow's own entry.
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "BPF: by value it is copied, and the stack of Linux 6.1 has no room for that"
+)]
 pub fn forget<F: Family>(packet: &Packet<F>, flow: &mut F::Flow, scope: u32) {
-    let Some(key) = scratch::key::<F>() else {
-        return;
-    };
     let flow: F::Flow = *flow;
-    if F::state(&flow).flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) != 0 {
-        remove::<F>(&twin::<F>(&flow, scope, packet.protocol));
+    if !has_twin(F::state(&flow).flags) {
+        return;
     }
-    remove::<F>(key);
-}
-
-#[inline(always)]
-fn remove<F: Family>(key: &F::FlowKey) {
+    let key = twin::<F>(&flow, scope, packet.protocol);
     // Absent is as good as removed.
-    F::conntrack().remove(key).ok();
-    F::new_flows().remove(key).ok();
+    F::conntrack().remove(&key).ok();
+    F::new_flows().remove(&key).ok();
 }
 
-/// Begins an entry, over an expired one if need be: the packet's `key`, `state` and `back`.
+/// Begins an entry: the packet's `key`, `state` and `back`. One that stands in `CONNTRACK`, at its end or just
+/// expired, is begun anew in place: clients that use their ports again soon cost no allocation.
 #[inline(always)]
 #[expect(
     clippy::needless_borrows_for_generic_args,
@@ -242,6 +246,15 @@ pub fn begin<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
         return dropped(FLOWS_FULL);
     };
     let flow = F::flow(packet.state, &packet.back);
+    if let Some(entry) = F::conntrack().get_ptr_mut(key) {
+        let entry: *mut F::Flow = entry;
+        // SAFETY: an entry of a map, valid for this run of the program.
+        let entry = unsafe { &mut *entry };
+        if F::state(entry).expires + REUSE_SECONDS > packet.now {
+            *entry = flow;
+            return CONTINUE;
+        }
+    }
     if F::new_flows().insert(key, &flow, 0).is_ok() {
         CONTINUE
     } else {

@@ -4,13 +4,14 @@ use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use proxy_common::conntrack::{
-    FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_REMOTE_POD, FLOW_REWRITE_FROM_LOCAL,
+    FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_NO_TWIN, FLOW_REMOTE_POD, FLOW_REWRITE_FROM_LOCAL,
 };
 use proxy_common::counters::{FRAGMENT_UNKNOWN, INVALID_PACKET, NO_BACKEND, UNKNOWN_ENDPOINT};
 use proxy_common::policy::words::ROW_ALLOW_ALL;
 use proxy_common::time::seconds;
 
 use super::at_node::translate;
+use super::begin::from_frontend;
 use super::flow::{find, reopens, touch};
 use super::node::forwards;
 use super::packet::{MARK_HAIRPIN, MARK_ROUTE, Packet, UNKNOWN_FRAGMENT};
@@ -106,6 +107,10 @@ fn send<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
             } else if flags & (FLOW_REMOTE_POD | FLOW_FROM_REMOTE) != 0 {
                 // The stack would take an answer in the node's own name for a forgery.
                 packet.marks |= MARK_ROUTE;
+            }
+            if flags & FLOW_NO_TWIN != 0 {
+                // Should the serving pod's entry be gone, it is made again with this.
+                from_frontend(packet);
             }
             packet.target = found.rewrite();
             return F::rewrite_packet(skb, packet);

@@ -6,8 +6,9 @@ use proxy_common::counters::REWRITE_FAILED;
 
 use super::address::same;
 use super::packet::{ERROR, LATER_FRAGMENT, Packet, UNKNOWN_FRAGMENT};
-use super::skb::{ETHERNET, MANGLED_ZERO, Skb, difference};
+use super::skb::{ETHERNET, MANGLED_ZERO, Skb, difference, fold};
 use super::verdict::{CONTINUE, Verdict, dropped};
+use super::wire::Wire;
 use crate::maps::Family;
 
 /// Offset of the IPv4 header's checksum.
@@ -33,7 +34,7 @@ const fn checksum<F: Family>(protocol: u8) -> Option<(u32, u64)> {
 
 /// Turns the packet's flow into its `target`.
 #[inline(always)]
-pub fn rewrite<F: Family>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
+pub fn rewrite<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
     let done = if packet.shape == ERROR {
         error(skb, packet)
     } else {
@@ -47,7 +48,7 @@ pub fn rewrite<F: Family>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
 }
 
 #[inline(always)]
-fn plain<F: Family>(skb: Skb, packet: &mut Packet<F>) -> bool {
+fn plain<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> bool {
     let has_transport = packet.shape != LATER_FRAGMENT && packet.shape != UNKNOWN_FRAGMENT;
     let checksum = if has_transport {
         checksum::<F>(packet.protocol)
@@ -56,6 +57,12 @@ fn plain<F: Family>(skb: Skb, packet: &mut Packet<F>) -> bool {
     };
     let ports = [packet.flow.from_port, packet.flow.to_port];
     let new_ports = [packet.target.from_port, packet.target.to_port];
+    if let Some(checksum) = checksum
+        && packet.protocol != F::ICMP
+        && packet.transport == F::PLAIN_TRANSPORT as u32
+    {
+        return together(skb, packet, checksum);
+    }
     if !outer::<F>(
         skb,
         packet,
@@ -83,6 +90,77 @@ fn plain<F: Family>(skb: Skb, packet: &mut Packet<F>) -> bool {
         return false;
     }
     skb.store(packet.transport, &new_ports)
+}
+
+/// The header's checksum, addresses and ports of IPv4, which follow each other.
+#[derive(Clone, Copy)]
+#[repr(C, packed(2))]
+struct Together4 {
+    checksum: u16,
+    addresses: [u32; 2],
+    ports: [u16; 2],
+}
+
+/// Addresses and ports of IPv6, which follow each other.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Together6<A> {
+    addresses: [A; 2],
+    ports: [u16; 2],
+}
+
+/// The plain case of TCP and UDP, where one write does for all: each helper looks anew whether it may write.
+#[inline(always)]
+fn together<F: Wire>(skb: Skb, packet: &mut Packet<F>, (checksum, flags): (u32, u64)) -> bool {
+    let at = packet.transport + checksum;
+    let old = [packet.source, packet.destination];
+    let addresses = [packet.target.from, packet.target.to];
+    let change = if F::IPV6 {
+        difference(&old, &addresses)
+    } else {
+        difference4::<F>(old, addresses)
+    };
+    let moved = !same(&old, &addresses);
+    if moved && !skb.address_checksum(at, change, F::IPV6, flags) {
+        return false;
+    }
+    let was = word([packet.flow.from_port, packet.flow.to_port]);
+    let ports = [packet.target.from_port, packet.target.to_port];
+    if was != word(ports) && !skb.word_checksum(at, was, word(ports), flags | 4) {
+        return false;
+    }
+    packet.source = addresses[0];
+    packet.destination = addresses[1];
+    if F::IPV6 {
+        let whole = Together6 { addresses, ports };
+        return skb.store(ETHERNET + self::addresses::<F>(), &whole);
+    }
+    let Some(header) = skb.read::<u16>(HEADER_CHECKSUM as usize) else {
+        return false;
+    };
+    let whole = Together4 {
+        checksum: fold(u32::from(!header) + (change & 0xffff) + (change >> 16)),
+        addresses: addresses.map(low::<F>),
+        ports,
+    };
+    skb.store(HEADER_CHECKSUM, &whole)
+}
+
+/// [`difference`] of IPv4 addresses, without a helper.
+#[inline(always)]
+fn difference4<F: Family>(old: [F::Address; 2], new: [F::Address; 2]) -> u32 {
+    let sum = u64::from(!low::<F>(old[0]))
+        + u64::from(!low::<F>(old[1]))
+        + u64::from(low::<F>(new[0]))
+        + u64::from(low::<F>(new[1]));
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    ((sum & 0xffff_ffff) + (sum >> 32)) as u32
+}
+
+/// The last word of an address: all of an IPv4 one.
+#[inline(always)]
+fn low<F: Family>(address: F::Address) -> u32 {
+    F::as_ipv6(address)[3]
 }
 
 #[inline(always)]

@@ -1,13 +1,18 @@
 //! Services on the way out of a pod: translation, its reverse, hairpin, clashes, removed backends.
 
+use std::net::SocketAddr;
+
 use proxy_common::{
     address::{SCTP, TCP, UDP},
-    conntrack::{FLOW_HAIRPIN, FLOW_REPLIED, FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL},
+    conntrack::{
+        FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_NO_TWIN, FLOW_REMOTE_POD, FLOW_REPLIED,
+        FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL, Flow4, Flow6, FlowKey4, FlowKey6,
+    },
 };
 use weir_tests::packets::{Bench, FAMILIES, Hook, REDIRECT, SHOT, Tcp, see, tcp, udp};
 
 #[test]
-fn a_connection_to_a_service_is_translated_both_ways() {
+fn the_serving_pods_own_entry_turns_its_answers_round() {
     let mut bench = Bench::new().unwrap();
     for (id, plan) in (1..).zip(FAMILIES) {
         let (client, vip, backend) = (plan.pod(4000), plan.vip(80), plan.neighbour(8080));
@@ -19,20 +24,115 @@ fn a_connection_to_a_service_is_translated_both_ways() {
         let seen = see(&outcome.bytes);
         assert_eq!((seen.source, seen.destination), (client, backend));
         let forth = bench.flow(1, client, vip, TCP).unwrap().unwrap();
-        assert_eq!(forth.state.flags, FLOW_REWRITE_FROM_LOCAL);
+        assert_eq!(forth.state.flags, FLOW_REWRITE_FROM_LOCAL | FLOW_NO_TWIN);
         assert_eq!(forth.rewrite, (client, backend));
         assert_eq!(
             (forth.state.service, forth.state.backend),
             (id, id * 1000 + 1)
         );
-        let back = bench.flow(1, client, backend, TCP).unwrap().unwrap();
-        assert_eq!(back.state.flags, FLOW_REWRITE_TO_LOCAL);
+        assert!(bench.flow(1, client, backend, TCP).unwrap().is_none());
+        let back = bench.flow(2, backend, client, TCP).unwrap().unwrap();
+        assert_eq!(
+            back.state.flags,
+            FLOW_FROM_REMOTE | FLOW_REWRITE_FROM_LOCAL | FLOW_NO_TWIN
+        );
         assert_eq!(back.rewrite, (vip, client));
 
+        answered(&mut bench, (client, vip, backend));
+        for (scope, local, remote) in [(1, client, vip), (2, backend, client)] {
+            let entry = bench.flow(scope, local, remote, TCP).unwrap().unwrap();
+            assert!(
+                !entry.new && entry.state.flags & FLOW_REPLIED != 0,
+                "{entry:?}"
+            );
+        }
+    }
+}
+
+/// The backend's answer comes from the Service, and what the client says next reaches the backend.
+fn answered(bench: &mut Bench, (client, vip, backend): (SocketAddr, SocketAddr, SocketAddr)) {
+    let answer = tcp(backend, client, Tcp::SynAck, b"");
+    let outcome = bench.run(Hook::FromNeighbour, &answer).unwrap();
+    assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+    let seen = see(&outcome.bytes);
+    assert_eq!((seen.source, seen.destination), (vip, client));
+    let data = tcp(client, vip, Tcp::Ack, b"data of the client");
+    let seen = see(&bench.run(Hook::FromPod, &data).unwrap().bytes);
+    assert_eq!((seen.source, seen.destination), (client, backend));
+}
+
+#[test]
+fn a_lost_entry_of_the_serving_pod_is_made_again() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let way = (plan.pod(4000), plan.vip(80), plan.neighbour(8080));
+        bench.service(id, way.1, TCP, &[way.2], 0).unwrap();
+        bench
+            .run(Hook::FromPod, &tcp(way.0, way.1, Tcp::Syn, b""))
+            .unwrap();
+        lose(&mut bench, 2);
+        bench
+            .run(Hook::FromPod, &tcp(way.0, way.1, Tcp::Syn, b""))
+            .unwrap();
+        answered(&mut bench, way);
+    }
+}
+
+/// Removes all entries of a scope, as eviction does.
+fn lose(bench: &mut Bench, scope: u32) {
+    for map in ["CONNTRACK", "NEW_FLOWS"] {
+        let mut flows = bench.hash::<FlowKey4, Flow4>(&format!("{map}4")).unwrap();
+        for key in flows.keys().collect::<Result<Vec<_>, _>>().unwrap() {
+            if key.scope == scope {
+                flows.remove(&key).unwrap();
+            }
+        }
+        let mut flows = bench.hash::<FlowKey6, Flow6>(&format!("{map}6")).unwrap();
+        for key in flows.keys().collect::<Result<Vec<_>, _>>().unwrap() {
+            if key.scope == scope {
+                flows.remove(&key).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_may_use_its_port_again_for_another_service() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).step_by(2).zip(FAMILIES) {
+        let (client, backend) = (plan.pod(4000), plan.neighbour(8080));
+        for (id, vip) in [(id, plan.vip(80)), (id + 1, plan.vip(81))] {
+            bench.service(id, vip, TCP, &[backend], 0).unwrap();
+            let open = tcp(client, vip, Tcp::Syn, b"");
+            let outcome = bench.run(Hook::FromPod, &open).unwrap();
+            assert_eq!((outcome.action, outcome.drop), (REDIRECT, None), "{vip}");
+            answered(&mut bench, (client, vip, backend));
+            bench
+                .run(Hook::FromPod, &tcp(client, vip, Tcp::Rst, b""))
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_backend_elsewhere_is_answered_for_by_a_twin() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let (client, vip, backend) = (plan.pod(4000), plan.vip(80), plan.remote_pod(8080));
+        bench.service(id, vip, TCP, &[backend], 0).unwrap();
+        bench
+            .run(Hook::FromPod, &tcp(client, vip, Tcp::Syn, b""))
+            .unwrap();
+        let forth = bench.flow(1, client, vip, TCP).unwrap().unwrap();
+        assert_eq!(
+            forth.state.flags & !FLOW_REMOTE_POD,
+            FLOW_REWRITE_FROM_LOCAL
+        );
+        let back = bench.flow(1, client, backend, TCP).unwrap().unwrap();
+        assert_eq!(back.state.flags & !FLOW_REMOTE_POD, FLOW_REWRITE_TO_LOCAL);
+        assert_eq!(back.rewrite, (vip, client));
         let answer = tcp(backend, client, Tcp::SynAck, b"");
-        let outcome = bench.run(Hook::FromNeighbour, &answer).unwrap();
-        assert_eq!(outcome.action, REDIRECT);
-        let seen = see(&outcome.bytes);
+        let seen = see(&bench.run(Hook::FromNet, &answer).unwrap().bytes);
         assert_eq!((seen.source, seen.destination), (vip, client));
         for remote in [vip, backend] {
             let entry = bench.flow(1, client, remote, TCP).unwrap().unwrap();
@@ -41,9 +141,6 @@ fn a_connection_to_a_service_is_translated_both_ways() {
                 "{entry:?}"
             );
         }
-        let data = tcp(client, vip, Tcp::Ack, b"data of the client");
-        let seen = see(&bench.run(Hook::FromPod, &data).unwrap().bytes);
-        assert_eq!((seen.source, seen.destination), (client, backend));
     }
 }
 
