@@ -1,6 +1,14 @@
 //! Shared logic of the programs.
 #![no_std]
 #![expect(unsafe_code, reason = "the kernel's pointers and maps")]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::needless_pass_by_value,
+        unreachable_pub,
+        reason = "the form that aya's macros give to entry points"
+    )
+)]
 #![expect(
     clippy::multiple_unsafe_ops_per_block,
     reason = "reaching a field through the kernel's pointer is one act in two operations"

@@ -40,7 +40,8 @@ impl Suite {
     /// The package behind a meta-package: its first dependency that starts with `prefix`.
     pub(crate) fn behind(self, meta: &str, prefix: &str) -> Result<String> {
         let apt = Apt::new(self)?;
-        let listed = run::output(apt.command("apt-cache").args(["depends", meta]))?;
+        let listed = run::output(apt.command("apt-cache").args(["depends", meta]))
+            .with_context(|| self.absent())?;
         first_dependency(&listed, prefix).ok_or_else(|| {
             anyhow!("{meta} of Debian {} depends on no {prefix}…", self.name())
                 .context(self.absent())
