@@ -89,6 +89,8 @@ struct Apt {
 
 impl Apt {
     fn new(suite: Suite) -> Result<Self> {
+        // Ubuntu has it in a package.
+        host(&[(KEYRING, "debian-archive-keyring")])?;
         let folder = paths::cache()?.join("apt").join(suite.name());
         for part in ["lists/partial", "cache/archives/partial", "state", "deb"] {
             fs::create_dir_all(folder.join(part))
@@ -192,7 +194,7 @@ pub(crate) fn mirror() -> Result<String> {
         })
 }
 
-/// Installs the host's own packages for the programs that are missing: `(program, package)`.
+/// Installs the host's own packages for the programs, or whole paths, that are missing: `(program, package)`.
 pub(crate) fn host(programs: &[(&str, &str)]) -> Result<()> {
     let mut missing: Vec<&str> = programs
         .iter()
