@@ -120,11 +120,14 @@ impl Datapath {
         self.blocks.replace(&self.ebpf)
     }
 
-    /// Attaches the programs of a pod's host-side interface, or replaces those that are attached. Interfaces
-    /// are looked up in the calling thread's network namespace. Quick, so by clsact at first; see [`Lifter`].
-    pub fn attach_pod(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
-        let preference = self.config.tc;
-        programs::lift::attach(&mut self.ebpf, &self.pins, self.blocks, ifindex, preference)
+    /// Attaches the programs of pods' host-side interfaces, or replaces those that are attached. Interfaces are
+    /// looked up in the calling thread's network namespace. Quick, so by clsact at first; see [`Lifter`].
+    pub fn attach_pods(
+        &mut self,
+        interfaces: &[u32],
+    ) -> Result<Vec<Result<TcMode, DatapathError>>, DatapathError> {
+        let (pins, blocks) = (&self.pins, self.blocks);
+        programs::lift::attach(&mut self.ebpf, pins, blocks, interfaces, self.config.tc)
     }
 
     /// Those of these interfaces that have both programs of a pod, and how.

@@ -1,7 +1,9 @@
 //! tc programs on interfaces: attached by TCX and by clsact, replaced, detached, swept.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
-use proxy_agent::datapath::{Datapath, Hook, Lifted, TcMode, TcPreference, detach_all};
+use proxy_agent::datapath::{
+    Datapath, DatapathError, Hook, Lifted, TcMode, TcPreference, detach_all,
+};
 use weir_tests::{
     datapath,
     inside::inside,
@@ -31,6 +33,11 @@ fn open(node: &Node, tc: TcPreference) -> Datapath {
     Datapath::open(&config).unwrap()
 }
 
+/// Attaches one interface in the calling thread's netns.
+fn attach_pod(datapath: &mut Datapath, ifindex: u32) -> Result<TcMode, DatapathError> {
+    datapath.attach_pods(&[ifindex])?.remove(0)
+}
+
 /// Lifts an interface as the agent does when it has time.
 fn lift(datapath: &Datapath, node: &Node, ifindex: u32) {
     let lifter = datapath.lifter().unwrap().unwrap();
@@ -52,7 +59,7 @@ fn modes<const N: usize>(
 fn a_pod_begins_with_clsact_and_is_lifted_to_links_that_survive_and_are_replaced() {
     let (node, ifindex) = node("tcx");
     let mut first = open(&node, TcPreference::Auto);
-    let mode = inside(&node, || first.attach_pod(ifindex)).unwrap();
+    let mode = inside(&node, || attach_pod(&mut first, ifindex)).unwrap();
     assert_eq!(mode, TcMode::Clsact);
     assert!(first.attachments().unwrap().is_empty(), "no links yet");
     assert_eq!(modes(&first, &node, [ifindex]), [Some(TcMode::Clsact)]);
@@ -77,7 +84,7 @@ fn a_pod_begins_with_clsact_and_is_lifted_to_links_that_survive_and_are_replaced
     let mut second = open(&node, TcPreference::Auto);
     assert_eq!(second.attachments().unwrap(), before, "as they were left");
     inside(&node, || second.replace_blocks()).unwrap();
-    let mode = inside(&node, || second.attach_pod(ifindex)).unwrap();
+    let mode = inside(&node, || attach_pod(&mut second, ifindex)).unwrap();
     assert_eq!(mode, TcMode::Tcx);
     let after = second.attachments().unwrap();
     for (old, new) in before.iter().zip(&after) {
@@ -104,7 +111,7 @@ fn pods_share_filters_that_are_made_anew_when_the_last_has_gone() {
         let second = interface(&node, "v2");
         let mut datapath = open(&node, preference);
         for ifindex in [first, second, second] {
-            let mode = inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+            let mode = inside(&node, || attach_pod(&mut datapath, ifindex)).unwrap();
             assert_eq!(mode, TcMode::Clsact);
         }
         let shared = programs(&node, "v0");
@@ -119,7 +126,7 @@ fn pods_share_filters_that_are_made_anew_when_the_last_has_gone() {
         let third = interface(&node, "v4");
         inside(&node, || datapath.replace_blocks()).unwrap();
         assert_eq!(modes(&datapath, &node, [third]), [None]);
-        inside(&node, || datapath.attach_pod(third)).unwrap();
+        inside(&node, || attach_pod(&mut datapath, third)).unwrap();
         assert_eq!(programs(&node, "v4"), shared);
         assert_eq!(modes(&datapath, &node, [third]), [Some(TcMode::Clsact)]);
     }
@@ -132,13 +139,13 @@ fn what_someone_takes_off_is_missed_and_attached_again() {
     let mut datapath = open(&node, TcPreference::Auto);
     let both = [ifindex, other];
     for ifindex in both {
-        inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+        inside(&node, || attach_pod(&mut datapath, ifindex)).unwrap();
     }
     let clsact = Some(TcMode::Clsact);
     node.run(&["tc", "qdisc", "del", "dev", "v0", "clsact"])
         .unwrap();
     assert_eq!(modes(&datapath, &node, both), [None, clsact]);
-    inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+    inside(&node, || attach_pod(&mut datapath, ifindex)).unwrap();
     assert_eq!(modes(&datapath, &node, both), [clsact, clsact]);
 
     let shown = node.run(&["tc", "qdisc", "show", "dev", "v0"]).unwrap();
@@ -147,7 +154,7 @@ fn what_someone_takes_off_is_missed_and_attached_again() {
     let block = words.next().unwrap();
     node.run(&["tc", "filter", "del", "block", block]).unwrap();
     assert_eq!(modes(&datapath, &node, both), [None, None]);
-    inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+    inside(&node, || attach_pod(&mut datapath, ifindex)).unwrap();
     assert_eq!(modes(&datapath, &node, both), [clsact, clsact]);
 }
 
@@ -162,7 +169,7 @@ fn anothers_clsact_is_left_to_its_owner() {
             .unwrap();
         let mut datapath = open(&node, preference);
         assert_eq!(
-            inside(&node, || datapath.attach_pod(ifindex)).unwrap(),
+            inside(&node, || attach_pod(&mut datapath, ifindex)).unwrap(),
             mode
         );
         let expected = usize::from(mode == TcMode::Clsact);
@@ -178,6 +185,22 @@ fn anothers_clsact_is_left_to_its_owner() {
 }
 
 #[test]
+fn one_that_is_gone_does_not_keep_others_from_their_programs() {
+    let (node, ifindex) = node("crowd");
+    let other = interface(&node, "v2");
+    let mut datapath = open(&node, TcPreference::Auto);
+    node.batch("link del v0\n").unwrap();
+    let interfaces = [ifindex, other];
+    let attached = inside(&node, || datapath.attach_pods(&interfaces)).unwrap();
+    assert!(attached[0].is_err());
+    assert_eq!(*attached[1].as_ref().unwrap(), TcMode::Clsact);
+    assert_eq!(
+        modes(&datapath, &node, interfaces),
+        [None, Some(TcMode::Clsact)]
+    );
+}
+
+#[test]
 fn instances_in_one_namespace_have_blocks_of_their_own() {
     let (node, ifindex) = node("two");
     let other = interface(&node, "v2");
@@ -185,8 +208,8 @@ fn instances_in_one_namespace_have_blocks_of_their_own() {
     let mut config = datapath::config(&node);
     config.instance = "another".to_owned();
     let mut two = Datapath::open(&config).unwrap();
-    inside(&node, || one.attach_pod(ifindex)).unwrap();
-    inside(&node, || two.attach_pod(other)).unwrap();
+    inside(&node, || attach_pod(&mut one, ifindex)).unwrap();
+    inside(&node, || attach_pod(&mut two, other)).unwrap();
     let both = [ifindex, other];
     let clsact = Some(TcMode::Clsact);
     assert_eq!(modes(&one, &node, both), [clsact, None]);
@@ -199,7 +222,7 @@ fn instances_in_one_namespace_have_blocks_of_their_own() {
 fn the_clean_up_takes_links_and_blocks_off() {
     let (node, ifindex) = node("clean");
     let mut datapath = open(&node, TcPreference::Auto);
-    inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+    inside(&node, || attach_pod(&mut datapath, ifindex)).unwrap();
     lift(&datapath, &node, ifindex);
     let config = datapath::config(&node);
     let pins = datapath.pins().clone();
@@ -214,7 +237,7 @@ fn the_clean_up_takes_links_and_blocks_off() {
 fn links_of_a_deleted_interface_are_swept() {
     let (node, ifindex) = node("gone");
     let mut datapath = open(&node, TcPreference::Auto);
-    inside(&node, || datapath.attach_pod(ifindex)).unwrap();
+    inside(&node, || attach_pod(&mut datapath, ifindex)).unwrap();
     lift(&datapath, &node, ifindex);
     assert!(datapath.sweep().unwrap().is_empty());
     node.batch("link del v0\n").unwrap();
@@ -234,7 +257,7 @@ fn an_interface_that_is_not_there_is_named() {
     let (node, ifindex) = node("none");
     let mut datapath = open(&node, TcPreference::Auto);
     node.batch("link del v0\n").unwrap();
-    let error = inside(&node, || datapath.attach_pod(ifindex)).unwrap_err();
+    let error = inside(&node, || attach_pod(&mut datapath, ifindex)).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&format!("interface {ifindex}")), "{text}");
 }

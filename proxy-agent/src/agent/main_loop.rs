@@ -205,6 +205,7 @@ impl MainLoop {
             changed |= self.pods.take(one, &mut self.datapath, known);
             event = self.pods.try_next();
         }
+        changed |= self.pods.attach(&mut self.datapath);
         if changed {
             self.policies_due = self.policies.sync(&snapshot, &self.pods.endpoints());
         }

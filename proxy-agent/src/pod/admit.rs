@@ -27,7 +27,7 @@ impl Pods {
         &mut self,
         add: Add,
         reply: oneshot::Sender<Response>,
-        interfaces: &mut dyn Interfaces,
+        interfaces: &dyn Interfaces,
         known: impl Fn(&ObjectName) -> bool,
     ) -> bool {
         let key = add.key.clone();
@@ -38,21 +38,17 @@ impl Pods {
             refuse(reply, 100, msg, "raise maps.endpoints of the agent");
             return true;
         };
-        let (pod, ifindex) = (name(&add), add.host_ifindex);
+        let pod = name(&add);
         let entries = Entries::of([(endpoint, &add)]);
-        let mut local = Local::new(endpoint, add);
-        // The entry first, so that no packet meets a program that does not know its endpoint. The word of an
-        // unused id denies everything.
-        let written = self.tables.insert(&entries).map_err(anyhow::Error::from);
-        let attached = written.and_then(|_| Ok(interfaces.attach(ifindex)?));
-        local.mode = attached.as_ref().ok().copied();
-        self.known.insert(key.clone(), local);
-        if let Err(error) = attached {
+        self.known.insert(key.clone(), Local::new(endpoint, add));
+        // The entry before the programs, so that no packet meets one that does not know its endpoint. The word of
+        // an unused id denies everything.
+        if let Err(error) = self.tables.insert(&entries) {
             self.remove(&key, interfaces);
-            let msg = format!("pod {pod} cannot be taken in");
-            refuse(reply, 101, msg, &format!("{error:#}"));
+            refuse_whole(reply, &pod, &error.to_string());
             return true;
         }
+        self.fresh.push(key.clone());
         if !known(&pod) {
             self.fetch(key.clone(), pod.clone());
         }
@@ -65,6 +61,51 @@ impl Pods {
             reply,
         });
         true
+    }
+
+    /// Attaches the programs of those that were taken in since the last time: of a whole crowd in one go, because
+    /// each request queues for a lock that the crowd's plugins queue for, too. True: [`Self::endpoints`] changed.
+    pub fn attach(&mut self, interfaces: &mut dyn Interfaces) -> bool {
+        let fresh = std::mem::take(&mut self.fresh);
+        let failed = self.attach_all(fresh, interfaces);
+        for (key, error) in &failed {
+            if let Some(position) = self.waiting.iter().position(|w| w.key == *key) {
+                let pod = self.known.get(key).map(|local| name(&local.add));
+                let reply = self.waiting.swap_remove(position).reply;
+                refuse_whole(reply, &pod.unwrap_or_default(), error);
+            }
+            self.remove(key, interfaces);
+        }
+        !failed.is_empty()
+    }
+
+    /// Attaches the programs of some endpoints, and gives those that could not be.
+    pub(super) fn attach_all(
+        &mut self,
+        keys: Vec<Key>,
+        interfaces: &mut dyn Interfaces,
+    ) -> Vec<(Key, String)> {
+        let known = |key: &Key| self.known.get(key).map(|local| local.add.host_ifindex);
+        let (keys, indexes): (Vec<Key>, Vec<u32>) = keys
+            .into_iter()
+            .filter_map(|key| known(&key).map(|ifindex| (key, ifindex)))
+            .unzip();
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        let attached = match interfaces.attach(&indexes) {
+            Ok(attached) => attached,
+            Err(error) => return keys.into_iter().map(|k| (k, error.to_string())).collect(),
+        };
+        let mut failed = Vec::new();
+        for (key, outcome) in keys.into_iter().zip(attached) {
+            match (outcome, self.known.get_mut(&key)) {
+                (Ok(mode), Some(local)) => local.mode = Some(mode),
+                (Err(error), _) => failed.push((key, error.to_string())),
+                (Ok(_), None) => {}
+            }
+        }
+        failed
     }
 
     pub(super) fn fetch(&self, key: Key, pod: ObjectName) {
@@ -132,6 +173,10 @@ impl Pods {
         }
         true
     }
+}
+
+fn refuse_whole(reply: oneshot::Sender<Response>, pod: &ObjectName, why: &str) {
+    refuse(reply, 101, format!("pod {pod} cannot be taken in"), why);
 }
 
 fn refuse(reply: oneshot::Sender<Response>, code: u32, msg: String, details: &str) {

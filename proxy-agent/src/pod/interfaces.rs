@@ -4,13 +4,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::datapath::{Datapath, DatapathError, Lifted, Lifter, TcMode};
 
+/// Per interface, how it is attached.
+pub type Attached = Vec<Result<TcMode, DatapathError>>;
+
 /// Attaches and detaches the programs of a pod's host-side interface.
 pub trait Interfaces {
     /// Before the first [`Self::attach`]: puts our programs in the place of a former agent's where that is one step
     /// for all interfaces.
     fn take_over(&self) -> Result<(), DatapathError>;
-    /// Attaches the programs, or replaces those that are attached. Quick: an ADD waits for it, and others for that.
-    fn attach(&mut self, ifindex: u32) -> Result<TcMode, DatapathError>;
+    /// Attaches the programs of interfaces, or replaces those that are attached, and says per interface what came of
+    /// it. Quick: ADDs wait for it.
+    fn attach(&mut self, interfaces: &[u32]) -> Result<Attached, DatapathError>;
     /// Takes them off; an interface that is gone is no error.
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError>;
     /// Those of these interfaces that have both programs.
@@ -30,8 +34,8 @@ impl Interfaces for Datapath {
         self.replace_blocks()
     }
 
-    fn attach(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
-        self.attach_pod(ifindex)
+    fn attach(&mut self, interfaces: &[u32]) -> Result<Attached, DatapathError> {
+        self.attach_pods(interfaces)
     }
 
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError> {

@@ -1,6 +1,11 @@
 //! The endpoints of this node, driven by the main loop.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use cni_plugin::{
@@ -74,16 +79,6 @@ impl Local {
             mode: None,
         }
     }
-
-    /// Attaches its programs, and says in the log if that cannot be done.
-    pub(super) fn attach(&mut self, interfaces: &mut dyn Interfaces) {
-        match interfaces.attach(self.add.host_ifindex) {
-            Ok(mode) => self.mode = Some(mode),
-            Err(error) => {
-                tracing::warn!(pod = %self.add.pod, %error, "pod's programs not attached");
-            }
-        }
-    }
 }
 
 /// The endpoints of this node.
@@ -95,6 +90,8 @@ pub struct Pods {
     pub(super) ids: Ids,
     pub(super) known: BTreeMap<Key, Local>,
     pub(super) waiting: Vec<Waiting>,
+    /// Taken in, but not yet attached.
+    pub(super) fresh: Vec<Key>,
     pub(super) lifting: Lifting,
     pub(super) memory: Option<Memory>,
     pub(super) next_sweep: Instant,
@@ -123,6 +120,7 @@ impl Pods {
             ids,
             known: BTreeMap::new(),
             waiting: Vec::new(),
+            fresh: Vec::new(),
             lifting: Lifting::new(interfaces)?,
             memory: Some(Memory::default()),
             next_sweep: Instant::now(),
@@ -137,8 +135,9 @@ impl Pods {
         if let Err(error) = interfaces.take_over() {
             tracing::warn!(%error, "pods keep the programs of the agent before");
         }
-        for local in pods.known.values_mut() {
-            local.attach(interfaces);
+        let keys = pods.known.keys().cloned().collect();
+        for (key, error) in pods.attach_all(keys, interfaces) {
+            tracing::warn!(container = key.container_id, %error, "pod's programs not attached");
         }
         tracing::info!(pods = pods.known.len(), "endpoints restored");
         Ok(pods)
@@ -208,8 +207,8 @@ impl Pods {
         locals.filter(|local| local.mode == Some(mode)).count()
     }
 
-    /// Handles an event. True: [`Self::endpoints`] changed, policy must be brought in step before
-    /// [`Self::settle`]. `known` tells whether the watch has delivered a pod.
+    /// Handles an event. True: [`Self::endpoints`] changed; [`Self::attach`] must follow, and policy be brought in
+    /// step, before [`Self::settle`]. `known` tells whether the watch has delivered a pod.
     pub fn take(
         &mut self,
         event: Event,
@@ -220,7 +219,7 @@ impl Pods {
             Event::Asked(Asked { call, reply }) => match call {
                 Call::Add(add) => {
                     self.lifting.disturb();
-                    self.add(*add, reply, interfaces, known)
+                    self.add(*add, reply, &*interfaces, known)
                 }
                 Call::Del(key) => {
                     self.lifting.disturb();
@@ -247,8 +246,14 @@ impl Pods {
         }
     }
 
-    /// Answers the ADDs whose policy is in force, and those that wait in vain.
+    /// Answers the ADDs whose programs are attached and whose policy is in force, and those that wait in vain.
     pub fn settle(&mut self, ready: impl Fn(u32) -> bool) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let locals = self.known.values();
+        let attached: BTreeSet<u32> = locals.filter(|l| l.mode.is_some()).map(|l| l.id).collect();
+        let ready = |endpoint: u32| attached.contains(&endpoint) && ready(endpoint);
         settle(&mut self.waiting, Instant::now(), ready);
     }
 

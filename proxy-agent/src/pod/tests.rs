@@ -15,7 +15,11 @@ use cni_plugin::{
 use proxy_common::endpoints::{Endpoint, LocalPod};
 use tokio::sync::oneshot;
 
-use super::{Event, Interfaces, PodTables, Pods, PodsConfig, interfaces::Lift, server::Asked};
+use super::{
+    Event, Interfaces, PodTables, Pods, PodsConfig,
+    interfaces::{Attached, Lift},
+    server::Asked,
+};
 use crate::datapath::{DatapathError, Faults, MemoryTable, Table as _, TcMode};
 
 mod lift;
@@ -26,6 +30,10 @@ use lift::FakeLifter;
 struct Fake {
     attached: BTreeMap<u32, TcMode>,
     detached: Mutex<Vec<u32>>,
+    /// How often it was asked to attach some.
+    requests: usize,
+    /// Cannot be attached.
+    broken: Option<u32>,
     lifter: Option<Arc<FakeLifter>>,
 }
 
@@ -34,9 +42,16 @@ impl Interfaces for Fake {
         Ok(())
     }
 
-    fn attach(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
-        self.attached.insert(ifindex, TcMode::Clsact);
-        Ok(TcMode::Clsact)
+    fn attach(&mut self, interfaces: &[u32]) -> Result<Attached, DatapathError> {
+        self.requests += 1;
+        let attach = |ifindex: &u32| {
+            if self.broken == Some(*ifindex) {
+                return Err(DatapathError::NoProgram("to_pod".to_owned()));
+            }
+            self.attached.insert(*ifindex, TcMode::Clsact);
+            Ok(TcMode::Clsact)
+        };
+        Ok(interfaces.iter().map(attach).collect())
     }
 
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError> {
@@ -134,9 +149,41 @@ fn record(folder: &tempfile::TempDir, n: u32) {
 }
 
 fn ask(pods: &mut Pods, interfaces: &mut Fake, call: Call) -> oneshot::Receiver<Response> {
+    let answer = take(pods, interfaces, call);
+    pods.attach(interfaces);
+    answer
+}
+
+fn take(pods: &mut Pods, interfaces: &mut Fake, call: Call) -> oneshot::Receiver<Response> {
     let (reply, answer) = oneshot::channel();
     pods.take(Event::Asked(Asked { call, reply }), interfaces, |_| true);
     answer
+}
+
+#[test]
+fn a_crowd_is_attached_in_one_go_and_who_cannot_be_is_refused_alone() {
+    let (folder, maps) = (tempfile::tempdir().unwrap(), Maps::new());
+    let mut fake = Fake {
+        broken: Some(102),
+        ..Fake::default()
+    };
+    let mut pods = pods(&folder, &maps, &mut fake);
+    let mut answers: Vec<_> = (1..=3)
+        .map(|n| take(&mut pods, &mut fake, Call::Add(Box::new(add(n)))))
+        .collect();
+    pods.settle(|_| true);
+    for answer in &mut answers {
+        assert!(answer.try_recv().is_err(), "answered before its programs");
+    }
+    assert!(pods.attach(&mut fake), "an endpoint went");
+    assert_eq!(fake.requests, 1);
+    pods.settle(|_| true);
+    let good = |answer: &mut oneshot::Receiver<Response>| {
+        matches!(answer.try_recv().unwrap(), Response::Ok(_))
+    };
+    let good: Vec<bool> = answers.iter_mut().map(good).collect();
+    assert_eq!(good, [true, false, true]);
+    assert_eq!(maps.counts(), [2, 2, 2]);
 }
 
 #[test]

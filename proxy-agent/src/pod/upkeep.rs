@@ -82,9 +82,15 @@ impl Pods {
         };
         for local in self.known.values_mut() {
             local.mode = attached.get(&local.add.host_ifindex).copied();
-            if local.mode.is_none() {
-                local.attach(interfaces);
-            }
+        }
+        let lost = self.known.iter().filter(|(_, local)| local.mode.is_none());
+        let lost = lost.map(|(key, _)| key.clone()).collect();
+        for (key, error) in self.attach_all(lost, interfaces) {
+            tracing::warn!(
+                container = key.container_id,
+                error,
+                "pod's programs not attached"
+            );
         }
     }
 

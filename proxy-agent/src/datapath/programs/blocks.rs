@@ -28,6 +28,9 @@ use crate::datapath::error::DatapathError;
 /// Hooks that have a block. What undoes translations comes before what makes them.
 const HOOKS: [Hook; 2] = [Hook::ToPod, Hook::FromPod];
 
+/// Interfaces that are bound by one request: the answers must fit into a socket's buffer.
+const AT_ONCE: usize = 64;
+
 /// The numbers of the blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::datapath) struct Blocks {
@@ -63,37 +66,61 @@ impl Blocks {
         }
     }
 
-    /// Binds an interface to the blocks and sees to it that these have their filters. False: something else
-    /// is in clsact's place.
+    /// Binds interfaces to the blocks, all in one go, and sees to it that these have their filters. Per interface; false:
+    /// something else is in clsact's place.
     pub(in crate::datapath) fn bind(
         self,
         ebpf: &Ebpf,
-        ifindex: u32,
-    ) -> Result<bool, DatapathError> {
+        interfaces: &[u32],
+    ) -> Result<Vec<Result<bool, DatapathError>>, DatapathError> {
         let programs = programs(ebpf)?;
-        let failed = |source| DatapathError::Attach {
-            program: "the blocks of pods".to_owned(),
-            target: super::interface::describe(ifindex),
+        let failed = |source| DatapathError::Netlink {
+            operation: "bind interfaces of pods to their blocks",
             source,
         };
-        self.try_bind(&programs, ifindex).map_err(failed)
+        let mut netlink = Netlink::open().map_err(failed)?;
+        let mut all = Vec::new();
+        for some in interfaces.chunks(AT_ONCE) {
+            let bound = self.bind_some(&mut netlink, &programs, some);
+            all.extend(bound.map_err(failed)?);
+        }
+        Ok(all)
     }
 
-    fn try_bind(self, programs: &[(Hook, BorrowedFd<'_>)], ifindex: u32) -> io::Result<bool> {
-        let mut netlink = Netlink::open()?;
-        let mut requests = vec![self.qdisc(ifindex)];
+    fn bind_some(
+        self,
+        netlink: &mut Netlink,
+        programs: &[(Hook, BorrowedFd<'_>)],
+        interfaces: &[u32],
+    ) -> io::Result<Vec<Result<bool, DatapathError>>> {
+        let mut requests: Vec<Request> = interfaces.iter().map(|i| self.qdisc(*i)).collect();
         // What is there already was made, or replaced, by this agent: see `replace`.
         requests.extend(self.filters(programs, CREATE));
-        let mut answers = netlink.batch(requests)?.into_iter();
-        let bound = match answers.next() {
-            Some(Err(error)) if exists(&error) => self.place(&mut netlink, ifindex)? == Place::Ours,
-            Some(Err(error)) => return Err(error),
-            _ => true,
-        };
-        if bound && let Some(Err(error)) = answers.find(|a| a.as_ref().is_err_and(|e| !exists(e))) {
+        let mut answers = netlink.batch(requests)?;
+        let filters = answers.split_off(interfaces.len());
+        let bound: Vec<io::Result<bool>> = interfaces
+            .iter()
+            .zip(answers)
+            .map(|(ifindex, answer)| match answer {
+                Err(error) if exists(&error) => Ok(self.place(netlink, *ifindex)? == Place::Ours),
+                answer => answer.map(|()| true),
+            })
+            .collect();
+        let unfit = |answer: &io::Result<()>| answer.as_ref().is_err_and(|e| !exists(e));
+        // Without any interface there is no block for them.
+        if bound.iter().any(|bound| matches!(bound, Ok(true)))
+            && let Some(Err(error)) = filters.into_iter().find(unfit)
+        {
             return Err(error);
         }
-        Ok(bound)
+        let named = interfaces.iter().zip(bound).map(|(ifindex, bound)| {
+            bound.map_err(|source| DatapathError::Attach {
+                program: "the blocks of pods".to_owned(),
+                target: super::interface::describe(*ifindex),
+                source,
+            })
+        });
+        Ok(named.collect())
     }
 
     /// Puts our programs in the place of those that an earlier agent left in the blocks, if these are there:

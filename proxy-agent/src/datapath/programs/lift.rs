@@ -21,15 +21,31 @@ use crate::datapath::{error::DatapathError, pins::Pins};
 /// Hooks of a pod's interface. What undoes translations comes before what makes them.
 const HOOKS: [Hook; 2] = [Hook::ToPod, Hook::FromPod];
 
-/// Attaches the programs of a pod's interface the quick way, and puts ours behind links that are pinned.
+/// Attaches the programs of pods' interfaces the quick way, and puts ours behind links that are pinned.
 pub(in crate::datapath) fn attach(
     ebpf: &mut Ebpf,
     pins: &Pins,
     blocks: Blocks,
-    ifindex: u32,
+    interfaces: &[u32],
     preference: TcPreference,
-) -> Result<TcMode, DatapathError> {
+) -> Result<Vec<Result<TcMode, DatapathError>>, DatapathError> {
     // Links first: until they are replaced, an earlier version's programs may pass packets on to the filters.
+    let links: Vec<_> = interfaces
+        .iter()
+        .map(|ifindex| replace(ebpf, pins, *ifindex))
+        .collect();
+    let bound = blocks.bind(ebpf, interfaces)?;
+    let all = interfaces.iter().zip(links.into_iter().zip(bound));
+    Ok(all
+        .map(|(ifindex, (links, bound))| match (links?, bound?) {
+            (mode, true) => Ok(mode),
+            (_, false) => attach_alone(ebpf, pins, *ifindex, preference),
+        })
+        .collect())
+}
+
+/// Puts our programs behind the links of an interface, and says whether it has both.
+fn replace(ebpf: &Ebpf, pins: &Pins, ifindex: u32) -> Result<TcMode, DatapathError> {
     let mut mode = TcMode::Tcx;
     for hook in HOOKS {
         let program = program_fd(ebpf, hook.program())?;
@@ -39,10 +55,17 @@ pub(in crate::datapath) fn attach(
             Err(source) => return Err(failed(hook, ifindex, source)),
         }
     }
-    if blocks.bind(ebpf, ifindex)? {
-        return Ok(mode);
-    }
-    // Someone else's qdisc, or that of a version that knew no blocks.
+    Ok(mode)
+}
+
+/// In the place of clsact is someone else's qdisc, or that of a version that knew no blocks.
+fn attach_alone(
+    ebpf: &mut Ebpf,
+    pins: &Pins,
+    ifindex: u32,
+    preference: TcPreference,
+) -> Result<TcMode, DatapathError> {
+    let mut mode = TcMode::Tcx;
     for hook in HOOKS {
         mode = interface::attach(ebpf, pins, hook, ifindex, preference)?;
     }
