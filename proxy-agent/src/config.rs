@@ -179,7 +179,8 @@ pub struct Maps {
     pub peers: u32,
     /// Ranges that policies know, of each family.
     pub cidrs: u32,
-    /// Cells of policy rows.
+    /// Cells of policy rows, 8 bytes each. With `size: large` as many as a thousandth of the machine's memory
+    /// holds, 2 to 128 MiB. A policy needs one for each class of peers in each row.
     pub policy_cells: u32,
     /// Blocks of port intervals of policies.
     pub intervals: u32,
@@ -208,7 +209,8 @@ pub struct NodeSettings {
     /// Ranges of Services, routed to the per-packet path for clients without socket balancing.
     #[serde(rename = "serviceCIDRs")]
     pub service_cidrs: Vec<IpNetwork>,
-    /// Addresses that serve `NodePort`s: those of this node inside these ranges. Empty: its internal ones.
+    /// Addresses that serve `NodePort`s and health check node ports: those of this node inside these ranges.
+    /// Empty: its internal ones; health check node ports are then served on all.
     pub node_port_addresses: Vec<IpNetwork>,
     /// Interface towards the other nodes; empty means the one with the internal address.
     pub uplink: String,

@@ -5,6 +5,8 @@
 
 pub mod dirty;
 pub mod endpoints;
+pub mod few;
+pub mod name;
 pub mod network_policy;
 pub mod node;
 pub mod pod;
@@ -15,42 +17,14 @@ pub mod snapshot;
 
 pub use dirty::{Dirty, Stamp};
 pub use endpoints::{Conditions, Endpoint, Endpoints, Placement};
+pub use few::Few;
+pub use name::ObjectName;
 pub use network_policy::{NetworkPolicy, Peer, PolicyPort, PolicyRule};
 pub use node::Node;
 pub use pod::{ContainerPort, Namespace, Pod};
 pub use selector::{LabelSelector, Labels, Operator, Requirement};
-pub use service::{Protocol, Service, ServicePort, ServiceType, TrafficDistribution};
+pub use service::{
+    ClusterIps, External, Protocol, Service, ServicePort, ServiceType, TrafficDistribution,
+};
 pub use slice::{EndpointPort, EndpointSlice};
 pub use snapshot::{Completeness, Kind, Snapshot};
-
-use std::{fmt, sync::Arc};
-
-/// Namespace and name of an object. Shared text: a copy costs no memory, and at ten thousand Services there
-/// are many copies.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ObjectName {
-    /// Namespace; empty for cluster-scoped objects.
-    pub namespace: Arc<str>,
-    /// Name.
-    pub name: Arc<str>,
-}
-
-impl ObjectName {
-    /// A name in a namespace.
-    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-}
-
-impl fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
-            f.write_str(&self.name)
-        } else {
-            write!(f, "{}/{}", self.namespace, self.name)
-        }
-    }
-}

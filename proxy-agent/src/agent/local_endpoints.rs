@@ -41,7 +41,7 @@ impl LocalEndpoints {
     /// Looks at these Services again.
     pub fn update<'a>(&mut self, snapshot: &Snapshot, dirty: impl Iterator<Item = &'a ObjectName>) {
         for name in dirty {
-            let slices = snapshot.slices.get(name).map_or(&[][..], Vec::as_slice);
+            let slices = snapshot.slices_of(name);
             let service = snapshot.services.get(name).map(AsRef::as_ref);
             match service.and_then(|service| self.check(service, slices)) {
                 Some(check) => drop(self.checks.insert(name.clone(), check)),

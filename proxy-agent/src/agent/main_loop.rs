@@ -11,9 +11,10 @@ use tokio::{
 };
 
 use super::{
-    cni_metrics, diff,
+    cni_metrics, diff, heap,
     live_reader::LiveReader,
     node::Node,
+    node_condition::NodeCondition,
     policies::Policies,
     readiness::{Guard, Readiness},
     services::Services,
@@ -56,6 +57,8 @@ pub struct MainLoop {
     lists: Option<Guard>,
     listed: Option<Instant>,
     first_sync: Option<Guard>,
+    /// A full comparison has left free memory behind.
+    trim: bool,
 }
 
 impl MainLoop {
@@ -65,6 +68,7 @@ impl MainLoop {
         store: &Arc<Store>,
         readiness: &Readiness,
         reader: &LiveReader,
+        condition: &NodeCondition,
     ) -> anyhow::Result<Self> {
         let config = &shared.config;
         let mut datapath = Datapath::open(&DatapathConfig {
@@ -85,7 +89,7 @@ impl MainLoop {
             services,
             policies,
             pods,
-            node: Node::open(shared, readiness)?,
+            node: Node::open(shared, readiness, condition)?,
             changes: Changes::new(Arc::clone(store), config.sync.min_period.0),
             figures: Figures::new(readiness.clone()),
             services_due: Instant::now() + IDLE,
@@ -93,6 +97,7 @@ impl MainLoop {
             lists: Some(readiness.register("lists of all kinds")),
             listed: None,
             first_sync: Some(readiness.register("first sync")),
+            trim: false,
         })
     }
 
@@ -115,7 +120,7 @@ impl MainLoop {
                 () = sleep_until(self.services_due.min(self.policies_due)) => self.sync(&Dirty::default()),
                 Some(question) = questions.recv() => self.answer(question),
                 _ = full.tick() => self.full(),
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => self.tick().await,
             }
         }
     }
@@ -128,7 +133,7 @@ impl MainLoop {
         }
         self.queued(&change.dirty);
         self.sync(&change.dirty);
-        self.services.listen().await;
+        self.listen().await;
         self.publish();
     }
 
@@ -234,7 +239,7 @@ impl MainLoop {
     }
 
     /// Tells health and metrics that nothing waits any more.
-    fn applied(&self, began: Instant, full: bool) {
+    fn applied(&mut self, began: Instant, full: bool) {
         let metrics = &self.shared.metrics;
         metrics.endpoint_changes_pending.set(0);
         metrics.service_changes_pending.set(0);
@@ -250,18 +255,29 @@ impl MainLoop {
             metrics.last_sync.get_or_create(labels).set(unix_seconds());
         });
         (0..FAMILIES.len()).for_each(|family| self.shared.health.applied(family));
+        self.trim |= full;
     }
 
-    fn tick(&mut self) {
+    /// Serves health check node ports.
+    async fn listen(&mut self) {
+        let addresses = self.node.health_check_addresses();
+        self.services.listen(addresses).await;
+    }
+
+    async fn tick(&mut self) {
         let ready = self.first_sync.is_none();
         self.node
             .tick(&self.store.read(), &mut self.datapath, ready);
+        self.listen().await;
         for (kind, restarts) in self.store.restarts() {
             let labels = KindName::new(kind.to_string());
             let counter = self.shared.metrics.watch_restarts.get_or_create(&labels);
             Metrics::raise(&counter, restarts);
         }
         self.publish();
+        if std::mem::take(&mut self.trim) {
+            heap::trim();
+        }
     }
 
     fn publish(&mut self) {

@@ -1,10 +1,13 @@
 //! The node's part of a sync: addresses, routes, the uplink's programs, the plugin's installation.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::readiness::{Guard, Readiness};
+use super::{
+    node_condition::NodeCondition,
+    readiness::{Guard, Readiness},
+};
 use crate::{
     api::{
         Shared,
@@ -30,11 +33,17 @@ pub struct Node {
     next: Instant,
     next_beat: Instant,
     opened: Option<Guard>,
+    condition: NodeCondition,
+    node_port_addresses: Vec<IpAddr>,
 }
 
 impl Node {
     /// Takes up the node as it is.
-    pub fn open(shared: &Arc<Shared>, readiness: &Readiness) -> anyhow::Result<Self> {
+    pub fn open(
+        shared: &Arc<Shared>,
+        readiness: &Readiness,
+        condition: &NodeCondition,
+    ) -> anyhow::Result<Self> {
         let install = shared.config.cni.install;
         Ok(Self {
             shared: Arc::clone(shared),
@@ -45,6 +54,8 @@ impl Node {
             next: Instant::now(),
             next_beat: Instant::now(),
             opened: install.then(|| readiness.register("installation of the CNI plugin")),
+            condition: condition.clone(),
+            node_port_addresses: Vec::new(),
         })
     }
 
@@ -74,14 +85,27 @@ impl Node {
         if let Some(uplink) = report.uplink {
             self.attach(uplink, datapath);
         }
-        if report.became_ready {
+        self.node_port_addresses = report.node_port_addresses;
+        let here = snapshot.nodes.get(config.node_name.as_str());
+        if report.ready {
             self.installed = config.cni.install;
             self.opened = None;
+            if here.is_some_and(|node| !node.network_available) {
+                self.condition.set_available(&config.node_name);
+            }
         }
-        let here = snapshot.nodes.get(config.node_name.as_str());
         shared
             .health
             .set_eligible(!here.is_some_and(|node| node.leaving));
+    }
+
+    /// Where health check node ports are served; empty means on all addresses.
+    pub fn health_check_addresses(&self) -> Vec<IpAddr> {
+        let ranges = &self.shared.config.node.node_port_addresses;
+        if ranges.is_empty() || ranges.iter().any(|range| range.prefix() == 0) {
+            return Vec::new();
+        }
+        self.node_port_addresses.clone()
     }
 
     /// Puts the programs on the uplink, and again if someone took them off.

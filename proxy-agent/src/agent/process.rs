@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     live_reader::LiveReader,
     main_loop::MainLoop,
+    node_condition::NodeCondition,
     readiness::Readiness,
     servers,
     sources::{self, Source},
@@ -52,12 +53,14 @@ async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()>
     let readiness = Readiness::default();
     let store = Store::new();
     let reader = LiveReader::default();
-    let mut main_loop = MainLoop::open(&shared, &store, &readiness, &reader)?;
+    let condition = NodeCondition::default();
+    let mut main_loop = MainLoop::open(&shared, &store, &readiness, &reader, &condition)?;
     let servers = servers::serve(&shared).await?;
     let upkeep = upkeep::spawn(&shared, main_loop.maps());
     let source = sources::observe(&shared.config, &store).await?;
     if let Source::Kubernetes(watches) = &source {
         reader.begin(watches.pods().clone());
+        condition.begin(watches.nodes().clone());
     }
     tokio::select! {
         () = main_loop.run(servers.questions) => {}

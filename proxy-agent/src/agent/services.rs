@@ -1,6 +1,6 @@
 //! The Services' part of a sync: maps, health check node ports, figures.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 
@@ -34,7 +34,7 @@ impl Services {
             shared: Arc::clone(shared),
             sync,
             local: LocalEndpoints::new(node),
-            ports: HealthCheckNodePorts::new(Arc::clone(shared), Vec::new()),
+            ports: HealthCheckNodePorts::new(Arc::clone(shared)),
             port_problems: Vec::new(),
         })
     }
@@ -59,8 +59,8 @@ impl Services {
     }
 
     /// Opens and closes health check node ports.
-    pub async fn listen(&mut self) {
-        let problems = self.ports.sync(self.local.checks()).await;
+    pub async fn listen(&mut self, addresses: Vec<IpAddr>) {
+        let problems = self.ports.sync(self.local.checks(), addresses).await;
         for problem in problems.iter().filter(|p| !self.port_problems.contains(p)) {
             tracing::warn!("{problem}");
         }

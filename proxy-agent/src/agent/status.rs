@@ -128,7 +128,7 @@ impl Figures {
 }
 
 fn objects(snapshot: &Snapshot) -> BTreeMap<String, u64> {
-    let slices = snapshot.slices.values().map(Vec::len).sum::<usize>();
+    let slices = snapshot.slices.values().map(|s| s.len()).sum::<usize>();
     [
         (Kind::Service, snapshot.services.len()),
         (Kind::EndpointSlice, slices),

@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
-use tokio::{net::TcpListener, task::AbortHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::Shared;
 use crate::model::ObjectName;
@@ -36,8 +36,6 @@ pub struct HealthCheck {
 #[derive(Debug)]
 pub struct HealthCheckNodePorts {
     shared: Arc<Shared>,
-    /// Addresses that serve them; empty means all.
-    addresses: Vec<IpAddr>,
     open: BTreeMap<ObjectName, Open>,
 }
 
@@ -45,82 +43,102 @@ pub struct HealthCheckNodePorts {
 struct Open {
     port: u16,
     local_endpoints: Arc<AtomicU64>,
-    tasks: Vec<AbortHandle>,
+    listeners: BTreeMap<IpAddr, JoinHandle<()>>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
+        self.listeners.values().for_each(JoinHandle::abort);
+    }
+}
+
+impl Open {
+    const fn new(port: u16, local_endpoints: Arc<AtomicU64>) -> Self {
+        Self {
+            port,
+            local_endpoints,
+            listeners: BTreeMap::new(),
+        }
+    }
+
+    /// Closes the listeners on other addresses, and waits for it: the port may be opened anew at once.
+    async fn keep_only(&mut self, addresses: &[IpAddr]) {
+        let gone = |address: &IpAddr| !addresses.contains(address);
+        let gone: Vec<IpAddr> = self.listeners.keys().copied().filter(gone).collect();
+        for address in gone {
+            if let Some(listener) = self.listeners.remove(&address) {
+                listener.abort();
+                drop(listener.await); // It was cancelled, which is no news.
+            }
         }
     }
 }
 
 impl HealthCheckNodePorts {
     /// No listener yet.
-    pub const fn new(shared: Arc<Shared>, addresses: Vec<IpAddr>) -> Self {
+    pub const fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            addresses,
             open: BTreeMap::new(),
         }
     }
 
-    /// Opens, updates and closes listeners. What could not be opened is returned and tried again next time.
-    pub async fn sync(&mut self, wanted: &BTreeMap<ObjectName, HealthCheck>) -> Vec<String> {
-        self.open
-            .retain(|name, open| wanted.get(name).is_some_and(|want| want.port == open.port));
+    /// Opens, updates and closes listeners on these addresses; none means all. What could not be opened is
+    /// returned and tried again next time.
+    pub async fn sync(
+        &mut self,
+        wanted: &BTreeMap<ObjectName, HealthCheck>,
+        mut addresses: Vec<IpAddr>,
+    ) -> Vec<String> {
+        if addresses.is_empty() {
+            addresses.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        }
+        self.close(wanted, &addresses).await;
         let mut problems = Vec::new();
         for (name, want) in wanted {
-            if let Some(open) = self.open.get(name) {
-                open.local_endpoints
-                    .store(want.local_endpoints, Ordering::Relaxed);
-                continue;
-            }
-            match self.listen(name, want).await {
-                Ok(open) => drop(self.open.insert(name.clone(), open)),
-                Err(error) => problems.push(format!(
-                    "FailedToStartServiceHealthcheck: {name}: listen on port {}: {error}",
-                    want.port
-                )),
+            let count = || Arc::new(AtomicU64::new(want.local_endpoints));
+            let open = self.open.entry(name.clone());
+            let open = open.or_insert_with(|| Open::new(want.port, count()));
+            open.local_endpoints
+                .store(want.local_endpoints, Ordering::Relaxed);
+            for address in &addresses {
+                if open.listeners.contains_key(address) {
+                    continue;
+                }
+                let at = SocketAddr::new(*address, want.port);
+                let answer = Answer::new(&self.shared, name, &open.local_endpoints);
+                match listen(at, answer).await {
+                    Ok(listener) => drop(open.listeners.insert(*address, listener)),
+                    Err(error) => problems.push(format!(
+                        "FailedToStartServiceHealthcheck: {name}: listen on {at}: {error}"
+                    )),
+                }
             }
         }
         problems
     }
 
-    async fn listen(&self, name: &ObjectName, want: &HealthCheck) -> std::io::Result<Open> {
-        let any = [IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-        let addresses = if self.addresses.is_empty() {
-            &any[..]
-        } else {
-            &self.addresses
-        };
-        let mut open = Open {
-            port: want.port,
-            local_endpoints: Arc::new(AtomicU64::new(want.local_endpoints)),
-            tasks: Vec::new(),
-        };
-        for address in addresses {
-            let listener = TcpListener::bind(SocketAddr::new(*address, want.port)).await?;
-            let answer = Answer {
-                shared: Arc::clone(&self.shared),
-                service: ServiceName {
-                    namespace: name.namespace.to_string(),
-                    name: name.name.to_string(),
-                },
-                local_endpoints: Arc::clone(&open.local_endpoints),
-            };
-            // Any path: load balancers differ in what they ask for.
-            let router = Router::new().fallback(respond).with_state(answer);
-            let task = tokio::spawn(async move {
-                if let Err(error) = axum::serve(listener, router).await {
-                    tracing::warn!(%error, "health check node port stopped");
-                }
-            });
-            open.tasks.push(task.abort_handle());
+    async fn close(&mut self, wanted: &BTreeMap<ObjectName, HealthCheck>, addresses: &[IpAddr]) {
+        let open = std::mem::take(&mut self.open);
+        for (name, mut open) in open {
+            let stays = wanted.get(&name).is_some_and(|want| want.port == open.port);
+            open.keep_only(if stays { addresses } else { &[] }).await;
+            if stays {
+                self.open.insert(name, open);
+            }
         }
-        Ok(open)
     }
+}
+
+async fn listen(at: SocketAddr, answer: Answer) -> std::io::Result<JoinHandle<()>> {
+    let listener = TcpListener::bind(at).await?;
+    // Any path: load balancers differ in what they ask for.
+    let router = Router::new().fallback(respond).with_state(answer);
+    Ok(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::warn!(%error, "health check node port stopped");
+        }
+    }))
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +146,19 @@ struct Answer {
     shared: Arc<Shared>,
     service: ServiceName,
     local_endpoints: Arc<AtomicU64>,
+}
+
+impl Answer {
+    fn new(shared: &Arc<Shared>, name: &ObjectName, local_endpoints: &Arc<AtomicU64>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            service: ServiceName {
+                namespace: name.namespace().to_owned(),
+                name: name.name().to_owned(),
+            },
+            local_endpoints: Arc::clone(local_endpoints),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -22,7 +22,7 @@ impl Maps {
             intervals,
         } = *self;
         let base = match size {
-            MapSize::Large => Capacities::default(),
+            MapSize::Large => Capacities::for_memory(memory()),
             MapSize::Small => Capacities::small(),
         };
         let or = |given: u32, default: u32| if given == 0 { default } else { given };
@@ -41,5 +41,35 @@ impl Maps {
             intervals: or(intervals, base.intervals),
             ..base
         }
+    }
+}
+
+/// Bytes of this machine's memory; 0 if it does not say.
+fn memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = total.and_then(|total| total.trim().strip_suffix(" kB"));
+    kilobytes.and_then(|n| n.parse().ok()).unwrap_or(0) << 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capacities_begin_from_the_size_and_the_machine() {
+        assert!(memory() > 1 << 28, "{}", memory());
+        let large = Maps::default().capacities();
+        assert_eq!(large, Capacities::for_memory(memory()));
+        let given = Maps {
+            size: MapSize::Small,
+            policy_cells: 77,
+            ..Maps::default()
+        };
+        let expected = Capacities {
+            policy_cells: 77,
+            ..Capacities::small()
+        };
+        assert_eq!(given.capacities(), expected);
     }
 }

@@ -1,5 +1,10 @@
 //! How many entries each map holds.
 
+use proxy_common::policy::cells::CELLS_DEFAULT;
+
+/// The most cells of policy rows that are taken without being asked for (128 MiB).
+const CELLS_MAX: u32 = 1 << 24;
+
 /// Capacities of the maps, in entries.
 ///
 /// Hash maps take memory as they fill (their empty tables take 16 bytes an entry); evicting maps take all of
@@ -55,13 +60,24 @@ impl Default for Capacities {
             node_addresses: 1 << 10,
             peers: 1 << 18,
             cidrs: 1 << 17,
-            policy_cells: proxy_common::policy::cells::CELLS_DEFAULT,
+            policy_cells: CELLS_DEFAULT,
             intervals: proxy_common::policy::intervals::BLOCKS_DEFAULT,
         }
     }
 }
 
 impl Capacities {
+    /// For such clusters, on a machine with so many bytes of memory: a thousandth of it for the cells of
+    /// policy rows (8 bytes each), which are taken at once. 16 GiB hold 2 million: 1 000 rows of 2 000 classes.
+    pub fn for_memory(bytes: u64) -> Self {
+        let cells = (bytes >> 10) / size_of::<u64>() as u64;
+        let cells = cells.clamp(u64::from(CELLS_DEFAULT), u64::from(CELLS_MAX));
+        Self {
+            policy_cells: 1 << cells.ilog2(),
+            ..Self::default()
+        }
+    }
+
     /// Small maps, for tests and demonstrations that run many nodes on one machine.
     pub fn small() -> Self {
         Self {
@@ -113,5 +129,20 @@ impl Capacities {
             ("POLICY_CELLS", self.policy_cells),
             ("INTERVALS", self.intervals),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Capacities;
+
+    #[test]
+    fn policy_has_more_room_on_larger_machines() {
+        let cells = |gibibytes: u64| Capacities::for_memory(gibibytes << 30).policy_cells;
+        assert_eq!(cells(0), 1 << 18);
+        assert_eq!(cells(2), 1 << 18);
+        assert_eq!(cells(16), 1 << 21);
+        assert_eq!(cells(24), 1 << 21);
+        assert_eq!(cells(4096), 1 << 24);
     }
 }

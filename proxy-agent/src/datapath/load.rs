@@ -2,7 +2,10 @@
 
 use std::{io, path::Path};
 
-use aya::{Ebpf, EbpfLoader, programs::Program};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Program, ProgramError},
+};
 
 use super::{
     bpfsys::object::{MapInfo, map_info, open_map},
@@ -11,6 +14,10 @@ use super::{
     object,
     pins::Pins,
 };
+
+/// How often a load is tried that the verifier gives up because a signal is pending: `PROG_LOAD_ATTEMPTS` of
+/// libbpf (<https://github.com/libbpf/libbpf/blob/v1.5.0/src/libbpf_internal.h>).
+const ATTEMPTS: usize = 5;
 
 /// Loads the object over the pinned maps. Attaches nothing.
 pub(super) fn load(pins: &Pins, capacities: &Capacities) -> Result<Ebpf, DatapathError> {
@@ -68,20 +75,80 @@ fn compare(path: &Path, expected: &MapInfo) -> Result<(), DatapathError> {
 }
 
 fn load_program(name: &str, program: &mut Program) -> Result<(), DatapathError> {
-    let loaded = match program {
+    match patiently(|| load_once(program)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(DatapathError::Object(format!(
+            "program {name} is of a type that is not attached ({:?})",
+            program.prog_type()
+        ))),
+        Err(source) => Err(DatapathError::Program {
+            name: name.to_owned(),
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// Tries again while the verifier is interrupted.
+fn patiently<T>(mut load: impl FnMut() -> Result<T, ProgramError>) -> Result<T, ProgramError> {
+    for _ in 1..ATTEMPTS {
+        match load() {
+            Err(error) if is_interrupted(&error) => {}
+            result => return result,
+        }
+    }
+    load()
+}
+
+fn is_interrupted(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. }
+        if io_error.raw_os_error() == Some(libc::EAGAIN))
+}
+
+/// False if the program is of no type that is attached.
+fn load_once(program: &mut Program) -> Result<bool, ProgramError> {
+    match program {
         Program::CgroupSockAddr(p) => p.load(),
         Program::CgroupSock(p) => p.load(),
         Program::SchedClassifier(p) => p.load(),
         Program::Xdp(p) => p.load(),
-        other => {
-            let kind = other.prog_type();
-            return Err(DatapathError::Object(format!(
-                "program {name} is of a type that is not attached ({kind:?})"
-            )));
-        }
-    };
-    loaded.map_err(|source| DatapathError::Program {
-        name: name.to_owned(),
-        source: Box::new(source),
-    })
+        _ => return Ok(false),
+    }
+    .map(|()| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Loads that fail so, and then succeed; gives the result and how often was tried.
+    fn load(errors: &[i32]) -> (Result<(), ProgramError>, usize) {
+        let mut tries = 0;
+        let result = patiently(|| {
+            tries += 1;
+            errors.get(tries - 1).map_or(Ok(()), |errno| {
+                Err(ProgramError::LoadError {
+                    io_error: io::Error::from_raw_os_error(*errno),
+                    verifier_log: aya_obj::VerifierLog::new(String::new()),
+                })
+            })
+        });
+        (result, tries)
+    }
+
+    #[test]
+    fn a_load_that_a_signal_interrupts_is_tried_again() {
+        let (result, tries) = load(&[libc::EAGAIN; 4]);
+        assert!(result.is_ok());
+        assert_eq!(tries, 5);
+        let (result, tries) = load(&[libc::EAGAIN; 100]);
+        assert!(result.is_err());
+        assert_eq!(tries, 5);
+    }
+
+    #[test]
+    fn a_load_that_is_refused_is_not() {
+        let (result, tries) = load(&[libc::EACCES]);
+        assert!(result.is_err());
+        assert_eq!(tries, 1);
+    }
 }

@@ -1,5 +1,5 @@
 //! The endpoints of a slice, packed: at 10 000 Services with 10 endpoints each they are what the agent's
-//! memory is spent on. An IPv4 endpoint takes 8 bytes; where it runs and whom it is hinted for is shared.
+//! memory is spent on. An IPv4 endpoint takes 7 bytes; where it runs and whom it is hinted for is shared.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -52,75 +52,93 @@ pub struct Placement {
 /// The endpoints of one slice, all of one family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoints {
-    v4: Box<[Packed<[u8; 4]>]>,
-    v6: Box<[Packed<[u8; 16]>]>,
+    /// How many octets an address has; then for each endpoint its address, where in `placements` its
+    /// placement is, and its conditions.
+    packed: Box<[u8]>,
     placements: Box<[Arc<Placement>]>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Packed<A> {
-    address: A,
-    placement: u16,
-    conditions: Conditions,
-}
+/// After the address: place of the placement, conditions.
+const TAIL: usize = 3;
 
 impl Endpoints {
-    /// Packs endpoints. A slice has at most 1 000; what would not fit 65 535 placements is left out.
+    /// Packs endpoints. What is not of the first one's family is left out, as is what would not fit 65 535
+    /// placements (a slice has at most 1 000 endpoints).
     pub fn new(endpoints: impl IntoIterator<Item = (IpAddr, Conditions, Arc<Placement>)>) -> Self {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        let mut packed = Vec::new();
         let mut placements: Vec<Arc<Placement>> = Vec::new();
         for (address, conditions, placement) in endpoints {
+            let octets = if address.is_ipv4() { 4 } else { 16 };
+            if packed.is_empty() {
+                packed.push(octets);
+            }
             let known = placements.iter().rposition(|p| *p == placement);
-            let Ok(index) = u16::try_from(known.unwrap_or(placements.len())) else {
+            let place = u16::try_from(known.unwrap_or(placements.len()));
+            let Some(place) = place.ok().filter(|_| packed[0] == octets) else {
                 continue;
             };
             if known.is_none() {
                 placements.push(placement);
             }
             match address {
-                IpAddr::V4(a) => v4.push(packed(a.octets(), index, conditions)),
-                IpAddr::V6(a) => v6.push(packed(a.octets(), index, conditions)),
+                IpAddr::V4(address) => packed.extend(address.octets()),
+                IpAddr::V6(address) => packed.extend(address.octets()),
             }
+            packed.extend(place.to_le_bytes());
+            packed.push(conditions.pack());
         }
         Self {
-            v4: v4.into(),
-            v6: v6.into(),
+            packed: packed.into(),
             placements: placements.into(),
         }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.v4.len() + self.v6.len()
+        self.records().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.packed.is_empty()
     }
 
     /// The endpoints in their order.
     pub fn iter(&self) -> impl Iterator<Item = Endpoint<'_>> {
-        let v4 = self.v4.iter();
-        let v4 = v4.map(|p| self.unpack(IpAddr::V4(Ipv4Addr::from(p.address)), p));
-        let v6 = self.v6.iter();
-        v4.chain(v6.map(|p| self.unpack(IpAddr::V6(Ipv6Addr::from(p.address)), p)))
+        self.records().filter_map(|record| self.unpack(record))
     }
 
-    fn unpack<A>(&self, address: IpAddr, packed: &Packed<A>) -> Endpoint<'_> {
-        Endpoint {
+    fn records(&self) -> std::slice::ChunksExact<'_, u8> {
+        let (octets, records) = self.packed.split_first().unwrap_or((&0, &[]));
+        records.chunks_exact(usize::from(*octets) + TAIL)
+    }
+
+    fn unpack(&self, record: &[u8]) -> Option<Endpoint<'_>> {
+        let (address, &[low, high, conditions]) = record.split_last_chunk()?;
+        let address = match address.len() {
+            4 => Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?).into(),
+            _ => Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?).into(),
+        };
+        let place = usize::from(u16::from_le_bytes([low, high]));
+        Some(Endpoint {
             address,
-            conditions: packed.conditions,
-            placement: &self.placements[usize::from(packed.placement)],
-        }
+            conditions: Conditions::unpack(conditions),
+            placement: self.placements.get(place)?,
+        })
     }
 }
 
-const fn packed<A>(address: A, placement: u16, conditions: Conditions) -> Packed<A> {
-    Packed {
-        address,
-        placement,
-        conditions,
+impl Conditions {
+    const fn pack(self) -> u8 {
+        self.ready as u8 | (self.serving as u8) << 1 | (self.terminating as u8) << 2
+    }
+
+    const fn unpack(bits: u8) -> Self {
+        Self {
+            ready: bits & 1 != 0,
+            serving: bits & 2 != 0,
+            terminating: bits & 4 != 0,
+        }
     }
 }
 
@@ -168,6 +186,6 @@ mod tests {
             ]
         );
         assert_eq!(packed.placements.len(), 2);
-        assert_eq!(size_of::<Packed<[u8; 4]>>(), 10);
+        assert_eq!(packed.packed.len(), 1 + 3 * 7);
     }
 }

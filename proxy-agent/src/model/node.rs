@@ -19,4 +19,6 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNetwork>,
     /// Has a deletion timestamp or the taint `ToBeDeletedByClusterAutoscaler` (KEP-3836).
     pub leaving: bool,
+    /// Condition `NetworkUnavailable` is False.
+    pub network_available: bool,
 }

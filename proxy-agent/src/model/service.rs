@@ -1,6 +1,10 @@
 //! Service.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use ipnetwork::IpNetwork;
 
@@ -71,7 +75,8 @@ pub enum TrafficDistribution {
     PreferSameNode,
 }
 
-/// A Service that this node serves (headless and `ExternalName` ones have no addresses).
+/// A Service that this node serves (headless and `ExternalName` ones have no addresses). Small, for there may
+/// be ten thousands: what few Services have is kept apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
     /// Name.
@@ -79,29 +84,99 @@ pub struct Service {
     /// `spec.type`.
     pub kind: ServiceType,
     /// `spec.clusterIPs` without `None`.
-    pub cluster_ips: Vec<IpAddr>,
-    /// `spec.externalIPs`.
-    pub external_ips: Vec<IpAddr>,
-    /// `status.loadBalancer.ingress[].ip` with `ipMode` VIP or none.
-    pub load_balancer_ips: Vec<IpAddr>,
-    /// `spec.loadBalancerSourceRanges`.
-    pub load_balancer_source_ranges: Vec<IpNetwork>,
-    /// Ports.
-    pub ports: Vec<ServicePort>,
+    pub cluster_ips: ClusterIps,
+    /// Addresses beside the cluster IPs.
+    pub external: Option<Box<External>>,
+    /// Ports, shared with Services that have the same.
+    pub ports: Arc<[ServicePort]>,
     /// `spec.internalTrafficPolicy: Local`.
     pub internal_local: bool,
     /// `spec.externalTrafficPolicy: Local`.
     pub external_local: bool,
-    /// `sessionAffinity: ClientIP` and its time-out.
-    pub affinity: Option<Duration>,
+    /// The time-out of `sessionAffinity: ClientIP` in seconds, 0 for none.
+    pub affinity_seconds: u32,
     /// `spec.healthCheckNodePort`, 0 for none.
     pub health_check_node_port: u16,
     /// Topology preference.
     pub traffic_distribution: Option<TrafficDistribution>,
 }
 
+impl Service {
+    /// `spec.externalIPs`.
+    pub fn external_ips(&self) -> &[IpAddr] {
+        self.external.as_ref().map_or(&[], |e| &e.ips)
+    }
+
+    /// `status.loadBalancer.ingress[].ip` with `ipMode` VIP or none.
+    pub fn load_balancer_ips(&self) -> &[IpAddr] {
+        let external = self.external.as_ref();
+        external.map_or(&[], |e| &e.load_balancer_ips)
+    }
+
+    /// `spec.loadBalancerSourceRanges`.
+    pub fn load_balancer_source_ranges(&self) -> &[IpNetwork] {
+        let external = self.external.as_ref();
+        external.map_or(&[], |e| &e.load_balancer_source_ranges)
+    }
+}
+
+/// The addresses of a Service beside its cluster IPs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct External {
+    /// `spec.externalIPs`.
+    pub ips: Box<[IpAddr]>,
+    /// `status.loadBalancer.ingress[].ip` with `ipMode` VIP or none.
+    pub load_balancer_ips: Box<[IpAddr]>,
+    /// `spec.loadBalancerSourceRanges`.
+    pub load_balancer_source_ranges: Box<[IpNetwork]>,
+}
+
+impl External {
+    /// To be kept in a Service: nothing, if there is nothing.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+}
+
+/// The cluster IPs of a Service: one of a family at most, as the API has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterIps {
+    v4: Option<Ipv4Addr>,
+    v6: Option<Ipv6Addr>,
+}
+
+impl ClusterIps {
+    /// The address of a family.
+    pub fn of(&self, ipv6: bool) -> Option<IpAddr> {
+        if ipv6 {
+            self.v6.map(IpAddr::V6)
+        } else {
+            self.v4.map(IpAddr::V4)
+        }
+    }
+
+    /// All addresses.
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let v4 = self.v4.map(IpAddr::V4);
+        v4.into_iter().chain(self.v6.map(IpAddr::V6))
+    }
+}
+
+impl FromIterator<IpAddr> for ClusterIps {
+    fn from_iter<T: IntoIterator<Item = IpAddr>>(addresses: T) -> Self {
+        let mut ips = Self::default();
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => _ = ips.v4.get_or_insert(address),
+                IpAddr::V6(address) => _ = ips.v6.get_or_insert(address),
+            }
+        }
+        ips
+    }
+}
+
 /// A port of a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServicePort {
     /// Name, empty if the Service has one port only.
     pub name: Arc<str>,

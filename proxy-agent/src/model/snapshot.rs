@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{EndpointSlice, Namespace, NetworkPolicy, Node, ObjectName, Pod, Service};
+use super::{EndpointSlice, Few, Namespace, NetworkPolicy, Node, ObjectName, Pod, Service};
 
 /// The kinds that are observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,9 +66,8 @@ impl Completeness {
 pub struct Snapshot {
     /// Services.
     pub services: BTreeMap<ObjectName, Arc<Service>>,
-    /// Slices by the Service they belong to, in the order of their own names. (Vectors: most Services have
-    /// one slice, for which a tree would be ten times its size.)
-    pub slices: BTreeMap<ObjectName, Vec<Arc<EndpointSlice>>>,
+    /// Slices by the Service they belong to, in the order of their own names.
+    pub slices: BTreeMap<ObjectName, Few<Arc<EndpointSlice>>>,
     /// Pods.
     pub pods: BTreeMap<ObjectName, Arc<Pod>>,
     /// Namespaces.
@@ -82,4 +81,11 @@ pub struct Snapshot {
     /// Something has never been readable since the start (a broken manifest): what it may justify must not
     /// be pruned from the maps, though all the rest is programmed.
     pub partial: bool,
+}
+
+impl Snapshot {
+    /// The slices of a Service.
+    pub fn slices_of(&self, service: &ObjectName) -> &[Arc<EndpointSlice>] {
+        self.slices.get(service).map_or(&[], |slices| slices)
+    }
 }

@@ -39,6 +39,14 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// The addresses of this machine that serve `NodePort`s.
+    pub fn node_port_addresses(&self, facts: &Facts) -> Vec<IpAddr> {
+        let here = |ip: &IpAddr| facts.addresses().any(|known| known == *ip);
+        let serving = self.addresses.iter();
+        let serving = serving.filter(|(ip, flags)| **flags & ADDRESS_NODE_PORT != 0 && here(ip));
+        serving.map(|(ip, _)| *ip).collect()
+    }
+
     /// From everything that is known.
     pub fn of(config: &Configuration, boot_id: &str, snapshot: &Snapshot, facts: &Facts) -> Self {
         let here = snapshot

@@ -1,6 +1,6 @@
 //! Keeps the node as it should be, driven by the main loop.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use cni_plugin::{
@@ -24,8 +24,10 @@ pub struct NodeReport {
     pub errors: Vec<String>,
     /// Index of the uplink, which must have its programs.
     pub uplink: Option<u32>,
-    /// The network has just become usable: the Node's condition `NetworkUnavailable` is to be set to False.
-    pub became_ready: bool,
+    /// The network is usable: the Node's condition `NetworkUnavailable` is to be False.
+    pub ready: bool,
+    /// The node's addresses that serve `NodePort`s.
+    pub node_port_addresses: Vec<IpAddr>,
 }
 
 /// Keeps the node as it should be.
@@ -81,12 +83,14 @@ impl NodeKeeper {
         }
         report.errors.extend(set_routes(&desired, complete));
         self.tell(&desired);
-        if ready && let Some(file) = desired.file {
+        if ready && let Some(file) = desired.file.clone() {
             match self.open_to_pods(config, file) {
-                Ok(()) => report.became_ready = !std::mem::replace(&mut self.ready, true),
+                Ok(()) => self.ready = true,
                 Err(e) => report.errors.push(format!("{e:#}")),
             }
         }
+        report.ready = self.ready;
+        report.node_port_addresses = desired.node_port_addresses(&facts);
         self.log(&report.errors);
         report
     }

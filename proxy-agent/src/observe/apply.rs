@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Converted, Object, Update, store::Problems};
-use crate::model::{Dirty, EndpointSlice, Kind, ObjectName, Snapshot, Stamp};
+use crate::model::{Dirty, EndpointSlice, Few, Kind, ObjectName, Snapshot, Stamp};
 
 /// The snapshot, and what is needed to keep it.
 #[derive(Debug)]
@@ -78,7 +78,17 @@ impl Observed {
         for object in objects {
             self.apply(object, dirty);
         }
+        self.pack();
         self.snapshot.complete.0.insert(kind);
+    }
+
+    /// Trees that were filled in order are half empty; built anew they are full.
+    fn pack(&mut self) {
+        let Snapshot {
+            services, slices, ..
+        } = &mut self.snapshot;
+        *services = std::mem::take(services).into_iter().collect();
+        *slices = std::mem::take(slices).into_iter().collect();
     }
 
     fn names(&self, kind: Kind) -> Vec<ObjectName> {
@@ -98,6 +108,7 @@ impl Observed {
             kind,
             name,
             object,
+            triggered,
             problems,
         } = converted;
         if problems.is_empty() {
@@ -113,8 +124,11 @@ impl Observed {
         let snapshot = &mut self.snapshot;
         match object {
             None => {} // The last good one stays.
-            Some(Object::EndpointSlice(new)) => self.apply_slice(&name, new, dirty),
-            Some(Object::Service(new)) => {
+            Some(Object::EndpointSlice(new)) => self.apply_slice(new, triggered, dirty),
+            Some(Object::Service(mut new)) => {
+                let known = snapshot.slices.get_key_value(&name);
+                new.name = known.map_or(name, |(name, _)| name.clone()); // One text for both.
+                let name = new.name.clone();
                 let changed = put(&mut snapshot.services, &name, new);
                 changed.then(|| dirty.service(&name, Stamp::now()));
             }
@@ -127,43 +141,42 @@ impl Observed {
                 dirty.policies.extend(changed.then_some(name));
             }
             Some(Object::Namespace(new)) => {
-                let changed = put(&mut snapshot.namespaces, &name.name, new);
-                dirty.namespaces.extend(changed.then_some(name.name));
+                let name = name.name().into();
+                let changed = put(&mut snapshot.namespaces, &name, new);
+                dirty.namespaces.extend(changed.then_some(name));
             }
             Some(Object::Node(new)) => {
-                let changed = put(&mut snapshot.nodes, &name.name, new);
-                dirty.nodes.extend(changed.then_some(name.name));
+                let name = name.name().into();
+                let changed = put(&mut snapshot.nodes, &name, new);
+                dirty.nodes.extend(changed.then_some(name));
             }
         }
     }
 
-    fn apply_slice(&mut self, name: &ObjectName, mut new: EndpointSlice, dirty: &mut Dirty) {
-        let old = self.slices.get(name);
-        if old.is_some_and(|old| old.0.serves_as(&new)) {
+    fn apply_slice(
+        &mut self,
+        mut new: EndpointSlice,
+        triggered: Option<SystemTime>,
+        dirty: &mut Dirty,
+    ) {
+        let old = self.slices.get(&new.name);
+        if old.is_some_and(|old| *old.0 == new) {
             return;
         }
         if old.is_some_and(|old| old.0.service != new.service) {
-            self.delete(Kind::EndpointSlice, name, dirty);
+            self.delete(Kind::EndpointSlice, &new.name, dirty);
         }
-        // Shares the text of the Service's name with the Service.
-        if let Some((key, _)) = self.snapshot.services.get_key_value(&new.service) {
-            new.service = key.clone();
+        let snapshot = &mut self.snapshot;
+        if let Some((name, _)) = snapshot.services.get_key_value(&new.service) {
+            new.service = name.clone(); // One text for both.
         }
-        new.name = name.clone();
         let mut stamp = Stamp::now();
-        stamp
-            .triggers
-            .extend(new.trigger_time.filter(|t| *t > self.started));
+        let triggered = triggered.filter(|t| *t > self.started);
+        stamp.triggers.extend(triggered);
         dirty.service(&new.service, stamp);
         let new = Arc::new(new);
-        let siblings = self.snapshot.slices.entry(new.service.clone()).or_default();
-        match siblings.binary_search_by(|s| s.name.cmp(name)) {
-            Ok(at) => siblings[at] = Arc::clone(&new),
-            Err(at) => {
-                siblings.reserve_exact(1);
-                siblings.insert(at, Arc::clone(&new));
-            }
-        }
+        let siblings = snapshot.slices.entry(new.service.clone()).or_default();
+        *siblings = with(siblings, &new);
         self.slices.replace(ByName(new));
     }
 
@@ -188,13 +201,13 @@ impl Observed {
                 }
             }
             Kind::Namespace => {
-                if snapshot.namespaces.remove(&name.name).is_some() {
-                    dirty.namespaces.insert(Arc::clone(&name.name));
+                if snapshot.namespaces.remove(name.name()).is_some() {
+                    dirty.namespaces.insert(name.name().into());
                 }
             }
             Kind::Node => {
-                if snapshot.nodes.remove(&name.name).is_some() {
-                    dirty.nodes.insert(Arc::clone(&name.name));
+                if snapshot.nodes.remove(name.name()).is_some() {
+                    dirty.nodes.insert(name.name().into());
                 }
             }
         }
@@ -206,13 +219,24 @@ impl Observed {
         };
         let slices = &mut self.snapshot.slices;
         if let Some(siblings) = slices.get_mut(&old.service) {
-            siblings.retain(|s| s.name != *name);
+            let rest = siblings.iter().filter(|s| s.name != *name);
+            *siblings = rest.cloned().collect();
             if siblings.is_empty() {
                 slices.remove(&old.service);
             }
         }
         dirty.service(&old.service, Stamp::now());
     }
+}
+
+/// Slices of a Service with another one, or another version of one.
+fn with(siblings: &[Arc<EndpointSlice>], new: &Arc<EndpointSlice>) -> Few<Arc<EndpointSlice>> {
+    let mut all = siblings.to_vec();
+    match all.binary_search_by(|s| s.name.cmp(&new.name)) {
+        Ok(at) => all[at] = Arc::clone(new),
+        Err(at) => all.insert(at, Arc::clone(new)),
+    }
+    all.into()
 }
 
 /// Puts an object under its name; true if that changed anything.
@@ -231,5 +255,5 @@ fn put<K: Ord + Clone, V: PartialEq>(map: &mut BTreeMap<K, Arc<V>>, name: &K, ne
 }
 
 fn cluster_scoped(name: &Arc<str>) -> ObjectName {
-    ObjectName::new("", Arc::clone(name))
+    ObjectName::new("", name)
 }

@@ -80,6 +80,7 @@ impl Problems {
             kind,
             name,
             object,
+            triggered: None,
             problems: self.0,
         }
     }

@@ -8,25 +8,26 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::model::{ObjectName, Placement};
+use crate::model::{EndpointPort, ObjectName, Placement, ServicePort};
 
 /// A pool of shared values, for all converters of a source.
 #[derive(Debug, Default)]
 pub struct Interner {
     texts: Mutex<Pool<str>>,
     placements: Mutex<Pool<Placement>>,
+    service_ports: Mutex<Pool<[ServicePort]>>,
+    endpoint_ports: Mutex<Pool<[EndpointPort]>>,
 }
 
 impl Interner {
     /// The shared copy of a text.
     pub fn text(&self, text: &str) -> Arc<str> {
-        let mut pool = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.get(text).unwrap_or_else(|| pool.add(text.into()))
+        shared(&self.texts, text)
     }
 
-    /// A name whose namespace is shared.
+    /// A name.
     pub fn name(&self, namespace: &str, name: &str) -> ObjectName {
-        ObjectName::new(self.text(namespace), name)
+        ObjectName::new(namespace, name)
     }
 
     /// The shared copy of a placement.
@@ -38,6 +39,25 @@ impl Interner {
         pool.get(&placement)
             .unwrap_or_else(|| pool.add(Arc::new(placement)))
     }
+
+    /// The shared copy of a Service's ports.
+    pub fn service_ports(&self, ports: &[ServicePort]) -> Arc<[ServicePort]> {
+        shared(&self.service_ports, ports)
+    }
+
+    /// The shared copy of a slice's ports.
+    pub fn endpoint_ports(&self, ports: &[EndpointPort]) -> Arc<[EndpointPort]> {
+        shared(&self.endpoint_ports, ports)
+    }
+}
+
+fn shared<'a, T>(pool: &Mutex<Pool<T>>, value: &'a T) -> Arc<T>
+where
+    T: ?Sized + Eq + Hash,
+    Arc<T>: Borrow<T> + From<&'a T>,
+{
+    let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+    pool.get(value).unwrap_or_else(|| pool.add(value.into()))
 }
 
 #[derive(Debug)]

@@ -4,8 +4,10 @@ mod follow;
 mod health;
 mod read;
 mod servers;
+mod write;
 
 pub use read::PodReader;
+pub use write::NodeWriter;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -34,12 +36,18 @@ pub struct Watches {
     #[expect(dead_code, reason = "held for its Drop")]
     tasks: JoinSet<()>,
     pods: PodReader,
+    nodes: NodeWriter,
 }
 
 impl Watches {
     /// Live reads of pods.
     pub const fn pods(&self) -> &PodReader {
         &self.pods
+    }
+
+    /// Writes to Nodes.
+    pub const fn nodes(&self) -> &NodeWriter {
+        &self.nodes
     }
 }
 
@@ -74,6 +82,7 @@ pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, Kuber
     let health = Health::new(Arc::clone(&store), Arc::clone(&servers));
     let interner = Arc::new(Interner::default());
     let pods = PodReader::new(Arc::clone(&servers), Arc::clone(&interner));
+    let nodes = NodeWriter::new(Arc::clone(&servers));
     let follower = Follower {
         store,
         servers,
@@ -92,5 +101,5 @@ pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, Kuber
     tasks.spawn(follower.clone().follow::<core::Namespace>(all.clone()));
     tasks.spawn(follower.clone().follow::<core::Pod>(all.clone()));
     tasks.spawn(follower.follow::<networking::NetworkPolicy>(all));
-    Ok(Watches { tasks, pods })
+    Ok(Watches { tasks, pods, nodes })
 }

@@ -173,7 +173,15 @@ mod tests {
             error.contains("b.yml: Service default/a is in") && error.contains("a.yaml"),
             "{error}"
         );
-        let address = store.read().services.values().next().unwrap().cluster_ips[0];
+        let address = store
+            .read()
+            .services
+            .values()
+            .next()
+            .unwrap()
+            .cluster_ips
+            .of(false)
+            .unwrap();
         assert_eq!(address.to_string(), "10.0.0.1");
     }
 

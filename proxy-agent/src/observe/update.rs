@@ -1,6 +1,6 @@
 //! What a source tells the store.
 
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
 use crate::model::{EndpointSlice, Kind, Namespace, NetworkPolicy, Node, ObjectName, Pod, Service};
 
@@ -29,6 +29,9 @@ pub struct Converted {
     /// The object without its invalid parts; none if nothing of it can be used, in which case the last good
     /// one stays.
     pub object: Option<Object>,
+    /// When the change happened that led to this version (annotation
+    /// `endpoints.kubernetes.io/last-change-trigger-time` of slices).
+    pub triggered: Option<SystemTime>,
     /// What was invalid.
     pub problems: Vec<Problem>,
 }

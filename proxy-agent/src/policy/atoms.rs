@@ -34,13 +34,12 @@ pub enum Atom {
 
 impl Atom {
     /// The atom that a peer of a policy in `namespace` names; none if it matches nothing.
-    pub fn of(peer: &Peer, namespace: &Arc<str>) -> Option<Self> {
+    pub fn of(peer: &Peer, namespace: &str) -> Option<Self> {
         match peer {
             Peer::Pods { namespaces, pods } => {
-                let namespaces = namespaces.clone().map_or_else(
-                    || Namespaces::Own(Arc::clone(namespace)),
-                    Namespaces::Selected,
-                );
+                let namespaces = namespaces
+                    .clone()
+                    .map_or_else(|| Namespaces::Own(namespace.into()), Namespaces::Selected);
                 Some(Self::Pods(namespaces, pods.clone()))
             }
             Peer::Block { cidr, except } => {
@@ -82,7 +81,7 @@ impl Atoms {
             let policy = &version.policy;
             let egress = policy.egress.iter().flatten();
             for rule in policy.ingress.iter().flatten().chain(egress.clone()) {
-                let namespace = &policy.name.namespace;
+                let namespace = policy.name.namespace();
                 atoms.extend(rule.peers.iter().filter_map(|p| Atom::of(p, namespace)));
             }
             names.extend(egress.flat_map(named_ports));

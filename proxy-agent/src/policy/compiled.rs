@@ -97,7 +97,7 @@ impl Compiled {
             Some(Owner::Pods(pods)) => {
                 let vectors: Vec<_> = pods
                     .iter()
-                    .map(|p| self.pod(&p.name.namespace, &p.labels, &p.named_ports))
+                    .map(|p| self.pod(p.name.namespace(), &p.labels, &p.named_ports))
                     .collect();
                 let pod = self.common(&vectors);
                 (self.vectors.join(pod, region.vector), PEER_POD, true)
@@ -135,7 +135,7 @@ impl Compiled {
         self.vectors.intern(common)
     }
 
-    fn pod(&mut self, namespace: &Arc<str>, labels: &Labels, ports: &[ContainerPort]) -> VectorId {
+    fn pod(&mut self, namespace: &str, labels: &Labels, ports: &[ContainerPort]) -> VectorId {
         let named = self.named(ports);
         let group = self.group(namespace);
         if named.is_empty()
@@ -171,9 +171,9 @@ impl Compiled {
         named
     }
 
-    fn group(&mut self, namespace: &Arc<str>) -> &mut Group {
+    fn group(&mut self, namespace: &str) -> &mut Group {
         let (atoms, namespaces) = (&self.atoms, &self.namespaces);
-        self.groups.entry(Arc::clone(namespace)).or_insert_with(|| {
+        self.groups.entry(namespace.into()).or_insert_with(|| {
             let labels = namespaces.get(namespace).cloned();
             let labels = labels.unwrap_or_else(|| with_name(namespace, &Labels::new()));
             Group {

@@ -47,8 +47,8 @@ impl Cookies {
     /// The cookie of a rule.
     pub fn of(&mut self, policy: &ObjectName, direction: Direction, rule: u32) -> u32 {
         let name = RuleName {
-            namespace: policy.namespace.to_string(),
-            policy: policy.name.to_string(),
+            namespace: policy.namespace().to_owned(),
+            policy: policy.name().to_owned(),
             direction,
             rule,
         };

@@ -182,7 +182,7 @@ fn resolve(port: &Ports, held: &Match, cookie: u32, into: &mut Vec<Interval>) {
 }
 
 fn peers(rule: &PolicyRule, policy: &NetworkPolicy, atoms: &Atoms) -> Option<Bits> {
-    let number = |peer| Atom::of(peer, &policy.name.namespace).and_then(|a| atoms.number(&a));
+    let number = |peer| Atom::of(peer, policy.name.namespace()).and_then(|a| atoms.number(&a));
     (!rule.peers.is_empty()).then(|| rule.peers.iter().filter_map(number).collect())
 }
 

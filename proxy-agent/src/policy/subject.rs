@@ -25,10 +25,10 @@ impl Subject {
         &'a self,
         versions: &'a Versions,
     ) -> impl Iterator<Item = &'a Arc<PolicyVersion>> + 'a {
-        let from = ObjectName::new(Arc::clone(&self.namespace), "");
+        let from = ObjectName::new(&self.namespace, "");
         versions
             .range((Bound::Included(from), Bound::Unbounded))
-            .take_while(|(name, _)| name.namespace == self.namespace)
+            .take_while(|(name, _)| name.namespace() == &*self.namespace)
             .map(|(_, version)| version)
             .filter(|v| v.policy.pod_selector.matches(&self.labels))
     }

@@ -72,7 +72,7 @@ fn subject(
         (None, None) => return None,
     };
     let subject = Subject {
-        namespace: Arc::clone(&endpoint.pod.namespace),
+        namespace: endpoint.pod.namespace().into(),
         labels: labels.clone(),
         ports: ports.clone(),
     };

@@ -70,7 +70,7 @@ pub fn service(service: &Service, slices: &[Arc<EndpointSlice>], here: &Here) ->
     }
     let mut ports = Vec::new();
     for ipv6 in [false, true] {
-        if !service.cluster_ips.iter().any(|ip| ip.is_ipv6() == ipv6) {
+        if service.cluster_ips.of(ipv6).is_none() {
             continue;
         }
         let served = service
@@ -104,7 +104,7 @@ pub fn unserved(service: &Service) -> Vec<String> {
 
 /// Source ranges protect the load balancer's addresses: rather not served than open to all.
 fn withheld(service: &Service) -> bool {
-    !service.load_balancer_source_ranges.is_empty() && !service.load_balancer_ips.is_empty()
+    !service.load_balancer_source_ranges().is_empty() && !service.load_balancer_ips().is_empty()
 }
 
 fn desired_port(
@@ -114,8 +114,7 @@ fn desired_port(
     slices: &[Arc<EndpointSlice>],
     here: &Here,
 ) -> DesiredPort {
-    let affinity = service.affinity.map_or(0, |a| a.as_secs());
-    let affinity_seconds = u32::try_from(affinity).unwrap_or(u32::MAX);
+    let affinity_seconds = service.affinity_seconds;
     let members = port.protocol == Protocol::Udp || affinity_seconds != 0;
     let choice = choose(port, ipv6, slices, here);
     let mut frontends = Vec::new();
@@ -126,7 +125,8 @@ fn desired_port(
         }
     };
     let key = |address: &IpAddr| FrontendKey::new(*address, port.port, port.protocol);
-    for address in family(&service.cluster_ips, ipv6) {
+    let cluster_ip = service.cluster_ips.of(ipv6);
+    for address in family(cluster_ip.as_slice(), ipv6) {
         add(key(address), FLAG_CLUSTER_IP);
     }
     if port.node_port != 0 {
@@ -134,11 +134,11 @@ fn desired_port(
         add(key, FLAG_NODE_PORT);
     }
     if !withheld(service) {
-        for address in family(&service.load_balancer_ips, ipv6) {
+        for address in family(service.load_balancer_ips(), ipv6) {
             add(key(address), FLAG_LOAD_BALANCER);
         }
     }
-    for address in family(&service.external_ips, ipv6) {
+    for address in family(service.external_ips(), ipv6) {
         add(key(address), FLAG_EXTERNAL_IP);
     }
     DesiredPort {

@@ -14,6 +14,7 @@ use proxy_common::{
 };
 
 use super::{
+    by_id::ById,
     key::FrontendKey,
     plan::{Step, slot},
     pool::Pool,
@@ -32,7 +33,7 @@ pub struct Image {
     pub pool4: Pool<Backend4>,
     /// `BACKENDS6`.
     pub pool6: Pool<Backend6>,
-    sets: HashMap<u32, Set>,
+    sets: ById<Set>,
     slot_count: usize,
     /// `BACKEND_MEMBERS`.
     pub members: HashMap<MemberKey, u32>,
@@ -43,10 +44,22 @@ pub struct Image {
 /// The slots of a set, 0 for a missing one. Those from `used` on serve nobody.
 #[derive(Clone, Debug, Default)]
 struct Set {
-    slots: Vec<u32>,
+    slots: Box<[u32]>,
     used: u32,
     /// `BACKEND_MEMBERS` is kept for it.
     members: bool,
+}
+
+impl Set {
+    /// Makes room for so many slots and no more: there are as many sets as Services, and most never grow.
+    fn grow(&mut self, count: usize) {
+        let mut slots = std::mem::take(&mut self.slots).into_vec();
+        if count > slots.len() {
+            slots.reserve_exact(count - slots.len());
+            slots.resize(count, 0);
+        }
+        self.slots = slots.into();
+    }
 }
 
 /// Something that may have become useless.
@@ -64,7 +77,7 @@ impl Default for Image {
             frontends6: HashMap::new(),
             pool4: Pool::default(),
             pool6: Pool::default(),
-            sets: HashMap::new(),
+            sets: ById::default(),
             slot_count: 0,
             members: HashMap::new(),
             loose: VecDeque::new(),
@@ -112,22 +125,22 @@ impl Image {
 
     /// The slots of a set, in use or not.
     pub fn slots(&self, set: u32) -> &[u32] {
-        self.sets.get(&set).map_or(&[], |s| &s.slots)
+        self.sets.get(set).map_or(&[], |s| &s.slots)
     }
 
     /// How many of them frontends may use.
     pub fn used(&self, set: u32) -> usize {
-        self.sets.get(&set).map_or(0, |s| s.used as usize)
+        self.sets.get(set).map_or(0, |s| s.used as usize)
     }
 
     /// Whether a set is known.
     pub fn has_set(&self, set: u32) -> bool {
-        self.sets.contains_key(&set)
+        self.sets.get(set).is_some()
     }
 
     /// All sets.
     pub fn sets(&self) -> impl Iterator<Item = u32> {
-        self.sets.keys().copied()
+        self.sets.iter().map(|(id, _)| id)
     }
 
     /// How many slots there are.
@@ -169,14 +182,10 @@ impl Image {
     }
 
     fn slot_written(&mut self, set: u32, index: usize, id: u32, now: Instant) {
-        let slots = &mut self.sets.entry(set).or_default().slots;
-        let old = slots.get(index).copied();
-        if index >= slots.len() {
-            // Exact growth: there are as many of these as Services, and most never grow again.
-            slots.reserve_exact(index + 1 - slots.len());
-            slots.resize(index + 1, 0);
-        }
-        slots[index] = id;
+        let entry = self.sets.entry(set, Set::default);
+        let old = entry.slots.get(index).copied();
+        entry.grow(index + 1);
+        entry.slots[index] = id;
         self.slot_count += usize::from(old.unwrap_or(0) == 0);
         if !self.pool4.use_once(id) {
             self.pool6.use_once(id);
@@ -187,12 +196,14 @@ impl Image {
     }
 
     fn slot_removed(&mut self, set: u32, now: Instant) {
-        let Some(entry) = self.sets.get_mut(&set) else {
+        let Some(entry) = self.sets.get_mut(set) else {
             return;
         };
-        let old = entry.slots.pop();
+        let (old, rest) = entry.slots.split_last().unwrap_or((&0, &[]));
+        let old = Some(*old);
+        entry.slots = rest.into();
         if entry.slots.is_empty() && entry.used == 0 {
-            self.sets.remove(&set);
+            self.sets.remove(set);
         }
         if let Some(old) = old.filter(|old| *old != 0) {
             self.slot_count -= 1;
@@ -201,10 +212,10 @@ impl Image {
     }
 
     fn use_slots(&mut self, set: u32, count: u32, now: Instant) {
-        let entry = self.sets.entry(set).or_default();
+        let entry = self.sets.entry(set, Set::default);
         let before = std::mem::replace(&mut entry.used, count);
         if count == 0 && entry.slots.is_empty() {
-            self.sets.remove(&set);
+            self.sets.remove(set);
             return;
         }
         if count < before || entry.slots.len() > count as usize {
@@ -225,7 +236,7 @@ impl Image {
 
     /// Whether membership is kept for a set.
     pub fn keep_members(&mut self, set: u32, keep: bool, now: Instant) {
-        let entry = self.sets.entry(set).or_default();
+        let entry = self.sets.entry(set, Set::default);
         if std::mem::replace(&mut entry.members, keep) && !keep {
             for backend in entry.slots.clone() {
                 self.look_at_member(MemberKey { set, backend }, now);
@@ -280,13 +291,13 @@ impl Image {
             Loose::Slots(set) => {
                 let (length, used) = (self.slots(set).len(), self.used(set));
                 if length == 0 && used == 0 {
-                    self.sets.remove(&set);
+                    self.sets.remove(set);
                 }
                 (length > used).then(|| Step::RemoveSlot(slot(set, length - 1)))
             }
             Loose::Member(key) => {
                 let known = self.members.contains_key(&key);
-                let set = self.sets.get(&key.set);
+                let set = self.sets.get(key.set);
                 let wanted = set.is_some_and(|s| s.members && s.slots.contains(&key.backend));
                 (known && !wanted).then_some(Step::RemoveMember(key))
             }

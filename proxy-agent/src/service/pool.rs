@@ -1,14 +1,19 @@
 //! Backends and their ids. A backend is an address, port and protocol, shared by all sets that use it; its
 //! id outlives the agent, because live flows and affinity refer to it.
 
-use std::{collections::HashMap, hash::Hash, net::IpAddr};
+use std::{
+    hash::{BuildHasher as _, Hash, RandomState},
+    net::IpAddr,
+    num::NonZeroU32,
+};
 
+use hashbrown::HashTable;
 use proxy_common::{
     address::{address4, address6, octets4, octets6},
     backends::{BACKEND_LOCAL, Backend4, Backend6},
 };
 
-use super::choice::Server;
+use super::{by_id::ById, choice::Server};
 use crate::model::Protocol;
 
 /// A backend of one family, as it stands in its map.
@@ -81,8 +86,10 @@ pub fn server6(backend: &Backend6) -> Server {
 /// The backends of one family.
 #[derive(Clone, Debug)]
 pub struct Pool<B> {
-    by_id: HashMap<u32, Entry<B>>,
-    by_identity: HashMap<B, u32>,
+    by_id: ById<Entry<B>>,
+    /// Ids by the hash of what identifies the backend.
+    by_identity: HashTable<u32>,
+    hasher: RandomState,
     written: usize,
 }
 
@@ -90,98 +97,145 @@ pub struct Pool<B> {
 struct Entry<B> {
     /// As in the map, or, if not written yet, as it shall be.
     value: B,
-    /// Slots that refer to it.
-    uses: u32,
-    written: bool,
+    state: State,
+}
+
+/// How many slots refer to a backend, and whether it is in its map; one word, because there are many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State(NonZeroU32);
+
+impl State {
+    const RESERVED: Self = Self(NonZeroU32::MIN);
+    const WRITTEN: u32 = 2;
+    const USE: u32 = 4;
+
+    const fn uses(self) -> u32 {
+        self.0.get() / Self::USE
+    }
+
+    const fn written(self) -> bool {
+        self.0.get() & Self::WRITTEN != 0
+    }
+
+    fn set_written(&mut self) {
+        self.0 |= Self::WRITTEN;
+    }
+
+    const fn add_use(&mut self) {
+        self.0 = self.0.saturating_add(Self::USE);
+    }
+
+    fn drop_use(&mut self) {
+        if self.uses() > 0 {
+            self.0 = NonZeroU32::new(self.0.get() - Self::USE).unwrap_or(self.0);
+        }
+    }
 }
 
 impl<B> Default for Pool<B> {
     fn default() -> Self {
         Self {
-            by_id: HashMap::new(),
-            by_identity: HashMap::new(),
+            by_id: ById::default(),
+            by_identity: HashTable::new(),
+            hasher: RandomState::new(),
             written: 0,
         }
     }
 }
 
 impl<B: Backend> Pool<B> {
-    /// Takes in an entry of the map.
+    /// Takes in an entry of the map. Quick if ids come in their order.
     pub(super) fn restore(&mut self, id: u32, value: B) {
-        let entry = Entry {
-            value,
-            uses: 0,
-            written: true,
-        };
-        self.by_id.insert(id, entry);
-        self.by_identity.entry(value.identity()).or_insert(id);
+        if self.id(value).is_none() {
+            self.index(id, value);
+        }
+        let mut state = State::RESERVED;
+        state.set_written();
+        self.by_id.entry(id, || Entry { value, state });
         self.written += 1;
     }
 
     /// The id of a backend, if it has one.
     pub fn id(&self, value: B) -> Option<u32> {
-        self.by_identity.get(&value.identity()).copied()
+        let identity = value.identity();
+        let hash = self.hasher.hash_one(identity);
+        let found = self.by_identity.find(hash, |id| self.is(*id, identity));
+        found.copied()
     }
 
-    /// Reserves an id for a backend that is to be written.
-    pub(super) fn reserve(&mut self, id: u32, value: B) {
-        let entry = Entry {
-            value,
-            uses: 0,
-            written: false,
+    fn is(&self, id: u32, identity: B) -> bool {
+        let entry = self.by_id.get(id);
+        entry.is_some_and(|e| e.value.identity() == identity)
+    }
+
+    fn index(&mut self, id: u32, value: B) {
+        let Self { by_id, hasher, .. } = self;
+        let hash_of = |id: &u32| {
+            let entry = by_id.get(*id);
+            entry.map_or(0, |e| hasher.hash_one(e.value.identity()))
         };
-        self.by_id.insert(id, entry);
-        self.by_identity.insert(value.identity(), id);
+        let hash = hasher.hash_one(value.identity());
+        self.by_identity.insert_unique(hash, id, hash_of);
+    }
+
+    /// Reserves an id for a backend that has none and is to be written.
+    pub(super) fn reserve(&mut self, id: u32, value: B) {
+        let state = State::RESERVED;
+        self.by_id.entry(id, || Entry { value, state });
+        self.index(id, value);
     }
 
     /// The backend in the map under an id.
     pub fn get(&self, id: u32) -> Option<B> {
-        self.by_id.get(&id).filter(|e| e.written).map(|e| e.value)
+        let entry = self.by_id.get(id).filter(|e| e.state.written());
+        entry.map(|e| e.value)
     }
 
     /// Whether an id is reserved or in use.
     pub fn knows(&self, id: u32) -> bool {
-        self.by_id.contains_key(&id)
+        self.by_id.get(id).is_some()
     }
 
     /// The backend was written.
     pub(super) fn set_written(&mut self, id: u32, value: B) {
-        if let Some(entry) = self.by_id.get_mut(&id) {
-            self.written += usize::from(!entry.written);
+        if let Some(entry) = self.by_id.get_mut(id) {
+            self.written += usize::from(!entry.state.written());
             entry.value = value;
-            entry.written = true;
+            entry.state.set_written();
         }
     }
 
     /// One more slot refers to the backend; false if it is not of this pool.
     pub(super) fn use_once(&mut self, id: u32) -> bool {
-        let entry = self.by_id.get_mut(&id);
-        entry.map(|e| e.uses += 1).is_some()
+        let entry = self.by_id.get_mut(id);
+        entry.map(|e| e.state.add_use()).is_some()
     }
 
     /// One slot less refers to it; true if that was the last.
     pub(super) fn release(&mut self, id: u32) -> bool {
-        self.by_id.get_mut(&id).is_some_and(|e| {
-            e.uses = e.uses.saturating_sub(1);
-            e.uses == 0
+        self.by_id.get_mut(id).is_some_and(|e| {
+            e.state.drop_use();
+            e.state.uses() == 0
         })
     }
 
     /// Whether no slot refers to it, and whether it is in the map; none if it is unknown.
     pub(super) fn idle(&self, id: u32) -> Option<(bool, bool)> {
-        self.by_id.get(&id).map(|e| (e.uses == 0, e.written))
+        let entry = self.by_id.get(id)?;
+        Some((entry.state.uses() == 0, entry.state.written()))
     }
 
     /// Forgets a backend.
     pub(super) fn forget(&mut self, id: u32) {
-        let Some(entry) = self.by_id.remove(&id) else {
+        let Some(entry) = self.by_id.get(id) else {
             return;
         };
-        self.written -= usize::from(entry.written);
-        let identity = entry.value.identity();
-        if self.by_identity.get(&identity) == Some(&id) {
-            self.by_identity.remove(&identity);
+        let hash = self.hasher.hash_one(entry.value.identity());
+        self.written -= usize::from(entry.state.written());
+        if let Ok(indexed) = self.by_identity.find_entry(hash, |known| *known == id) {
+            indexed.remove();
         }
+        self.by_id.remove(id);
     }
 
     /// How many are in the map.
@@ -196,18 +250,55 @@ impl<B: Backend> Pool<B> {
 
     /// All ids.
     pub fn ids(&self) -> impl Iterator<Item = u32> {
-        self.by_id.keys().copied()
+        self.by_id.iter().map(|(id, _)| id)
     }
 
     /// Ids that no slot refers to.
     pub(super) fn idle_ids(&self) -> impl Iterator<Item = u32> {
-        let idle = self.by_id.iter().filter(|(_, e)| e.uses == 0);
-        idle.map(|(id, _)| *id)
+        let idle = self.by_id.iter().filter(|(_, e)| e.state.uses() == 0);
+        idle.map(|(id, _)| id)
     }
 
     /// All entries of the map.
     pub fn entries(&self) -> impl Iterator<Item = (u32, B)> {
-        let written = self.by_id.iter().filter(|(_, e)| e.written);
-        written.map(|(id, e)| (*id, e.value))
+        let written = self.by_id.iter().filter(|(_, e)| e.state.written());
+        written.map(|(id, e)| (id, e.value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_as_small_as_it_can_be() {
+        assert_eq!(
+            size_of::<Option<Entry<Backend4>>>(),
+            size_of::<Backend4>() + 4
+        );
+        assert_eq!(
+            size_of::<Option<Entry<Backend6>>>(),
+            size_of::<Backend6>() + 4
+        );
+    }
+
+    #[test]
+    fn a_backend_is_idle_when_its_last_slot_is_gone() {
+        let server = Server {
+            address: [10, 0, 0, 1].into(),
+            port: 80,
+            local: false,
+        };
+        let backend = Backend4::new(&server, Protocol::Tcp).unwrap();
+        let mut pool = Pool::default();
+        pool.reserve(7, backend);
+        assert_eq!((pool.idle(7), pool.get(7)), (Some((true, false)), None));
+        pool.set_written(7, backend);
+        assert!(pool.use_once(7) && pool.use_once(7));
+        assert!(!pool.release(7));
+        assert_eq!(pool.idle(7), Some((false, true)));
+        assert!(pool.release(7) && pool.release(7));
+        pool.forget(7);
+        assert_eq!((pool.id(backend), pool.len()), (None, 0));
     }
 }

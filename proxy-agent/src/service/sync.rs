@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     datapath::table::TableError,
-    model::{Dirty, Kind, ObjectName, Protocol, Snapshot, Stamp},
+    model::{Dirty, Few, Kind, ObjectName, Protocol, Snapshot, Stamp},
 };
 
 /// Nothing is written before these are listed whole (Nodes: the zone decides who serves).
@@ -66,7 +66,7 @@ struct Port {
     /// Ids of its sets, 0 for none.
     cluster: u32,
     local: u32,
-    frontends: Box<[FrontendKey]>,
+    frontends: Few<FrontendKey>,
 }
 
 /// The last ids given out. They only grow, so that an id which stale affinity or a packet on its way still

@@ -54,7 +54,8 @@ fn judged<'a>(
 ) -> bool {
     let mut isolated = false;
     for policy in cluster.policies.values() {
-        if policy.name.namespace != pod.name.namespace || !policy.pod_selector.matches(&pod.labels)
+        if policy.name.namespace() != pod.name.namespace()
+            || !policy.pod_selector.matches(&pod.labels)
         {
             continue;
         }
@@ -88,7 +89,7 @@ fn peers_hold(
         || rule.peers.iter().any(|peer| match peer {
             Peer::Pods { namespaces, pods } => holders(cluster, address).any(|pod| {
                 let namespace = match namespaces {
-                    None => pod.name.namespace == policy.name.namespace,
+                    None => pod.name.namespace() == policy.name.namespace(),
                     Some(selector) => selector.matches(&namespace_labels(cluster, pod)),
                 };
                 namespace && selects(pods, &pod.labels)
@@ -105,7 +106,7 @@ fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
 }
 
 fn namespace_labels(cluster: &Snapshot, pod: &Pod) -> Labels {
-    let name = &pod.name.namespace;
+    let name = pod.name.namespace();
     let mut labels = cluster
         .namespaces
         .get(name)

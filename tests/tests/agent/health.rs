@@ -1,6 +1,8 @@
 //! What the agent tells about itself over HTTP.
 
-use weir_tests::world::{World, until};
+use std::net::{IpAddr, SocketAddr};
+
+use weir_tests::world::{Agent, Manifests, World, until};
 
 use super::fixture::{PATIENCE, VIP4, VIP6, get, ready, service, start};
 
@@ -125,4 +127,25 @@ fn health_check_node_ports_count_ready_endpoints_here() {
         Ok(get(&node, 32000, "/").is_err().then_some(()))
     })
     .unwrap();
+}
+
+#[test]
+fn health_check_node_ports_keep_to_the_node_port_addresses() {
+    let world = World::new("agent-hcnpa").unwrap();
+    let node = world.node("a").unwrap();
+    let manifests = Manifests::new().unwrap();
+    let range = format!("{}/32", node.ipv4());
+    let flags = ["--map-size", "small", "--nodeport-addresses", &range];
+    let agent = Agent::start(&node, &manifests, &flags).unwrap();
+    let yaml = "apiVersion: v1\nkind: Service\nmetadata: {name: lb, namespace: default}\n\
+                spec:\n  type: LoadBalancer\n  externalTrafficPolicy: Local\n  healthCheckNodePort: 32000\n\
+                \x20 clusterIP: 10.96.0.10\n  clusterIPs: [10.96.0.10]\n  ports: [{port: 80, nodePort: 30080}]\n";
+    manifests.apply("lb.yaml", yaml).unwrap();
+    let open = |ip: IpAddr| node.connect(SocketAddr::new(ip, 32000)).is_ok();
+    until("the port to be open", PATIENCE, || {
+        Ok(open(node.ipv4().into()).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", agent.log()));
+    assert!(!open([127, 0, 0, 1].into()));
+    assert!(!open(node.ipv6().into()));
 }

@@ -21,10 +21,11 @@ impl Convert for core::Node {
         let mut problems = Problems::default();
         let spec = self.spec.unwrap_or_default();
         let mut node = Node {
-            name: name.name.to_string(),
+            name: name.name().to_owned(),
             zone: label(&self.metadata, LABEL_ZONE).map(str::to_owned),
             leaving: self.metadata.deletion_timestamp.is_some()
                 || spec.taints.iter().flatten().any(|t| t.key == TAINT_LEAVING),
+            network_available: is_network_available(self.status.as_ref()),
             ..Node::default()
         };
         let mut cidrs = spec.pod_cidrs.unwrap_or_default();
@@ -50,4 +51,10 @@ impl Convert for core::Node {
         }
         Some(problems.done(Kind::Node, name, Some(Object::Node(node))))
     }
+}
+
+fn is_network_available(status: Option<&core::NodeStatus>) -> bool {
+    let conditions = status.and_then(|status| status.conditions.as_deref());
+    let mut conditions = conditions.unwrap_or_default().iter();
+    conditions.any(|c| c.type_ == "NetworkUnavailable" && c.status == "False")
 }

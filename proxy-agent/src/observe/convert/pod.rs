@@ -64,7 +64,7 @@ impl Convert for core::Namespace {
     fn convert(self, interner: &Interner) -> Option<Converted> {
         let name = self.object_name(interner);
         let namespace = Namespace {
-            name: name.name.to_string(),
+            name: name.name().to_owned(),
             labels: self.metadata.labels.unwrap_or_default(),
         };
         let object = Some(Object::Namespace(namespace));

@@ -1,12 +1,12 @@
 //! Service.
 
-use std::time::Duration;
+use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::core::v1 as core;
 
 use super::{Convert, Problems, address, is_foreign, port, protocol};
 use crate::{
-    model::{Kind, Service, ServicePort, ServiceType, TrafficDistribution},
+    model::{ClusterIps, External, Kind, Service, ServicePort, ServiceType, TrafficDistribution},
     observe::{Converted, Object, intern::Interner},
 };
 
@@ -46,25 +46,11 @@ impl Convert for core::Service {
             name: name.clone(),
             kind,
             cluster_ips: cluster_ips(&spec, &mut problems),
-            external_ips: problems.take_all(
-                "spec.externalIPs",
-                spec.external_ips
-                    .iter()
-                    .flatten()
-                    .map(|a| address::address(a)),
-            ),
-            load_balancer_ips: load_balancer_ips(ingress.unwrap_or_default(), &mut problems),
-            load_balancer_source_ranges: problems.take_all(
-                "spec.loadBalancerSourceRanges",
-                spec.load_balancer_source_ranges
-                    .iter()
-                    .flatten()
-                    .map(|r| address::range(r)),
-            ),
+            external: external(&spec, ingress.unwrap_or_default(), &mut problems).boxed(),
             ports: ports(&spec, interner, &mut problems),
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
             external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
-            affinity: affinity(&spec, &mut problems),
+            affinity_seconds: affinity_seconds(&spec, &mut problems).unwrap_or(0),
             health_check_node_port: spec
                 .health_check_node_port
                 .filter(|p| *p != 0)
@@ -76,37 +62,58 @@ impl Convert for core::Service {
     }
 }
 
-fn cluster_ips(spec: &core::ServiceSpec, problems: &mut Problems) -> Vec<std::net::IpAddr> {
+fn cluster_ips(spec: &core::ServiceSpec, problems: &mut Problems) -> ClusterIps {
     // `clusterIPs` alone counts where it is given; kubectl's YAML often has `clusterIP` only.
     let (field, texts) = match &spec.cluster_ips {
         Some(ips) if !ips.is_empty() => ("spec.clusterIPs", ips.as_slice()),
         _ => ("spec.clusterIP", spec.cluster_ip.as_slice()),
     };
     let texts = texts.iter().filter(|t| !t.is_empty() && *t != "None");
-    problems.take_all(field, texts.map(|t| address::address(t)))
+    let ips = problems.take_all(field, texts.map(|t| address::address(t)));
+    ips.into_iter().collect()
+}
+
+fn external(
+    spec: &core::ServiceSpec,
+    ingress: Vec<core::LoadBalancerIngress>,
+    problems: &mut Problems,
+) -> External {
+    let ips = spec.external_ips.iter().flatten();
+    let ips = ips.map(|a| address::address(a));
+    let ranges = spec.load_balancer_source_ranges.iter().flatten();
+    let ranges = ranges.map(|r| address::range(r));
+    External {
+        ips: problems.take_all("spec.externalIPs", ips).into(),
+        load_balancer_ips: load_balancer_ips(ingress, problems),
+        load_balancer_source_ranges: problems
+            .take_all("spec.loadBalancerSourceRanges", ranges)
+            .into(),
+    }
 }
 
 fn load_balancer_ips(
     ingress: Vec<core::LoadBalancerIngress>,
     problems: &mut Problems,
-) -> Vec<std::net::IpAddr> {
+) -> Box<[IpAddr]> {
     // `ipMode: Proxy` (KEP-1860): traffic must leave the node to reach the load balancer.
     let vips = ingress
         .into_iter()
         .filter(|i| i.ip_mode.as_deref() != Some("Proxy"))
         .filter_map(|i| i.ip);
-    problems.take_all(
-        "status.loadBalancer.ingress.ip",
-        vips.filter(|ip| !ip.is_empty())
-            .map(|ip| address::address(&ip)),
-    )
+    problems
+        .take_all(
+            "status.loadBalancer.ingress.ip",
+            vips.filter(|ip| !ip.is_empty())
+                .map(|ip| address::address(&ip)),
+        )
+        .into()
 }
 
 fn ports(
     spec: &core::ServiceSpec,
     interner: &Interner,
     problems: &mut Problems,
-) -> Vec<ServicePort> {
+) -> Arc<[ServicePort]> {
     let ports = spec.ports.iter().flatten().map(|p| {
         Ok::<_, String>(ServicePort {
             name: interner.text(p.name.as_deref().unwrap_or_default()),
@@ -118,10 +125,10 @@ fn ports(
             },
         })
     });
-    problems.take_all("spec.ports", ports)
+    interner.service_ports(&problems.take_all("spec.ports", ports))
 }
 
-fn affinity(spec: &core::ServiceSpec, problems: &mut Problems) -> Option<Duration> {
+fn affinity_seconds(spec: &core::ServiceSpec, problems: &mut Problems) -> Option<u32> {
     if spec.session_affinity.as_deref() != Some("ClientIP") {
         return None;
     }
@@ -129,13 +136,11 @@ fn affinity(spec: &core::ServiceSpec, problems: &mut Problems) -> Option<Duratio
     let seconds = config
         .and_then(|c| c.client_ip.as_ref()?.timeout_seconds)
         .unwrap_or(AFFINITY_SECONDS);
-    let valid = u64::try_from(seconds)
+    let valid = u32::try_from(seconds)
         .ok()
         .filter(|s| (1..=86_400).contains(s))
         .ok_or_else(|| format!("{seconds} is not between 1 and 86400 seconds"));
-    problems
-        .take("spec.sessionAffinityConfig.clientIP.timeoutSeconds", valid)
-        .map(Duration::from_secs)
+    problems.take("spec.sessionAffinityConfig.clientIP.timeoutSeconds", valid)
 }
 
 fn traffic_distribution(text: Option<&str>) -> Option<TrafficDistribution> {

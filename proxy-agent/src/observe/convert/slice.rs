@@ -29,7 +29,7 @@ impl Convert for discovery::EndpointSlice {
         };
         let name = self.object_name(interner);
         let service = label(&self.metadata, LABEL_SERVICE).filter(|s| !s.is_empty())?;
-        let service = ObjectName::new(Arc::clone(&name.namespace), service);
+        let service = ObjectName::new(name.namespace(), service);
         let mut problems = Problems::default();
         let trigger = self.metadata.annotations.as_ref();
         let trigger = trigger.and_then(|a| a.get(ANNOTATION_TRIGGER_TIME));
@@ -39,15 +39,13 @@ impl Convert for discovery::EndpointSlice {
             ipv6,
             ports: ports(self.ports.as_deref(), interner, &mut problems),
             endpoints: endpoints(self.endpoints, ipv6, interner, &mut problems),
-            trigger_time: trigger
-                .and_then(|t| t.parse::<Timestamp>().ok())
-                .map(Into::into),
         };
-        Some(problems.done(
-            Kind::EndpointSlice,
-            name,
-            Some(Object::EndpointSlice(slice)),
-        ))
+        let triggered = trigger.and_then(|t| t.parse::<Timestamp>().ok());
+        let object = Some(Object::EndpointSlice(slice));
+        Some(Converted {
+            triggered: triggered.map(Into::into),
+            ..problems.done(Kind::EndpointSlice, name, object)
+        })
     }
 }
 
@@ -55,7 +53,7 @@ fn ports(
     ports: Option<&[discovery::EndpointPort]>,
     interner: &Interner,
     problems: &mut Problems,
-) -> Box<[EndpointPort]> {
+) -> Arc<[EndpointPort]> {
     // A port without a number means "all ports" and cannot be balanced to (EndpointSlice API).
     let numbered = ports.unwrap_or_default().iter().filter_map(|p| {
         let number = p.port.filter(|n| *n != 0)?;
@@ -68,7 +66,7 @@ fn ports(
             port: super::port(number)?,
         })
     });
-    problems.take_all("ports", ports).into()
+    interner.endpoint_ports(&problems.take_all("ports", ports))
 }
 
 fn endpoints(

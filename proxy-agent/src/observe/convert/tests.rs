@@ -45,9 +45,10 @@ fn a_service_keeps_its_valid_addresses() {
         panic!("no Service");
     };
     let text = |ips: &[std::net::IpAddr]| ips.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(text(&service.cluster_ips), ["fd00::5"]);
-    assert_eq!(text(&service.external_ips), ["192.0.2.7"]);
-    assert_eq!(text(&service.load_balancer_ips), ["198.51.100.1"]);
+    let cluster_ips: Vec<_> = service.cluster_ips.iter().collect();
+    assert_eq!(text(&cluster_ips), ["fd00::5"]);
+    assert_eq!(text(service.external_ips()), ["192.0.2.7"]);
+    assert_eq!(text(service.load_balancer_ips()), ["198.51.100.1"]);
     assert_eq!(service.ports.len(), 1);
 }
 
@@ -70,10 +71,10 @@ fn conditions_that_are_nil_have_their_defaults() {
         problems(&converted),
         [r#"endpoints[2]: "fd00::1" is not of the slice's addressType"#]
     );
+    assert!(converted.triggered.is_some());
     let Some(Object::EndpointSlice(slice)) = converted.object else {
         panic!("no slice");
     };
-    assert!(slice.trigger_time.is_some());
     assert_eq!(slice.ports.len(), 1);
     let seen: Vec<_> = slice.endpoints.iter().collect();
     assert_eq!(seen.len(), 2);

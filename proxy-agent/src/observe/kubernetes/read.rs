@@ -32,8 +32,8 @@ impl PodReader {
     /// The pod; none if there is no such pod.
     pub async fn read(&self, name: &ObjectName) -> Result<Option<Pod>, kube::Error> {
         let client = self.servers.current().client.clone();
-        let pods = Api::<core::Pod>::namespaced(client, &name.namespace);
-        let found = pods.get_opt(&name.name).await?;
+        let pods = Api::<core::Pod>::namespaced(client, name.namespace());
+        let found = pods.get_opt(name.name()).await?;
         let converted = found.and_then(|pod| pod.convert(&self.interner));
         Ok(converted.and_then(|converted| match converted.object {
             Some(Object::Pod(pod)) => Some(pod),

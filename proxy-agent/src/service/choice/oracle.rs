@@ -94,13 +94,12 @@ fn built(slices: &[RawSlice]) -> Vec<Arc<EndpointSlice>> {
             name: ObjectName::new("ns", format!("slice{i}")),
             service: ObjectName::new("ns", "web"),
             ipv6: false,
-            ports: Box::new([EndpointPort {
+            ports: Arc::new([EndpointPort {
                 name: if *named { "http" } else { "other" }.into(),
                 protocol: Protocol::Tcp,
                 port: *port,
             }]),
             endpoints: Endpoints::new(endpoints),
-            trigger_time: None,
         })
     };
     slices.iter().enumerate().map(slice).collect()

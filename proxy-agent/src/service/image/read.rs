@@ -19,14 +19,14 @@ impl Image {
         let mut image = Self::default();
         image.frontends4.extend(tables.frontends4.entries()?);
         image.frontends6.extend(tables.frontends6.entries()?);
-        for (id, backend) in tables.backends4.entries()? {
+        for (id, backend) in sorted(tables.backends4.entries()?) {
             image.pool4.restore(id, backend);
         }
-        for (id, backend) in tables.backends6.entries()? {
+        for (id, backend) in sorted(tables.backends6.entries()?) {
             image.pool6.restore(id, backend);
         }
         let mut stray = Vec::new();
-        for (key, id) in tables.slots.entries()? {
+        for (key, id) in sorted(tables.slots.entries()?) {
             let index = key.index as usize;
             if index >= SLOT_MAX || id == 0 || key.set == 0 {
                 stray.push(key);
@@ -38,7 +38,7 @@ impl Image {
         let counts: Vec<_> = image.frontends().map(|(_, f)| f).collect();
         for set in counts.iter().flat_map(|f| [f.internal, f.external]) {
             if set.id != 0 && set.count != 0 {
-                let entry: &mut Set = image.sets.entry(set.id).or_default();
+                let entry: &mut Set = image.sets.entry(set.id, Set::default);
                 entry.used = entry.used.max(set.count);
             }
         }
@@ -46,11 +46,9 @@ impl Image {
     }
 
     fn restore_slot(&mut self, set: u32, index: usize, id: u32) {
-        let slots = &mut self.sets.entry(set).or_default().slots;
-        if slots.len() <= index {
-            slots.resize(index + 1, 0);
-        }
-        slots[index] = id;
+        let entry = self.sets.entry(set, Set::default);
+        entry.grow(index + 1);
+        entry.slots[index] = id;
         self.slot_count += 1;
         if !self.pool4.use_once(id) {
             self.pool6.use_once(id);
@@ -63,7 +61,7 @@ impl Image {
             let sets = image.sets.iter();
             let slots = sets.flat_map(|(set, s)| {
                 let slots = s.slots.iter().enumerate();
-                slots.map(|(index, id)| (slot(*set, index), *id))
+                slots.map(move |(index, id)| (slot(set, index), *id))
             });
             slots.filter(|(_, id)| *id != 0).collect()
         };
@@ -89,6 +87,12 @@ impl Image {
             backends.max().unwrap_or(0),
         ]
     }
+}
+
+/// Tables by id are quickly filled in the order of the ids.
+fn sorted<K: Ord + Copy, V>(mut entries: Vec<(K, V)>) -> Vec<(K, V)> {
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    entries
 }
 
 /// Keys that are in one only, or differ.

@@ -25,7 +25,7 @@ impl ServiceSync {
         report: &mut SyncReport,
     ) -> Result<(), ServiceError> {
         let service = snapshot.services.get_key_value(name);
-        let slices = snapshot.slices.get(name).map_or(&[][..], Vec::as_slice);
+        let slices = snapshot.slices_of(name);
         let desired = service.map(|(_, s)| desired::service(s, slices, &self.here));
         let mut desired = desired.unwrap_or_default();
         let old = self.ports.remove(name).unwrap_or_default();
@@ -193,7 +193,7 @@ fn half_way(new: Vec<Port>, old: &[Port]) -> Box<[Port]> {
             continue;
         };
         let mut frontends = port.frontends.to_vec();
-        frontends.extend(&before.frontends);
+        frontends.extend(before.frontends.iter());
         frontends.sort_unstable();
         frontends.dedup();
         port.frontends = frontends.into();

@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use self::checked::World;
 use super::*;
 use crate::model::{
-    Conditions, Dirty, EndpointPort, EndpointSlice, Endpoints, Placement, Service, ServicePort,
+    ClusterIps, Conditions, Dirty, EndpointPort, EndpointSlice, Endpoints, External, Few,
+    Placement, Service, ServicePort,
 };
 
 /// A Service as the property varies it.
@@ -74,17 +75,21 @@ fn address(text: &str) -> IpAddr {
 fn service(number: usize, shape: &Shape) -> Service {
     Service {
         name: name(number),
-        cluster_ips: vec![
+        cluster_ips: ClusterIps::from_iter([
             address(&format!("10.96.0.{}", number + 1)),
             address(&format!("fd00:96::{}", number + 1)),
-        ],
+        ]),
         // Two Services never want the same address, but one may take over another's.
-        external_ips: shape
-            .external_ip
-            .then(|| address("192.0.2.1"))
-            .into_iter()
-            .collect(),
-        ports: vec![ServicePort {
+        external: External {
+            ips: shape
+                .external_ip
+                .then(|| address("192.0.2.1"))
+                .into_iter()
+                .collect(),
+            ..External::default()
+        }
+        .boxed(),
+        ports: Arc::new([ServicePort {
             name: "".into(),
             protocol: if shape.udp {
                 Protocol::Udp
@@ -97,15 +102,15 @@ fn service(number: usize, shape: &Shape) -> Service {
             } else {
                 0
             },
-        }],
+        }]),
         internal_local: shape.internal_local,
         external_local: shape.external_local,
-        affinity: shape.affinity.then(|| Duration::from_mins(1)),
+        affinity_seconds: if shape.affinity { 60 } else { 0 },
         ..Service::default()
     }
 }
 
-fn slices(number: usize, shape: &Shape) -> Vec<Arc<EndpointSlice>> {
+fn slices(number: usize, shape: &Shape) -> Few<Arc<EndpointSlice>> {
     let slice = |ipv6: bool| {
         let endpoints = shape.endpoints.iter().map(|(host, local)| {
             let text = if ipv6 {
@@ -124,7 +129,7 @@ fn slices(number: usize, shape: &Shape) -> Vec<Arc<EndpointSlice>> {
             name: ObjectName::new("ns", format!("service{number}-{ipv6}")),
             service: name(number),
             ipv6,
-            ports: Box::new([EndpointPort {
+            ports: Arc::new([EndpointPort {
                 name: "".into(),
                 protocol: if shape.udp {
                     Protocol::Udp
@@ -134,10 +139,9 @@ fn slices(number: usize, shape: &Shape) -> Vec<Arc<EndpointSlice>> {
                 port: 8080,
             }]),
             endpoints: Endpoints::new(endpoints),
-            trigger_time: None,
         })
     };
-    vec![slice(false), slice(true)]
+    vec![slice(false), slice(true)].into()
 }
 
 fn snapshot(shapes: &[Option<Shape>]) -> Snapshot {

@@ -39,7 +39,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Results> {
     })?;
     let change = mean(&Figures::read(bench.node)?, PARTIAL, count, sum)
         .context("no partial sync in kube-proxy's metrics")?;
-    let bytes = memory::private_bytes(proxy.id())?;
+    let bytes = memory::steady(proxy.id())?;
     proxy.terminate()?;
     Ok(Results {
         path: "kube-proxy",

@@ -18,10 +18,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// From the arrival of a change at the agent to the end of its map writes.
 const CHANGE: &str = "weir_watch_to_map_seconds";
 
-/// Private bytes of an agent that has listed an empty cluster.
+/// Resident bytes of an agent that has listed an empty cluster and come to rest.
 pub(super) fn idle(bench: &Bench<'_>) -> Result<f64> {
     let agent = start(bench, "idle")?;
-    let bytes = memory::private_bytes(agent.id())?;
+    let bytes = memory::steady(agent.id())?;
     agent.terminate()?;
     Ok(bytes)
 }
@@ -29,7 +29,8 @@ pub(super) fn idle(bench: &Bench<'_>) -> Result<f64> {
 /// Measures a start with all objects there, then single changes.
 pub(super) fn measure(bench: &Bench<'_>, idle: f64) -> Result<Results> {
     let agent = start(bench, "full")?;
-    let bytes = memory::private_bytes(agent.id())?;
+    let bytes = memory::steady(agent.id())?;
+    let peak = memory::peak(agent.id())?;
     let first = Figures::read(bench.node)?;
     let sync = first
         .value("weir_first_sync_seconds")
@@ -37,8 +38,9 @@ pub(super) fn measure(bench: &Bench<'_>, idle: f64) -> Result<Results> {
     let before = first.buckets(CHANGE);
     changes::make(bench, bench.args.changes, PAUSE)?;
     let after = Figures::read(bench.node)?.buckets(CHANGE);
+    let changed = memory::steady(agent.id())?;
     agent.terminate()?;
-    let per_service = (bytes - idle) / f64::from(bench.args.services);
+    let per_service = |bytes: f64| (bytes - idle) / f64::from(bench.args.services);
     Ok(Results {
         path: "weir",
         figures: vec![
@@ -46,8 +48,11 @@ pub(super) fn measure(bench: &Bench<'_>, idle: f64) -> Result<Results> {
             ("change_p50_seconds", quantile(&before, &after, 0.5)),
             ("change_p90_seconds", quantile(&before, &after, 0.9)),
             ("change_p99_seconds", quantile(&before, &after, 0.99)),
+            ("memory_idle_bytes", idle),
             ("memory_bytes", bytes),
-            ("memory_bytes_per_service", per_service),
+            ("memory_peak_bytes", peak),
+            ("memory_bytes_per_service", per_service(bytes)),
+            ("memory_bytes_per_service_changed", per_service(changed)),
         ],
     })
 }

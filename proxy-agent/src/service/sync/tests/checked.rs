@@ -242,8 +242,8 @@ fn ports(snapshot: &Snapshot) -> Vec<(usize, DesiredPort)> {
     };
     let mut ports = Vec::new();
     for (name, service) in &snapshot.services {
-        let number: usize = name.name.trim_start_matches("service").parse().unwrap();
-        let slices = snapshot.slices.get(name).map_or(&[][..], Vec::as_slice);
+        let number: usize = name.name().trim_start_matches("service").parse().unwrap();
+        let slices = snapshot.slices_of(name);
         let desired = desired::service(service, slices, &here);
         ports.extend(desired.into_iter().map(|port| (number, port)));
     }

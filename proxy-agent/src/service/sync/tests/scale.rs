@@ -71,6 +71,7 @@ fn objects(interner: &Interner) -> (Vec<Converted>, Vec<Converted>) {
         kind,
         name,
         object: Some(object),
+        triggered: None,
         problems: Vec::new(),
     };
     let mut lists = (Vec::new(), Vec::new());
@@ -78,13 +79,13 @@ fn objects(interner: &Interner) -> (Vec<Converted>, Vec<Converted>) {
         let service_name = interner.name("bench", &format!("service-{number}"));
         let service = Service {
             name: service_name.clone(),
-            cluster_ips: vec![ip([10, 96], number)],
-            ports: vec![ServicePort {
+            cluster_ips: ClusterIps::from_iter([ip([10, 96], number)]),
+            ports: interner.service_ports(&[ServicePort {
                 name: interner.text("http"),
                 protocol: Protocol::Tcp,
                 port: 80,
                 node_port: 0,
-            }],
+            }]),
             ..Service::default()
         };
         lists.0.push(converted(
@@ -110,13 +111,12 @@ fn objects(interner: &Interner) -> (Vec<Converted>, Vec<Converted>) {
             name: slice_name.clone(),
             service: service_name,
             ipv6: false,
-            ports: Box::new([EndpointPort {
+            ports: interner.endpoint_ports(&[EndpointPort {
                 name: interner.text("http"),
                 protocol: Protocol::Tcp,
                 port: 8080,
             }]),
             endpoints: Endpoints::new(endpoints),
-            trigger_time: None,
         };
         lists.1.push(converted(
             Kind::EndpointSlice,

@@ -1,0 +1,53 @@
+//! The little that the agent tells the API server.
+
+use std::sync::Arc;
+
+use k8s_openapi::{
+    api::core::v1 as core, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::servers::Servers;
+
+/// Writes conditions of Nodes through the API server in use. Cheap to clone.
+#[derive(Clone)]
+pub struct NodeWriter {
+    servers: Arc<Servers>,
+}
+
+impl std::fmt::Debug for NodeWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeWriter").finish_non_exhaustive()
+    }
+}
+
+impl NodeWriter {
+    pub(super) const fn new(servers: Arc<Servers>) -> Self {
+        Self { servers }
+    }
+
+    /// Sets a Node's condition `NetworkUnavailable` to False, beside the others.
+    pub async fn network_available(&self, node: &str) -> Result<(), kube::Error> {
+        let client = self.servers.current().client.clone();
+        let now = Time(Timestamp::now());
+        let condition = core::NodeCondition {
+            type_: "NetworkUnavailable".to_owned(),
+            status: "False".to_owned(),
+            reason: Some("WeirIsUp".to_owned()),
+            message: Some("Weir is running on this node".to_owned()),
+            last_heartbeat_time: Some(now.clone()),
+            last_transition_time: Some(now),
+        };
+        // Conditions are merged by type.
+        let patch = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
+        let nodes = Api::<core::Node>::all(client);
+        nodes
+            .patch_status(node, &PatchParams::default(), &patch)
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,167 @@
+//! How much of the agent's heap 10 000 Services with 10 endpoints each take, to the byte: from the JSON of an
+//! API server to programmed maps. Nothing else may run in this process.
+
+use std::{alloc::System, fmt::Debug, io::Write as _, time::Duration};
+
+use k8s_openapi::{api::core::v1 as core, api::discovery::v1 as discovery};
+use proxy_agent::{
+    datapath::{Table, TableError},
+    model::Kind,
+    observe::{Changes, Converted, Store, Update, convert::Convert, intern::Interner},
+    service::{ServiceSync, ServiceTables},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const SERVICES: usize = 10_000;
+const ENDPOINTS: usize = 10;
+/// Bytes per Service.
+const BUDGET: usize = 1100;
+/// What an allocation costs beyond what was asked for: glibc puts a word before each and rounds up to 16.
+const OVERHEAD: usize = 16;
+
+/// A map that takes everything and keeps nothing: the kernel's memory is not the agent's.
+struct Elsewhere(&'static str);
+
+impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Table<K, V> for Elsewhere {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn capacity(&self) -> u32 {
+        u32::MAX
+    }
+
+    fn get(&self, _: &K) -> Result<Option<V>, TableError> {
+        Ok(None)
+    }
+
+    fn set(&mut self, _: &K, _: &V) -> Result<(), TableError> {
+        Ok(())
+    }
+
+    fn remove(&mut self, _: &K) -> Result<(), TableError> {
+        Ok(())
+    }
+
+    fn entries(&self) -> Result<Vec<(K, V)>, TableError> {
+        Ok(Vec::new())
+    }
+}
+
+fn tables() -> ServiceTables {
+    ServiceTables {
+        frontends4: Box::new(Elsewhere("FRONTENDS4")),
+        frontends6: Box::new(Elsewhere("FRONTENDS6")),
+        backends4: Box::new(Elsewhere("BACKENDS4")),
+        backends6: Box::new(Elsewhere("BACKENDS6")),
+        slots: Box::new(Elsewhere("BACKEND_SLOTS")),
+        members: Box::new(Elsewhere("BACKEND_MEMBERS")),
+    }
+}
+
+/// Bytes in use on the heap, with what the allocator adds.
+fn heap() -> usize {
+    let stats = HEAP.stats();
+    let bytes = stats.bytes_allocated - stats.bytes_deallocated;
+    bytes + OVERHEAD * (stats.allocations - stats.deallocations)
+}
+
+/// What a part has added to the heap since the last one, per Service.
+struct Parts {
+    last: usize,
+    parts: Vec<(&'static str, usize)>,
+}
+
+impl Parts {
+    fn add(&mut self, part: &'static str) {
+        let now = heap();
+        self.parts
+            .push((part, now.saturating_sub(self.last) / SERVICES));
+        self.last = now;
+    }
+}
+
+fn service(number: usize) -> Value {
+    json!({
+        "metadata": { "name": format!("service-{number}"), "namespace": "bench", "uid": format!("{number:036}") },
+        "spec": {
+            "clusterIP": format!("10.96.{}.{}", number / 250, number % 250 + 1),
+            "clusterIPs": [format!("10.96.{}.{}", number / 250, number % 250 + 1)],
+            "selector": { "app": format!("service-{number}") },
+            "ports": [{ "name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080 }],
+        },
+    })
+}
+
+fn slice(number: usize) -> Value {
+    let endpoint = |endpoint: usize| {
+        let number = number * ENDPOINTS + endpoint;
+        json!({
+            "addresses": [format!("10.{}.{}.{}", 128 + number / 65536, number / 256 % 256, number % 256)],
+            "conditions": { "ready": true, "serving": true, "terminating": false },
+            "nodeName": format!("node-{}", number * 7 % 100),
+            "targetRef": { "kind": "Pod", "namespace": "bench", "name": format!("pod-{number}") },
+        })
+    };
+    json!({
+        "metadata": {
+            "name": format!("service-{number}-x7k2p"), "namespace": "bench",
+            "labels": { "kubernetes.io/service-name": format!("service-{number}") },
+        },
+        "addressType": "IPv4",
+        "ports": [{ "name": "http", "port": 8080, "protocol": "TCP" }],
+        "endpoints": (0..ENDPOINTS).map(endpoint).collect::<Vec<_>>(),
+    })
+}
+
+/// The list of a kind, as a watch reads it: one object after the other.
+fn list<K: Convert + DeserializeOwned>(
+    object: impl Fn(usize) -> Value,
+    interner: &Interner,
+) -> Vec<Converted> {
+    let read = |number| {
+        let object: K = serde_json::from_value(object(number)).unwrap();
+        object.convert(interner).unwrap()
+    };
+    (0..SERVICES).map(read).collect()
+}
+
+#[test]
+fn a_service_with_ten_endpoints_stays_within_the_budget() {
+    let interner = Interner::default();
+    let store = Store::new();
+    let mut changes = Changes::new(store.clone(), Duration::ZERO);
+    let mut sync = ServiceSync::new(tables(), "node-7").unwrap();
+    let before = heap();
+    let mut parts = Parts {
+        last: before,
+        parts: Vec::new(),
+    };
+    let services = list::<core::Service>(service, &interner);
+    store.update([Update::Replace(Kind::Service, services)]);
+    drop(changes.take());
+    parts.add("Services in the store");
+    let slices = list::<discovery::EndpointSlice>(slice, &interner);
+    store.update([Update::Replace(Kind::EndpointSlice, slices)]);
+    store.update([Update::Replace(Kind::Node, Vec::new())]);
+    drop(changes.take());
+    parts.add("slices in the store");
+    let report = sync.sync(&store.read(), &changes.take().dirty);
+    assert_eq!(report.synced, SERVICES);
+    assert_eq!(sync.image().pool4.len(), SERVICES * ENDPOINTS);
+    drop(report);
+    parts.add("what is programmed");
+    let total = heap().saturating_sub(before) / SERVICES;
+    let parts = parts.parts;
+    assert!(
+        total <= BUDGET,
+        "{total} bytes per Service, {BUDGET} are allowed: {parts:?}"
+    );
+    // The figures are wanted when the test passes, too.
+    writeln!(std::io::stderr(), "{total} bytes per Service: {parts:?}").unwrap();
+}
