@@ -1,5 +1,4 @@
 //! What the agent tells a real API server about its node.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs::File, time::Duration};
 

@@ -1,7 +1,8 @@
 //! How much of the agent's heap 10 000 Services with 10 endpoints each take, to the byte: from the JSON of an
 //! API server to programmed maps. Nothing else may run in this process.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{alloc::System, fmt::Debug, io::Write as _, time::Duration};
+use std::{alloc::System, fmt::Debug, io::Write as _, sync::Arc, time::Duration};
 
 use k8s_openapi::{api::core::v1 as core, api::discovery::v1 as discovery};
 use proxy_agent::{
@@ -135,7 +136,7 @@ fn list<K: Convert + DeserializeOwned>(
 fn a_service_with_ten_endpoints_stays_within_the_budget() {
     let interner = Interner::default();
     let store = Store::new();
-    let mut changes = Changes::new(store.clone(), Duration::ZERO);
+    let mut changes = Changes::new(Arc::clone(&store), Duration::ZERO);
     let mut sync = ServiceSync::new(tables(), "node-7").unwrap();
     let before = heap();
     let mut parts = Parts {

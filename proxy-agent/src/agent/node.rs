@@ -34,7 +34,7 @@ pub struct Node {
     next_beat: Instant,
     opened: Option<Guard>,
     condition: NodeCondition,
-    node_port_addresses: Vec<IpAddr>,
+    serving: Vec<IpAddr>,
 }
 
 impl Node {
@@ -55,7 +55,7 @@ impl Node {
             next_beat: Instant::now(),
             opened: install.then(|| readiness.register("installation of the CNI plugin")),
             condition: condition.clone(),
-            node_port_addresses: Vec::new(),
+            serving: Vec::new(),
         })
     }
 
@@ -85,7 +85,7 @@ impl Node {
         if let Some(uplink) = report.uplink {
             self.attach(uplink, datapath);
         }
-        self.node_port_addresses = report.node_port_addresses;
+        self.serving = report.node_port_addresses;
         let here = snapshot.nodes.get(config.node_name.as_str());
         if report.ready {
             self.installed = config.cni.install;
@@ -105,7 +105,7 @@ impl Node {
         if ranges.is_empty() || ranges.iter().any(|range| range.prefix() == 0) {
             return Vec::new();
         }
-        self.node_port_addresses.clone()
+        self.serving.clone()
     }
 
     /// Puts the programs on the uplink, and again if someone took them off.

@@ -6,10 +6,6 @@ use crate::model::{EndpointSlice, Kind, Namespace, NetworkPolicy, Node, ObjectNa
 
 /// One step of a source.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made and taken apart at once, never kept"
-)]
 pub enum Update {
     /// An object is new or has changed.
     Apply(Converted),
