@@ -28,6 +28,15 @@ impl<T> Deref for Few<T> {
     }
 }
 
+impl<'a, T> IntoIterator for &'a Few<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl<T> From<Vec<T>> for Few<T> {
     fn from(list: Vec<T>) -> Self {
         match <[T; 1]>::try_from(list) {
