@@ -144,6 +144,8 @@ pub const FLOW_SOURCE_TRANSLATED: u32 = 1 << 8;
 pub const FLOW_REMOTE_POD: u32 = 1 << 9;
 /// Both ends are pods of this node: each end's own entry translates, and sees both directions by itself.
 pub const FLOW_NO_TWIN: u32 = 1 << 10;
+/// Datagrams to an address of this node that no frontend had when the flow began: one may appear.
+pub const FLOW_TO_NODE: u32 = 1 << 11;
 
 /// Seconds for which an expired entry of `CONNTRACK*` may be begun anew in place. The collector leaves it alone
 /// for as long.

@@ -1,7 +1,7 @@
 //! `FRONTENDS4`, `FRONTENDS6` (HASH): what clients connect to.
 //!
-//! One entry per family, address, port and protocol. Address 0 (`::`) with a port is a `NodePort` on every
-//! address in `NODE_ADDRESSES`. One entry holds two backend sets: `internal` serves clients on this node
+//! One entry per family, address, port and protocol. Address 0 (`::`) with a port is a `NodePort` or a
+//! `hostPort` on every address of the node that serves such ones (`NODE_ADDRESSES`). One entry holds two backend sets: `internal` serves clients on this node
 //! (its pods and itself), `external` serves packets that arrive from outside the node. They differ only
 //! under `internalTrafficPolicy` or `externalTrafficPolicy: Local`.
 
@@ -14,7 +14,7 @@ use crate::{
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrontendKey4 {
-    /// Address that clients use; 0 for a `NodePort`.
+    /// Address that clients use; 0 for all of the node's.
     pub address: Address4,
     /// Port that clients use, network order.
     pub port: u16,
@@ -28,7 +28,7 @@ pub struct FrontendKey4 {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrontendKey6 {
-    /// Address that clients use; `::` for a `NodePort`.
+    /// Address that clients use; `::` for all of the node's.
     pub address: Address6,
     /// Port that clients use, network order.
     pub port: u16,
@@ -82,6 +82,8 @@ pub const FLAG_EXTERNAL_DROP: u32 = 1 << 5;
 pub const FLAG_EXTERNAL_LOCAL: u32 = 1 << 6;
 /// UDP or affinity: `BACKEND_MEMBERS` is kept for this frontend's sets.
 pub const FLAG_MEMBERS: u32 = 1 << 7;
+/// Frontend is the `hostPort` of a pod of this node: on its `hostIP`, or on all addresses (address 0).
+pub const FLAG_HOST_PORT: u32 = 1 << 8;
 
 map_types!(
     FrontendKey4 = 8,

@@ -37,5 +37,8 @@ pub const NODE_ALLOW_EGRESS_TO_NODE: u32 = 1 << 2;
 pub const ADDRESS_NODE_PORT: u32 = 1 << 0;
 /// `NODE_ADDRESSES*`: an address of this node (all of them have it, loopback too).
 pub const ADDRESS_LOCAL: u32 = 1 << 1;
+/// `NODE_ADDRESSES*`: an address of this node that serves `hostPort`s (all but loopback, which only processes
+/// of the node itself reach).
+pub const ADDRESS_HOST_PORT: u32 = 1 << 2;
 
 map_types!(NodeConfig = 40);

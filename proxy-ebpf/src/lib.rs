@@ -18,6 +18,7 @@
     reason = "BPF: the verifier follows inlined code better, and a call costs more than most bodies"
 )]
 
+pub mod frontend;
 pub mod maps;
 pub mod socket;
 pub mod tc;

@@ -9,6 +9,8 @@ mod direct;
 mod fragments;
 #[path = "packets/host.rs"]
 mod host;
+#[path = "packets/host_port.rs"]
+mod host_port;
 #[path = "packets/icmp.rs"]
 mod icmp;
 #[path = "packets/malformed.rs"]

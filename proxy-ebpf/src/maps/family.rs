@@ -47,8 +47,10 @@ pub trait Family: sealed::Sealed + Copy + 'static {
 
     /// True for IPv6.
     const IPV6: bool;
-    /// No address: key of `NodePort` frontends.
+    /// No address: key of frontends on all addresses of the node.
     const UNSPECIFIED: Self::Address;
+    /// `127.0.0.1` or `::1`.
+    const LOOPBACK: Self::Address;
     /// IP protocol number of the family's ICMP.
     const ICMP: u8;
 

@@ -5,11 +5,14 @@ use proxy_common::{
     address::{TCP, UDP},
     backends::SlotKey,
     frontends::{BackendSet, FLAG_INTERNAL_DROP, Frontend},
-    node::{ADDRESS_NODE_PORT, NODE_SOCKET_BALANCING, NodeConfig},
+    node::{ADDRESS_HOST_PORT, ADDRESS_NODE_PORT, NODE_SOCKET_BALANCING, NodeConfig},
 };
 
 use super::{affinity, context::SocketCall};
-use crate::maps::{BACKEND_SLOTS, Backend, Family, NODE_CONFIG};
+use crate::{
+    frontend::find,
+    maps::{BACKEND_SLOTS, Backend, Family, NODE_CONFIG},
+};
 
 /// What is to become of a socket call.
 pub enum Choice<A> {
@@ -55,9 +58,8 @@ pub fn choose<F: Family>(
     }
 }
 
-/// The frontend that an address means to a caller: its own entry, or the `NodePort` of an address of this
-/// node. Loopback is this node for processes in the node's own namespace only, and `connect` takes the
-/// unspecified address for loopback.
+/// The frontend that an address means to a caller. Loopback is this node for processes in the node's own
+/// namespace only, and `connect` takes the unspecified address for loopback.
 #[inline(always)]
 fn frontend<F: Family>(
     call: &SocketCall,
@@ -66,20 +68,20 @@ fn frontend<F: Family>(
     port: u16,
     protocol: u8,
 ) -> Option<&'static Frontend> {
-    let serves_node_ports = if F::is_loopback(address) || address == F::UNSPECIFIED {
-        config.netns_cookie != 0 && call.netns_cookie() == config.netns_cookie
+    let address = if address == F::UNSPECIFIED {
+        F::LOOPBACK
     } else {
-        let own = F::frontend(address, port, protocol);
-        if own.is_some() {
-            return own;
-        }
-        F::node_address(address) & ADDRESS_NODE_PORT != 0
+        address
     };
-    if serves_node_ports {
-        F::frontend(F::UNSPECIFIED, port, protocol)
-    } else {
-        None
-    }
+    find::<F>(address, port, protocol, || {
+        if !F::is_loopback(address) {
+            F::node_address(address)
+        } else if config.netns_cookie != 0 && call.netns_cookie() == config.netns_cookie {
+            ADDRESS_NODE_PORT | ADDRESS_HOST_PORT
+        } else {
+            0
+        }
+    })
 }
 
 #[inline(always)]

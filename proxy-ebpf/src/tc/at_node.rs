@@ -2,7 +2,7 @@
 
 use super::flow::{NODE, find, reopens, touch};
 use super::packet::{MARK_FROM_HOST, MARK_FRONTEND, Packet};
-use super::service::backend_gone;
+use super::service::moved;
 use super::skb::Skb;
 use super::verdict::{NEXT, Verdict};
 use super::wire::Wire;
@@ -15,7 +15,7 @@ pub fn translate<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
         return NEXT;
     };
     let outside = packet.marks & MARK_FROM_HOST == 0;
-    if reopens(packet, found.state()) || backend_gone(packet, found.state(), outside) {
+    if reopens(packet, found.state()) || moved(skb, packet, found.state(), outside) {
         F::forget(packet, found.entry, NODE);
         return NEXT;
     }

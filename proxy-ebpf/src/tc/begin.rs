@@ -2,13 +2,13 @@
 
 use proxy_common::conntrack::{
     FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_NO_TWIN, FLOW_REMOTE_POD, FLOW_REWRITE_FROM_LOCAL,
-    FLOW_REWRITE_TO_LOCAL,
+    FLOW_REWRITE_TO_LOCAL, FLOW_TO_NODE,
 };
 use proxy_common::counters::{BACKEND_GONE, FLOW_CLASH, FLOWS_FULL};
 
 use super::address::same;
 use super::deliver::remote_pod;
-use super::flow::{NODE, beginning, find, reopens};
+use super::flow::{NODE, beginning, find, is_datagram, reopens};
 use super::node::forwards;
 use super::packet::{
     ERROR, MARK_FROM_HOST, MARK_FRONTEND, MARK_HAIRPIN, MARK_ROUTE, Packet, reversed,
@@ -40,6 +40,9 @@ pub fn from_pod<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Ver
     }
     packet.key = F::flow_key(endpoint, packet.protocol, &packet.flow);
     packet.back = packet.flow;
+    if is_datagram(packet.protocol) && F::node_address(packet.flow.to) != 0 {
+        packet.state.flags |= FLOW_TO_NODE;
+    }
     mark(packet);
     F::begin(skb, packet)
 }

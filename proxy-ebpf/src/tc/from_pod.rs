@@ -15,7 +15,7 @@ use super::begin::from_frontend;
 use super::flow::{find, reopens, touch};
 use super::node::forwards;
 use super::packet::{MARK_HAIRPIN, MARK_ROUTE, Packet, UNKNOWN_FRAGMENT};
-use super::service::backend_gone;
+use super::service::moved;
 use super::skb::{Skb, redirect_peer};
 use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish_at_pod};
 use super::wire::Wire;
@@ -80,7 +80,7 @@ fn send<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
     }
     packet.key = F::flow_key(endpoint, packet.protocol, &packet.flow);
     if let Some(found) = find::<F>(&packet.key, packet.now) {
-        if reopens(packet, found.state()) || backend_gone(packet, found.state(), false) {
+        if reopens(packet, found.state()) || moved(skb, packet, found.state(), false) {
             F::forget(packet, found.entry, endpoint);
         } else {
             if found.state().epoch != word.epoch {

@@ -4,17 +4,20 @@ use aya_ebpf::helpers::bpf_get_prandom_u32;
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::affinity::{Affinity, AffinityKey};
 use proxy_common::backends::{MemberKey, SlotKey};
-use proxy_common::conntrack::{FLOW_FROM_REMOTE, FLOW_REWRITE_FROM_LOCAL, FlowState};
+use proxy_common::conntrack::{
+    FLOW_FROM_REMOTE, FLOW_REWRITE_FROM_LOCAL, FLOW_TO_NODE, FlowState,
+};
 use proxy_common::counters::{BACKEND_GONE, NO_BACKEND, NO_LOCAL_BACKEND};
 use proxy_common::frontends::{
     FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_INTERNAL_DROP, FLAG_MEMBERS, Frontend,
 };
-use proxy_common::node::ADDRESS_NODE_PORT;
 
 use super::flow::is_datagram;
 use super::packet::Packet;
 use super::skb::Skb;
 use super::verdict::{CONTINUE, NEXT, Verdict, dropped};
+use super::wire::Wire;
+use crate::frontend::find;
 use crate::maps::{AFFINITY, BACKEND_MEMBERS, BACKEND_SLOTS, Family};
 
 /// Backends that are tried when the translated flow clashes with another one.
@@ -46,13 +49,9 @@ pub struct Pick<F: Family> {
 #[inline(always)]
 fn of<F: Family>(packet: &Packet<F>) -> Option<&'static Frontend> {
     let to = &packet.flow;
-    if let Some(frontend) = F::frontend(to.to, to.to_port, packet.protocol) {
-        return Some(frontend);
-    }
-    if F::node_address(to.to) & ADDRESS_NODE_PORT == 0 {
-        return None;
-    }
-    F::frontend(F::UNSPECIFIED, to.to_port, packet.protocol)
+    find::<F>(to.to, to.to_port, packet.protocol, || {
+        F::node_address(to.to)
+    })
 }
 
 /// Looks up the frontend. `NEXT`: the packet goes to none; `NO_BACKEND`: tell the client.
@@ -149,24 +148,47 @@ fn is_member(set: u32, backend: u32) -> bool {
     BACKEND_MEMBERS.get_ptr(key).is_some()
 }
 
-/// Whether a datagram flow's backend serves its frontend no more. Connections stay with their backend.
+/// Whether a datagram flow must begin anew: its backend serves its frontend no more, or there is a frontend
+/// now where there was none. Connections stay as they are.
 #[inline(always)]
-pub fn backend_gone<F: Family>(packet: &Packet<F>, state: &FlowState, outside: bool) -> bool {
+pub fn moved<F: Wire>(skb: Skb, packet: &mut Packet<F>, state: &FlowState, outside: bool) -> bool {
     let begun_here = FLOW_REWRITE_FROM_LOCAL;
-    if !is_datagram(packet.protocol)
-        || state.service == 0
-        || state.flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_FROM_REMOTE) != begun_here
-    {
+    let translated = state.service != 0
+        && state.flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_FROM_REMOTE) == begun_here;
+    if !is_datagram(packet.protocol) || !translated && state.flags & FLOW_TO_NODE == 0 {
         return false;
     }
+    F::still_serves(
+        skb,
+        packet,
+        state.service,
+        state.backend,
+        u32::from(outside),
+    ) != CONTINUE
+}
+
+/// Whether a packet's frontend is still that of a Service port (0: none at all) and has this backend.
+#[inline(always)]
+pub fn still_serves<F: Family>(
+    _skb: Skb,
+    packet: &mut Packet<F>,
+    service: u32,
+    backend: u32,
+    outside: u32,
+) -> Verdict {
     let Some(frontend) = of(packet) else {
-        return true;
+        return if service == 0 { CONTINUE } else { NEXT };
     };
-    let set = if outside && frontend.flags & FLAG_CLUSTER_IP == 0 {
+    let set = if outside != 0 && frontend.flags & FLAG_CLUSTER_IP == 0 {
         frontend.external.id
     } else {
         frontend.internal.id
     };
-    frontend.service != state.service
-        || (frontend.flags & FLAG_MEMBERS != 0 && !is_member(set, state.backend))
+    if frontend.service == service
+        && (frontend.flags & FLAG_MEMBERS == 0 || is_member(set, backend))
+    {
+        CONTINUE
+    } else {
+        NEXT
+    }
 }

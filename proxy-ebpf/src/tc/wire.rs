@@ -181,6 +181,8 @@ packet_functions! {
     receive_new(endpoint) = deliver::receive_new;
     /// See [`service::frontend`].
     frontend_of(outside) = service::frontend;
+    /// See [`service::still_serves`].
+    still_serves(service, backend, outside) = service::still_serves;
     /// See [`service::choose`].
     choose() = service::choose;
     /// See [`flow::begin`].

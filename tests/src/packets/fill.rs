@@ -12,7 +12,7 @@ use proxy_common::{
     backends::{MemberKey, SlotKey},
     endpoints::{Endpoint, LocalPod},
     frontends::{BackendSet, FLAG_CLUSTER_IP, FLAG_MEMBERS, Frontend},
-    node::{ADDRESS_LOCAL, ADDRESS_NODE_PORT, NODE_FORWARD_BPF, NodeConfig},
+    node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT, NODE_FORWARD_BPF, NodeConfig},
     policy::{peers::PEER_POD, words::ROW_ALLOW_ALL},
 };
 
@@ -45,8 +45,8 @@ impl Bench {
     pub(super) fn describe(&mut self) -> Result<()> {
         self.configure(NODE_FORWARD_BPF)?;
         for plan in FAMILIES {
-            self.node_address::<Four>(plan.node)?;
-            self.node_address::<Six>(plan.node)?;
+            let flags = ADDRESS_LOCAL | ADDRESS_NODE_PORT | ADDRESS_HOST_PORT;
+            self.node_address(plan.node, flags)?;
             self.peer(plan.remote_pod, 0, PEER_POD)?;
         }
         for (endpoint, name, own) in [
@@ -59,8 +59,13 @@ impl Bench {
         Ok(())
     }
 
-    fn node_address<F: Family>(&mut self, address: IpAddr) -> Result<()> {
-        let flags = ADDRESS_LOCAL | ADDRESS_NODE_PORT;
+    /// Gives the node an address.
+    pub fn node_address(&mut self, address: IpAddr, flags: u32) -> Result<()> {
+        self.node_address_of::<Four>(address, flags)?;
+        self.node_address_of::<Six>(address, flags)
+    }
+
+    fn node_address_of<F: Family>(&mut self, address: IpAddr, flags: u32) -> Result<()> {
         if let Some(address) = F::address(address) {
             self.hash::<F::Address, u32>(&F::map("NODE_ADDRESSES"))?
                 .insert(address, flags, 0)?;
@@ -165,6 +170,21 @@ impl Bench {
             let key = F::frontend(address, at.port(), protocol);
             self.hash::<F::FrontendKey, Frontend>(&F::map("FRONTENDS"))?
                 .insert(key, to, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a frontend.
+    pub fn withdraw(&mut self, at: SocketAddr, protocol: u8) -> Result<()> {
+        self.withdraw_of::<Four>(at, protocol)?;
+        self.withdraw_of::<Six>(at, protocol)
+    }
+
+    fn withdraw_of<F: Family>(&mut self, at: SocketAddr, protocol: u8) -> Result<()> {
+        if let Some(address) = F::address(at.ip()) {
+            let key = F::frontend(address, at.port(), protocol);
+            self.hash::<F::FrontendKey, Frontend>(&F::map("FRONTENDS"))?
+                .remove(&key)?;
         }
         Ok(())
     }

@@ -13,6 +13,10 @@ pub struct Plan {
     pub remote_pod: IpAddr,
     /// This node.
     pub node: IpAddr,
+    /// This node's second address, which serves no `NodePort`s.
+    pub second: IpAddr,
+    /// Its loopback.
+    pub loopback: IpAddr,
     /// Somebody outside, on the uplink's network.
     pub outside: IpAddr,
     /// A Service's address.
@@ -33,6 +37,8 @@ pub const V4: Plan = Plan {
     neighbour: v4(10, 1, 0, 3),
     remote_pod: v4(10, 2, 0, 2),
     node: v4(192, 0, 2, 1),
+    second: v4(192, 0, 2, 2),
+    loopback: v4(127, 0, 0, 1),
     outside: v4(192, 0, 2, 9),
     vip: v4(10, 96, 0, 1),
 };
@@ -43,6 +49,8 @@ pub const V6: Plan = Plan {
     neighbour: v6(1, 3),
     remote_pod: v6(2, 2),
     node: v6(3, 1),
+    second: v6(3, 2),
+    loopback: IpAddr::V6(Ipv6Addr::LOCALHOST),
     outside: v6(3, 9),
     vip: v6(0x96, 1),
 };
@@ -74,6 +82,11 @@ impl Plan {
     /// This node, at a port.
     pub fn node(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.node, port)
+    }
+
+    /// This node's second address, at a port.
+    pub fn second(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.second, port)
     }
 
     /// Somebody outside, at a port.
