@@ -61,6 +61,8 @@ pub struct Configuration {
     pub maps: Maps,
     /// What the node is told about itself, where no Node object says it.
     pub node: NodeSettings,
+    /// Netfilter's connection tracking, for traffic that the host's stack forwards.
+    pub conntrack: Conntrack,
     /// The CNI plugin.
     pub cni: Cni,
     /// How often the maps are brought into step.
@@ -86,6 +88,7 @@ impl Default for Configuration {
             logging: Logging::default(),
             maps: Maps::default(),
             node: NodeSettings::default(),
+            conntrack: Conntrack::default(),
             cni: Cni::default(),
             sync: SyncPeriods::default(),
         }
@@ -214,6 +217,41 @@ pub struct NodeSettings {
     pub node_port_addresses: Vec<IpNetwork>,
     /// Interface towards the other nodes; empty means the one with the internal address.
     pub uplink: String,
+}
+
+/// Netfilter's connection tracking, as kube-proxy's configuration has it. It is set where the kernel module is
+/// loaded; 0 leaves a value alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Conntrack {
+    /// Connections that the table holds, per processor. A table that holds more stays.
+    pub max_per_core: u32,
+    /// Connections that it holds at least, if `maxPerCore` is not 0.
+    pub min: u32,
+    /// How long an idle established TCP connection is kept.
+    pub tcp_established_timeout: Period,
+    /// How long a TCP connection is kept that one side has closed.
+    pub tcp_close_wait_timeout: Period,
+    /// Packets outside of the window are not marked as invalid.
+    pub tcp_be_liberal: bool,
+    /// How long unanswered datagrams are kept.
+    pub udp_timeout: Period,
+    /// How long answered ones are kept.
+    pub udp_stream_timeout: Period,
+}
+
+impl Default for Conntrack {
+    fn default() -> Self {
+        Self {
+            max_per_core: 32 * 1024,
+            min: 128 * 1024,
+            tcp_established_timeout: Period::from_secs(24 * 3600),
+            tcp_close_wait_timeout: Period::from_secs(3600),
+            tcp_be_liberal: false,
+            udp_timeout: Period::from_secs(0),
+            udp_stream_timeout: Period::from_secs(0),
+        }
+    }
 }
 
 /// The CNI plugin.

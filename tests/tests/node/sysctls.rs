@@ -1,6 +1,6 @@
 //! Settings of the kernel without which a node cannot forward.
 
-use proxy_agent::node::sysctls::apply;
+use proxy_agent::{config::Conntrack, node::sysctls::apply};
 use weir_tests::{
     inside::inside,
     world::{Node, World},
@@ -41,7 +41,10 @@ fn a_node_as_it_comes_is_made_to_forward() {
         ("ipv4/conf/all/rp_filter", "2"),
     ];
     for _round in 0..2 {
-        assert_eq!(inside(&node, || apply("eth0")), [""; 0]);
+        assert_eq!(
+            inside(&node, || apply("eth0", &Conntrack::default())),
+            [""; 0]
+        );
         expect(&node, &forwarding);
     }
 }
@@ -54,11 +57,37 @@ fn what_the_administrator_has_turned_off_stays_off() {
         ("ipv4/conf/all/rp_filter", "0"),
     ];
     write(&node, &off);
-    assert_eq!(inside(&node, || apply("eth0")), [""; 0]);
+    assert_eq!(
+        inside(&node, || apply("eth0", &Conntrack::default())),
+        [""; 0]
+    );
     expect(&node, &off);
     assert_eq!(
-        inside(&node, || apply("absent0")),
+        inside(&node, || apply("absent0", &Conntrack::default())),
         [""; 0],
         "an interface without IPv6 needs nothing"
     );
+}
+
+#[test]
+fn netfilter_keeps_connections_as_long_as_kube_proxy_wants() {
+    let node = World::new("sysctls-ct").unwrap().node("a").unwrap();
+    // A rule that needs the module, as hosts have them.
+    let rule =
+        "table inet t { chain c { type filter hook forward priority 0; ct state invalid drop; }; }";
+    node.run_with_input(&["nft", "-f", "-"], rule).unwrap();
+    let max = "/proc/sys/net/netfilter/nf_conntrack_max";
+    let before = node.run(&["cat", max]).unwrap();
+    let settings = [
+        ("netfilter/nf_conntrack_tcp_timeout_close_wait", "3600"),
+        ("netfilter/nf_conntrack_tcp_timeout_established", "86400"),
+    ];
+    write(&node, &settings.map(|(key, _)| (key, "60")));
+    assert_eq!(
+        inside(&node, || apply("eth0", &Conntrack::default())),
+        [""; 0]
+    );
+    expect(&node, &settings);
+    let after = node.run(&["cat", max]).unwrap();
+    assert_eq!(after, before, "the table is the machine's, not the node's");
 }
