@@ -8,6 +8,7 @@
 pub mod collector;
 pub mod entries;
 pub mod fetch;
+pub mod host_port;
 pub mod interfaces;
 pub mod pods;
 pub mod restore;
@@ -27,3 +28,4 @@ pub use fetch::Fetch;
 pub use interfaces::Interfaces;
 pub use pods::{Event, Pods, PodsConfig};
 pub use tables::PodTables;
+pub use waiting::Missing;

@@ -7,9 +7,11 @@
 pub mod by_id;
 pub mod choice;
 pub mod desired;
+pub mod host_ports;
 pub mod image;
 pub mod key;
 pub mod memory;
+pub mod owner;
 pub mod plan;
 pub mod pool;
 pub mod render;
@@ -17,7 +19,9 @@ pub mod report;
 pub mod sync;
 pub mod tables;
 
+pub use host_ports::HostPorts;
 pub use memory::MemoryMaps;
+pub use owner::Owner;
 pub use report::{ServiceError, SyncReport};
 pub use sync::ServiceSync;
 pub use tables::ServiceTables;

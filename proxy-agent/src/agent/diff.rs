@@ -9,16 +9,22 @@ use crate::{
     datapath::{Maps, MemoryTable, Table, TableError},
     model::{Dirty, Snapshot},
     service::{
-        ServiceSync, ServiceTables,
+        HostPorts, ServiceSync, ServiceTables,
         memory::MemoryMaps,
         render::{Names, services},
     },
 };
 
 /// Lines that begin with `-` (in the maps, not wanted) or `+` (wanted, not in the maps).
-pub fn services(snapshot: &Snapshot, maps: &Maps, node: &str) -> anyhow::Result<Vec<String>> {
+pub fn services(
+    snapshot: &Snapshot,
+    host_ports: &HostPorts,
+    maps: &Maps,
+    node: &str,
+) -> anyhow::Result<Vec<String>> {
     let memory = copy(maps).context("copy the Services' maps")?;
     let mut sync = ServiceSync::new(memory.tables(), node)?;
+    sync.set_host_ports(host_ports.clone());
     let before = memory_lines(&memory, &Names::new())?;
     sync.sync(snapshot, &Dirty::default());
     let names = sync.names();
@@ -39,7 +45,7 @@ pub fn services(snapshot: &Snapshot, maps: &Maps, node: &str) -> anyhow::Result<
     // What changes stands together: the sign comes last in the order.
     lines.sort_by(|a, b| a[2..].cmp(&b[2..]).then(a.cmp(b)));
     let failures = sync.failures();
-    lines.extend(failures.map(|(name, error)| format!("! Service {name}: {error}")));
+    lines.extend(failures.map(|(owner, error)| format!("! {}: {error}", owner.in_words())));
     Ok(lines)
 }
 

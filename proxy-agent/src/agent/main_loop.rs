@@ -31,7 +31,7 @@ use crate::{
     datapath::{Datapath, DatapathConfig, Maps, Table as _, TcMode, TcPreference, Words as _},
     model::{Dirty, Kind, ObjectName},
     observe::{Change, Changes, Store},
-    pod::{Event, PodTables, Pods, PodsConfig},
+    pod::{Event, Missing, PodTables, Pods, PodsConfig},
 };
 
 /// How often the status is published.
@@ -78,10 +78,11 @@ impl MainLoop {
             capacities: config.maps.capacities(),
             tc: TcPreference::Auto,
         })?;
-        let services = Services::open(shared, datapath.maps())?;
+        let mut services = Services::open(shared, datapath.maps())?;
         let policies = Policies::open(shared, datapath.maps())?;
         datapath.attach_sockets()?;
         let pods = open_pods(shared, &mut datapath, reader)?;
+        services.set_host_ports(pods.host_ports());
         Ok(Self {
             shared: Arc::clone(shared),
             store: Arc::clone(store),
@@ -173,8 +174,7 @@ impl MainLoop {
             self.policies_due = self.policies.sync(&snapshot, &self.pods.endpoints());
         }
         drop(snapshot);
-        let policies = &self.policies;
-        self.pods.settle(|endpoint| policies.ready(endpoint));
+        self.settle();
         if !report.waiting.is_empty() {
             return;
         }
@@ -215,8 +215,33 @@ impl MainLoop {
             self.policies_due = self.policies.sync(&snapshot, &self.pods.endpoints());
         }
         drop(snapshot);
-        let policies = &self.policies;
-        self.pods.settle(|endpoint| policies.ready(endpoint));
+        if changed {
+            self.host_ports();
+        }
+        self.settle();
+    }
+
+    /// Brings the `hostPort`s of this node's pods in step. Before the first sync it is that which does it.
+    fn host_ports(&mut self) {
+        let changed = self.services.set_host_ports(self.pods.host_ports());
+        if !changed || self.first_sync.is_some() {
+            return;
+        }
+        let report = self.services.sync(&self.store.read(), &Dirty::default());
+        self.services_due = Instant::now() + report.again_after.unwrap_or(IDLE);
+    }
+
+    /// Answers the ADDs of pods that may start.
+    fn settle(&mut self) {
+        let (policies, services) = (&self.policies, &self.services);
+        self.pods.settle(|endpoint, pod| {
+            if !policies.ready(endpoint) {
+                return Err(Missing::Policy);
+            }
+            services
+                .host_ports_in_force(pod)
+                .map_err(Missing::HostPorts)
+        });
     }
 
     fn full(&mut self) {
@@ -303,7 +328,8 @@ impl MainLoop {
 
     fn diff(&self) -> Vec<String> {
         let node = &self.shared.config.node_name;
-        let lines = diff::services(&self.store.read(), self.datapath.maps(), node);
+        let wanted = self.services.host_ports();
+        let lines = diff::services(&self.store.read(), wanted, self.datapath.maps(), node);
         lines.unwrap_or_else(|error| vec![format!("! {error:#}")])
     }
 

@@ -12,7 +12,7 @@ use crate::{
     },
     datapath::Maps,
     model::{Dirty, Snapshot},
-    service::{ServiceSync, ServiceTables, SyncReport},
+    service::{HostPorts, ServiceSync, ServiceTables, SyncReport},
 };
 
 /// Everything about Services.
@@ -58,6 +58,21 @@ impl Services {
         Ok(report)
     }
 
+    /// What the `hostPort`s of this node's pods want from now on; false if that is nothing new.
+    pub fn set_host_ports(&mut self, wanted: HostPorts) -> bool {
+        self.sync.set_host_ports(wanted)
+    }
+
+    /// What they want.
+    pub const fn host_ports(&self) -> &HostPorts {
+        self.sync.host_ports()
+    }
+
+    /// Whether the `hostPort`s of a pod are in force; else why not.
+    pub fn host_ports_in_force(&self, pod: &str) -> Result<(), String> {
+        self.sync.host_ports_in_force(pod)
+    }
+
     /// Opens and closes health check node ports.
     pub async fn listen(&mut self, addresses: Vec<IpAddr>) {
         let problems = self.ports.sync(self.local.checks(), addresses).await;
@@ -81,7 +96,7 @@ impl Services {
         status.backends = (image.pool4.len() + image.pool6.len()) as u64;
         status
             .errors
-            .extend(failures().map(|(name, error)| format!("Service {name}: {error}")));
+            .extend(failures().map(|(owner, error)| format!("{}: {error}", owner.in_words())));
         status.errors.extend(self.port_problems.iter().cloned());
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use cni_plugin::node_file::NodeFile;
 use ipnetwork::IpNetwork;
-use proxy_common::node::{ADDRESS_LOCAL, ADDRESS_NODE_PORT};
+use proxy_common::node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT};
 
 use super::facts::{Facts, Interface};
 use crate::{
@@ -109,7 +109,7 @@ fn internal(config: &Configuration, here: Option<&Node>) -> Vec<IpAddr> {
 }
 
 /// All addresses of the machine are its own; the primary internal ones, or those in the configured ranges,
-/// serve `NodePort`s.
+/// serve `NodePort`s; all but loopback serve `hostPort`s.
 fn addresses(config: &Configuration, internal: &[IpAddr], facts: &Facts) -> BTreeMap<IpAddr, u32> {
     let ranges = &config.node.node_port_addresses;
     let primary: Vec<IpAddr> = [true, false]
@@ -127,8 +127,14 @@ fn addresses(config: &Configuration, internal: &[IpAddr], facts: &Facts) -> BTre
         .addresses()
         .chain(internal.iter().copied())
         .map(|ip| {
-            let port = if serves(&ip) { ADDRESS_NODE_PORT } else { 0 };
-            (ip, ADDRESS_LOCAL | port)
+            let node_port = if serves(&ip) { ADDRESS_NODE_PORT } else { 0 };
+            // What comes to the loopback from outside is forged.
+            let host_port = if ip.is_loopback() {
+                0
+            } else {
+                ADDRESS_HOST_PORT
+            };
+            (ip, ADDRESS_LOCAL | node_port | host_port)
         })
         .collect()
 }
@@ -206,6 +212,7 @@ mod tests {
                 addresses: vec![
                     "10.0.0.1/24".parse().unwrap(),
                     "10.1.1.1/32".parse().unwrap(),
+                    "127.0.0.1/8".parse().unwrap(),
                 ],
             }],
         };
@@ -238,10 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_internal_address_serves_node_ports() {
+    fn the_internal_address_serves_node_ports_and_all_but_loopback_host_ports() {
         let addresses = desired().addresses;
-        let flags = |ip: &str| addresses[&ip.parse().unwrap()];
-        assert_eq!(flags("10.0.0.1"), ADDRESS_LOCAL | ADDRESS_NODE_PORT);
-        assert_eq!(flags("10.1.1.1"), ADDRESS_LOCAL);
+        let flags = |ip: &str| addresses[&ip.parse().unwrap()] & !ADDRESS_LOCAL;
+        assert_eq!(flags("10.0.0.1"), ADDRESS_NODE_PORT | ADDRESS_HOST_PORT);
+        assert_eq!(flags("10.1.1.1"), ADDRESS_HOST_PORT);
+        assert_eq!(flags("127.0.0.1"), 0);
+        assert!(addresses.values().all(|flags| flags & ADDRESS_LOCAL != 0));
     }
 }

@@ -79,7 +79,9 @@ impl NodeKeeper {
             .extend(written.err().map(|e| format!("{e:#}")));
         if let Some(uplink) = &desired.uplink {
             report.uplink = Some(uplink.index);
-            report.errors.extend(sysctls::apply(&uplink.name, &config.conntrack));
+            report
+                .errors
+                .extend(sysctls::apply(&uplink.name, &config.conntrack));
         }
         report.errors.extend(set_routes(&desired, complete));
         self.tell(&desired);

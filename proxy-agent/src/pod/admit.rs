@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use cni_plugin::rpc::{Add, Key, Refusal, Reply, Response};
+use cni_plugin::{
+    ledger,
+    rpc::{Add, Key, Refusal, Reply, Response},
+};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout},
@@ -12,6 +15,7 @@ use super::{
     Interfaces, Pods,
     entries::Entries,
     fetch::Fetched,
+    host_port,
     pods::{Event, Local, name},
     waiting::Waiting,
 };
@@ -31,6 +35,14 @@ impl Pods {
         known: impl Fn(&ObjectName) -> bool,
     ) -> bool {
         let key = add.key.clone();
+        if let Err(error) = host_port::of(&add) {
+            let msg = format!("hostPorts of pod {} make no sense", add.pod);
+            refuse(reply, 7, msg, &error);
+            return false;
+        }
+        for reason in host_port::unserved(&add) {
+            tracing::warn!(pod = %add.pod, "not served: {reason}");
+        }
         // The plugin asks twice only if its first request was lost with an agent.
         self.remove(&key, interfaces);
         let Some(endpoint) = self.ids.take() else {
@@ -40,7 +52,8 @@ impl Pods {
         };
         let pod = name(&add);
         let entries = Entries::of([(endpoint, &add)]);
-        self.known.insert(key.clone(), Local::new(endpoint, add));
+        self.known
+            .insert(key.clone(), Local::new(endpoint, add, ledger::now()));
         // The entry before the programs, so that no packet meets one that does not know its endpoint. The word of
         // an unused id denies everything.
         if let Err(error) = self.tables.insert(&entries) {

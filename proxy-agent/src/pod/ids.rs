@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// Ids in use and the next to try.
 #[derive(Clone, Debug)]
-pub struct Ids {
+pub(super) struct Ids {
     used: BTreeSet<u32>,
     next: u32,
     /// First number that is no id.
@@ -13,14 +13,14 @@ pub struct Ids {
 
 impl Ids {
     /// Ids below `limit`, `used` being in use.
-    pub fn new(limit: u32, used: impl IntoIterator<Item = u32>) -> Self {
+    pub(super) fn new(limit: u32, used: impl IntoIterator<Item = u32>) -> Self {
         let used: BTreeSet<u32> = used.into_iter().collect();
         let next = used.last().map_or(1, |last| last + 1);
         Self { used, next, limit }
     }
 
     /// A free id, or none.
-    pub fn take(&mut self) -> Option<u32> {
+    pub(super) fn take(&mut self) -> Option<u32> {
         let id = (self.next..self.limit)
             .chain(1..self.next.min(self.limit))
             .find(|id| !self.used.contains(id))?;
@@ -30,7 +30,7 @@ impl Ids {
     }
 
     /// Gives an id back.
-    pub fn free(&mut self, id: u32) {
+    pub(super) fn free(&mut self, id: u32) {
         self.used.remove(&id);
     }
 }

@@ -23,16 +23,18 @@ use super::{
     collector::{Memory, Sweep},
     entries::Entries,
     fetch::Fetched,
+    host_port,
     ids::Ids,
     lift::{Lifting, Outcome},
     restore::restore,
     server::{self, Asked},
-    waiting::{Waiting, settle},
+    waiting::{Missing, Waiting, settle},
 };
 use crate::{
     datapath::TcMode,
     model::ObjectName,
     policy::{LocalEndpoint, endpoint::FetchedPod},
+    service::HostPorts,
 };
 
 /// What [`Pods`] needs to know.
@@ -65,16 +67,19 @@ pub enum Event {
 pub(super) struct Local {
     pub(super) id: u32,
     pub(super) add: Add,
+    /// When it was wired, seconds since 1970.
+    pub(super) since: u64,
     pub(super) fetched: Option<FetchedPod>,
     /// How its programs are attached; none: not at all, which the next sweep mends.
     pub(super) mode: Option<TcMode>,
 }
 
 impl Local {
-    pub(super) const fn new(id: u32, add: Add) -> Self {
+    pub(super) const fn new(id: u32, add: Add, since: u64) -> Self {
         Self {
             id,
             add,
+            since,
             fetched: None,
             mode: None,
         }
@@ -127,8 +132,8 @@ impl Pods {
             send,
             events,
         };
-        for (key, (id, add)) in known {
-            pods.known.insert(key, Local::new(id, add));
+        for (key, local) in known {
+            pods.known.insert(key, local);
         }
         pods.bury();
         pods.reconcile();
@@ -194,6 +199,17 @@ impl Pods {
             .collect()
     }
 
+    /// What the `hostPort`s of all endpoints want.
+    pub fn host_ports(&self) -> HostPorts {
+        let mut locals: Vec<&Local> = self.known.values().collect();
+        locals.sort_by_key(|local| (local.since, local.id));
+        HostPorts::of(locals.into_iter().map(|local| {
+            // An ADD that gives no sense was refused.
+            let ports = host_port::of(&local.add).unwrap_or_default();
+            (local.add.pod.to_string(), ports)
+        }))
+    }
+
     /// Endpoint id → pod and addresses, for people.
     pub fn names(&self) -> impl Iterator<Item = (u32, ObjectName, &[IpAddr])> {
         self.known
@@ -246,14 +262,21 @@ impl Pods {
         }
     }
 
-    /// Answers the ADDs whose programs are attached and whose policy is in force, and those that wait in vain.
-    pub fn settle(&mut self, ready: impl Fn(u32) -> bool) {
+    /// Answers the ADDs for which nothing is missing, and those that wait in vain. `ready` is given endpoint
+    /// id and pod, once the programs are attached.
+    pub fn settle(&mut self, ready: impl Fn(u32, &str) -> Result<(), Missing>) {
         if self.waiting.is_empty() {
             return;
         }
         let locals = self.known.values();
         let attached: BTreeSet<u32> = locals.filter(|l| l.mode.is_some()).map(|l| l.id).collect();
-        let ready = |endpoint: u32| attached.contains(&endpoint) && ready(endpoint);
+        let ready = |endpoint: u32, pod: &str| {
+            if attached.contains(&endpoint) {
+                ready(endpoint, pod)
+            } else {
+                Err(Missing::Policy)
+            }
+        };
         settle(&mut self.waiting, Instant::now(), ready);
     }
 

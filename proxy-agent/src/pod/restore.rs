@@ -10,13 +10,13 @@ use cni_plugin::{
 };
 use proxy_common::endpoints::Endpoint;
 
-use super::{entries::endpoint, ids::Ids};
+use super::{entries::endpoint, ids::Ids, pods::Local};
 
-/// Ids and attachments.
-pub type Restored = BTreeMap<Key, (u32, Add)>;
+/// Endpoints by attachment.
+pub(super) type Restored = BTreeMap<Key, Local>;
 
 /// Wired attachments of this boot, with their ids.
-pub fn restore(
+pub(super) fn restore(
     paths: &Paths,
     boot_id: &str,
     pinned: &[(u32, Endpoint)],
@@ -32,25 +32,27 @@ pub fn restore(
     let live = records
         .into_iter()
         .filter(|r| r.boot_id == boot_id && r.state != State::Creating)
-        .map(|r| r.add);
+        .map(|r| (r.add, r.since));
     let (mut known, mut new) = (BTreeMap::new(), Vec::new());
     let mut used = BTreeSet::new();
-    for add in live {
+    for (add, since) in live {
         let id = pinned
             .get(&add.host_ifindex)
             .filter(|e| is_same(e, &add) && (1..limit).contains(&e.id))
             .map(|e| e.id);
         match id {
-            Some(id) if used.insert(id) => drop(known.insert(add.key.clone(), (id, add))),
-            _ => new.push(add),
+            Some(id) if used.insert(id) => {
+                known.insert(add.key.clone(), Local::new(id, add, since));
+            }
+            _ => new.push((add, since)),
         }
     }
     let mut ids = Ids::new(limit, used);
-    for add in new {
+    for (add, since) in new {
         let id = ids
             .take()
             .with_context(|| format!("no endpoint id is free for pod {}", add.pod))?;
-        known.insert(add.key.clone(), (id, add));
+        known.insert(add.key.clone(), Local::new(id, add, since));
     }
     Ok((known, ids))
 }

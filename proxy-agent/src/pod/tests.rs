@@ -10,13 +10,13 @@ use cni_plugin::{
     ipam::file::write_json,
     node_file::boot_id,
     paths::Paths,
-    rpc::{Add, Call, Key, PodRef, Response},
+    rpc::{Add, Call, Key, PodRef, PortMapping, Response},
 };
 use proxy_common::endpoints::{Endpoint, LocalPod};
 use tokio::sync::oneshot;
 
 use super::{
-    Event, Interfaces, PodTables, Pods, PodsConfig,
+    Event, Interfaces, Missing, PodTables, Pods, PodsConfig,
     interfaces::{Attached, Lift},
     server::Asked,
 };
@@ -171,13 +171,13 @@ fn a_crowd_is_attached_in_one_go_and_who_cannot_be_is_refused_alone() {
     let mut answers: Vec<_> = (1..=3)
         .map(|n| take(&mut pods, &mut fake, Call::Add(Box::new(add(n)))))
         .collect();
-    pods.settle(|_| true);
+    pods.settle(|_, _| Ok(()));
     for answer in &mut answers {
         assert!(answer.try_recv().is_err(), "answered before its programs");
     }
     assert!(pods.attach(&mut fake), "an endpoint went");
     assert_eq!(fake.requests, 1);
-    pods.settle(|_| true);
+    pods.settle(|_, _| Ok(()));
     let good = |answer: &mut oneshot::Receiver<Response>| {
         matches!(answer.try_recv().unwrap(), Response::Ok(_))
     };
@@ -194,9 +194,9 @@ fn an_add_is_answered_when_its_policy_is_in_force_and_not_before() {
     assert!(fake.attached.contains_key(&101));
     assert_eq!(maps.counts(), [1, 1, 1]);
     let endpoint = pods.endpoints()[0].id;
-    pods.settle(|_| false);
+    pods.settle(|_, _| Err(Missing::Policy));
     assert!(answer.try_recv().is_err(), "answered before policy");
-    pods.settle(|id| id == endpoint);
+    pods.settle(|id, _| (id == endpoint).then_some(()).ok_or(Missing::Policy));
     assert!(
         matches!(answer.try_recv().unwrap(), Response::Ok(reply) if reply.endpoint == endpoint)
     );
@@ -248,5 +248,55 @@ fn a_map_that_refuses_undoes_the_add() {
     let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
     assert!(matches!(answer.try_recv().unwrap(), Response::Error(refusal) if refusal.code == 101));
     assert!(pods.endpoints().is_empty());
+    assert_eq!(maps.counts(), [0, 0, 0]);
+}
+
+/// An ADD with a `hostPort`.
+fn add_with_port(n: u32, host_ip: &str) -> Box<Add> {
+    let ports = vec![PortMapping {
+        host_port: 80,
+        container_port: 8080,
+        protocol: "tcp".into(),
+        host_ip: host_ip.into(),
+    }];
+    Box::new(Add { ports, ..add(n) })
+}
+
+#[test]
+fn host_ports_hold_an_add_up_and_go_with_a_del() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    let mut answer = ask(&mut pods, &mut fake, Call::Add(add_with_port(1, "")));
+    let all = pods.host_ports();
+    let names: Vec<&str> = all.pods().map(|pod| &**pod).collect();
+    assert_eq!(names, ["ns/p1"]);
+    assert_eq!(all.of_pod("ns/p1").len(), 2, "both families");
+    pods.settle(|_, pod| {
+        assert_eq!(pod, "ns/p1");
+        Err(Missing::HostPorts("no room".into()))
+    });
+    assert!(
+        answer.try_recv().is_err(),
+        "answered before its hostPort serves"
+    );
+    pods.settle(|_, _| Ok(()));
+    assert!(matches!(answer.try_recv().unwrap(), Response::Ok(_)));
+    ask(&mut pods, &mut fake, Call::Del(add(1).key));
+    assert_eq!(pods.host_ports().pods().count(), 0);
+}
+
+#[test]
+fn a_host_port_that_makes_no_sense_is_refused() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    let mut answer = ask(&mut pods, &mut fake, Call::Add(add_with_port(1, "node")));
+    let Response::Error(refusal) = answer.try_recv().unwrap() else {
+        panic!("taken in")
+    };
+    assert_eq!(refusal.code, 7);
+    assert!(
+        refusal.details.starts_with("hostPort 80: hostIP `node`"),
+        "{refusal:?}"
+    );
     assert_eq!(maps.counts(), [0, 0, 0]);
 }

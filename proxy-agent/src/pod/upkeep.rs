@@ -113,7 +113,8 @@ impl Pods {
                 continue;
             };
             tracing::info!(pod = %record.add.pod, "pod taken in that was wired without us");
-            self.known.insert(key, Local::new(id, record.add));
+            let local = Local::new(id, record.add, record.since);
+            self.known.insert(key, local);
             *changed = true;
         }
         let gone: Vec<Key> = self

@@ -1,4 +1,4 @@
-//! ADDs that wait for their pod's policy.
+//! ADDs that wait for their pod's policy and `hostPort`s.
 
 use cni_plugin::rpc::{Key, Refusal, Reply, Response};
 use tokio::{sync::oneshot, time::Instant};
@@ -20,25 +20,54 @@ pub struct Waiting {
     pub reply: oneshot::Sender<Response>,
 }
 
+/// What an ADD waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The pod or its policies have not arrived.
+    Policy,
+    /// The `hostPort`s are not in the maps, and why.
+    HostPorts(String),
+}
+
+impl Missing {
+    fn refusal(self, pod: &str) -> Refusal {
+        let (msg, details) = match self {
+            Self::Policy => (
+                format!("policy of pod {pod} is not in force"),
+                "its pod or policies have not arrived in time".to_owned(),
+            ),
+            Self::HostPorts(why) => (format!("hostPorts of pod {pod} are not in force"), why),
+        };
+        Refusal {
+            code: 11,
+            msg,
+            details,
+        }
+    }
+}
+
 /// What becomes of a waiting ADD.
 enum Verdict {
     Wait,
     Ready,
-    GiveUp(String),
+    GiveUp(Refusal),
 }
 
 impl Waiting {
-    fn verdict(&self, now: Instant, ready: bool) -> Verdict {
-        if ready {
+    fn verdict(&self, now: Instant, ready: Result<(), Missing>) -> Verdict {
+        let Err(missing) = ready else {
             return Verdict::Ready;
+        };
+        let hopeless = self.hopeless.as_ref();
+        let hopeless = hopeless.filter(|_| missing == Missing::Policy);
+        if hopeless.is_none() && now < self.until {
+            return Verdict::Wait;
         }
-        if let Some(why) = &self.hopeless {
-            return Verdict::GiveUp(why.clone());
-        }
-        if now >= self.until {
-            return Verdict::GiveUp("its pod or policies have not arrived in time".into());
-        }
-        Verdict::Wait
+        let refusal = missing.refusal(&self.pod);
+        Verdict::GiveUp(Refusal {
+            details: hopeless.cloned().unwrap_or(refusal.details),
+            ..refusal
+        })
     }
 
     fn answer(self, response: Response) {
@@ -48,22 +77,17 @@ impl Waiting {
 }
 
 /// Answers those that are done, keeps the others.
-pub fn settle(waiting: &mut Vec<Waiting>, now: Instant, ready: impl Fn(u32) -> bool) {
+pub fn settle(
+    waiting: &mut Vec<Waiting>,
+    now: Instant,
+    ready: impl Fn(u32, &str) -> Result<(), Missing>,
+) {
     for add in std::mem::take(waiting) {
-        match add.verdict(now, ready(add.endpoint)) {
+        let endpoint = add.endpoint;
+        match add.verdict(now, ready(endpoint, &add.pod)) {
             Verdict::Wait => waiting.push(add),
-            Verdict::Ready => {
-                let endpoint = add.endpoint;
-                add.answer(Response::Ok(Reply { endpoint }));
-            }
-            Verdict::GiveUp(why) => {
-                let refusal = Refusal {
-                    code: 11,
-                    msg: format!("policy of pod {} is not in force", add.pod),
-                    details: why,
-                };
-                add.answer(Response::Error(refusal));
-            }
+            Verdict::Ready => add.answer(Response::Ok(Reply { endpoint })),
+            Verdict::GiveUp(refusal) => add.answer(Response::Error(refusal)),
         }
     }
 }

@@ -130,7 +130,7 @@ fn desired_port(
         add(key(address), FLAG_CLUSTER_IP);
     }
     if port.node_port != 0 {
-        let key = FrontendKey::node_port(ipv6, port.node_port, port.protocol);
+        let key = FrontendKey::on_node(ipv6, port.node_port, port.protocol);
         add(key, FLAG_NODE_PORT);
     }
     if !withheld(service) {

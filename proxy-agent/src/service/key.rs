@@ -12,7 +12,8 @@ use proxy_common::{
 
 use crate::model::Protocol;
 
-/// A frontend of either family. The unspecified address stands for all of the node's: a `NodePort`.
+/// A frontend of either family. The unspecified address stands for all of the node's: a `NodePort` or a
+/// `hostPort`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FrontendKey {
     /// In `FRONTENDS4`.
@@ -41,8 +42,8 @@ impl FrontendKey {
         }
     }
 
-    /// The key of a `NodePort`.
-    pub fn node_port(ipv6: bool, port: u16, protocol: Protocol) -> Self {
+    /// The key of a port on all of the node's addresses.
+    pub fn on_node(ipv6: bool, port: u16, protocol: Protocol) -> Self {
         let any = if ipv6 {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         } else {
@@ -51,7 +52,7 @@ impl FrontendKey {
         Self::new(any, port, protocol)
     }
 
-    /// Address that clients use; unspecified for a `NodePort`.
+    /// Address that clients use; unspecified for all of the node's.
     pub fn address(&self) -> IpAddr {
         match self {
             Self::V4(k) => octets4(k.address).into(),

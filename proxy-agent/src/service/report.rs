@@ -5,11 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::key::FrontendKey;
-use crate::{
-    datapath::table::TableError,
-    model::{Kind, ObjectName},
-};
+use super::{key::FrontendKey, owner::Owner};
+use crate::{datapath::table::TableError, model::Kind};
 
 /// What a sync did.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +17,8 @@ pub struct SyncReport {
     pub synced: usize,
     /// Map writes.
     pub writes: usize,
-    /// Services that are not in step, and why. Their last good state stays in force; they are tried again.
-    pub failed: BTreeMap<ObjectName, String>,
+    /// Who is not in step, and why. Their last good state stays in force; they are tried again.
+    pub failed: BTreeMap<Owner, String>,
     /// What was programmed, and when it became known.
     pub programmed: Vec<Programmed>,
     /// Entries that were not as they should be (full comparison only).
@@ -57,7 +54,7 @@ pub enum ServiceError {
         /// Its capacity.
         capacity: u32,
     },
-    /// Another Service has the address, port and protocol.
+    /// Somebody else has the address, port and protocol.
     #[error("{key} belongs to {owner} already")]
     Taken {
         /// The frontend.

@@ -9,7 +9,7 @@ mod verify;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ use std::{
 use proxy_common::backends::MemberKey;
 
 use super::{
-    SyncReport,
+    HostPorts, Owner, SyncReport,
     choice::Here,
     image::Image,
     key::FrontendKey,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     datapath::table::TableError,
-    model::{Dirty, Few, Kind, ObjectName, Protocol, Snapshot, Stamp},
+    model::{Dirty, Few, Kind, Protocol, Snapshot, Stamp},
 };
 
 /// Nothing is written before these are listed whole (Nodes: the zone decides who serves).
@@ -43,11 +43,12 @@ pub struct ServiceSync {
     here: Here,
     image: Image,
     ids: Ids,
-    ports: HashMap<ObjectName, Box<[Port]>>,
-    pending: BTreeMap<ObjectName, Stamp>,
-    failed: BTreeMap<ObjectName, Failure>,
+    ports: HashMap<Owner, Box<[Port]>>,
+    host_ports: HostPorts,
+    pending: BTreeMap<Owner, Stamp>,
+    failed: BTreeMap<Owner, Failure>,
     /// What failed attempts have written or reserved and nothing uses yet.
-    stranded: HashMap<ObjectName, Stranded>,
+    stranded: HashMap<Owner, Stranded>,
     /// Something was removed: whatever was refused may fit now.
     freed: bool,
     /// All Services have been looked at once.
@@ -87,6 +88,8 @@ struct Stranded {
 #[derive(Clone, Debug)]
 struct Failure {
     error: String,
+    /// Everything is programmed but for frontends that others have.
+    taken: bool,
     attempts: u32,
     due: Instant,
 }
@@ -104,6 +107,7 @@ impl ServiceSync {
             image: Image::default(),
             ids: Ids::default(),
             ports: HashMap::new(),
+            host_ports: HostPorts::default(),
             pending: BTreeMap::new(),
             failed: BTreeMap::new(),
             stranded: HashMap::new(),
@@ -128,10 +132,11 @@ impl ServiceSync {
     pub fn sync(&mut self, snapshot: &Snapshot, dirty: &Dirty) -> SyncReport {
         let now = Instant::now();
         for (name, stamp) in &dirty.services {
-            self.mark(name, stamp.clone());
-            if let Some(failure) = self.failed.get_mut(name) {
+            let owner = Owner::Service(name.clone());
+            if let Some(failure) = self.failed.get_mut(&owner) {
                 failure.due = now;
             }
+            self.mark(owner, stamp.clone());
         }
         let mut report = SyncReport::default();
         if !snapshot.complete.has(&NEEDED) {
@@ -156,18 +161,46 @@ impl ServiceSync {
         report
     }
 
-    /// Services that are not in step, and why.
-    pub fn failures(&self) -> impl Iterator<Item = (&ObjectName, &str)> {
+    /// What the `hostPort`s of this node's pods want from now on; false if that is nothing new. The next sync
+    /// brings it in step.
+    pub fn set_host_ports(&mut self, wanted: HostPorts) -> bool {
+        let changed = self.host_ports.changed(&wanted);
+        let changed: Vec<Arc<str>> = changed.into_iter().cloned().collect();
+        for pod in &changed {
+            self.mark(Owner::Pod(Arc::clone(pod)), Stamp::now());
+        }
+        self.host_ports = wanted;
+        !changed.is_empty()
+    }
+
+    /// What the `hostPort`s of this node's pods want.
+    pub const fn host_ports(&self) -> &HostPorts {
+        &self.host_ports
+    }
+
+    /// Whether the `hostPort`s of a pod are in force, but for those that Services have; else why not.
+    pub fn host_ports_in_force(&self, pod: &str) -> Result<(), String> {
+        let owner = Owner::Pod(pod.into());
+        if self.pending.contains_key(&owner) {
+            return Err("the lists of Services are not complete".to_owned());
+        }
+        match self.failed.get(&owner) {
+            Some(failure) if !failure.taken => Err(failure.error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Who is not in step, and why.
+    pub fn failures(&self) -> impl Iterator<Item = (&Owner, &str)> {
         self.failed.iter().map(|(n, f)| (n, f.error.as_str()))
     }
 
-    /// What the ids of Service ports stand for: `namespace/name:port`, with the protocol where no name tells
-    /// ports apart.
+    /// What the ids of Service ports stand for: `namespace/name:port`, or `pod/namespace/name:port`.
     pub fn names(&self) -> BTreeMap<u32, String> {
         let ports = self.ports.iter();
-        let names = ports.flat_map(|(name, ports)| ports.iter().map(move |p| (p.service, name, p)));
+        let names = ports.flat_map(|(owner, ports)| ports.iter().map(move |p| (owner, p)));
         names
-            .map(|(id, name, port)| (id, port.describe(name)))
+            .map(|(owner, port)| (port.service, port.describe(owner)))
             .collect()
     }
 
@@ -183,27 +216,29 @@ impl ServiceSync {
 
     /// How many Services are programmed.
     pub fn len(&self) -> usize {
-        self.ports.len()
+        let owners = self.ports.keys();
+        owners.filter(|o| matches!(o, Owner::Service(_))).count()
     }
 
     /// Whether no Service is programmed.
     pub fn is_empty(&self) -> bool {
-        self.ports.is_empty()
+        self.len() == 0
     }
 
-    fn mark(&mut self, name: &ObjectName, stamp: Stamp) {
-        match self.pending.get_mut(name) {
-            Some(known) => known.merge(stamp),
-            None => {
-                self.pending.insert(name.clone(), stamp);
-            }
+    fn mark(&mut self, owner: Owner, stamp: Stamp) {
+        match self.pending.entry(owner) {
+            Entry::Occupied(mut known) => known.get_mut().merge(stamp),
+            Entry::Vacant(new) => drop(new.insert(stamp)),
         }
     }
 
     fn mark_all(&mut self, snapshot: &Snapshot) {
-        let known: Vec<ObjectName> = self.ports.keys().cloned().collect();
-        for name in known.iter().chain(snapshot.services.keys()) {
-            self.mark(name, Stamp::now());
+        let known = self.ports.keys().cloned();
+        let services = snapshot.services.keys().cloned().map(Owner::Service);
+        let pods = self.host_ports.pods().cloned().map(Owner::Pod);
+        let all: Vec<Owner> = known.chain(services).chain(pods).collect();
+        for owner in all {
+            self.mark(owner, Stamp::now());
         }
     }
 
@@ -222,40 +257,49 @@ impl ServiceSync {
     fn run(&mut self, snapshot: &Snapshot, report: &mut SyncReport) {
         let now = Instant::now();
         let due = self.failed.iter().filter(|(_, f)| f.due <= now);
-        let due: Vec<ObjectName> = due.map(|(name, _)| name.clone()).collect();
-        for name in due {
-            self.pending.entry(name).or_insert_with(Stamp::now);
+        let due: Vec<Owner> = due.map(|(owner, _)| owner.clone()).collect();
+        for owner in due {
+            self.pending.entry(owner).or_insert_with(Stamp::now);
         }
-        for (name, stamp) in std::mem::take(&mut self.pending) {
+        // In order: a pod that has to give way to a Service is marked by it.
+        while let Some((owner, stamp)) = self.pending.pop_first() {
             let writes = report.writes;
-            match self.sync_service(&name, snapshot, report) {
-                Ok(()) => {
-                    self.failed.remove(&name);
-                    report.synced += 1;
-                    report.programmed.push(Programmed {
-                        since_event: stamp.arrived.elapsed(),
-                        triggers: stamp.triggers,
-                    });
-                }
-                Err(error) => self.fail(name, &error, report.writes > writes),
+            match self.sync_owner(&owner, snapshot, report) {
+                Ok(()) => self.in_step(&owner, stamp, report),
+                Err(error) => self.fail(owner, &error, report.writes > writes),
             }
         }
     }
 
-    fn fail(&mut self, name: ObjectName, error: &ServiceError, progress: bool) {
+    fn in_step(&mut self, owner: &Owner, stamp: Stamp, report: &mut SyncReport) {
+        self.failed.remove(owner);
+        if let Owner::Pod(_) = owner {
+            return;
+        }
+        report.synced += 1;
+        report.programmed.push(Programmed {
+            since_event: stamp.arrived.elapsed(),
+            triggers: stamp.triggers,
+        });
+    }
+
+    fn fail(&mut self, owner: Owner, error: &ServiceError, progress: bool) {
+        let taken = matches!(error, ServiceError::Taken { .. });
         let error = error.to_string();
-        let known = self.failed.get(&name);
+        let known = self.failed.get(&owner);
         if known.is_none_or(|f| f.error != error) {
-            tracing::warn!(service = %name, error, "Service not programmed; its last good state stays");
+            let what = owner.in_words();
+            tracing::warn!(error, "{what} not programmed; its last good state stays");
         }
         let attempts = known.filter(|_| !progress).map_or(0, |f| f.attempts);
         let backoff = BACKOFF_MIN.saturating_mul(1 << attempts.min(20));
         let failure = Failure {
             error,
+            taken,
             attempts: attempts + 1,
             due: Instant::now() + backoff.min(BACKOFF_MAX),
         };
-        self.failed.insert(name, failure);
+        self.failed.insert(owner, failure);
     }
 
     fn finish(&mut self, report: &mut SyncReport) {
@@ -275,11 +319,11 @@ impl ServiceSync {
 }
 
 impl Port {
-    fn describe(&self, name: &ObjectName) -> String {
+    fn describe(&self, owner: &Owner) -> String {
         if self.name.is_empty() {
-            name.to_string()
+            owner.to_string()
         } else {
-            format!("{name}:{}", self.name)
+            format!("{owner}:{}", self.name)
         }
     }
 }

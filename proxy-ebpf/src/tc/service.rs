@@ -4,9 +4,7 @@ use aya_ebpf::helpers::bpf_get_prandom_u32;
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::affinity::{Affinity, AffinityKey};
 use proxy_common::backends::{MemberKey, SlotKey};
-use proxy_common::conntrack::{
-    FLOW_FROM_REMOTE, FLOW_REWRITE_FROM_LOCAL, FLOW_TO_NODE, FlowState,
-};
+use proxy_common::conntrack::{FLOW_FROM_REMOTE, FLOW_REWRITE_FROM_LOCAL, FLOW_TO_NODE, FlowState};
 use proxy_common::counters::{BACKEND_GONE, NO_BACKEND, NO_LOCAL_BACKEND};
 use proxy_common::frontends::{
     FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_INTERNAL_DROP, FLAG_MEMBERS, Frontend,

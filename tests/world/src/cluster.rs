@@ -92,10 +92,20 @@ impl Cluster {
 
     /// A pod with labels.
     pub fn labelled_pod(&self, node: usize, name: &str, labels: &Value) -> Result<Pod> {
+        self.wired_pod(node, name, labels, &self.plugin)
+    }
+
+    /// A pod with label `app: NAME` and `hostPort`s, as containerd writes them.
+    pub fn pod_with_ports(&self, node: usize, name: &str, ports: &Value) -> Result<Pod> {
+        let plugin = self.plugin.clone().with_ports(ports);
+        self.wired_pod(node, name, &json!({ "app": name }), &plugin)
+    }
+
+    fn wired_pod(&self, node: usize, name: &str, labels: &Value, plugin: &Plugin) -> Result<Pod> {
         let node = self.nodes.get(node).context("no such node")?;
         self.manifests.pending_pod(node, name, labels)?;
         let pod = node
-            .pod(&self.plugin, name)
+            .pod(plugin, name)
             .with_context(|| format!("agents said:\n{}", self.logs()))?;
         self.manifests.running_pod(&pod, labels)?;
         Ok(pod)

@@ -66,6 +66,13 @@ impl Plugin {
         self
     }
 
+    /// The same for a pod with `hostPort`s: `runtimeConfig.portMappings`, as containerd writes them.
+    #[must_use]
+    pub fn with_ports(mut self, ports: &Value) -> Self {
+        self.configuration["runtimeConfig"] = json!({ "portMappings": ports });
+        self
+    }
+
     /// Calls the plugin once; gives its standard output as JSON (null when empty).
     pub fn call(
         &self,

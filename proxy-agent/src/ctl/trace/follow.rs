@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use proxy_common::{
     address::{address4, address6, mapped},
     affinity::AffinityKey,
-    frontends::{BackendSet, FLAG_EXTERNAL_DROP, FLAG_INTERNAL_DROP, Frontend},
+    frontends::{BackendSet, FLAG_EXTERNAL_DROP, FLAG_HOST_PORT, FLAG_INTERNAL_DROP, Frontend},
     node::ADDRESS_LOCAL,
 };
 
@@ -60,8 +60,13 @@ impl<'a> Follower<'a> {
             let verdict = format!("not a Service: goes to {} itself", self.asked.to);
             return Ok(Verdict::good(verdict));
         };
-        let service = named(&self.names.services, frontend.service);
-        self.say("frontend", format!("{key} of Service {service}"));
+        let owner = named(&self.names.services, frontend.service);
+        let found = if frontend.flags & FLAG_HOST_PORT != 0 {
+            format!("{key}, hostPort of {owner}")
+        } else {
+            format!("{key} of Service {owner}")
+        };
+        self.say("frontend", found);
         let (word, set, drops) = set(&frontend, inside);
         let found = format!(
             "{word} backends: set {} with {} backends",

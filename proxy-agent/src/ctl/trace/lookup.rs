@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use proxy_common::{backends::SlotKey, frontends::Frontend, node::ADDRESS_NODE_PORT};
+use proxy_common::{
+    backends::SlotKey,
+    frontends::{FLAG_HOST_PORT, Frontend},
+    node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT},
+};
 
 use super::Asked;
 use crate::{
@@ -15,21 +19,33 @@ use crate::{
     },
 };
 
-/// The exact frontend, else the `NodePort` if the address serves them.
+/// As the programs find it (`proxy_ebpf::frontend`): a Service's own, a `NodePort`, a `hostPort` on this
+/// address, one on all addresses. Loopback serves processes of this node only.
 pub(super) fn frontend(
     maps: &Maps,
     asked: &Asked,
 ) -> Result<Option<(FrontendKey, Frontend)>, CtlError> {
     let (address, port) = (asked.to.ip(), asked.to.port());
-    let exact = FrontendKey::new(address, port, asked.protocol);
-    if let Some(found) = get(maps, &exact)? {
-        return Ok(Some((exact, found)));
+    let found = |key| get(maps, &key).map(|found| found.map(|frontend| (key, frontend)));
+    let of_pod = |(_, frontend): &(_, Frontend)| frontend.flags & FLAG_HOST_PORT != 0;
+    let own = found(FrontendKey::new(address, port, asked.protocol))?;
+    if own.is_some_and(|own| !of_pod(&own)) && !address.is_loopback() {
+        return Ok(own);
     }
-    if place::node_flags(maps, address)? & ADDRESS_NODE_PORT == 0 {
-        return Ok(None);
+    let bits = if !address.is_loopback() {
+        place::node_flags(maps, address)?
+    } else if place::node_flags(maps, asked.client)? & ADDRESS_LOCAL != 0 {
+        ADDRESS_NODE_PORT | ADDRESS_HOST_PORT
+    } else {
+        0
+    };
+    let any = FrontendKey::on_node(address.is_ipv6(), port, asked.protocol);
+    let any = found(any)?;
+    if bits & ADDRESS_NODE_PORT != 0 && any.is_some_and(|any| !of_pod(&any)) {
+        return Ok(any);
     }
-    let node_port = FrontendKey::node_port(address.is_ipv6(), port, asked.protocol);
-    Ok(get(maps, &node_port)?.map(|found| (node_port, found)))
+    let host_port = own.filter(of_pod).or(any.filter(of_pod));
+    Ok(host_port.filter(|_| bits & ADDRESS_HOST_PORT != 0))
 }
 
 fn get(maps: &Maps, key: &FrontendKey) -> Result<Option<Frontend>, CtlError> {

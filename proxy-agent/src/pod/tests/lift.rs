@@ -57,7 +57,7 @@ async fn quiet(lifter: FakeLifter, count: u32) -> (Pods, Fake, Arc<FakeLifter>) 
     for n in 1..=count {
         ask(&mut pods, &mut fake, Call::Add(Box::new(add(n))));
     }
-    pods.settle(|_| true);
+    pods.settle(|_, _| Ok(()));
     take(&mut pods, &mut fake, Event::Tick);
     assert!(lifter.asked.lock().unwrap().is_empty(), "at once");
     tokio::time::advance(Duration::from_secs(3)).await;

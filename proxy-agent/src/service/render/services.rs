@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use proxy_common::frontends::{
-    BackendSet, FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_EXTERNAL_IP, FLAG_INTERNAL_DROP,
-    FLAG_LOAD_BALANCER, FLAG_NODE_PORT, Frontend,
+    BackendSet, FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_EXTERNAL_IP, FLAG_HOST_PORT,
+    FLAG_INTERNAL_DROP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT, Frontend,
 };
 use serde::Serialize;
 
@@ -22,9 +22,9 @@ const LISTED: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceRow {
-    /// The Service port, `namespace/name:port`, or its id.
+    /// The Service port, `namespace/name:port`, the pod, `pod/namespace/name:hostPort`, or the id.
     pub service: String,
-    /// `ClusterIP`, `NodePort`, `LoadBalancer` or `ExternalIP`.
+    /// `ClusterIP`, `NodePort`, `LoadBalancer`, `ExternalIP` or `HostPort`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Address, port and protocol that clients use; `node` stands for every address of the node.
@@ -171,11 +171,12 @@ impl SetRow {
     }
 }
 
-const KINDS: [(u32, &str); 4] = [
+const KINDS: [(u32, &str); 5] = [
     (FLAG_CLUSTER_IP, "ClusterIP"),
     (FLAG_NODE_PORT, "NodePort"),
     (FLAG_LOAD_BALANCER, "LoadBalancer"),
     (FLAG_EXTERNAL_IP, "ExternalIP"),
+    (FLAG_HOST_PORT, "HostPort"),
 ];
 
 fn kind(frontend: &Frontend) -> &'static str {

@@ -5,10 +5,10 @@ use std::time::Instant;
 use super::{Port, ServiceSync, resolve::Resolved};
 use crate::{
     datapath::table::{Table, TableError},
-    model::{ObjectName, Snapshot},
+    model::{Snapshot, Stamp},
     service::{
-        SyncReport,
-        desired::{self, Scope},
+        Owner, SyncReport,
+        desired::{self, DesiredPort, Scope},
         key::FrontendKey,
         plan::{Plan, Step},
         report::ServiceError,
@@ -16,67 +16,81 @@ use crate::{
 };
 
 impl ServiceSync {
-    /// Brings one Service in step, or leaves it as it was if it does not fit. Where a write fails the rest
-    /// is left for the next time: each state on the way is a valid one.
-    pub(super) fn sync_service(
+    /// Brings one Service, or the `hostPort`s of one pod, in step, or leaves them as they were if they do not
+    /// fit. Where a write fails the rest is left for the next time: each state on the way is a valid one.
+    pub(super) fn sync_owner(
         &mut self,
-        name: &ObjectName,
+        owner: &Owner,
         snapshot: &Snapshot,
         report: &mut SyncReport,
     ) -> Result<(), ServiceError> {
-        let service = snapshot.services.get_key_value(name);
-        let slices = snapshot.slices_of(name);
-        let desired = service.map(|(_, s)| desired::service(s, slices, &self.here));
-        let mut desired = desired.unwrap_or_default();
-        let old = self.ports.remove(name).unwrap_or_default();
+        let mut desired = self.desired(owner, snapshot);
+        let old = self.ports.remove(owner).unwrap_or_default();
         if old.is_empty() && desired.is_empty() {
-            self.release(name);
+            self.release(owner);
             return Ok(());
         }
-        let name = service.map_or(name, |(name, _)| name); // Shares its text.
-        let taken = self.yield_taken(name, &mut desired, &old, snapshot);
+        let owner = &share_text(owner, snapshot);
+        let taken = self.yield_taken(owner, &mut desired, &old, snapshot);
         let resolved = self.resolve(&desired, &old);
         if let Err(error) = self.check_room(&resolved.plan) {
-            self.keep(name, old);
-            self.strand(name, &resolved);
-            self.release(name);
+            self.keep(owner, old);
+            self.strand(owner, &resolved);
+            self.release(owner);
             return Err(error);
         }
+        let displaced = self.displaced(owner, &desired);
         let carried_out = self.carry_out(&resolved.plan, report);
+        for pod in displaced {
+            self.mark(pod, Stamp::now());
+        }
         if let Err(error) = carried_out {
-            self.strand(name, &resolved);
-            self.keep(name, half_way(resolved.ports, &old));
+            self.strand(owner, &resolved);
+            self.keep(owner, half_way(resolved.ports, &old));
             return Err(error.into());
         }
-        self.keep(name, resolved.ports.into());
-        self.release(name);
-        for reason in service
-            .map(|(_, s)| desired::unserved(s))
-            .unwrap_or_default()
+        self.keep(owner, resolved.ports.into());
+        self.release(owner);
+        if let Owner::Service(name) = owner
+            && let Some(service) = snapshot.services.get(name)
         {
-            tracing::warn!(service = %name, "not served: {reason}");
+            for reason in desired::unserved(service) {
+                tracing::warn!(service = %name, "not served: {reason}");
+            }
         }
         taken.map_or(Ok(()), Err)
     }
 
-    fn keep(&mut self, name: &ObjectName, ports: Box<[Port]>) {
+    /// What somebody wants in the maps.
+    pub(super) fn desired(&self, owner: &Owner, snapshot: &Snapshot) -> Vec<DesiredPort> {
+        match owner {
+            Owner::Pod(pod) => self.host_ports.of_pod(pod).to_vec(),
+            Owner::Service(name) => {
+                let slices = snapshot.slices_of(name);
+                let service = snapshot.services.get(name);
+                service.map_or_else(Vec::new, |s| desired::service(s, slices, &self.here))
+            }
+        }
+    }
+
+    fn keep(&mut self, owner: &Owner, ports: Box<[Port]>) {
         if !ports.is_empty() {
-            self.ports.insert(name.clone(), ports);
+            self.ports.insert(owner.clone(), ports);
         }
     }
 
     /// Backends and members come before the slots that use them. After a failure they wait for the next
     /// attempt, which goes on from there.
-    fn strand(&mut self, name: &ObjectName, resolved: &Resolved) {
-        let stranded = self.stranded.entry(name.clone()).or_default();
+    fn strand(&mut self, owner: &Owner, resolved: &Resolved) {
+        let stranded = self.stranded.entry(owner.clone()).or_default();
         stranded.backends.extend(&resolved.reserved);
         stranded.members.extend(resolved.plan.members());
     }
 
-    /// What earlier attempts for a Service have left is of use by now, or never.
-    fn release(&mut self, name: &ObjectName) {
+    /// What earlier attempts have left is of use by now, or never.
+    fn release(&mut self, owner: &Owner) {
         let now = Instant::now();
-        let stranded = self.stranded.remove(name).unwrap_or_default();
+        let stranded = self.stranded.remove(owner).unwrap_or_default();
         for id in stranded.backends {
             self.image.look_at_backend(id, now);
         }
@@ -182,6 +196,16 @@ where
         free,
         capacity,
     })
+}
+
+/// The name as the snapshot has it, so that its text is kept once.
+fn share_text(owner: &Owner, snapshot: &Snapshot) -> Owner {
+    if let Owner::Service(name) = owner
+        && let Some((name, _)) = snapshot.services.get_key_value(name)
+    {
+        return Owner::Service(name.clone());
+    }
+    owner.clone()
 }
 
 /// After a failure the maps may hold the old and the new: remember the frontends and sets of both.

@@ -6,13 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use proxy_common::frontends::Frontend;
+use proxy_common::frontends::{FLAG_HOST_PORT, Frontend};
 
 use super::{Port, ServiceSync};
 use crate::{
     model::Snapshot,
     service::{
-        desired::{self, DesiredPort, Scope},
+        Owner,
+        desired::{self, DesiredFrontend, DesiredPort, Scope},
         key::FrontendKey,
     },
 };
@@ -36,21 +37,34 @@ impl ServiceSync {
         if restored.frontends.is_empty() {
             return;
         }
-        for (name, service) in &snapshot.services {
+        let services = snapshot.services.iter().map(|(name, service)| {
             let desired = desired::service(service, &[], &self.here);
+            (Owner::Service(name.clone()), desired)
+        });
+        let pods = self.host_ports.pods().map(|pod| {
+            let desired = self.host_ports.of_pod(pod).to_vec();
+            (Owner::Pod(Arc::clone(pod)), desired)
+        });
+        let mut claimed = Vec::new();
+        for (owner, desired) in services.chain(pods) {
             let ports = desired
                 .iter()
                 .filter_map(|p| self.claim_port(p, &mut restored));
-            let ports: Vec<Port> = ports.collect();
+            let ports: Box<[Port]> = ports.collect();
             if !ports.is_empty() {
-                self.ports.insert(name.clone(), ports.into());
+                claimed.push((owner, ports));
             }
         }
+        self.ports.extend(claimed);
     }
 
     fn claim_port(&self, desired: &DesiredPort, restored: &mut Restored) -> Option<Port> {
-        let live = |key| self.image.frontend(key);
-        let mut known = desired.frontends.iter().filter_map(|f| live(&f.key));
+        // What a pod has is not a Service's, though both may want it.
+        let live = |wanted: &DesiredFrontend| {
+            let live = self.image.frontend(&wanted.key);
+            live.filter(|f| (f.flags ^ wanted.flags) & FLAG_HOST_PORT == 0)
+        };
+        let mut known = desired.frontends.iter().filter_map(live);
         let service = known
             .find(|f| !restored.services.contains(&f.service))?
             .service;
@@ -69,7 +83,7 @@ impl ServiceSync {
                 .into(),
         };
         for frontend in &desired.frontends {
-            let Some(live) = live(&frontend.key).filter(|f| f.service == service) else {
+            let Some(live) = live(frontend).filter(|f| f.service == service) else {
                 continue;
             };
             let Frontend {

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Instant};
 
 use proxy_common::{
     backends::{Backend4, Backend6},
-    frontends::{BackendSet, Frontend},
+    frontends::{BackendSet, FLAG_HOST_PORT, Frontend},
 };
 
 use super::{Ids, Port, ServiceSync};
 use crate::{
-    model::{ObjectName, Snapshot},
+    model::Snapshot,
     service::{
+        Owner,
         desired::{self, DesiredPort, Scope},
         key::FrontendKey,
         plan::Plan,
@@ -173,11 +174,11 @@ impl ServiceSync {
         id
     }
 
-    /// Takes out the frontends that another Service holds and still wants (two Services may claim one
-    /// external or load balancer address). Whoever has it keeps it.
+    /// Takes out the frontends that somebody else holds and still wants (two Services may claim one external
+    /// or load balancer address). Whoever has it keeps it, but a pod's `hostPort` gives way to a Service.
     pub(super) fn yield_taken(
         &self,
-        name: &ObjectName,
+        owner: &Owner,
         desired: &mut [DesiredPort],
         old: &[Port],
         snapshot: &Snapshot,
@@ -186,39 +187,59 @@ impl ServiceSync {
         for port in desired {
             port.frontends.retain(|frontend| {
                 let key = frontend.key;
-                let owner = self.rival(name, &key, old, snapshot);
-                let free = owner.is_none();
-                taken = taken
-                    .take()
-                    .or(owner.map(|owner| ServiceError::Taken { key, owner }));
+                let rival = self.rival(owner, &key, old, snapshot);
+                let free = rival.is_none();
+                taken = taken.take().or(rival.map(|rival| ServiceError::Taken {
+                    key,
+                    owner: rival.to_string(),
+                }));
                 free
             });
         }
         taken
     }
 
-    /// Another Service that holds a frontend and wants it.
+    /// Somebody else who holds a frontend, wants it, and need not give way.
     fn rival(
         &self,
-        name: &ObjectName,
+        owner: &Owner,
         key: &FrontendKey,
         old: &[Port],
         snapshot: &Snapshot,
-    ) -> Option<String> {
+    ) -> Option<&Owner> {
         let live = self.image.frontend(key)?;
         if old.iter().any(|p| p.service == live.service) {
             return None;
         }
-        let owner = self.owner(live.service).filter(|o| *o != name)?;
-        let ports = desired::service(snapshot.services.get(owner)?, &[], &self.here);
+        let holder = self.owner(live.service)?;
+        if holder == owner || holder.yields_to(owner) {
+            return None;
+        }
+        let ports = match holder {
+            // Endpoints are of no interest here.
+            Owner::Service(name) => desired::service(snapshot.services.get(name)?, &[], &self.here),
+            Owner::Pod(pod) => self.host_ports.of_pod(pod).to_vec(),
+        };
         let mut wanted = ports.iter().flat_map(|p| &p.frontends);
-        wanted.any(|f| f.key == *key).then(|| owner.to_string())
+        wanted.any(|f| f.key == *key).then_some(holder)
     }
 
-    fn owner(&self, service: u32) -> Option<&ObjectName> {
+    /// Pods whose `hostPort`s give way.
+    pub(super) fn displaced(&self, owner: &Owner, desired: &[DesiredPort]) -> Vec<Owner> {
+        if let Owner::Pod(_) = owner {
+            return Vec::new();
+        }
+        let frontends = desired.iter().flat_map(|p| &p.frontends);
+        let live = frontends.filter_map(|f| self.image.frontend(&f.key));
+        live.filter(|live| live.flags & FLAG_HOST_PORT != 0)
+            .filter_map(|live| self.owner(live.service).cloned())
+            .collect()
+    }
+
+    fn owner(&self, service: u32) -> Option<&Owner> {
         let mut ports = self.ports.iter();
         let owner = ports.find(|(_, ports)| ports.iter().any(|p| p.service == service));
-        owner.map(|(name, _)| name)
+        owner.map(|(owner, _)| owner)
     }
 }
 

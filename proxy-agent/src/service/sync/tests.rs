@@ -2,6 +2,7 @@
 //! backends of the old or the new set.
 
 mod checked;
+mod host_ports;
 mod restart;
 mod scale;
 
@@ -13,7 +14,7 @@ use self::checked::World;
 use super::*;
 use crate::model::{
     ClusterIps, Conditions, Dirty, EndpointPort, EndpointSlice, Endpoints, External, Few,
-    Placement, Service, ServicePort,
+    ObjectName, Placement, Service, ServicePort,
 };
 
 /// A Service as the property varies it.

@@ -114,7 +114,7 @@ fn a_service_that_does_not_fit_is_refused_whole() {
     let before = contents(&maps);
     let too_much = cluster([plain(&[1, 2, 3, 4, 5, 6, 7, 8, 9])]);
     let report = sync.sync(&too_much, &all_dirty(1));
-    let error = &report.failed[&name(0)];
+    let error = &report.failed[&Owner::Service(name(0))];
     assert!(error.contains("has no room"), "{error}");
     assert_eq!(contents(&maps), before);
     let report = settle(&mut sync, &cluster([plain(&[1, 3])]), &all_dirty(1));
@@ -152,7 +152,7 @@ fn two_services_cannot_have_one_frontend() {
     Arc::make_mut(&mut thief.ports)[0].port = 80;
     both.services.insert(name(1), Arc::new(thief));
     let report = sync.sync(&both, &all_dirty(2));
-    let error = &report.failed[&name(1)];
+    let error = &report.failed[&Owner::Service(name(1))];
     assert_eq!(error, "10.96.0.1:80/UDP belongs to ns/service0 already");
     both.services.remove(&name(0));
     let mut dirty = Dirty::default();
