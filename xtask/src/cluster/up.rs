@@ -14,7 +14,7 @@ use crate::tools::{debian, go};
 use crate::{image, paths, run, say};
 
 /// Programs of the host that the cluster is made with.
-const HOST: [(&str, &str); 6] = [
+const HOST: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
     ("openssl", "openssl"),
@@ -22,6 +22,8 @@ const HOST: [(&str, &str); 6] = [
     // kubelet and kube-proxy call it.
     ("conntrack", "conntrack"),
     ("nft", "nftables"),
+    // kubelet makes rules of its own with it, as on any node: netfilter tracks connections there.
+    ("iptables", "iptables"),
 ];
 
 /// The file that says that the cluster is up.
