@@ -119,8 +119,11 @@ async fn services_and_slices_arrive_and_go() -> Result<()> {
     observer
         .until("all lists", |s| s.complete.has(&Kind::ALL))
         .await?;
+    // The API server makes its own Service some time after it is ready.
     let kubernetes = ObjectName::new("default", "kubernetes");
-    assert!(observer.store.read().services.contains_key(&kubernetes));
+    observer
+        .until("kubernetes", |s| s.services.contains_key(&kubernetes))
+        .await?;
 
     create_web(&client).await?;
     let dirty = observer
