@@ -14,8 +14,10 @@ pub mod controlplane;
 pub mod datapath;
 pub mod family;
 pub mod inside;
+pub mod modes;
 pub mod packets;
 pub mod policy;
 pub mod served;
+pub mod watched;
 
 pub use weir_world as world;

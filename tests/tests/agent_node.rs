@@ -1,42 +1,22 @@
 //! What the agent tells a real API server about its node.
 
-use std::{fs::File, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{Node as ApiNode, NodeCondition};
 use kube::api::{Api, Patch, PatchParams};
-use nix::sched::{CloneFlags, setns};
 use serde_json::json;
 use weir_tests::{
     controlplane::ControlPlane,
-    world::{Node, Process, SERVICE_CIDRS, World, program},
+    watched::{PATIENCE, on_a_node, start_agent},
+    world::Node,
 };
 
-const PATIENCE: Duration = Duration::from_mins(1);
 const OBJECTS: &str = r"
 apiVersion: v1
 kind: Node
 metadata: { name: a }
 ";
-
-fn start_agent(node: &Node, plane: &ControlPlane) -> Result<Process> {
-    let log = File::create(node.file("/run/agent.log"))?;
-    let mut command = node.command(program("proxy-agent")?)?;
-    let addresses = node.addresses().map(|ip| ip.to_string());
-    command
-        .args(["--node-name", node.name()])
-        .args(["--node-address", &addresses.join(",")])
-        .args(["--pod-cidr", &node.pod_ranges().join(",")])
-        .args(["--service-cidr", SERVICE_CIDRS, "--uplink", "eth0"])
-        .args(["--map-size", "small", "--log-format", "text"])
-        .args(["--cni-install", "false", "--kubeconfig"])
-        .arg(plane.kubeconfig())
-        .arg("--cgroup-root")
-        .arg(node.cgroup_root().path())
-        .stdout(log.try_clone()?)
-        .stderr(log);
-    Process::start(command)
-}
 
 /// Sets a condition as a kubelet does.
 async fn set(nodes: &Api<ApiNode>, kind: &str, status: &str) -> Result<()> {
@@ -70,18 +50,8 @@ async fn available(nodes: &Api<ApiNode>) -> Result<NodeCondition> {
 }
 
 #[test]
-fn the_network_is_said_to_be_available_when_it_is() {
-    let world = World::new("agent-condition").unwrap();
-    let node = world.node("a").unwrap();
-    // The API server lives on the node: nothing touches the machine's own network.
-    setns(node.netns(), CloneFlags::CLONE_NEWNET).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let log = || std::fs::read_to_string(node.file("/run/agent.log")).unwrap_or_default();
-    let result = runtime.block_on(scenario(&node));
-    result.unwrap_or_else(|error| panic!("{error:?}\nlog of the agent:\n{}", log()));
+fn the_network_is_said_to_be_available_when_it_is() -> Result<()> {
+    on_a_node("agent-condition", scenario)
 }
 
 async fn scenario(node: &Node) -> Result<()> {
@@ -90,7 +60,7 @@ async fn scenario(node: &Node) -> Result<()> {
     let nodes = Api::<ApiNode>::all(plane.client().await?);
     set(&nodes, "NetworkUnavailable", "True").await?;
     set(&nodes, "Ready", "True").await?;
-    let agent = start_agent(node, &plane)?;
+    let agent = start_agent(node, &plane, &["--cni-install", "false"])?;
     let condition = available(&nodes).await?;
     ensure!(condition.reason.as_deref() == Some("WeirIsUp"));
     ensure!(condition.last_transition_time.is_some());

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     io::{Read as _, Write as _},
     net::Ipv4Addr,
     sync::{
@@ -24,7 +23,6 @@ use kube::{
     Client,
     api::{Api, Patch, PatchParams, PostParams},
 };
-use nix::sched::{CloneFlags, setns};
 use proxy_agent::{
     datapath::Table as _,
     service::{ServiceTables, render::services},
@@ -33,14 +31,11 @@ use serde_json::json;
 use weir_tests::{
     controlplane::ControlPlane,
     datapath::reader,
-    world::{
-        Node, Place, Plugin, Pod, Process, SERVICE_CIDRS, Server, World, ask_tcp, http_get,
-        program, until,
-    },
+    watched::{PATIENCE, on_a_node, start_agent},
+    world::{Node, Place, Plugin, Pod, Process, Server, ask_tcp, http_get, program, until},
 };
 
 const SERVICES: usize = 1000;
-const PATIENCE: Duration = Duration::from_mins(1);
 const VIP: &str = "10.96.0.10:80";
 
 const OBJECTS: &str = r"
@@ -60,43 +55,6 @@ spec:
   policyTypes: [Ingress]
   ingress: [{ from: [{ podSelector: { matchLabels: { app: client } } }] }]
 ";
-
-/// An agent that watches an API server inside the node's network namespace.
-fn start_agent(node: &Node, plane: &ControlPlane) -> Result<Process> {
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(node.file("/run/agent.log"))?;
-    let mut command = node.command(program("proxy-agent")?)?;
-    let addresses = node.addresses().map(|ip| ip.to_string()).join(",");
-    command
-        .args(["--node-name", node.name(), "--node-address", &addresses])
-        .args([
-            "--pod-cidr",
-            &node.pod_ranges().join(","),
-            "--service-cidr",
-            SERVICE_CIDRS,
-        ])
-        .args([
-            "--uplink",
-            "eth0",
-            "--map-size",
-            "small",
-            "--log-format",
-            "text",
-            "--kubeconfig",
-        ])
-        .arg(plane.kubeconfig())
-        .arg("--cgroup-root")
-        .arg(node.cgroup_root().path())
-        .stdout(log.try_clone()?)
-        .stderr(log);
-    Process::start(command)
-}
-
-fn log(node: &Node) -> String {
-    std::fs::read_to_string(node.file("/run/agent.log")).unwrap_or_default()
-}
 
 fn ready(node: &Node) -> Result<()> {
     until("the agent to be ready", PATIENCE, || {
@@ -235,24 +193,15 @@ fn stranger_tries(stranger: &Place, web: &Pod, stop: &AtomicBool) -> usize {
 }
 
 #[test]
-fn killed_in_the_middle_of_a_thousand_services() {
-    let world = World::new("agent-1000").unwrap();
-    let node = world.node("a").unwrap();
-    // API server and clients live on the node: nothing touches the machine's own network.
-    setns(node.netns(), CloneFlags::CLONE_NEWNET).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let result = runtime.block_on(scenario(&node));
-    result.unwrap_or_else(|error| panic!("{error:?}\nlog of the agent:\n{}", log(&node)));
+fn killed_in_the_middle_of_a_thousand_services() -> Result<()> {
+    on_a_node("agent-1000", scenario)
 }
 
 async fn scenario(node: &Node) -> Result<()> {
     let plane = ControlPlane::start().await?;
     plane.apply(OBJECTS).await?;
     let client = plane.client().await?;
-    let agent = start_agent(node, &plane)?;
+    let agent = start_agent(node, &plane, &[])?;
     ready(node)?;
     let web = Arc::new(pod(&client, node, "web").await?);
     let friend = Arc::new(pod(&client, node, "client").await?);
@@ -355,5 +304,5 @@ async fn crash_in_the_middle(
         before.len()
     );
     reached(SERVICES * 2 / 3).await;
-    Ok((before, start_agent(node, plane)?))
+    Ok((before, start_agent(node, plane, &[])?))
 }

@@ -8,25 +8,15 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use weir_tests::world::{
-    Cluster, Place, Pod, Server, ask_tcp, ask_udp, ask_udp_connected, cluster::POD_PORT, until,
+use weir_tests::{
+    in_every_mode,
+    modes::Mode,
+    world::{
+        Cluster, Place, Pod, Server, ask_tcp, ask_udp, ask_udp_connected, cluster::POD_PORT, until,
+    },
 };
 
-/// How an agent is told to balance and forward.
-type Mode = &'static [&'static str];
-
-/// Each topic once per mode.
-macro_rules! topics {
-    ($($topic:ident),* $(,)?) => {
-        mod socket { $(#[test] fn $topic() { super::$topic(&[]); })* }
-        mod packet { $(#[test] fn $topic() { super::$topic(&["--socket-balancing", "false"]); })* }
-        mod stack { $(#[test] fn $topic() {
-            super::$topic(&["--socket-balancing", "false", "--forwarding", "stack"]);
-        })* }
-    };
-}
-
-topics![
+in_every_mode![
     everybody_reaches_it_and_is_seen,
     a_client_that_was_early_is_served_once_the_pod_is_there,
 ];

@@ -9,6 +9,8 @@ use std::{
 use serde_json::json;
 use weir_tests::{
     datapath::drops,
+    in_every_mode,
+    modes::Mode,
     served::{Pair, await_answer, near_then_far, serve, service},
     world::{
         Cluster, Place, Server, ask_tcp, ask_udp, ask_udp_connected,
@@ -17,21 +19,7 @@ use weir_tests::{
     },
 };
 
-/// How an agent is told to balance and forward.
-type Mode = &'static [&'static str];
-
-/// Each topic once per mode.
-macro_rules! topics {
-    ($($topic:ident),* $(,)?) => {
-        mod socket { $(#[test] fn $topic() { super::$topic(&[]); })* }
-        mod packet { $(#[test] fn $topic() { super::$topic(&["--socket-balancing", "false"]); })* }
-        mod stack { $(#[test] fn $topic() {
-            super::$topic(&["--socket-balancing", "false", "--forwarding", "stack"]);
-        })* }
-    };
-}
-
-topics![
+in_every_mode![
     pods_reach_each_other,
     a_pod_reaches_every_backend_and_its_address_is_kept,
     a_pod_reaches_itself_through_its_service,
