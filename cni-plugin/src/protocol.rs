@@ -5,4 +5,5 @@ pub mod env;
 pub mod error;
 pub mod prev;
 pub mod result;
+pub mod supported;
 pub mod version;

@@ -1,10 +1,12 @@
 //! The agent as a process: checks, loads, restores, observes, and keeps the maps in step.
 
+mod answers;
 pub mod cleanup;
 pub mod cni_metrics;
 pub mod collector;
 pub mod command;
 pub mod diff;
+mod due;
 pub mod heap;
 pub mod live_reader;
 pub mod local_endpoints;

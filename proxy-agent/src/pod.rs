@@ -2,11 +2,12 @@
 //!
 //! The plugin asks over a socket ([`server`]); the main loop owns [`Pods`] and drives it: an ADD writes the
 //! endpoint (under a policy word that denies everything), attaches the programs, and is answered once policy
-//! says that the pod's word is committed. How they are attached is bettered later ([`lift`]). What is known survives the agent in the plugin's records and in
-//! `ENDPOINTS`, which gives each interface its id back.
+//! says that the pod's word is committed. How they are attached is bettered later ([`lift`]). What is known
+//! survives the agent in the plugin's records and in `ENDPOINTS`, which gives each interface its id back.
 
 pub mod collector;
 pub mod entries;
+pub mod event;
 pub mod fetch;
 pub mod host_port;
 pub mod interfaces;
@@ -19,13 +20,15 @@ pub mod waiting;
 mod admit;
 mod ids;
 mod lift;
+mod local;
 mod upkeep;
 
 #[cfg(test)]
 mod tests;
 
+pub use event::Event;
 pub use fetch::Fetch;
 pub use interfaces::Interfaces;
-pub use pods::{Event, Pods, PodsConfig};
+pub use pods::{Pods, PodsConfig};
 pub use tables::PodTables;
 pub use waiting::Missing;

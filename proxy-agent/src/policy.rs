@@ -13,6 +13,7 @@ pub mod classes;
 pub mod compiled;
 pub mod cookie;
 mod desire;
+pub mod direction;
 pub mod effective;
 pub mod endpoint;
 pub mod engine;
@@ -40,8 +41,8 @@ pub mod vector;
 pub mod version;
 pub mod view;
 
+pub use direction::Direction;
 pub use endpoint::{FetchedPod, LocalEndpoint};
 pub use engine::PolicyEngine;
 pub use report::{PolicyError, PolicyReport, Usage};
-pub use row::Direction;
 pub use tables::PolicyTables;

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::json;
 
-use super::version::NEWEST;
+use super::supported::NEWEST;
 
 /// Codes of the specification, and ours from 100.
 pub mod code {

@@ -1,11 +1,9 @@
 //! Versions of the specification.
 
-use super::error::{Error, code};
-
-/// Versions that this plugin speaks, oldest first.
-pub const SUPPORTED: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
-/// The newest of them.
-pub const NEWEST: &str = "1.1.0";
+use super::{
+    error::{Error, code},
+    supported::SUPPORTED,
+};
 
 /// A supported version. Ordered by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::protocol::version::{NEWEST, SUPPORTED};
+use crate::protocol::supported::{NEWEST, SUPPORTED};
 
 /// Runs the verb, which needs no configuration.
 pub fn run() -> String {

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    cni_metrics, diff, heap,
+    answers, cni_metrics, diff, due, heap,
     live_reader::LiveReader,
     node::Node,
     node_condition::NodeCondition,
@@ -24,7 +24,7 @@ use crate::{
     api::{
         Shared,
         health::FAMILIES,
-        messages::{Names, SyncStatus},
+        messages::SyncStatus,
         metrics::{IpFamily, KindName, Metrics},
         socket::Question,
     },
@@ -36,8 +36,6 @@ use crate::{
 
 /// How often the status is published.
 const TICK: Duration = Duration::from_secs(1);
-/// When nothing asks for an earlier look.
-pub(super) const IDLE: Duration = Duration::from_hours(1);
 
 /// Everything that only the main loop touches.
 pub struct MainLoop {
@@ -93,8 +91,8 @@ impl MainLoop {
             node: Node::open(shared, readiness, condition)?,
             changes: Changes::new(Arc::clone(store), config.sync.min_period.0),
             figures: Figures::new(readiness.clone()),
-            services_due: Instant::now() + IDLE,
-            policies_due: Instant::now() + IDLE,
+            services_due: due::after(None),
+            policies_due: due::after(None),
             lists: Some(readiness.register("lists of all kinds")),
             listed: None,
             first_sync: Some(readiness.register("first sync")),
@@ -167,8 +165,7 @@ impl MainLoop {
         let began = Instant::now();
         let snapshot = self.store.read();
         let report = self.services.sync(&snapshot, dirty);
-        let again = report.again_after.unwrap_or(IDLE);
-        self.services_due = Instant::now() + again;
+        self.services_due = due::after(report.again_after);
         let services_only = !dirty.is_empty() && dirty.services.len() == dirty.len();
         if !services_only || self.policies_due <= Instant::now() {
             self.policies_due = self.policies.sync(&snapshot, &self.pods.endpoints());
@@ -228,7 +225,7 @@ impl MainLoop {
             return;
         }
         let report = self.services.sync(&self.store.read(), &Dirty::default());
-        self.services_due = Instant::now() + report.again_after.unwrap_or(IDLE);
+        self.services_due = due::after(report.again_after);
     }
 
     /// Answers the ADDs of pods that may start.
@@ -254,7 +251,7 @@ impl MainLoop {
         drop(snapshot);
         match result {
             Ok(report) => {
-                self.services_due = Instant::now() + report.again_after.unwrap_or(IDLE);
+                self.services_due = due::after(report.again_after);
                 self.figures.full_done(began, report.drift as u64);
                 self.shared.metrics.drift_entries.set(count(report.drift));
                 self.applied(began, true);
@@ -321,44 +318,16 @@ impl MainLoop {
     fn answer(&self, question: Question) {
         // Whoever asked may have gone away.
         match question {
-            Question::Names(reply) => drop(reply.send(self.names())),
-            Question::Diff(reply) => drop(reply.send(self.diff())),
-        }
-    }
-
-    fn diff(&self) -> Vec<String> {
-        let node = &self.shared.config.node_name;
-        let wanted = self.services.host_ports();
-        let lines = diff::services(&self.store.read(), wanted, self.datapath.maps(), node);
-        lines.unwrap_or_else(|error| vec![format!("! {error:#}")])
-    }
-
-    fn names(&self) -> Names {
-        let snapshot = self.store.read();
-        let pods = snapshot
-            .pods
-            .values()
-            .filter(|pod| !pod.host_network && !pod.terminated);
-        let pods = pods.flat_map(|pod| pod.ips.iter().map(|ip| (*ip, pod.name.to_string())));
-        let nodes = snapshot.nodes.values();
-        let nodes = nodes.flat_map(|node| {
-            node.addresses
-                .iter()
-                .map(|ip| (*ip, format!("node/{}", node.name)))
-        });
-        let wired = self.pods.names();
-        let wired =
-            wired.flat_map(|(_, pod, ips)| ips.iter().map(move |ip| (*ip, pod.to_string())));
-        Names {
-            services: self.services.names(),
-            cookies: self.policies.names(),
-            endpoints: self
-                .pods
-                .names()
-                .map(|(id, pod, _)| (id, pod.to_string()))
-                .collect(),
-            addresses: nodes.chain(pods).chain(wired).collect(),
-            policy: self.policies.rows_and_classes(),
+            Question::Names(reply) => {
+                let (services, policies) = (&self.services, &self.policies);
+                let names = answers::names(&self.store.read(), services, policies, &self.pods);
+                drop(reply.send(names));
+            }
+            Question::Diff(reply) => {
+                let (node, wanted) = (&self.shared.config.node_name, self.services.host_ports());
+                let lines = diff::services(&self.store.read(), wanted, self.datapath.maps(), node);
+                drop(reply.send(lines.unwrap_or_else(|error| vec![format!("! {error:#}")])));
+            }
         }
     }
 }

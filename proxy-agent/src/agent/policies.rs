@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use super::{collector, main_loop::IDLE};
+use super::{collector, due};
 use crate::{
     api::{Shared, messages::SyncStatus, metrics::Apply},
     datapath::Maps,
@@ -64,7 +64,7 @@ impl Policies {
                 self.forget_flows(&report.wrapped);
                 self.error = None;
                 self.last = report;
-                Instant::now() + self.last.again_after.unwrap_or(IDLE)
+                due::after(self.last.again_after)
             }
             Err(error) => {
                 let text = error.to_string();

@@ -14,10 +14,9 @@ use crate::{
     config::API_VERSION,
     datapath::Maps,
     policy::{
-        PolicyTables,
+        Direction, PolicyTables,
         explain::{Explanation, explain},
         lookup::{Answer, Question, Reason, judge},
-        row::Direction,
         view::LiveView,
     },
 };

@@ -12,8 +12,11 @@ pub mod lift;
 
 mod clsact;
 mod filter;
+mod hook;
+mod mode;
 mod pinned;
 
 pub use attachments::Attachment;
-pub use interface::{Hook, TcMode, TcPreference};
+pub use hook::Hook;
 pub use lift::Lifter;
+pub use mode::{TcMode, TcPreference};

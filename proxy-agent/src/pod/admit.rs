@@ -12,12 +12,8 @@ use tokio::{
 };
 
 use super::{
-    Interfaces, Pods,
-    entries::Entries,
-    fetch::Fetched,
-    host_port,
-    pods::{Event, Local, name},
-    waiting::Waiting,
+    Interfaces, Pods, entries::Entries, event::Event, fetch::Fetched, host_port, local::Local,
+    pods::name, waiting::Waiting,
 };
 use crate::model::ObjectName;
 

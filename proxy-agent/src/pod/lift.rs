@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use super::{
     Pods,
+    event::Event,
     interfaces::{Interfaces, Lift},
-    pods::Event,
 };
 use crate::datapath::{DatapathError, Lifted, TcMode};
 

@@ -20,22 +20,18 @@ use tokio::{
 
 use super::{
     Fetch, Interfaces, PodTables,
-    collector::{Memory, Sweep},
+    collector::Memory,
     entries::Entries,
-    fetch::Fetched,
+    event::Event,
     host_port,
     ids::Ids,
-    lift::{Lifting, Outcome},
+    lift::Lifting,
+    local::Local,
     restore::restore,
     server::{self, Asked},
     waiting::{Missing, Waiting, settle},
 };
-use crate::{
-    datapath::TcMode,
-    model::ObjectName,
-    policy::{LocalEndpoint, endpoint::FetchedPod},
-    service::HostPorts,
-};
+use crate::{datapath::TcMode, model::ObjectName, policy::LocalEndpoint, service::HostPorts};
 
 /// What [`Pods`] needs to know.
 #[derive(Clone)]
@@ -46,44 +42,6 @@ pub struct PodsConfig {
     pub limit: u32,
     /// Reads a pod that the watch has not delivered.
     pub fetch: Option<Fetch>,
-}
-
-/// Something that [`Pods`] must be given to [`Pods::take`].
-#[derive(Debug)]
-pub enum Event {
-    /// The plugin asks.
-    Asked(Asked),
-    /// A live read is done.
-    Fetched(Key, Fetched),
-    /// A sweep is done.
-    Swept(Memory, Sweep),
-    /// Interfaces were lifted to TCX.
-    Lifted(Vec<Outcome>),
-    /// Look again at what waits.
-    Tick,
-}
-
-/// One endpoint.
-pub(super) struct Local {
-    pub(super) id: u32,
-    pub(super) add: Add,
-    /// When it was wired, seconds since 1970.
-    pub(super) since: u64,
-    pub(super) fetched: Option<FetchedPod>,
-    /// How its programs are attached; none: not at all, which the next sweep mends.
-    pub(super) mode: Option<TcMode>,
-}
-
-impl Local {
-    pub(super) const fn new(id: u32, add: Add, since: u64) -> Self {
-        Self {
-            id,
-            add,
-            since,
-            fetched: None,
-            mode: None,
-        }
-    }
 }
 
 /// The endpoints of this node.

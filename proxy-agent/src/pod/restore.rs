@@ -10,7 +10,7 @@ use cni_plugin::{
 };
 use proxy_common::endpoints::Endpoint;
 
-use super::{entries::endpoint, ids::Ids, pods::Local};
+use super::{entries::endpoint, ids::Ids, local::Local};
 
 /// Endpoints by attachment.
 pub(super) type Restored = BTreeMap<Key, Local>;

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::{
     Interfaces, Pods,
     collector::{self, Memory, Sweep},
-    pods::{Event, Local},
+    event::Event,
+    local::Local,
 };
 
 /// How often leaks are looked for.

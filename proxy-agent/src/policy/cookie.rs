@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::row::Direction;
+use super::Direction;
 use crate::model::ObjectName;
 
 /// A rule of a policy.

@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
-    PolicyEngine,
+    Direction, PolicyEngine,
     compiled::{Compiled, Want},
     effective::{culprits, overflow},
     plan::{Change, Wanted},
-    row::{Direction, RowKey},
+    row::RowKey,
     subject::Subject,
     version::Versions,
 };

@@ -10,7 +10,7 @@ use proxy_common::policy::{
     words::{PolicyWord, ROW_ALLOW_ALL, ROW_DENY_ALL},
 };
 
-use super::{row::Direction, view::PolicyView};
+use super::{Direction, view::PolicyView};
 use crate::datapath::table::TableError;
 
 /// A new flow, from the view of one endpoint.

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    PolicyEngine,
+    Direction, PolicyEngine,
     atoms::{Atom, Namespaces},
     plan::Selected,
-    row::{Direction, RowKey},
+    row::RowKey,
     rows::Row,
 };
 use crate::model::{LabelSelector, Operator, Requirement};

@@ -1,11 +1,11 @@
 //! Rows: what selects a pod in one direction, and what that says about a class.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use proxy_common::policy::intervals::Interval;
-use serde::{Deserialize, Serialize};
 
 use super::{
+    Direction,
     atoms::{Atom, Atoms},
     bits::Bits,
     cookie::Cookies,
@@ -14,38 +14,6 @@ use super::{
     version::PolicyVersion,
 };
 use crate::model::{ContainerPort, NetworkPolicy, PolicyPort, PolicyRule};
-
-/// Who begins the flows that a row judges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// Others, towards the pod.
-    Ingress,
-    /// The pod.
-    Egress,
-}
-
-impl Direction {
-    /// Both.
-    pub const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
-
-    /// The rules of a policy for this direction; none if it does not isolate it.
-    pub fn rules(self, policy: &NetworkPolicy) -> Option<&[PolicyRule]> {
-        match self {
-            Self::Ingress => policy.ingress.as_deref(),
-            Self::Egress => policy.egress.as_deref(),
-        }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ingress => "ingress",
-            Self::Egress => "egress",
-        })
-    }
-}
 
 /// What makes a row: pods with the same key share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

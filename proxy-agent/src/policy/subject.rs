@@ -3,7 +3,8 @@
 use std::{ops::Bound, sync::Arc};
 
 use super::{
-    row::{Direction, RowKey},
+    Direction,
+    row::RowKey,
     version::{PolicyVersion, Versions},
 };
 use crate::model::{ContainerPort, Labels, ObjectName, PolicyPort};

@@ -14,7 +14,7 @@ use crate::{
     api::messages::Names,
     ctl::output::Row,
     datapath::{Maps, Table as _, TableError, Words as _},
-    policy::row::Direction,
+    policy::Direction,
 };
 
 /// So many rules are listed in a table's cell.

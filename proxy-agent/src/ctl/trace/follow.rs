@@ -21,9 +21,8 @@ use crate::{
     },
     datapath::{Maps, Table as _},
     policy::{
-        PolicyTables,
+        Direction, PolicyTables,
         lookup::{Question, judge},
-        row::Direction,
         view::LiveView,
     },
 };

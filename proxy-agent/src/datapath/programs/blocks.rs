@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     filter::{self, HANDLE, block_attribute},
-    interface::{Hook, program_fd},
+    hook::{Hook, program_fd},
 };
 use crate::datapath::error::DatapathError;
 
@@ -116,7 +116,7 @@ impl Blocks {
         let named = interfaces.iter().zip(bound).map(|(ifindex, bound)| {
             bound.map_err(|source| DatapathError::Attach {
                 program: "the blocks of pods".to_owned(),
-                target: super::interface::describe(*ifindex),
+                target: super::hook::describe(*ifindex),
                 source,
             })
         });

@@ -42,7 +42,7 @@ pub(in crate::datapath) fn attach(
             attach_type,
             flags: 0,
         };
-        let program = super::interface::program_fd(ebpf, name)?;
+        let program = super::hook::program_fd(ebpf, name)?;
         pinned::attach(&pins.link(name), program, target).map_err(|source| {
             DatapathError::Attach {
                 program: name.to_owned(),

@@ -11,7 +11,7 @@ use aya::{
     },
 };
 
-use super::interface::Hook;
+use super::hook::Hook;
 
 const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0, 1);

@@ -2,80 +2,16 @@
 
 use std::{io, os::fd::BorrowedFd};
 
-use aya::{Ebpf, programs::Program};
+use aya::Ebpf;
 
 use super::{
+    TcMode, TcPreference,
     blocks::Blocks,
     clsact,
+    hook::{Hook, describe, program_fd},
     pinned::{self, Target},
 };
 use crate::datapath::{bpfsys, bpfsys::link, error::DatapathError, pins::Pins};
-
-/// A hook of an interface and the program that hangs there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Hook {
-    /// What a pod sends: ingress of its host-side interface.
-    FromPod,
-    /// What a pod is to receive: egress of its host-side interface.
-    ToPod,
-    /// What comes from outside: ingress of an uplink.
-    FromNet,
-    /// What leaves the node: egress of an uplink.
-    ToNet,
-}
-
-impl Hook {
-    /// All hooks; those that undo translations come before those that make them.
-    pub const ALL: [Self; 4] = [Self::ToPod, Self::ToNet, Self::FromPod, Self::FromNet];
-
-    /// Name of the program.
-    pub const fn program(self) -> &'static str {
-        match self {
-            Self::FromPod => "from_pod",
-            Self::ToPod => "to_pod",
-            Self::FromNet => "from_net",
-            Self::ToNet => "to_net",
-        }
-    }
-
-    /// Whether it sees what the interface receives.
-    pub const fn is_ingress(self) -> bool {
-        matches!(self, Self::FromPod | Self::FromNet)
-    }
-
-    /// Name of the pinned link.
-    fn link(self, ifindex: u32) -> String {
-        format!("{}-{ifindex}", self.program())
-    }
-}
-
-/// How tc programs are attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TcMode {
-    /// Links, replaced atomically.
-    Tcx,
-    /// Filters of the clsact queueing discipline.
-    Clsact,
-}
-
-impl std::fmt::Display for TcMode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Tcx => "tcx",
-            Self::Clsact => "clsact",
-        })
-    }
-}
-
-/// How tc programs are to be attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum TcPreference {
-    /// By TCX if the kernel lets us.
-    #[default]
-    Auto,
-    /// By clsact always.
-    Clsact,
-}
 
 const BPF_TCX_INGRESS: u32 = 46;
 const BPF_TCX_EGRESS: u32 = 47;
@@ -180,21 +116,4 @@ fn detach_filters(blocks: Blocks, ifindex: u32, name: &str) -> io::Result<()> {
     hooks
         .map(|hook| clsact::detach(hook, name))
         .fold(Ok(()), io::Result::and)
-}
-
-pub(super) fn describe(ifindex: u32) -> String {
-    match bpfsys::interface_name(ifindex) {
-        Ok(name) => format!("interface {name} ({ifindex})"),
-        Err(_) => format!("interface {ifindex}"),
-    }
-}
-
-/// The descriptor of a loaded program.
-pub(super) fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, DatapathError> {
-    use std::os::fd::AsFd as _;
-    let program = ebpf.program(name).map(Program::fd);
-    match program {
-        Some(Ok(fd)) => Ok(fd.as_fd()),
-        _ => Err(DatapathError::NoProgram(name.to_owned())),
-    }
 }

@@ -14,7 +14,8 @@ use aya::Ebpf;
 use super::{
     TcMode, TcPreference, attachments,
     blocks::Blocks,
-    interface::{self, Hook, attach_tcx, describe, no_tcx, program_fd, replace_tcx},
+    hook::{Hook, describe, program_fd},
+    interface::{self, attach_tcx, no_tcx, replace_tcx},
 };
 use crate::datapath::{error::DatapathError, pins::Pins};
 

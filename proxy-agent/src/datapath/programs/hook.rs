@@ -1,0 +1,62 @@
+//! Hooks of interfaces, and the programs for them.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use aya::{Ebpf, programs::Program};
+
+use crate::datapath::{bpfsys, error::DatapathError};
+
+/// A hook of an interface and the program that hangs there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hook {
+    /// What a pod sends: ingress of its host-side interface.
+    FromPod,
+    /// What a pod is to receive: egress of its host-side interface.
+    ToPod,
+    /// What comes from outside: ingress of an uplink.
+    FromNet,
+    /// What leaves the node: egress of an uplink.
+    ToNet,
+}
+
+impl Hook {
+    /// All hooks; those that undo translations come before those that make them.
+    pub const ALL: [Self; 4] = [Self::ToPod, Self::ToNet, Self::FromPod, Self::FromNet];
+
+    /// Name of the program.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::FromPod => "from_pod",
+            Self::ToPod => "to_pod",
+            Self::FromNet => "from_net",
+            Self::ToNet => "to_net",
+        }
+    }
+
+    /// Whether it sees what the interface receives.
+    pub const fn is_ingress(self) -> bool {
+        matches!(self, Self::FromPod | Self::FromNet)
+    }
+
+    /// Name of the pinned link.
+    pub(super) fn link(self, ifindex: u32) -> String {
+        format!("{}-{ifindex}", self.program())
+    }
+}
+
+/// An interface as errors name it.
+pub(super) fn describe(ifindex: u32) -> String {
+    match bpfsys::interface_name(ifindex) {
+        Ok(name) => format!("interface {name} ({ifindex})"),
+        Err(_) => format!("interface {ifindex}"),
+    }
+}
+
+/// The descriptor of a loaded program.
+pub(super) fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, DatapathError> {
+    let program = ebpf.program(name).map(Program::fd);
+    match program {
+        Some(Ok(fd)) => Ok(fd.as_fd()),
+        _ => Err(DatapathError::NoProgram(name.to_owned())),
+    }
+}

@@ -1,0 +1,28 @@
+//! An endpoint as the agent knows it.
+
+use cni_plugin::rpc::Add;
+
+use crate::{datapath::TcMode, policy::endpoint::FetchedPod};
+
+/// One endpoint.
+pub(super) struct Local {
+    pub(super) id: u32,
+    pub(super) add: Add,
+    /// When it was wired, seconds since 1970.
+    pub(super) since: u64,
+    pub(super) fetched: Option<FetchedPod>,
+    /// How its programs are attached; none: not at all, which the next sweep mends.
+    pub(super) mode: Option<TcMode>,
+}
+
+impl Local {
+    pub(super) const fn new(id: u32, add: Add, since: u64) -> Self {
+        Self {
+            id,
+            add,
+            since,
+            fetched: None,
+            mode: None,
+        }
+    }
+}
