@@ -3,24 +3,24 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use proxy_common::conntrack::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState, REUSE_SECONDS};
+use proxy_common::conntrack::{FlowState, REUSE_SECONDS};
 
 use crate::{
     api::{Shared, health::FAMILIES, metrics::IpFamily},
     ctl::render::words,
-    datapath::{KernelTable, Maps, Table as _, TableError},
+    datapath::{Maps, TableError},
 };
 
 /// One round over both families.
 pub fn round(shared: &Shared, maps: &Maps) {
     let now = words::now();
-    let v4 = |flow: &Flow4| flow.state;
-    let v6 = |flow: &Flow6| flow.state;
     finish(shared, FAMILIES[0], |removed| {
-        collect(&mut maps.conntrack4.clone(), now, v4, removed)
+        let mut table = maps.conntrack4.clone();
+        table.remove_where(|_, flow| dead(&flow.state, now), removed)
     });
     finish(shared, FAMILIES[1], |removed| {
-        collect(&mut maps.conntrack6.clone(), now, v6, removed)
+        let mut table = maps.conntrack6.clone();
+        table.remove_where(|_, flow| dead(&flow.state, now), removed)
     });
 }
 
@@ -52,62 +52,21 @@ fn finish(
     }
 }
 
-/// Removes what expired; `removed` counts on even if a later chunk fails.
-fn collect<K, V>(
-    table: &mut KernelTable<K, V>,
-    now: u32,
-    state: impl Fn(&V) -> FlowState,
-    removed: &mut u64,
-) -> Result<(), TableError>
-where
-    K: aya::Pod + std::fmt::Debug + Ord,
-    V: aya::Pod + std::fmt::Debug + PartialEq,
-{
-    let dead = |flow: &V| state(flow).expires.saturating_add(REUSE_SECONDS) <= now;
-    let mut expired = Vec::new();
-    table.visit(|key, flow| {
-        if dead(flow) {
-            expired.push(*key);
-        }
-    })?;
-    for key in expired {
-        // It may have been used again since it was read.
-        if table.get(&key)?.is_some_and(|flow| dead(&flow)) {
-            table.remove(&key)?;
-            *removed += 1;
-        }
-    }
-    Ok(())
+/// Whether a flow is over, and nobody will begin it anew in place.
+const fn dead(state: &FlowState, now: u32) -> bool {
+    state.expires.saturating_add(REUSE_SECONDS) <= now
 }
 
 /// Removes all flows of these endpoints.
 pub fn forget(maps: &Maps, scopes: &BTreeSet<u32>) -> Result<(), TableError> {
+    let mut removed = 0;
     for table in [&maps.conntrack4, &maps.new_flows4] {
-        remove_if(&mut table.clone(), |key: &FlowKey4| {
-            scopes.contains(&key.scope)
-        })?;
+        let mut table = table.clone();
+        table.remove_where(|key, _| scopes.contains(&key.scope), &mut removed)?;
     }
     for table in [&maps.conntrack6, &maps.new_flows6] {
-        remove_if(&mut table.clone(), |key: &FlowKey6| {
-            scopes.contains(&key.scope)
-        })?;
+        let mut table = table.clone();
+        table.remove_where(|key, _| scopes.contains(&key.scope), &mut removed)?;
     }
     Ok(())
-}
-
-fn remove_if<K, V>(
-    table: &mut KernelTable<K, V>,
-    is_it: impl Fn(&K) -> bool,
-) -> Result<(), TableError>
-where
-    K: aya::Pod + std::fmt::Debug + Ord,
-    V: aya::Pod + std::fmt::Debug + PartialEq,
-{
-    let mut keys = Vec::new();
-    table.visit(|key, _| {
-        if is_it(key) {
-            keys.push(*key);
-        }
-    })?;
-    keys.iter().try_for_each(|key| table.remove(key))
 }

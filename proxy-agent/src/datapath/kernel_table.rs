@@ -73,6 +73,28 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
         }
     }
 
+    /// Removes the entries of which `which` is true both when the map is walked and just before. `removed` counts
+    /// them, and is right also if a later one fails.
+    pub fn remove_where(
+        &mut self,
+        which: impl Fn(&K, &V) -> bool,
+        removed: &mut u64,
+    ) -> Result<(), TableError> {
+        let mut keys = Vec::new();
+        self.visit(|key, value| {
+            if which(key, value) {
+                keys.push(*key);
+            }
+        })?;
+        for key in keys {
+            if self.get(&key)?.is_some_and(|value| which(&key, &value)) {
+                self.remove(&key)?;
+                *removed += 1;
+            }
+        }
+        Ok(())
+    }
+
     fn read_batches(&self) -> io::Result<Vec<(K, V)>> {
         let mut pairs = Vec::new();
         self.visit_batches(&mut |key, value| pairs.push((*key, *value)))?;
