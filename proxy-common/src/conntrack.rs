@@ -7,9 +7,10 @@
 //! travels in `rewrite direction` is turned. Between two pods of this node the second one is the serving
 //! pod's own entry, which a flow has anyway.
 //!
-//! Scoping by endpoint makes forged entries harmless to other pods. New flows live in `NEW_FLOWS`, which
-//! evicts, until the other side has answered; then they move to `CONNTRACK`, which only expiry and garbage
-//! collection empty: a flood cannot evict a live flow. Expiry is checked in the datapath.
+//! Scoping by endpoint makes forged entries harmless to other pods. Flows live in `CONNTRACK`, which only expiry
+//! and garbage collection empty. Of those that the other side has not answered yet it takes a few at a time
+//! (`NodeConfig::unanswered`); the others wait in `NEW_FLOWS`, which evicts, and move when they are answered: a
+//! flood can neither evict a live flow nor fill the map. Expiry is checked in the datapath.
 
 use crate::{
     address::{Address4, Address6},
@@ -150,6 +151,12 @@ pub const FLOW_TO_NODE: u32 = 1 << 11;
 /// Seconds for which an expired entry of `CONNTRACK*` may be begun anew in place. The collector leaves it alone
 /// for as long.
 pub const REUSE_SECONDS: u32 = 5;
+
+/// Seconds that an unanswered TCP flow and any flow without states live.
+pub const SHORT_SECONDS: u32 = 60;
+
+/// Seconds in which a CPU may begin `NodeConfig::unanswered` flows in `CONNTRACK*` that nobody answers.
+pub const UNANSWERED_WINDOW: u32 = 8;
 
 map_types!(
     FlowKey4 = 20,

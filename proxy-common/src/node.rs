@@ -23,6 +23,10 @@ pub struct NodeConfig {
     pub source_port_min: u16,
     /// Last source port used for translation, host order.
     pub source_port_max: u16,
+    /// Unanswered flows that a CPU may begin in `CONNTRACK*` in `conntrack::UNANSWERED_WINDOW` seconds.
+    pub unanswered: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Deliver to local pods by `bpf_redirect_peer` and to other nodes by `bpf_redirect_neigh`, past the host's
@@ -41,4 +45,4 @@ pub const ADDRESS_LOCAL: u32 = 1 << 1;
 /// of the node itself reach).
 pub const ADDRESS_HOST_PORT: u32 = 1 << 2;
 
-map_types!(NodeConfig = 40);
+map_types!(NodeConfig = 48);

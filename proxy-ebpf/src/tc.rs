@@ -25,6 +25,7 @@ pub mod skb;
 mod to_net;
 #[cfg(target_arch = "bpf")]
 mod to_pod;
+pub mod unanswered;
 pub mod verdict;
 pub mod wire;
 

@@ -23,3 +23,5 @@ mod policy;
 mod refusal;
 #[path = "packets/service.rs"]
 mod service;
+#[path = "packets/unanswered.rs"]
+mod unanswered;

@@ -20,6 +20,13 @@ use std::{
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+/// How many CPUs there may be: values that a per-CPU map has for a key.
+pub fn cpus() -> io::Result<usize> {
+    aya::util::nr_cpus().map_err(|(file, error)| {
+        io::Error::new(error.kind(), format!("count the CPUs from {file}: {error}"))
+    })
+}
+
 /// Cookie of the calling thread's network namespace, by which the socket programs tell the node's own
 /// processes from those of pods.
 pub fn netns_cookie() -> io::Result<u64> {

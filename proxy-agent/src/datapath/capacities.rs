@@ -1,9 +1,14 @@
 //! How many entries each map holds.
 
-use proxy_common::policy::cells::CELLS_DEFAULT;
+use proxy_common::{
+    conntrack::{REUSE_SECONDS, SHORT_SECONDS, UNANSWERED_WINDOW},
+    policy::cells::CELLS_DEFAULT,
+};
 
 /// The most cells of policy rows that are taken without being asked for (128 MiB).
 const CELLS_MAX: u32 = 1 << 24;
+/// Of the flows in `CONNTRACK*`, one in so many may be an unanswered one.
+const UNANSWERED_PART: u32 = 8;
 
 /// Capacities of the maps, in entries.
 ///
@@ -78,6 +83,14 @@ impl Capacities {
         }
     }
 
+    /// `NodeConfig::unanswered` for so many processors: what nobody answers takes a part of `CONNTRACK*` at most,
+    /// whatever is sent. It stays until it has expired and was collected, `collected` seconds later at most.
+    pub fn unanswered(&self, processors: u32, collected: u32) -> u32 {
+        let stays = SHORT_SECONDS + REUSE_SECONDS + collected;
+        let windows = stays.div_ceil(UNANSWERED_WINDOW) + 1;
+        self.conntrack / UNANSWERED_PART / windows / processors.max(1)
+    }
+
     /// Small maps, for tests and demonstrations that run many nodes on one machine.
     pub fn small() -> Self {
         Self {
@@ -135,6 +148,15 @@ impl Capacities {
 #[cfg(test)]
 mod tests {
     use super::Capacities;
+
+    #[test]
+    fn a_flood_takes_an_eighth_of_the_flows() {
+        let flows = Capacities::default();
+        // A flow stays for 75 s, which touch eleven windows of 8 s.
+        let allowed = flows.unanswered(2, 10) * 2 * 11;
+        assert!((28_000..=1 << 15).contains(&allowed), "{allowed}");
+        assert!(flows.unanswered(512, 10) > 0);
+    }
 
     #[test]
     fn policy_has_more_room_on_larger_machines() {

@@ -4,7 +4,10 @@ use std::io;
 
 use proxy_common::counters::{Counter, REASONS};
 
-use super::{bpfsys::map, handle::MapHandle};
+use super::{
+    bpfsys::{self, map},
+    handle::MapHandle,
+};
 
 /// `DROPS`.
 #[derive(Clone, Debug)]
@@ -16,10 +19,10 @@ pub struct Drops {
 impl Drops {
     pub(super) fn new(map: MapHandle) -> io::Result<Self> {
         map.check_sizes(size_of::<u32>(), size_of::<Counter>())?;
-        let cpus = aya::util::nr_cpus().map_err(|(file, error)| {
-            io::Error::new(error.kind(), format!("count the CPUs from {file}: {error}"))
-        })?;
-        Ok(Self { map, cpus })
+        Ok(Self {
+            map,
+            cpus: bpfsys::cpus()?,
+        })
     }
 
     /// Packets and bytes dropped for a reason (`proxy_common::counters`) since the maps were made.

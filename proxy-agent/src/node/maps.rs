@@ -28,7 +28,10 @@ pub fn write(
     maps: &Maps,
     complete: bool,
 ) -> anyhow::Result<()> {
-    let value = value(config, desired);
+    let value = NodeConfig {
+        unanswered: unanswered(config)?,
+        ..value(config, desired)
+    };
     let mut table = maps.node_config.clone();
     if table.get(&0)? != Some(value) {
         table
@@ -82,7 +85,14 @@ fn value(config: &Configuration, desired: &Desired) -> NodeConfig {
         address6: address6(v6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets()),
         source_port_min: SOURCE_PORTS.0,
         source_port_max: SOURCE_PORTS.1,
+        ..NodeConfig::default()
     }
+}
+
+fn unanswered(config: &Configuration) -> anyhow::Result<u32> {
+    let collected = config.sync.collect_period.0.as_secs().try_into()?;
+    let processors = bpfsys::cpus()?.try_into()?;
+    Ok(config.maps.capacities().unanswered(processors, collected))
 }
 
 fn flags(config: &Configuration) -> u32 {

@@ -4,6 +4,7 @@ use proxy_common::address::{TCP, UDP};
 use proxy_common::conntrack::{
     FLOW_FIN_LOCAL, FLOW_FIN_REMOTE, FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_NO_TWIN, FLOW_REPLIED,
     FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL, FLOW_RST, FlowState, REUSE_SECONDS,
+    SHORT_SECONDS as SHORT,
 };
 
 use proxy_common::counters::{FLOW_CLASH, FLOWS_FULL};
@@ -11,12 +12,11 @@ use proxy_common::counters::{FLOW_CLASH, FLOWS_FULL};
 use super::packet::{ERROR, FIN, LATER_FRAGMENT, Packet, RST, reversed};
 use super::scratch;
 use super::skb::Skb;
+use super::unanswered::{answered, begun};
 use super::verdict::{CONTINUE, Verdict, dropped};
 use super::wire::Wire;
 use crate::maps::{Family, FlowTuple};
 
-/// Seconds that an unanswered TCP flow and any flow without states live.
-const SHORT: u32 = 60;
 /// Seconds that an established TCP connection lives: longer than Linux' keep-alive of 7200.
 const ESTABLISHED: u32 = 8000;
 /// Seconds that a closing TCP connection lives.
@@ -132,6 +132,9 @@ pub fn touch<F: Wire>(packet: &Packet<F>, scope: u32, found: &Found<F>, from_loc
         (*state).flags = flags;
         (*state).expires = expires;
     }
+    if flags & !old & FLOW_REPLIED != 0 {
+        answered();
+    }
     let promote = found.new && flags & FLOW_REPLIED != 0;
     if promote || has_twin(flags) {
         F::refresh(packet, found.entry, scope, promote);
@@ -195,6 +198,9 @@ pub fn refresh<F: Family>(packet: &Packet<F>, flow: &mut F::Flow, scope: u32, pr
             FLOW_FIN_REMOTE
         };
     }
+    if flags & !theirs & FLOW_REPLIED != 0 {
+        answered();
+    }
     // SAFETY: an entry of a map; aligned stores.
     unsafe {
         let state_of_twin = F::state_ptr(other.entry);
@@ -246,6 +252,10 @@ pub fn begin<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
         return dropped(FLOWS_FULL);
     };
     let flow = F::flow(packet.state, &packet.back);
+    let few = begun(packet.now);
+    if few && F::conntrack().insert(key, &flow, NO_EXIST).is_ok() {
+        return CONTINUE;
+    }
     if let Some(entry) = F::conntrack().get_ptr_mut(key) {
         let entry: *mut F::Flow = entry;
         // SAFETY: an entry of a map, valid for this run of the program.
@@ -255,7 +265,9 @@ pub fn begin<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
             return CONTINUE;
         }
     }
-    if F::new_flows().insert(key, &flow, 0).is_ok() {
+    if few && F::conntrack().insert(key, &flow, 0).is_ok()
+        || F::new_flows().insert(key, &flow, 0).is_ok()
+    {
         CONTINUE
     } else {
         dropped(FLOWS_FULL)
@@ -276,6 +288,15 @@ pub fn claim<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
         return dropped(FLOW_CLASH);
     }
     let flow = F::flow(packet.state, &packet.back);
+    if begun(packet.now) {
+        if F::conntrack().insert(key, &flow, NO_EXIST).is_ok() {
+            return CONTINUE;
+        }
+        if find::<F>(key, packet.now).is_some() {
+            // Another CPU took it just now.
+            return dropped(FLOW_CLASH);
+        }
+    }
     if F::new_flows().insert(key, &flow, NO_EXIST).is_ok() {
         return CONTINUE;
     }

@@ -99,6 +99,17 @@ impl Bench {
         Ok(())
     }
 
+    /// Lets each CPU begin so many unanswered flows in `CONNTRACK*` in a window.
+    pub fn allow_unanswered(&mut self, unanswered: u32) -> Result<()> {
+        let mut configs = self.array::<NodeConfig>("NODE_CONFIG")?;
+        let config = NodeConfig {
+            unanswered,
+            ..configs.get(&0, 0)?
+        };
+        configs.set(0, config, 0)?;
+        Ok(())
+    }
+
     /// Sets the node's flags.
     pub fn configure(&mut self, flags: u32) -> Result<()> {
         let (address4, address6) = both([V4.node, V6.node])?;
