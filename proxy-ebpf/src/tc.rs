@@ -10,6 +10,7 @@ pub mod flow;
 mod from_net;
 #[cfg(target_arch = "bpf")]
 mod from_pod;
+pub mod next_hop;
 pub mod node;
 pub mod own;
 pub mod packet;

@@ -15,6 +15,8 @@ mod host_port;
 mod icmp;
 #[path = "packets/malformed.rs"]
 mod malformed;
+#[path = "packets/next_hop.rs"]
+mod next_hop;
 #[path = "packets/node_port.rs"]
 mod node_port;
 #[path = "packets/policy.rs"]
