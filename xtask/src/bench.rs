@@ -12,6 +12,7 @@ mod east_west;
 mod kube_proxy;
 pub(crate) mod load;
 mod objects;
+mod packet;
 mod statistics;
 mod sync;
 mod table;
@@ -28,6 +29,7 @@ pub(crate) struct Args {
 enum What {
     Cni(cni::Args),
     EastWest(east_west::Args),
+    Packet(packet::Args),
     Sync(sync::Args),
 }
 
@@ -36,6 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Cni(args) => cni::run(args),
         What::EastWest(args) => east_west::run(args),
+        What::Packet(args) => packet::run(args),
         What::Sync(args) => sync::run(args),
     }
 }

@@ -1,12 +1,12 @@
 //! The bench: a namespace with a node's interfaces, the loaded object, one packet at a time.
 
-use std::{fs, io::ErrorKind, process::Command};
+use std::{fs, io::ErrorKind, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
-    Ebpf, TestRun as _,
+    Ebpf, EbpfLoader, TestRun as _,
     maps::PerCpuArray,
-    programs::{ProgramError, SchedClassifier, TestRunOptions},
+    programs::{ProgramError, SchedClassifier, TestRunOptions, TestRunResult},
 };
 use nix::sched::{CloneFlags, unshare};
 use proxy_agent::datapath::object::OBJECT;
@@ -123,6 +123,11 @@ impl Bench {
     /// Moves this thread into a namespace of its own, makes the interfaces, loads the object, describes the node
     /// and its two pods (policy: all allowed), with forwarding past the stack.
     pub fn new() -> Result<Self> {
+        Self::of(OBJECT, &mut EbpfLoader::new())
+    }
+
+    /// As [`Self::new`], of another object, or with maps of other sizes.
+    pub fn of(object: &[u8], loader: &mut EbpfLoader<'_>) -> Result<Self> {
         unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
         for name in ["pod1", "pod2", "net0"] {
             ip(&format!("link add {name} type veth peer name {name}-peer"))?;
@@ -135,7 +140,7 @@ impl Bench {
         for plan in FAMILIES {
             routes(&plan)?;
         }
-        let mut ebpf = Ebpf::load(OBJECT).context("create the object's maps")?;
+        let mut ebpf = loader.load(object).context("create the object's maps")?;
         for name in ["from_pod", "to_pod", "from_net", "to_net"] {
             let program: &mut SchedClassifier = ebpf
                 .program_mut(name)
@@ -156,30 +161,14 @@ impl Bench {
 
     /// As [`Self::run`]; nothing if the kernel takes no packet as short as this.
     pub fn try_run(&mut self, hook: Hook, packet: &[u8]) -> Result<Option<Outcome>> {
-        let mut context = [0_u8; 192];
-        let came_on = hook.came_on().map_or(Ok(0), index)?;
-        context[36..40].copy_from_slice(&came_on.to_ne_bytes());
-        context[40..44].copy_from_slice(&index(hook.interface())?.to_ne_bytes());
         let before = self.drops()?;
-        let program: &SchedClassifier = self
-            .ebpf
-            .program(hook.program())
-            .context("the program is there")?
-            .try_into()?;
         let mut bytes = vec![0; packet.len() + 256];
-        let result = program.test_run(TestRunOptions {
-            data_in: Some(packet),
-            data_out: Some(&mut bytes),
-            ctx_in: Some(&context),
-            repeat: 1,
-            ..TestRunOptions::default()
-        });
-        let result = match result {
+        let result = match self.execute(hook, packet, &mut bytes) {
             Ok(result) => result,
             Err(error) if packet.len() < 54 && format!("{error:?}").contains("22") => {
                 return Ok(None);
             }
-            Err(error) => return Err(error).context("run the program"),
+            Err(error) => return Err(error),
         };
         bytes.truncate(result.data_size_out as usize);
         let after = self.drops()?;
@@ -189,6 +178,35 @@ impl Bench {
             bytes,
             drop: drop.map(|(before, _)| reason_name(before.0)),
         }))
+    }
+
+    /// How long the program of a hook takes for a packet that it lets through, by the kernel's clock.
+    pub fn time(&mut self, hook: Hook, packet: &[u8]) -> Result<Duration> {
+        let mut bytes = vec![0; packet.len() + 256];
+        let result = self.execute(hook, packet, &mut bytes)?;
+        let action = hook.action(result.return_value.cast_signed())?;
+        ensure!(action != SHOT, "{hook:?} dropped the packet");
+        Ok(result.duration)
+    }
+
+    fn execute(&self, hook: Hook, packet: &[u8], bytes: &mut [u8]) -> Result<TestRunResult> {
+        let mut context = [0_u8; 192];
+        let came_on = hook.came_on().map_or(Ok(0), index)?;
+        context[36..40].copy_from_slice(&came_on.to_ne_bytes());
+        context[40..44].copy_from_slice(&index(hook.interface())?.to_ne_bytes());
+        let program: &SchedClassifier = self
+            .ebpf
+            .program(hook.program())
+            .context("the program is there")?
+            .try_into()?;
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(bytes),
+            ctx_in: Some(&context),
+            repeat: 1,
+            ..TestRunOptions::default()
+        };
+        program.test_run(options).context("run the program")
     }
 
     fn drops(&self) -> Result<Vec<(u32, u64)>> {

@@ -1,0 +1,122 @@
+//! `cargo xtask bench packet`: what a connection costs in the programs of the per-packet path.
+//!
+//! Times are the kernel's own, of each program on each packet; what the stack and the devices do is left out.
+//! They are given beside that of a packet that no program looks at, which is mostly the price of measuring.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::{paths, run as command, say, tools};
+
+/// Nanoseconds a packet, by kind of connection.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Fewer connections.
+    #[arg(long)]
+    quick: bool,
+    /// Also write the results to a file, as a list of JSON objects.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Measure this eBPF object instead of the one of this checkout.
+    #[arg(long)]
+    object: Option<PathBuf>,
+}
+
+/// The case that all others are compared with.
+const NOTHING: &str = "nothing";
+/// What is measured of a connection: packets by what they are for, and all its packets together.
+const METRICS: [&str; 6] = [
+    "open",
+    "answer",
+    "data_forth",
+    "data_back",
+    "close",
+    "connection",
+];
+
+/// A result.
+#[derive(Debug, Deserialize, Serialize)]
+struct Row {
+    /// From where to where.
+    case: String,
+    /// Of which family.
+    family: String,
+    /// One of [`METRICS`].
+    metric: String,
+    /// Median in nanoseconds.
+    value: f64,
+    /// Beside a packet that no program looks at.
+    #[serde(default)]
+    ratio_to_nothing: f64,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    tools::toolchain::ensure()?;
+    let connections = if args.quick { 500 } else { 5000 };
+    let mut rows = say::step("send packets through the programs", || {
+        measure(connections, args.object.as_deref())
+    })?;
+    let nothing = rows.iter().find(|row| row.case == NOTHING);
+    let nothing = nothing
+        .context("the cheapest packet was not measured")?
+        .value;
+    for row in &mut rows {
+        row.ratio_to_nothing = row.value / nothing;
+    }
+    say::data(render(&rows));
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&rows)?;
+        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The kernel holds the clock, so a quick build of what asks it does.
+fn measure(connections: u16, object: Option<&Path>) -> Result<Vec<Row>> {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(paths::root())
+        .args(["bench", "--quiet", "--locked", "--profile", "dev"])
+        .args(["--workspace", "--bench", "packet", "--"])
+        .arg(connections.to_string());
+    if let Some(object) = object {
+        cargo.arg(object.canonicalize().context("find the object")?);
+    }
+    let printed = command::output(&mut cargo)?;
+    serde_json::from_str(&printed).with_context(|| format!("read the results: {printed}"))
+}
+
+fn render(rows: &[Row]) -> String {
+    let mut cases: BTreeMap<(&str, &str), BTreeMap<&str, &Row>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.case != NOTHING) {
+        let case = cases.entry((&row.family, &row.case)).or_default();
+        case.insert(&row.metric, row);
+    }
+    let mut text = format!("{:<5} {:<22}", "", "NANOSECONDS");
+    for metric in METRICS {
+        write!(text, " {:>10}", metric.to_uppercase()).ok();
+    }
+    text.push_str(" TO NOTHING\n");
+    for ((family, case), metrics) in cases {
+        // Writing to a String cannot fail.
+        write!(text, "{family:<5} {case:<22}").ok();
+        for metric in METRICS {
+            let value = metrics.get(metric).map_or(f64::NAN, |row| row.value);
+            write!(text, " {value:>10.0}").ok();
+        }
+        let ratio = metrics
+            .get("connection")
+            .map_or(f64::NAN, |row| row.ratio_to_nothing);
+        writeln!(text, " {ratio:>10.1}").ok();
+    }
+    text
+}
