@@ -6,18 +6,21 @@
 pub mod dirty;
 pub mod endpoints;
 pub mod few;
+pub mod full;
 pub mod name;
 pub mod network_policy;
 pub mod node;
 pub mod pod;
 pub mod selector;
 pub mod service;
+pub mod shared_list;
 pub mod slice;
 pub mod snapshot;
 
 pub use dirty::{Dirty, Stamp};
-pub use endpoints::{Conditions, Endpoint, Endpoints, Placement};
+pub use endpoints::{Conditions, Endpoint, EndpointState, Endpoints, NodeHint, Placement};
 pub use few::Few;
+pub use full::full;
 pub use name::ObjectName;
 pub use network_policy::{NetworkPolicy, Peer, PolicyPort, PolicyRule};
 pub use node::Node;
@@ -26,5 +29,6 @@ pub use selector::{LabelSelector, Labels, Operator, Requirement};
 pub use service::{
     ClusterIps, External, Protocol, Service, ServicePort, ServiceType, TrafficDistribution,
 };
+pub use shared_list::SharedList;
 pub use slice::{EndpointPort, EndpointSlice};
 pub use snapshot::{Completeness, Kind, Snapshot};

@@ -23,6 +23,8 @@ use proxy_agent::{
 use serde_json::json;
 use weir_tests::controlplane::ControlPlane;
 
+/// The node that observes.
+const NODE: &str = "here";
 /// Far beyond what any change takes.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -44,6 +46,7 @@ impl Observer {
 
     async fn of(plane: &ControlPlane) -> Result<Self> {
         Self::start(Options {
+            node: NODE.to_owned(),
             kubeconfig: Some(plane.kubeconfig().to_owned()),
             api_servers: Vec::new(),
         })
@@ -135,7 +138,7 @@ async fn services_and_slices_arrive_and_go() -> Result<()> {
 
     // From the API server to the maps.
     let maps = MemoryMaps::new(1024, 1, 10);
-    let mut sync = ServiceSync::new(maps.tables(), "here")?;
+    let mut sync = ServiceSync::new(maps.tables(), NODE)?;
     for _ in 0..1000 {
         let report = sync.sync(&observer.store.read(), &Dirty::default());
         let Some(after) = report.again_after else {
@@ -241,6 +244,7 @@ async fn an_unreachable_api_server_is_waited_for_and_failed_over_from() -> Resul
     let url = plane.url();
     // Nobody listens on the first one: port 1 of loopback.
     let mut observer = Observer::start(Options {
+        node: NODE.to_owned(),
         kubeconfig: Some(plane.kubeconfig().to_owned()),
         api_servers: vec!["https://127.0.0.1:1".to_owned(), url.clone()],
     })
@@ -259,6 +263,7 @@ async fn an_unreachable_api_server_is_waited_for_and_failed_over_from() -> Resul
         .await?;
 
     let alone = Observer::start(Options {
+        node: NODE.to_owned(),
         kubeconfig: Some(plane.kubeconfig().to_owned()),
         api_servers: vec!["https://127.0.0.1:1".to_owned()],
     })

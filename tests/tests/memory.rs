@@ -18,6 +18,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 #[global_allocator]
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
+const NODE: &str = "node-7";
 const SERVICES: usize = 10_000;
 const ENDPOINTS: usize = 10;
 /// Bytes per Service.
@@ -134,10 +135,10 @@ fn list<K: Convert + DeserializeOwned>(
 
 #[test]
 fn a_service_with_ten_endpoints_stays_within_the_budget() {
-    let interner = Interner::default();
+    let interner = Interner::new(NODE);
     let store = Store::new();
     let mut changes = Changes::new(Arc::clone(&store), Duration::ZERO);
-    let mut sync = ServiceSync::new(tables(), "node-7").unwrap();
+    let mut sync = ServiceSync::new(tables(), NODE).unwrap();
     let before = heap();
     let mut parts = Parts {
         last: before,

@@ -13,31 +13,18 @@ use crate::{
         metrics::{Metrics, NoLocal},
     },
     model::{Conditions, EndpointSlice, ObjectName, Service, ServiceType, Snapshot},
-    service::choice::{Here, local_ready},
+    service::choice::local_ready,
 };
 
 /// Facts about Services with a Local traffic policy, kept in step with what is dirty.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LocalEndpoints {
-    here: Here,
     checks: BTreeMap<ObjectName, HealthCheck>,
     /// By family, for internal and external traffic.
     lacking: [[BTreeSet<ObjectName>; 2]; 2],
 }
 
 impl LocalEndpoints {
-    /// Facts as seen from a node.
-    pub fn new(node: &str) -> Self {
-        Self {
-            here: Here {
-                node: node.into(),
-                zone: None,
-            },
-            checks: BTreeMap::new(),
-            lacking: Default::default(),
-        }
-    }
-
     /// Looks at these Services again.
     pub fn update<'a>(&mut self, snapshot: &Snapshot, dirty: impl Iterator<Item = &'a ObjectName>) {
         for name in dirty {
@@ -71,7 +58,7 @@ impl LocalEndpoints {
         let asks = service.kind == ServiceType::LoadBalancer && service.external_local;
         (asks && service.health_check_node_port != 0).then(|| HealthCheck {
             port: service.health_check_node_port,
-            local_endpoints: local_ready(slices, &self.here) as u64,
+            local_endpoints: local_ready(slices) as u64,
         })
     }
 
@@ -83,7 +70,7 @@ impl LocalEndpoints {
     ) {
         let policies = service.map_or([false; 2], |s| [s.internal_local, s.external_local]);
         for (family, lacking) in self.lacking.iter_mut().enumerate() {
-            let lacks = policies != [false; 2] && lacks_local(slices, family == 1, &self.here);
+            let lacks = policies != [false; 2] && lacks_local(slices, family == 1);
             for (local, names) in policies.iter().zip(lacking) {
                 if *local && lacks {
                     names.insert(name.clone());
@@ -96,14 +83,14 @@ impl LocalEndpoints {
 }
 
 /// Endpoints of a family could serve, but none of them is here.
-fn lacks_local(slices: &[Arc<EndpointSlice>], ipv6: bool, here: &Here) -> bool {
+fn lacks_local(slices: &[Arc<EndpointSlice>], ipv6: bool) -> bool {
     let usable = |c: Conditions| c.ready || c.serving && c.terminating;
     let mut usable = slices
         .iter()
         .filter(|slice| slice.ipv6 == ipv6)
         .flat_map(|slice| slice.endpoints.iter())
         .filter(|endpoint| usable(endpoint.conditions))
-        .map(|endpoint| endpoint.placement.node.as_ref() == Some(&here.node))
+        .map(|endpoint| endpoint.placement.here)
         .peekable();
     usable.peek().is_some() && !usable.any(|local| local)
 }

@@ -33,7 +33,7 @@ impl Services {
         Ok(Self {
             shared: Arc::clone(shared),
             sync,
-            local: LocalEndpoints::new(node),
+            local: LocalEndpoints::default(),
             ports: HealthCheckNodePorts::new(Arc::clone(shared)),
             port_problems: Vec::new(),
         })

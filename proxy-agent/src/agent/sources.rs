@@ -22,9 +22,10 @@ pub enum Source {
 /// the kernel works from the pinned state meanwhile.
 pub async fn observe(config: &Configuration, store: &Arc<Store>) -> anyhow::Result<Source> {
     if let Some(folder) = &config.manifests {
-        return folder_source(folder, store);
+        return folder_source(folder, &config.node_name, store);
     }
     let options = kubernetes::Options {
+        node: config.node_name.clone(),
         kubeconfig: config.client_connection.kubeconfig.clone(),
         api_servers: config.client_connection.api_servers.clone(),
     };
@@ -34,7 +35,8 @@ pub async fn observe(config: &Configuration, store: &Arc<Store>) -> anyhow::Resu
     Ok(Source::Kubernetes(watches))
 }
 
-fn folder_source(folder: &Path, store: &Arc<Store>) -> anyhow::Result<Source> {
-    let watch = manifests::spawn(Arc::clone(store), folder.to_owned()).context("manifests")?;
+fn folder_source(folder: &Path, node: &str, store: &Arc<Store>) -> anyhow::Result<Source> {
+    let watch =
+        manifests::spawn(Arc::clone(store), folder.to_owned(), node).context("manifests")?;
     Ok(Source::Manifests(watch))
 }

@@ -8,7 +8,7 @@ use std::{
 
 use ipnetwork::IpNetwork;
 
-use super::ObjectName;
+use super::{ObjectName, SharedList};
 
 /// Transport protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,7 +88,7 @@ pub struct Service {
     /// Addresses beside the cluster IPs.
     pub external: Option<Box<External>>,
     /// Ports, shared with Services that have the same.
-    pub ports: Arc<[ServicePort]>,
+    pub ports: SharedList<ServicePort>,
     /// `spec.internalTrafficPolicy: Local`.
     pub internal_local: bool,
     /// `spec.externalTrafficPolicy: Local`.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Endpoints, ObjectName, Protocol};
+use super::{Endpoints, ObjectName, Protocol, SharedList};
 
 /// An `EndpointSlice` of addresses (FQDN slices are not kept).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct EndpointSlice {
     /// True for `addressType: IPv6`.
     pub ipv6: bool,
     /// Ports, shared with slices that have the same; those without a number are not kept.
-    pub ports: Arc<[EndpointPort]>,
+    pub ports: SharedList<EndpointPort>,
     /// Endpoints.
     pub endpoints: Endpoints,
 }

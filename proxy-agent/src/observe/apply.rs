@@ -2,14 +2,14 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeMap, BTreeSet, HashSet},
-    hash::{Hash, Hasher},
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::SystemTime,
 };
 
 use super::{Converted, Object, Update, store::Problems};
-use crate::model::{Dirty, EndpointSlice, Few, Kind, ObjectName, Snapshot, Stamp};
+use crate::model::{Dirty, EndpointSlice, Few, Kind, ObjectName, Snapshot, Stamp, full};
 
 /// The snapshot, and what is needed to keep it.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Observed {
     pub(super) snapshot: Snapshot,
     pub(super) problems: Problems,
     /// Slices by their own name: a delete names the slice, and its Service label may have changed.
-    slices: HashSet<ByName>,
+    slices: BTreeSet<ByName>,
     /// Trigger times before this belong to changes that the agent was not there for.
     started: SystemTime,
 }
@@ -32,9 +32,15 @@ impl Borrow<ObjectName> for ByName {
     }
 }
 
-impl Hash for ByName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.name.hash(state);
+impl Ord for ByName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.name.cmp(&other.0.name)
+    }
+}
+
+impl PartialOrd for ByName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -51,7 +57,7 @@ impl Default for Observed {
         Self {
             snapshot: Snapshot::default(),
             problems: Problems::default(),
-            slices: HashSet::new(),
+            slices: BTreeSet::new(),
             started: SystemTime::now(),
         }
     }
@@ -78,17 +84,15 @@ impl Observed {
         for object in objects {
             self.apply(object, dirty);
         }
-        self.pack();
+        match kind {
+            Kind::Service => full(&mut self.snapshot.services),
+            Kind::EndpointSlice => {
+                full(&mut self.snapshot.slices);
+                full(&mut self.slices);
+            }
+            _ => {} // There are not as many of them.
+        }
         self.snapshot.complete.0.insert(kind);
-    }
-
-    /// Trees that were filled in order are half empty; built anew they are full.
-    fn pack(&mut self) {
-        let Snapshot {
-            services, slices, ..
-        } = &mut self.snapshot;
-        *services = std::mem::take(services).into_iter().collect();
-        *slices = std::mem::take(slices).into_iter().collect();
     }
 
     fn names(&self, kind: Kind) -> Vec<ObjectName> {

@@ -1,28 +1,45 @@
-//! Shares equal texts and placements between objects: ten thousand Services name few namespaces, ports,
-//! nodes and zones.
+//! Shares equal values between objects: ten thousand Services name few namespaces, ports and zones.
 
 use std::{
-    borrow::Borrow,
     collections::HashSet,
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::model::{EndpointPort, ObjectName, Placement, ServicePort};
+use crate::model::{EndpointPort, EndpointState, ObjectName, ServicePort, SharedList};
 
-/// A pool of shared values, for all converters of a source.
-#[derive(Debug, Default)]
+/// A pool of shared values, for all converters of a source, and the node as seen from which they convert.
+#[derive(Debug)]
 pub struct Interner {
-    texts: Mutex<Pool<str>>,
-    placements: Mutex<Pool<Placement>>,
-    service_ports: Mutex<Pool<[ServicePort]>>,
-    endpoint_ports: Mutex<Pool<[EndpointPort]>>,
+    here: Box<str>,
+    texts: Mutex<Pool<Arc<str>>>,
+    states: Mutex<Pool<SharedList<EndpointState>>>,
+    service_ports: Mutex<Pool<SharedList<ServicePort>>>,
+    endpoint_ports: Mutex<Pool<SharedList<EndpointPort>>>,
 }
 
 impl Interner {
+    /// For what a node observes.
+    pub fn new(node: &str) -> Self {
+        Self {
+            here: node.into(),
+            texts: Mutex::default(),
+            states: Mutex::default(),
+            service_ports: Mutex::default(),
+            endpoint_ports: Mutex::default(),
+        }
+    }
+
+    /// Name of this node.
+    pub fn here(&self) -> &str {
+        &self.here
+    }
+
     /// The shared copy of a text.
     pub fn text(&self, text: &str) -> Arc<str> {
-        shared(&self.texts, text)
+        let mut pool = lock(&self.texts);
+        let known = pool.values.get(text).cloned();
+        known.unwrap_or_else(|| pool.add(text.into()))
     }
 
     /// A name.
@@ -30,43 +47,39 @@ impl Interner {
         ObjectName::new(namespace, name)
     }
 
-    /// The shared copy of a placement.
-    pub fn placement(&self, placement: Placement) -> Arc<Placement> {
-        let mut pool = self
-            .placements
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        pool.get(&placement)
-            .unwrap_or_else(|| pool.add(Arc::new(placement)))
+    /// The shared copy of the states of a slice's endpoints.
+    pub fn states(&self, states: Vec<EndpointState>) -> SharedList<EndpointState> {
+        shared(&self.states, states)
     }
 
     /// The shared copy of a Service's ports.
-    pub fn service_ports(&self, ports: &[ServicePort]) -> Arc<[ServicePort]> {
+    pub fn service_ports(&self, ports: Vec<ServicePort>) -> SharedList<ServicePort> {
         shared(&self.service_ports, ports)
     }
 
     /// The shared copy of a slice's ports.
-    pub fn endpoint_ports(&self, ports: &[EndpointPort]) -> Arc<[EndpointPort]> {
+    pub fn endpoint_ports(&self, ports: Vec<EndpointPort>) -> SharedList<EndpointPort> {
         shared(&self.endpoint_ports, ports)
     }
 }
 
-fn shared<'a, T>(pool: &Mutex<Pool<T>>, value: &'a T) -> Arc<T>
-where
-    T: ?Sized + Eq + Hash,
-    Arc<T>: Borrow<T> + From<&'a T>,
-{
-    let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
-    pool.get(value).unwrap_or_else(|| pool.add(value.into()))
+fn lock<T>(pool: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    pool.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn shared<T: Eq + Hash>(pool: &Mutex<Pool<SharedList<T>>>, list: Vec<T>) -> SharedList<T> {
+    let mut pool = lock(pool);
+    let known = pool.values.get(list.as_slice()).cloned();
+    known.unwrap_or_else(|| pool.add(list.into()))
 }
 
 #[derive(Debug)]
-struct Pool<T: ?Sized> {
-    values: HashSet<Arc<T>>,
+struct Pool<T> {
+    values: HashSet<T>,
     sweep_at: usize,
 }
 
-impl<T: ?Sized> Default for Pool<T> {
+impl<T> Default for Pool<T> {
     fn default() -> Self {
         Self {
             values: HashSet::new(),
@@ -75,22 +88,32 @@ impl<T: ?Sized> Default for Pool<T> {
     }
 }
 
-impl<T: ?Sized + Eq + Hash> Pool<T> {
-    fn get(&self, value: &T) -> Option<Arc<T>>
-    where
-        Arc<T>: Borrow<T>,
-    {
-        self.values.get(value).cloned()
-    }
-
-    /// Adds a value; now and then drops those that nobody else holds (names of nodes come and go).
-    fn add(&mut self, value: Arc<T>) -> Arc<T> {
+impl<T: Shared + Clone + Eq + Hash> Pool<T> {
+    /// Adds a value; now and then drops those that nobody else holds (zones and ports come and go).
+    fn add(&mut self, value: T) -> T {
         if self.values.len() >= self.sweep_at {
-            self.values.retain(|v| Arc::strong_count(v) > 1);
+            self.values.retain(|value| !value.is_last());
             self.sweep_at = (self.values.len() * 2).max(1024);
         }
-        self.values.insert(Arc::clone(&value));
+        self.values.insert(value.clone());
         value
+    }
+}
+
+/// A value that knows whether others hold it.
+trait Shared {
+    fn is_last(&self) -> bool;
+}
+
+impl Shared for Arc<str> {
+    fn is_last(&self) -> bool {
+        Self::strong_count(self) == 1
+    }
+}
+
+impl<T> Shared for SharedList<T> {
+    fn is_last(&self) -> bool {
+        Self::is_last(self)
     }
 }
 
@@ -100,7 +123,7 @@ mod tests {
 
     #[test]
     fn values_are_shared_and_swept() {
-        let interner = Interner::default();
+        let interner = Interner::new("a");
         let kept = interner.text("kept");
         assert!(Arc::ptr_eq(&kept, &interner.text("kept")));
         for i in 0..5000 {
@@ -108,5 +131,12 @@ mod tests {
         }
         assert!(interner.texts.lock().unwrap().values.len() <= 1025);
         assert!(Arc::ptr_eq(&kept, &interner.text("kept")));
+    }
+
+    #[test]
+    fn equal_lists_are_one() {
+        let interner = Interner::new("a");
+        let states = || interner.states(vec![EndpointState::default()]);
+        assert!(states().is(&states()));
     }
 }

@@ -23,6 +23,8 @@ use super::{Store, convert::FOREIGN, intern::Interner};
 /// How to reach the API.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// Name of this node.
+    pub node: String,
     /// Kubeconfig file. Without it: `$KUBECONFIG`, the usual places, the pod's service account.
     pub kubeconfig: Option<PathBuf>,
     /// URLs that replace the one of the configuration, in order of preference. None of them may be a VIP
@@ -80,7 +82,7 @@ pub enum KubernetesError {
 pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, KubernetesError> {
     let servers = Arc::new(Servers::new(&options).await?);
     let health = Health::new(Arc::clone(&store), Arc::clone(&servers));
-    let interner = Arc::new(Interner::default());
+    let interner = Arc::new(Interner::new(&options.node));
     let pods = PodReader::new(Arc::clone(&servers), Arc::clone(&interner));
     let nodes = NodeWriter::new(Arc::clone(&servers));
     let follower = Follower {

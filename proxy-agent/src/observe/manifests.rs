@@ -40,8 +40,8 @@ pub struct ManifestsError {
     source: notify::Error,
 }
 
-/// Reads the folder into `store`, then keeps it in step in the background.
-pub fn spawn(store: Arc<Store>, path: PathBuf) -> Result<Watch, ManifestsError> {
+/// Reads the folder into `store`, as seen from a node, then keeps it in step in the background.
+pub fn spawn(store: Arc<Store>, path: PathBuf, node: &str) -> Result<Watch, ManifestsError> {
     let wake = Arc::new(Notify::new());
     let changed = Arc::clone(&wake);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -54,7 +54,7 @@ pub fn spawn(store: Arc<Store>, path: PathBuf) -> Result<Watch, ManifestsError> 
     watcher
         .watch(&path, notify::RecursiveMode::NonRecursive)
         .map_err(|source| failed(&path, source))?;
-    let mut folder = Folder::new(path);
+    let mut folder = Folder::new(path, node);
     scan(&store, &mut folder);
     let task = tokio::spawn(async move {
         let _watcher = watcher; // Dropping it would end the events.
@@ -80,9 +80,9 @@ fn failed(path: &std::path::Path, source: notify::Error) -> ManifestsError {
 pub struct Reader(Folder);
 
 impl Reader {
-    /// A folder that is not read yet.
-    pub fn new(path: PathBuf) -> Self {
-        Self(Folder::new(path))
+    /// A folder that is not read yet, as seen from a node.
+    pub fn new(path: PathBuf, node: &str) -> Self {
+        Self(Folder::new(path, node))
     }
 
     /// Reads what has changed and puts all of it into the store.
@@ -135,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (folder.path().join("a.yaml"), folder.path().join("b.yaml"));
         let store = Store::new();
-        let mut reader = Folder::new(folder.path().to_owned());
+        let mut reader = Folder::new(folder.path().to_owned(), "a");
         fs::write(&a, service("a", "10.0.0.1")).unwrap();
         fs::write(&b, "kind: [").unwrap();
         scan(&store, &mut reader);
@@ -167,7 +167,7 @@ mod tests {
         let store = Store::new();
         fs::write(folder.path().join("a.yaml"), service("a", "10.0.0.1")).unwrap();
         fs::write(folder.path().join("b.yml"), service("a", "10.0.0.2")).unwrap();
-        Reader::new(folder.path().to_owned()).read(&store);
+        Reader::new(folder.path().to_owned(), "a").read(&store);
         let error = store.status().borrow().error.clone().unwrap();
         assert!(
             error.contains("b.yml: Service default/a is in") && error.contains("a.yaml"),
@@ -189,7 +189,7 @@ mod tests {
     async fn changes_of_the_folder_arrive() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new();
-        let _watch = spawn(Arc::clone(&store), folder.path().to_owned()).unwrap();
+        let _watch = spawn(Arc::clone(&store), folder.path().to_owned(), "a").unwrap();
         let mut changes = Changes::new(Arc::clone(&store), Duration::from_millis(5));
         let first = changes.next().await;
         assert!(first.dirty.is_empty() && first.complete.has(&Kind::ALL));

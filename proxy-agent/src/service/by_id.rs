@@ -1,23 +1,29 @@
-//! A table by id, for ids that only grow.
+//! A table by id, for ids that only grow and that are mostly all in use.
 
-/// Values by id: two lists in the order of the ids, without the slack of a hash table. A value that is
-/// removed leaves a hole until there are as many holes as values.
+/// Values by id, in pages of 64 ids. A page has its values without gaps, and a bit for each id that has one:
+/// where none is missing the ids take no memory, and those that are missing take next to none.
 #[derive(Clone, Debug)]
 pub struct ById<T> {
-    ids: Vec<u32>,
-    values: Vec<Option<T>>,
-    holes: usize,
+    /// By their numbers.
+    pages: Vec<Page<T>>,
+    len: usize,
 }
 
-/// So many holes are not worth moving anything.
-const HOLES: usize = 64;
+#[derive(Clone, Debug)]
+struct Page<T> {
+    number: u32,
+    present: u64,
+    /// Of those that are present, in their order.
+    values: Vec<T>,
+}
+
+const PAGE: u32 = u64::BITS;
 
 impl<T> Default for ById<T> {
     fn default() -> Self {
         Self {
-            ids: Vec::new(),
-            values: Vec::new(),
-            holes: 0,
+            pages: Vec::new(),
+            len: 0,
         }
     }
 }
@@ -25,96 +31,122 @@ impl<T> Default for ById<T> {
 impl<T> ById<T> {
     /// The value of an id.
     pub fn get(&self, id: u32) -> Option<&T> {
-        let at = self.find(id).ok()?;
-        self.values[at].as_ref()
+        let page = &self.pages[self.find(id / PAGE).ok()?];
+        page.values.get(page.place(id).ok()?)
     }
 
     /// The value of an id, to be changed.
     pub fn get_mut(&mut self, id: u32) -> Option<&mut T> {
-        let at = self.find(id).ok()?;
-        self.values[at].as_mut()
+        let at = self.find(id / PAGE).ok()?;
+        let page = &mut self.pages[at];
+        let place = page.place(id).ok()?;
+        page.values.get_mut(place)
     }
 
-    /// The value of an id, made if there is none. Quick if no greater id is known.
+    /// The value of an id, made if there is none.
     pub fn entry(&mut self, id: u32, new: impl FnOnce() -> T) -> &mut T {
-        let at = match self.find(id) {
-            Ok(at) => {
-                self.holes -= usize::from(self.values[at].is_none());
-                at
-            }
-            Err(at) => {
-                self.reserve();
-                self.ids.insert(at, id);
-                self.values.insert(at, None);
-                at
-            }
-        };
-        self.values[at].get_or_insert_with(new)
+        let at = self.page(id / PAGE);
+        let page = &mut self.pages[at];
+        let place = page.place(id).unwrap_or_else(|place| {
+            page.present |= bit(id);
+            page.values.insert(place, new());
+            self.len += 1;
+            place
+        });
+        &mut page.values[place]
     }
 
     /// Takes a value out.
     pub fn remove(&mut self, id: u32) -> Option<T> {
-        let at = self.find(id).ok()?;
-        let value = self.values[at].take()?;
-        self.holes += 1;
-        if self.holes > HOLES.max(self.len()) {
-            self.close_holes();
+        let at = self.find(id / PAGE).ok()?;
+        let page = &mut self.pages[at];
+        let value = page.values.remove(page.place(id).ok()?);
+        page.present &= !bit(id);
+        if page.values.len() < page.values.capacity() / 2 {
+            page.values.shrink_to_fit();
         }
+        if page.present == 0 {
+            self.pages.remove(at);
+        }
+        self.len -= 1;
         Some(value)
     }
 
     /// How many values there are.
     pub const fn len(&self) -> usize {
-        self.ids.len() - self.holes
+        self.len
     }
 
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
     /// All ids and values, in the order of the ids.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let entries = self.ids.iter().zip(&self.values);
-        entries.filter_map(|(id, value)| Some((*id, value.as_ref()?)))
+        self.pages.iter().flat_map(Page::iter)
     }
 
-    /// Where an id is, or would be. Ids differ by one at least, which says how far from either end it can
-    /// be: where no id is missing the search has one place to look at.
-    fn find(&self, id: u32) -> Result<usize, usize> {
-        let (Some(first), Some(last)) = (self.ids.first(), self.ids.last()) else {
+    /// Where a page is, made if there is none.
+    fn page(&mut self, number: u32) -> usize {
+        self.find(number).unwrap_or_else(|at| {
+            if self.pages.len() == self.pages.capacity() {
+                // By an eighth, for the table stays for long.
+                self.pages.reserve_exact(self.pages.len() / 8 + 4);
+            }
+            self.pages.insert(at, Page::new(number));
+            at
+        })
+    }
+
+    /// Where a page is, or would be. Numbers differ by one at least, which says how far from either end it
+    /// can be: where no page is missing the search has one place to look at.
+    fn find(&self, number: u32) -> Result<usize, usize> {
+        let (Some(first), Some(last)) = (self.pages.first(), self.pages.last()) else {
             return Err(0);
         };
-        if id < *first {
+        if number < first.number {
             return Err(0);
         }
-        if id > *last {
-            return Err(self.ids.len());
+        if number > last.number {
+            return Err(self.pages.len());
         }
-        let end = self.ids.len().min((id - first) as usize + 1);
-        let start = (self.ids.len() - 1).saturating_sub((last - id) as usize);
-        let found = self.ids[start..end].binary_search(&id);
+        let end = self.pages.len().min((number - first.number) as usize + 1);
+        let start = (self.pages.len() - 1).saturating_sub((last.number - number) as usize);
+        let found = self.pages[start..end].binary_search_by_key(&number, |page| page.number);
         found.map(|at| start + at).map_err(|at| start + at)
     }
+}
 
-    /// Grows by an eighth, for the table stays for long.
-    fn reserve(&mut self) {
-        if self.ids.len() == self.ids.capacity() {
-            let more = self.ids.len() / 8 + 16;
-            self.ids.reserve_exact(more);
-            self.values.reserve_exact(more);
+impl<T> Page<T> {
+    const fn new(number: u32) -> Self {
+        Self {
+            number,
+            present: 0,
+            values: Vec::new(),
         }
     }
 
-    fn close_holes(&mut self) {
-        let mut values = self.values.iter();
-        self.ids
-            .retain(|_| values.next().is_some_and(Option::is_some));
-        self.values.retain(Option::is_some);
-        self.ids.shrink_to_fit();
-        self.values.shrink_to_fit();
-        self.holes = 0;
+    /// Where the value of an id is, or would be.
+    const fn place(&self, id: u32) -> Result<usize, usize> {
+        let before = self.present & (bit(id) - 1);
+        let place = before.count_ones() as usize;
+        if self.present & bit(id) == 0 {
+            Err(place)
+        } else {
+            Ok(place)
+        }
     }
+
+    fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        let all = (0..PAGE).map(|index| self.number * PAGE + index);
+        let present = all.filter(|id| self.place(*id).is_ok());
+        present.zip(&self.values)
+    }
+}
+
+const fn bit(id: u32) -> u64 {
+    1 << (id % PAGE)
 }
 
 #[cfg(test)]
@@ -144,15 +176,17 @@ mod tests {
     }
 
     #[test]
-    fn holes_do_not_pile_up() {
+    fn what_is_gone_takes_no_memory() {
         let mut table = ById::default();
         for id in 1..100_000 {
-            table.entry(id, || ());
-            if id > 10 {
+            table.entry(id, || id);
+            // A few stay.
+            if id > 10 && id % 1000 != 0 {
                 table.remove(id - 10);
             }
         }
-        assert_eq!(table.len(), 10);
-        assert!(table.ids.capacity() < 200, "{}", table.ids.capacity());
+        assert_eq!(table.len(), 99 + 10);
+        let room: usize = table.pages.iter().map(|page| page.values.capacity()).sum();
+        assert!(room < 4 * table.len(), "room for {room} values");
     }
 }

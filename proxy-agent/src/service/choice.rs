@@ -6,19 +6,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::model::{Conditions, Endpoint, EndpointSlice, Placement, ServicePort};
+use crate::model::{Conditions, Endpoint, EndpointSlice, NodeHint, Placement, ServicePort};
 
 #[cfg(test)]
 mod oracle;
-
-/// The node that chooses.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Here {
-    /// Name of the Node.
-    pub node: Arc<str>,
-    /// Its zone.
-    pub zone: Option<Arc<str>>,
-}
 
 /// A server of a Service port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,18 +64,18 @@ impl Candidate<'_> {
     }
 }
 
-/// Chooses the servers of a port for one family.
+/// Chooses the servers of a port for one family, on a node in `zone`.
 pub fn choose(
     port: &ServicePort,
     ipv6: bool,
     slices: &[Arc<EndpointSlice>],
-    here: &Here,
+    zone: Option<&str>,
 ) -> Choice {
-    let candidates = merge(port, ipv6, slices, here);
+    let candidates = merge(port, ipv6, slices);
     let ready = || candidates.iter().filter(|c| c.conditions.ready);
     let closing = || candidates.iter().filter(|c| c.is_closing());
-    let preference = Preference::of(&ready(), here);
-    let cluster = servers(ready().filter(|c| preference.allows(c.placement, here)));
+    let preference = Preference::of(&ready(), zone);
+    let cluster = servers(ready().filter(|c| preference.allows(c.placement, zone)));
     let local = servers(ready().filter(|c| c.server.local));
     let counts = Counts {
         ready: count(ready()),
@@ -100,9 +91,9 @@ pub fn choose(
 }
 
 /// Ready endpoints of a Service on this node, over all its ports: what its health check port tells.
-pub fn local_ready(slices: &[Arc<EndpointSlice>], here: &Here) -> usize {
+pub fn local_ready(slices: &[Arc<EndpointSlice>]) -> usize {
     let endpoints = slices.iter().flat_map(|s| s.endpoints.iter());
-    let ready = endpoints.filter(|e| e.conditions.ready && is_local(e.placement, here));
+    let ready = endpoints.filter(|e| e.conditions.ready && e.placement.here);
     let mut addresses: Vec<IpAddr> = ready.map(|e| e.address).collect();
     addresses.sort_unstable();
     addresses.dedup();
@@ -116,7 +107,6 @@ fn merge<'a>(
     port: &ServicePort,
     ipv6: bool,
     slices: &'a [Arc<EndpointSlice>],
-    here: &Here,
 ) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     for slice in slices.iter().filter(|s| s.ipv6 == ipv6) {
@@ -126,7 +116,7 @@ fn merge<'a>(
             .filter(|p| p.name == port.name && p.protocol == port.protocol);
         for number in serves.map(|p| p.port) {
             let endpoints = slice.endpoints.iter();
-            candidates.extend(endpoints.map(|e| candidate(e, number, here)));
+            candidates.extend(endpoints.map(|e| candidate(e, number)));
         }
     }
     candidates.sort_by_key(|c| {
@@ -142,20 +132,16 @@ fn merge<'a>(
     candidates
 }
 
-fn candidate<'a>(endpoint: Endpoint<'a>, port: u16, here: &Here) -> Candidate<'a> {
+const fn candidate(endpoint: Endpoint<'_>, port: u16) -> Candidate<'_> {
     Candidate {
         server: Server {
             address: endpoint.address,
             port,
-            local: is_local(endpoint.placement, here),
+            local: endpoint.placement.here,
         },
         conditions: endpoint.conditions,
         placement: endpoint.placement,
     }
-}
-
-fn is_local(placement: &Placement, here: &Here) -> bool {
-    placement.node.as_ref() == Some(&here.node)
 }
 
 /// Which hints count on this node.
@@ -168,13 +154,16 @@ enum Preference {
 
 impl Preference {
     /// Hints count only if every ready endpoint has one and at least one names us.
-    fn of<'a>(ready: &(impl Iterator<Item = &'a Candidate<'a>> + Clone), here: &Here) -> Self {
+    fn of<'a>(
+        ready: &(impl Iterator<Item = &'a Candidate<'a>> + Clone),
+        zone: Option<&str>,
+    ) -> Self {
         let follow = |allows: Self, hinted: fn(&Placement) -> bool| {
             let mut placements = ready.clone().map(|c| c.placement);
             let all = placements.clone().all(hinted);
-            all && placements.any(|p| allows.allows(p, here))
+            all && placements.any(|p| allows.allows(p, zone))
         };
-        if follow(Self::SameNode, |p| !p.for_nodes.is_empty()) {
+        if follow(Self::SameNode, |p| p.for_nodes != NodeHint::None) {
             Self::SameNode
         } else if follow(Self::SameZone, |p| !p.for_zones.is_empty()) {
             Self::SameZone
@@ -183,13 +172,12 @@ impl Preference {
         }
     }
 
-    fn allows(self, placement: &Placement, here: &Here) -> bool {
+    fn allows(self, placement: &Placement, zone: Option<&str>) -> bool {
         match self {
-            Self::SameNode => placement.for_nodes.contains(&here.node),
-            Self::SameZone => match &here.zone {
-                Some(zone) => placement.for_zones.contains(zone),
-                None => false,
-            },
+            Self::SameNode => placement.for_nodes == NodeHint::Here,
+            Self::SameZone => {
+                zone.is_some_and(|zone| placement.for_zones.iter().any(|z| **z == *zone))
+            }
             Self::None => true,
         }
     }

@@ -8,7 +8,7 @@ use proxy_common::frontends::{
 };
 
 use super::{
-    choice::{Choice, Here, choose},
+    choice::{Choice, choose},
     key::FrontendKey,
 };
 use crate::model::{EndpointSlice, Protocol, Service, ServicePort, ServiceType};
@@ -64,7 +64,11 @@ impl DesiredPort {
 }
 
 /// All ports of a Service in both families. A family without a cluster IP is not served.
-pub fn service(service: &Service, slices: &[Arc<EndpointSlice>], here: &Here) -> Vec<DesiredPort> {
+pub fn service(
+    service: &Service,
+    slices: &[Arc<EndpointSlice>],
+    zone: Option<&str>,
+) -> Vec<DesiredPort> {
     if service.kind == ServiceType::ExternalName {
         return Vec::new();
     }
@@ -77,7 +81,7 @@ pub fn service(service: &Service, slices: &[Arc<EndpointSlice>], here: &Here) ->
             .ports
             .iter()
             .filter(|p| p.protocol != Protocol::Sctp);
-        ports.extend(served.map(|port| desired_port(service, port, ipv6, slices, here)));
+        ports.extend(served.map(|port| desired_port(service, port, ipv6, slices, zone)));
     }
     ports
 }
@@ -112,11 +116,11 @@ fn desired_port(
     port: &ServicePort,
     ipv6: bool,
     slices: &[Arc<EndpointSlice>],
-    here: &Here,
+    zone: Option<&str>,
 ) -> DesiredPort {
     let affinity_seconds = service.affinity_seconds;
     let members = port.protocol == Protocol::Udp || affinity_seconds != 0;
-    let choice = choose(port, ipv6, slices, here);
+    let choice = choose(port, ipv6, slices, zone);
     let mut frontends = Vec::new();
     let mut add = |key, kind| {
         let frontend = frontend(service, &choice, key, kind, members);

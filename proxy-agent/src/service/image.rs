@@ -4,7 +4,7 @@
 mod read;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,7 @@ use super::{
     plan::{Step, slot},
     pool::Pool,
 };
+use crate::model::full;
 
 /// How long what no frontend uses any more is left: a packet that read the frontend before it changed may
 /// still be on its way to the slot (the programs run for microseconds).
@@ -27,8 +28,8 @@ pub const GRACE: Duration = Duration::from_millis(50);
 /// The maps of Services.
 #[derive(Clone, Debug)]
 pub struct Image {
-    frontends4: HashMap<FrontendKey4, Frontend>,
-    frontends6: HashMap<FrontendKey6, Frontend>,
+    frontends4: BTreeMap<FrontendKey4, Frontend>,
+    frontends6: BTreeMap<FrontendKey6, Frontend>,
     /// `BACKENDS4`.
     pub pool4: Pool<Backend4>,
     /// `BACKENDS6`.
@@ -73,8 +74,8 @@ enum Loose {
 impl Default for Image {
     fn default() -> Self {
         Self {
-            frontends4: HashMap::new(),
-            frontends6: HashMap::new(),
+            frontends4: BTreeMap::new(),
+            frontends6: BTreeMap::new(),
             pool4: Pool::default(),
             pool6: Pool::default(),
             sets: ById::default(),
@@ -95,6 +96,12 @@ impl Image {
     /// How long useless entries are left.
     pub const fn grace(&self) -> Duration {
         self.grace
+    }
+
+    /// To be called when much was added.
+    pub fn pack(&mut self) {
+        full(&mut self.frontends4);
+        full(&mut self.frontends6);
     }
 
     /// A frontend.

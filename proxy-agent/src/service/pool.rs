@@ -4,7 +4,6 @@
 use std::{
     hash::{BuildHasher as _, Hash, RandomState},
     net::IpAddr,
-    num::NonZeroU32,
 };
 
 use hashbrown::HashTable;
@@ -101,23 +100,22 @@ struct Entry<B> {
 }
 
 /// How many slots refer to a backend, and whether it is in its map; one word, because there are many of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State(NonZeroU32);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct State(u32);
 
 impl State {
-    const RESERVED: Self = Self(NonZeroU32::MIN);
-    const WRITTEN: u32 = 2;
-    const USE: u32 = 4;
+    const WRITTEN: u32 = 1;
+    const USE: u32 = 2;
 
     const fn uses(self) -> u32 {
-        self.0.get() / Self::USE
+        self.0 / Self::USE
     }
 
     const fn written(self) -> bool {
-        self.0.get() & Self::WRITTEN != 0
+        self.0 & Self::WRITTEN != 0
     }
 
-    fn set_written(&mut self) {
+    const fn set_written(&mut self) {
         self.0 |= Self::WRITTEN;
     }
 
@@ -125,9 +123,9 @@ impl State {
         self.0 = self.0.saturating_add(Self::USE);
     }
 
-    fn drop_use(&mut self) {
+    const fn drop_use(&mut self) {
         if self.uses() > 0 {
-            self.0 = NonZeroU32::new(self.0.get() - Self::USE).unwrap_or(self.0);
+            self.0 -= Self::USE;
         }
     }
 }
@@ -149,7 +147,7 @@ impl<B: Backend> Pool<B> {
         if self.id(value).is_none() {
             self.index(id, value);
         }
-        let mut state = State::RESERVED;
+        let mut state = State::default();
         state.set_written();
         self.by_id.entry(id, || Entry { value, state });
         self.written += 1;
@@ -180,7 +178,7 @@ impl<B: Backend> Pool<B> {
 
     /// Reserves an id for a backend that has none and is to be written.
     pub(super) fn reserve(&mut self, id: u32, value: B) {
-        let state = State::RESERVED;
+        let state = State::default();
         self.by_id.entry(id, || Entry { value, state });
         self.index(id, value);
     }
@@ -272,14 +270,8 @@ mod tests {
 
     #[test]
     fn an_entry_is_as_small_as_it_can_be() {
-        assert_eq!(
-            size_of::<Option<Entry<Backend4>>>(),
-            size_of::<Backend4>() + 4
-        );
-        assert_eq!(
-            size_of::<Option<Entry<Backend6>>>(),
-            size_of::<Backend6>() + 4
-        );
+        assert_eq!(size_of::<Entry<Backend4>>(), size_of::<Backend4>() + 4);
+        assert_eq!(size_of::<Entry<Backend6>>(), size_of::<Backend6>() + 4);
     }
 
     #[test]

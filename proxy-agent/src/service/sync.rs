@@ -18,7 +18,6 @@ use proxy_common::backends::MemberKey;
 
 use super::{
     HostPorts, Owner, SyncReport,
-    choice::Here,
     image::Image,
     key::FrontendKey,
     report::{Programmed, ServiceError},
@@ -26,7 +25,7 @@ use super::{
 };
 use crate::{
     datapath::table::TableError,
-    model::{Dirty, Few, Kind, Protocol, Snapshot, Stamp},
+    model::{Dirty, Few, Kind, Protocol, Snapshot, Stamp, full},
 };
 
 /// Nothing is written before these are listed whole (Nodes: the zone decides who serves).
@@ -40,10 +39,12 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Keeps the maps of Services in step with a snapshot.
 pub struct ServiceSync {
     tables: ServiceTables,
-    here: Here,
+    /// Name of this node.
+    node: Arc<str>,
+    zone: Option<Arc<str>>,
     image: Image,
     ids: Ids,
-    ports: HashMap<Owner, Box<[Port]>>,
+    ports: BTreeMap<Owner, Box<[Port]>>,
     host_ports: HostPorts,
     pending: BTreeMap<Owner, Stamp>,
     failed: BTreeMap<Owner, Failure>,
@@ -100,13 +101,11 @@ impl ServiceSync {
         let (image, stray) = Image::read(&tables)?;
         let mut sync = Self {
             tables,
-            here: Here {
-                node: node.into(),
-                zone: None,
-            },
+            node: node.into(),
+            zone: None,
             image: Image::default(),
             ids: Ids::default(),
-            ports: HashMap::new(),
+            ports: BTreeMap::new(),
             host_ports: HostPorts::default(),
             pending: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -145,12 +144,16 @@ impl ServiceSync {
             return report;
         }
         self.locate(snapshot);
-        if !self.started {
+        let first = !std::mem::replace(&mut self.started, true);
+        if first {
             self.claim(snapshot);
             self.mark_all(snapshot);
-            self.started = true;
         }
         self.run(snapshot, &mut report);
+        if first {
+            full(&mut self.ports);
+            self.image.pack();
+        }
         if !self.pruned && !snapshot.partial {
             self.prune(&mut report);
         }
@@ -244,10 +247,10 @@ impl ServiceSync {
 
     /// Another zone makes other hints count.
     fn locate(&mut self, snapshot: &Snapshot) {
-        let node = snapshot.nodes.get(&self.here.node);
+        let node = snapshot.nodes.get(&self.node);
         let zone = node.and_then(|n| n.zone.as_deref());
-        if self.here.zone.as_deref() != zone {
-            self.here.zone = zone.map(Arc::from);
+        if self.zone.as_deref() != zone {
+            self.zone = zone.map(Arc::from);
             if self.started {
                 self.mark_all(snapshot);
             }

@@ -90,7 +90,7 @@ impl World {
         let store = Store::new();
         let maps = MemoryMaps::new(capacity, seed, FAULTS);
         Self {
-            reader: Reader::new(folder.path().to_owned()),
+            reader: Reader::new(folder.path().to_owned(), NODE),
             folder,
             changes: Changes::new(Arc::clone(&store), Duration::ZERO),
             store,
@@ -163,7 +163,7 @@ impl World {
         let before = self.ids();
         self.store = Store::new();
         self.changes = Changes::new(Arc::clone(&self.store), Duration::ZERO);
-        self.reader = Reader::new(self.folder.path().to_owned());
+        self.reader = Reader::new(self.folder.path().to_owned(), NODE);
         self.sync = agent(&self.maps);
         self.settle();
         for (what, ids) in self.ids() {

@@ -1,12 +1,15 @@
 //! Service.
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as core;
 
 use super::{Convert, Problems, address, is_foreign, port, protocol};
 use crate::{
-    model::{ClusterIps, External, Kind, Service, ServicePort, ServiceType, TrafficDistribution},
+    model::{
+        ClusterIps, External, Kind, Service, ServicePort, ServiceType, SharedList,
+        TrafficDistribution,
+    },
     observe::{Converted, Object, intern::Interner},
 };
 
@@ -113,7 +116,7 @@ fn ports(
     spec: &core::ServiceSpec,
     interner: &Interner,
     problems: &mut Problems,
-) -> Arc<[ServicePort]> {
+) -> SharedList<ServicePort> {
     let ports = spec.ports.iter().flatten().map(|p| {
         Ok::<_, String>(ServicePort {
             name: interner.text(p.name.as_deref().unwrap_or_default()),
@@ -125,7 +128,7 @@ fn ports(
             },
         })
     });
-    interner.service_ports(&problems.take_all("spec.ports", ports))
+    interner.service_ports(problems.take_all("spec.ports", ports))
 }
 
 fn affinity_seconds(spec: &core::ServiceSpec, problems: &mut Problems) -> Option<u32> {

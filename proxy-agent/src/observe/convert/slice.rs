@@ -1,12 +1,15 @@
 //! `EndpointSlice`.
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use k8s_openapi::{api::discovery::v1 as discovery, jiff::Timestamp};
 
 use super::{Convert, Problems, address, is_foreign, label, protocol};
 use crate::{
-    model::{Conditions, EndpointPort, EndpointSlice, Endpoints, Kind, ObjectName, Placement},
+    model::{
+        Conditions, EndpointPort, EndpointSlice, EndpointState, Endpoints, Kind, NodeHint,
+        ObjectName, Placement, SharedList,
+    },
     observe::{Converted, Object, intern::Interner},
 };
 
@@ -53,7 +56,7 @@ fn ports(
     ports: Option<&[discovery::EndpointPort]>,
     interner: &Interner,
     problems: &mut Problems,
-) -> Arc<[EndpointPort]> {
+) -> SharedList<EndpointPort> {
     // A port without a number means "all ports" and cannot be balanced to (EndpointSlice API).
     let numbered = ports.unwrap_or_default().iter().filter_map(|p| {
         let number = p.port.filter(|n| *n != 0)?;
@@ -66,7 +69,7 @@ fn ports(
             port: super::port(number)?,
         })
     });
-    interner.endpoint_ports(&problems.take_all("ports", ports))
+    interner.endpoint_ports(problems.take_all("ports", ports))
 }
 
 fn endpoints(
@@ -86,9 +89,17 @@ fn endpoints(
             serving: condition(|c| c.serving, true),
             terminating: condition(|c| c.terminating, false),
         };
-        Ok::<_, String>((ip, conditions, placement(&endpoint, interner)))
+        let placement = placement(&endpoint, interner);
+        Ok::<_, String>((
+            ip,
+            EndpointState {
+                conditions,
+                placement,
+            },
+        ))
     });
-    Endpoints::new(problems.take_all("endpoints", endpoints))
+    let endpoints = problems.take_all("endpoints", endpoints);
+    Endpoints::new(endpoints, |states| interner.states(states))
 }
 
 /// Only the first address counts: the others are the same pod's (`EndpointSlice` API).
@@ -104,7 +115,7 @@ fn endpoint_address(endpoint: &discovery::Endpoint, ipv6: bool) -> Result<IpAddr
     Ok(ip)
 }
 
-fn placement(endpoint: &discovery::Endpoint, interner: &Interner) -> Arc<Placement> {
+fn placement(endpoint: &discovery::Endpoint, interner: &Interner) -> Placement {
     let hints = endpoint.hints.as_ref();
     let zones = hints
         .and_then(|h| h.for_zones.as_deref())
@@ -112,9 +123,10 @@ fn placement(endpoint: &discovery::Endpoint, interner: &Interner) -> Arc<Placeme
     let nodes = hints
         .and_then(|h| h.for_nodes.as_deref())
         .unwrap_or_default();
-    interner.placement(Placement {
-        node: endpoint.node_name.as_deref().map(|n| interner.text(n)),
+    let here = interner.here();
+    Placement {
+        here: endpoint.node_name.as_deref() == Some(here),
+        for_nodes: NodeHint::of(nodes.iter().map(|n| n.name.as_str()), here),
         for_zones: zones.iter().map(|z| interner.text(&z.name)).collect(),
-        for_nodes: nodes.iter().map(|n| interner.text(&n.name)).collect(),
-    })
+    }
 }

@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     fn names(file: &str, text: &str) -> Result<Vec<String>, String> {
-        let objects = parse(Path::new(file), text, &Interner::default());
+        let objects = parse(Path::new(file), text, &Interner::new(""));
         let objects = objects.map_err(|e| e.to_string())?;
         Ok(objects
             .iter()

@@ -41,11 +41,11 @@ pub(super) struct Scan {
 }
 
 impl Folder {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, node: &str) -> Self {
         Self {
             path,
             files: BTreeMap::new(),
-            interner: Interner::default(),
+            interner: Interner::new(node),
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{EndpointPort, Endpoints, ObjectName, Protocol};
+use crate::model::{EndpointPort, EndpointState, Endpoints, ObjectName, Protocol, SharedList};
 
 /// An endpoint as an `EndpointSlice` has it, conditions as they are on the wire.
 #[derive(Clone, Debug)]
@@ -67,6 +67,19 @@ fn slices() -> impl Strategy<Value = Vec<RawSlice>> {
     prop::collection::vec(slice, 0..4)
 }
 
+/// The node that chooses.
+const HERE: u8 = 0;
+
+fn hint(nodes: &[u8]) -> NodeHint {
+    if nodes.is_empty() {
+        NodeHint::None
+    } else if nodes.contains(&HERE) {
+        NodeHint::Here
+    } else {
+        NodeHint::Others
+    }
+}
+
 fn text(prefix: &str, number: u8) -> Arc<str> {
     format!("{prefix}{number}").into()
 }
@@ -84,22 +97,27 @@ fn built(slices: &[RawSlice]) -> Vec<Arc<EndpointSlice>> {
                 terminating: r.terminating.unwrap_or(false),
             };
             let placement = Placement {
-                node: r.node.map(|n| text("node", n)),
+                here: r.node == Some(HERE),
+                for_nodes: hint(&r.nodes),
                 for_zones: r.zones.iter().map(|z| text("zone", *z)).collect(),
-                for_nodes: r.nodes.iter().map(|n| text("node", *n)).collect(),
             };
-            (address(r.host), conditions, Arc::new(placement))
+            let state = EndpointState {
+                conditions,
+                placement,
+            };
+            (address(r.host), state)
         });
         Arc::new(EndpointSlice {
             name: ObjectName::new("ns", format!("slice{i}")),
             service: ObjectName::new("ns", "web"),
             ipv6: false,
-            ports: Arc::new([EndpointPort {
+            ports: vec![EndpointPort {
                 name: if *named { "http" } else { "other" }.into(),
                 protocol: Protocol::Tcp,
                 port: *port,
-            }]),
-            endpoints: Endpoints::new(endpoints),
+            }]
+            .into(),
+            endpoints: Endpoints::new(endpoints, SharedList::from),
         })
     };
     slices.iter().enumerate().map(slice).collect()
@@ -201,15 +219,16 @@ proptest! {
             let place = places.entry(raw.host).or_insert(place).clone();
             (raw.node, raw.zones, raw.nodes) = place;
         }
-        let here = Here { node: text("node", 0), zone: zone.map(|z| text("zone", z)) };
+        let zone_name = zone.map(|z| text("zone", z));
+        let zone_name = zone_name.as_deref();
         let port = ServicePort { name: "http".into(), protocol: Protocol::Tcp, port: 80, node_port: 0 };
-        let choice = choose(&port, false, &built(&raws), &here);
-        let (cluster, local, some) = oracle(&raws, 0, zone);
+        let choice = choose(&port, false, &built(&raws), zone_name);
+        let (cluster, local, some) = oracle(&raws, HERE, zone);
         prop_assert_eq!(set(&choice.cluster), cluster);
         prop_assert_eq!(set(&choice.local), local);
         prop_assert_eq!(choice.any, some);
         prop_assert_eq!(choice.cluster.len(), set(&choice.cluster).len());
         prop_assert!(choice.local.iter().all(|s| s.local));
-        prop_assert!(choose(&port, true, &built(&raws), &here).cluster.is_empty());
+        prop_assert!(choose(&port, true, &built(&raws), zone_name).cluster.is_empty());
     }
 }

@@ -17,8 +17,8 @@ impl Image {
     /// Reads all maps. Slots that cannot belong to a set are returned besides.
     pub fn read(tables: &ServiceTables) -> Result<(Self, Vec<SlotKey>), TableError> {
         let mut image = Self::default();
-        image.frontends4.extend(tables.frontends4.entries()?);
-        image.frontends6.extend(tables.frontends6.entries()?);
+        image.frontends4 = tables.frontends4.entries()?.into_iter().collect();
+        image.frontends6 = tables.frontends6.entries()?.into_iter().collect();
         for (id, backend) in sorted(tables.backends4.entries()?) {
             image.pool4.restore(id, backend);
         }

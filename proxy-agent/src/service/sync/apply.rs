@@ -68,7 +68,9 @@ impl ServiceSync {
             Owner::Service(name) => {
                 let slices = snapshot.slices_of(name);
                 let service = snapshot.services.get(name);
-                service.map_or_else(Vec::new, |s| desired::service(s, slices, &self.here))
+                service.map_or_else(Vec::new, |s| {
+                    desired::service(s, slices, self.zone.as_deref())
+                })
             }
         }
     }

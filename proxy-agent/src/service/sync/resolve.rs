@@ -217,7 +217,9 @@ impl ServiceSync {
         }
         let ports = match holder {
             // Endpoints are of no interest here.
-            Owner::Service(name) => desired::service(snapshot.services.get(name)?, &[], &self.here),
+            Owner::Service(name) => {
+                desired::service(snapshot.services.get(name)?, &[], self.zone.as_deref())
+            }
             Owner::Pod(pod) => self.host_ports.of_pod(pod).to_vec(),
         };
         let mut wanted = ports.iter().flat_map(|p| &p.frontends);

@@ -4,7 +4,6 @@
 mod checked;
 mod host_ports;
 mod restart;
-mod scale;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -13,8 +12,8 @@ use proptest::prelude::*;
 use self::checked::World;
 use super::*;
 use crate::model::{
-    ClusterIps, Conditions, Dirty, EndpointPort, EndpointSlice, Endpoints, External, Few,
-    ObjectName, Placement, Service, ServicePort,
+    ClusterIps, Dirty, EndpointPort, EndpointSlice, EndpointState, Endpoints, External, Few,
+    ObjectName, Placement, Service, ServicePort, SharedList,
 };
 
 /// A Service as the property varies it.
@@ -90,7 +89,7 @@ fn service(number: usize, shape: &Shape) -> Service {
             ..External::default()
         }
         .boxed(),
-        ports: Arc::new([ServicePort {
+        ports: vec![ServicePort {
             name: "".into(),
             protocol: if shape.udp {
                 Protocol::Udp
@@ -103,7 +102,8 @@ fn service(number: usize, shape: &Shape) -> Service {
             } else {
                 0
             },
-        }]),
+        }]
+        .into(),
         internal_local: shape.internal_local,
         external_local: shape.external_local,
         affinity_seconds: if shape.affinity { 60 } else { 0 },
@@ -119,18 +119,21 @@ fn slices(number: usize, shape: &Shape) -> Few<Arc<EndpointSlice>> {
             } else {
                 format!("10.0.0.{host}")
             };
-            let node = if *local { "here" } else { "there" };
             let placement = Placement {
-                node: Some(node.into()),
+                here: *local,
                 ..Placement::default()
             };
-            (address(&text), Conditions::default(), Arc::new(placement))
+            let state = EndpointState {
+                placement,
+                ..EndpointState::default()
+            };
+            (address(&text), state)
         });
         Arc::new(EndpointSlice {
             name: ObjectName::new("ns", format!("service{number}-{ipv6}")),
             service: name(number),
             ipv6,
-            ports: Arc::new([EndpointPort {
+            ports: vec![EndpointPort {
                 name: "".into(),
                 protocol: if shape.udp {
                     Protocol::Udp
@@ -138,8 +141,9 @@ fn slices(number: usize, shape: &Shape) -> Few<Arc<EndpointSlice>> {
                     Protocol::Tcp
                 },
                 port: 8080,
-            }]),
-            endpoints: Endpoints::new(endpoints),
+            }]
+            .into(),
+            endpoints: Endpoints::new(endpoints, SharedList::from),
         })
     };
     vec![slice(false), slice(true)].into()

@@ -19,7 +19,6 @@ use crate::{
     model::Snapshot,
     service::{
         MemoryMaps, ServiceTables,
-        choice::Here,
         desired::{self, DesiredPort, Scope},
         key::FrontendKey,
         pool::{server4, server6},
@@ -236,15 +235,11 @@ impl World {
 
 /// All Service ports with the numbers of their Services.
 fn ports(snapshot: &Snapshot) -> Vec<(usize, DesiredPort)> {
-    let here = Here {
-        node: "here".into(),
-        zone: None,
-    };
     let mut ports = Vec::new();
     for (name, service) in &snapshot.services {
         let number: usize = name.name().trim_start_matches("service").parse().unwrap();
         let slices = snapshot.slices_of(name);
-        let desired = desired::service(service, slices, &here);
+        let desired = desired::service(service, slices, None);
         ports.extend(desired.into_iter().map(|port| (number, port)));
     }
     ports

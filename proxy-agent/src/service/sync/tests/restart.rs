@@ -149,7 +149,9 @@ fn two_services_cannot_have_one_frontend() {
     let mut both = cluster([plain(&[1]), plain(&[2])]);
     let mut thief = (*both.services[&name(1)]).clone();
     thief.cluster_ips = both.services[&name(0)].cluster_ips;
-    Arc::make_mut(&mut thief.ports)[0].port = 80;
+    let mut ports = thief.ports.to_vec();
+    ports[0].port = 80;
+    thief.ports = ports.into();
     both.services.insert(name(1), Arc::new(thief));
     let report = sync.sync(&both, &all_dirty(2));
     let error = &report.failed[&Owner::Service(name(1))];
