@@ -11,7 +11,9 @@ mod bpf;
 mod cache;
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // Not as of the compilation of this script: a copied target folder brings it along.
+    let here = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let root = Path::new(&here).join("..");
     for path in [
         "proxy-ebpf/src",
         "proxy-ebpf/Cargo.toml",

@@ -7,7 +7,6 @@ pub mod collector;
 pub mod command;
 pub mod diff;
 mod due;
-pub mod heap;
 pub mod live_reader;
 pub mod local_endpoints;
 pub mod logging;

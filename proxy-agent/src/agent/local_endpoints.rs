@@ -30,7 +30,7 @@ impl LocalEndpoints {
         for name in dirty {
             let slices = snapshot.slices_of(name);
             let service = snapshot.services.get(name).map(AsRef::as_ref);
-            match service.and_then(|service| self.check(service, slices)) {
+            match service.and_then(|service| check(service, slices)) {
                 Some(check) => drop(self.checks.insert(name.clone(), check)),
                 None => drop(self.checks.remove(name)),
             }
@@ -54,14 +54,6 @@ impl LocalEndpoints {
         }
     }
 
-    fn check(&self, service: &Service, slices: &[Arc<EndpointSlice>]) -> Option<HealthCheck> {
-        let asks = service.kind == ServiceType::LoadBalancer && service.external_local;
-        (asks && service.health_check_node_port != 0).then(|| HealthCheck {
-            port: service.health_check_node_port,
-            local_endpoints: local_ready(slices) as u64,
-        })
-    }
-
     fn look(
         &mut self,
         name: &ObjectName,
@@ -80,6 +72,14 @@ impl LocalEndpoints {
             }
         }
     }
+}
+
+fn check(service: &Service, slices: &[Arc<EndpointSlice>]) -> Option<HealthCheck> {
+    let asks = service.kind == ServiceType::LoadBalancer && service.external_local;
+    (asks && service.health_check_node_port != 0).then(|| HealthCheck {
+        port: service.health_check_node_port,
+        local_endpoints: local_ready(slices) as u64,
+    })
 }
 
 /// Endpoints of a family could serve, but none of them is here.

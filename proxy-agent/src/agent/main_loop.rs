@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    answers, cni_metrics, diff, due, heap,
+    answers, cni_metrics, diff, due,
     live_reader::LiveReader,
     node::Node,
     node_condition::NodeCondition,
@@ -55,8 +55,6 @@ pub struct MainLoop {
     lists: Option<Guard>,
     listed: Option<Instant>,
     first_sync: Option<Guard>,
-    /// A full comparison has left free memory behind.
-    trim: bool,
 }
 
 impl MainLoop {
@@ -96,7 +94,6 @@ impl MainLoop {
             lists: Some(readiness.register("lists of all kinds")),
             listed: None,
             first_sync: Some(readiness.register("first sync")),
-            trim: false,
         })
     }
 
@@ -277,7 +274,6 @@ impl MainLoop {
             metrics.last_sync.get_or_create(labels).set(unix_seconds());
         });
         (0..FAMILIES.len()).for_each(|family| self.shared.health.applied(family));
-        self.trim |= full;
     }
 
     /// Serves health check node ports.
@@ -297,9 +293,6 @@ impl MainLoop {
             Metrics::raise(&counter, restarts);
         }
         self.publish();
-        if std::mem::take(&mut self.trim) {
-            heap::trim();
-        }
     }
 
     fn publish(&mut self) {

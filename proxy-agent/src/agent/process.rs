@@ -9,7 +9,6 @@ use tokio::{
 };
 
 use super::{
-    heap,
     live_reader::LiveReader,
     main_loop::MainLoop,
     node_condition::NodeCondition,
@@ -36,7 +35,6 @@ pub fn run(config: Configuration, log_level: LogLevel) -> anyhow::Result<()> {
         config = text,
         "starting"
     );
-    heap::configure();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()

@@ -16,9 +16,11 @@ const SLOT_MAX: usize = 1 << 20;
 impl Image {
     /// Reads all maps. Slots that cannot belong to a set are returned besides.
     pub fn read(tables: &ServiceTables) -> Result<(Self, Vec<SlotKey>), TableError> {
-        let mut image = Self::default();
-        image.frontends4 = tables.frontends4.entries()?.into_iter().collect();
-        image.frontends6 = tables.frontends6.entries()?.into_iter().collect();
+        let mut image = Self {
+            frontends4: tables.frontends4.entries()?.into_iter().collect(),
+            frontends6: tables.frontends6.entries()?.into_iter().collect(),
+            ..Self::default()
+        };
         for (id, backend) in sorted(tables.backends4.entries()?) {
             image.pool4.restore(id, backend);
         }
