@@ -1,4 +1,5 @@
-//! What compiles the BPF object: `bpf-linker`, and the sources of `core`, which has no prebuilt for this target.
+//! What compiles the programs, beside cargo: `make` for the allocator; for the BPF object `bpf-linker`, and the
+//! sources of `core`, which has no prebuilt for this target.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,8 +16,16 @@ const RUSTUP_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Installs what is missing.
 pub(crate) fn ensure() -> Result<()> {
+    make()?;
     linker()?;
     library()
+}
+
+/// The agent's allocator is built by it.
+fn make() -> Result<()> {
+    run::output(Command::new("make").arg("--version"))
+        .map(drop)
+        .context("hint: install a C tool chain (Debian: build-essential)")
 }
 
 fn linker() -> Result<()> {
