@@ -10,6 +10,7 @@ pub mod flow;
 mod from_net;
 #[cfg(target_arch = "bpf")]
 mod from_pod;
+pub mod new_flows;
 pub mod next_hop;
 pub mod node;
 pub mod own;

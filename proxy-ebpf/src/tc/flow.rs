@@ -10,11 +10,11 @@ use proxy_common::conntrack::{
 use proxy_common::counters::{FLOW_CLASH, FLOWS_FULL};
 
 use super::packet::{ERROR, FIN, LATER_FRAGMENT, Packet, RST, reversed};
-use super::scratch;
 use super::skb::Skb;
 use super::unanswered::{answered, begun};
 use super::verdict::{CONTINUE, Verdict, dropped};
 use super::wire::Wire;
+use super::{new_flows, scratch};
 use crate::maps::{Family, FlowTuple};
 
 /// Seconds that an established TCP connection lives: longer than Linux' keep-alive of 7200.
@@ -68,7 +68,7 @@ pub fn find<F: Family>(key: &F::FlowKey, now: u32) -> Option<Found<F>> {
             return Some(found);
         }
     }
-    if let Some(entry) = F::new_flows().get_ptr_mut(key) {
+    if let Some(entry) = new_flows::get::<F>(key, now) {
         let found = Found { entry, new: true };
         if found.state().expires >= now {
             return Some(found);
@@ -131,6 +131,9 @@ pub fn touch<F: Wire>(packet: &Packet<F>, scope: u32, found: &Found<F>, from_loc
         let state = F::state_ptr(found.entry);
         (*state).flags = flags;
         (*state).expires = expires;
+    }
+    if found.new {
+        new_flows::lives_until(expires);
     }
     if flags & !old & FLOW_REPLIED != 0 {
         answered();
@@ -207,6 +210,9 @@ pub fn refresh<F: Family>(packet: &Packet<F>, flow: &mut F::Flow, scope: u32, pr
         (*state_of_twin).flags = flags;
         (*state_of_twin).expires = state.expires;
     }
+    if other.new {
+        new_flows::lives_until(state.expires);
+    }
     if other.new && flags & FLOW_REPLIED != 0 {
         // Not copied: the stack of Linux 6.1 has no room for it.
         // SAFETY: an entry of a map.
@@ -265,8 +271,7 @@ pub fn begin<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
             return CONTINUE;
         }
     }
-    if few && F::conntrack().insert(key, &flow, 0).is_ok()
-        || F::new_flows().insert(key, &flow, 0).is_ok()
+    if few && F::conntrack().insert(key, &flow, 0).is_ok() || new_flows::insert::<F>(key, &flow, 0)
     {
         CONTINUE
     } else {
@@ -297,11 +302,11 @@ pub fn claim<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
             return dropped(FLOW_CLASH);
         }
     }
-    if F::new_flows().insert(key, &flow, NO_EXIST).is_ok() {
+    if new_flows::insert::<F>(key, &flow, NO_EXIST) {
         return CONTINUE;
     }
     // Another CPU took it just now, or it is an expired one.
-    if find::<F>(key, packet.now).is_none() && F::new_flows().insert(key, &flow, 0).is_ok() {
+    if find::<F>(key, packet.now).is_none() && new_flows::insert::<F>(key, &flow, 0) {
         return CONTINUE;
     }
     dropped(FLOW_CLASH)
