@@ -209,7 +209,8 @@ pub struct NodeSettings {
     /// Ranges of the node's own pods.
     #[serde(rename = "podCIDRs")]
     pub pod_cidrs: Vec<IpNetwork>,
-    /// Ranges of Services, routed to the per-packet path for clients without socket balancing.
+    /// Ranges of Services, routed to `weir_host` for what the host sends past socket hooks. Empty: the API server's
+    /// `ServiceCIDR`s, or, where it has none, the /24 or /112 around each `ClusterIP`.
     #[serde(rename = "serviceCIDRs")]
     pub service_cidrs: Vec<IpNetwork>,
     /// Addresses that serve `NodePort`s and health check node ports: those of this node inside these ranges.

@@ -146,19 +146,19 @@ impl Datapath {
         }
     }
 
-    /// Attaches the programs of an uplink, or replaces those that are attached.
-    pub fn attach_uplink(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
+    /// Attaches the programs of these hooks to an interface, or replaces those that are attached.
+    pub fn attach(&mut self, ifindex: u32, hooks: &[Hook]) -> Result<TcMode, DatapathError> {
         let mut mode = TcMode::Tcx;
-        for hook in [Hook::ToNet, Hook::FromNet] {
-            mode = programs::interface::attach(
-                &mut self.ebpf,
-                &self.pins,
-                hook,
-                ifindex,
-                self.config.tc,
-            )?;
+        for hook in hooks {
+            let (ebpf, tc) = (&mut self.ebpf, self.config.tc);
+            mode = programs::interface::attach(ebpf, &self.pins, *hook, ifindex, tc)?;
         }
         Ok(mode)
+    }
+
+    /// Attaches the programs of an uplink, or replaces those that are attached.
+    pub fn attach_uplink(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
+        self.attach(ifindex, &[Hook::ToNet, Hook::FromNet])
     }
 
     /// Takes our tc programs off an interface. One that is gone, or has none, is no error.

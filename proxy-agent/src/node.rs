@@ -6,6 +6,7 @@
 pub mod conflist;
 pub mod desired;
 pub mod facts;
+pub mod host_device;
 pub mod install;
 pub mod keeper;
 pub mod maps;

@@ -45,6 +45,7 @@ reasons! {
     REWRITE_FAILED = 14, "rewrite-failed", "The packet could not be rewritten.";
     EXTENSION_HEADERS = 15, "extension-headers", "More IPv6 extension headers than are followed.";
     POLICY_CORRUPT = 16, "policy-corrupt", "A policy word names a row, class or list that does not exist.";
+    NO_ROUTE = 17, "no-route", "The host's packet to a backend to which no route leads, or none that has room for it.";
 }
 
 /// Capacity of `DROPS`.

@@ -23,6 +23,7 @@ pub mod counters;
 pub mod endpoints;
 pub mod fragments;
 pub mod frontends;
+pub mod host;
 pub mod layout;
 pub mod node;
 pub mod policy;

@@ -11,8 +11,8 @@ use crate::{
 pub struct NodeConfig {
     /// `NODE_*` bits.
     pub flags: u32,
-    /// Interface index of the uplink.
-    pub uplink: u32,
+    /// Interface index of `weir_host` ([`crate::host`]); 0 while there is none.
+    pub host_device: u32,
     /// Cookie of the node's network namespace (`SO_NETNS_COOKIE`); 0 if unknown.
     pub netns_cookie: u64,
     /// The node's internal IPv4 address: source of translated connections; 0 for none.

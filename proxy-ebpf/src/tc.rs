@@ -1,4 +1,4 @@
-//! The per-packet path: `tc` programs on pod interfaces and uplinks, one file per hook, and what they share.
+//! The per-packet path: `tc` programs on pod interfaces, uplinks and `weir_host`, one file per hook, and what they share.
 
 pub mod address;
 pub mod allocate;
@@ -6,6 +6,8 @@ pub mod at_node;
 pub mod begin;
 pub mod deliver;
 pub mod flow;
+#[cfg(target_arch = "bpf")]
+mod from_host;
 #[cfg(target_arch = "bpf")]
 mod from_net;
 #[cfg(target_arch = "bpf")]

@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::{
     controlplane::ControlPlane,
-    world::{Node, Process, SERVICE_CIDRS, World, program},
+    world::{Node, Process, World, program},
 };
 
 /// Far beyond what any change takes.
@@ -42,7 +42,7 @@ pub fn start_agent(node: &Node, plane: &ControlPlane, flags: &[&str]) -> Result<
     command
         .args(["--node-name", node.name(), "--node-address", &addresses])
         .args(["--pod-cidr", &node.pod_ranges().join(",")])
-        .args(["--service-cidr", SERVICE_CIDRS, "--uplink", "eth0"])
+        .args(["--uplink", "eth0"])
         .args(["--map-size", "small", "--log-format", "text"])
         .arg("--kubeconfig")
         .arg(plane.kubeconfig())

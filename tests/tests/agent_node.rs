@@ -9,7 +9,7 @@ use serde_json::json;
 use weir_tests::{
     controlplane::ControlPlane,
     watched::{PATIENCE, on_a_node, start_agent},
-    world::Node,
+    world::{Node, SERVICE_CIDRS, until},
 };
 
 const OBJECTS: &str = r"
@@ -71,5 +71,24 @@ async fn scenario(node: &Node) -> Result<()> {
     // A kubelet that starts again says True again.
     set(&nodes, "NetworkUnavailable", "True").await?;
     available(&nodes).await?;
+    agent.terminate().map(drop)
+}
+
+#[test]
+fn the_host_is_led_to_services_by_the_ranges_that_the_api_server_names() -> Result<()> {
+    on_a_node("agent-ranges", ranges)
+}
+
+async fn ranges(node: &Node) -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    plane.apply(OBJECTS).await?;
+    let agent = start_agent(node, &plane, &["--cni-install", "false"])?;
+    for (family, range) in ["-4", "-6"].into_iter().zip(SERVICE_CIDRS.split(',')) {
+        until(&format!("a route to {range}"), PATIENCE, || {
+            let routes = node.run(&["ip", family, "route", "show", "proto", "89"])?;
+            let there = |route: &str| route.starts_with(range) && route.contains("dev weir_host");
+            Ok(routes.lines().any(there).then_some(()))
+        })?;
+    }
     agent.terminate().map(drop)
 }

@@ -7,6 +7,8 @@
 mod direct;
 #[path = "packets/fragments.rs"]
 mod fragments;
+#[path = "packets/from_host.rs"]
+mod from_host;
 #[path = "packets/host.rs"]
 mod host;
 #[path = "packets/host_port.rs"]

@@ -5,12 +5,14 @@ use std::{fs, io, path::Path};
 use anyhow::bail;
 
 use cni_plugin::{paths::Paths, wiring::netlink::Netlink};
+use proxy_common::host::HOST_DEVICE;
 
 use crate::{
     config::Configuration,
     datapath::{DatapathError, Pins, detach_all},
     node::{
         facts::Facts,
+        host_device::link,
         routes::{self, Routes},
     },
 };
@@ -20,6 +22,7 @@ use crate::{
 pub fn run(config: &Configuration) -> anyhow::Result<()> {
     let mut errors = Vec::new();
     conflist(config, &mut errors);
+    host_device(&mut errors);
     match Pins::new(&config.bpffs, &config.instance) {
         Ok(pins) => {
             detach(&pins, &config.instance, &mut errors);
@@ -45,6 +48,13 @@ pub fn run(config: &Configuration) -> anyhow::Result<()> {
         "not everything could be removed:\n  {}",
         errors.join("\n  ")
     );
+}
+
+/// With its routes: while the programs are there, the host's packets to Services are still caught at the uplink.
+fn host_device(errors: &mut Vec<String>) {
+    if let Err(error) = link::remove() {
+        errors.push(format!("remove {HOST_DEVICE}: {error}"));
+    }
 }
 
 /// Only where this instance installs it. The plugin's binary stays: pods that it has wired still need its

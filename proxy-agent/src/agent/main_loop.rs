@@ -17,6 +17,7 @@ use super::{
     node_condition::NodeCondition,
     policies::Policies,
     readiness::{Guard, Readiness},
+    service_ranges::ServiceRanges,
     services::Services,
     status::Figures,
 };
@@ -64,7 +65,7 @@ impl MainLoop {
         store: &Arc<Store>,
         readiness: &Readiness,
         reader: &LiveReader,
-        condition: &NodeCondition,
+        api: (&NodeCondition, &ServiceRanges),
     ) -> anyhow::Result<Self> {
         let config = &shared.config;
         let mut datapath = Datapath::open(&DatapathConfig {
@@ -86,7 +87,7 @@ impl MainLoop {
             services,
             policies,
             pods,
-            node: Node::open(shared, readiness, condition)?,
+            node: Node::open(shared, readiness, api)?,
             changes: Changes::new(Arc::clone(store), config.sync.min_period.0),
             figures: Figures::new(readiness.clone()),
             services_due: due::after(None),
@@ -301,6 +302,7 @@ impl MainLoop {
         self.policies.status(&mut sync);
         self.node.status(&mut sync, &mut self.figures.cni);
         self.figures.set_sync(sync);
+        self.figures.host = self.node.host();
         self.figures.cni.pods = self.pods.names().count() as u64;
         self.figures.cni.tcx = self.pods.attached(TcMode::Tcx) as u64;
         self.figures.cni.clsact = self.pods.attached(TcMode::Clsact) as u64;

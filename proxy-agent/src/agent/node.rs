@@ -5,13 +5,15 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    host_device::{HostDevice, are_attached},
     node_condition::NodeCondition,
     readiness::{Guard, Readiness},
+    service_ranges::ServiceRanges,
 };
 use crate::{
     api::{
         Shared,
-        messages::{CniStatus, SyncStatus},
+        messages::{CniStatus, HostStatus, SyncStatus},
     },
     datapath::Datapath,
     model::{Kind, Snapshot},
@@ -28,6 +30,7 @@ pub struct Node {
     shared: Arc<Shared>,
     keeper: NodeKeeper,
     uplink: Option<u32>,
+    host: HostDevice,
     errors: Vec<String>,
     installed: bool,
     next: Instant,
@@ -42,13 +45,14 @@ impl Node {
     pub fn open(
         shared: &Arc<Shared>,
         readiness: &Readiness,
-        condition: &NodeCondition,
+        (condition, ranges): (&NodeCondition, &ServiceRanges),
     ) -> anyhow::Result<Self> {
         let install = shared.config.cni.install;
         Ok(Self {
             shared: Arc::clone(shared),
             keeper: NodeKeeper::new(&shared.config)?,
             uplink: None,
+            host: HostDevice::new(ranges),
             errors: Vec::new(),
             installed: false,
             next: Instant::now(),
@@ -80,11 +84,19 @@ impl Node {
         self.next = Instant::now() + PERIOD;
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
-        let report = self.keeper.sync(config, snapshot, datapath.maps(), ready);
-        self.errors = report.errors;
+        let published = self.host.published(config);
+        if self.host.waits(config) {
+            self.next = Instant::now() + BEAT;
+        }
+        let maps = datapath.maps();
+        let mut report = self.keeper.sync(config, snapshot, &published, maps, ready);
+        self.errors = std::mem::take(&mut report.errors);
         if let Some(uplink) = report.uplink {
             self.attach(uplink, datapath);
         }
+        let complete = snapshot.complete.has(&[Kind::Node, Kind::Service]);
+        self.errors
+            .extend(self.host.sync(&report, datapath, complete));
         self.serving = report.node_port_addresses;
         let here = snapshot.nodes.get(config.node_name.as_str());
         if report.ready {
@@ -110,13 +122,7 @@ impl Node {
 
     /// Puts the programs on the uplink, and again if someone took them off.
     fn attach(&mut self, uplink: u32, datapath: &mut Datapath) {
-        let attached = datapath.attachments().is_ok_and(|all| {
-            let there = |link: &&crate::datapath::Attachment| {
-                !link.cgroup && link.target == u64::from(uplink)
-            };
-            all.iter().filter(there).count() >= 2
-        });
-        if attached && self.uplink == Some(uplink) {
+        if self.uplink == Some(uplink) && are_attached(datapath, uplink, 2) {
             return;
         }
         match datapath.attach_uplink(uplink) {
@@ -126,6 +132,11 @@ impl Node {
             }
             Err(error) => self.errors.push(error.to_string()),
         }
+    }
+
+    /// Services' way for the host's own packets.
+    pub fn host(&self) -> HostStatus {
+        self.host.status()
     }
 
     /// Fills in the figures.

@@ -14,6 +14,7 @@ use super::{
     node_condition::NodeCondition,
     readiness::Readiness,
     servers,
+    service_ranges::ServiceRanges,
     sources::{self, Source},
     upkeep,
 };
@@ -54,13 +55,18 @@ async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()>
     let store = Store::new();
     let reader = LiveReader::default();
     let condition = NodeCondition::default();
-    let mut main_loop = MainLoop::open(&shared, &store, &readiness, &reader, &condition)?;
+    let ranges = ServiceRanges::default();
+    let api = (&condition, &ranges);
+    let mut main_loop = MainLoop::open(&shared, &store, &readiness, &reader, api)?;
     let servers = servers::serve(&shared).await?;
     let upkeep = upkeep::spawn(&shared, main_loop.maps());
     let source = sources::observe(&shared.config, &store).await?;
     if let Source::Kubernetes(watches) = &source {
         reader.begin(watches.pods().clone());
         condition.begin(watches.nodes().clone());
+        ranges.begin(Some(watches.ranges().clone()));
+    } else {
+        ranges.begin(None);
     }
     tokio::select! {
         () = main_loop.run(servers.questions) => {}

@@ -8,7 +8,9 @@ use super::readiness::Readiness;
 use crate::{
     api::{
         Shared,
-        messages::{AgentStatus, CniStatus, HealthStatus, ObserveStatus, Status, SyncStatus},
+        messages::{
+            AgentStatus, CniStatus, HealthStatus, HostStatus, ObserveStatus, Status, SyncStatus,
+        },
     },
     config::Forwarding,
     ctl::version,
@@ -36,6 +38,8 @@ pub struct Figures {
     sync: SyncStatus,
     /// The CNI plugin.
     pub cni: CniStatus,
+    /// The way of the host's own packets.
+    pub host: HostStatus,
 }
 
 impl Figures {
@@ -50,6 +54,7 @@ impl Figures {
             full: None,
             sync: SyncStatus::default(),
             cni: CniStatus::default(),
+            host: HostStatus::default(),
         }
     }
 
@@ -84,6 +89,7 @@ impl Figures {
             sync: self.sync(),
             maps: shared.maps(),
             cni: self.cni.clone(),
+            host: self.host.clone(),
             health: health(shared),
         }
     }

@@ -21,6 +21,8 @@ pub struct Status {
     pub maps: Vec<MapStatus>,
     /// The CNI plugin.
     pub cni: CniStatus,
+    /// The way of the host's own packets to Services.
+    pub host: HostStatus,
     /// Where health and metrics are served.
     pub health: HealthStatus,
 }
@@ -119,6 +121,20 @@ pub struct CniStatus {
     pub clsact: u64,
     /// What is wrong.
     pub problems: Vec<String>,
+}
+
+/// The way of the host's own packets to Services, where no socket hook chooses a backend.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostStatus {
+    /// Whether `weir_host` is there and has its program.
+    pub attached: bool,
+    /// Ranges of Services' addresses that are routed there.
+    pub ranges: Vec<String>,
+    /// Where the ranges are from: `configuration`, `ServiceCIDRs` or `ClusterIPs`.
+    pub source: String,
+    /// What of them others route elsewhere.
+    pub elsewhere: Vec<String>,
 }
 
 /// Where health and metrics are served.

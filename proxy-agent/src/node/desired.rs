@@ -47,6 +47,15 @@ impl Desired {
         serving.map(|(ip, _)| *ip).collect()
     }
 
+    /// The MTU of `weir_host`: what fits there fits the uplink and pods.
+    pub fn host_device_mtu(&self, config: &Configuration) -> u32 {
+        let uplink = self.uplink.as_ref().map_or(1500, |uplink| uplink.mtu);
+        match config.cni.mtu {
+            0 => uplink,
+            pods => uplink.min(pods),
+        }
+    }
+
     /// From everything that is known.
     pub fn of(config: &Configuration, boot_id: &str, snapshot: &Snapshot, facts: &Facts) -> Self {
         let here = snapshot

@@ -10,7 +10,13 @@ use cni_plugin::{
     wiring::netlink::Netlink,
 };
 
-use super::{conflist, desired::Desired, facts::Facts, install, maps, routes, sysctls};
+use super::{
+    conflist,
+    desired::Desired,
+    facts::Facts,
+    host_device::{self, Leads, Published},
+    install, maps, routes, sysctls,
+};
 use crate::{
     config::Configuration,
     datapath::Maps,
@@ -24,6 +30,12 @@ pub struct NodeReport {
     pub errors: Vec<String>,
     /// Index of the uplink, which must have its programs.
     pub uplink: Option<u32>,
+    /// Index of `weir_host`, which must have its program before it is led to.
+    pub host_device: Option<u32>,
+    /// What is to lead there, once Services are in force and their ranges are known.
+    pub leads: Option<Leads>,
+    /// What the machine has.
+    pub facts: Facts,
     /// The network is usable: the Node's condition `NetworkUnavailable` is to be False.
     pub ready: bool,
     /// The node's addresses that serve `NodePort`s.
@@ -58,6 +70,7 @@ impl NodeKeeper {
         &mut self,
         config: &Configuration,
         snapshot: &Snapshot,
+        published: &Published,
         datapath: &Maps,
         ready: bool,
     ) -> NodeReport {
@@ -73,7 +86,12 @@ impl NodeKeeper {
         };
         let desired = Desired::of(config, &self.boot_id, snapshot, &facts);
         let complete = snapshot.complete.has(&[Kind::Node]);
-        let written = maps::write(config, &desired, datapath, complete);
+        match host_device::link::ensure(desired.host_device_mtu(config)) {
+            Ok(index) => report.host_device = Some(index),
+            Err(e) => report.errors.push(format!("{e:#}")),
+        }
+        let index = report.host_device.unwrap_or(0);
+        let written = maps::write(config, &desired, index, datapath, complete);
         report
             .errors
             .extend(written.err().map(|e| format!("{e:#}")));
@@ -91,9 +109,15 @@ impl NodeKeeper {
                 Err(e) => report.errors.push(format!("{e:#}")),
             }
         }
+        if ready {
+            let ranges =
+                host_device::ranges::ranges(&config.node.service_cidrs, published, snapshot);
+            report.leads = ranges.map(|ranges| Leads::of(ranges, index, &desired.internal, &facts));
+        }
         report.ready = self.ready;
         report.node_port_addresses = desired.node_port_addresses(&facts);
         self.log(&report.errors);
+        report.facts = facts;
         report
     }
 

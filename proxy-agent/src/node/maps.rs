@@ -25,12 +25,13 @@ const SOURCE_PORTS: (u16, u16) = (61000, 65535);
 pub fn write(
     config: &Configuration,
     desired: &Desired,
+    host_device: u32,
     maps: &Maps,
     complete: bool,
 ) -> anyhow::Result<()> {
     let value = NodeConfig {
         unanswered: unanswered(config)?,
-        ..value(config, desired)
+        ..value(config, desired, host_device)
     };
     let mut table = maps.node_config.clone();
     if table.get(&0)? != Some(value) {
@@ -68,7 +69,7 @@ fn reconcile<K: Copy + Ord + std::fmt::Debug>(
     Ok(())
 }
 
-fn value(config: &Configuration, desired: &Desired) -> NodeConfig {
+fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeConfig {
     let v4 = desired.internal.iter().find_map(|ip| match ip {
         IpAddr::V4(ip) => Some(*ip),
         IpAddr::V6(_) => None,
@@ -79,7 +80,7 @@ fn value(config: &Configuration, desired: &Desired) -> NodeConfig {
     });
     NodeConfig {
         flags: flags(config),
-        uplink: desired.uplink.as_ref().map_or(0, |uplink| uplink.index),
+        host_device,
         netns_cookie: bpfsys::netns_cookie().unwrap_or(0),
         address4: address4(v4.unwrap_or(Ipv4Addr::UNSPECIFIED).octets()),
         address6: address6(v6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets()),

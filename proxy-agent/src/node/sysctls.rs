@@ -13,7 +13,7 @@ use crate::config::Conntrack;
 /// either follows the network namespace of the reader.
 const MOUNTED: &str = "/host/proc/sys/net";
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     let mounted = PathBuf::from(MOUNTED);
     if mounted.exists() {
         mounted
@@ -27,7 +27,7 @@ fn get(root: &Path, key: &str) -> io::Result<String> {
 }
 
 /// Writes a value where it differs. A key that the kernel does not have (IPv6 built out) needs no value.
-fn set(root: &Path, key: &str, value: &str) -> Result<(), String> {
+pub(super) fn set(root: &Path, key: &str, value: &str) -> Result<(), String> {
     match get(root, key) {
         Ok(now) if now == value => return Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -60,8 +60,13 @@ fn forwarding(root: &Path, uplink: &str) -> Vec<String> {
     results.push(set(root, "ipv6/conf/all/forwarding", "1"));
     // What is effective on an interface is the greater of `all` and its own. Strict would drop what comes
     // back another way; loose is enough against forgery, pods' sources are checked by program.
-    if get(root, "ipv4/conf/all/rp_filter").is_ok_and(|now| now == "1") {
-        results.push(set(root, "ipv4/conf/all/rp_filter", "2"));
+    // On the uplink too: answers of Services' backends come by it to the host, which reaches Services by
+    // `weir_host`.
+    for scope in ["all", uplink] {
+        let key = format!("ipv4/conf/{scope}/rp_filter");
+        if get(root, &key).is_ok_and(|now| now == "1") {
+            results.push(set(root, &key, "2"));
+        }
     }
     results.into_iter().filter_map(Result::err).collect()
 }

@@ -2,10 +2,12 @@
 
 mod follow;
 mod health;
+mod ranges;
 mod read;
 mod servers;
 mod write;
 
+pub use ranges::RangeReader;
 pub use read::PodReader;
 pub use write::NodeWriter;
 
@@ -39,12 +41,18 @@ pub struct Watches {
     tasks: JoinSet<()>,
     pods: PodReader,
     nodes: NodeWriter,
+    ranges: RangeReader,
 }
 
 impl Watches {
     /// Live reads of pods.
     pub const fn pods(&self) -> &PodReader {
         &self.pods
+    }
+
+    /// Reads of the ranges of Services' addresses.
+    pub const fn ranges(&self) -> &RangeReader {
+        &self.ranges
     }
 
     /// Writes to Nodes.
@@ -85,6 +93,7 @@ pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, Kuber
     let interner = Arc::new(Interner::new(&options.node));
     let pods = PodReader::new(Arc::clone(&servers), Arc::clone(&interner));
     let nodes = NodeWriter::new(Arc::clone(&servers));
+    let ranges = RangeReader::new(Arc::clone(&servers));
     let follower = Follower {
         store,
         servers,
@@ -103,5 +112,10 @@ pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, Kuber
     tasks.spawn(follower.clone().follow::<core::Namespace>(all.clone()));
     tasks.spawn(follower.clone().follow::<core::Pod>(all.clone()));
     tasks.spawn(follower.follow::<networking::NetworkPolicy>(all));
-    Ok(Watches { tasks, pods, nodes })
+    Ok(Watches {
+        tasks,
+        pods,
+        nodes,
+        ranges,
+    })
 }

@@ -11,6 +11,7 @@ use proxy_common::{
     endpoints::LocalPod,
     fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
+    host::{HOST_PEER4, HOST_PEER6},
     policy::peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
     sockets::{SocketReverse4, SocketReverse6, SocketReverseKey4, SocketReverseKey6},
 };
@@ -33,7 +34,7 @@ pub struct V6;
 /// Implements [`Family`] for one of them.
 macro_rules! implement_family {
     (
-        family: $family:ident, address: $address:ident, ipv6: $ipv6:literal, unspecified: $unspecified:expr, loopback: $loopback:expr,
+        family: $family:ident, address: $address:ident, ipv6: $ipv6:literal, unspecified: $unspecified:expr, loopback: $loopback:expr, host_peer: $host_peer:expr,
         icmp: $icmp:expr, is_loopback: $is_loopback:expr, as_ipv6: $as_ipv6:expr, from_ipv6: $from_ipv6:expr, reverse_pad: $reverse_pad:expr,
         types: $frontend_key:ident $backend:ident $flow_key:ident $flow:ident $rewrite:ident $fragment_key:ident
             $peer_key:ident $cidr_key:ident $reverse_key:ident $reverse:ident,
@@ -51,6 +52,7 @@ macro_rules! implement_family {
             const IPV6: bool = $ipv6;
             const UNSPECIFIED: $address = $unspecified;
             const LOOPBACK: $address = $loopback;
+            const HOST_PEER: $address = $host_peer;
             const ICMP: u8 = $icmp;
 
             #[inline(always)]
@@ -241,7 +243,7 @@ macro_rules! implement_family {
 }
 
 implement_family! {
-    family: V4, address: Address4, ipv6: false, unspecified: 0, loopback: address4([127, 0, 0, 1]),
+    family: V4, address: Address4, ipv6: false, unspecified: 0, loopback: address4([127, 0, 0, 1]), host_peer: HOST_PEER4,
     icmp: ICMP, is_loopback: |address| octets4(address)[0] == 127, as_ipv6: mapped, from_ipv6: |address: [u32; 4]| address[3], reverse_pad: 0,
     types: FrontendKey4 Backend4 FlowKey4 Flow4 Rewrite4 FragmentKey4
         PeerKey4 CidrKey4 SocketReverseKey4 SocketReverse4,
@@ -250,7 +252,7 @@ implement_family! {
 }
 
 implement_family! {
-    family: V6, address: Address6, ipv6: true, unspecified: [0; 4], loopback: [0, 0, 0, 1_u32.to_be()],
+    family: V6, address: Address6, ipv6: true, unspecified: [0; 4], loopback: [0, 0, 0, 1_u32.to_be()], host_peer: HOST_PEER6,
     icmp: ICMPV6, is_loopback: |address: Address6| address == V6::LOOPBACK,
     as_ipv6: |address: Address6| address, from_ipv6: |address: Address6| address, reverse_pad: [0; 3],
     types: FrontendKey6 Backend6 FlowKey6 Flow6 Rewrite6 FragmentKey6

@@ -51,6 +51,8 @@ pub trait Family: sealed::Sealed + Copy + 'static {
     const UNSPECIFIED: Self::Address;
     /// `127.0.0.1` or `::1`.
     const LOOPBACK: Self::Address;
+    /// `HOST_PEER4` or `HOST_PEER6`.
+    const HOST_PEER: Self::Address;
     /// IP protocol number of the family's ICMP.
     const ICMP: u8;
 

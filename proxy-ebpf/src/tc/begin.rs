@@ -9,9 +9,10 @@ use proxy_common::counters::{BACKEND_GONE, FLOW_CLASH, FLOWS_FULL};
 use super::address::same;
 use super::deliver::remote_pod;
 use super::flow::{NODE, beginning, find, is_datagram, reopens};
-use super::node::forwards;
+use super::node::{config, forwards};
 use super::packet::{
-    ERROR, MARK_FROM_HOST, MARK_FRONTEND, MARK_HAIRPIN, MARK_ROUTE, Packet, reversed,
+    ERROR, MARK_FORWARDED, MARK_FROM_HOST, MARK_FRONTEND, MARK_HAIRPIN, MARK_ROUTE, MARK_TO_HOST,
+    Packet, reversed,
 };
 use super::policy;
 use super::scratch;
@@ -219,11 +220,9 @@ pub fn attempt_at_node<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
 fn answers<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
     let is_node = F::node_address(packet.target.to) != 0;
     if packet.marks & MARK_FROM_HOST != 0 {
-        if is_node {
-            // The stack takes no packet from outside that is from itself; socket hooks serve this case.
-            return dropped(BACKEND_GONE);
-        }
-    } else if let Some(pod) = F::local_pod(packet.target.to) {
+        return answers_to_host(skb, packet, is_node);
+    }
+    if let Some(pod) = F::local_pod(packet.target.to) {
         if forwards() {
             return F::beside_pod(skb, packet, pod.endpoint);
         }
@@ -231,6 +230,28 @@ fn answers<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
         return F::allocate(skb, packet);
     }
     answer(skb, packet, 0)
+}
+
+/// As [`answers`], for what the host's stack sends. Its own servers would answer past us, and the stack takes no
+/// packet from itself: to them it goes in the name of an address that is routed to `weir_host`.
+#[inline(always)]
+fn answers_to_host<F: Wire>(skb: Skb, packet: &mut Packet<F>, is_node: bool) -> Verdict {
+    if is_node {
+        if config().host_device == 0 {
+            return dropped(BACKEND_GONE);
+        }
+        packet.marks |= MARK_TO_HOST;
+        return F::allocate(skb, packet);
+    }
+    packet.marks &= !MARK_TO_HOST;
+    if packet.marks & MARK_FORWARDED == 0 {
+        let verdict = answer(skb, packet, 0);
+        if verdict != dropped(FLOW_CLASH) {
+            return verdict;
+        }
+        // Two Services with this backend, two sockets on one port.
+    }
+    F::allocate(skb, packet)
 }
 
 /// The endpoint's own entry will turn the answers round: it must not be in use by another flow.

@@ -10,7 +10,7 @@ use proxy_common::counters::{FRAGMENT_UNKNOWN, INVALID_PACKET, NO_BACKEND, UNKNO
 use proxy_common::policy::words::ROW_ALLOW_ALL;
 use proxy_common::time::seconds;
 
-use super::at_node::translate;
+use super::at_node::{to_host, translate};
 use super::begin::from_frontend;
 use super::flow::{find, reopens, touch};
 use super::node::forwards;
@@ -137,9 +137,11 @@ fn onward<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
     if F::node_address(packet.destination) != 0 {
         // The host may have come by a frontend.
         let verdict = translate(skb, packet);
-        if verdict != CONTINUE {
-            return verdict;
-        }
+        return if verdict == CONTINUE {
+            to_host(skb)
+        } else {
+            verdict
+        };
     }
     NEXT
 }

@@ -10,7 +10,7 @@ use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::macros::btf_map;
 
 use super::address::same;
-use super::packet::{MARK_FROM_HOST, Packet};
+use super::packet::Packet;
 use super::skb::Skb;
 use crate::maps::Family;
 
@@ -18,7 +18,6 @@ const FIB_SIZE: i32 = 64;
 const _: () = assert!(size_of::<FibLookup>() == 64);
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
-const FIB_OUTPUT: u32 = 1 << 1;
 const FIB_SUCCESS: i64 = 0;
 const FIB_NO_NEIGHBOUR: i64 = 7;
 
@@ -32,8 +31,8 @@ struct Question {
     destination: [u32; 4],
     source: [u32; 4],
     ifindex: u32,
-    /// Protocol, and `FIB_OUTPUT` above it.
-    kind: u32,
+    /// Protocol.
+    protocol: u32,
     /// Seconds since boot.
     now: u32,
 }
@@ -77,21 +76,13 @@ fn question<F: Family>(skb: Skb, packet: &Packet<F>) -> Question {
         destination: F::as_ipv6(packet.destination),
         source: F::as_ipv6(packet.source),
         ifindex: skb.ifindex(),
-        kind: u32::from(packet.protocol) | flags(packet) << 8,
+        protocol: u32::from(packet.protocol),
         now: packet.now,
     }
 }
 
-#[inline(always)]
-fn flags<F: Family>(packet: &Packet<F>) -> u32 {
-    if packet.marks & MARK_FROM_HOST != 0 {
-        FIB_OUTPUT
-    } else {
-        0
-    }
-}
-
-/// Asks the kernel's tables.
+/// Asks the kernel's tables, as if the packet had come by this interface, also if the host sent it:
+/// `BPF_FIB_LOOKUP_OUTPUT` would find no route that leads elsewhere.
 #[inline(always)]
 fn look_up<F: Family>(skb: Skb, packet: &Packet<F>, hop: &mut NextHop) -> Option<()> {
     // SAFETY: made of integers.
@@ -109,7 +100,7 @@ fn look_up<F: Family>(skb: Skb, packet: &Packet<F>, hop: &mut NextHop) -> Option
             .write(packet.destination);
     }
     // SAFETY: the helper reads and writes all of `fib`.
-    let result = unsafe { bpf_fib_lookup(skb.raw().cast(), &raw mut fib, FIB_SIZE, flags(packet)) };
+    let result = unsafe { bpf_fib_lookup(skb.raw().cast(), &raw mut fib, FIB_SIZE, 0) };
     if result != FIB_SUCCESS && result != FIB_NO_NEIGHBOUR {
         return None;
     }

@@ -29,6 +29,10 @@ pub const MARK_ROUTE: u8 = 1 << 4;
 
 /// The packet came from outside: only what the stack does not see in the other direction may pass it by.
 pub const MARK_FROM_NET: u8 = 1 << 5;
+/// With `MARK_FROM_HOST`: somebody else's packet, which the host's stack forwards to a Service.
+pub const MARK_FORWARDED: u8 = 1 << 6;
+/// The host's own packet goes to a backend on the host itself.
+pub const MARK_TO_HOST: u8 = 1 << 7;
 
 /// TCP: FIN.
 pub const FIN: u8 = 1 << 0;

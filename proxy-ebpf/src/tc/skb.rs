@@ -4,7 +4,7 @@
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use core::ptr::read_volatile;
+use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::{
@@ -23,6 +23,8 @@ pub const MANGLED_ZERO: u64 = 1 << 5;
 /// `l4_csum_replace`: the change is one of IPv6 addresses (kernels since 6.16 ask for it).
 const IPV6_CHANGE: u64 = 1 << 7;
 const EINVAL: i64 = -22;
+/// In `tc_index`, which is 0 unless someone says otherwise.
+const DONE: u32 = 0x5765;
 
 /// The buffer.
 #[derive(Clone, Copy)]
@@ -68,6 +70,21 @@ impl Skb {
     pub fn ingress_ifindex(self) -> u32 {
         // SAFETY: a field of the context.
         unsafe { read_volatile(&raw const (*self.0).ingress_ifindex) }
+    }
+
+    /// Whether the packet is done ([`Self::set_done`]).
+    #[inline(always)]
+    pub fn is_done(self) -> bool {
+        // SAFETY: a field of the context.
+        unsafe { read_volatile(&raw const (*self.0).tc_index) == DONE }
+    }
+
+    /// Says to the program of the uplink that the packet is done: what was a Service is its backend now, even if that
+    /// were a Service in its turn.
+    #[inline(always)]
+    pub fn set_done(self) {
+        // SAFETY: a field of the context, which programs of tc may write.
+        unsafe { write_volatile(&raw mut (*self.0).tc_index, DONE) };
     }
 
     /// Reads at a fixed offset: from the linear part if it is there, else by helper.

@@ -1,4 +1,5 @@
-//! `to_net`: egress of the uplink, and of the device by which the host's traffic to Services leaves.
+//! `to_net`: egress of the uplink. Answers of the host, and what it sends to Services' addresses that are not routed to
+//! `weir_host`.
 
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::classifier;
@@ -7,8 +8,7 @@ use proxy_common::counters::{INVALID_PACKET, NO_BACKEND};
 use proxy_common::time::seconds;
 
 use super::address::same;
-use super::at_node::translate;
-use super::deliver::hand_over;
+use super::at_node::{INGRESS, onward_from_host, translate};
 use super::node::forwards;
 use super::packet::{ERROR, MARK_EGRESS, MARK_FROM_HOST, UNKNOWN_FRAGMENT};
 use super::skb::{Skb, redirect};
@@ -16,9 +16,6 @@ use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish};
 use super::wire::Wire;
 use super::{ETH_IP, ETH_IPV6, scratch};
 use crate::maps::{V4, V6};
-
-/// `bpf_redirect`: into the interface, as if it had received the packet.
-const INGRESS: u64 = 1;
 
 /// The program.
 #[classifier]
@@ -34,6 +31,9 @@ pub fn to_net(context: TcContext) -> i32 {
 
 #[inline(always)]
 fn run<F: Wire>(skb: Skb) -> Verdict {
+    if skb.is_done() {
+        return NEXT;
+    }
     let from_host = skb.ingress_ifindex() == 0;
     // What the programs forward is finished; what the stack forwards may need its source back.
     if !from_host && forwards() {
@@ -70,8 +70,5 @@ fn run<F: Wire>(skb: Skb) -> Verdict {
         // An answer of the host: its way stays the same.
         return verdict;
     }
-    if let Some(pod) = F::local_pod(packet.destination) {
-        return hand_over(skb, pod, true);
-    }
-    F::route(skb, packet)
+    onward_from_host(skb, packet)
 }

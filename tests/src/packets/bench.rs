@@ -10,7 +10,10 @@ use aya::{
 };
 use nix::sched::{CloneFlags, unshare};
 use proxy_agent::datapath::object::OBJECT;
-use proxy_common::counters::{Counter, REASONS, reason_name};
+use proxy_common::{
+    counters::{Counter, REASONS, reason_name},
+    host::HOST_DEVICE,
+};
 
 use super::plan::{FAMILIES, Plan};
 
@@ -45,6 +48,10 @@ pub enum Hook {
     ToNet,
     /// `to_net` on the uplink; the packet is a forwarded one.
     ToNetForwarded,
+    /// `from_host` on `weir_host`; the packet is the host's own.
+    FromHost,
+    /// `from_host` on `weir_host`; the packet is a forwarded one.
+    FromHostForwarded,
 }
 
 impl Hook {
@@ -54,6 +61,7 @@ impl Hook {
             Self::ToPod | Self::ToPodFromHost => "to_pod",
             Self::FromNet => "from_net",
             Self::ToNet | Self::ToNetForwarded => "to_net",
+            Self::FromHost | Self::FromHostForwarded => "from_host",
         }
     }
 
@@ -62,12 +70,13 @@ impl Hook {
             Self::FromPod | Self::ToPod | Self::ToPodFromHost => "pod1",
             Self::FromNeighbour => "pod2",
             Self::FromNet | Self::ToNet | Self::ToNetForwarded => "net0",
+            Self::FromHost | Self::FromHostForwarded => HOST_DEVICE,
         }
     }
 
     /// The action that a test expects for what the program returned.
     fn action(self, returned: i32) -> Result<i32> {
-        let of_pod = self.interface() != "net0";
+        let of_pod = self.interface().starts_with("pod");
         match returned {
             PASS if of_pod => Ok(NEXT),
             SHOT | REDIRECT => Ok(returned),
@@ -78,9 +87,9 @@ impl Hook {
 
     const fn came_on(self) -> Option<&'static str> {
         match self {
-            Self::ToPodFromHost | Self::ToNet => None,
+            Self::ToPodFromHost | Self::ToNet | Self::FromHost => None,
             Self::ToPod => Some("net0"),
-            Self::ToNetForwarded => Some("pod1"),
+            Self::ToNetForwarded | Self::FromHostForwarded => Some("pod1"),
             _ => Some(self.interface()),
         }
     }
@@ -129,7 +138,7 @@ impl Bench {
     /// As [`Self::new`], of another object, or with maps of other sizes.
     pub fn of(object: &[u8], loader: &mut EbpfLoader<'_>) -> Result<Self> {
         unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
-        for name in ["pod1", "pod2", "net0"] {
+        for name in ["pod1", "pod2", "net0", HOST_DEVICE] {
             ip(&format!("link add {name} type veth peer name {name}-peer"))?;
             sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
             ip(&format!("link set {name}-peer up"))?;
@@ -141,7 +150,7 @@ impl Bench {
             routes(&plan)?;
         }
         let mut ebpf = loader.load(object).context("create the object's maps")?;
-        for name in ["from_pod", "to_pod", "from_net", "to_net"] {
+        for name in ["from_pod", "to_pod", "from_net", "to_net", "from_host"] {
             let program: &mut SchedClassifier = ebpf
                 .program_mut(name)
                 .with_context(|| format!("no program {name}"))?

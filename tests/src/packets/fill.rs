@@ -12,6 +12,7 @@ use proxy_common::{
     backends::{MemberKey, SlotKey},
     endpoints::{Endpoint, LocalPod},
     frontends::{BackendSet, FLAG_CLUSTER_IP, FLAG_MEMBERS, Frontend},
+    host::HOST_DEVICE,
     node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT, NODE_FORWARD_BPF, NodeConfig},
     policy::{peers::PEER_POD, words::ROW_ALLOW_ALL},
 };
@@ -115,7 +116,7 @@ impl Bench {
         let (address4, address6) = both([V4.node, V6.node])?;
         let config = NodeConfig {
             flags,
-            uplink: index("net0")?,
+            host_device: index(HOST_DEVICE)?,
             address4,
             address6,
             source_port_min: 61000,

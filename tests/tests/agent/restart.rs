@@ -72,6 +72,8 @@ fn cleanup_leaves_nothing() {
     let before = pins();
     let mut agent = start(&node);
     assert_ne!(pins(), before);
+    let routes = node.run(&["ip", "route", "show", "proto", "89"]).unwrap();
+    assert!(routes.contains("10.96.0.0/16 via 169.254.87.2 dev weir_host"));
     agent
         .apply(
             "web.yaml",
@@ -103,10 +105,12 @@ fn cleanup_leaves_nothing() {
         assert!(!node.file(&format!("/run/{file}")).exists(), "{file}");
     }
     assert!(!node.file("/run/cni/net.d/05-weir.conflist").exists());
-    assert_eq!(
-        node.run(&["ip", "route", "show", "proto", "87"]).unwrap(),
-        ""
-    );
+    for protocol in ["87", "89"] {
+        let words = ["ip", "route", "show", "proto", protocol];
+        assert_eq!(node.run(&words).unwrap(), "");
+    }
+    let links = node.run(&["ip", "-brief", "link"]).unwrap();
+    assert!(!links.contains("weir_"), "{links}");
     let error = ask_tcp(&node, at(VIP4)).unwrap_err();
     assert_ne!(
         error.kind(),

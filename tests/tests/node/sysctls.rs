@@ -30,6 +30,7 @@ fn a_node_as_it_comes_is_made_to_forward() {
             ("ipv6/conf/all/forwarding", "0"),
             ("ipv6/conf/eth0/accept_ra", "1"),
             ("ipv4/conf/all/rp_filter", "1"),
+            ("ipv4/conf/eth0/rp_filter", "1"),
         ],
     );
     let forwarding = [
@@ -39,6 +40,7 @@ fn a_node_as_it_comes_is_made_to_forward() {
         ("ipv6/conf/eth0/accept_ra", "2"),
         // Strict would drop what comes back another way.
         ("ipv4/conf/all/rp_filter", "2"),
+        ("ipv4/conf/eth0/rp_filter", "2"),
     ];
     for _round in 0..2 {
         assert_eq!(

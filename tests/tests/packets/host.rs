@@ -29,7 +29,7 @@ fn the_host_reaches_a_service_in_a_pod_of_its_own() {
         );
         let answer = tcp(backend, client, Tcp::SynAck, b"");
         let outcome = bench.run(Hook::FromPod, &answer).unwrap();
-        assert_eq!(outcome.action, NEXT);
+        assert_eq!(outcome.action, REDIRECT, "into weir_host");
         let seen = see(&outcome.bytes);
         assert_eq!((seen.source, seen.destination), (vip, client));
     }

@@ -145,18 +145,27 @@ impl Cluster {
 
     /// Makes these pods the endpoints of a Service.
     pub fn endpoints(&self, name: &str, pods: &[&Pod]) -> Result<()> {
+        let at: Vec<_> = pods
+            .iter()
+            .map(|pod| (pod.addresses(), pod.node().name()))
+            .collect();
+        self.endpoints_at(name, &at)
+    }
+
+    /// Makes these addresses, IPv4 and IPv6 on a node, the endpoints of a Service.
+    pub fn endpoints_at(&self, name: &str, at: &[([IpAddr; 2], &str)]) -> Result<()> {
         let ports = json!([
             { "name": "tcp", "protocol": "TCP", "port": POD_PORT },
             { "name": "udp", "protocol": "UDP", "port": POD_PORT },
         ]);
         let of = |family: usize| -> Value {
-            let ready: Vec<(String, &str)> = pods
+            let ready: Vec<(String, &str)> = at
                 .iter()
-                .map(|pod| (pod.addresses()[family].to_string(), pod.node().name()))
+                .map(|(addresses, node)| (addresses[family].to_string(), *node))
                 .collect();
             slice(name, &ports, &ready)
         };
-        let slices = if pods.is_empty() {
+        let slices = if at.is_empty() {
             Vec::new()
         } else {
             vec![of(0), of(1)]

@@ -29,7 +29,7 @@ struct Inner {
     holder: Holder,
     cgroup: Cgroup,
     pods: AtomicU8,
-    _world: World,
+    world: World,
 }
 
 impl Node {
@@ -46,7 +46,7 @@ impl Node {
                 holder,
                 cgroup,
                 pods: AtomicU8::new(1),
-                _world: world.clone(),
+                world: world.clone(),
             }),
         };
         node.plug_in(world)?;
@@ -114,6 +114,13 @@ impl Node {
     /// The node's whole cgroup: host processes and pods. What an agent is told as its cgroup root.
     pub fn cgroup_root(&self) -> &Cgroup {
         &self.inner.cgroup
+    }
+
+    /// The node's own network, for processes and sockets outside of its cgroup: no socket hook sees them.
+    pub fn outsider(&self) -> Result<Place> {
+        let cgroup = self.inner.world.cgroup();
+        let cgroup = cgroup.child(&format!("{}-outside", self.inner.name))?;
+        self.inner.holder.place(cgroup)
     }
 
     /// A file of the node, as seen from outside its mount namespace.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::api::messages::{MapStatus, Status};
+use crate::api::messages::{HostStatus, MapStatus, Status};
 use crate::ctl::version::skew;
 
 /// How well a part is.
@@ -55,6 +55,8 @@ impl Row {
 
 /// Entries by capacity from which a map is a warning.
 const PRESSURE: f64 = 0.8;
+/// Ranges that are named.
+const RANGES: usize = 4;
 
 /// The rows of the screen.
 pub fn rows(status: &Status) -> Vec<Row> {
@@ -64,6 +66,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         sync(status),
         maps(status),
         cni(status),
+        host(status),
         health(status),
     ]
 }
@@ -224,6 +227,42 @@ fn cni(status: &Status) -> Row {
     row
 }
 
+fn routed(host: &HostStatus) -> String {
+    let named: Vec<&str> = host
+        .ranges
+        .iter()
+        .take(RANGES)
+        .map(String::as_str)
+        .collect();
+    let more = match host.ranges.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("weir_host  {}{more} by {}", named.join(", "), host.source)
+}
+
+/// What the host sends to Services without a socket hook.
+fn host(status: &Status) -> Row {
+    let host = &status.host;
+    let (level, text) = match (host.attached, host.source.is_empty()) {
+        (false, _) => (Level::Starting, "no program on weir_host yet".to_owned()),
+        (true, true) => (
+            Level::Starting,
+            "nothing routed to weir_host yet".to_owned(),
+        ),
+        (true, false) => (Level::Ok, routed(host)),
+    };
+    let mut row = Row::new("Host", level, text);
+    if !host.elsewhere.is_empty() {
+        row.level = row.level.max(Level::Warning);
+        let past = host.elsewhere.iter();
+        row.notes.extend(past.map(|what| {
+            format!("{what}: socket hooks and the uplink serve it, weir_host does not")
+        }));
+    }
+    row
+}
+
 fn health(status: &Status) -> Row {
     let health = &status.health;
     let code = if health.healthy && health.node_eligible {
@@ -280,7 +319,7 @@ pub fn write(rows: &[Row], to: &mut (impl Write + ?Sized)) -> io::Result<()> {
 mod tests {
     use super::{rows, write};
     use crate::{
-        api::messages::{CniStatus, MapStatus, Status},
+        api::messages::{CniStatus, HostStatus, MapStatus, Status},
         ctl::version::{VERSION, layout},
     };
 
@@ -307,6 +346,12 @@ mod tests {
             tcx: 21,
             clsact: 2,
             problems: Vec::new(),
+        };
+        status.host = HostStatus {
+            attached: true,
+            ranges: vec!["10.96.0.0/16".to_owned(), "fd00:10:96::/112".to_owned()],
+            source: "ServiceCIDRs".to_owned(),
+            elsewhere: Vec::new(),
         };
         status.health.healthz_address = ":10256".to_owned();
         status.health.metrics_address = ":10249".to_owned();
@@ -342,6 +387,7 @@ API        OK        services 41   slices 57   pods 0   policies 0   last event 
 Sync       OK        41/41 services, 163 backends, 0 endpoints, 0 policies   last full 41s ago in 3.1ms
 Maps       OK        CONNTRACK4 655/65536 (1%)
 CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 2
+Host       OK        weir_host  10.96.0.0/16, fd00:10:96::/112 by ServiceCIDRs
 Health     OK        :10256 /healthz 200   :10249 /metrics
 ")
         );
@@ -356,6 +402,7 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
         status.agent.version = "9.0.0".to_owned();
         status.health.healthy = false;
         status.cni.clsact = 1;
+        status.host.elsewhere = vec!["10.96.7.0/24 is routed elsewhere".to_owned()];
         let told = text(&status);
         for line in [
             "Maps       WARNING   CONNTRACK4 58213/65536 (89%)",
@@ -363,6 +410,7 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
             "ERROR Sync: Service default/web: the map is full",
             "WARNING Maps: CONNTRACK4 58213/65536 (89%) is filling up: raise its capacity in `maps:` of the configuration",
             "ERROR CNI: programs of 1 pods are not attached: the agent's log says why",
+            "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the uplink serve it, weir_host does not",
             "ERROR Health: an update has waited too long to be applied",
         ] {
             assert!(told.lines().any(|l| l == line), "{line} is not in\n{told}");

@@ -17,11 +17,19 @@ pub enum Hook {
     FromNet,
     /// What leaves the node: egress of an uplink.
     ToNet,
+    /// What the host sends to Services: egress of `weir_host`.
+    FromHost,
 }
 
 impl Hook {
     /// All hooks; those that undo translations come before those that make them.
-    pub const ALL: [Self; 4] = [Self::ToPod, Self::ToNet, Self::FromPod, Self::FromNet];
+    pub const ALL: [Self; 5] = [
+        Self::ToPod,
+        Self::ToNet,
+        Self::FromPod,
+        Self::FromNet,
+        Self::FromHost,
+    ];
 
     /// Name of the program.
     pub const fn program(self) -> &'static str {
@@ -30,6 +38,7 @@ impl Hook {
             Self::ToPod => "to_pod",
             Self::FromNet => "from_net",
             Self::ToNet => "to_net",
+            Self::FromHost => "from_host",
         }
     }
 

@@ -1,0 +1,107 @@
+//! `weir_host` in a sync: its program, then the routes that lead to it.
+
+use super::service_ranges::ServiceRanges;
+use crate::{
+    api::messages::HostStatus,
+    config::Configuration,
+    datapath::{Attachment, Datapath, Hook},
+    node::{
+        NodeReport,
+        host_device::{Led, Published, lead},
+    },
+};
+
+/// What is known of it.
+pub struct HostDevice {
+    ranges: ServiceRanges,
+    attached: Option<u32>,
+    elsewhere: Vec<String>,
+    status: HostStatus,
+}
+
+impl HostDevice {
+    /// Nothing yet.
+    pub fn new(ranges: &ServiceRanges) -> Self {
+        Self {
+            ranges: ranges.clone(),
+            attached: None,
+            elsewhere: Vec::new(),
+            status: HostStatus::default(),
+        }
+    }
+
+    /// What the API server says of the ranges of Services; not asked where they are configured.
+    pub fn published(&self, config: &Configuration) -> Published {
+        if config.node.service_cidrs.is_empty() {
+            self.ranges.published()
+        } else {
+            Published::Unknown
+        }
+    }
+
+    /// Whether the API server is still to say.
+    pub fn waits(&self, config: &Configuration) -> bool {
+        config.node.service_cidrs.is_empty() && self.ranges.published() == Published::Unknown
+    }
+
+    /// Attaches the program, and leads Services' addresses there only if that is done; returns what failed.
+    pub fn sync(
+        &mut self,
+        report: &NodeReport,
+        datapath: &mut Datapath,
+        complete: bool,
+    ) -> Vec<String> {
+        self.status.attached = false;
+        let Some(index) = report.host_device else {
+            return Vec::new();
+        };
+        if let Err(error) = self.attach(index, datapath) {
+            return vec![error];
+        }
+        self.status.attached = true;
+        let Some(leads) = &report.leads else {
+            return Vec::new();
+        };
+        let Led { errors, elsewhere } = lead(leads, &report.facts, complete);
+        for one in elsewhere.iter().filter(|one| !self.elsewhere.contains(one)) {
+            tracing::warn!(
+                "the host reaches some Services past weir_host: {one}, which stays as it is"
+            );
+        }
+        self.status.ranges = leads
+            .ranges
+            .ranges
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        leads.ranges.source.clone_into(&mut self.status.source);
+        self.status.elsewhere.clone_from(&elsewhere);
+        self.elsewhere = elsewhere;
+        errors
+    }
+
+    /// For the status.
+    pub fn status(&self) -> HostStatus {
+        self.status.clone()
+    }
+
+    fn attach(&mut self, index: u32, datapath: &mut Datapath) -> Result<(), String> {
+        if self.attached == Some(index) && are_attached(datapath, index, 1) {
+            return Ok(());
+        }
+        let mode = datapath
+            .attach(index, &[Hook::FromHost])
+            .map_err(|error| error.to_string())?;
+        tracing::info!(index, %mode, "program attached to weir_host");
+        self.attached = Some(index);
+        Ok(())
+    }
+}
+
+/// Whether an interface has this many of our links.
+pub(super) fn are_attached(datapath: &Datapath, ifindex: u32, count: usize) -> bool {
+    datapath.attachments().is_ok_and(|all| {
+        let there = |link: &&Attachment| !link.cgroup && link.target == u64::from(ifindex);
+        all.iter().filter(there).count() >= count
+    })
+}
