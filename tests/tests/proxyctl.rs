@@ -67,6 +67,8 @@ fn fine() -> Status {
     status.agent.ready = true;
     status.observe.complete = true;
     status.sync.last_full_seconds = Some(1);
+    status.host.attached = true;
+    "configuration".clone_into(&mut status.host.source);
     status.health.healthy = true;
     status.health.node_eligible = true;
     status
