@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use cni_plugin::{ipam::State, node_file::boot_id};
+use cni_plugin::{ipam::State, node_file::boot_id, wiring::name::is_host_ifname};
 use serde_json::json;
 use weir_tests::{
     containerd::{Containerd, VERSIONS, cri::Condition},
@@ -57,7 +57,10 @@ impl Machine {
 
     fn pod_links(&self) -> usize {
         let links = self.node.run(&["ip", "-br", "link"]).unwrap();
-        links.lines().filter(|l| l.starts_with("weir")).count()
+        let names = links
+            .lines()
+            .filter_map(|line| line.split(['@', ' ']).next());
+        names.filter(|name| is_host_ifname(name)).count()
     }
 
     fn nothing_left(&self) {
