@@ -10,7 +10,7 @@ use proxy_agent::datapath::{
 };
 use proxy_common::{
     backends::SlotKey,
-    counters::{Counter, NO_BACKEND},
+    counters::{Counter, NO_BACKEND, REASONS},
     layout::SCHEMA,
     policy::peers::{CidrKey4, Peer},
 };
@@ -250,7 +250,7 @@ fn every_kind_of_map_is_read_as_it_was_written() {
         ("lpm_trie", 4096)
     );
     assert_eq!(maps.drops.get(NO_BACKEND).unwrap(), Counter::default());
-    assert_eq!(maps.drops.all().unwrap().len(), 16);
+    assert_eq!(maps.drops.all().unwrap().len(), REASONS.len());
 }
 
 #[test]
