@@ -10,6 +10,8 @@ use crate::{bench::kube_proxy, tools::debian};
 
 /// How long all Services may take.
 const SYNC_LIMIT: Duration = Duration::from_mins(5);
+/// Between two changes.
+const PAUSE: Duration = Duration::from_secs(2);
 /// For each change of Weir's, kube-proxy gets this share.
 const SHARE: usize = 40;
 const FULL: &str = "kubeproxy_sync_full_proxy_rules_duration_seconds";
@@ -28,10 +30,10 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Results> {
     let sync = mean(&first, FULL, 0.0, 0.0).context("no full sync in kube-proxy's metrics")?;
     let earlier = |suffix| first.value(&format!("{PARTIAL}_{suffix}")).unwrap_or(0.0);
     let (count, sum) = (earlier("count"), earlier("sum"));
-    let wanted = (bench.args.changes / SHARE).max(1);
-    for _ in 0..wanted {
-        changes::make(bench, 1, Duration::from_secs(2))?;
-    }
+    // Others than Weir's.
+    let begin = bench.args.changes;
+    let end = begin + (begin / SHARE).max(1);
+    changes::make(bench, begin..end, PAUSE)?;
     until("kube-proxy to follow the changes", SYNC_LIMIT, || {
         thread::sleep(Duration::from_secs(1));
         let now = Figures::read(bench.node)?.value(&format!("{PARTIAL}_count"));

@@ -36,7 +36,7 @@ pub(super) fn measure(bench: &Bench<'_>, idle: f64) -> Result<Results> {
         .value("weir_first_sync_seconds")
         .context("the agent has no first sync")?;
     let before = first.buckets(CHANGE);
-    changes::make(bench, bench.args.changes, PAUSE)?;
+    changes::make(bench, 0..bench.args.changes, PAUSE)?;
     let after = Figures::read(bench.node)?.buckets(CHANGE);
     let changed = memory::steady(agent.id())?;
     agent.terminate()?;
