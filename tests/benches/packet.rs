@@ -5,17 +5,33 @@
 //! own: maps are as cold as on a node, what the stack and the devices do is left out.
 //! Arguments: how many connections, and optionally an object to measure instead of the agent's.
 
-use std::{collections::BTreeMap, env, fs, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use anyhow::{Context as _, Result};
 use aya::EbpfLoader;
 use proxy_agent::datapath::{capacities::Capacities, object::OBJECT};
-use proxy_common::address::TCP;
+use proxy_common::{
+    address::TCP,
+    policy::{
+        cells::DENY_ALL,
+        intervals::{Interval, VERDICT_ALLOW},
+        peers::PEER_POD,
+        words::{ROW_ALLOW_ALL, ROW_FIRST},
+    },
+};
 use serde_json::json;
-use weir_tests::packets::{Bench, FAMILIES, Hook, Plan, Tcp, tcp};
+use weir_tests::packets::{Bench, FAMILIES, Hook, Plan, Tcp, list, tcp};
 
 /// First port of clients.
 const PORTS: u16 = 2000;
+/// Rules in force, by pass: half of them for each direction.
+const RULES: [u16; 2] = [0, 1000];
+/// The pods' rows, far enough apart for all their classes.
+const ROWS: [u32; 2] = [ROW_FIRST, ROW_FIRST + 16];
 /// Where the Services' backends listen.
 const SERVED: u16 = 8080;
 
@@ -96,15 +112,20 @@ fn main() -> Result<()> {
     };
     let mut bench = prepare(&object)?;
     let mut rows = vec![json!({
-        "case": "nothing", "family": "none", "metric": "packet", "value": nothing(&mut bench, rounds)?,
+        "case": "nothing", "family": "none", "rules": 0, "metric": "packet", "value": nothing(&mut bench, rounds)?,
     })];
-    for (plan, family) in FAMILIES.iter().zip(["IPv4", "IPv6"]) {
-        for way in &WAYS {
-            for (metric, values) in measure(&mut bench, plan, way, rounds)? {
-                let value = median(values);
-                rows.push(
-                    json!({"case": way.name, "family": family, "metric": metric, "value": value}),
-                );
+    for (pass, rules) in (0..).zip(RULES) {
+        enforce(&mut bench, rules)?;
+        for (plan, family) in FAMILIES.iter().zip(["IPv4", "IPv6"]) {
+            for way in &WAYS {
+                // Ports that no earlier pass has warmed.
+                let ports = (PORTS + pass * rounds..).take(rounds.into());
+                for (metric, values) in measure(&mut bench, plan, way, ports)? {
+                    let (case, value) = (way.name, median(values));
+                    rows.push(json!({
+                        "case": case, "family": family, "rules": rules, "metric": metric, "value": value,
+                    }));
+                }
             }
         }
     }
@@ -127,6 +148,50 @@ fn prepare(object: &[u8]) -> Result<Bench> {
     Ok(bench)
 }
 
+/// Isolates both pods in both directions by so many rules, each about another peer, as the compiler would lay them
+/// out: a class for each peer, a cell for each class. The last of each direction lets the connections pass.
+fn enforce(bench: &mut Bench, rules: u16) -> Result<()> {
+    if rules == 0 {
+        return (1..=2).try_for_each(|pod| bench.policy(pod, ROW_ALLOW_ALL, ROW_ALLOW_ALL));
+    }
+    let strangers = rules / 2 - 1;
+    let ports = [80, SERVED].map(|port| Interval {
+        low: port,
+        high: port,
+        protocol: TCP,
+        verdict: VERDICT_ALLOW,
+        ..Interval::default()
+    });
+    bench.intervals(1, &ports, 0)?;
+    let mut cells = vec![DENY_ALL];
+    for number in 0..strangers {
+        let [high, low] = number.to_be_bytes();
+        bench.peer(
+            Ipv4Addr::new(198, 18, high, low).into(),
+            1 + u32::from(number),
+            0,
+        )?;
+        let block = 2 + u32::from(number);
+        let port = Interval {
+            low: 1024 + number,
+            high: 1024 + number,
+            ..ports[0]
+        };
+        bench.intervals(block, &[port], 0)?;
+        cells.push(list(block));
+    }
+    for plan in FAMILIES {
+        for pod in [plan.pod, plan.neighbour, plan.remote_pod] {
+            bench.peer(pod, 1 + u32::from(strangers), PEER_POD)?;
+        }
+    }
+    cells.push(list(1));
+    for row in ROWS {
+        bench.row(row, &cells)?;
+    }
+    (1..=2).try_for_each(|pod| bench.policy(pod, ROWS[0], ROWS[1]))
+}
+
 /// A packet that no program looks at: the price of the measurement.
 fn nothing(bench: &mut Bench, rounds: u16) -> Result<u64> {
     let mut packet = [0; 64];
@@ -137,9 +202,14 @@ fn nothing(bench: &mut Bench, rounds: u16) -> Result<u64> {
     Ok(median(values?))
 }
 
-fn measure(bench: &mut Bench, plan: &Plan, way: &Way, rounds: u16) -> Result<Samples> {
+fn measure(
+    bench: &mut Bench,
+    plan: &Plan,
+    way: &Way,
+    ports: impl Iterator<Item = u16>,
+) -> Result<Samples> {
     let mut samples = Samples::new();
-    for port in (PORTS..).take(rounds.into()) {
+    for port in ports {
         let mut whole = 0;
         for (what, from_client, metric) in CONNECTION {
             let (hook, (from, to)) = if from_client {

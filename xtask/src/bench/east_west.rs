@@ -1,6 +1,7 @@
 //! `cargo xtask bench east-west`: connections, round trips and bytes between pods, by every path.
 //!
-//! All beds stand at once; short runs go round them in turn, so that a machine that slows down slows all.
+//! All beds stand at once; short runs go round them in turn, with and without policy rules, so that a machine that
+//! slows down slows all.
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -96,9 +97,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut beds = beds(&plan)?;
     let mut cells = Cells::default();
     for services in &plan.services {
-        for rules in &plan.rules {
-            measure(&plan, &mut beds, *services, *rules, &mut cells)?;
-        }
+        say::step(&format!("set {services} Services"), || {
+            beds.set_services(*services)
+        })?;
+        measure(&plan, &beds, *services, &mut cells)?;
     }
     drop(beds);
     let rows = cells.rows();
@@ -133,26 +135,25 @@ fn beds(plan: &Plan) -> Result<Beds> {
     })
 }
 
-fn measure(
-    plan: &Plan,
-    beds: &mut Beds,
-    services: usize,
-    rules: usize,
-    cells: &mut Cells,
-) -> Result<()> {
-    say::step(&format!("set {services} Services, {rules} rules"), || {
-        beds.set(services, rules)
-    })?;
+/// All rounds: with each number of rules in turn, each of them first as often as the others.
+fn measure(plan: &Plan, beds: &Beds, services: usize, cells: &mut Cells) -> Result<()> {
     let mut paths = plan.paths.clone();
-    // kube-proxy enforces no policy.
-    paths.retain(|path| rules == 0 || *path != Path::KubeProxy);
+    let mut rules = plan.rules.clone();
     for round in 1..=plan.rounds {
-        // Each path comes first as often as the others: who is first finds cold caches.
+        // Who is first finds cold caches.
         paths.rotate_left(1);
+        rules.rotate_left(1);
         say::step(&format!("round {round} of {}", plan.rounds), || {
-            go_round(plan, beds, &paths, |path, reach, kind, report| {
-                cells.add(path, (services, rules, reach), kind, report);
-            })
+            for rules in &rules {
+                beds.set_rules(*rules)?;
+                // kube-proxy enforces no policy.
+                let enforces = |path: &&Path| *rules == 0 || **path != Path::KubeProxy;
+                let paths: Vec<Path> = paths.iter().filter(enforces).copied().collect();
+                go_round(plan, beds, &paths, |path, reach, kind, report| {
+                    cells.add(path, (services, *rules, reach), kind, report);
+                })?;
+            }
+            Ok(())
         })?;
     }
     Ok(())
@@ -161,7 +162,7 @@ fn measure(
 /// One run of each load, near and far, by each path in turn.
 fn go_round(
     plan: &Plan,
-    beds: &mut Beds,
+    beds: &Beds,
     paths: &[Path],
     mut add: impl FnMut(Path, Reach, Kind, &Report),
 ) -> Result<()> {

@@ -49,6 +49,8 @@ struct Row {
     case: String,
     /// Of which family.
     family: String,
+    /// Policy rules in force for each pod.
+    rules: u16,
     /// One of [`METRICS`].
     metric: String,
     /// Median in nanoseconds.
@@ -56,6 +58,9 @@ struct Row {
     /// Beside a packet that no program looks at.
     #[serde(default)]
     ratio_to_nothing: f64,
+    /// Beside the same without rules.
+    #[serde(default)]
+    ratio_to_no_rules: f64,
 }
 
 /// Runs the verb.
@@ -65,19 +70,29 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut rows = say::step("send packets through the programs", || {
         measure(connections, args.object.as_deref())
     })?;
-    let nothing = rows.iter().find(|row| row.case == NOTHING);
-    let nothing = nothing
-        .context("the cheapest packet was not measured")?
-        .value;
-    for row in &mut rows {
-        row.ratio_to_nothing = row.value / nothing;
-    }
+    compare(&mut rows)?;
     say::data(render(&rows));
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&rows)?;
         fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Fills in the ratios.
+fn compare(rows: &mut [Row]) -> Result<()> {
+    let name = |row: &Row| (row.case.clone(), row.family.clone(), row.metric.clone());
+    let free = rows.iter().filter(|row| row.rules == 0);
+    let free: BTreeMap<_, f64> = free.map(|row| (name(row), row.value)).collect();
+    let nothing = rows.iter().find(|row| row.case == NOTHING);
+    let nothing = nothing
+        .context("the cheapest packet was not measured")?
+        .value;
+    for row in rows {
+        row.ratio_to_nothing = row.value / nothing;
+        row.ratio_to_no_rules = row.value / free.get(&name(row)).copied().unwrap_or(f64::NAN);
+    }
+    Ok(())
 }
 
 /// The kernel holds the clock, so a quick build of what asks it does.
@@ -96,27 +111,29 @@ fn measure(connections: u16, object: Option<&Path>) -> Result<Vec<Row>> {
 }
 
 fn render(rows: &[Row]) -> String {
-    let mut cases: BTreeMap<(&str, &str), BTreeMap<&str, &Row>> = BTreeMap::new();
+    let mut cases: BTreeMap<_, BTreeMap<&str, &Row>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.case != NOTHING) {
-        let case = cases.entry((&row.family, &row.case)).or_default();
-        case.insert(&row.metric, row);
+        let case = (row.family.as_str(), row.case.as_str(), row.rules);
+        cases.entry(case).or_default().insert(&row.metric, row);
     }
-    let mut text = format!("{:<5} {:<22}", "", "NANOSECONDS");
+    let mut text = format!("{:<5} {:<22} {:>6}", "", "NANOSECONDS", "RULES");
     for metric in METRICS {
         write!(text, " {:>10}", metric.to_uppercase()).ok();
     }
-    text.push_str(" TO NOTHING\n");
-    for ((family, case), metrics) in cases {
+    text.push_str(" TO NOTHING TO NO RULES\n");
+    for ((family, case, rules), metrics) in cases {
         // Writing to a String cannot fail.
-        write!(text, "{family:<5} {case:<22}").ok();
+        write!(text, "{family:<5} {case:<22} {rules:>6}").ok();
         for metric in METRICS {
             let value = metrics.get(metric).map_or(f64::NAN, |row| row.value);
             write!(text, " {value:>10.0}").ok();
         }
-        let ratio = metrics
-            .get("connection")
-            .map_or(f64::NAN, |row| row.ratio_to_nothing);
-        writeln!(text, " {ratio:>10.1}").ok();
+        let ratio = |of: fn(&Row) -> f64| metrics.get("connection").map_or(f64::NAN, |row| of(row));
+        let (nothing, free) = (
+            ratio(|row| row.ratio_to_nothing),
+            ratio(|row| row.ratio_to_no_rules),
+        );
+        writeln!(text, " {nothing:>10.1} {free:>11.2}").ok();
     }
     text
 }

@@ -21,19 +21,21 @@ pub(crate) fn render(rows: &[Row]) -> String {
             .ok();
             writeln!(
                 text,
-                "  {:<24} {:<11} {:>12} {:>8} {:>8}",
-                "METRIC", "PATH", "MEDIAN", "TO BARE", "SPREAD"
+                "  {:<24} {:<11} {:>12} {:>8} {:>8} {:>12}",
+                "METRIC", "PATH", "MEDIAN", "TO BARE", "SPREAD", "TO NO RULES"
             )
             .ok();
         }
         writeln!(
             text,
-            "  {:<24} {:<11} {:>12} {:>8.2} {:>7.0}%",
+            "  {:<24} {:<11} {:>12} {:>8.2} {:>7.0}% {:>12}",
             row.metric,
             row.path,
             number(row.value),
             row.ratio_to_bare,
-            row.spread * 100.0
+            row.spread * 100.0,
+            row.ratio_to_no_rules
+                .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
         )
         .ok();
     }

@@ -46,21 +46,43 @@ impl Weir {
         })
     }
 
-    /// Makes it `services` Services and `rules` policy rules, and waits until both nodes have them.
-    pub(crate) fn set(&mut self, services: usize, rules: usize) -> Result<()> {
+    /// Makes it `services` Services, and waits until both nodes have them.
+    pub(crate) fn set_services(&self, services: usize) -> Result<()> {
+        let services = services.max(2);
         self.manifests
-            .apply_objects("fillers.yaml", &objects::fillers(2, services.max(2), 1))?;
-        let policies: Vec<Value> = (rules > 0)
-            .then(|| objects::policy(rules))
-            .into_iter()
-            .collect();
-        self.manifests.apply_objects("policy.yaml", &policies)?;
+            .apply_objects("fillers.yaml", &objects::fillers(2, services, 1))?;
+        self.await_items("services", |items| items.len() == services)
+    }
+
+    /// Puts `rules` policy rules in force for every pod in place of those before.
+    pub(crate) fn set_rules(&self, rules: usize) -> Result<()> {
+        // By way of none: other rules are not told from the last by a look at the state.
+        self.manifests.apply_objects("policy.yaml", &[])?;
+        self.await_policy("open")?;
+        if rules == 0 {
+            return Ok(());
+        }
+        self.manifests
+            .apply_objects("policy.yaml", &[objects::policy(rules)])?;
+        self.await_policy("isolated")
+    }
+
+    fn await_policy(&self, state: &str) -> Result<()> {
+        self.await_items("policy", |items| {
+            !items.is_empty() && items.iter().all(|item| item["state"] == state)
+        })
+    }
+
+    /// Waits until `proxyctl dump` of every node shows what it should.
+    fn await_items(&self, what: &str, done: impl Fn(&[Value]) -> bool) -> Result<()> {
         for agent in &self.agents {
-            until("Services in the maps", SYNC_LIMIT, || {
+            until(&format!("{what} in the maps"), SYNC_LIMIT, || {
                 let listed: Value =
-                    serde_json::from_str(&agent.proxyctl(&["dump", "services", "-o", "json"])?)?;
-                let count = listed["items"].as_array().map_or(0, Vec::len);
-                Ok((count == services.max(2)).then_some(()))
+                    serde_json::from_str(&agent.proxyctl(&["dump", what, "-o", "json"])?)?;
+                Ok(listed["items"]
+                    .as_array()
+                    .is_some_and(|items| done(items))
+                    .then_some(()))
             })?;
         }
         Ok(())

@@ -11,10 +11,13 @@ use crate::bench::{bed::Reach, statistics};
 /// Circumstances: Services, rules, nodes.
 type Circumstances = (usize, usize, u8);
 
+/// Where a value belongs.
+type Cell = (Circumstances, &'static str, Path);
+
 /// All values, in the order of the rounds.
 #[derive(Default)]
 pub(super) struct Cells {
-    values: BTreeMap<(Circumstances, &'static str, Path), Vec<f64>>,
+    values: BTreeMap<Cell, Vec<f64>>,
 }
 
 /// One line of the result.
@@ -29,6 +32,10 @@ pub(crate) struct Row {
     pub(crate) value: f64,
     /// Median of the rounds' ratios to `bare` in the same round.
     pub(crate) ratio_to_bare: f64,
+    /// Median of the rounds' ratios to the same path without rules in the same round; none without rules. That of
+    /// `bare`, which has no policy, tells how exact it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ratio_to_no_rules: Option<f64>,
     /// Half of the distance from least to greatest, over the median.
     pub(crate) spread: f64,
 }
@@ -54,12 +61,8 @@ impl Cells {
             .iter()
             .map(|((circumstances, metric, path), values)| {
                 let (services, rules, nodes) = *circumstances;
-                let bare = self.values.get(&(*circumstances, *metric, Path::Bare));
-                let ratios: Vec<f64> = values
-                    .iter()
-                    .zip(bare.into_iter().flatten())
-                    .map(|(value, bare)| value / bare)
-                    .collect();
+                let bare = (*circumstances, *metric, Path::Bare);
+                let free = ((services, 0, nodes), *metric, *path);
                 Row {
                     metric,
                     path: path.name(),
@@ -67,11 +70,19 @@ impl Cells {
                     rules,
                     nodes,
                     value: statistics::median(values),
-                    ratio_to_bare: statistics::median(&ratios),
+                    ratio_to_bare: self.ratio(values, &bare).unwrap_or(f64::NAN),
+                    ratio_to_no_rules: (rules > 0).then(|| self.ratio(values, &free)).flatten(),
                     spread: statistics::spread(values),
                 }
             })
             .collect()
+    }
+
+    /// Median of the ratios to what was measured in the same rounds.
+    fn ratio(&self, values: &[f64], other: &Cell) -> Option<f64> {
+        let pairs = values.iter().zip(self.values.get(other)?);
+        let ratios: Vec<f64> = pairs.map(|(value, other)| value / other).collect();
+        Some(statistics::median(&ratios))
     }
 }
 

@@ -45,15 +45,24 @@ pub(super) struct Beds {
 }
 
 impl Beds {
-    /// Gives every bed so many Services and rules.
-    pub(super) fn set(&mut self, services: usize, rules: usize) -> Result<()> {
-        for weir in [&mut self.socket, &mut self.packet].into_iter().flatten() {
-            weir.set(services, rules)?;
+    /// Gives every bed so many Services.
+    pub(super) fn set_services(&mut self, services: usize) -> Result<()> {
+        for weir in self.weirs() {
+            weir.set_services(services)?;
         }
         if let Some(kube_proxy) = &mut self.kube_proxy {
             kube_proxy.set_services(services)?;
         }
         Ok(())
+    }
+
+    /// Puts so many policy rules in force where there is policy.
+    pub(super) fn set_rules(&self, rules: usize) -> Result<()> {
+        self.weirs().try_for_each(|weir| weir.set_rules(rules))
+    }
+
+    fn weirs(&self) -> impl Iterator<Item = &Weir> {
+        [&self.socket, &self.packet].into_iter().flatten()
     }
 
     /// Who asks whom.
