@@ -1,4 +1,7 @@
 //! `FRAGMENTS4`, `FRAGMENTS6` (LRU HASH): ports of a datagram whose first fragment went by.
+//!
+//! They are noted before the sender's address is checked, so what a pod sends is kept apart by its interface: it
+//! cannot say of other pods' fragments where they go.
 
 use crate::{
     address::{Address4, Address6},
@@ -15,6 +18,8 @@ pub struct FragmentKey4 {
     pub destination: Address4,
     /// Identification, as on the wire, zero-extended.
     pub identification: u32,
+    /// Index of the pod's interface on which it came; 0 if it came from elsewhere.
+    pub scope: u32,
     /// IP protocol number.
     pub protocol: u8,
     /// Zero.
@@ -31,6 +36,8 @@ pub struct FragmentKey6 {
     pub destination: Address6,
     /// Identification, as on the wire.
     pub identification: u32,
+    /// Index of the pod's interface on which it came; 0 if it came from elsewhere.
+    pub scope: u32,
     /// IP protocol number of the payload.
     pub protocol: u8,
     /// Zero.
@@ -47,4 +54,4 @@ pub struct FragmentPorts {
     pub destination_port: u16,
 }
 
-map_types!(FragmentKey4 = 16, FragmentKey6 = 40, FragmentPorts = 4);
+map_types!(FragmentKey4 = 20, FragmentKey6 = 44, FragmentPorts = 4);

@@ -15,8 +15,12 @@ mod host;
 mod host_port;
 #[path = "packets/icmp.rs"]
 mod icmp;
+#[path = "packets/load_balancer.rs"]
+mod load_balancer;
 #[path = "packets/malformed.rs"]
 mod malformed;
+#[path = "packets/neighbours.rs"]
+mod neighbours;
 #[path = "packets/next_hop.rs"]
 mod next_hop;
 #[path = "packets/node_port.rs"]

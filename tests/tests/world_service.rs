@@ -26,6 +26,7 @@ in_every_mode![
     the_node_reaches_a_service,
     no_endpoint_is_a_refusal_at_once,
     a_node_port_is_reached_from_outside,
+    addresses_of_load_balancers_are_reached,
     large_datagrams_arrive_whole,
     a_long_stream_arrives_whole,
     a_smaller_mtu_on_the_way_is_found,
@@ -142,6 +143,42 @@ fn a_node_port_is_reached_from_outside(mode: Mode) {
             let to = SocketAddr::new(address, port);
             await_answer(&cluster, outside, to).unwrap();
             assert_eq!(ask_all(outside, to), [pod.name(); 3]);
+        }
+    }
+}
+
+fn addresses_of_load_balancers_are_reached(mode: Mode) {
+    let cluster = Cluster::start("balancer", &["a", "b"], mode).unwrap();
+    let client = cluster.pod(0, "client").unwrap();
+    let outside = cluster.world().outside();
+    let [v4, v6] = cluster.node(0).addresses();
+    // As a load balancer's announcement would have it.
+    outside
+        .batch(&format!(
+            "route add 203.0.113.0/24 via {v4}\nroute add 2001:db8::/64 via {v6}\n"
+        ))
+        .unwrap();
+    for (index, name) in [(0, "near"), (1, "far")] {
+        let pod = cluster.pod(index, name).unwrap();
+        let _servers = serve(&pod).unwrap();
+        let number = 80 + u8::try_from(index).unwrap();
+        let ingress = [format!("203.0.113.{number}"), format!("2001:db8::{number}")];
+        let external = [
+            format!("203.0.113.1{number}"),
+            format!("2001:db8::1{number}"),
+        ];
+        let more = json!({
+            "type": "LoadBalancer",
+            "externalIPs": external,
+            "status": { "loadBalancer": { "ingress": ingress.clone().map(|ip| json!({ "ip": ip })) } },
+        });
+        cluster.service(name, number, &[&pod], &more).unwrap();
+        for address in ingress.iter().chain(&external) {
+            let to = SocketAddr::new(address.parse().unwrap(), SERVICE_PORT);
+            for place in [outside, &client, cluster.node(0)] {
+                await_answer(&cluster, place, to).unwrap();
+                assert_eq!(ask_all(place, to), [name; 3], "{to}");
+            }
         }
     }
 }

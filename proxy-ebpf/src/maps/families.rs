@@ -171,12 +171,14 @@ macro_rules! implement_family {
                 source: $address,
                 destination: $address,
                 identification: u32,
+                scope: u32,
                 protocol: u8,
             ) -> $fragment_key {
                 $fragment_key {
                     source,
                     destination,
                     identification,
+                    scope,
                     protocol,
                     pad: [0; 3],
                 }

@@ -93,6 +93,7 @@ pub trait Family: sealed::Sealed + Copy + 'static {
         source: Self::Address,
         destination: Self::Address,
         identification: u32,
+        scope: u32,
         protocol: u8,
     ) -> Self::FragmentKey;
 

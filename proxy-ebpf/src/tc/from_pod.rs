@@ -10,11 +10,12 @@ use proxy_common::counters::{FRAGMENT_UNKNOWN, INVALID_PACKET, NO_BACKEND, UNKNO
 use proxy_common::policy::words::ROW_ALLOW_ALL;
 use proxy_common::time::seconds;
 
+use super::address::same;
 use super::at_node::{to_host, translate};
 use super::begin::from_frontend;
 use super::flow::{find, reopens, touch};
 use super::node::forwards;
-use super::packet::{MARK_HAIRPIN, MARK_ROUTE, Packet, UNKNOWN_FRAGMENT};
+use super::packet::{ERROR, MARK_HAIRPIN, MARK_ROUTE, Packet, UNKNOWN_FRAGMENT};
 use super::service::moved;
 use super::skb::{Skb, redirect_peer};
 use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish_at_pod};
@@ -77,6 +78,10 @@ fn send<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
         } else {
             dropped(FRAGMENT_UNKNOWN)
         };
+    }
+    if packet.shape == ERROR && !same(&packet.destination, &packet.flow.to) {
+        // A pod is no router: this is not for who sent the packet that it quotes. The flow does not vouch for it.
+        return F::begin_from_pod(skb, packet, endpoint);
     }
     packet.key = F::flow_key(endpoint, packet.protocol, &packet.flow);
     if let Some(found) = find::<F>(&packet.key, packet.now) {

@@ -23,7 +23,7 @@ pub fn v4(endpoint: &Endpoint, packet: &Packet<V4>) -> Verdict {
 pub fn v6(endpoint: &Endpoint, packet: &Packet<V6>) -> Verdict {
     let unspecified = same(&packet.source, &V6::UNSPECIFIED);
     let own = same(&packet.source, &endpoint.address6) && !unspecified;
-    if is_neighbour(packet) {
+    if is_neighbour(packet) && stays(packet.destination) {
         let kind = packet.icmp >> 8;
         return if kind != 134 && (own || unspecified || is_link_local(packet.source)) {
             NEXT
@@ -38,10 +38,29 @@ pub fn v6(endpoint: &Endpoint, packet: &Packet<V6>) -> Verdict {
     }
 }
 
-/// Multicast listeners (130-132, 143) and neighbour discovery (133-136), RFC 2710, 3810, 4861.
+/// Neighbour discovery (133-136, RFC 4861) or a report of multicast listeners (130-132, 143, RFC 2710, 3810) that no
+/// router has forwarded. All else of these types is traffic that policy judges.
 #[inline(always)]
 pub fn is_neighbour(packet: &Packet<V6>) -> bool {
-    packet.carrier == V6::ICMP && matches!(packet.icmp >> 8, 130..=136 | 143)
+    if packet.carrier != V6::ICMP {
+        return false;
+    }
+    match packet.icmp >> 8 {
+        133..=136 => packet.hops == 255,
+        130..=132 | 143 => {
+            let source = packet.source;
+            packet.hops == 1 && (is_link_local(source) || same(&source, &V6::UNSPECIFIED))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the node forwards nothing to this address: multicast, link-local (RFC 4291), and its own.
+#[inline(always)]
+fn stays(destination: [u32; 4]) -> bool {
+    destination[0].to_ne_bytes()[0] == 0xff
+        || is_link_local(destination)
+        || V6::node_address(destination) != 0
 }
 
 /// `fe80::/10`.

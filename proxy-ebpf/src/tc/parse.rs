@@ -122,10 +122,13 @@ fn fragment<F: Family + IcmpTypes>(
     later: bool,
     identification: u32,
 ) -> Verdict {
+    // Only `from_pod` sets no mark.
+    let scope = if packet.marks == 0 { skb.ifindex() } else { 0 };
     let key = F::fragment_key(
         packet.source,
         packet.destination,
         identification,
+        scope,
         packet.carrier,
     );
     if later {

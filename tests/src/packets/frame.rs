@@ -90,6 +90,18 @@ pub fn ping(from: IpAddr, to: IpAddr, identifier: u16, reply: bool) -> Vec<u8> {
     bytes
 }
 
+/// Any message of ICMP for IPv6, with a hop limit.
+pub fn icmpv6(from: IpAddr, to: IpAddr, kind: u8, hops: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ip(from, to)
+        .icmpv6_raw(kind, 0, [0; 4])
+        .write(&mut bytes, payload)
+        .expect("write to memory");
+    // No checksum covers it.
+    bytes[14 + 7] = hops;
+    bytes
+}
+
 /// An ICMP error from `from` to the sender of `packet`: "port unreachable", or "too big".
 pub fn error_about(from: IpAddr, to: IpAddr, packet: &[u8], too_big: bool) -> Vec<u8> {
     let quoted = &packet[14..packet.len().min(14 + 48)];

@@ -65,3 +65,25 @@ fn a_later_fragment_alone_does_not_get_through_where_ports_decide() {
         assert_eq!(bench.run(Hook::FromNet, &to_node).unwrap().action, NEXT);
     }
 }
+
+#[test]
+fn a_pod_cannot_say_where_fragments_of_another_go() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        bench
+            .service(id, plan.vip(53), UDP, &[plan.neighbour(5353)], 0)
+            .unwrap();
+        let [forged, _] = fragments(&udp(plan.pod(4000), plan.vip(53), &[0; 64]), 7);
+        let outcome = bench.run(Hook::FromNeighbour, &forged).unwrap();
+        assert_eq!(
+            (outcome.action, outcome.drop),
+            (SHOT, Some("spoofed-source"))
+        );
+        let [_, second] = fragments(&udp(plan.pod(4000), plan.vip(9), &[0; 64]), 7);
+        let outcome = bench.run(Hook::FromPod, &second).unwrap();
+        assert_eq!(
+            (outcome.action, outcome.drop),
+            (SHOT, Some("fragment-unknown"))
+        );
+    }
+}

@@ -125,6 +125,26 @@ fn errors_about_unknown_flows_are_judged_and_too_big_passes() {
 }
 
 #[test]
+fn a_flow_vouches_for_errors_to_its_other_side_only() {
+    let mut bench = Bench::new().unwrap();
+    for plan in FAMILIES {
+        bench.policy(1, ROW_ALLOW_ALL, 0).unwrap();
+        let asked = udp(plan.remote_pod(1), plan.pod(2), b"long enough");
+        let outcome = bench.run(Hook::FromNet, &asked).unwrap();
+        assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+        for (to, expected) in [
+            (plan.remote_pod, (REDIRECT, None)),
+            (plan.outside, (SHOT, Some("no-policy"))),
+            (plan.neighbour, (SHOT, Some("no-policy"))),
+        ] {
+            let error = error_about(plan.pod, to, &asked, false);
+            let outcome = bench.run(Hook::FromPod, &error).unwrap();
+            assert_eq!((outcome.action, outcome.drop), expected, "to {to}");
+        }
+    }
+}
+
+#[test]
 fn errors_for_the_host_are_let_alone() {
     let mut bench = Bench::new().unwrap();
     for plan in FAMILIES {

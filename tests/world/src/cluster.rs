@@ -112,7 +112,7 @@ impl Cluster {
     }
 
     /// A dual-stack Service on TCP and UDP port 80, served by port 8080 of `pods`; `number` makes its
-    /// addresses. `more` is merged into its spec. Returns the addresses.
+    /// addresses. `more` is merged into its spec, but for a `status` in it, which becomes its own. Returns the addresses.
     pub fn service(
         &self,
         name: &str,
@@ -136,7 +136,13 @@ impl Cluster {
             ],
         });
         merge(&mut spec, more);
-        let object = service(name, &spec);
+        let mut object = service(name, &spec);
+        if let Some(status) = object["spec"]
+            .as_object_mut()
+            .and_then(|spec| spec.remove("status"))
+        {
+            object["status"] = status;
+        }
         self.manifests
             .apply_objects(&format!("service-{name}.yaml"), &[object])?;
         self.endpoints(name, pods)?;
