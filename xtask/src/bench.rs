@@ -13,6 +13,7 @@ mod kube_proxy;
 pub(crate) mod load;
 mod objects;
 mod packet;
+mod profile;
 mod statistics;
 mod sync;
 mod table;
@@ -30,6 +31,7 @@ enum What {
     Cni(cni::Args),
     EastWest(east_west::Args),
     Packet(packet::Args),
+    Profile(profile::Args),
     Sync(sync::Args),
 }
 
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         What::Cni(args) => cni::run(args),
         What::EastWest(args) => east_west::run(args),
         What::Packet(args) => packet::run(args),
+        What::Profile(args) => profile::run(args),
         What::Sync(args) => sync::run(args),
     }
 }

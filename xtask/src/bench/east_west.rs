@@ -16,7 +16,7 @@ use crate::{build, say};
 use weir_world::load::{Kind, Report, Request};
 
 mod cells;
-mod path;
+pub(super) mod path;
 
 use cells::Cells;
 pub(crate) use cells::Row;
@@ -94,7 +94,7 @@ impl Args {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let plan = args.plan();
-    let mut beds = beds(&plan)?;
+    let mut beds = beds(&plan.paths, plan.programs.as_deref())?;
     let mut cells = Cells::default();
     for services in &plan.services {
         say::step(&format!("set {services} Services"), || {
@@ -112,12 +112,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn beds(plan: &Plan) -> Result<Beds> {
-    let wants = |any: &[Path]| plan.paths.iter().any(|path| any.contains(path));
+/// The beds that these paths need, of the programs in a folder or of what it builds.
+pub(super) fn beds(paths: &[Path], programs: Option<&std::path::Path>) -> Result<Beds> {
+    let wants = |any: &[Path]| paths.iter().any(|path| any.contains(path));
     let by_socket = wants(&[Path::Direct, Path::Socket]);
     let by_packet = wants(&[Path::Packet]);
     if by_socket || by_packet {
-        weir_world::use_programs_in(match &plan.programs {
+        weir_world::use_programs_in(match programs {
             Some(folder) => folder
                 .canonicalize()
                 .context("find the folder of programs")?,

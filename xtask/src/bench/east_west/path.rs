@@ -37,16 +37,16 @@ impl Path {
 }
 
 /// Every bed that the wanted paths need.
-pub(super) struct Beds {
-    pub(super) bare: Bare,
-    pub(super) socket: Option<Weir>,
-    pub(super) packet: Option<Weir>,
-    pub(super) kube_proxy: Option<KubeProxy>,
+pub(crate) struct Beds {
+    pub(crate) bare: Bare,
+    pub(crate) socket: Option<Weir>,
+    pub(crate) packet: Option<Weir>,
+    pub(crate) kube_proxy: Option<KubeProxy>,
 }
 
 impl Beds {
     /// Gives every bed so many Services.
-    pub(super) fn set_services(&mut self, services: usize) -> Result<()> {
+    pub(crate) fn set_services(&mut self, services: usize) -> Result<()> {
         for weir in self.weirs() {
             weir.set_services(services)?;
         }
@@ -57,7 +57,7 @@ impl Beds {
     }
 
     /// Puts so many policy rules in force where there is policy.
-    pub(super) fn set_rules(&self, rules: usize) -> Result<()> {
+    pub(crate) fn set_rules(&self, rules: usize) -> Result<()> {
         self.weirs().try_for_each(|weir| weir.set_rules(rules))
     }
 
@@ -66,7 +66,7 @@ impl Beds {
     }
 
     /// Who asks whom.
-    pub(super) fn target(&self, path: Path, reach: Reach) -> Result<(&Pod, SocketAddr)> {
+    pub(crate) fn target(&self, path: Path, reach: Reach) -> Result<(&Pod, SocketAddr)> {
         let (pods, to) = match path {
             Path::Bare => (&self.bare.pods, self.bare.pods.server(reach)),
             Path::Direct => {
