@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod name;
 pub mod netlink;
 pub mod netns;
+pub mod route;
 pub mod sysctl;
 pub mod veth;
 

@@ -2,6 +2,8 @@
 
 use std::{io, net::IpAddr, time::Instant};
 
+use ipnetwork::IpNetwork;
+
 use super::{Context, broken};
 use crate::{
     attachment::Attachment,
@@ -17,6 +19,7 @@ use crate::{
         name,
         netlink::Netlink,
         netns::Netns,
+        route,
     },
 };
 
@@ -88,9 +91,9 @@ fn check_inside(pod: &mut Netlink, ifname: &str, ips: &[IpAddr]) -> Checked {
             return Ok(Err(broken(format!("{ifname} of the container lacks {ip}"))));
         }
         let via = gateway(*ip);
-        let routed = inspect::routes(pod, ip.is_ipv4())?
+        let routed = route::routes(pod, ip.is_ipv4())?
             .iter()
-            .any(|r| r.to.is_none() && r.gateway == Some(via) && r.index == link.index);
+            .any(|r| r.to.prefix() == 0 && r.way.gateway == Some(via) && r.way.index == link.index);
         if !routed {
             return Ok(Err(broken(format!(
                 "the container lacks the default route via {via}"
@@ -116,9 +119,9 @@ fn check_host(context: &Context, ips: &[IpAddr]) -> Checked {
         Err(e) => return Ok(Err(e)),
     };
     for ip in ips {
-        let routed = inspect::routes(&mut host, ip.is_ipv4())?
+        let routed = route::routes(&mut host, ip.is_ipv4())?
             .iter()
-            .any(|r| r.to == Some(*ip) && r.index == link.index);
+            .any(|r| r.to == IpNetwork::from(*ip) && r.way.index == link.index);
         if !routed {
             return Ok(Err(broken(format!(
                 "the host lacks the route to {ip} on {ifname}"

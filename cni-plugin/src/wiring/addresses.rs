@@ -3,30 +3,22 @@
 use std::net::IpAddr;
 
 use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage,
+    RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
-    route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    route::{RouteProtocol, RouteType},
 };
 
 use super::{
-    ROUTE_PROTOCOL, full_prefix, gateway,
-    netlink::{REPLACE, Request},
+    ROUTE_PROTOCOL, gateway,
+    netlink::{REPLACE, Request, family},
+    route::{self, Route, Way},
 };
-
-const MAIN_TABLE: u8 = 254;
-
-const fn family(of: IpAddr) -> AddressFamily {
-    match of {
-        IpAddr::V4(_) => AddressFamily::Inet,
-        IpAddr::V6(_) => AddressFamily::Inet6,
-    }
-}
 
 /// Puts an address on a link, usable at once.
 pub fn add(index: u32, ip: IpAddr, prefix: u8) -> Request {
     let mut message = AddressMessage::default();
-    message.header.family = family(ip);
+    message.header.family = family(ip.is_ipv4());
     message.header.prefix_len = prefix;
     message.header.index = index;
     message.attributes.push(AddressAttribute::Address(ip));
@@ -44,7 +36,7 @@ pub fn add(index: u32, ip: IpAddr, prefix: u8) -> Request {
 /// A permanent neighbour.
 pub fn neighbour(index: u32, ip: IpAddr, mac: [u8; 6]) -> Request {
     let mut message = NeighbourMessage::default();
-    message.header.family = family(ip);
+    message.header.family = family(ip.is_ipv4());
     message.header.ifindex = index;
     message.header.state = NeighbourState::Permanent;
     message.header.kind = RouteType::Unicast;
@@ -63,28 +55,36 @@ pub fn neighbour(index: u32, ip: IpAddr, mac: [u8; 6]) -> Request {
 
 /// A route to one address, directly on a link.
 pub fn route_on_link(index: u32, to: IpAddr) -> Request {
-    let mut message = route(to, full_prefix(to), RouteScope::Link);
-    message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
-    message
-        .attributes
-        .push(RouteAttribute::Destination(to.into()));
-    message.attributes.push(RouteAttribute::Oif(index));
+    let way = Way {
+        index,
+        ..Way::default()
+    };
+    let route = Route {
+        to: to.into(),
+        protocol: ROUTE_PROTOCOL,
+        way,
+    };
     replace(
         format!("add route to {to}"),
-        RouteNetlinkMessage::NewRoute(message),
+        RouteNetlinkMessage::NewRoute(route.message()),
     )
 }
 
 /// The default route of a family, through its gateway.
 pub fn default_route(index: u32, of: IpAddr) -> Request {
-    let mut message = route(of, 0, RouteScope::Universe);
-    message
-        .attributes
-        .push(RouteAttribute::Gateway(gateway(of).into()));
-    message.attributes.push(RouteAttribute::Oif(index));
+    let way = Way {
+        index,
+        gateway: Some(gateway(of)),
+        source: None,
+    };
+    let route = Route {
+        to: route::all(of.is_ipv4()),
+        protocol: RouteProtocol::Boot.into(),
+        way,
+    };
     replace(
         format!("add default route through {}", gateway(of)),
-        RouteNetlinkMessage::NewRoute(message),
+        RouteNetlinkMessage::NewRoute(route.message()),
     )
 }
 
@@ -94,15 +94,4 @@ fn replace(what: String, message: RouteNetlinkMessage) -> Request {
         message,
         flags: REPLACE,
     }
-}
-
-fn route(of: IpAddr, prefix: u8, scope: RouteScope) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family(of);
-    message.header.destination_prefix_length = prefix;
-    message.header.table = MAIN_TABLE;
-    message.header.protocol = RouteProtocol::Boot;
-    message.header.scope = scope;
-    message.header.kind = RouteType::Unicast;
-    message
 }

@@ -4,15 +4,14 @@ use std::{io, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage,
+    RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
     link::{LinkAttribute, LinkFlags, LinkMessage},
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
-    route::{RouteAddress, RouteAttribute, RouteMessage},
 };
 
 use super::{
-    netlink::{DUMP, Netlink},
+    netlink::{self, DUMP, Netlink},
     veth,
 };
 
@@ -101,35 +100,10 @@ fn address(message: &AddressMessage) -> Option<IpNetwork> {
     IpNetwork::new(ip?, message.header.prefix_len).ok()
 }
 
-/// A route: destination (`None`: default), gateway, link.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Route {
-    /// Destination, `None` for the default route.
-    pub to: Option<IpAddr>,
-    /// Gateway.
-    pub gateway: Option<IpAddr>,
-    /// Link.
-    pub index: u32,
-}
-
-/// Routes of a family.
-pub fn routes(at: &mut Netlink, ipv4: bool) -> io::Result<Vec<Route>> {
-    let mut request = RouteMessage::default();
-    request.header.address_family = family(ipv4);
-    Ok(at
-        .request(&RouteNetlinkMessage::GetRoute(request), DUMP)?
-        .iter()
-        .filter_map(|answer| match answer {
-            RouteNetlinkMessage::NewRoute(r) => Some(route(r)),
-            _ => None,
-        })
-        .collect())
-}
-
 /// Permanent neighbours of a family on a link.
 pub fn neighbours(at: &mut Netlink, index: u32, ipv4: bool) -> io::Result<Vec<(IpAddr, Vec<u8>)>> {
     let mut request = NeighbourMessage::default();
-    request.header.family = family(ipv4);
+    request.header.family = netlink::family(ipv4);
     Ok(at
         .request(&RouteNetlinkMessage::GetNeighbour(request), DUMP)?
         .iter()
@@ -142,35 +116,6 @@ pub fn neighbours(at: &mut Netlink, index: u32, ipv4: bool) -> io::Result<Vec<(I
             _ => None,
         })
         .collect())
-}
-
-const fn family(ipv4: bool) -> AddressFamily {
-    if ipv4 {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    }
-}
-
-fn route(message: &RouteMessage) -> Route {
-    let mut route = Route::default();
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(to) => route.to = ip(to),
-            RouteAttribute::Gateway(via) => route.gateway = ip(via),
-            RouteAttribute::Oif(index) => route.index = *index,
-            _ => {}
-        }
-    }
-    route
-}
-
-const fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(a) => Some(IpAddr::V4(*a)),
-        RouteAddress::Inet6(a) => Some(IpAddr::V6(*a)),
-        _ => None,
-    }
 }
 
 fn neighbour(message: &NeighbourMessage) -> Option<(IpAddr, Vec<u8>)> {

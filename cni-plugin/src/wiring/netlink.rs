@@ -6,7 +6,7 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
     NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// Make it, or fail if it is there.
@@ -33,6 +33,15 @@ pub struct Request {
     pub message: RouteNetlinkMessage,
     /// [`CREATE`], [`REPLACE`] or [`CHANGE`].
     pub flags: u16,
+}
+
+/// A family, as requests name it.
+pub const fn family(ipv4: bool) -> AddressFamily {
+    if ipv4 {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    }
 }
 
 /// A socket.

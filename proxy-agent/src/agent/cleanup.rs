@@ -13,7 +13,7 @@ use crate::{
     node::{
         facts::Facts,
         host_device::link,
-        routes::{self, Routes},
+        routes::{self, Routes, TO_NODES},
     },
 };
 
@@ -92,11 +92,11 @@ fn detach(pins: &Pins, instance: &str, errors: &mut Vec<String>) {
 
 /// Routes to other nodes' pods.
 fn routes(errors: &mut Vec<String>) {
-    let actual = Netlink::open().and_then(|mut netlink| Ok((routes::read(&mut netlink)?, netlink)));
-    match actual {
-        Ok((actual, mut netlink)) => {
-            let plan = routes::plan(&Routes::new(), &actual, true);
-            errors.extend(routes::apply(&mut netlink, &plan));
+    let read = |mut netlink| Ok((routes::read(&mut netlink, TO_NODES)?, netlink));
+    match Netlink::open().and_then(read) {
+        Ok((present, mut netlink)) => {
+            let plan = routes::plan(&Routes::new(), &present.ours, true);
+            errors.extend(routes::apply(&mut netlink, TO_NODES, &plan));
         }
         Err(error) => errors.push(format!("read routes: {error}")),
     }

@@ -2,24 +2,18 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use cni_plugin::node_file::NodeFile;
+use cni_plugin::{node_file::NodeFile, wiring::route::Way};
 use ipnetwork::IpNetwork;
 use proxy_common::node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT};
 
-use super::facts::{Facts, Interface};
+use super::{
+    facts::{Facts, Interface},
+    routes::Routes,
+};
 use crate::{
     config::Configuration,
     model::{Node, Snapshot},
 };
-
-/// Where a route leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Via {
-    /// Address of the other node.
-    pub gateway: IpAddr,
-    /// Index of the uplink.
-    pub uplink: u32,
-}
 
 /// What the node should have.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +25,7 @@ pub struct Desired {
     /// `node.json`; none while the node's ranges are not known.
     pub file: Option<NodeFile>,
     /// Routes to other nodes' pods.
-    pub routes: BTreeMap<IpNetwork, Via>,
+    pub routes: Routes,
     /// Nodes whose pods cannot be reached by a direct route, and why.
     pub unreachable: BTreeMap<String, String>,
     /// `NODE_ADDRESSES*`.
@@ -81,14 +75,14 @@ impl Desired {
 
     fn route(&mut self, node: &Node) {
         for range in &node.pod_cidrs {
-            match self.via(node, *range) {
-                Ok(via) => drop(self.routes.insert(*range, via)),
+            match self.way(node, *range) {
+                Ok(way) => drop(self.routes.insert(*range, way)),
                 Err(why) => drop(self.unreachable.insert(node.name.clone(), why)),
             }
         }
     }
 
-    fn via(&self, node: &Node, range: IpNetwork) -> Result<Via, String> {
+    fn way(&self, node: &Node, range: IpNetwork) -> Result<Way, String> {
         let uplink = self.uplink.as_ref().ok_or("this node has no uplink")?;
         let gateway = node
             .internal_ips
@@ -102,9 +96,10 @@ impl Desired {
                 uplink.name
             ));
         }
-        Ok(Via {
-            gateway,
-            uplink: uplink.index,
+        Ok(Way {
+            index: uplink.index,
+            gateway: Some(gateway),
+            source: None,
         })
     }
 }
@@ -231,13 +226,14 @@ mod tests {
     #[test]
     fn routes_lead_to_nodes_on_the_same_link_only() {
         let desired = desired();
-        let via = Via {
-            gateway: "10.0.0.2".parse().unwrap(),
-            uplink: 7,
+        let way = Way {
+            index: 7,
+            gateway: "10.0.0.2".parse().ok(),
+            source: None,
         };
         assert_eq!(
             desired.routes,
-            [("10.1.2.0/24".parse().unwrap(), via)].into()
+            [("10.1.2.0/24".parse().unwrap(), way)].into()
         );
         assert_eq!(
             desired.unreachable["c"],

@@ -14,12 +14,14 @@ pub mod routes;
 
 use std::{collections::BTreeSet, io, net::IpAddr};
 
-use cni_plugin::wiring::netlink::Netlink;
+use cni_plugin::wiring::{netlink::Netlink, route::Way};
 use ipnetwork::IpNetwork;
 pub use ranges::{Published, Ranges};
-use routes::{Route, Routes};
 
-use super::facts::Facts;
+use super::{
+    facts::Facts,
+    routes::{Routes, TO_HOST_DEVICE, apply, read},
+};
 
 /// What leads to `weir_host`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,21 +42,21 @@ impl Leads {
         };
         let mut routes = Routes::new();
         for ipv4 in [true, false] {
-            let route = Route {
+            let way = Way {
                 index,
                 gateway: None,
                 source: source(ipv4),
             };
-            routes.insert(IpNetwork::from(link::peer(ipv4)), route);
+            routes.insert(IpNetwork::from(link::peer(ipv4)), way);
         }
         for range in &ranges.ranges {
             let ipv4 = range.is_ipv4();
-            let route = Route {
+            let way = Way {
                 index,
                 gateway: Some(link::peer(ipv4)),
                 source: source(ipv4),
             };
-            routes.insert(*range, route);
+            routes.insert(*range, way);
         }
         Self { ranges, routes }
     }
@@ -79,10 +81,9 @@ pub fn lead(leads: &Leads, facts: &Facts, complete: bool) -> Led {
 
 fn try_lead(leads: &Leads, facts: &Facts, complete: bool) -> io::Result<Led> {
     let mut netlink = Netlink::open()?;
-    let present = routes::read(&mut netlink)?;
-    let plan = routes::plan(&leads.routes, &present, complete);
-    let errors = routes::apply(&mut netlink, &plan);
-    let mut elsewhere = plan.elsewhere;
+    let present = read(&mut netlink, TO_HOST_DEVICE)?;
+    let (plan, mut elsewhere) = routes::plan(&leads.routes, &present, complete);
+    let errors = apply(&mut netlink, TO_HOST_DEVICE, &plan);
     for ip in facts.addresses() {
         if leads.ranges.ranges.iter().any(|range| range.contains(ip)) {
             elsewhere.push(format!("{ip} is an address of this machine"));

@@ -15,7 +15,9 @@ use super::{
     desired::Desired,
     facts::Facts,
     host_device::{self, Leads, Published},
-    install, maps, routes, sysctls,
+    install, maps,
+    routes::{self, TO_NODES},
+    sysctls,
 };
 use crate::{
     config::Configuration,
@@ -172,10 +174,11 @@ fn set_routes(desired: &Desired, complete: bool) -> Vec<String> {
         Ok(netlink) => netlink,
         Err(e) => return failed(e),
     };
-    match routes::read(&mut netlink) {
-        Ok(actual) => routes::apply(
+    match routes::read(&mut netlink, TO_NODES) {
+        Ok(present) => routes::apply(
             &mut netlink,
-            &routes::plan(&desired.routes, &actual, complete),
+            TO_NODES,
+            &routes::plan(&desired.routes, &present.ours, complete),
         ),
         Err(e) => failed(e),
     }

@@ -1,13 +1,8 @@
 //! Routes to the peers, in a real routing table.
 
-use std::net::IpAddr;
-
-use cni_plugin::wiring::netlink::Netlink;
+use cni_plugin::wiring::{netlink::Netlink, route::Way};
 use ipnetwork::IpNetwork;
-use proxy_agent::node::{
-    desired::Via,
-    routes::{Plan, Routes, apply, plan, read},
-};
+use proxy_agent::node::routes::{Plan, Present, Routes, TO_NODES, apply, plan, read};
 use weir_tests::{
     inside::inside,
     world::{Node, Server, World, ask_tcp},
@@ -15,13 +10,15 @@ use weir_tests::{
 
 /// What leads from a node to the pods of another.
 fn towards(node: &Node, peer: &Node) -> Routes {
-    let uplink = index(node);
-    let gateways = peer.addresses();
-    peer.pod_ranges()
-        .iter()
-        .zip(gateways)
-        .map(|(range, gateway)| (range.parse().unwrap(), Via { gateway, uplink }))
-        .collect()
+    let index = index(node);
+    let ways = peer.addresses().into_iter().map(|gateway| Way {
+        index,
+        gateway: Some(gateway),
+        source: None,
+    });
+    let ranges = peer.pod_ranges();
+    let ranges = ranges.iter().map(|range| range.parse().unwrap());
+    ranges.zip(ways).collect()
 }
 
 fn index(node: &Node) -> u32 {
@@ -29,8 +26,14 @@ fn index(node: &Node) -> u32 {
     text.trim().parse().unwrap()
 }
 
+fn present(node: &Node) -> Present {
+    inside(node, || {
+        read(&mut Netlink::open().unwrap(), TO_NODES).unwrap()
+    })
+}
+
 fn routes(node: &Node) -> Routes {
-    inside(node, || read(&mut Netlink::open().unwrap()).unwrap())
+    present(node).ours
 }
 
 /// Makes the node's routes what they should be; what failed.
@@ -40,7 +43,9 @@ fn bring(node: &Node, desired: &Routes) -> Vec<String> {
 }
 
 fn carry_out(node: &Node, plan: &Plan) -> Vec<String> {
-    inside(node, || apply(&mut Netlink::open().unwrap(), plan))
+    inside(node, || {
+        apply(&mut Netlink::open().unwrap(), TO_NODES, plan)
+    })
 }
 
 #[test]
@@ -87,12 +92,14 @@ fn a_peer_that_moves_has_one_route_and_others_routes_stay() {
     assert_eq!(bring(&a, &first), [""; 0]);
     let moved: Routes = first
         .iter()
-        .map(|(to, via)| {
-            let gateway = match via.gateway {
-                IpAddr::V4(_) => "172.30.0.77".parse().unwrap(),
-                IpAddr::V6(_) => "fd30::77".parse().unwrap(),
+        .map(|(to, way)| {
+            let gateway = if to.is_ipv4() {
+                "172.30.0.77"
+            } else {
+                "fd30::77"
             };
-            (*to, Via { gateway, ..*via })
+            let gateway = gateway.parse().ok();
+            (*to, Way { gateway, ..*way })
         })
         .collect();
     assert_eq!(bring(&a, &moved), [""; 0]);
@@ -108,8 +115,10 @@ fn a_peer_that_moves_has_one_route_and_others_routes_stay() {
         .unwrap()
         + &a.run(&["ip", "-6", "route", "show", "proto", "static"])
             .unwrap();
+    let seen = present(&a).others;
     for route in others {
         let (to, _) = route.split_once(' ').unwrap();
+        assert!(seen.contains(&to.parse().unwrap()), "{to} in {seen:?}");
         assert!(left.contains(to), "{to} is not ours to remove: {left}");
     }
 }
@@ -120,12 +129,13 @@ fn a_failure_is_named_and_does_not_stop_the_others() {
     let (a, b) = (world.node("a").unwrap(), world.node("b").unwrap());
     let mut desired = towards(&a, &b);
     let nowhere: IpNetwork = "10.200.0.0/24".parse().unwrap();
-    let via = Via {
+    let way = Way {
+        index: index(&a),
         // On no network of the node.
-        gateway: "192.0.2.1".parse().unwrap(),
-        uplink: index(&a),
+        gateway: "192.0.2.1".parse().ok(),
+        source: None,
     };
-    desired.insert(nowhere, via);
+    desired.insert(nowhere, way);
     let errors = bring(&a, &desired);
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(

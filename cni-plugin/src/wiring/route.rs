@@ -1,0 +1,139 @@
+//! Routes of the main table, and their netlink messages.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+};
+
+use super::netlink::{CHANGE, DUMP, Netlink, REPLACE, family};
+
+const MAIN_TABLE: u8 = 254;
+const ALL4: Ipv4Network = Ipv4Network::new_checked(Ipv4Addr::UNSPECIFIED, 0).expect("in range");
+const ALL6: Ipv6Network = Ipv6Network::new_checked(Ipv6Addr::UNSPECIFIED, 0).expect("in range");
+
+/// A route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination; of length 0 for a default route.
+    pub to: IpNetwork,
+    /// Who made it: the number that `ip route show proto` takes.
+    pub protocol: u8,
+    /// Where it leads.
+    pub way: Way,
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Index of the link.
+    pub index: u32,
+    /// The next router; none for what is on the link itself.
+    pub gateway: Option<IpAddr>,
+    /// The source address of packets whose socket has none.
+    pub source: Option<IpAddr>,
+}
+
+impl Route {
+    /// The message that asks for this route.
+    pub fn message(&self) -> RouteMessage {
+        let Way {
+            index,
+            gateway,
+            source,
+        } = self.way;
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(self.to.is_ipv4());
+        message.header.destination_prefix_length = self.to.prefix();
+        message.header.table = MAIN_TABLE;
+        message.header.protocol = RouteProtocol::from(self.protocol);
+        message.header.scope = match gateway {
+            None if self.to.is_ipv4() => RouteScope::Link,
+            _ => RouteScope::Universe,
+        };
+        message.header.kind = RouteType::Unicast;
+        let to = (self.to.prefix() > 0).then(|| self.to.network());
+        let attributes = [
+            to.map(|ip| RouteAttribute::Destination(ip.into())),
+            gateway.map(|ip| RouteAttribute::Gateway(ip.into())),
+            source.map(|ip| RouteAttribute::PrefSource(ip.into())),
+            Some(RouteAttribute::Oif(index)),
+        ];
+        message.attributes = attributes.into_iter().flatten().collect();
+        message
+    }
+
+    /// Makes the route, or puts it in the place of what leads there.
+    pub fn set(&self, at: &mut Netlink) -> io::Result<()> {
+        let request = RouteNetlinkMessage::NewRoute(self.message());
+        at.request(&request, REPLACE).map(drop)
+    }
+
+    /// Removes the route, if it is still there.
+    pub fn remove(&self, at: &mut Netlink) -> io::Result<()> {
+        let request = RouteNetlinkMessage::DelRoute(self.message());
+        match at.request(&request, CHANGE) {
+            Err(e) if e.raw_os_error() != Some(libc::ESRCH) => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn of(message: &RouteMessage, all: IpNetwork) -> Option<Self> {
+        let header = &message.header;
+        if header.table != MAIN_TABLE {
+            return None;
+        }
+        let mut route = Self {
+            to: all,
+            protocol: header.protocol.into(),
+            way: Way::default(),
+        };
+        let way = &mut route.way;
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(to) => {
+                    route.to = IpNetwork::new(ip(to)?, header.destination_prefix_length).ok()?;
+                }
+                RouteAttribute::Gateway(via) => way.gateway = ip(via),
+                RouteAttribute::PrefSource(source) => way.source = ip(source),
+                RouteAttribute::Oif(index) => way.index = *index,
+                _ => {}
+            }
+        }
+        Some(route)
+    }
+}
+
+/// The routes of a family.
+pub fn routes(at: &mut Netlink, ipv4: bool) -> io::Result<Vec<Route>> {
+    let mut request = RouteMessage::default();
+    request.header.address_family = family(ipv4);
+    let answers = at.request(&RouteNetlinkMessage::GetRoute(request), DUMP)?;
+    let routes = answers.iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewRoute(message) => Route::of(message, all(ipv4)),
+        _ => None,
+    });
+    Ok(routes.collect())
+}
+
+/// All addresses of a family.
+pub const fn all(ipv4: bool) -> IpNetwork {
+    if ipv4 {
+        IpNetwork::V4(ALL4)
+    } else {
+        IpNetwork::V6(ALL6)
+    }
+}
+
+const fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(a) => Some(IpAddr::V4(*a)),
+        RouteAddress::Inet6(a) => Some(IpAddr::V6(*a)),
+        _ => None,
+    }
+}
