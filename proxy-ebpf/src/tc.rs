@@ -5,6 +5,7 @@ pub mod allocate;
 pub mod at_node;
 pub mod begin;
 pub mod deliver;
+pub mod enter;
 pub mod flow;
 #[cfg(target_arch = "bpf")]
 mod from_host;

@@ -1,18 +1,16 @@
 //! `from_host`: egress of `weir_host`. What the host sends to Services where no socket hook chose a backend, and what
 //! its own servers answer to that.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use proxy_common::counters::{FRAGMENT_UNKNOWN, INVALID_PACKET, NO_BACKEND};
-use proxy_common::time::seconds;
+use proxy_common::counters::{FRAGMENT_UNKNOWN, NO_BACKEND};
 
 use super::at_node::{INGRESS, onward_from_host, translate};
+use super::enter::{by_family, describe};
 use super::packet::{ERROR, MARK_EGRESS, MARK_FORWARDED, MARK_FROM_HOST, UNKNOWN_FRAGMENT};
 use super::skb::{Skb, redirect};
 use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish};
 use super::wire::Wire;
-use super::{ETH_IP, ETH_IPV6, scratch};
 use crate::maps::{V4, V6};
 
 /// Group bit of a hardware address' first byte.
@@ -27,12 +25,7 @@ pub fn from_host(context: TcContext) -> i32 {
         // Somebody looks for neighbours or routers: there are none.
         return NEXT;
     }
-    let verdict = match skb.protocol() {
-        ETH_IP => run::<V4>(skb),
-        ETH_IPV6 => run::<V6>(skb),
-        _ => NEXT,
-    };
-    finish(skb, verdict)
+    finish(skb, by_family(skb, run::<V4>, run::<V6>))
 }
 
 #[inline(always)]
@@ -41,19 +34,14 @@ fn run<F: Wire>(skb: Skb) -> Verdict {
     if skb.ingress_ifindex() != 0 {
         marks |= MARK_FORWARDED;
     }
-    let Some(packet) = scratch::packet::<F>(marks) else {
-        return dropped(INVALID_PACKET);
+    let packet = match describe::<F>(skb, marks) {
+        Ok(packet) => packet,
+        Err(verdict) => return verdict,
     };
-    // SAFETY: a helper without arguments.
-    packet.now = seconds(unsafe { bpf_ktime_get_coarse_ns() });
-    let mut verdict = F::read(skb, packet);
-    if verdict != CONTINUE {
-        return verdict;
-    }
     if packet.shape == UNKNOWN_FRAGMENT {
         return dropped(FRAGMENT_UNKNOWN);
     }
-    verdict = translate(skb, packet);
+    let mut verdict = translate(skb, packet);
     if verdict == NEXT && packet.shape != ERROR {
         verdict = F::begin_at_node(skb, packet);
     }

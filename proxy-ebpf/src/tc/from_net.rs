@@ -1,43 +1,32 @@
 //! `from_net`: ingress of the uplink. What comes to the node from outside.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use proxy_common::counters::{INVALID_PACKET, NO_BACKEND};
-use proxy_common::time::seconds;
+use proxy_common::counters::NO_BACKEND;
 
 use super::at_node::translate;
+use super::deliver;
+use super::enter::{by_family, describe};
 use super::node::forwards;
 use super::packet::{ERROR, MARK_FROM_NET, Packet, UNKNOWN_FRAGMENT};
 use super::skb::{Skb, redirect};
 use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish};
 use super::wire::Wire;
-use super::{ETH_IP, ETH_IPV6, deliver, scratch};
 use crate::maps::{V4, V6};
 
 /// The program.
 #[classifier]
 pub fn from_net(context: TcContext) -> i32 {
     let skb = Skb::new(context.skb.skb);
-    let verdict = match skb.protocol() {
-        ETH_IP => run::<V4>(skb),
-        ETH_IPV6 => run::<V6>(skb),
-        _ => NEXT,
-    };
-    finish(skb, verdict)
+    finish(skb, by_family(skb, run::<V4>, run::<V6>))
 }
 
 #[inline(always)]
 fn run<F: Wire>(skb: Skb) -> Verdict {
-    let Some(packet) = scratch::packet::<F>(MARK_FROM_NET) else {
-        return dropped(INVALID_PACKET);
+    let packet = match describe::<F>(skb, MARK_FROM_NET) {
+        Ok(packet) => packet,
+        Err(verdict) => return verdict,
     };
-    // SAFETY: a helper without arguments.
-    packet.now = seconds(unsafe { bpf_ktime_get_coarse_ns() });
-    let verdict = F::read(skb, packet);
-    if verdict != CONTINUE {
-        return verdict;
-    }
     // Plain traffic to pods of this node, which is most of it.
     let bpf = forwards();
     if bpf {

@@ -1,18 +1,17 @@
 //! `from_pod`: ingress of a pod's interface on the host. What the pod sends.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use proxy_common::conntrack::{
     FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_NO_TWIN, FLOW_REMOTE_POD, FLOW_REWRITE_FROM_LOCAL,
 };
-use proxy_common::counters::{FRAGMENT_UNKNOWN, INVALID_PACKET, NO_BACKEND, UNKNOWN_ENDPOINT};
+use proxy_common::counters::{FRAGMENT_UNKNOWN, NO_BACKEND, UNKNOWN_ENDPOINT};
 use proxy_common::policy::words::ROW_ALLOW_ALL;
-use proxy_common::time::seconds;
 
 use super::address::same;
 use super::at_node::{to_host, translate};
 use super::begin::from_frontend;
+use super::enter::{by_family, describe};
 use super::flow::{find, reopens, touch};
 use super::node::forwards;
 use super::packet::{ERROR, MARK_HAIRPIN, MARK_ROUTE, Packet, UNKNOWN_FRAGMENT};
@@ -20,20 +19,14 @@ use super::service::moved;
 use super::skb::{Skb, redirect_peer};
 use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish_at_pod};
 use super::wire::Wire;
-use super::{ETH_IP, ETH_IPV6, deliver, policy, scratch};
+use super::{deliver, policy};
 use crate::maps::{ENDPOINTS, V4, V6};
 
 /// The program.
 #[classifier]
 pub fn from_pod(context: TcContext) -> i32 {
     let skb = Skb::new(context.skb.skb);
-    let verdict = match skb.protocol() {
-        ETH_IP => run::<V4>(skb),
-        ETH_IPV6 => run::<V6>(skb),
-        // ARP and whatever else is the stack's affair.
-        _ => NEXT,
-    };
-    finish_at_pod(skb, verdict)
+    finish_at_pod(skb, by_family(skb, run::<V4>, run::<V6>))
 }
 
 #[inline(always)]
@@ -42,15 +35,11 @@ fn run<F: Wire>(skb: Skb) -> Verdict {
     let Some(endpoint) = (unsafe { ENDPOINTS.get(skb.ifindex()) }) else {
         return dropped(UNKNOWN_ENDPOINT);
     };
-    let Some(packet) = scratch::packet::<F>(0) else {
-        return dropped(INVALID_PACKET);
+    let packet = match describe::<F>(skb, 0) {
+        Ok(packet) => packet,
+        Err(verdict) => return verdict,
     };
-    // SAFETY: a helper without arguments.
-    packet.now = seconds(unsafe { bpf_ktime_get_coarse_ns() });
-    let mut verdict = F::read(skb, packet);
-    if verdict == CONTINUE {
-        verdict = F::own(endpoint, packet);
-    }
+    let mut verdict = F::own(endpoint, packet);
     if verdict == CONTINUE {
         verdict = send(skb, packet, endpoint.id);
     }

@@ -1,32 +1,25 @@
 //! `to_net`: egress of the uplink. Answers of the host, and what it sends to Services' addresses that are not routed to
 //! `weir_host`.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use proxy_common::counters::{INVALID_PACKET, NO_BACKEND};
-use proxy_common::time::seconds;
+use proxy_common::counters::NO_BACKEND;
 
 use super::address::same;
 use super::at_node::{INGRESS, onward_from_host, translate};
+use super::enter::{by_family, describe};
 use super::node::forwards;
 use super::packet::{ERROR, MARK_EGRESS, MARK_FROM_HOST, UNKNOWN_FRAGMENT};
 use super::skb::{Skb, redirect};
 use super::verdict::{CONTINUE, NEXT, Verdict, count, dropped, finish};
 use super::wire::Wire;
-use super::{ETH_IP, ETH_IPV6, scratch};
 use crate::maps::{V4, V6};
 
 /// The program.
 #[classifier]
 pub fn to_net(context: TcContext) -> i32 {
     let skb = Skb::new(context.skb.skb);
-    let verdict = match skb.protocol() {
-        ETH_IP => run::<V4>(skb),
-        ETH_IPV6 => run::<V6>(skb),
-        _ => NEXT,
-    };
-    finish(skb, verdict)
+    finish(skb, by_family(skb, run::<V4>, run::<V6>))
 }
 
 #[inline(always)]
@@ -44,14 +37,11 @@ fn run<F: Wire>(skb: Skb) -> Verdict {
     } else {
         MARK_EGRESS
     };
-    let Some(packet) = scratch::packet::<F>(marks) else {
-        return dropped(INVALID_PACKET);
-    };
-    // SAFETY: a helper without arguments.
-    packet.now = seconds(unsafe { bpf_ktime_get_coarse_ns() });
-    let verdict = F::read(skb, packet);
-    if verdict != CONTINUE || packet.shape == UNKNOWN_FRAGMENT {
+    let Ok(packet) = describe::<F>(skb, marks) else {
         // The host may send what it likes.
+        return NEXT;
+    };
+    if packet.shape == UNKNOWN_FRAGMENT {
         return NEXT;
     }
     let destination = packet.destination;

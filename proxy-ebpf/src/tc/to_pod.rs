@@ -1,29 +1,29 @@
 //! `to_pod`: egress of a pod's interface on the host. What the stack gives to the pod.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use proxy_common::counters::{INVALID_PACKET, UNKNOWN_ENDPOINT};
-use proxy_common::time::seconds;
+use proxy_common::counters::UNKNOWN_ENDPOINT;
 
+use super::enter::{by_family, describe};
 use super::own::is_neighbour;
 use super::packet::{MARK_EGRESS, MARK_FROM_HOST, Packet};
 use super::skb::Skb;
-use super::verdict::{CONTINUE, NEXT, Verdict, dropped, finish_at_pod};
+use super::verdict::{NEXT, Verdict, dropped, finish_at_pod};
 use super::wire::Wire;
-use super::{ETH_IP, ETH_IPV6, scratch};
 use crate::maps::{ENDPOINTS, V4, V6};
 
 /// The program. A packet that has been through `receive` already finds its flow and passes unchanged.
 #[classifier]
 pub fn to_pod(context: TcContext) -> i32 {
     let skb = Skb::new(context.skb.skb);
-    let verdict = match skb.protocol() {
-        ETH_IP => run::<V4>(skb, |_| false),
-        ETH_IPV6 => run::<V6>(skb, is_neighbour),
-        _ => NEXT,
-    };
-    finish_at_pod(skb, verdict)
+    finish_at_pod(
+        skb,
+        by_family(
+            skb,
+            |skb| run::<V4>(skb, |_| false),
+            |skb| run::<V6>(skb, is_neighbour),
+        ),
+    )
 }
 
 #[inline(always)]
@@ -37,15 +37,10 @@ fn run<F: Wire>(skb: Skb, is_neighbour: impl Fn(&Packet<F>) -> bool) -> Verdict 
     } else {
         MARK_EGRESS
     };
-    let Some(packet) = scratch::packet::<F>(marks) else {
-        return dropped(INVALID_PACKET);
+    let packet = match describe::<F>(skb, marks) {
+        Ok(packet) => packet,
+        Err(verdict) => return verdict,
     };
-    // SAFETY: a helper without arguments.
-    packet.now = seconds(unsafe { bpf_ktime_get_coarse_ns() });
-    let verdict = F::read(skb, packet);
-    if verdict != CONTINUE {
-        return verdict;
-    }
     if is_neighbour(packet) {
         return NEXT;
     }
