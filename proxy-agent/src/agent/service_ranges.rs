@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{node::host_device::Published, observe::kubernetes::RangeReader};
+use crate::{
+    node::host_device::Published,
+    observe::kubernetes::{RangeReader, ReadRanges},
+};
 
 /// How often it is asked again.
 const PERIOD: Duration = Duration::from_mins(5);
@@ -21,6 +24,8 @@ pub struct ServiceRanges(Arc<State>);
 struct State {
     reader: OnceLock<RangeReader>,
     last: Mutex<(Published, Option<Instant>)>,
+    /// What was last said to be no range.
+    problems: Mutex<Vec<String>>,
     /// A question is on its way.
     busy: AtomicBool,
 }
@@ -53,7 +58,7 @@ impl ServiceRanges {
         }
         tokio::spawn(async move {
             match reader.read().await {
-                Ok(Some(ranges)) => state.put(Published::Ranges(ranges)),
+                Ok(Some(read)) => state.take(read),
                 Ok(None) => state.put(Published::Absent),
                 // The watches say that it does not answer.
                 Err(error) => tracing::debug!(%error, "ServiceCIDRs not read; retrying"),
@@ -69,11 +74,63 @@ impl State {
         last.clone()
     }
 
+    fn take(&self, read: ReadRanges) {
+        let mut known = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        for problem in read.problems.iter().filter(|p| !known.contains(p)) {
+            tracing::warn!(problem, "a range of Services' addresses is left out");
+        }
+        *known = read.problems;
+        drop(known);
+        self.put(Published::Ranges(read.ranges));
+    }
+
     fn put(&self, published: Published) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.0 != published {
             tracing::info!(?published, "ranges of Services' addresses");
         }
         *last = (published, Some(Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_no_range_is_said_once_and_the_others_are_published() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let state = State::default();
+        let read = ReadRanges {
+            ranges: ["10.96.0.0/16".parse().unwrap()].into(),
+            problems: vec!["ServiceCIDR odd: spec.cidrs[0]: no range".to_owned()],
+        };
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            state.take(read.clone());
+            state.take(read.clone());
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let warnings = text.lines().filter(|line| line.contains("WARN"));
+        let warnings: Vec<_> = warnings.collect();
+        assert_eq!(warnings.len(), 1, "{text}");
+        assert!(warnings[0].contains("ServiceCIDR odd"), "{text}");
+        assert_eq!(state.last().0, Published::Ranges(read.ranges));
     }
 }

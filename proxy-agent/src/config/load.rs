@@ -172,6 +172,10 @@ fn check(config: &Configuration) -> Result<(), (&'static str, String)> {
             ));
         }
     }
+    if let Some(range) = config.node.service_cidrs.iter().find(|r| r.prefix() == 0) {
+        let message = format!("`{range}` would lead all that the host sends to weir_host");
+        return Err(("node.serviceCIDRs", message));
+    }
     if config.manifests.is_some() && config.client_connection.kubeconfig.is_some() {
         let message = "manifests are served in place of an API server: give one of them";
         return Err(("manifests", message.to_owned()));
@@ -196,8 +200,8 @@ fn check(config: &Configuration) -> Result<(), (&'static str, String)> {
 mod tests {
     use std::path::Path;
 
-    use super::{cgroup2_mount, parse};
-    use crate::config::Configuration;
+    use super::{cgroup2_mount, load, parse};
+    use crate::config::{Configuration, Flags};
 
     fn error(text: &str) -> String {
         parse(Path::new("agent.yaml"), text)
@@ -227,6 +231,10 @@ mod tests {
             "agent.yaml:2:26: node.podCIDRs[1]: invalid address: 300.0.0.0/8"
         );
         assert_eq!(
+            error("node:\n  serviceCIDRs: [10.96.0.0/16, fd00:96::/129]\n"),
+            "agent.yaml:2:32: node.serviceCIDRs[1]: invalid address: fd00:96::/129"
+        );
+        assert_eq!(
             error("sync:\n  fullPeriod: soon\n"),
             "agent.yaml:2:15: sync.fullPeriod: `soon` is not a duration such as 5ms, 30s or 1m30s"
         );
@@ -234,6 +242,18 @@ mod tests {
             error("a: [\n").starts_with("agent.yaml:"),
             "{}",
             error("a: [\n")
+        );
+    }
+
+    #[test]
+    fn the_range_of_everything_is_no_range_of_services() {
+        let flags = Flags {
+            service_cidr: vec!["::/0".parse().unwrap()],
+            ..Flags::default()
+        };
+        assert_eq!(
+            load(&flags).unwrap_err().to_string(),
+            "flags: node.serviceCIDRs: `::/0` would lead all that the host sends to weir_host"
         );
     }
 

@@ -7,7 +7,7 @@ mod read;
 mod servers;
 mod write;
 
-pub use ranges::RangeReader;
+pub use ranges::{RangeReader, ReadRanges};
 pub use read::PodReader;
 pub use write::NodeWriter;
 

@@ -40,6 +40,7 @@ fn what_the_machine_lacks_is_named() {
             2,
             "flags: logging.level: `a=b=c`",
         ),
+        (&["--service-cidr", "10.96.0.0/99"], 2, "--service-cidr"),
         (
             &["--healthz-bind-address", "nowhere"],
             2,

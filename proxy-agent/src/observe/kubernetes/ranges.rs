@@ -4,20 +4,24 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use kube::{Api, api::ListParams};
+use kube::{Api, ResourceExt as _, api::ListParams};
 
 use super::servers::Servers;
+use crate::observe::convert::address;
 
 /// Reads the `ServiceCIDR`s from the API server in use. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RangeReader {
     servers: Arc<Servers>,
 }
 
-impl std::fmt::Debug for RangeReader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RangeReader").finish_non_exhaustive()
-    }
+/// What the `ServiceCIDR`s say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadRanges {
+    /// The ranges.
+    pub ranges: BTreeSet<IpNetwork>,
+    /// What is no range, with its object and field.
+    pub problems: Vec<String>,
 }
 
 impl RangeReader {
@@ -26,18 +30,68 @@ impl RangeReader {
     }
 
     /// The ranges; none if the API server has no such objects (before Kubernetes 1.33), or does not show them.
-    pub async fn read(&self) -> Result<Option<BTreeSet<IpNetwork>>, kube::Error> {
+    pub async fn read(&self) -> Result<Option<ReadRanges>, kube::Error> {
         let client = self.servers.current().client.clone();
         // Whatever its cache holds is new enough.
         let any = ListParams::default().match_any();
-        let list = match Api::<ServiceCIDR>::all(client).list(&any).await {
-            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => return Ok(None),
-            list => list?,
+        match Api::<ServiceCIDR>::all(client).list(&any).await {
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
+            list => Ok(Some(ReadRanges::of(list?))),
+        }
+    }
+}
+
+impl ReadRanges {
+    fn of(objects: impl IntoIterator<Item = ServiceCIDR>) -> Self {
+        let mut read = Self::default();
+        for object in objects {
+            let name = object.name_any();
+            let cidrs = object.spec.and_then(|spec| spec.cidrs).unwrap_or_default();
+            for (i, text) in cidrs.iter().enumerate() {
+                match address::range(text) {
+                    Ok(range) => drop(read.ranges.insert(range)),
+                    Err(why) => {
+                        let problem = format!("ServiceCIDR {name}: spec.cidrs[{i}]: {why}");
+                        read.problems.push(problem);
+                    }
+                }
+            }
+        }
+        read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::networking::v1::ServiceCIDRSpec;
+    use kube::api::ObjectMeta;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_range_is_named_and_the_others_count() {
+        let object = |name: &str, cidrs: &[&str]| ServiceCIDR {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(ServiceCIDRSpec {
+                cidrs: Some(cidrs.iter().map(ToString::to_string).collect()),
+            }),
+            status: None,
         };
-        let specs = list.into_iter().filter_map(|object| object.spec);
-        let ranges = specs.flat_map(|spec| spec.cidrs.unwrap_or_default());
-        Ok(Some(
-            ranges.filter_map(|range| range.parse().ok()).collect(),
-        ))
+        let read = ReadRanges::of([
+            object("kubernetes", &["10.96.0.0/16", "fd00:96::/129"]),
+            object("more", &["10.97.0.0/16"]),
+        ]);
+        let ranges = ["10.96.0.0/16", "10.97.0.0/16"];
+        assert_eq!(
+            read.ranges,
+            ranges.map(|range| range.parse().unwrap()).into()
+        );
+        assert_eq!(
+            read.problems,
+            ["ServiceCIDR kubernetes: spec.cidrs[1]: \"fd00:96::/129\" is not a CIDR range"]
+        );
     }
 }

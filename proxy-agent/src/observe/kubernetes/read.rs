@@ -12,16 +12,10 @@ use crate::{
 };
 
 /// Reads pods from the API server in use. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct PodReader {
     servers: Arc<Servers>,
     interner: Arc<Interner>,
-}
-
-impl std::fmt::Debug for PodReader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PodReader").finish_non_exhaustive()
-    }
 }
 
 impl PodReader {

@@ -17,6 +17,13 @@ pub(super) struct Server {
     pub(super) client: Client,
 }
 
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let urls = self.servers.iter().map(|server| &server.url);
+        f.debug_list().entries(urls).finish()
+    }
+}
+
 impl Servers {
     pub(super) async fn new(options: &Options) -> Result<Self, KubernetesError> {
         let config = config(options).await?;

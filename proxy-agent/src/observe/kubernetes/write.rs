@@ -14,15 +14,9 @@ use serde_json::json;
 use super::servers::Servers;
 
 /// Writes conditions of Nodes through the API server in use. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct NodeWriter {
     servers: Arc<Servers>,
-}
-
-impl std::fmt::Debug for NodeWriter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeWriter").finish_non_exhaustive()
-    }
 }
 
 impl NodeWriter {
