@@ -25,4 +25,19 @@ pub mod wiring;
 
 /// Where a person finds out more.
 pub(crate) const LOGS_HINT: &str =
-    "see 'kubectl -n kube-system logs -l app=weir' of the pod on this node";
+    "see 'kubectl -n kube-system logs -l app.kubernetes.io/name=weir' of the pod on this node";
+
+#[cfg(test)]
+mod tests {
+    use super::LOGS_HINT;
+
+    #[test]
+    fn the_hint_selects_the_pods_of_the_manifest() {
+        let manifest = include_str!("../../deploy/base/daemon-set.yaml");
+        let (_, rest) = LOGS_HINT.split_once(" -l ").unwrap();
+        let (selector, _) = rest.split_once('\'').unwrap();
+        let label = selector.replacen('=', ": ", 1);
+        let labels = manifest.lines().find(|line| line.contains("labels: {"));
+        assert!(labels.unwrap().contains(&label), "{label}");
+    }
+}
