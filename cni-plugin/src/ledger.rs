@@ -15,9 +15,10 @@ use crate::{
     attachment::{Attachment, Broken},
     ipam::{State, file::write_json, lock},
     node_file::NodeFile,
-    paths::Paths,
+    paths::{Paths, key_of},
     protocol::error::{Error, code},
     rpc::Key,
+    salvage,
     talk::say,
 };
 
@@ -106,7 +107,7 @@ pub fn give_back(
     remove(&paths.attachment(key))
 }
 
-/// Keys that have a record or addresses.
+/// Keys that have a record, be it unreadable, or addresses.
 pub fn keys(paths: &Paths, boot_id: &str, deadline: Instant) -> Result<Vec<Key>, Error> {
     let _held = hold(paths, deadline)?;
     let mut keys: Vec<Key> = read(paths, boot_id)?
@@ -114,8 +115,9 @@ pub fn keys(paths: &Paths, boot_id: &str, deadline: Instant) -> Result<Vec<Key>,
         .into_iter()
         .map(|l| l.key)
         .collect();
-    let (records, _broken) = attachments(paths)?;
+    let (records, broken) = attachments(paths)?;
     keys.extend(records.iter().map(|r| r.key().clone()));
+    keys.extend(broken.iter().filter_map(|(path, _)| key_of(path)));
     keys.sort();
     keys.dedup();
     Ok(keys)
@@ -153,7 +155,12 @@ fn read(paths: &Paths, boot_id: &str) -> Result<State, Error> {
         boot_id: boot_id.to_owned(),
         ..State::default()
     };
-    let (records, _broken) = attachments(paths)?;
+    let (records, broken) = attachments(paths)?;
+    let unread =
+        salvage::leases(&broken).map_err(|e| Error::io("look for pods' interfaces", &e))?;
+    for (key, ips) in unread {
+        state.give(key, ips);
+    }
     for record in records {
         if record.boot_id == boot_id {
             state.give(record.add.key, record.add.ips);

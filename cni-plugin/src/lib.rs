@@ -5,7 +5,7 @@
 //! from files under [`paths::Paths`]; the agent is asked only for programs and policy, and only by ADD.
 //!
 //! The library is shared with the agent: [`rpc`] (what they say to each other), [`attachment`] and
-//! [`node_file`] (what they write for each other), [`detach`] and [`ledger`] (for the collector).
+//! [`node_file`] (what they write for each other), [`detach`], [`ledger`] and [`salvage`] (for the collector).
 
 pub mod attach;
 pub mod attachment;
@@ -19,6 +19,7 @@ pub mod node_file;
 pub mod paths;
 pub mod protocol;
 pub mod rpc;
+pub mod salvage;
 pub mod talk;
 pub mod verbs;
 pub mod wiring;

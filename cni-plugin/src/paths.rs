@@ -82,6 +82,16 @@ impl Paths {
     }
 }
 
+/// The key that the name of an attachment's or tombstone's file tells.
+pub fn key_of(file: &Path) -> Option<Key> {
+    let name = file.file_name()?.to_str()?.strip_suffix(".json")?;
+    let (container_id, ifname) = name.split_once(':')?;
+    Some(Key {
+        container_id: container_id.to_owned(),
+        ifname: ifname.to_owned(),
+    })
+}
+
 fn file_name(key: &Key) -> String {
     format!("{}:{}.json", key.container_id, key.ifname)
 }

@@ -26,6 +26,8 @@ pub struct Link {
     pub up: bool,
     /// MTU.
     pub mtu: u32,
+    /// What people call it; of a pod's host side namespace and name of the pod.
+    pub alias: String,
 }
 
 impl Link {
@@ -35,11 +37,13 @@ impl Link {
             index: message.header.index,
             up: message.header.flags.contains(LinkFlags::Up),
             mtu: 0,
+            alias: String::new(),
         };
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::IfAlias(alias) => link.alias.clone_from(alias),
                 _ => {}
             }
         }

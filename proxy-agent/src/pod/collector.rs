@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,8 @@ use cni_plugin::{
     ledger,
     paths::Paths,
     rpc::Key,
-    wiring::{inspect, name, netlink::Netlink, veth},
+    salvage::{self, Links, Salvaged},
+    wiring::{name, netlink::Netlink, veth},
 };
 
 /// Seconds after which an attachment without its interface is dead.
@@ -38,6 +40,10 @@ pub struct Sweep {
     pub dead: Vec<Key>,
     /// Records of wired attachments.
     pub live: Vec<Attachment>,
+    /// Attachments that have an interface, but no record that can be read.
+    pub salvaged: Vec<Salvaged>,
+    /// Host sides of pods' interfaces that are there.
+    pub links: Links,
     /// What could not be done.
     pub errors: Vec<String>,
 }
@@ -53,10 +59,10 @@ pub fn tombstones(paths: &Paths) -> Vec<Key> {
         .collect()
 }
 
-/// Looks once and undoes what is dead.
-pub fn sweep(paths: &Paths, boot_id: &str, memory: &mut Memory) -> Sweep {
+/// Looks once and undoes what is dead. `known`: host sides of the endpoints that the agent serves.
+pub fn sweep(paths: &Paths, boot_id: &str, known: &BTreeSet<String>, memory: &mut Memory) -> Sweep {
     let mut sweep = Sweep::default();
-    if let Err(error) = try_sweep(paths, boot_id, memory, &mut sweep) {
+    if let Err(error) = try_sweep(paths, boot_id, known, memory, &mut sweep) {
         sweep.errors.push(format!("{error:#}"));
     }
     sweep
@@ -65,35 +71,43 @@ pub fn sweep(paths: &Paths, boot_id: &str, memory: &mut Memory) -> Sweep {
 fn try_sweep(
     paths: &Paths,
     boot_id: &str,
+    known: &BTreeSet<String>,
     memory: &mut Memory,
     sweep: &mut Sweep,
 ) -> anyhow::Result<()> {
-    if !paths.root().exists() {
-        return Ok(());
-    }
     let deadline = Instant::now() + Duration::from_secs(10);
     // In this order: an ADD at work has its record before its interface.
     let mut netlink = Netlink::open()?;
-    let links: BTreeSet<String> = inspect::links(&mut netlink)?
-        .into_iter()
-        .map(|l| l.name)
-        .filter(|n| name::is_host_ifname(n))
-        .collect();
+    sweep.links = salvage::links(&mut netlink)?;
+    if !paths.root().exists() {
+        return Ok(());
+    }
+    let links = &sweep.links;
     let keys = ledger::keys(paths, boot_id, deadline)?;
     let (records, broken) = Attachment::read_all(&paths.attachments())?;
-    for (path, error) in broken {
-        sweep
-            .errors
-            .push(format!("read {}: {error}", path.display()));
-    }
+    let read = (records.as_slice(), &broken);
+    sweep.salvaged = salvage::live(&mut netlink, paths, boot_id, &keys, read, links)?;
+    sweep
+        .errors
+        .extend(sweep.salvaged.iter().map(ToString::to_string));
+    let mut dead = Vec::new();
     for key in &keys {
         let record = records.iter().find(|r| r.key() == key);
-        if is_dead(record, &links, ledger::now()) {
-            undo(paths, key, deadline, sweep);
+        let linked = links.contains_key(&name::host_ifname(key));
+        let age = record.map_or_else(
+            || file_age(&paths.attachment(key)),
+            |record| Some(ledger::now().saturating_sub(record.since)),
+        );
+        if is_dead(record.map(|r| r.state), age, linked) {
+            dead.push(key);
         }
     }
     let owned: BTreeSet<String> = keys.iter().map(name::host_ifname).collect();
-    let orphans: BTreeSet<String> = links.difference(&owned).cloned().collect();
+    let orphans: BTreeSet<String> = links
+        .keys()
+        .filter(|link| !owned.contains(*link) && !known.contains(*link))
+        .cloned()
+        .collect();
     for orphan in orphans.intersection(&memory.orphans) {
         tracing::info!(interface = orphan, "interface without a pod removed");
         if let Err(error) = veth::remove(&mut netlink, orphan) {
@@ -104,18 +118,28 @@ fn try_sweep(
     sweep.live = records
         .into_iter()
         .filter(|r| r.state != State::Creating && r.boot_id == boot_id)
-        .filter(|r| links.contains(&r.add.host_ifname))
+        .filter(|r| links.contains_key(&r.add.host_ifname))
         .collect();
+    for key in dead {
+        undo(paths, key, deadline, sweep);
+    }
     Ok(())
 }
 
-/// No record: addresses were given, but the record is gone.
-fn is_dead(record: Option<&Attachment>, links: &BTreeSet<String>, now: u64) -> bool {
-    let Some(record) = record else { return true };
-    let age = now.saturating_sub(record.since);
-    match record.state {
-        State::Creating => age > ABANDONED,
-        State::Pending | State::Ready => age > DEAD && !links.contains(&record.add.host_ifname),
+/// Seconds since a file was written; none if there is none.
+fn file_age(path: &Path) -> Option<u64> {
+    let written = fs::metadata(path).and_then(|m| m.modified()).ok()?;
+    // Of the future: as if it were new.
+    Some(written.elapsed().map_or(0, |age| age.as_secs()))
+}
+
+/// `state`: none if no record says it. `age`: none if there is no record at all, which an ADD never leaves behind
+/// while it works. Whatever the files say, a pod whose ADD may be done lives as long as its interface.
+const fn is_dead(state: Option<State>, age: Option<u64>, linked: bool) -> bool {
+    match (state, age) {
+        (Some(State::Creating), Some(age)) => age > ABANDONED,
+        (_, Some(age)) => age > DEAD && !linked,
+        (_, None) => !linked,
     }
 }
 
@@ -138,26 +162,22 @@ fn undo(paths: &Paths, key: &Key, deadline: Instant, sweep: &mut Sweep) {
 mod tests {
     use super::*;
 
-    fn record(state: State, since: u64) -> Attachment {
-        let mut record = Attachment {
-            state,
-            since,
-            ..Attachment::default()
-        };
-        record.add.host_ifname = "weir0".into();
-        record
+    #[test]
+    fn only_what_is_old_and_has_no_interface_is_dead() {
+        let (ready, creating) = (Some(State::Ready), Some(State::Creating));
+        assert!(!is_dead(ready, Some(100), false));
+        assert!(is_dead(ready, Some(200), false));
+        assert!(!is_dead(ready, Some(1000), true));
+        assert!(!is_dead(creating, Some(20), false));
+        assert!(is_dead(creating, Some(40), true));
     }
 
     #[test]
-    fn only_what_is_old_and_has_no_interface_is_dead() {
-        let none = BTreeSet::new();
-        let link = BTreeSet::from(["weir0".to_owned()]);
-        let dead = |r: &Attachment, links| is_dead(Some(r), links, 1000);
-        assert!(!dead(&record(State::Ready, 900), &none));
-        assert!(dead(&record(State::Ready, 800), &none));
-        assert!(!dead(&record(State::Ready, 0), &link));
-        assert!(!dead(&record(State::Creating, 980), &none));
-        assert!(dead(&record(State::Creating, 960), &link));
-        assert!(is_dead(None, &link, 1000));
+    fn without_a_good_record_the_interface_decides() {
+        assert!(!is_dead(None, Some(1000), true), "broken");
+        assert!(is_dead(None, Some(1000), false), "broken");
+        assert!(!is_dead(None, Some(100), false), "broken a moment ago");
+        assert!(!is_dead(None, None, true), "gone");
+        assert!(is_dead(None, None, false), "gone");
     }
 }

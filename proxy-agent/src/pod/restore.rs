@@ -1,12 +1,18 @@
 //! Endpoints of a former agent: the plugin's records tell which there are, `ENDPOINTS` which id each has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use cni_plugin::{
-    attachment::{Attachment, State},
+    attachment::{Attachment, Broken, State},
+    ledger,
     paths::Paths,
     rpc::{Add, Key},
+    salvage,
+    wiring::netlink::Netlink,
 };
 use proxy_common::endpoints::Endpoint;
 
@@ -15,7 +21,11 @@ use super::{entries::endpoint, ids::Ids, local::Local};
 /// Endpoints by attachment.
 pub(super) type Restored = BTreeMap<Key, Local>;
 
-/// Wired attachments of this boot, with their ids.
+/// How long the plugin's lock may be waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Wired attachments of this boot, with their ids. One whose record is broken or gone counts while its interface
+/// is there: an entry that went would cut a pod off that lives.
 pub(super) fn restore(
     paths: &Paths,
     boot_id: &str,
@@ -25,12 +35,11 @@ pub(super) fn restore(
     let folder = paths.attachments();
     let (records, broken) =
         Attachment::read_all(&folder).with_context(|| format!("read {}", folder.display()))?;
-    for (path, error) in broken {
-        tracing::warn!(path = %path.display(), %error, "attachment not readable");
-    }
+    let salvaged = salvage(paths, boot_id, (&records, &broken))?;
     let pinned: BTreeMap<u32, &Endpoint> = pinned.iter().map(|(k, v)| (*k, v)).collect();
     let live = records
         .into_iter()
+        .chain(salvaged)
         .filter(|r| r.boot_id == boot_id && r.state != State::Creating)
         .map(|r| (r.add, r.since));
     let (mut known, mut new) = (BTreeMap::new(), Vec::new());
@@ -57,7 +66,31 @@ pub(super) fn restore(
     Ok((known, ids))
 }
 
-/// Whether an entry was made of this attachment: interface indexes are used again after a reboot.
+fn salvage(
+    paths: &Paths,
+    boot_id: &str,
+    known: (&[Attachment], &Broken),
+) -> anyhow::Result<Vec<Attachment>> {
+    if !paths.root().exists() {
+        return Ok(Vec::new());
+    }
+    let mut netlink = Netlink::open().context("open netlink socket")?;
+    let links = salvage::links(&mut netlink).context("list interfaces")?;
+    let keys = ledger::keys(paths, boot_id, Instant::now() + PATIENCE)?;
+    let salvaged = salvage::live(&mut netlink, paths, boot_id, &keys, known, &links)
+        .context("read pods' interfaces")?;
+    for one in &salvaged {
+        tracing::warn!(record = %one.record.display(), "{one}");
+    }
+    Ok(salvaged.into_iter().map(|one| one.attachment).collect())
+}
+
+/// Whether an entry was made of this attachment: interface indexes are used again after a reboot. Flags may differ:
+/// a record that cannot be read does not tell them.
 fn is_same(entry: &Endpoint, add: &Add) -> bool {
-    *entry == endpoint(entry.id, add)
+    let made = Endpoint {
+        flags: entry.flags,
+        ..endpoint(entry.id, add)
+    };
+    *entry == made
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cni_plugin::{attachment::Attachment, rpc::Key};
+use cni_plugin::{attachment::Attachment, rpc::Key, wiring::name::host_ifname};
 use tokio::time::Instant;
 
 use super::{
@@ -37,8 +37,10 @@ impl Pods {
         };
         self.next_sweep = Instant::now() + SWEEP_PERIOD;
         let (paths, boot_id, send) = (self.paths.clone(), self.boot_id.clone(), self.send.clone());
+        let known = self.known.values().map(|l| l.add.host_ifname.clone());
+        let known = known.collect();
         tokio::task::spawn_blocking(move || {
-            let sweep = collector::sweep(&paths, &boot_id, &mut memory);
+            let sweep = collector::sweep(&paths, &boot_id, &known, &mut memory);
             // The receiver goes only with the agent.
             drop(send.blocking_send(Event::Swept(memory, sweep)));
         });
@@ -55,10 +57,10 @@ impl Pods {
             tracing::warn!(error, "collecting leaks of the plugin");
         }
         let mut changed = false;
-        self.adopt(sweep.live, interfaces, &mut changed);
-        for key in &sweep.dead {
+        self.adopt(&sweep, interfaces, &mut changed);
+        for key in sweep.dead {
             tracing::info!(container = key.container_id, "dead attachment released");
-            changed |= self.remove(key, interfaces);
+            changed |= self.remove(&key, interfaces);
         }
         for key in collector::tombstones(&self.paths) {
             changed |= self.remove(&key, interfaces);
@@ -96,34 +98,29 @@ impl Pods {
     }
 
     /// Brings what is known in step with the plugin's records: takes in what was wired while no agent
-    /// answered (policy mode permissive), forgets what has no record any more.
-    fn adopt(
-        &mut self,
-        live: Vec<Attachment>,
-        interfaces: &mut dyn Interfaces,
-        changed: &mut bool,
-    ) {
-        for record in live {
-            let key = record.key().clone();
-            // A DEL since the sweep has removed the record.
-            if self.known.contains_key(&key) || !self.paths.attachment(&key).exists() {
-                continue;
-            }
+    /// answered (policy mode permissive), forgets what has neither a record nor an interface any more.
+    fn adopt(&mut self, sweep: &Sweep, interfaces: &mut dyn Interfaces, changed: &mut bool) {
+        // A DEL since the sweep has removed the record.
+        let recorded = |record: &&Attachment| self.paths.attachment(record.key()).exists();
+        let live = sweep.live.iter().filter(recorded);
+        let live = live.chain(sweep.salvaged.iter().map(|one| &one.attachment));
+        let new: Vec<&Attachment> = live
+            .filter(|record| !self.known.contains_key(record.key()))
+            .collect();
+        for record in new {
             let Some(id) = self.ids.take() else {
                 tracing::warn!(pod = %record.add.pod, "no endpoint id is free");
                 continue;
             };
             tracing::info!(pod = %record.add.pod, "pod taken in that was wired without us");
-            let local = Local::new(id, record.add, record.since);
-            self.known.insert(key, local);
+            let local = Local::new(id, record.add.clone(), record.since);
+            self.known.insert(record.key().clone(), local);
             *changed = true;
         }
-        let gone: Vec<Key> = self
-            .known
-            .keys()
-            .filter(|key| !self.paths.attachment(key).exists())
-            .cloned()
-            .collect();
+        let is_gone = |key: &&Key| {
+            !self.paths.attachment(key).exists() && !sweep.links.contains_key(&host_ifname(key))
+        };
+        let gone: Vec<Key> = self.known.keys().filter(is_gone).cloned().collect();
         for key in gone {
             *changed |= self.remove(&key, interfaces);
         }
