@@ -155,6 +155,10 @@ pub const REUSE_SECONDS: u32 = 5;
 /// Seconds that an unanswered TCP flow and any flow without states live.
 pub const SHORT_SECONDS: u32 = 60;
 
+/// Value of `NEW_FLOWS_END[0]` (ARRAY of one): until when `NEW_FLOWS*` may hold a live flow, in seconds since boot.
+/// Shared by all programs like the flows themselves: what one of them takes for empty, no other may have filled.
+pub type NewFlowsEnd = u32;
+
 /// Seconds in which a CPU may begin `NodeConfig::unanswered` flows in `CONNTRACK*` that nobody answers.
 pub const UNANSWERED_WINDOW: u32 = 8;
 

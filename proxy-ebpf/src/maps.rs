@@ -1,4 +1,5 @@
-//! Every map, under the name by which the loader pins it. Keys and values are `proxy_common`'s.
+//! Every pinned map, under its name. Keys and values are `proxy_common`'s. Maps that are declared elsewhere are private to
+//! one load of the programs, and are not pinned (`PRIVATE` in the agent's `datapath/object.rs`).
 //!
 //! The capacities here are small and only serve to load the object by hand: the agent sets its own
 //! (`datapath/capacities.rs`). Logic reaches the maps of a family through [`Family`].
@@ -14,7 +15,7 @@ use aya_ebpf::{
 use proxy_common::{
     affinity::{Affinity, AffinityKey},
     backends::{Backend4, Backend6, MemberKey, SlotKey},
-    conntrack::{Flow4, Flow6, FlowKey4, FlowKey6},
+    conntrack::{Flow4, Flow6, FlowKey4, FlowKey6, NewFlowsEnd},
     counters::{Counter, REASON_LIMIT},
     endpoints::{Endpoint, LocalPod, MAX_ENDPOINTS},
     fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
@@ -76,6 +77,8 @@ maps! {
     NEW_FLOWS4: Lru<FlowKey4, Flow4>;
     /// See `proxy_common::conntrack`.
     NEW_FLOWS6: Lru<FlowKey6, Flow6>;
+    /// See `proxy_common::conntrack`.
+    NEW_FLOWS_END: btf_maps::Array<NewFlowsEnd, 1>;
     /// See `proxy_common::endpoints`.
     ENDPOINTS: Hash<u32, Endpoint>;
     /// See `proxy_common::endpoints`.

@@ -88,6 +88,24 @@ fn a_restart_keeps_maps_and_links_and_replaces_programs() {
 }
 
 #[test]
+fn what_is_private_to_the_programs_is_not_pinned_and_what_flows_depend_on_is() {
+    let node = node("private");
+    let datapath = datapath::open(&node).unwrap();
+    let pinned = |name: &str| datapath.pins().map(name).exists();
+    for name in ["SCRATCH", "NEXT_HOPS", "UNANSWERED"] {
+        assert!(!pinned(name), "{name}");
+    }
+    let end = object::open_map(&datapath.pins().map("NEW_FLOWS_END")).unwrap();
+    map::update(end.as_fd(), &0_u32, &4711_u32).unwrap();
+    drop(datapath);
+    // A restart finds until when new flows may live: they stay visible.
+    let again = datapath::open(&node).unwrap();
+    let end = object::open_map(&again.pins().map("NEW_FLOWS_END")).unwrap();
+    let found: Option<u32> = map::lookup(end.as_fd(), &0_u32).unwrap();
+    assert_eq!(found, Some(4711));
+}
+
+#[test]
 fn nothing_is_left_after_removal() {
     let node = node("removal");
     let datapath = datapath::open(&node).unwrap();
@@ -132,10 +150,10 @@ fn other_schemas_are_refused_and_left_alone() {
     let pins = Pins::new(&node.file("/sys/fs/bpf"), node.name()).unwrap();
     fs::create_dir_all(pins.schema(SCHEMA + 1)).unwrap();
     let error = refusal(&node);
-    let text = error.to_string();
+    let (text, hint) = (error.to_string(), error.hint());
     assert!(
-        text.contains("newer Weir made them") && text.contains("remove the folder"),
-        "{text}"
+        text.contains("newer Weir made them") && hint.contains("`proxy-agent cleanup`"),
+        "{text}: {hint}"
     );
     assert!(pins.schema(SCHEMA + 1).is_dir() && !pins.schema(SCHEMA).exists());
 

@@ -55,6 +55,10 @@ macro_rules! declare {
             handles: Vec<MapHandle>,
         }
 
+        /// Their names.
+        #[cfg(test)]
+        pub(super) const NAMES: &[&str] = &[$($name),+];
+
         impl Maps {
             fn from_handles(open: impl Fn(&str) -> Result<MapHandle, DatapathError>) -> Result<Self, DatapathError> {
                 let typed = |handle: &MapHandle, error: io::Error| DatapathError::CorruptPin {

@@ -9,13 +9,19 @@ use super::{bpfsys::object::MapInfo, capacities::Capacities, error::DatapathErro
 /// The object, as `build.rs` made it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/proxy-ebpf.o"));
 
-/// The maps that the object declares, with the capacities that they are to get.
+/// Maps that are no part of the ABI: scratch space, and caches and budgets of a second or a few. Each load of the
+/// programs has its own, unpinned, so that a later version may shape them as it likes; the programs that an earlier
+/// agent attached go on with theirs.
+const PRIVATE: [&str; 3] = ["SCRATCH", "NEXT_HOPS", "UNANSWERED"];
+
+/// The maps to be pinned that the object declares, with the capacities that they are to get.
 pub(super) fn maps(capacities: &Capacities) -> Result<BTreeMap<String, MapInfo>, DatapathError> {
     let object = Object::parse(OBJECT).map_err(|e| DatapathError::Object(e.to_string()))?;
     let wanted = BTreeMap::from(capacities.by_map());
     let maps = object.maps.iter();
     Ok(maps
         .filter(|(_, map)| map.section_kind() == EbpfSectionKind::BtfMaps)
+        .filter(|(name, _)| !PRIVATE.contains(&name.as_str()))
         .map(|(name, map)| {
             let entries = wanted.get(name.as_str()).copied();
             let info = MapInfo {
@@ -37,4 +43,25 @@ pub fn programs() -> Result<Vec<String>, DatapathError> {
     let mut names: Vec<String> = object.programs.into_keys().collect();
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::datapath::maps::NAMES;
+
+    #[test]
+    fn a_map_is_of_the_abi_or_private() {
+        // Written by programs alone: the agent has no table for them.
+        let programs_own = ["SOCKET_PEER", "NEW_FLOWS_END"];
+        let abi: BTreeSet<&str> = NAMES.iter().copied().chain(programs_own).collect();
+        let pinned = maps(&Capacities::default()).unwrap();
+        let pinned: BTreeSet<&str> = pinned.keys().map(String::as_str).collect();
+        assert_eq!(
+            pinned, abi,
+            "a new map has its types in proxy_common, or is PRIVATE"
+        );
+    }
 }

@@ -1,17 +1,10 @@
 //! `NEW_FLOWS`, and until when it may hold a live flow: mostly it holds none, and looking for what is not there
-//! costs as much as finding it.
+//! costs as much as finding it. Two CPUs that raise `NEW_FLOWS_END` at once may leave the lower value: the flow's next
+//! packet raises it again.
 
 use core::ptr::{read_volatile, write_volatile};
 
-use aya_ebpf::btf_maps::Array;
-use aya_ebpf::macros::btf_map;
-
-use crate::maps::Family;
-
-/// When the last of its flows expires, in seconds since boot. Two CPUs that raise it at once may leave the lower
-/// value: the flow's next packet raises it again.
-#[btf_map]
-pub static NEW_FLOWS_END: Array<u32, 1> = Array::new();
+use crate::maps::{Family, NEW_FLOWS_END};
 
 /// The entry of a flow, live or not.
 #[inline(always)]
@@ -38,7 +31,7 @@ pub fn lives_until(expires: u32) {
     let Some(end) = NEW_FLOWS_END.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: aligned words; see above on races.
+    // SAFETY: aligned words; races: see the module.
     unsafe {
         if read_volatile(end) < expires {
             write_volatile(end, expires);

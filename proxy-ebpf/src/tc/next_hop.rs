@@ -48,7 +48,7 @@ pub struct NextHop {
     pub neighbour: Neighbour,
 }
 
-/// The ways, by a hash of source and destination.
+/// The ways, by a hash of source and destination. Private to one load of the programs.
 #[btf_map]
 pub static NEXT_HOPS: PerCpuArray<NextHop, { 1 << BITS }> = PerCpuArray::new();
 

@@ -12,7 +12,7 @@ type Room = [u64; 48];
 
 const _: () = assert!(size_of::<Packet<V6>>() <= size_of::<Room>());
 
-/// The one in hand.
+/// The one in hand. Private to one load of the programs.
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Room, 1> = PerCpuArray::new();
 

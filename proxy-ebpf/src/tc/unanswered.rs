@@ -21,7 +21,8 @@ pub struct Count {
     flows: i32,
 }
 
-/// The count.
+/// The count. Private to one load of the
+/// programs: one that begins at zero lets a CPU begin its share once more, in the window of an upgrade.
 #[btf_map]
 pub static UNANSWERED: PerCpuArray<Count, 1> = PerCpuArray::new();
 
