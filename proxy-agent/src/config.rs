@@ -16,6 +16,7 @@ use std::{
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use crate::datapath::TcPreference;
 pub use duration::Period;
 pub use flags::Flags;
 pub use load::ConfigError;
@@ -55,6 +56,8 @@ pub struct Configuration {
     pub forwarding: Forwarding,
     /// Balance at `connect()` and `sendmsg()`; otherwise packet by packet.
     pub socket_balancing: bool,
+    /// How programs are attached to interfaces. For experts: `auto` is right on every kernel.
+    pub tc_attach: TcAttach,
     /// What is logged and how.
     pub logging: Logging,
     /// Capacities of maps.
@@ -85,6 +88,7 @@ impl Default for Configuration {
             metrics_bind_address: SocketAddr::from(([127, 0, 0, 1], 10249)),
             forwarding: Forwarding::Bpf,
             socket_balancing: true,
+            tc_attach: TcAttach::Auto,
             logging: Logging::default(),
             maps: Maps::default(),
             node: NodeSettings::default(),
@@ -122,6 +126,30 @@ pub enum Forwarding {
     Bpf,
     /// Through the host's stack, for hosts that rely on netfilter or shaping.
     Stack,
+}
+
+/// How programs are attached to interfaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum TcAttach {
+    /// By TCX links where the kernel has them (6.6), else by filters of clsact.
+    #[default]
+    Auto,
+    /// By TCX links; without them nothing is attached to uplinks, which the status says.
+    Tcx,
+    /// By filters of clsact, as on older kernels.
+    Clsact,
+}
+
+impl TcAttach {
+    /// As the datapath has it.
+    pub const fn preference(self) -> TcPreference {
+        match self {
+            Self::Auto => TcPreference::Auto,
+            Self::Tcx => TcPreference::Tcx,
+            Self::Clsact => TcPreference::Clsact,
+        }
+    }
 }
 
 /// What is logged and how.

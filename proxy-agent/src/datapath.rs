@@ -74,6 +74,9 @@ pub struct Datapath {
 }
 
 impl Datapath {
+    /// Hooks of an uplink. What undoes translations comes before what makes them.
+    pub const UPLINK: [Hook; 2] = [Hook::ToNet, Hook::FromNet];
+
     /// Checks the machine and the pins, creates what maps are missing, loads the programs. Attaches nothing:
     /// what an earlier agent attached goes on as it is until [`Self::attach_sockets`] and the like.
     pub fn open(config: &DatapathConfig) -> Result<Self, DatapathError> {
@@ -141,7 +144,7 @@ impl Datapath {
     /// Lifts interfaces of pods to TCX; nothing if clsact is preferred.
     pub fn lifter(&self) -> Result<Option<Lifter>, DatapathError> {
         match self.config.tc {
-            TcPreference::Auto => Lifter::new(&self.ebpf, &self.pins).map(Some),
+            TcPreference::Auto | TcPreference::Tcx => Lifter::new(&self.ebpf, &self.pins).map(Some),
             TcPreference::Clsact => Ok(None),
         }
     }
@@ -158,7 +161,17 @@ impl Datapath {
 
     /// Attaches the programs of an uplink, or replaces those that are attached.
     pub fn attach_uplink(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
-        self.attach(ifindex, &[Hook::ToNet, Hook::FromNet])
+        self.attach(ifindex, &Self::UPLINK)
+    }
+
+    /// Whether the programs of these hooks are on an interface, whichever way they were attached.
+    pub fn are_attached(&self, ifindex: u32, hooks: &[Hook]) -> Result<bool, DatapathError> {
+        for hook in hooks {
+            if !programs::interface::is_attached(&self.pins, *hook, ifindex)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Takes our tc programs off an interface. One that is gone, or has none, is no error.

@@ -285,6 +285,27 @@ fn without_tcx_filters_of_clsact_do_it_on_an_uplink() {
     );
 }
 
+#[test]
+fn what_is_preferred_may_change_and_nothing_of_the_former_way_stays() {
+    let (node, ifindex) = node("switch");
+    for (tc, links, count) in [
+        (TcPreference::Tcx, 2, 0),
+        (TcPreference::Clsact, 0, 1),
+        (TcPreference::Auto, 2, 0),
+    ] {
+        let mut datapath = open(&node, tc);
+        inside(&node, || datapath.attach_uplink(ifindex)).unwrap();
+        assert_eq!(datapath.attachments().unwrap().len(), links, "{tc:?}");
+        for hook in Datapath::UPLINK {
+            assert_eq!(filters(&node, hook), count, "{hook:?} {tc:?}");
+        }
+        let there = inside(&node, || datapath.are_attached(ifindex, &Datapath::UPLINK));
+        assert!(there.unwrap(), "{tc:?}");
+        let other = inside(&node, || datapath.are_attached(ifindex, &[Hook::FromHost]));
+        assert!(!other.unwrap(), "{tc:?}");
+    }
+}
+
 /// Filters with the program of a hook on `v0`.
 fn filters(node: &Node, hook: Hook) -> usize {
     let shown = show(node, "v0", hook);

@@ -4,12 +4,14 @@ use super::service_ranges::ServiceRanges;
 use crate::{
     api::messages::HostStatus,
     config::Configuration,
-    datapath::{Attachment, Datapath, Hook},
+    datapath::{Datapath, Hook},
     node::{
         NodeReport,
         host_device::{Led, Published, lead},
     },
 };
+
+const HOOKS: [Hook; 1] = [Hook::FromHost];
 
 /// What is known of it.
 pub struct HostDevice {
@@ -86,11 +88,11 @@ impl HostDevice {
     }
 
     fn attach(&mut self, index: u32, datapath: &mut Datapath) -> Result<(), String> {
-        if self.attached == Some(index) && are_attached(datapath, index, 1) {
+        if self.attached == Some(index) && is_there(datapath, index, &HOOKS) {
             return Ok(());
         }
         let mode = datapath
-            .attach(index, &[Hook::FromHost])
+            .attach(index, &HOOKS)
             .map_err(|error| error.to_string())?;
         tracing::info!(index, %mode, "program attached to weir_host");
         self.attached = Some(index);
@@ -98,10 +100,9 @@ impl HostDevice {
     }
 }
 
-/// Whether an interface has this many of our links.
-pub(super) fn are_attached(datapath: &Datapath, ifindex: u32, count: usize) -> bool {
-    datapath.attachments().is_ok_and(|all| {
-        let there = |link: &&Attachment| !link.cgroup && link.target == u64::from(ifindex);
-        all.iter().filter(there).count() >= count
-    })
+/// Whether an interface still has these programs. Where that cannot be told they are attached again, which says why.
+pub(super) fn is_there(datapath: &Datapath, ifindex: u32, hooks: &[Hook]) -> bool {
+    datapath
+        .are_attached(ifindex, hooks)
+        .is_ok_and(|attached| attached)
 }

@@ -29,7 +29,7 @@ use crate::{
         metrics::{IpFamily, KindName, Metrics},
         socket::Question,
     },
-    datapath::{Datapath, DatapathConfig, Maps, Table as _, TcMode, TcPreference, Words as _},
+    datapath::{Datapath, DatapathConfig, Maps, Table as _, TcMode, Words as _},
     model::{Dirty, Kind, ObjectName},
     observe::{Change, Changes, Store},
     pod::{Event, Missing, PodTables, Pods, PodsConfig},
@@ -73,7 +73,7 @@ impl MainLoop {
             instance: config.instance.clone(),
             cgroup_root: config.cgroup_root.clone(),
             capacities: config.maps.capacities(),
-            tc: TcPreference::Auto,
+            tc: config.tc_attach.preference(),
         })?;
         let mut services = Services::open(shared, datapath.maps())?;
         let policies = Policies::open(shared, datapath.maps())?;

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    host_device::{HostDevice, are_attached},
+    host_device::{HostDevice, is_there},
     node_condition::NodeCondition,
     readiness::{Guard, Readiness},
     service_ranges::ServiceRanges,
@@ -122,7 +122,7 @@ impl Node {
 
     /// Puts the programs on the uplink, and again if someone took them off.
     fn attach(&mut self, uplink: u32, datapath: &mut Datapath) {
-        if self.uplink == Some(uplink) && are_attached(datapath, uplink, 2) {
+        if self.uplink == Some(uplink) && is_there(datapath, uplink, &Datapath::UPLINK) {
             return;
         }
         match datapath.attach_uplink(uplink) {

@@ -8,7 +8,7 @@ use std::{
 use clap::{ArgAction, Args};
 use ipnetwork::IpNetwork;
 
-use super::{Configuration, Forwarding, LogFormat, MapSize};
+use super::{Configuration, Forwarding, LogFormat, MapSize, TcAttach};
 
 /// Flags that override the file.
 #[derive(Clone, Debug, Default, Args)]
@@ -52,6 +52,9 @@ pub struct Flags {
     /// Balance at `connect()` and `sendmsg()`
     #[arg(long, global = true, action = ArgAction::Set)]
     pub socket_balancing: Option<bool>,
+    /// How programs are attached to interfaces; for experts and for tests of older kernels' way
+    #[arg(long, global = true)]
+    pub tc_attach: Option<TcAttach>,
     /// Shape of log lines
     #[arg(long, global = true)]
     pub log_format: Option<LogFormat>,
@@ -135,6 +138,7 @@ impl Flags {
         );
         set(&mut config.forwarding, self.forwarding.as_ref());
         set(&mut config.socket_balancing, self.socket_balancing.as_ref());
+        set(&mut config.tc_attach, self.tc_attach.as_ref());
         set(&mut config.logging.format, self.log_format.as_ref());
         set(&mut config.logging.level, self.log_level.as_ref());
         set_list(&mut config.node.addresses, &self.node_address);

@@ -265,7 +265,7 @@ fn exists(error: &io::Error) -> bool {
 }
 
 /// No such interface, no such qdisc, no such block.
-fn is_absent(error: &io::Error) -> bool {
+pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)

@@ -11,7 +11,13 @@ use aya::{
     },
 };
 
-use super::hook::Hook;
+use cni_plugin::wiring::netlink::{DUMP, Netlink};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    tc::{TcAttribute, TcFilterBpfOption, TcHandle as Handle, TcHeader, TcMessage, TcOption},
+};
+
+use super::{blocks::is_absent, filter, hook::Hook};
 
 const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
@@ -69,6 +75,38 @@ pub(super) fn detach(hook: Hook, interface: &str) -> io::Result<()> {
         }
         Err(error) => Err(io::Error::other(error)),
     }
+}
+
+/// Whether the filter of a hook is there. Filters leave no pin: only the kernel tells.
+pub(super) fn is_attached(hook: Hook, ifindex: u32) -> io::Result<bool> {
+    // `TC_H_MIN_INGRESS` and `TC_H_MIN_EGRESS` (`include/uapi/linux/pkt_sched.h`).
+    let minor = if hook.is_ingress() { 0xfff2 } else { 0xfff3 };
+    let header = TcHeader {
+        index: ifindex.cast_signed(),
+        parent: Handle {
+            major: 0xffff,
+            minor,
+        },
+        ..TcHeader::default()
+    };
+    let request = RouteNetlinkMessage::GetTrafficFilter(TcMessage::from_parts(header, Vec::new()));
+    let answers = match Netlink::open()?.request(&request, DUMP) {
+        Err(error) if is_absent(&error) => return Ok(false),
+        answers => answers?,
+    };
+    Ok(answers.iter().any(|answer| match answer {
+        RouteNetlinkMessage::NewTrafficFilter(found) => is_ours(found, hook),
+        _ => false,
+    }))
+}
+
+fn is_ours(found: &TcMessage, hook: Hook) -> bool {
+    let name = TcOption::Bpf(TcFilterBpfOption::ProgName(hook.program().to_owned()));
+    found.header.handle == filter::HANDLE
+        && found.attributes.iter().any(|attribute| match attribute {
+            TcAttribute::Options(options) => options.contains(&name),
+            _ => false,
+        })
 }
 
 fn existing(hook: Hook, interface: &str) -> io::Result<SchedClassifierLink> {

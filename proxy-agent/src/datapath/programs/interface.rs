@@ -11,7 +11,12 @@ use super::{
     hook::{Hook, describe, program_fd},
     pinned::{self, Target},
 };
-use crate::datapath::{bpfsys, bpfsys::link, error::DatapathError, pins::Pins};
+use crate::datapath::{
+    bpfsys,
+    bpfsys::{link, object},
+    error::DatapathError,
+    pins::Pins,
+};
 
 const BPF_TCX_INGRESS: u32 = 46;
 const BPF_TCX_EGRESS: u32 = 47;
@@ -30,17 +35,53 @@ pub(in crate::datapath) fn attach(
         target: describe(ifindex),
         source,
     };
-    if preference == TcPreference::Auto {
+    let name = || bpfsys::interface_name(ifindex).map_err(failed);
+    if preference != TcPreference::Clsact {
         let program = program_fd(ebpf, hook.program())?;
         match attach_tcx(program, pins, hook, ifindex) {
-            Ok(()) => return Ok(TcMode::Tcx),
-            Err(error) if !no_tcx(&error) => return Err(failed(error)),
-            Err(_) => {}
+            Ok(()) => {
+                // Of a former agent that preferred it: below the link it would see what the link lets pass on.
+                clsact::detach(hook, &name()?).map_err(failed)?;
+                return Ok(TcMode::Tcx);
+            }
+            Err(error) if preference == TcPreference::Auto && no_tcx(&error) => {}
+            Err(error) => return Err(failed(error)),
         }
     }
-    let name = bpfsys::interface_name(ifindex).map_err(failed)?;
-    clsact::attach(ebpf, hook, &name).map_err(failed)?;
+    clsact::attach(ebpf, hook, &name()?).map_err(failed)?;
+    // A link of a former agent would have the first word, with a program of the past.
+    unlink(pins, hook, ifindex)?;
     Ok(TcMode::Clsact)
+}
+
+/// Whether the program of a hook is on an interface of the calling thread's network namespace, either way.
+pub(in crate::datapath) fn is_attached(
+    pins: &Pins,
+    hook: Hook,
+    ifindex: u32,
+) -> Result<bool, DatapathError> {
+    let path = pins.link(&hook.link(ifindex));
+    match object::open_link(&path).and_then(object::link_info) {
+        Ok(info) if pinned::identity(&info) == Some(u64::from(ifindex)) => return Ok(true),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(DatapathError::corrupt(path)(error));
+        }
+        _ => {}
+    }
+    clsact::is_attached(hook, ifindex).map_err(|source| DatapathError::Netlink {
+        operation: "list the filters of an interface",
+        source,
+    })
+}
+
+fn unlink(pins: &Pins, hook: Hook, ifindex: u32) -> Result<(), DatapathError> {
+    let path = pins.link(&hook.link(ifindex));
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DatapathError::file("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Attaches a program by TCX, or puts it behind the link that is pinned.
@@ -89,13 +130,7 @@ pub(in crate::datapath) fn detach(
     ifindex: u32,
 ) -> Result<(), DatapathError> {
     for hook in Hook::ALL {
-        let path = pins.link(&hook.link(ifindex));
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(DatapathError::file("remove", path)(error));
-            }
-            _ => {}
-        }
+        unlink(pins, hook, ifindex)?;
     }
     // Most often the interface is gone, and all that hung on it.
     let Ok(name) = bpfsys::interface_name(ifindex) else {

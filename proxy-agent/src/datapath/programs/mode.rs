@@ -24,6 +24,8 @@ pub enum TcPreference {
     /// By TCX if the kernel lets us.
     #[default]
     Auto,
+    /// By TCX; a kernel without it is an error.
+    Tcx,
     /// By clsact always.
     Clsact,
 }
