@@ -9,4 +9,5 @@ mod agent {
     mod preflight;
     mod restart;
     mod serving;
+    mod unreachable;
 }

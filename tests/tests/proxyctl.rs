@@ -206,6 +206,7 @@ fn a_refusal_of_the_agent_is_told() {
         "{}",
         stderr(&output)
     );
+    assert!(stderr(&output).contains("\nhint: "), "{}", stderr(&output));
 }
 
 #[test]

@@ -8,8 +8,12 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use super::{cleanup, logging, process};
-use crate::config::{ConfigError, Configuration, Flags, load};
+use super::{cleanup, logging, process, servers::ListenError};
+use crate::{
+    config::{ConfigError, Configuration, Flags, load},
+    datapath::{DatapathError, TableError},
+    observe::{kubernetes::KubernetesError, manifests::ManifestsError},
+};
 
 /// Keeps the maps in the kernel in step with the Kubernetes API
 #[derive(Debug, Parser)]
@@ -48,10 +52,36 @@ pub fn main() -> ExitCode {
     match execute(&arguments, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&format!("error: {error:#}\n"));
+            tell(&failure(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The whole chain, and what to do about the first of its errors that knows.
+fn failure(error: &anyhow::Error) -> String {
+    match error.chain().find_map(hint) {
+        Some(hint) => format!("error: {error:#}\nhint: {hint}\n"),
+        None => format!("error: {error:#}\n"),
+    }
+}
+
+fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<DatapathError>() {
+        return Some(error.hint());
+    }
+    if let Some(error) = error.downcast_ref::<TableError>() {
+        return Some(error.hint().to_owned());
+    }
+    if let Some(error) = error.downcast_ref::<ListenError>() {
+        return Some(error.hint());
+    }
+    if let Some(error) = error.downcast_ref::<KubernetesError>() {
+        return Some(error.hint().to_owned());
+    }
+    error
+        .downcast_ref::<ManifestsError>()
+        .map(ManifestsError::hint)
 }
 
 fn config_error(error: &ConfigError) -> String {

@@ -1,8 +1,7 @@
 //! The three servers of the agent: health, metrics, and the unix socket.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use anyhow::Context as _;
 use axum::Router;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 
@@ -23,8 +22,33 @@ pub struct Servers {
     pub questions: mpsc::Receiver<Question>,
 }
 
+/// A server cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("{field}: listen on {place}: {source}")]
+pub struct ListenError {
+    field: &'static str,
+    place: String,
+    source: io::Error,
+}
+
+impl ListenError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        let Self { field, place, .. } = self;
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "`ss -ltnp` names who has it: another agent, or kube-proxy? Else set {field} to a free one"
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                format!("set {field} to an address of this node")
+            }
+            _ => format!("set {field} to where the agent may listen, other than {place}"),
+        }
+    }
+}
+
 /// Binds and serves. An address that is taken is an error: a probe would ask someone else.
-pub async fn serve(shared: &Arc<Shared>) -> anyhow::Result<Servers> {
+pub async fn serve(shared: &Arc<Shared>) -> Result<Servers, ListenError> {
     let mut tasks = JoinSet::new();
     let config = &shared.config;
     let health = health_server::router(Arc::clone(shared));
@@ -45,8 +69,11 @@ pub async fn serve(shared: &Arc<Shared>) -> anyhow::Result<Servers> {
     .await?;
 
     let path = config.socket();
-    let listener =
-        socket::bind(&path).with_context(|| format!("runDir: listen on {}", path.display()))?;
+    let listener = socket::bind(&path).map_err(|source| ListenError {
+        field: "runDir",
+        place: path.display().to_string(),
+        source,
+    })?;
     let (sender, questions) = mpsc::channel(QUESTIONS);
     let handlers = Handlers {
         shared: Arc::clone(shared),
@@ -63,17 +90,21 @@ async fn listen(
     field: &'static str,
     address: SocketAddr,
     router: Router,
-) -> anyhow::Result<()> {
+) -> Result<(), ListenError> {
     let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("{field}: listen on {address}"))?;
+        .map_err(|source| ListenError {
+            field,
+            place: address.to_string(),
+            source,
+        })?;
     tasks.spawn(async move {
         report(field, axum::serve(listener, router).await);
     });
     Ok(())
 }
 
-fn report(server: &'static str, ended: std::io::Result<()>) {
+fn report(server: &'static str, ended: io::Result<()>) {
     if let Err(error) = ended {
         tracing::error!(server, %error, "server stopped");
     }

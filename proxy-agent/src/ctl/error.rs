@@ -28,24 +28,17 @@ pub struct CtlError {
     /// What went wrong, with what, and why.
     pub message: String,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: String,
 }
 
 impl CtlError {
-    /// A failure.
-    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+    /// A failure, and what to do about it.
+    pub fn new(exit: Exit, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             exit,
             message: message.into(),
-            hint: None,
+            hint: hint.into(),
         }
-    }
-
-    /// With a hint.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
     }
 
     /// Tells a person, and gives the exit code.
@@ -53,9 +46,7 @@ impl CtlError {
         if self.exit != Exit::Ok {
             // If stderr is closed there is nobody left to tell.
             drop(writeln!(to, "error: {}", self.message));
-            if let Some(hint) = &self.hint {
-                drop(writeln!(to, "hint: {hint}"));
-            }
+            drop(writeln!(to, "hint: {}", self.hint));
         }
         self.exit
     }
@@ -69,7 +60,8 @@ impl From<io::Error> for CtlError {
         } else {
             Exit::Failed
         };
-        Self::new(exit, format!("write output: {error}"))
+        let message = format!("write output: {error}");
+        Self::new(exit, message, "has the place that it goes to room left?")
     }
 }
 
@@ -80,14 +72,17 @@ impl From<ClientError> for CtlError {
             ClientError::Timeout { .. } => Exit::TimedOut,
             ClientError::Refused { .. } | ClientError::Broken { .. } => Exit::Failed,
         };
-        let failure = Self::new(exit, error.to_string());
-        match error {
-            ClientError::Unreachable { .. } => failure.hint(
-                "is the DaemonSet running on this node? try: kubectl -n kube-system get pods -l app.kubernetes.io/name=weir -o wide",
-            ),
-            ClientError::Timeout { .. } => failure.hint("the agent is busy or stuck: see its log"),
-            ClientError::Refused { .. } | ClientError::Broken { .. } => failure,
-        }
+        let hint = match error {
+            ClientError::Unreachable { .. } => {
+                "is the DaemonSet running on this node? try: kubectl -n kube-system get pods -l app.kubernetes.io/name=weir -o wide"
+            }
+            ClientError::Timeout { .. } => "the agent is busy or stuck: see its log",
+            ClientError::Refused { .. } => {
+                "the agent says why; is it of another version? try: proxyctl version"
+            }
+            ClientError::Broken { .. } => "did the agent end meanwhile? see its log",
+        };
+        Self::new(exit, error.to_string(), hint)
     }
 }
 

@@ -42,18 +42,12 @@ impl From<DatapathError> for CtlError {
             DatapathError::NotLoaded { .. } => Exit::Unreachable,
             _ => Exit::Failed,
         };
-        let failure = Self::new(exit, error.to_string());
-        match error {
-            DatapathError::NotLoaded { .. } => failure.hint(
-                "run as root on the node; --instance and --bpffs name the agent's pins (`proxyctl version` asks the agent)",
-            ),
-            _ => failure,
-        }
+        Self::new(exit, error.to_string(), error.hint())
     }
 }
 
 impl From<TableError> for CtlError {
     fn from(error: TableError) -> Self {
-        Self::new(Exit::Failed, error.to_string())
+        Self::new(Exit::Failed, error.to_string(), error.hint())
     }
 }

@@ -10,6 +10,8 @@ use crate::{
 };
 use proxy_common::address::{address4, address6};
 
+const PORT_HINT: &str = "for example 80, 53/udp or 5060/sctp";
+
 /// The addresses that a word stands for.
 pub fn addresses(word: &str, names: &Names) -> Result<Vec<IpAddr>, CtlError> {
     if let Ok(address) = word.parse() {
@@ -24,8 +26,8 @@ pub fn addresses(word: &str, names: &Names) -> Result<Vec<IpAddr>, CtlError> {
         return Err(CtlError::new(
             Exit::Usage,
             format!("`{word}` is no address, and no pod or node that the agent knows"),
-        )
-        .hint("write an address, namespace/pod or node/name; names need a running agent"));
+            "write an address, namespace/pod or node/name; names need a running agent",
+        ));
     }
     Ok(found)
 }
@@ -51,12 +53,13 @@ pub fn port(word: &str) -> Result<(u16, Protocol), CtlError> {
             return Err(CtlError::new(
                 Exit::Usage,
                 format!("`{other}` is not tcp, udp or sctp"),
+                PORT_HINT,
             ));
         }
     };
-    let port = port
-        .parse()
-        .map_err(|error| CtlError::new(Exit::Usage, format!("port `{port}`: {error}")))?;
+    let port = port.parse().map_err(|error| {
+        CtlError::new(Exit::Usage, format!("port `{port}`: {error}"), PORT_HINT)
+    })?;
     Ok((port, protocol))
 }
 

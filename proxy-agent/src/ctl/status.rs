@@ -32,7 +32,7 @@ pub async fn run(context: &Context, args: &StatusArgs, out: &mut Output) -> Resu
             continue;
         }
         let status = match answer {
-            Err(error) if args.wait => return Err(timed_out(args).hint(error.to_string())),
+            Err(error) if args.wait => return Err(timed_out(args, error.to_string())),
             Err(error) => {
                 pinned(context);
                 return Err(error.into());
@@ -41,7 +41,8 @@ pub async fn run(context: &Context, args: &StatusArgs, out: &mut Output) -> Resu
         };
         print(&status, args, out)?;
         if args.wait && !fine {
-            return Err(timed_out(args).hint("the status above says what is awaited or wrong"));
+            let hint = "the status above says what is awaited or wrong";
+            return Err(timed_out(args, hint));
         }
         return Ok(if bad(worst(&status)) {
             Exit::Failed
@@ -78,9 +79,9 @@ fn print(status: &Status, args: &StatusArgs, out: &mut Output) -> std::io::Resul
     out.flush()
 }
 
-fn timed_out(args: &StatusArgs) -> CtlError {
+fn timed_out(args: &StatusArgs, hint: impl Into<String>) -> CtlError {
     let message = format!("waited {} for all to be well", Period(args.wait_duration));
-    CtlError::new(Exit::TimedOut, message)
+    CtlError::new(Exit::TimedOut, message, hint)
 }
 
 /// The agent is down, but the kernel goes on: says by what.

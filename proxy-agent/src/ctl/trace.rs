@@ -69,6 +69,7 @@ pub async fn run(context: &Context, args: &TraceArgs, out: &mut Output) -> Resul
         CtlError::new(
             Exit::Usage,
             format!("`{}` has no address of the family of {to}", args.client),
+            "name a client's address of that family, or the Service's other one",
         )
     })?;
     let asked = Asked {
@@ -94,8 +95,11 @@ pub async fn run(context: &Context, args: &TraceArgs, out: &mut Output) -> Resul
 fn destination(word: &str) -> Result<(SocketAddr, Protocol), CtlError> {
     let (socket, protocol) = word.rsplit_once('/').unwrap_or((word, "tcp"));
     let socket: SocketAddr = socket.parse().map_err(|_none| {
-        CtlError::new(Exit::Usage, format!("`{socket}` is not address:port"))
-            .hint("for example 10.96.0.10:80/udp or [fd00::10]:80")
+        CtlError::new(
+            Exit::Usage,
+            format!("`{socket}` is not address:port"),
+            "for example 10.96.0.10:80/udp or [fd00::10]:80",
+        )
     })?;
     let (_, protocol) = place::port(&format!("{}/{protocol}", socket.port()))?;
     Ok((socket, protocol))

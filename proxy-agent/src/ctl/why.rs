@@ -73,6 +73,7 @@ pub async fn run(context: &Context, args: &WhyArgs, out: &mut Output) -> Result<
                 "`{}` and `{}` have no addresses of one family",
                 args.from, args.to
             ),
+            "name two addresses of one family, or a pod that has both",
         )
     })?;
     let tables = PolicyTables::from(reader.maps());

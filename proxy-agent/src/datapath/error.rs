@@ -18,8 +18,7 @@ pub enum DatapathError {
     InstanceName(String),
     /// The pins were made by a newer version.
     #[error(
-        "the maps under {path} have schema {found}, newer than ours ({ours}): a newer Weir made them; \
-         run that version, or remove the folder to begin anew (connections through Services break)"
+        "the maps under {path} have schema {found}, newer than ours ({ours}): a newer Weir made them"
     )]
     NewerSchema {
         /// Folder of the schema that was found.
@@ -32,7 +31,7 @@ pub enum DatapathError {
     /// The pins were made by an older version.
     #[error(
         "the maps under {path} have schema {found}, older than ours ({ours}), and this version cannot take \
-         them over: remove the folder to begin anew (connections through Services break)"
+         them over"
     )]
     OlderSchema {
         /// Folder of the schema that was found.
@@ -45,7 +44,7 @@ pub enum DatapathError {
     /// The pins have our schema's number but another layout.
     #[error(
         "the maps under {path} have another layout ({found}) than this version's ({ours:#018x}): another \
-         build made them; run that build, or remove the folder to begin anew"
+         build made them"
     )]
     ForeignLayout {
         /// Folder of the schema.
@@ -56,7 +55,7 @@ pub enum DatapathError {
         ours: u64,
     },
     /// A pin cannot be read as what it should be.
-    #[error("the pin {path} is corrupt: {source}; remove it to begin anew")]
+    #[error("the pin {path} is corrupt: {source}")]
     CorruptPin {
         /// The pin.
         path: PathBuf,
@@ -64,9 +63,7 @@ pub enum DatapathError {
         source: io::Error,
     },
     /// A pinned map is not like the one in the object.
-    #[error(
-        "the pinned map {path} has {what} {pinned}, the programs expect {expected}; remove it to begin anew"
-    )]
+    #[error("the pinned map {path} has {what} {pinned}, the programs expect {expected}")]
     PinMismatch {
         /// The pin.
         path: PathBuf,
@@ -132,7 +129,40 @@ pub enum DatapathError {
     },
 }
 
+/// The way out where pins are in the way.
+const BEGIN_ANEW: &str = "`proxy-agent cleanup` takes everything down to begin anew (connections through Services break)";
+
 impl DatapathError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Preflight(error) => error.hint(),
+            Self::InstanceName(_) => "--instance names it, for example node-1".to_owned(),
+            Self::NewerSchema { .. } | Self::ForeignLayout { .. } => {
+                format!("run the version that made them, or: {BEGIN_ANEW}")
+            }
+            Self::OlderSchema { .. } | Self::CorruptPin { .. } | Self::PinMismatch { .. } => {
+                BEGIN_ANEW.to_owned()
+            }
+            Self::NotLoaded { .. } => "run as root on the node; --instance and --bpffs name the agent's pins \
+                                       (`proxyctl version` asks the agent)"
+                .to_owned(),
+            Self::Object(_) | Self::NoProgram(_) => {
+                "this program was not built whole: build it again by `cargo xtask build`".to_owned()
+            }
+            Self::Maps(_) => {
+                "has the node memory left? `maps` of the configuration sets the capacities".to_owned()
+            }
+            Self::Program { .. } => {
+                "please report this with the output of `uname -r`: a kernel from 6.1 on should take it"
+                    .to_owned()
+            }
+            Self::Attach { .. } | Self::Netlink { .. } | Self::File { .. } => {
+                "run as root on the node; the kernel's log (`dmesg`) may say more".to_owned()
+            }
+        }
+    }
+
     /// For `map_err`.
     pub(super) fn file(
         operation: &'static str,
@@ -150,5 +180,46 @@ impl DatapathError {
     pub(super) fn corrupt(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::CorruptPin { path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_in_the_way_have_a_way_out() {
+        let path = PathBuf::from("/sys/fs/bpf/weir/default/v2");
+        let (found, ours) = (2, 1);
+        for error in [
+            DatapathError::NewerSchema {
+                path: path.clone(),
+                found,
+                ours,
+            },
+            DatapathError::OlderSchema {
+                path: path.clone(),
+                found,
+                ours,
+            },
+            DatapathError::ForeignLayout {
+                path: path.clone(),
+                found: "none".to_owned(),
+                ours: 1,
+            },
+            DatapathError::corrupt(&path)(io::ErrorKind::InvalidData.into()),
+            DatapathError::PinMismatch {
+                path: path.clone(),
+                what: "flags",
+                pinned: 1,
+                expected: 0,
+            },
+        ] {
+            let (text, hint) = (error.to_string(), error.hint());
+            assert!(text.contains("/sys/fs/bpf/weir/default/v2"), "{text}");
+            assert!(hint.contains("`proxy-agent cleanup`"), "{text}: {hint}");
+            let downgrade = matches!(error, DatapathError::NewerSchema { .. });
+            assert!(!downgrade || hint.contains("run the version"), "{hint}");
+        }
     }
 }

@@ -23,17 +23,14 @@ const CAP_BPF: u64 = 1 << 39;
 #[derive(Debug, thiserror::Error)]
 pub enum PreflightError {
     /// Capabilities are missing.
-    #[error(
-        "no privileges: {missing} missing\nhint: run as root, or in a privileged container \
-         (securityContext.privileged, or capabilities BPF, PERFMON and NET_ADMIN)"
-    )]
+    #[error("no privileges: {missing} missing")]
     Privileges {
         /// Names of the capabilities.
         missing: String,
     },
     /// The kernel is too old.
     #[error(
-        "kernel {found} is too old: {}.{} or later is needed\nhint: boot a newer kernel on this node",
+        "kernel {found} is too old: {}.{} or later is needed",
         KERNEL_REQUIRED.0, KERNEL_REQUIRED.1
     )]
     KernelTooOld {
@@ -41,7 +38,7 @@ pub enum PreflightError {
         found: String,
     },
     /// No cgroup v2 hierarchy.
-    #[error("no cgroup v2 hierarchy at {path}: {reason}\nhint: {hint}")]
+    #[error("no cgroup v2 hierarchy at {path}: {reason}")]
     NoCgroup2 {
         /// Where it should be.
         path: PathBuf,
@@ -51,10 +48,7 @@ pub enum PreflightError {
         hint: String,
     },
     /// No BPF file system.
-    #[error(
-        "no BPF file system at {path}: {reason}\nhint: mount -t bpf bpf {path}, or mount the host's \
-         /sys/fs/bpf into the container with mountPropagation HostToContainer"
-    )]
+    #[error("no BPF file system at {path}: {reason}")]
     NoBpffs {
         /// Where it should be.
         path: PathBuf,
@@ -71,20 +65,41 @@ pub enum PreflightError {
     },
 }
 
+impl PreflightError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Privileges { .. } => {
+                "run as root, or in a container with securityContext.privileged or \
+                                        capabilities BPF, PERFMON and NET_ADMIN"
+                    .to_owned()
+            }
+            Self::KernelTooOld { .. } => "boot a newer kernel on this node".to_owned(),
+            Self::NoCgroup2 { hint, .. } => hint.clone(),
+            Self::NoBpffs { path, .. } => format!(
+                "mount -t bpf bpf {}, or mount the host's /sys/fs/bpf into the container with \
+                 mountPropagation HostToContainer",
+                path.display()
+            ),
+            Self::Unanswered { .. } => "is /proc mounted here?".to_owned(),
+        }
+    }
+}
+
 /// Checks everything that opening the datapath needs.
 pub fn check(bpffs: &Path, cgroup_root: &Path) -> Result<(), PreflightError> {
-    kernel()?;
+    let release = read("/proc/sys/kernel/osrelease", "read the kernel's release")?;
+    kernel(release.trim())?;
     privileges()?;
     cgroup2(cgroup_root)?;
     mounted_bpffs(bpffs)
 }
 
-fn kernel() -> Result<(), PreflightError> {
-    let found = read("/proc/sys/kernel/osrelease", "read the kernel's release")?;
-    let found = found.trim();
-    match version(found) {
+/// A release that tells no version is left to the verifier.
+fn kernel(release: &str) -> Result<(), PreflightError> {
+    match version(release) {
         Some(version) if version < KERNEL_REQUIRED => Err(PreflightError::KernelTooOld {
-            found: found.to_owned(),
+            found: release.to_owned(),
         }),
         _ => Ok(()),
     }
@@ -186,6 +201,19 @@ mod tests {
     }
 
     #[test]
+    fn old_kernels_are_refused_by_name() {
+        let error = kernel("5.15.0-91-generic").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "kernel 5.15.0-91-generic is too old: 6.1 or later is needed"
+        );
+        assert_eq!(error.hint(), "boot a newer kernel on this node");
+        for release in ["6.1.0-13-amd64", "6.18.44", "7.0-rc1", "custom"] {
+            assert!(kernel(release).is_ok(), "{release}");
+        }
+    }
+
+    #[test]
     fn capabilities_are_named() {
         assert_eq!(
             effective("Name:\tx\nCapEff:\t000000c000001000\n"),
@@ -202,10 +230,10 @@ mod tests {
     #[test]
     fn a_plain_folder_is_neither_cgroup_nor_bpffs() {
         let folder = tempfile::tempdir().unwrap();
-        let error = cgroup2(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("hint:"), "{error}");
-        let error = mounted_bpffs(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("mount -t bpf"), "{error}");
+        let hint = cgroup2(folder.path()).unwrap_err().hint();
+        assert!(hint.contains("cgroup"), "{hint}");
+        let hint = mounted_bpffs(folder.path()).unwrap_err().hint();
+        assert!(hint.contains("mount -t bpf"), "{hint}");
         let error = mounted_bpffs(Path::new("/absent")).unwrap_err().to_string();
         assert!(error.contains("No such file"), "{error}");
     }

@@ -32,6 +32,24 @@ pub enum TableError {
     },
 }
 
+impl TableError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Full { .. } => {
+                "raise its capacity in `maps` of the agent's configuration; a pinned map keeps its own until \
+                 `proxy-agent cleanup`"
+            }
+            Self::Kernel { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "run as root on the node"
+            }
+            Self::Kernel { .. } => {
+                "is the agent of another version? `proxyctl version` compares the layouts of the maps"
+            }
+        }
+    }
+}
+
 /// A map of the datapath. Single writer: the agent.
 pub trait Table<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug>: Send {
     /// Name of the map.

@@ -85,6 +85,19 @@ pub enum KubernetesError {
     },
 }
 
+impl KubernetesError {
+    /// What to do about it.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Config(_) => {
+                "--kubeconfig names a file; in a Pod, is the token of its service account mounted?"
+            }
+            Self::Url { .. } => "for example --api-server https://192.0.2.1:6443",
+            Self::Client { .. } => "are the certificates and keys of the kubeconfig right?",
+        }
+    }
+}
+
 /// Starts to watch all kinds into `store`. Returns at once; an API server that does not answer is retried
 /// with back-off and shows in [`Store::status`].
 pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, KubernetesError> {

@@ -40,6 +40,21 @@ pub struct ManifestsError {
     source: notify::Error,
 }
 
+impl ManifestsError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match &self.source.kind {
+            notify::ErrorKind::MaxFilesWatch => {
+                "raise the sysctl fs.inotify.max_user_watches".to_owned()
+            }
+            _ => format!(
+                "is {} a folder that the agent may read? --manifests names it",
+                self.path.display()
+            ),
+        }
+    }
+}
+
 /// Reads the folder into `store`, as seen from a node, then keeps it in step in the background.
 pub fn spawn(store: Arc<Store>, path: PathBuf, node: &str) -> Result<Watch, ManifestsError> {
     let wake = Arc::new(Notify::new());

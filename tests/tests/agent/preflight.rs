@@ -1,55 +1,142 @@
-//! What the agent lacks is named.
+//! What the agent lacks is named, with what to do about it.
 
-use weir_tests::world::{World, program};
+use std::process::Command;
+
+use weir_tests::world::{Node, World, program};
+
+/// Runs the agent, which fails; gives its exit code and what it says.
+fn failure(mut command: Command, flags: &[&str]) -> (i32, String) {
+    let output = command.args(flags).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), text)
+}
+
+fn agent(node: &Node) -> Command {
+    let mut command = node.command(program("proxy-agent").unwrap()).unwrap();
+    // What configures another cluster is none of ours.
+    command.env_remove("KUBECONFIG");
+    command
+}
+
+fn node(name: &str) -> Node {
+    World::new(name).unwrap().node("a").unwrap()
+}
 
 #[test]
 fn what_the_machine_lacks_is_named() {
-    let world = World::new("agent-preflight").unwrap();
-    let node = world.node("a").unwrap();
-    let program = program("proxy-agent").unwrap();
-    let failing = |flags: &[&str]| {
-        let output = node
-            .command(&program)
-            .unwrap()
-            .args(flags)
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        (output.status.code().unwrap(), text)
-    };
-    for (flags, wanted, said) in [
-        (&["--bpffs", "/tmp"][..], 1, "no BPF file system at /tmp"),
+    let node = node("agent-preflight");
+    let _taken = node.listen(([127, 0, 0, 1], 4711).into()).unwrap();
+    let taken = [
+        "--map-size",
+        "small",
+        "--metrics-bind-address",
+        "127.0.0.1:4711",
+    ];
+    let absent = ["--map-size", "small", "--kubeconfig", "/absent"];
+    for (flags, wanted, said, hint) in [
+        (
+            &["--bpffs", "/tmp"][..],
+            1,
+            "no BPF file system at /tmp",
+            "mount -t bpf bpf /tmp",
+        ),
         (
             &["--cgroup-root", "/tmp"],
             1,
             "no cgroup v2 hierarchy at /tmp",
+            "cgroup",
         ),
         (
             &["--manifests", "/absent", "--map-size", "small"],
             1,
-            "/absent",
+            "manifests: watching the manifests in /absent",
+            "is /absent a folder",
+        ),
+        (
+            &taken,
+            1,
+            "metricsBindAddress: listen on 127.0.0.1:4711: Address already in use",
+            "`ss -ltnp`",
+        ),
+        (
+            &absent,
+            1,
+            "clientConnection: ",
+            "--kubeconfig names a file",
         ),
         (
             &["--config", "/absent.yaml"],
             2,
             "read configuration /absent.yaml",
+            "--config names the file",
         ),
-        (&["--instance", "a/b"], 2, "flags: instance: `a/b`"),
+        (
+            &["--instance", "a/b"],
+            2,
+            "flags: instance: `a/b`",
+            "--print-config",
+        ),
         (
             &["--log-level", "a=b=c"],
             2,
             "flags: logging.level: `a=b=c`",
-        ),
-        (&["--service-cidr", "10.96.0.0/99"], 2, "--service-cidr"),
-        (
-            &["--healthz-bind-address", "nowhere"],
-            2,
-            "--healthz-bind-address",
+            "--print-config",
         ),
     ] {
-        let (code, text) = failing(flags);
+        let (code, text) = failure(agent(&node), flags);
         assert_eq!(code, wanted, "{flags:?}: {text}");
         assert!(text.contains("error: "), "{flags:?}: {text}");
         assert!(text.contains(said), "{flags:?}: {text}");
+        let told = text.lines().last().unwrap();
+        assert!(
+            told.starts_with("hint: ") && told.contains(hint),
+            "{flags:?}: {text}"
+        );
     }
+    for flags in [
+        ["--healthz-bind-address", "nowhere"],
+        ["--service-cidr", "10.96.0.0/99"],
+    ] {
+        let (code, text) = failure(agent(&node), &flags);
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains(flags[0]), "{text}");
+    }
+}
+
+#[test]
+fn without_privileges_it_says_which_are_missing() {
+    let node = node("agent-privileges");
+    let mut command = node.command("setpriv").unwrap();
+    command
+        .args(["--bounding-set", "-all", "--inh-caps", "-all"])
+        .arg(program("proxy-agent").unwrap());
+    let (code, text) = failure(command, &["--log-level", "error"]);
+    assert_eq!(code, 1, "{text}");
+    assert_eq!(
+        text,
+        "error: no privileges: CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN missing\n\
+         hint: run as root, or in a container with securityContext.privileged or capabilities BPF, PERFMON and \
+         NET_ADMIN\n"
+    );
+    let pins = node.run(&["find", "/sys/fs/bpf", "-name", "weir"]).unwrap();
+    assert_eq!(pins, "", "nothing was touched");
+}
+
+#[test]
+fn pins_of_a_newer_version_are_refused_with_a_way_out() {
+    let node = node("agent-newer");
+    node.run(&["mkdir", "-p", "/sys/fs/bpf/weir/default/v99"])
+        .unwrap();
+    let (code, text) = failure(agent(&node), &["--log-level", "error"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("error: the maps under "), "{text}");
+    assert!(text.contains("schema 99"), "{text}");
+    assert!(
+        text.contains("\nhint: run the version that made them"),
+        "{text}"
+    );
+    node.run(&[program("proxy-agent").unwrap().to_str().unwrap(), "cleanup"])
+        .unwrap();
+    let pins = node.run(&["find", "/sys/fs/bpf", "-name", "weir"]).unwrap();
+    assert_eq!(pins, "", "the way out leads out");
 }
