@@ -3,6 +3,7 @@
 
 mod agent {
     mod collector;
+    mod drift;
     mod fixture;
     mod health;
     mod peers;

@@ -5,7 +5,8 @@
 use std::process::Output;
 
 use anyhow::{Context as _, Result};
-use proxy_agent::datapath::Table as _;
+use proxy_agent::datapath::{Table as _, Words as _};
+use proxy_common::{address::octets4, policy::words::ROW_ALLOW_ALL};
 use serde_json::{Value, json};
 use weir_tests::{
     datapath::reader,
@@ -239,6 +240,27 @@ fn what_someone_else_changed_shows_as_a_difference() {
     assert!(
         diff.starts_with("+ default/web:") && diff.lines().count() == 1,
         "{diff}"
+    );
+
+    let mut peers = reader.maps().peers4.clone();
+    let (key, peer) = peers.entries().unwrap()[0];
+    peers.remove(&key).unwrap();
+    let mut words = reader.maps().policy_words.clone();
+    words.set(60, ROW_ALLOW_ALL.into());
+    let diff = stage.says(1, &["diff"]);
+    let lines: Vec<_> = diff.lines().skip(1).collect();
+    let address = std::net::Ipv4Addr::from(octets4(key.address));
+    let missing = format!(
+        "+ policy peer {address}  class {} flags {:#x}",
+        peer.class, peer.flags
+    );
+    assert_eq!(
+        lines,
+        [
+            "- policy word of endpoint 60  ingress row 1, egress row 0, side 0, epoch 0",
+            "+ policy word of endpoint 60  ingress row 0, egress row 0, side 0, epoch 0",
+            &missing
+        ]
     );
 }
 

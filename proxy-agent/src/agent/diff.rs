@@ -1,4 +1,5 @@
-//! What a full comparison would change, without changing it: the real sync, run on a copy of the maps.
+//! What a full comparison of Services would change, without changing it: the real sync, run on a copy of the
+//! maps.
 
 use std::collections::BTreeSet;
 

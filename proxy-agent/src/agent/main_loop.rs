@@ -247,11 +247,14 @@ impl MainLoop {
         let snapshot = self.store.read();
         let result = self.services.verify(&snapshot);
         drop(snapshot);
+        let (policies, due) = self.policies.verify();
+        self.policies_due = self.policies_due.min(due);
         match result {
             Ok(report) => {
+                let drift = report.drift + policies;
                 self.services_due = due::after(report.again_after);
-                self.figures.full_done(began, report.drift as u64);
-                self.shared.metrics.drift_entries.set(count(report.drift));
+                self.figures.full_done(began, drift as u64);
+                self.shared.metrics.drift_entries.set(count(drift));
                 self.applied(began, true);
             }
             Err(error) => tracing::error!(error = format!("{error:#}"), "full comparison failed"),
@@ -310,6 +313,16 @@ impl MainLoop {
             .publish(self.figures.status(&self.shared, &self.store));
     }
 
+    /// What a full comparison would change.
+    fn diff(&self) -> Vec<String> {
+        let (node, wanted) = (&self.shared.config.node_name, self.services.host_ports());
+        let services = diff::services(&self.store.read(), wanted, self.datapath.maps(), node);
+        [services, self.policies.diff()]
+            .into_iter()
+            .flat_map(|lines| lines.unwrap_or_else(|error| vec![format!("! {error:#}")]))
+            .collect()
+    }
+
     fn answer(&self, question: Question) {
         // Whoever asked may have gone away.
         match question {
@@ -319,9 +332,7 @@ impl MainLoop {
                 drop(reply.send(names));
             }
             Question::Diff(reply) => {
-                let (node, wanted) = (&self.shared.config.node_name, self.services.host_ports());
-                let lines = diff::services(&self.store.read(), wanted, self.datapath.maps(), node);
-                drop(reply.send(lines.unwrap_or_else(|error| vec![format!("! {error:#}")])));
+                drop(reply.send(self.diff()));
             }
         }
     }

@@ -29,6 +29,8 @@ pub struct Policies {
     endpoints: usize,
     observed: usize,
     error: Option<String>,
+    /// What was changed by somebody else could not all be set right.
+    damaged: bool,
 }
 
 impl Policies {
@@ -45,6 +47,7 @@ impl Policies {
             endpoints: 0,
             observed: 0,
             error: None,
+            damaged: false,
         })
     }
 
@@ -58,6 +61,18 @@ impl Policies {
     pub fn sync(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) -> Instant {
         self.endpoints = endpoints.len();
         self.observed = snapshot.policies.len();
+        if self.damaged {
+            self.verify();
+        }
+        let due = self.bring_in_step(snapshot, endpoints);
+        if self.damaged {
+            due.min(Instant::now() + RETRY)
+        } else {
+            due
+        }
+    }
+
+    fn bring_in_step(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) -> Instant {
         match self.engine.sync(snapshot, endpoints) {
             Ok(report) => {
                 self.tell(&report);
@@ -68,12 +83,7 @@ impl Policies {
             }
             Err(error) => {
                 let text = error.to_string();
-                let labels = Apply::new("policy", "sync");
-                self.shared
-                    .metrics
-                    .apply_errors
-                    .get_or_create(&labels)
-                    .inc();
+                self.count_error("sync");
                 if self.error.as_ref() != Some(&text) {
                     tracing::warn!(error = text, "policy not in step; what was in force stays");
                 }
@@ -81,6 +91,43 @@ impl Policies {
                 Instant::now() + RETRY
             }
         }
+    }
+
+    /// Compares the maps with what was written to them and sets right what differs: how many entries did, and
+    /// when to sync again though nothing changes.
+    pub fn verify(&mut self) -> (usize, Instant) {
+        match self.engine.verify() {
+            Ok(report) => {
+                self.forget_flows(&report.wrapped);
+                self.damaged = report.broken.is_some();
+                if let Some(error) = &report.broken {
+                    self.count_error("verify");
+                    tracing::warn!(
+                        error,
+                        "maps of policy not set right; what was changed denies"
+                    );
+                    return (report.drift, Instant::now() + RETRY);
+                }
+                (report.drift, due::after(report.again_after))
+            }
+            Err(error) => {
+                self.count_error("verify");
+                tracing::error!(%error, "full comparison of policy failed");
+                (0, Instant::now() + RETRY)
+            }
+        }
+    }
+
+    /// What in the maps is not as it was left, for people.
+    pub fn diff(&self) -> anyhow::Result<Vec<String>> {
+        let drift = self.engine.drift().context("compare policy's maps")?;
+        Ok(drift.lines())
+    }
+
+    fn count_error(&self, operation: &'static str) {
+        let labels = Apply::new("policy", operation);
+        let errors = &self.shared.metrics.apply_errors;
+        errors.get_or_create(&labels).inc();
     }
 
     /// Whether an endpoint's policy is in force.

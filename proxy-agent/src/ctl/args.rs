@@ -63,7 +63,7 @@ pub enum Command {
         #[command(subcommand)]
         verb: ServiceVerb,
     },
-    /// Shows what a full comparison would change; exit code 1 if anything
+    /// Shows what a full comparison of Services and policy would change; exit code 1 if anything
     Diff,
     /// Versions of this program, the agent and the map layout
     Version,

@@ -1,5 +1,5 @@
-//! `proxyctl diff`: what a full comparison of the cluster's state with the maps would change, without
-//! changing it.
+//! `proxyctl diff`: what a full comparison would change, without changing it: Services by the cluster's state,
+//! policy by what the agent wrote.
 
 use super::{Context, CtlError, Exit, output::Output};
 

@@ -10,7 +10,7 @@ pub fn apply(plan: &Plan, kernel: &mut Kernel, lists: &mut Lists) -> Result<(), 
         lists.written();
     }
     for (index, cell) in &plan.cells {
-        kernel.tables.cells.set(*index, *cell);
+        kernel.set_cell(*index, *cell);
     }
     for (address, peer) in &plan.peers {
         kernel.set_peer(*address, *peer)?;
@@ -18,11 +18,14 @@ pub fn apply(plan: &Plan, kernel: &mut Kernel, lists: &mut Lists) -> Result<(), 
     for (prefix, peer) in &plan.cidrs {
         kernel.set_cidr(*prefix, *peer)?;
     }
+    for prefix in &plan.removed_cidrs {
+        kernel.remove_cidr(*prefix)?;
+    }
     for address in &plan.removed {
         kernel.remove_peer(*address)?;
     }
     for (id, word) in &plan.words {
-        kernel.tables.words.set(*id, *word);
+        kernel.set_word(*id, *word);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod books;
 mod observe;
+mod verify;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,7 @@ use super::{
     compiled::Compiled,
     cookie::Cookies,
     effective::Effective,
-    kernel::Kernel,
+    kernel::{Kernel, Picture},
     lists::Lists,
     plan::{Change, InForce, Plan, Planner, Wanted, abandon},
     reclaim::Reclaim,
@@ -130,6 +131,8 @@ impl PolicyEngine {
         self.rows = Rows::new(tables.cells.len());
         self.lists = Lists::new(tables.intervals.capacity());
         self.reclaim = Reclaim::default();
+        self.kernel.cells = Picture::new(tables.cells.len());
+        self.kernel.words = Picture::new(tables.words.len());
         self.kernel.side = 0;
         self.kernel.peers.clear();
         self.kernel.cidrs = super::prefix_map::PrefixMap::default();

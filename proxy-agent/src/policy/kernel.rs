@@ -1,4 +1,5 @@
-//! What the maps hold: the tables, and a picture of `PEERS*` and `CIDRS*` kept true write by write.
+//! What the maps hold: the tables, and a picture of what was written to them, kept true write by write. Plans
+//! start from the picture; what an outside hand changed is found by comparing the two.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -28,6 +29,10 @@ pub struct Kernel {
     pub peers: HashMap<IpAddr, Peer>,
     /// Prefixes of this side.
     pub cidrs: PrefixMap<Peer>,
+    /// `POLICY_CELLS` as far as rows are in force.
+    pub cells: Picture,
+    /// `POLICY_WORDS`.
+    pub words: Picture,
     /// Classes that entries of this side name.
     pub classes: Classes,
     /// Writes of entries, ever.
@@ -38,6 +43,8 @@ impl Kernel {
     /// Over these maps, of which nothing is known.
     pub fn new(tables: PolicyTables) -> Self {
         Self {
+            cells: Picture::new(tables.cells.len()),
+            words: Picture::new(tables.words.len()),
             tables,
             side: 0,
             peers: HashMap::new(),
@@ -53,6 +60,18 @@ impl Kernel {
         exact
             .or_else(|| self.cidrs.lookup(address).map(|(_, peer)| peer))
             .map(|peer| peer.class)
+    }
+
+    /// Stores a cell.
+    pub fn set_cell(&mut self, index: u32, cell: u64) {
+        self.tables.cells.set(index, cell);
+        self.cells.set(index, cell);
+    }
+
+    /// Stores a word.
+    pub fn set_word(&mut self, id: u32, word: u64) {
+        self.tables.words.set(id, word);
+        self.words.set(id, word);
     }
 
     /// Sets an exact entry.
@@ -103,6 +122,34 @@ impl Kernel {
             self.classes.leave(before.class);
         }
         Ok(())
+    }
+}
+
+/// What was written to an array of words.
+#[derive(Debug)]
+pub struct Picture(Vec<u64>);
+
+impl Picture {
+    /// All zero. Pages that are never written take no memory.
+    pub fn new(len: u32) -> Self {
+        Self(vec![0; len as usize])
+    }
+
+    /// One word; 0 beyond the end.
+    pub fn get(&self, index: u32) -> u64 {
+        self.0.get(index as usize).copied().unwrap_or(0)
+    }
+
+    /// Takes note of a word.
+    pub fn set(&mut self, index: u32, word: u64) {
+        if let Some(known) = self.0.get_mut(index as usize) {
+            *known = word;
+        }
+    }
+
+    /// All words, by index.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, u64)> {
+        (0..).zip(self.0.iter().copied())
     }
 }
 

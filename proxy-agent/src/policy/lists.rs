@@ -15,6 +15,17 @@ struct List {
     holders: u32,
 }
 
+/// A list that is about to be written anew in other blocks.
+#[derive(Debug)]
+pub struct Renewal {
+    from: ListId,
+    blocks: Vec<u32>,
+    /// The list's number from then on.
+    pub to: ListId,
+    /// Blocks to be written first.
+    pub writes: Vec<(u32, IntervalBlock)>,
+}
+
 /// All lists.
 pub struct Lists {
     slots: Slots,
@@ -93,6 +104,54 @@ impl Lists {
     /// The map has it now.
     pub fn written(&mut self) {
         self.unwritten.pop_front();
+    }
+
+    /// Blocks that the map has: list, number, content.
+    pub fn written_blocks(&self) -> Vec<(ListId, u32, IntervalBlock)> {
+        let waits = |number: &u32| self.unwritten.iter().any(|(n, _)| n == number);
+        let mut all = Vec::new();
+        for (id, list) in &self.by_id {
+            let blocks = chain(&list.content, &list.blocks).into_iter();
+            all.extend(blocks.filter(|(n, _)| !waits(n)).map(|(n, b)| (*id, n, b)));
+        }
+        all
+    }
+
+    /// Takes blocks to write a list anew; none if there is no such list.
+    pub fn begin_renewal(&mut self, from: ListId) -> Result<Option<Renewal>, PolicyError> {
+        let Some(list) = self.by_id.get(&from) else {
+            return Ok(None);
+        };
+        let blocks = self.allocate(list.blocks.len() as u32)?;
+        let content = self.by_id.get(&from).map(|list| &list.content);
+        let writes = content.map_or_else(Vec::new, |content| chain(content, &blocks));
+        Ok(Some(Renewal {
+            from,
+            to: blocks[0],
+            blocks,
+            writes,
+        }))
+    }
+
+    /// Gives the blocks back: the list stays where it is.
+    pub fn abandon_renewal(&mut self, renewal: &Renewal) {
+        renewal
+            .blocks
+            .iter()
+            .for_each(|n| self.slots.release(*n, 1));
+    }
+
+    /// The list stands in its new blocks; gives the old ones, which stay taken until they are released.
+    pub fn finish_renewal(&mut self, renewal: Renewal) -> Vec<u32> {
+        let Some(mut list) = self.by_id.remove(&renewal.from) else {
+            return Vec::new();
+        };
+        let old = std::mem::replace(&mut list.blocks, renewal.blocks);
+        if let Some(id) = self.by_content.get_mut(&list.content) {
+            *id = renewal.to;
+        }
+        self.by_id.insert(renewal.to, list);
+        old
     }
 
     /// Numbers of blocks, for what a former agent left behind.

@@ -84,6 +84,8 @@ pub struct Plan {
     pub peers: Vec<(IpAddr, Peer)>,
     /// Prefixes to set, inner ones first.
     pub cidrs: Vec<(IpNetwork, Peer)>,
+    /// Prefixes to remove at once, outer ones first: only those that an outside hand added.
+    pub removed_cidrs: Vec<IpNetwork>,
     /// Exact entries to remove.
     pub removed: Vec<IpAddr>,
     /// Stores into `POLICY_WORDS`.

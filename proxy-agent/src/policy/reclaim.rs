@@ -78,6 +78,22 @@ impl Reclaim {
         self.other_cidrs = cidrs;
     }
 
+    /// More entries of the other side.
+    pub fn add_other(&mut self, peers: Vec<(u32, IpAddr)>, cidrs: Vec<(u32, IpNetwork)>) {
+        self.other_peers.extend(peers);
+        self.other_cidrs.extend(cidrs);
+    }
+
+    /// Exact entries of the other side that wait.
+    pub fn other_peers(&self) -> BTreeSet<(u32, IpAddr)> {
+        self.other_peers.iter().copied().collect()
+    }
+
+    /// Prefixes of the other side that wait.
+    pub fn other_cidrs(&self) -> BTreeSet<(u32, IpNetwork)> {
+        self.other_cidrs.iter().copied().collect()
+    }
+
     /// When there will be something to free.
     pub fn due(&self, now: Instant) -> Option<Duration> {
         let waits = !(self.batches.is_empty()

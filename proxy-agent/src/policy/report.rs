@@ -22,6 +22,10 @@ pub struct PolicyReport {
     pub writes: usize,
     /// Endpoints whose epoch began anew: the flows of their scope must be removed.
     pub wrapped: Vec<u32>,
+    /// Entries that a full comparison found not as they were left.
+    pub drift: usize,
+    /// Why not all of that could be set right: what could not denies. Verify again soon.
+    pub broken: Option<String>,
     /// What is used of what there is.
     pub usage: Usage,
     /// Something waits to be freed: sync again after this time, even if nothing changes.

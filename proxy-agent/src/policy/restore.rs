@@ -19,6 +19,7 @@ use super::{
     report::PolicyError,
     row::Program,
     rows::{Row, RowHandle, Rows},
+    tables::PolicyTables,
 };
 
 /// Reads the maps: gives what judges each endpoint. Chooses the side to build on: the one that no word
@@ -37,6 +38,9 @@ pub fn restore(
         [_, 0] => 1,
         [a, b] => u32::from(b > a),
     };
+    for (id, word) in &words {
+        kernel.words.set(*id, word.pack());
+    }
     let in_force = adopt_rows(&words, kernel, rows, lists)?;
     let in_use = users[kernel.side as usize] > 0;
     adopt_entries(kernel, reclaim, in_use)?;
@@ -54,7 +58,7 @@ fn read_words(kernel: &Kernel) -> BTreeMap<u32, PolicyWord> {
 
 fn adopt_rows(
     words: &BTreeMap<u32, PolicyWord>,
-    kernel: &Kernel,
+    kernel: &mut Kernel,
     rows: &mut Rows,
     lists: &mut Lists,
 ) -> Result<BTreeMap<u32, InForce>, PolicyError> {
@@ -84,11 +88,16 @@ fn adopt_rows(
 fn adopt_row(
     number: u32,
     side: u32,
-    kernel: &Kernel,
+    kernel: &mut Kernel,
     rows: &mut Rows,
     lists: &mut Lists,
 ) -> Result<RowHandle, PolicyError> {
-    let cells = &kernel.tables.cells;
+    let Kernel {
+        tables,
+        cells: picture,
+        ..
+    } = kernel;
+    let cells = &tables.cells;
     let header = number.saturating_mul(ROW_STRIDE);
     let classes = (cells.get(header) as u32).min(cells.len().saturating_sub(header + 1));
     let mut row = Row::new(None, Program::default(), side);
@@ -96,10 +105,13 @@ fn adopt_row(
     row.span = (1 + classes).div_ceil(ROW_STRIDE);
     rows.mark(row.number, row.span);
     let mut blocks = BTreeSet::new();
+    for index in header..header + row.span * ROW_STRIDE {
+        picture.set(index, cells.get(index));
+    }
     for class in 0..classes {
         let cell = Cell::unpack(cells.get(header + 1 + class));
         if cell.kind == LIST {
-            follow(cell.list, kernel, &mut blocks)?;
+            follow(cell.list, tables, &mut blocks)?;
         }
     }
     for number in &blocks {
@@ -109,13 +121,17 @@ fn adopt_row(
     Ok(rows.add(row))
 }
 
-fn follow(first: u32, kernel: &Kernel, blocks: &mut BTreeSet<u32>) -> Result<(), PolicyError> {
+fn follow(
+    first: u32,
+    tables: &PolicyTables,
+    blocks: &mut BTreeSet<u32>,
+) -> Result<(), PolicyError> {
     let mut number = first;
     for _ in 0..CHAIN_LIMIT {
         if number == 0 || !blocks.insert(number) {
             break;
         }
-        let block = kernel.tables.intervals.get(&number)?;
+        let block = tables.intervals.get(&number)?;
         number = block.map_or(0, |b| b.next);
     }
     Ok(())

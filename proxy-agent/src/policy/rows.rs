@@ -59,6 +59,11 @@ impl Row {
         }
     }
 
+    /// A row that no word ever names, to hold blocks until they are free.
+    pub fn husk() -> Self {
+        Self::new(None, Program::default(), 0)
+    }
+
     /// Puts the row in terms of other atoms.
     pub fn recompile(&mut self, program: Program) {
         self.program = program;
@@ -199,6 +204,20 @@ impl Rows {
         row.held.iter().for_each(|list| lists.release(*list));
         for block in &row.foreign_blocks {
             lists.slots().release(*block, 1);
+        }
+    }
+
+    /// A list stands elsewhere from now on.
+    pub fn rename_list(&mut self, from: ListId, to: ListId) {
+        for row in self.all.values_mut().filter(|r| r.held.contains(&from)) {
+            row.held.remove(&from);
+            row.held.insert(to);
+            for cell in row.memo.values_mut() {
+                let known = Cell::unpack(*cell);
+                if known.kind == LIST && known.list == from {
+                    *cell = Cell { list: to, ..known }.pack();
+                }
+            }
         }
     }
 

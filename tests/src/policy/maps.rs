@@ -110,6 +110,11 @@ impl PolicyMaps {
         self.0.lock().unwrap().contents.clone()
     }
 
+    /// Changes the maps behind the engine's back.
+    pub fn tamper(&self, change: impl FnOnce(&mut Contents)) {
+        change(&mut self.0.lock().unwrap().contents);
+    }
+
     /// The maps as the engine takes them.
     pub fn tables(&self) -> PolicyTables {
         PolicyTables {

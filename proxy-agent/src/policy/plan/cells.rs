@@ -75,16 +75,15 @@ impl Planner<'_> {
         (old.number, old.span) = (row.number, row.span);
         (row.number, row.span) = (number, span);
         let (header, capacity) = (row.header(), row.capacity());
-        let cells = &mut self.kernel.tables.cells;
         for i in 0..capacity {
             let cell = if i < old_capacity {
-                cells.get(old_header + 1 + i)
+                self.kernel.cells.get(old_header + 1 + i)
             } else {
                 0
             };
-            cells.set(header + 1 + i, cell);
+            self.kernel.set_cell(header + 1 + i, cell);
         }
-        cells.set(header, u64::from(capacity));
+        self.kernel.set_cell(header, u64::from(capacity));
         let old = self.rows.add(old);
         self.retired.push(old);
         for (id, in_force) in self.in_force {
@@ -96,13 +95,13 @@ impl Planner<'_> {
     }
 
     fn renumber(&mut self, id: u32, in_force: &InForce) {
-        let word = PolicyWord::unpack(self.kernel.tables.words.get(id));
+        let word = PolicyWord::unpack(self.kernel.words.get(id));
         let [ingress_row, egress_row] = in_force.rows.map(|s| self.number(s));
         let word = PolicyWord {
             ingress_row,
             egress_row,
             ..word
         };
-        self.kernel.tables.words.set(id, word.pack());
+        self.kernel.set_word(id, word.pack());
     }
 }

@@ -247,7 +247,7 @@ impl Planner<'_> {
 /// What the table says of a class in a row; a class beyond the row is denied.
 pub(super) fn stored_cell(kernel: &Kernel, rows: &Rows, row: RowHandle, class: ClassId) -> u64 {
     match rows.all.get(&row) {
-        Some(row) if class < row.capacity() => kernel.tables.cells.get(row.index(class)),
+        Some(row) if class < row.capacity() => kernel.cells.get(row.index(class)),
         _ => 0,
     }
 }

@@ -40,7 +40,7 @@ impl Planner<'_> {
     }
 
     fn plan_word(&mut self, id: u32, rows: [Selected; 2], stale: bool) {
-        let now = PolicyWord::unpack(self.kernel.tables.words.get(id));
+        let now = PolicyWord::unpack(self.kernel.words.get(id));
         let [ingress_row, egress_row] = rows.map(|s| self.number(s));
         let mut word = PolicyWord {
             ingress_row,
