@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Read as _, Write as _},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -32,7 +32,9 @@ use weir_tests::{
     controlplane::ControlPlane,
     datapath::reader,
     watched::{PATIENCE, on_a_node, start_agent},
-    world::{Node, Place, Plugin, Pod, Process, Server, ask_tcp, http_get, program, until},
+    world::{
+        Node, Place, Plugin, Pod, Process, Server, ask_tcp, ask_udp, http_get, program, until,
+    },
 };
 
 const SERVICES: usize = 1000;
@@ -192,6 +194,38 @@ fn stranger_tries(stranger: &Place, web: &Pod, stop: &AtomicBool) -> usize {
     count
 }
 
+/// Datagrams of someone whom policy denies, of both families, nearly a thousand a second of each: no gap is that short.
+fn stranger_sends(stranger: &Place, web: &Pod, stop: &AtomicBool) -> usize {
+    let from: [SocketAddr; 2] = [
+        (Ipv4Addr::UNSPECIFIED, 0).into(),
+        (Ipv6Addr::UNSPECIFIED, 0).into(),
+    ];
+    let sockets = from.map(|from| stranger.udp(from).unwrap());
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for (socket, to) in sockets.iter().zip(web.at(8080)) {
+            socket.send_to(b"let me in", to).unwrap();
+            count += 1;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    count
+}
+
+/// The servers serve a friend, and have heard of nobody else.
+fn heard_of_friends_only(servers: &[Server], friend: &Pod) -> Result<()> {
+    for server in servers {
+        ask_udp(friend, server.address(), b"?").context("the friend's datagram")?;
+        for peer in server.peers() {
+            ensure!(
+                friend.addresses().contains(&peer.ip()),
+                "a datagram from {peer} got through"
+            );
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn killed_in_the_middle_of_a_thousand_services() -> Result<()> {
     on_a_node("agent-1000", scenario)
@@ -205,8 +239,10 @@ async fn scenario(node: &Node) -> Result<()> {
     ready(node)?;
     let web = Arc::new(pod(&client, node, "web").await?);
     let friend = Arc::new(pod(&client, node, "client").await?);
-    let stranger = pod(&client, node, "stranger").await?;
+    let stranger = Arc::new(pod(&client, node, "stranger").await?);
     let _server = Server::tcp(&web, web.at(8080)[0], "web")?;
+    let servers = web.at(8080).map(|at| Server::udp(&web, at, "web"));
+    let servers = servers.into_iter().collect::<Result<Vec<_>>>()?;
     service(&client, "web", Ipv4Addr::new(10, 96, 0, 10), &[web.ipv4()]).await?;
     until("the first Service to answer", PATIENCE, || {
         Ok(ask_tcp(&friend, VIP.parse()?).ok().map(drop))
@@ -219,8 +255,12 @@ async fn scenario(node: &Node) -> Result<()> {
         thread::spawn(move || stream_of_connections(&friend, &stop))
     };
     let denied = {
-        let (web, stop) = (Arc::clone(&web), Arc::clone(&stop));
+        let (stranger, web, stop) = (Arc::clone(&stranger), Arc::clone(&web), Arc::clone(&stop));
         thread::spawn(move || stranger_tries(&stranger, &web, &stop))
+    };
+    let flood = {
+        let (web, stop) = (Arc::clone(&web), Arc::clone(&stop));
+        thread::spawn(move || stranger_sends(&stranger, &web, &stop))
     };
 
     let created = AtomicUsize::new(0);
@@ -263,9 +303,13 @@ async fn scenario(node: &Node) -> Result<()> {
     let attempts = denied
         .join()
         .map_err(|_panic| anyhow!("the stranger got through"))?;
+    let datagrams = flood
+        .join()
+        .map_err(|_panic| anyhow!("the stranger could not send"))?;
+    heard_of_friends_only(&servers, &friend)?;
     ensure!(
-        connections > 100 && attempts > 0,
-        "{connections} connections, {attempts} attempts"
+        connections > 100 && attempts > 0 && datagrams > 1000,
+        "{connections} connections, {attempts} attempts, {datagrams} datagrams"
     );
     Ok(())
 }

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             proxy: args.proxy,
         },
     )?;
-    let folder = plan.run(&lab, args.set.name())?;
+    let (folder, ended) = plan.run(&lab, args.set.name())?;
     let report = report::read(&folder.join("report.json"))?;
     if args.skip.is_none() {
         args.set
@@ -69,9 +69,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     report.print();
     say::line(format!("junit, report and logs: {}", folder.display()));
-    Ok(if report.failed() == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    if report.succeeded() && ended.success() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // What failed is listed above; the rest is said here.
+    if report.nothing_ran() {
+        say::line("hint: nothing was selected; `--list` shows what a focus selects");
+    } else if !report.failed() {
+        say::line(format!("ginkgo ended with {ended}"));
+    }
+    Ok(ExitCode::FAILURE)
 }

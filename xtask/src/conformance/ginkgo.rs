@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -43,8 +43,8 @@ impl Plan {
         Ok(super::report::read(&report)?.selected())
     }
 
-    /// Runs them; returns the folder with reports and logs. A failed test is no error here.
-    pub(super) fn run(&self, lab: &Lab, set: &str) -> Result<PathBuf> {
+    /// Runs them; returns the folder with reports and logs, and how the runner ended. A failed test is no error here.
+    pub(super) fn run(&self, lab: &Lab, set: &str) -> Result<(PathBuf, ExitStatus)> {
         let folder = paths::cache()?.join("conformance").join(set);
         if folder.exists() {
             fs::remove_dir_all(&folder)
@@ -59,24 +59,26 @@ impl Plan {
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file);
-        say::step(
+        let ended = say::step(
             &format!("run upstream's {set} tests (log: {})", log.display()),
             || {
                 let mut child = ginkgo
                     .spawn()
                     .with_context(|| format!("cannot start `{shown}`"))?;
                 let mut told = Instant::now();
-                while child.try_wait()?.is_none() {
+                loop {
+                    if let Some(status) = child.try_wait()? {
+                        return Ok(status);
+                    }
                     thread::sleep(Duration::from_millis(500));
                     if told.elapsed() > TELL {
                         told = Instant::now();
                         say::line(progress(&log)?);
                     }
                 }
-                Ok(())
             },
         )?;
-        Ok(folder)
+        Ok((folder, ended))
     }
 
     fn command(&self, lab: &Lab, folder: &Path) -> Result<Command> {

@@ -108,9 +108,19 @@ fn sort(specs: impl Iterator<Item = Spec>) -> Report {
 }
 
 impl Report {
-    /// Number of failures.
-    pub(super) fn failed(&self) -> usize {
-        self.failed.len()
+    /// Whether tests ran, and none failed.
+    pub(super) fn succeeded(&self) -> bool {
+        !self.failed() && !self.nothing_ran()
+    }
+
+    /// Whether any failed.
+    pub(super) fn failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// Whether none even began.
+    pub(super) fn nothing_ran(&self) -> bool {
+        self.passed.is_empty() && !self.failed()
     }
 
     /// Names of the tests of a dry run, in which everything selected passes.
@@ -162,6 +172,13 @@ mod tests {
             [("fails".to_owned(), "timed out".to_owned())]
         );
         assert_eq!(report.skipped.keys().collect::<Vec<_>>(), ["no cloud"]);
+        assert!(report.failed() && !report.succeeded() && !report.nothing_ran());
         Ok(())
+    }
+
+    #[test]
+    fn nothing_selected_is_no_success() {
+        let report = sort(std::iter::empty());
+        assert!(report.nothing_ran() && !report.failed() && !report.succeeded());
     }
 }
