@@ -160,6 +160,9 @@ pub struct Logging {
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,proxy_agent::service=debug`.
     pub level: String,
+    /// Log each packet that is dropped, with its reason, at level `info`. For debugging: whoever sends much that is
+    /// dropped makes as many lines.
+    pub drops: bool,
 }
 
 impl Default for Logging {
@@ -167,6 +170,7 @@ impl Default for Logging {
         Self {
             format: LogFormat::Auto,
             level: "info".to_owned(),
+            drops: false,
         }
     }
 }

@@ -6,7 +6,8 @@
 
 pub mod bpfsys;
 pub mod capacities;
-pub mod drops;
+pub mod drop_log;
+mod drops;
 pub mod error;
 pub mod handle;
 pub mod kernel_table;
@@ -26,6 +27,7 @@ mod load;
 mod schema;
 
 pub use capacities::Capacities;
+pub use drop_log::DropLog;
 pub use drops::Drops;
 pub use error::DatapathError;
 pub use kernel_table::KernelTable;
@@ -59,6 +61,8 @@ pub struct DatapathConfig {
     pub capacities: Capacities,
     /// How tc programs are attached.
     pub tc: TcPreference,
+    /// The programs tell of each packet that they drop: [`Datapath::take_drop_log`].
+    pub log_drops: bool,
 }
 
 /// The datapath of this node: the programs, loaded, and the maps, pinned.
@@ -71,6 +75,7 @@ pub struct Datapath {
     blocks: Blocks,
     maps: Maps,
     ebpf: Ebpf,
+    drop_log: Option<DropLog>,
 }
 
 impl Datapath {
@@ -86,7 +91,8 @@ impl Datapath {
         bpfsys::lift_memlock_limit();
         pins.create()?;
         schema::record(&pins)?;
-        let ebpf = load::load(&pins, &config.capacities)?;
+        let mut ebpf = load::load(&pins, &config.capacities, config.log_drops)?;
+        let drop_log = config.log_drops.then(|| DropLog::of(&mut ebpf));
         let maps = Maps::open(&pins)?;
         Ok(Self {
             config: config.clone(),
@@ -94,12 +100,18 @@ impl Datapath {
             blocks: Blocks::of(&config.instance),
             maps,
             ebpf,
+            drop_log: drop_log.transpose()?,
         })
     }
 
     /// The maps.
     pub fn maps(&self) -> &Maps {
         &self.maps
+    }
+
+    /// What the programs tell of packets that they drop, once, if the configuration asks for it.
+    pub fn take_drop_log(&mut self) -> Option<DropLog> {
+        self.drop_log.take()
     }
 
     /// Where things are pinned.

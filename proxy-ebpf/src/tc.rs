@@ -13,6 +13,7 @@ mod from_host;
 mod from_net;
 #[cfg(target_arch = "bpf")]
 mod from_pod;
+pub mod log;
 pub mod new_flows;
 pub mod next_hop;
 pub mod node;

@@ -30,6 +30,7 @@ pub fn config(node: &Node) -> DatapathConfig {
         cgroup_root: node.cgroup_root().path().to_owned(),
         capacities: Capacities::small(),
         tc: TcPreference::Auto,
+        log_drops: false,
     }
 }
 

@@ -1,12 +1,23 @@
 //! Every program of the object passes the verifier of the kernel that runs this test. Run on the kernels of
 //! the matrix too (`cargo xtask kernels`).
 
-use aya::{Ebpf, programs::Program};
-use proxy_agent::datapath::object::OBJECT;
+use aya::{EbpfLoader, programs::Program};
+use proxy_agent::datapath::{drop_log, object::OBJECT};
 
 #[test]
 fn every_program_loads() {
-    let mut ebpf = Ebpf::load(OBJECT).expect("create the object's maps");
+    every_program_loads_that(false);
+}
+
+#[test]
+fn every_program_loads_that_tells_of_dropped_packets() {
+    every_program_loads_that(true);
+}
+
+fn every_program_loads_that(tells: bool) {
+    let mut loader = EbpfLoader::new();
+    drop_log::set(&mut loader, tells);
+    let mut ebpf = loader.load(OBJECT).expect("create the object's maps");
     let mut names: Vec<String> = Vec::new();
     let mut refused: Vec<String> = Vec::new();
     for (name, program) in ebpf.programs_mut() {

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting, clippy with warnings as errors, licences and advisories.
+//! `cargo xtask lint`: formatting, clippy with warnings as errors, licences and sources of dependencies.
 
 use std::process::{Command, ExitCode};
 
@@ -29,12 +29,12 @@ pub(crate) fn run(_args: &Args) -> Result<ExitCode> {
     say::line("clippy on the programs in the kernel ...");
     let mut kernel = bpf::cargo(paths::root(), "clippy").map_err(|error| anyhow!(error))?;
     run::loud(kernel.args(["--", "-D", "warnings"]))?;
-    let deny = run::output(Command::new("cargo").args(["deny", "--version"])).is_ok();
-    if deny {
-        cargo("licences and advisories", &["deny", "check"])?;
-    } else {
-        say::line("licences and advisories: not checked, cargo-deny is not installed");
-    }
+    say::line("licences and sources of dependencies ...");
+    let mut deny = Command::new(tools::deny::ensure()?);
+    // Advisories change without any change of ours: `cargo deny check advisories` is for a schedule.
+    deny.current_dir(paths::root())
+        .args(["check", "licenses", "bans", "sources"]);
+    run::loud(&mut deny)?;
     Ok(ExitCode::SUCCESS)
 }
 

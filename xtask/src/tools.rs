@@ -1,6 +1,8 @@
 //! Finds or installs what a build or a test needs, into the cache folder, keyed by version.
 
+pub(crate) mod crates;
 pub(crate) mod debian;
+pub(crate) mod deny;
 pub(crate) mod go;
 pub(crate) mod toolchain;
 

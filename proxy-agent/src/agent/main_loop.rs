@@ -74,7 +74,11 @@ impl MainLoop {
             cgroup_root: config.cgroup_root.clone(),
             capacities: config.maps.capacities(),
             tc: config.tc_attach.preference(),
+            log_drops: config.logging.drops,
         })?;
+        if let Some(log) = datapath.take_drop_log() {
+            tokio::spawn(log.run());
+        }
         let mut services = Services::open(shared, datapath.maps())?;
         let policies = Policies::open(shared, datapath.maps())?;
         datapath.attach_sockets()?;

@@ -61,6 +61,9 @@ pub struct Flags {
     /// error, warn, info, debug, trace, or a filter
     #[arg(long, global = true)]
     pub log_level: Option<String>,
+    /// Log each packet that is dropped, with its reason
+    #[arg(long, global = true, action = ArgAction::Set)]
+    pub log_drops: Option<bool>,
     /// Internal address of this node; at most one per family
     #[arg(long, global = true, value_delimiter = ',')]
     pub node_address: Vec<IpAddr>,
@@ -141,6 +144,7 @@ impl Flags {
         set(&mut config.tc_attach, self.tc_attach.as_ref());
         set(&mut config.logging.format, self.log_format.as_ref());
         set(&mut config.logging.level, self.log_level.as_ref());
+        set(&mut config.logging.drops, self.log_drops.as_ref());
         set_list(&mut config.node.addresses, &self.node_address);
         set_list(&mut config.node.pod_cidrs, &self.pod_cidr);
         set_list(&mut config.node.service_cidrs, &self.service_cidr);

@@ -10,6 +10,7 @@ use aya::{
 use super::{
     bpfsys::object::{MapInfo, map_info, open_map},
     capacities::Capacities,
+    drop_log,
     error::DatapathError,
     object,
     pins::Pins,
@@ -20,7 +21,11 @@ use super::{
 const ATTEMPTS: usize = 5;
 
 /// Loads the object over the pinned maps. Attaches nothing.
-pub(super) fn load(pins: &Pins, capacities: &Capacities) -> Result<Ebpf, DatapathError> {
+pub(super) fn load(
+    pins: &Pins,
+    capacities: &Capacities,
+    log_drops: bool,
+) -> Result<Ebpf, DatapathError> {
     let maps = object::maps(capacities)?;
     // Every pin is judged before the first map is made: a refusal changes nothing.
     for (name, expected) in &maps {
@@ -31,6 +36,7 @@ pub(super) fn load(pins: &Pins, capacities: &Capacities) -> Result<Ebpf, Datapat
         loader.map_max_entries(name, expected.max_entries);
         loader.map_pin_path(name, pins.map(name));
     }
+    drop_log::set(&mut loader, log_drops);
     let mut ebpf = loader
         .load(object::OBJECT)
         .map_err(|e| DatapathError::Maps(Box::new(e)))?;

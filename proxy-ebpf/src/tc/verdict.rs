@@ -4,6 +4,7 @@
 
 use proxy_common::counters::Counter;
 
+use super::log;
 use super::skb::Skb;
 use crate::maps::DROPS;
 
@@ -44,7 +45,9 @@ pub fn count(skb: Skb, reason: u32) {
 #[inline(always)]
 pub fn finish(skb: Skb, verdict: Verdict) -> i32 {
     if verdict >= DROPPED {
-        count(skb, (verdict & 0xff).cast_unsigned());
+        let reason = (verdict & 0xff).cast_unsigned();
+        count(skb, reason);
+        log::dropped(skb, reason);
         return SHOT;
     }
     if verdict == CONTINUE { NEXT } else { verdict }

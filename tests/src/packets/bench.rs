@@ -9,7 +9,7 @@ use aya::{
     programs::{ProgramError, SchedClassifier, TestRunOptions, TestRunResult},
 };
 use nix::sched::{CloneFlags, unshare};
-use proxy_agent::datapath::object::OBJECT;
+use proxy_agent::datapath::{drop_log, object::OBJECT};
 use proxy_common::{
     counters::{Counter, REASONS, reason_name},
     host::HOST_DEVICE,
@@ -149,6 +149,7 @@ impl Bench {
         for plan in FAMILIES {
             routes(&plan)?;
         }
+        drop_log::set(loader, false);
         let mut ebpf = loader.load(object).context("create the object's maps")?;
         for name in ["from_pod", "to_pod", "from_net", "to_net", "from_host"] {
             let program: &mut SchedClassifier = ebpf

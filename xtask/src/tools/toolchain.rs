@@ -29,26 +29,10 @@ fn make() -> Result<()> {
 }
 
 fn linker() -> Result<()> {
-    let program = plain(bpf::linker_path())?;
-    if program.exists() {
+    if plain(bpf::linker_path())?.exists() {
         return Ok(());
     }
-    let name = format!("bpf-linker {}", bpf::LINKER_VERSION);
-    let root = paths::cache()?.join(format!("bpf-linker-{}", bpf::LINKER_VERSION));
-    let mut cargo = Command::new("cargo");
-    // In the checkout, so that its toolchain is used: the linker reads that compiler's bitcode.
-    cargo.current_dir(paths::root()).args([
-        "install",
-        "--locked",
-        "bpf-linker",
-        "--version",
-        bpf::LINKER_VERSION,
-    ]);
-    cargo.arg("--root").arg(root);
-    say::step(&format!("install {name}"), || {
-        run::logged(&mut cargo, &paths::log("bpf-linker")?)
-    })
-    .context("hint: is the crates registry reachable, and is a C++ compiler installed?")
+    super::crates::ensure("bpf-linker", bpf::LINKER_VERSION).map(drop)
 }
 
 fn library() -> Result<()> {

@@ -1,0 +1,28 @@
+//! Programs from the crates registry, compiled into the cache, keyed by version.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::{paths, run, say};
+
+/// The program of that name in that version; compiles it if it is not there.
+pub(crate) fn ensure(name: &str, version: &str) -> Result<PathBuf> {
+    let root = paths::cache()?.join(format!("{name}-{version}"));
+    let program = root.join("bin").join(name);
+    if program.exists() {
+        return Ok(program);
+    }
+    let mut cargo = Command::new("cargo");
+    // In the checkout, so that its toolchain is used: bpf-linker reads that compiler's bitcode.
+    cargo
+        .current_dir(paths::root())
+        .args(["install", "--locked", name, "--version", version, "--root"])
+        .arg(&root);
+    say::step(&format!("install {name} {version}"), || {
+        run::logged(&mut cargo, &paths::log(name)?)
+    })
+    .context("hint: is the crates registry reachable, and is a C++ compiler installed?")?;
+    Ok(program)
+}
