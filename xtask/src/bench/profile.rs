@@ -173,6 +173,7 @@ fn recorder(data: &File, span: Duration) -> Command {
         "record",
         "--quiet",
         "--all-cpus",
+        "--no-buildid-cache",
         "--event",
         "cpu-clock",
         "-g",
