@@ -126,6 +126,27 @@ pub fn error_about(from: IpAddr, to: IpAddr, packet: &[u8], too_big: bool) -> Ve
     bytes
 }
 
+/// The packet with something between its IP header and its transport: IPv4 options, or a header of options for the
+/// destination (RFC 8200, 4.6), which say nothing.
+pub fn with_options(packet: &[u8]) -> Vec<u8> {
+    let mut bytes = packet.to_vec();
+    if packet[12..14] == [0x86, 0xdd] {
+        let transport = std::mem::replace(&mut bytes[20], 60);
+        // PadN of four bytes.
+        bytes.splice(54..54, [transport, 0, 1, 4, 0, 0, 0, 0]);
+        let length = u16::try_from(bytes.len() - 54).expect("a short packet");
+        bytes[18..20].copy_from_slice(&length.to_be_bytes());
+        return bytes;
+    }
+    let (mut ip, _) = etherparse::Ipv4Header::from_slice(&packet[14..]).expect("an IPv4 packet");
+    // Three times "no operation", then the end of options.
+    ip.options = [1, 1, 1, 0].into();
+    ip.total_len += 4;
+    ip.header_checksum = ip.calc_header_checksum();
+    bytes.splice(14..34, ip.to_bytes());
+    bytes
+}
+
 /// A datagram cut into two fragments.
 pub fn fragments(datagram: &[u8], number: u16) -> [Vec<u8>; 2] {
     let ipv6 = datagram[12..14] == [0x86, 0xdd];
