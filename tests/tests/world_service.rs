@@ -25,6 +25,7 @@ in_every_mode![
     a_pod_reaches_itself_through_its_service,
     the_node_reaches_a_service,
     no_endpoint_is_a_refusal_at_once,
+    a_port_that_a_service_has_not_is_refused_at_once,
     a_node_port_is_reached_from_outside,
     addresses_of_load_balancers_are_reached,
     large_datagrams_arrive_whole,
@@ -121,6 +122,25 @@ fn no_endpoint_is_a_refusal_at_once(mode: Mode) {
                     ask_udp_connected(place, to, b"?").err().and_then(refused)
                 })
                 .unwrap();
+        }
+    }
+}
+
+fn a_port_that_a_service_has_not_is_refused_at_once(mode: Mode) {
+    let cluster = Cluster::start("noport", &["a"], mode).unwrap();
+    let (client, pod) = (
+        cluster.pod(0, "client").unwrap(),
+        cluster.pod(0, "web").unwrap(),
+    );
+    let _servers = serve(&pod).unwrap();
+    for served in service(&cluster, "web", 80, &[&pod]).unwrap() {
+        let to = SocketAddr::new(served.ip(), SERVICE_PORT + 1);
+        for place in [&*client, &**cluster.node(0)] {
+            await_answer(&cluster, place, served).unwrap();
+            let tcp = ask_tcp(place, to).unwrap_err();
+            assert_eq!(tcp.kind(), ErrorKind::ConnectionRefused, "TCP {to}");
+            let udp = ask_udp_connected(place, to, b"?").unwrap_err();
+            assert_eq!(udp.kind(), ErrorKind::ConnectionRefused, "UDP {to}");
         }
     }
 }
