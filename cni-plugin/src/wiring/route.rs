@@ -7,11 +7,11 @@ use std::{
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use netlink_packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
 };
 
-use super::netlink::{CHANGE, DUMP, Netlink, REPLACE, family};
+use super::netlink::{DUMP, Netlink, family};
 
 const MAIN_TABLE: u8 = 254;
 const ALL4: Ipv4Network = Ipv4Network::new_checked(Ipv4Addr::UNSPECIFIED, 0).expect("in range");
@@ -68,28 +68,14 @@ impl Route {
         message
     }
 
-    /// Makes the route, or puts it in the place of what leads there.
-    pub fn set(&self, at: &mut Netlink) -> io::Result<()> {
-        let request = RouteNetlinkMessage::NewRoute(self.message());
-        at.request(&request, REPLACE).map(drop)
-    }
-
-    /// Removes the route, if it is still there.
-    pub fn remove(&self, at: &mut Netlink) -> io::Result<()> {
-        let request = RouteNetlinkMessage::DelRoute(self.message());
-        match at.request(&request, CHANGE) {
-            Err(e) if e.raw_os_error() != Some(libc::ESRCH) => Err(e),
-            _ => Ok(()),
-        }
-    }
-
-    fn of(message: &RouteMessage, all: IpNetwork) -> Option<Self> {
+    /// What a message tells, if it is of the main table.
+    pub fn of(message: &RouteMessage) -> Option<Self> {
         let header = &message.header;
         if header.table != MAIN_TABLE {
             return None;
         }
         let mut route = Self {
-            to: all,
+            to: all(header.address_family == AddressFamily::Inet),
             protocol: header.protocol.into(),
             way: Way::default(),
         };
@@ -109,13 +95,18 @@ impl Route {
     }
 }
 
-/// The routes of a family.
-pub fn routes(at: &mut Netlink, ipv4: bool) -> io::Result<Vec<Route>> {
+/// The message that asks for the routes of a family.
+pub fn request(ipv4: bool) -> RouteMessage {
     let mut request = RouteMessage::default();
     request.header.address_family = family(ipv4);
-    let answers = at.request(&RouteNetlinkMessage::GetRoute(request), DUMP)?;
+    request
+}
+
+/// The routes of a family.
+pub fn routes(at: &mut Netlink, ipv4: bool) -> io::Result<Vec<Route>> {
+    let answers = at.request(&RouteNetlinkMessage::GetRoute(request(ipv4)), DUMP)?;
     let routes = answers.iter().filter_map(|answer| match answer {
-        RouteNetlinkMessage::NewRoute(message) => Route::of(message, all(ipv4)),
+        RouteNetlinkMessage::NewRoute(message) => Route::of(message),
         _ => None,
     });
     Ok(routes.collect())

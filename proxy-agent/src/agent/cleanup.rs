@@ -4,8 +4,9 @@ use std::{fs, io, path::Path};
 
 use anyhow::bail;
 
-use cni_plugin::{paths::Paths, wiring::netlink::Netlink};
+use cni_plugin::paths::Paths;
 use proxy_common::host::HOST_DEVICE;
+use tokio::runtime;
 
 use crate::{
     config::Configuration,
@@ -13,7 +14,7 @@ use crate::{
     node::{
         facts::Facts,
         host_device::link,
-        routes::{self, Routes, TO_NODES},
+        routes::{self, RouteTable, Routes, TO_NODES},
     },
 };
 
@@ -92,12 +93,15 @@ fn detach(pins: &Pins, instance: &str, errors: &mut Vec<String>) {
 
 /// Routes to other nodes' pods.
 fn routes(errors: &mut Vec<String>) {
-    let read = |mut netlink| Ok((routes::read(&mut netlink, TO_NODES)?, netlink));
-    match Netlink::open().and_then(read) {
-        Ok((present, mut netlink)) => {
-            let plan = routes::plan(&Routes::new(), &present.ours, true);
-            errors.extend(routes::apply(&mut netlink, TO_NODES, &plan));
-        }
+    let runtime = runtime::Builder::new_current_thread().enable_io().build();
+    let removed = runtime.and_then(|runtime| {
+        runtime.block_on(async {
+            let table = RouteTable::open()?;
+            Ok(routes::bring(&table, TO_NODES, &Routes::new(), true).await)
+        })
+    });
+    match removed {
+        Ok(failed) => errors.extend(failed),
         Err(error) => errors.push(format!("read routes: {error}")),
     }
 }

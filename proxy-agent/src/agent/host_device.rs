@@ -7,7 +7,9 @@ use crate::{
     datapath::{Datapath, Hook},
     node::{
         NodeReport,
-        host_device::{Led, Published, lead},
+        facts::Facts,
+        host_device::{Leads, Led, Published, lead},
+        routes::RouteTable,
     },
 };
 
@@ -46,25 +48,30 @@ impl HostDevice {
         config.node.service_cidrs.is_empty() && self.ranges.published() == Published::Unknown
     }
 
-    /// Attaches the program, and leads Services' addresses there only if that is done; returns what failed.
-    pub fn sync(
+    /// Attaches the program. Gives what may be led there now that this is done.
+    pub fn attach(
         &mut self,
-        report: &NodeReport,
+        report: &mut NodeReport,
         datapath: &mut Datapath,
-        complete: bool,
-    ) -> Vec<String> {
+    ) -> Result<Option<Leads>, String> {
         self.status.attached = false;
         let Some(index) = report.host_device else {
-            return Vec::new();
+            return Ok(None);
         };
-        if let Err(error) = self.attach(index, datapath) {
-            return vec![error];
-        }
+        self.attach_to(index, datapath)?;
         self.status.attached = true;
-        let Some(leads) = &report.leads else {
-            return Vec::new();
-        };
-        let Led { errors, elsewhere } = lead(leads, &report.facts, complete);
+        Ok(report.leads.take())
+    }
+
+    /// Leads Services' addresses there; returns what failed.
+    pub async fn lead(
+        &mut self,
+        table: &RouteTable,
+        leads: &Leads,
+        facts: &Facts,
+        complete: bool,
+    ) -> Vec<String> {
+        let Led { errors, elsewhere } = lead(table, leads, facts, complete).await;
         for one in elsewhere.iter().filter(|one| !self.elsewhere.contains(one)) {
             tracing::warn!(
                 "the host reaches some Services past weir_host: {one}, which stays as it is"
@@ -87,7 +94,7 @@ impl HostDevice {
         self.status.clone()
     }
 
-    fn attach(&mut self, index: u32, datapath: &mut Datapath) -> Result<(), String> {
+    fn attach_to(&mut self, index: u32, datapath: &mut Datapath) -> Result<(), String> {
         if self.attached == Some(index) && is_there(datapath, index, &HOOKS) {
             return Ok(());
         }

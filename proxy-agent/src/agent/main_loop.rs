@@ -134,6 +134,7 @@ impl MainLoop {
         }
         self.queued(&change.dirty);
         self.sync(&change.dirty);
+        self.node.route().await;
         self.listen().await;
         self.publish();
     }
@@ -294,6 +295,7 @@ impl MainLoop {
         let ready = self.first_sync.is_none();
         self.node
             .tick(&self.store.read(), &mut self.datapath, ready);
+        self.node.route().await;
         self.listen().await;
         for (kind, restarts) in self.store.restarts() {
             let labels = KindName::new(kind.to_string());

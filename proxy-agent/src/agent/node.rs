@@ -17,7 +17,12 @@ use crate::{
     },
     datapath::Datapath,
     model::{Kind, Snapshot},
-    node::{NodeKeeper, conflist},
+    node::{
+        NodeKeeper, conflist,
+        facts::Facts,
+        host_device::Leads,
+        routes::{self, RouteTable, Routes, TO_NODES},
+    },
 };
 
 /// How often the machine is looked at: addresses and links come and go without a word to us.
@@ -38,6 +43,16 @@ pub struct Node {
     opened: Option<Guard>,
     condition: NodeCondition,
     serving: Vec<IpAddr>,
+    routing: Option<Routing>,
+}
+
+/// Routes that a sync wants. They are set after it: whoever waits for the kernel must hold no snapshot.
+struct Routing {
+    to_nodes: Option<Routes>,
+    leads: Option<Leads>,
+    facts: Facts,
+    /// All ranges of Services are known.
+    complete: bool,
 }
 
 impl Node {
@@ -60,6 +75,7 @@ impl Node {
             opened: install.then(|| readiness.register("installation of the CNI plugin")),
             condition: condition.clone(),
             serving: Vec::new(),
+            routing: None,
         })
     }
 
@@ -94,9 +110,17 @@ impl Node {
         if let Some(uplink) = report.uplink {
             self.attach(uplink, datapath);
         }
-        let complete = snapshot.complete.has(&[Kind::Node, Kind::Service]);
-        self.errors
-            .extend(self.host.sync(&report, datapath, complete));
+        let leads = self.host.attach(&mut report, datapath);
+        let leads = leads.unwrap_or_else(|error| {
+            self.errors.push(error);
+            None
+        });
+        self.routing = Some(Routing {
+            to_nodes: report.routes,
+            leads,
+            facts: report.facts,
+            complete: snapshot.complete.has(&[Kind::Node, Kind::Service]),
+        });
         self.serving = report.node_port_addresses;
         let here = snapshot.nodes.get(config.node_name.as_str());
         if report.ready {
@@ -109,6 +133,31 @@ impl Node {
         shared
             .health
             .set_eligible(!here.is_some_and(|node| node.leaving));
+    }
+
+    /// Sets the routes that the last sync wanted, if that is not done yet.
+    pub async fn route(&mut self) {
+        let Some(routing) = self.routing.take() else {
+            return;
+        };
+        match RouteTable::open() {
+            Ok(table) => self.set_routes(&table, &routing).await,
+            Err(error) => self.errors.push(format!("read routes: {error}")),
+        }
+        self.keeper.log(&self.errors);
+    }
+
+    async fn set_routes(&mut self, table: &RouteTable, routing: &Routing) {
+        if let Some(routes) = &routing.to_nodes {
+            // A sync has the Nodes whole, or there is none.
+            self.errors
+                .extend(routes::bring(table, TO_NODES, routes, true).await);
+        }
+        if let Some(leads) = &routing.leads {
+            let (facts, complete) = (&routing.facts, routing.complete);
+            let errors = self.host.lead(table, leads, facts, complete).await;
+            self.errors.extend(errors);
+        }
     }
 
     /// Where health check node ports are served; empty means on all addresses.

@@ -12,15 +12,15 @@ pub mod link;
 pub mod ranges;
 pub mod routes;
 
-use std::{collections::BTreeSet, io, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr};
 
-use cni_plugin::wiring::{netlink::Netlink, route::Way};
+use cni_plugin::wiring::route::Way;
 use ipnetwork::IpNetwork;
 pub use ranges::{Published, Ranges};
 
 use super::{
     facts::Facts,
-    routes::{Routes, TO_HOST_DEVICE, apply, read},
+    routes::{RouteTable, Routes, TO_HOST_DEVICE},
 };
 
 /// What leads to `weir_host`.
@@ -72,22 +72,22 @@ pub struct Led {
 }
 
 /// Sets the routes. Those of former ranges go only if the ranges are `complete`.
-pub fn lead(leads: &Leads, facts: &Facts, complete: bool) -> Led {
-    try_lead(leads, facts, complete).unwrap_or_else(|e| Led {
-        errors: vec![format!("read routes: {e}")],
-        elsewhere: Vec::new(),
-    })
-}
-
-fn try_lead(leads: &Leads, facts: &Facts, complete: bool) -> io::Result<Led> {
-    let mut netlink = Netlink::open()?;
-    let present = read(&mut netlink, TO_HOST_DEVICE)?;
+pub async fn lead(table: &RouteTable, leads: &Leads, facts: &Facts, complete: bool) -> Led {
+    let present = match table.read(TO_HOST_DEVICE).await {
+        Ok(present) => present,
+        Err(e) => {
+            return Led {
+                errors: vec![format!("read routes: {e}")],
+                elsewhere: Vec::new(),
+            };
+        }
+    };
     let (plan, mut elsewhere) = routes::plan(&leads.routes, &present, complete);
-    let errors = apply(&mut netlink, TO_HOST_DEVICE, &plan);
+    let errors = table.apply(TO_HOST_DEVICE, &plan).await;
     for ip in facts.addresses() {
         if leads.ranges.ranges.iter().any(|range| range.contains(ip)) {
             elsewhere.push(format!("{ip} is an address of this machine"));
         }
     }
-    Ok(Led { errors, elsewhere })
+    Led { errors, elsewhere }
 }

@@ -7,7 +7,6 @@ use cni_plugin::{
     ipam::file::write_json,
     node_file::{NodeFile, boot_id},
     paths::Paths,
-    wiring::netlink::Netlink,
 };
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
     facts::Facts,
     host_device::{self, Leads, Published},
     install, maps,
-    routes::{self, TO_NODES},
+    routes::Routes,
     sysctls,
 };
 use crate::{
@@ -34,6 +33,8 @@ pub struct NodeReport {
     pub uplink: Option<u32>,
     /// Index of `weir_host`, which must have its program before it is led to.
     pub host_device: Option<u32>,
+    /// Routes to other nodes' pods, which are to be set; none if they are not known.
+    pub routes: Option<Routes>,
     /// What is to lead there, once Services are in force and their ranges are known.
     pub leads: Option<Leads>,
     /// What the machine has.
@@ -103,7 +104,6 @@ impl NodeKeeper {
                 .errors
                 .extend(sysctls::apply(&uplink.name, &config.conntrack));
         }
-        report.errors.extend(set_routes(&desired, complete));
         self.tell(&desired);
         if ready && let Some(file) = desired.file.clone() {
             match self.open_to_pods(config, file) {
@@ -118,7 +118,7 @@ impl NodeKeeper {
         }
         report.ready = self.ready;
         report.node_port_addresses = desired.node_port_addresses(&facts);
-        self.log(&report.errors);
+        report.routes = Some(desired.routes);
         report.facts = facts;
         report
     }
@@ -160,26 +160,11 @@ impl NodeKeeper {
         self.unreachable.clone_from(&desired.unreachable);
     }
 
-    fn log(&mut self, errors: &[String]) {
+    /// Logs what was not among the last errors.
+    pub fn log(&mut self, errors: &[String]) {
         for error in errors.iter().filter(|e| !self.errors.contains(e)) {
             tracing::warn!(error, "node not in step");
         }
         self.errors = errors.to_vec();
-    }
-}
-
-fn set_routes(desired: &Desired, complete: bool) -> Vec<String> {
-    let failed = |e: std::io::Error| vec![format!("read routes: {e}")];
-    let mut netlink = match Netlink::open() {
-        Ok(netlink) => netlink,
-        Err(e) => return failed(e),
-    };
-    match routes::read(&mut netlink, TO_NODES) {
-        Ok(present) => routes::apply(
-            &mut netlink,
-            TO_NODES,
-            &routes::plan(&desired.routes, &present.ours, complete),
-        ),
-        Err(e) => failed(e),
     }
 }

@@ -5,11 +5,11 @@ use std::{
     io,
 };
 
-use cni_plugin::wiring::{
-    netlink::Netlink,
-    route::{self, Route, Way},
-};
+use cni_plugin::wiring::route::{self, Route, Way};
+use futures::TryStreamExt as _;
 use ipnetwork::IpNetwork;
+use rtnetlink::{Handle, new_connection_with_strict_check};
+use tokio::task::JoinHandle;
 
 /// Protocol number of routes to other nodes' pods (`ip route show proto 87`).
 pub const TO_NODES: u8 = 87;
@@ -54,23 +54,102 @@ pub fn plan(desired: &Routes, actual: &Routes, complete: bool) -> Plan {
     plan
 }
 
-/// Carries a plan out, goes on after failures, returns them.
-pub fn apply(netlink: &mut Netlink, protocol: u8, plan: &Plan) -> Vec<String> {
-    let mut errors = Vec::new();
-    let route = |&(to, way): &(IpNetwork, Way)| Route { to, protocol, way };
-    for route in plan.set.iter().map(route) {
-        match route.set(netlink) {
-            Ok(()) => tracing::info!(to = %route.to, protocol, "route set"),
-            Err(e) => errors.push(format!("set route to {}: {e}", in_words(&route))),
+/// A way to the main table of the namespace in which it was opened.
+#[derive(Debug)]
+pub struct RouteTable {
+    handle: Handle,
+    connection: JoinHandle<()>,
+}
+
+impl RouteTable {
+    /// Opens it, in the calling thread's namespace; a runtime must be at work.
+    pub fn open() -> io::Result<Self> {
+        let (connection, handle, _) = new_connection_with_strict_check()?;
+        Ok(Self {
+            handle,
+            connection: tokio::spawn(connection),
+        })
+    }
+
+    /// Reads it. Ours are the routes of `protocol`.
+    pub async fn read(&self, protocol: u8) -> io::Result<Present> {
+        let mut present = Present::default();
+        for ipv4 in [true, false] {
+            let answers = self.handle.route().get(route::request(ipv4)).execute();
+            let messages: Vec<_> = answers.try_collect().await.map_err(failure)?;
+            for route in messages.iter().filter_map(Route::of) {
+                if route.protocol == protocol {
+                    present.ours.insert(route.to, route.way);
+                } else if route.to.prefix() > 0 {
+                    present.others.insert(route.to);
+                }
+            }
+        }
+        Ok(present)
+    }
+
+    /// Carries a plan out, goes on after failures, returns them.
+    pub async fn apply(&self, protocol: u8, plan: &Plan) -> Vec<String> {
+        let mut errors = Vec::new();
+        let route = |&(to, way): &(IpNetwork, Way)| Route { to, protocol, way };
+        for route in plan.set.iter().map(route) {
+            match self.set(&route).await {
+                Ok(()) => tracing::info!(to = %route.to, protocol, "route set"),
+                Err(e) => errors.push(format!("set route to {}: {e}", in_words(&route))),
+            }
+        }
+        for route in plan.remove.iter().map(route) {
+            match self.remove(&route).await {
+                Ok(()) => tracing::info!(to = %route.to, protocol, "route removed"),
+                Err(e) => errors.push(format!("remove route to {}: {e}", in_words(&route))),
+            }
+        }
+        errors
+    }
+
+    async fn set(&self, route: &Route) -> io::Result<()> {
+        let request = self.handle.route().add(route.message()).replace();
+        request.execute().await.map_err(failure)
+    }
+
+    /// One that is gone already needs no removal.
+    async fn remove(&self, route: &Route) -> io::Result<()> {
+        let request = self.handle.route().del(route.message());
+        match request.execute().await.map_err(failure) {
+            Err(e) if e.raw_os_error() != Some(libc::ESRCH) => Err(e),
+            _ => Ok(()),
         }
     }
-    for route in plan.remove.iter().map(route) {
-        match route.remove(netlink) {
-            Ok(()) => tracing::info!(to = %route.to, protocol, "route removed"),
-            Err(e) => errors.push(format!("remove route to {}: {e}", in_words(&route))),
-        }
+}
+
+impl Drop for RouteTable {
+    fn drop(&mut self) {
+        self.connection.abort();
     }
-    errors
+}
+
+/// The kernel's error where it is one.
+fn failure(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other),
+    }
+}
+
+/// Brings our routes of a protocol in step; returns what failed.
+pub async fn bring(
+    table: &RouteTable,
+    protocol: u8,
+    desired: &Routes,
+    complete: bool,
+) -> Vec<String> {
+    match table.read(protocol).await {
+        Ok(present) => {
+            let plan = plan(desired, &present.ours, complete);
+            table.apply(protocol, &plan).await
+        }
+        Err(error) => vec![format!("read routes: {error}")],
+    }
 }
 
 fn in_words(route: &Route) -> String {
@@ -79,21 +158,6 @@ fn in_words(route: &Route) -> String {
         || format!("{to} on link {index}"),
         |gateway| format!("{to} via {gateway}"),
     )
-}
-
-/// Reads the main table. Ours are those of `protocol`.
-pub fn read(netlink: &mut Netlink, protocol: u8) -> io::Result<Present> {
-    let mut present = Present::default();
-    for ipv4 in [true, false] {
-        for route in route::routes(netlink, ipv4)? {
-            if route.protocol == protocol {
-                present.ours.insert(route.to, route.way);
-            } else if route.to.prefix() > 0 {
-                present.others.insert(route.to);
-            }
-        }
-    }
-    Ok(present)
 }
 
 #[cfg(test)]

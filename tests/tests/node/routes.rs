@@ -1,8 +1,9 @@
 //! Routes to the peers, in a real routing table.
 
-use cni_plugin::wiring::{netlink::Netlink, route::Way};
+use cni_plugin::wiring::route::Way;
 use ipnetwork::IpNetwork;
-use proxy_agent::node::routes::{Plan, Present, Routes, TO_NODES, apply, plan, read};
+use proxy_agent::node::routes::{Plan, Present, RouteTable, Routes, TO_NODES, plan};
+use tokio::runtime;
 use weir_tests::{
     inside::inside,
     world::{Node, Server, World, ask_tcp},
@@ -26,10 +27,18 @@ fn index(node: &Node) -> u32 {
     text.trim().parse().unwrap()
 }
 
-fn present(node: &Node) -> Present {
+/// Does something with the node's routing table.
+fn at<T: Send>(node: &Node, work: impl AsyncFnOnce(RouteTable) -> T + Send) -> T {
     inside(node, || {
-        read(&mut Netlink::open().unwrap(), TO_NODES).unwrap()
+        let runtime = runtime::Builder::new_current_thread().enable_io().build();
+        runtime
+            .unwrap()
+            .block_on(async { work(RouteTable::open().unwrap()).await })
     })
+}
+
+fn present(node: &Node) -> Present {
+    at(node, async |table| table.read(TO_NODES).await.unwrap())
 }
 
 fn routes(node: &Node) -> Routes {
@@ -43,9 +52,7 @@ fn bring(node: &Node, desired: &Routes) -> Vec<String> {
 }
 
 fn carry_out(node: &Node, plan: &Plan) -> Vec<String> {
-    inside(node, || {
-        apply(&mut Netlink::open().unwrap(), TO_NODES, plan)
-    })
+    at(node, async |table| table.apply(TO_NODES, plan).await)
 }
 
 #[test]
