@@ -15,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::{
     controlplane::cache,
@@ -33,6 +37,11 @@ pub struct Containerd {
     version: &'static str,
     node: Node,
     process: Option<Process>,
+}
+
+fn is_shim(id: i32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+    name.starts_with("containerd-shim")
 }
 
 fn package(name: &str) -> Result<PathBuf> {
@@ -86,10 +95,11 @@ impl Containerd {
         let client = self.node.file(&format!("{FOLDER}/c.sock"));
         until("containerd to answer", Duration::from_secs(30), || {
             if let Some(status) = process.ended()? {
-                bail!("containerd ended: {status}");
+                return Ok(Some(Err(anyhow!("containerd ended: {status}"))));
             }
-            Ok(cri::Client::new(client.clone()).status().ok().map(drop))
-        })
+            let status = cri::Client::new(client.clone()).status();
+            Ok(status.is_ok().then_some(Ok(())))
+        })?
         .with_context(|| self.log())
     }
 
@@ -119,6 +129,15 @@ impl Containerd {
         Ok(package(&format!("containerd-{}", self.version))?.join("usr/bin"))
     }
 
+    /// Shims and what they hold go on without containerd.
+    fn end_shims(&self) {
+        let all = self.node.cgroup_root().processes();
+        for id in all.into_iter().filter(|id| is_shim(*id)) {
+            // It may have ended by itself.
+            kill(Pid::from_raw(id), Signal::SIGKILL).ok();
+        }
+    }
+
     fn import(&self) -> Result<()> {
         let busybox = package("busybox-static-bookworm")?;
         let archive = self.node.file(&format!("{FOLDER}/pause.tar"));
@@ -137,9 +156,9 @@ impl Containerd {
 
 impl Drop for Containerd {
     fn drop(&mut self) {
-        // Its shims end with the node's cgroup. runc has made cgroups of version 1 beside it, which nobody
-        // else removes.
         drop(self.process.take().map(Process::terminate));
+        self.end_shims();
+        // runc has made cgroups of version 1 beside the node's, which nobody else removes.
         config::remove_cgroups(&self.node);
     }
 }

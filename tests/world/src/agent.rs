@@ -2,10 +2,11 @@
 
 use std::{fs::File, path::PathBuf, process::Stdio, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::{
-    http::http_get, manifests::Manifests, node::Node, process::Process, programs::program, until,
+    http::http_get, leak, leftover, manifests::Manifests, node::Node, process::Process,
+    programs::program, until,
 };
 
 /// Service ranges of every world.
@@ -13,10 +14,11 @@ pub const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
 
 /// A running `proxy-agent` that reads a folder of manifests.
 pub struct Agent {
+    // Ends before its node.
+    process: Option<Process>,
     node: Node,
     manifests: Manifests,
     flags: Vec<String>,
-    process: Option<Process>,
     log: PathBuf,
 }
 
@@ -25,10 +27,10 @@ impl Agent {
     pub fn start(node: &Node, manifests: &Manifests, flags: &[&str]) -> Result<Self> {
         manifests.node(node)?;
         let mut agent = Self {
+            process: None,
             node: node.clone(),
             manifests: manifests.clone(),
             flags: flags.iter().map(ToString::to_string).collect(),
-            process: None,
             log: node.file("/run/agent.log"),
         };
         agent.restart()?;
@@ -70,12 +72,12 @@ impl Agent {
         let node = &self.node;
         until("the agent to be healthy", Duration::from_mins(1), || {
             if let Some(status) = process.ended()? {
-                bail!("the agent ended: {status}");
+                return Ok(Some(Err(anyhow!("the agent ended: {status}"))));
             }
             // Refused until it listens, 503 until it is in step.
             let health = http_get(node, ([127, 0, 0, 1], 10256).into(), "/readyz");
-            Ok(health.is_ok_and(|(code, _)| code == 200).then_some(()))
-        })
+            Ok(health.is_ok_and(|(code, _)| code == 200).then_some(Ok(())))
+        })?
     }
 
     /// What it has said so far.
@@ -97,6 +99,23 @@ impl Agent {
     pub fn terminate(&mut self) -> Result<()> {
         let process = self.process.take().context("agent is not running")?;
         process.terminate().map(drop)
+    }
+
+    fn nothing_left(&mut self) -> Result<()> {
+        if let Some(status) = self
+            .process
+            .as_mut()
+            .map(Process::ended)
+            .transpose()?
+            .flatten()
+        {
+            bail!(
+                "the agent of {} had ended: {status}\n{}",
+                self.node.name(),
+                self.log()
+            );
+        }
+        leftover::nothing_of_pods(&self.node, self)
     }
 
     /// Runs `proxyctl` on the node and gives its standard output; works with the agent down, too.
@@ -122,6 +141,15 @@ impl Agent {
         let mut output = String::from_utf8_lossy(&done.stdout).into_owned();
         output.push_str(&String::from_utf8_lossy(&done.stderr));
         Ok((done.status.code().context("proxyctl was killed")?, output))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Without an agent, what pods leave waits for the next one.
+        if self.process.is_some() && !std::thread::panicking() {
+            leak::report(self.nothing_left());
+        }
     }
 }
 

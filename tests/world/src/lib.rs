@@ -22,6 +22,7 @@ mod fork;
 mod holder;
 mod http;
 mod leak;
+mod leftover;
 mod node;
 mod offload;
 mod place;
@@ -32,6 +33,7 @@ mod process;
 mod programs;
 mod server;
 mod sockets;
+mod talk;
 mod until;
 
 pub use agent::{Agent, SERVICE_CIDRS};
@@ -48,6 +50,7 @@ pub use pod::{Pod, Wiring};
 pub use process::Process;
 pub use programs::{program, use_programs_in};
 pub use server::{Answer, Server, ask_tcp, ask_udp, ask_udp_connected};
+pub use talk::Talk;
 pub use until::until;
 
 use std::sync::{
@@ -132,10 +135,13 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let Self {
             fabric: _,
-            holder: _,
+            holder,
             cgroup,
             nodes: _,
         } = self;
-        leak::report(cgroup.remove());
+        let left = leftover::no_process(cgroup, holder.id());
+        // Removed in any case.
+        let removed = cgroup.remove();
+        leak::report(left.and(removed));
     }
 }

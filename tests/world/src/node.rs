@@ -6,14 +6,15 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
 };
 
 use anyhow::{Context as _, Result};
 
 use super::{
-    World, cgroup::Cgroup, holder::Holder, leak, place::Place, plain, plugin::Plugin, pod::Pod,
+    World, cgroup::Cgroup, holder::Holder, leak, leftover, place::Place, plain, plugin::Plugin,
+    pod::Pod,
 };
 
 /// A node. Cheap to clone; a [`Place`], so that host processes and sockets are made on it directly.
@@ -29,6 +30,7 @@ struct Inner {
     holder: Holder,
     cgroup: Cgroup,
     pods: AtomicU8,
+    wired: AtomicUsize,
     world: World,
 }
 
@@ -46,6 +48,7 @@ impl Node {
                 holder,
                 cgroup,
                 pods: AtomicU8::new(1),
+                wired: AtomicUsize::new(0),
                 world: world.clone(),
             }),
         };
@@ -111,6 +114,21 @@ impl Node {
         )
     }
 
+    /// Pods that the CNI plugin has wired and not yet taken down.
+    pub(super) fn wired(&self) -> usize {
+        self.inner.wired.load(Ordering::Relaxed)
+    }
+
+    /// Counts a pod that the CNI plugin wires.
+    pub(super) fn wire(&self) {
+        self.inner.wired.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a pod that the CNI plugin takes down.
+    pub(super) fn unwire(&self) {
+        self.inner.wired.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// The node's whole cgroup: host processes and pods. What an agent is told as its cgroup root.
     pub fn cgroup_root(&self) -> &Cgroup {
         &self.inner.cgroup
@@ -165,6 +183,9 @@ impl Deref for Node {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        leak::report(self.cgroup.remove());
+        let left = leftover::no_process(&self.cgroup, self.holder.id());
+        // Removed in any case.
+        let removed = self.cgroup.remove();
+        leak::report(left.and(removed));
     }
 }

@@ -134,6 +134,7 @@ impl Plugin {
         let addresses = addresses(&result)?;
         let mut attachment = attachment;
         attachment.configuration["prevResult"] = result;
+        node.wire();
         Ok(Pod::new(
             name,
             node,

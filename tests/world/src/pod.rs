@@ -89,6 +89,7 @@ impl Pod {
 
     fn take_down(&mut self) -> Result<()> {
         if let Wiring::Plugin(attachment) = &self.wiring {
+            self.node.unwire();
             attachment.delete(&self.node)?;
         }
         self.place

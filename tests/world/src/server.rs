@@ -3,7 +3,7 @@
 //! TCP: the server sends `name\n`, then echoes. UDP: every datagram comes back with `name\n` before it.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc, Mutex,
@@ -16,7 +16,7 @@ use std::{
 use anyhow::Result;
 use socket2::{Domain, SockAddr, Type};
 
-use super::place::Place;
+use super::{place::Place, talk::Talk};
 
 /// How long a client waits for an answer.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(3);
@@ -184,19 +184,12 @@ fn is_tick(error: &io::Error) -> bool {
 
 /// Connects from `place` and reads who answers.
 pub fn ask_tcp(place: &Place, address: SocketAddr) -> io::Result<Answer> {
-    let stream = place.connect(address)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
-    let mut name = String::new();
-    BufReader::new(&stream).read_line(&mut name)?;
-    if name.is_empty() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
+    let talk = Talk::open(place, address)?;
     Ok(Answer {
-        name: name.trim_end().to_owned(),
+        name: talk.name().to_owned(),
         payload: Vec::new(),
-        peer,
-        local,
+        peer: talk.socket().peer_addr()?,
+        local: talk.socket().local_addr()?,
     })
 }
 

@@ -18,10 +18,11 @@ const SYNC_LIMIT: Duration = Duration::from_mins(5);
 /// A bed with real kube-proxies and their API server.
 pub(crate) struct KubeProxy {
     pub(crate) pods: Pods,
+    // End before their nodes.
+    _proxies: Vec<Process>,
     nodes: [Node; 2],
     api: Api,
     services: usize,
-    _proxies: Vec<Process>,
 }
 
 impl KubeProxy {
@@ -38,10 +39,10 @@ impl KubeProxy {
         api.create(&pods.services())?;
         Ok(Self {
             pods,
+            _proxies: proxies,
             nodes,
             api,
             services: 2,
-            _proxies: proxies,
         })
     }
 
