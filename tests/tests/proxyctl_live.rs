@@ -99,6 +99,10 @@ fn dumps_are_in_words_and_explanations_name_what_decides() {
     where_a_connection_goes(&stage);
 
     assert_eq!(stage.says(0, &["diff"]), "");
+    let diff = stage.json(&["diff"]);
+    assert_eq!(diff["apiVersion"], "weir.dev/v1alpha1");
+    assert_eq!(diff["kind"], "DifferenceList");
+    assert_eq!(diff["items"], json!([]));
     assert_eq!(stage.says(0, &["log-level"]), "info\n");
     assert_eq!(stage.says(0, &["log-level", "debug"]), "debug\n");
     let status = stage.says(0, &["status", "--wait"]);
@@ -206,6 +210,25 @@ fn why_policy_decides(stage: &Stage) {
     );
     assert!(why.contains("but not this port"), "{why}");
     stage.says(2, &["policy", "why", "default/nobody", "default/web", "80"]);
+    let why = stage.json(&["policy", "why", "default/client", "default/web", "8080"]);
+    assert_eq!(why["apiVersion"], "weir.dev/v1alpha1");
+    assert_eq!(
+        (&why["kind"], &why["allowed"]),
+        (&json!("PolicyWhy"), &json!(true))
+    );
+    assert_eq!(why["port"], "8080/TCP");
+    let ingress = &why["steps"][1];
+    assert_eq!(
+        (&ingress["direction"], &ingress["allowed"]),
+        (&json!("ingress"), &json!(true))
+    );
+    assert!(
+        ingress["because"]
+            .as_str()
+            .unwrap()
+            .contains("default/only-client ingress[0]"),
+        "{why}"
+    );
 }
 
 fn where_a_connection_goes(stage: &Stage) {
@@ -227,6 +250,91 @@ fn where_a_connection_goes(stage: &Stage) {
         trace.ends_with("not a Service: goes to 192.0.2.1:80 itself\n"),
         "{trace}"
     );
+    let trace = stage.json(&["service", "trace", "default/client", &to]);
+    assert_eq!(trace["apiVersion"], "weir.dev/v1alpha1");
+    assert_eq!(trace["kind"], "ServiceTrace");
+    assert_eq!(trace["destination"], format!("{to}/TCP"));
+    assert_eq!(trace["verdict"], format!("goes to {backend}"));
+    assert!(!trace["steps"].as_array().unwrap().is_empty(), "{trace}");
+}
+
+/// A subject of `dump`, the kind of its list, and what every form must hold: with an agent, and without.
+type Dumped = (&'static str, &'static str, [String; 2]);
+
+fn subjects(stage: &Stage) -> [Dumped; 7] {
+    let named = |name: &str| [name.to_owned(), "#".to_owned()];
+    let same = |text: String| [text.clone(), text];
+    let (frontend, backend) = (
+        format!("{}:80", stage.vip),
+        format!("{}:8080", stage.web.ipv4()),
+    );
+    [
+        ("services", "ServiceList", same(format!("{frontend}/TCP"))),
+        ("backends", "BackendList", same(backend)),
+        ("conntrack", "ConntrackList", same(frontend)),
+        ("affinity", "AffinityList", named("default/sticky:tcp")),
+        ("endpoints", "EndpointList", named("default/web")),
+        ("policy", "PolicyList", named("default/web")),
+        ("maps", "MapList", same("POLICY_CELLS".to_owned())),
+    ]
+}
+
+fn every_form(stage: &Stage, (subject, kind, words): &Dumped, down: bool) {
+    let word = words[usize::from(down)].as_str();
+    let form = |form: &str| {
+        let text = stage.says(0, &["dump", subject, "-o", form]);
+        assert!(
+            text.contains(word),
+            "no {word} in {subject} as {form}: {text}"
+        );
+        text
+    };
+    let (table, wide) = (form("table"), form("wide"));
+    let heads = |text: &str| -> Vec<String> {
+        let first = text.lines().next().unwrap_or_default();
+        first.split_whitespace().map(str::to_owned).collect()
+    };
+    assert!(
+        heads(&wide).starts_with(&heads(&table)),
+        "{subject}: {wide}"
+    );
+    let rows = form("name").lines().count();
+    assert_eq!(table.lines().count(), rows + 1, "{subject}: {table}");
+    let json: Value = serde_json::from_str(&form("json")).unwrap();
+    let yaml: Value = serde_saphyr::from_str(&form("yaml")).unwrap();
+    for list in [json, yaml] {
+        assert_eq!(list["apiVersion"], "weir.dev/v1alpha1");
+        assert_eq!(list["kind"], *kind);
+        assert_eq!(
+            list["items"].as_array().unwrap().len(),
+            rows,
+            "{subject}: {list}"
+        );
+    }
+}
+
+#[test]
+fn every_subject_is_dumped_in_every_form_with_and_without_the_agent() {
+    let mut stage = Stage::set("ctl-forms").unwrap();
+    let sticky = json!({ "sessionAffinity": "ClientIP" });
+    let [vip, _] = stage
+        .cluster
+        .service("sticky", 11, &[&stage.web], &sticky)
+        .unwrap();
+    stage
+        .cluster
+        .eventually("the sticky Service to answer", || {
+            ask_tcp(&stage.client, (vip, 80).into()).ok()
+        })
+        .unwrap();
+    for down in [false, true] {
+        for dumped in &subjects(&stage) {
+            every_form(&stage, dumped, down);
+        }
+        if !down {
+            stage.cluster.agent_mut(0).crash().unwrap();
+        }
+    }
 }
 
 #[test]
@@ -241,6 +349,9 @@ fn what_someone_else_changed_shows_as_a_difference() {
         diff.starts_with("+ default/web:") && diff.lines().count() == 1,
         "{diff}"
     );
+    let list: Value = serde_json::from_str(&stage.says(1, &["diff", "-o", "json"])).unwrap();
+    assert_eq!(list["kind"], "DifferenceList");
+    assert_eq!(list["items"], json!([diff.trim_end()]));
 
     let mut peers = reader.maps().peers4.clone();
     let (key, peer) = peers.entries().unwrap()[0];

@@ -2,16 +2,17 @@
 //! policy by what the agent wrote.
 
 use super::{Context, CtlError, Exit, output::Output};
+use crate::api::messages::List;
 
 /// Prints the differences; exit code 1 if there are any.
 pub async fn run(context: &Context, out: &mut Output) -> Result<Exit, CtlError> {
     let differences: Vec<String> = context.client.get("/v1/diff").await?;
-    out.object(&differences, |to| {
-        differences
-            .iter()
-            .try_for_each(|line| writeln!(to, "{line}"))
+    let list = List::new("DifferenceList", differences);
+    out.object(&list, |to| {
+        let mut lines = list.items.iter();
+        lines.try_for_each(|line| writeln!(to, "{line}"))
     })?;
-    Ok(if differences.is_empty() {
+    Ok(if list.items.is_empty() {
         Exit::Ok
     } else {
         Exit::Failed
