@@ -9,6 +9,7 @@ mod api;
 mod bed;
 mod cni;
 mod east_west;
+mod json_file;
 mod kube_proxy;
 pub(crate) mod load;
 mod objects;

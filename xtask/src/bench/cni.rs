@@ -4,13 +4,16 @@
 //! go round the plugins in turn, so that a machine that slows down slows all.
 
 use std::{
-    collections::BTreeMap, fmt::Write as _, fs, path::PathBuf, process::ExitCode, time::Duration,
+    collections::BTreeMap, fmt::Write as _, path::PathBuf, process::ExitCode, time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::statistics::{median, spread};
+use super::{
+    json_file::JsonFile,
+    statistics::{median, spread},
+};
 use crate::{build, say, tools::go};
 
 mod machine;
@@ -24,9 +27,8 @@ pub(crate) struct Args {
     /// Fewer rounds.
     #[arg(long)]
     quick: bool,
-    /// Also write the results to a file, as a list of JSON objects.
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonFile,
     /// Measure programs from this folder and build nothing.
     #[arg(long)]
     programs: Option<PathBuf>,
@@ -77,10 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })?;
     let rows = rows(&samples);
     say::data(render(&rows));
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&rows)?;
-        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
-    }
+    args.json.write(&rows)?;
     Ok(ExitCode::SUCCESS)
 }
 

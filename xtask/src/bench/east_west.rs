@@ -3,13 +3,14 @@
 //! All beds stand at once; short runs go round them in turn, with and without policy rules, so that a machine that
 //! slows down slows all.
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
 
 use super::{
     bed::{Bare, KubeProxy, Reach, Weir},
+    json_file::JsonFile,
     load,
 };
 use crate::{build, say};
@@ -28,9 +29,8 @@ pub(crate) struct Args {
     /// Fewer Services, fewer and shorter runs: minutes instead of half an hour.
     #[arg(long)]
     quick: bool,
-    /// Also write the results to a file, as a list of JSON objects.
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonFile,
     /// Only these paths (`bare` is always measured).
     #[arg(long, value_delimiter = ',', value_enum)]
     paths: Vec<Path>,
@@ -105,10 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     drop(beds);
     let rows = cells.rows();
     say::data(super::table::render(&rows));
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&rows)?;
-        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
-    }
+    args.json.write(&rows)?;
     Ok(ExitCode::SUCCESS)
 }
 

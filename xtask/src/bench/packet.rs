@@ -6,15 +6,15 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
 };
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{paths, run as command, say, tools};
+use super::json_file::JsonFile;
+use crate::{run as command, say, tools};
 
 /// Nanoseconds a packet, by kind of connection.
 #[derive(clap::Args)]
@@ -22,9 +22,8 @@ pub(crate) struct Args {
     /// Fewer connections.
     #[arg(long)]
     quick: bool,
-    /// Also write the results to a file, as a list of JSON objects.
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonFile,
     /// Measure this eBPF object instead of the one of this checkout.
     #[arg(long)]
     object: Option<PathBuf>,
@@ -72,10 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })?;
     compare(&mut rows)?;
     say::data(render(&rows));
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&rows)?;
-        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
-    }
+    args.json.write(&rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -97,9 +93,8 @@ fn compare(rows: &mut [Row]) -> Result<()> {
 
 /// The kernel holds the clock, so a quick build of what asks it does.
 fn measure(connections: u16, object: Option<&Path>) -> Result<Vec<Row>> {
-    let mut cargo = Command::new("cargo");
+    let mut cargo = command::cargo();
     cargo
-        .current_dir(paths::root())
         .args(["bench", "--quiet", "--locked", "--profile", "dev"])
         .args(["--workspace", "--bench", "packet", "--"])
         .arg(connections.to_string());

@@ -6,7 +6,6 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs,
     path::{Path as File, PathBuf},
     process::{Command, ExitCode},
     time::Duration,
@@ -23,6 +22,7 @@ use super::{
         self,
         path::{Beds, Path},
     },
+    json_file::JsonFile,
     load, statistics,
 };
 use crate::{run as command, say};
@@ -53,9 +53,8 @@ pub(crate) struct Args {
     /// Measure programs from this folder and build nothing.
     #[arg(long)]
     programs: Option<PathBuf>,
-    /// Also write the results to a file, as a list of JSON objects.
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonFile,
 }
 
 /// A line of the result.
@@ -105,10 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     drop(beds);
     let rows = rows(&spent);
     say::data(render(&rows));
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&rows)?;
-        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
-    }
+    args.json.write(&rows)?;
     Ok(ExitCode::SUCCESS)
 }
 

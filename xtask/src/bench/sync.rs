@@ -1,14 +1,14 @@
 //! `cargo xtask bench sync`: how long a proxy takes to bring the kernel in step with a real API server, and
 //! what it costs in memory. Weir and kube-proxy, one after the other, on the same node and objects.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::json;
 use weir_world::{Node, World};
 
-use super::{api::Api, objects};
+use super::{api::Api, json_file::JsonFile, objects};
 use crate::{build, say};
 
 mod changes;
@@ -32,9 +32,8 @@ pub(crate) struct Args {
     /// Only Weir.
     #[arg(long)]
     without_kube_proxy: bool,
-    /// Also write the results to a file, as a list of JSON objects.
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonFile,
     /// Folder of ready-built programs.
     #[arg(long)]
     programs: Option<PathBuf>,
@@ -114,10 +113,7 @@ fn report(args: &Args, results: &[Results]) -> Result<ExitCode> {
             row.metric, row.path, row.value
         ));
     }
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&rows)?;
-        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
-    }
+    args.json.write(&rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
