@@ -1,7 +1,7 @@
 //! `cargo xtask build`: the programs, with the BPF object inside the agent.
 
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 
@@ -52,9 +52,8 @@ fn object() -> Result<PathBuf> {
 /// Builds the programs and returns their paths, in the order of [`PROGRAMS`].
 pub(crate) fn programs(profile: &str) -> Result<Vec<PathBuf>> {
     tools::toolchain::ensure()?;
-    let mut cargo = Command::new("cargo");
+    let mut cargo = run::cargo();
     cargo
-        .current_dir(paths::root())
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .args([
             "build",

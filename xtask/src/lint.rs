@@ -40,5 +40,5 @@ pub(crate) fn run(_args: &Args) -> Result<ExitCode> {
 
 fn cargo(what: &str, args: &[&str]) -> Result<()> {
     say::line(format!("{what} ..."));
-    run::loud(Command::new("cargo").current_dir(paths::root()).args(args))
+    run::loud(run::cargo().args(args))
 }

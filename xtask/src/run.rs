@@ -1,11 +1,14 @@
 //! Running programs: with their output to be read, to a log, or to the terminal.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::paths;
 
 /// Lines of a log shown when its program fails.
 const TAIL: usize = 25;
@@ -17,6 +20,21 @@ pub(crate) fn shown(command: &Command) -> String {
         .map(|word| word.to_string_lossy().into_owned())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// Cargo, as one would call it oneself. What `cargo xtask` tells us of our own package would reach build scripts that
+/// look at such variables (ring's), and all that depends on them would be compiled again.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(paths::root());
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if name == "CARGO" || name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_")
+        {
+            cargo.env_remove(&*name);
+        }
+    }
+    cargo
 }
 
 /// Runs a program and returns what it printed, without the last newline.
@@ -101,4 +119,18 @@ pub(crate) fn tail(log: &Path) -> Result<String> {
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
     Ok(lines[lines.len().saturating_sub(TAIL)..].join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn cargo_hears_nothing_of_our_own_package() {
+        assert!(
+            std::env::var_os("CARGO_PKG_NAME").is_some(),
+            "told by cargo"
+        );
+        let cargo = super::cargo();
+        let mut changed = cargo.get_envs();
+        assert!(changed.any(|(name, value)| name == "CARGO_PKG_NAME" && value.is_none()));
+    }
 }

@@ -77,8 +77,10 @@ fn mounted_below(folder: &Path) -> Result<Vec<String>> {
 
 /// Removes the mount points that `up` had to make, if nobody has put anything there since.
 fn made_folders(lab: &Lab) -> Result<()> {
-    let Ok(made) = fs::read_to_string(lab.file("made-folders")) else {
-        return Ok(());
+    let list = lab.file("made-folders");
+    let made = match fs::read_to_string(&list) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        made => made.with_context(|| format!("cannot read {}", list.display()))?,
     };
     for folder in made.lines().filter(|folder| Path::new(folder).exists()) {
         fs::remove_dir(folder).with_context(|| format!("cannot remove {folder}"))?;

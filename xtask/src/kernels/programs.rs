@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::{paths, run, say, tools};
+use crate::{run, say, tools};
 
 /// Test targets that need nothing but a kernel and root.
 const TARGETS: [&str; 1] = ["verifier"];
@@ -39,9 +39,8 @@ struct Target {
 /// Builds them.
 pub(super) fn build() -> Result<Vec<Program>> {
     tools::toolchain::ensure()?;
-    let mut cargo = Command::new("cargo");
+    let mut cargo = run::cargo();
     cargo
-        .current_dir(paths::root())
         .args(["test", "--locked", "--no-run", "--message-format=json"])
         // As in every other layer: with other features unified, the dependencies would be compiled again.
         .arg("--workspace")

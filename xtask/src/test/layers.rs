@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::paths;
+use crate::{paths, run};
 
 /// From what is quick and tells most, to what takes long.
 const ORDER: [&str; 6] = [
@@ -42,14 +42,9 @@ impl Layer {
 
     /// The `cargo test` that runs it here; none for what runs elsewhere.
     pub(super) fn command(&self, filter: Option<&str>) -> Option<Command> {
-        let mut cargo = Command::new("cargo");
+        let mut cargo = run::cargo();
         // The whole workspace always: with other features unified, the dependencies would be compiled again.
-        cargo.current_dir(paths::root()).args([
-            "test",
-            "--locked",
-            "--no-fail-fast",
-            "--workspace",
-        ]);
+        cargo.args(["test", "--locked", "--no-fail-fast", "--workspace"]);
         match self {
             Self::Unit => {
                 cargo.args(["--lib", "--bins"]).args(filter);

@@ -1,12 +1,10 @@
 //! Puts in place what the layers need, so that no test has to be skipped.
 
-use std::process::Command;
-
 use anyhow::Result;
 
 use super::layers::Layer;
 use crate::tools::{self, debian, go, toolchain};
-use crate::{kernels, paths, run, say};
+use crate::{kernels, run, say};
 
 /// Programs of the host that the tests' worlds are made with.
 const HOST: [(&str, &str); 5] = [
@@ -40,10 +38,7 @@ pub(super) fn all(layers: &[Layer]) -> Result<()> {
 
 /// Worlds run the real programs, which lie beside the tests.
 fn programs() -> Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo
-        .current_dir(paths::root())
-        .args(["build", "--locked", "--quiet", "--bins"])
-        .args(["--package", "proxy-agent", "--package", "cni-plugin"]);
-    run::loud(&mut cargo)
+    // The whole workspace, as in every layer.
+    let words = ["build", "--locked", "--quiet", "--workspace", "--bins"];
+    run::loud(run::cargo().args(words))
 }

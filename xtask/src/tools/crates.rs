@@ -1,7 +1,6 @@
 //! Programs from the crates registry, compiled into the cache, keyed by version.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -14,10 +13,9 @@ pub(crate) fn ensure(name: &str, version: &str) -> Result<PathBuf> {
     if program.exists() {
         return Ok(program);
     }
-    let mut cargo = Command::new("cargo");
     // In the checkout, so that its toolchain is used: bpf-linker reads that compiler's bitcode.
+    let mut cargo = run::cargo();
     cargo
-        .current_dir(paths::root())
         .args(["install", "--locked", name, "--version", version, "--root"])
         .arg(&root);
     say::step(&format!("install {name} {version}"), || {
