@@ -249,8 +249,9 @@ pub fn files(folder: &Path) -> Result<Vec<String>> {
 }
 
 fn files_named(folder: &Path, prefix: &str) -> Result<Vec<String>> {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Ok(Vec::new());
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("list {}", folder.display()))?,
     };
     let mut names = Vec::new();
     for entry in entries {

@@ -1,6 +1,11 @@
 //! The bench: a namespace with a node's interfaces, the loaded object, one packet at a time.
 
-use std::{fs, io::ErrorKind, process::Command, time::Duration};
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
@@ -128,6 +133,14 @@ fn sysctl(name: &str, value: &str) -> Result<()> {
     fs::write(&path, value).with_context(|| format!("write {path}"))
 }
 
+/// Whether the kernel said EINVAL.
+fn is_invalid(error: &anyhow::Error) -> bool {
+    let mut causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == ErrorKind::InvalidInput)
+}
+
 impl Bench {
     /// Moves this thread into a namespace of its own, makes the interfaces, loads the object, describes the node
     /// and its two pods (policy: all allowed), with forwarding past the stack.
@@ -175,9 +188,7 @@ impl Bench {
         let mut bytes = vec![0; packet.len() + 256];
         let result = match self.execute(hook, packet, &mut bytes) {
             Ok(result) => result,
-            Err(error) if packet.len() < 54 && format!("{error:?}").contains("22") => {
-                return Ok(None);
-            }
+            Err(error) if packet.len() < 54 && is_invalid(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         bytes.truncate(result.data_size_out as usize);

@@ -2,18 +2,21 @@
 
 use std::{thread, time::Duration};
 
-use weir_tests::cni::{Container, FakeAgent, Runtime, runtime};
+use weir_tests::{
+    cni::{Container, FakeAgent, Runtime, runtime},
+    world::until,
+};
 
 const DUAL: [&str; 2] = ["10.244.1.0/24", "fd00:244:1::/64"];
 
-/// Starts an ADD, kills it after a time.
-fn kill_after(runtime: &Runtime, container: &Container, wait: Duration) {
+/// Starts an ADD, kills it after what `wait` waits for.
+fn kill_after(runtime: &Runtime, container: &Container, wait: impl FnOnce()) {
     let mut environment = runtime::of(container);
     environment.push(("CNI_COMMAND", "ADD".to_owned()));
     let mut child = runtime
         .start(&environment, runtime.config.to_string().as_bytes())
         .unwrap();
-    thread::sleep(wait);
+    wait();
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -25,8 +28,9 @@ fn at_any_time_del_undoes_it() {
     agent.answer(None);
     for n in 0..40 {
         let container = Container::new(&format!("c{n}")).unwrap();
-        kill_after(&runtime, &container, Duration::from_micros(n * 400));
-        // The agent hears of DELs again; it does not answer, which costs DEL half a second.
+        kill_after(&runtime, &container, || {
+            thread::sleep(Duration::from_micros(n * 400));
+        });
         agent.answer(Some(cni_plugin::rpc::Response::Ok(
             cni_plugin::rpc::Reply::default(),
         )));
@@ -57,7 +61,13 @@ fn an_add_of_the_same_key_goes_on_from_there() {
     let agent = FakeAgent::start(&runtime.paths.socket()).unwrap();
     agent.answer(None);
     let container = Container::new("a").unwrap();
-    kill_after(&runtime, &container, Duration::from_millis(500));
+    kill_after(&runtime, &container, || {
+        // All is wired when the plugin tells the agent.
+        until("the ADD to ask the agent", Duration::from_secs(10), || {
+            Ok((!agent.calls().is_empty()).then_some(()))
+        })
+        .unwrap();
+    });
     assert_eq!(runtime.state().unwrap().leases.len(), 1);
     // A new namespace under the old key, the old interface still there.
     let again = Container::new("a").unwrap();
