@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::world::{
-    Cluster, Place, Pod, Server, ask_tcp, ask_udp,
+    Cluster, Place, Pod, Server, ask_tcp, ask_udp, ask_udp_connected,
     cluster::{POD_PORT, SERVICE_PORT},
 };
 
@@ -34,6 +34,21 @@ pub fn await_answer(cluster: &Cluster, place: &Place, to: SocketAddr) -> Result<
         ask_udp(place, to, b"?").ok()
     })?;
     Ok(())
+}
+
+/// Who answers at an address, by every way of asking. The client talks to the address that it asked for, whoever
+/// serves it.
+pub fn ask_all(place: &Place, to: SocketAddr) -> [String; 3] {
+    let answers = [
+        ("TCP", ask_tcp(place, to)),
+        ("UDP", ask_udp(place, to, b"?")),
+        ("UDP, connected", ask_udp_connected(place, to, b"?")),
+    ];
+    answers.map(|(how, answer)| {
+        let answer = answer.unwrap_or_else(|error| panic!("{how} {to}: {error}"));
+        assert_eq!(answer.peer, to, "{how}");
+        answer.name
+    })
 }
 
 /// Makes a Service of these pods; where clients reach it, in both families.

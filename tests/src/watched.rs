@@ -2,12 +2,12 @@
 
 use std::{fs::File, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sched::{CloneFlags, setns};
 
 use crate::{
     controlplane::ControlPlane,
-    world::{Node, Process, World, program},
+    world::{Node, Process, World, http_get, program, until},
 };
 
 /// Far beyond what any change takes.
@@ -28,6 +28,15 @@ pub fn on_a_node(world: &str, scenario: impl AsyncFnOnce(&Node) -> Result<()>) -
     result.with_context(|| {
         let log = std::fs::read_to_string(node.file(LOG)).unwrap_or_default();
         format!("log of the agents:\n{log}")
+    })
+}
+
+/// Waits until the agent of a node is in step.
+pub fn ready(node: &Node) -> Result<()> {
+    until("the agent to be ready", PATIENCE, || {
+        let (code, text) = http_get(node, ([127, 0, 0, 1], 10256).into(), "/readyz")?;
+        ensure!(code == 200, "{text}");
+        Ok(Some(()))
     })
 }
 

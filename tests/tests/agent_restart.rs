@@ -3,13 +3,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{Read as _, Write as _},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -31,10 +30,8 @@ use serde_json::json;
 use weir_tests::{
     controlplane::ControlPlane,
     datapath::reader,
-    watched::{PATIENCE, on_a_node, start_agent},
-    world::{
-        Node, Place, Plugin, Pod, Process, Server, ask_tcp, ask_udp, http_get, program, until,
-    },
+    watched::{PATIENCE, on_a_node, ready, start_agent},
+    world::{Node, Place, Plugin, Pod, Process, Server, Talk, ask_tcp, ask_udp, program, until},
 };
 
 const SERVICES: usize = 1000;
@@ -57,13 +54,6 @@ spec:
   policyTypes: [Ingress]
   ingress: [{ from: [{ podSelector: { matchLabels: { app: client } } }] }]
 ";
-
-fn ready(node: &Node) -> Result<()> {
-    until("the agent to be ready", PATIENCE, || {
-        let health = http_get(node, ([127, 0, 0, 1], 10256).into(), "/readyz");
-        Ok(health.is_ok_and(|(code, _)| code == 200).then_some(()))
-    })
-}
 
 /// A pod in the API server, wired by the plugin as its runtime would.
 async fn pod(client: &Client, node: &Node, name: &str) -> Result<Pod> {
@@ -226,6 +216,68 @@ fn heard_of_friends_only(servers: &[Server], friend: &Pod) -> Result<()> {
     Ok(())
 }
 
+/// What goes on all the time, until it is ended or dropped; each thread with what it means if it panics.
+struct Meanwhile {
+    stop: Arc<AtomicBool>,
+    threads: Vec<(&'static str, JoinHandle<usize>)>,
+}
+
+impl Meanwhile {
+    fn begin(friend: &Arc<Pod>, stranger: &Arc<Pod>, web: &Arc<Pod>) -> Self {
+        let mut meanwhile = Self {
+            stop: Arc::default(),
+            threads: Vec::new(),
+        };
+        let client = Arc::clone(friend);
+        meanwhile.go("a new connection failed", move |stop| {
+            stream_of_connections(&client, stop)
+        });
+        let (client, server) = (Arc::clone(stranger), Arc::clone(web));
+        meanwhile.go("the stranger got through", move |stop| {
+            stranger_tries(&client, &server, stop)
+        });
+        let (client, server) = (Arc::clone(stranger), Arc::clone(web));
+        meanwhile.go("the stranger could not send", move |stop| {
+            stranger_sends(&client, &server, stop)
+        });
+        meanwhile
+    }
+
+    fn go(
+        &mut self,
+        fault: &'static str,
+        work: impl FnOnce(&AtomicBool) -> usize + Send + 'static,
+    ) {
+        let stop = Arc::clone(&self.stop);
+        self.threads
+            .push((fault, thread::spawn(move || work(&stop))));
+    }
+
+    fn end(mut self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut counts = Vec::new();
+        for (fault, thread) in self.threads.drain(..) {
+            counts.push(thread.join().map_err(|_panic| anyhow!(fault))?);
+        }
+        let mut enough = counts.iter().zip([100, 0, 1000]);
+        ensure!(
+            enough.all(|(count, least)| *count > least),
+            "connections, attempts, datagrams: {counts:?}"
+        );
+        Ok(())
+    }
+}
+
+impl Drop for Meanwhile {
+    fn drop(&mut self) {
+        // A test that fails must not wait for them for ever, nor they hold its pods.
+        self.stop.store(true, Ordering::Relaxed);
+        for (_, thread) in self.threads.drain(..) {
+            drop(thread.join());
+        }
+    }
+}
+
 #[test]
 fn killed_in_the_middle_of_a_thousand_services() -> Result<()> {
     on_a_node("agent-1000", scenario)
@@ -248,20 +300,8 @@ async fn scenario(node: &Node) -> Result<()> {
         Ok(ask_tcp(&friend, VIP.parse()?).ok().map(drop))
     })?;
 
-    let mut open = friend.connect(VIP.parse()?)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let stream = {
-        let (friend, stop) = (Arc::clone(&friend), Arc::clone(&stop));
-        thread::spawn(move || stream_of_connections(&friend, &stop))
-    };
-    let denied = {
-        let (stranger, web, stop) = (Arc::clone(&stranger), Arc::clone(&web), Arc::clone(&stop));
-        thread::spawn(move || stranger_tries(&stranger, &web, &stop))
-    };
-    let flood = {
-        let (web, stop) = (Arc::clone(&web), Arc::clone(&stop));
-        thread::spawn(move || stranger_sends(&stranger, &web, &stop))
-    };
+    let mut open = Talk::open(&friend, VIP.parse()?)?;
+    let meanwhile = Meanwhile::begin(&friend, &stranger, &web);
 
     let created = AtomicUsize::new(0);
     let create = create_all(&client, &created);
@@ -279,38 +319,24 @@ async fn scenario(node: &Node) -> Result<()> {
         );
         Ok(Some(()))
     })?;
-    let after = ids(node)?;
-    for (backend, id) in &before {
-        ensure!(
-            after.get(backend) == Some(id),
-            "backend {backend} had id {id}, now {:?}",
-            after.get(backend)
-        );
-    }
+    same_ids(&before, &ids(node)?)?;
     let proxyctl = program("proxyctl")?;
     node.run(&[proxyctl.to_str().context("path")?, "diff"])
         .context("nothing is left to change")?;
 
-    open.write_all(b"still here")?;
-    let mut answer = vec![0; "web\nstill here".len()];
-    open.read_exact(&mut answer)
-        .context("the open connection")?;
-    ensure!(answer == b"web\nstill here", "{answer:?}");
-    stop.store(true, Ordering::Relaxed);
-    let connections = stream
-        .join()
-        .map_err(|_panic| anyhow!("a new connection failed"))?;
-    let attempts = denied
-        .join()
-        .map_err(|_panic| anyhow!("the stranger got through"))?;
-    let datagrams = flood
-        .join()
-        .map_err(|_panic| anyhow!("the stranger could not send"))?;
-    heard_of_friends_only(&servers, &friend)?;
-    ensure!(
-        connections > 100 && attempts > 0 && datagrams > 1000,
-        "{connections} connections, {attempts} attempts, {datagrams} datagrams"
-    );
+    open.echo("still here").context("the open connection")?;
+    meanwhile.end()?;
+    heard_of_friends_only(&servers, &friend)
+}
+
+fn same_ids(before: &BTreeMap<String, u32>, after: &BTreeMap<String, u32>) -> Result<()> {
+    for (backend, id) in before {
+        let now = after.get(backend);
+        ensure!(
+            now == Some(id),
+            "backend {backend} had id {id}, now {now:?}"
+        );
+    }
     Ok(())
 }
 

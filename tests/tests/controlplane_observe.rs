@@ -114,6 +114,27 @@ fn endpoints(snapshot: &Snapshot) -> usize {
     slices.map(|s| s.endpoints.len()).sum()
 }
 
+/// From the API server to the maps.
+async fn reaches_the_maps(observer: &Observer) -> Result<()> {
+    let maps = MemoryMaps::new(1024, 1, 10);
+    let mut sync = ServiceSync::new(maps.tables(), NODE)?;
+    for _ in 0..1000 {
+        let report = sync.sync(&observer.store.read(), &Dirty::default());
+        let Some(after) = report.again_after else {
+            break;
+        };
+        tokio::time::sleep(after).await;
+    }
+    let rows = services::rows(&maps.tables(), &sync.names())?;
+    let row = rows
+        .iter()
+        .find(|r| r.service == "default/web:http")
+        .context("no row")?;
+    assert_eq!(row.frontend, "10.96.0.80:80/TCP");
+    assert_eq!(row.internal.backends, ["10.0.0.1:8080", "10.0.0.2:8080"]);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn services_and_slices_arrive_and_go() -> Result<()> {
     let plane = ControlPlane::start().await?;
@@ -136,24 +157,7 @@ async fn services_and_slices_arrive_and_go() -> Result<()> {
         .await?;
     assert!(dirty.services.contains_key(&web()));
 
-    // From the API server to the maps.
-    let maps = MemoryMaps::new(1024, 1, 10);
-    let mut sync = ServiceSync::new(maps.tables(), NODE)?;
-    for _ in 0..1000 {
-        let report = sync.sync(&observer.store.read(), &Dirty::default());
-        let Some(after) = report.again_after else {
-            break;
-        };
-        tokio::time::sleep(after).await;
-    }
-    let rows = services::rows(&maps.tables(), &sync.names())?;
-    let row = rows
-        .iter()
-        .find(|r| r.service == "default/web:http")
-        .context("no row")?;
-    assert_eq!(row.frontend, "10.96.0.80:80/TCP");
-    assert_eq!(row.internal.backends, ["10.0.0.1:8080", "10.0.0.2:8080"]);
-
+    reaches_the_maps(&observer).await?;
     let slices: Api<EndpointSlice> = Api::default_namespaced(client.clone());
     let patch = PatchParams::apply("weir-tests").force();
     slices

@@ -2,16 +2,12 @@
 //! the node and across; and a flow that was allowed ends when it is no longer.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 use weir_tests::{
     served::serve_on,
-    world::{Cluster, Place, Pod, Server, ask_tcp, ask_udp, cluster::POD_PORT},
+    world::{Cluster, Place, Pod, Server, Talk, ask_tcp, ask_udp, cluster::POD_PORT},
 };
 
 /// A second port of the servers.
@@ -47,25 +43,6 @@ fn becomes(cluster: &Cluster, place: &Place, to: SocketAddr, open: bool) {
     cluster
         .eventually(&what, || (answers(place, to) == open).then_some(()))
         .unwrap();
-}
-
-/// Sends a line and reads it back.
-fn echo(stream: &TcpStream) -> std::io::Result<()> {
-    let mut ends = stream;
-    ends.write_all(b"once more\n")?;
-    ends.read_exact(&mut [0; 10])
-}
-
-fn open(client: &Pod, to: SocketAddr) -> TcpStream {
-    let stream = client.connect(to).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(1)))
-        .unwrap();
-    let mut name = String::new();
-    BufReader::with_capacity(1, &stream)
-        .read_line(&mut name)
-        .unwrap();
-    stream
 }
 
 #[test]
@@ -141,10 +118,13 @@ fn an_allowed_flow_ends_when_it_is_no_longer_allowed() {
         becomes(&cluster, &one, to, true);
         becomes(&cluster, &two, to, true);
     }
-    let flows = |client: &Pod| server.at(POD_PORT).map(|to| open(client, to));
-    let (ended, kept) = (flows(&one), flows(&two));
-    for stream in ended.iter().chain(&kept) {
-        echo(stream).unwrap();
+    let flows = |client: &Pod| {
+        let opened = server.at(POD_PORT).map(|to| Talk::open(client, to));
+        opened.map(Result::unwrap)
+    };
+    let (mut ended, mut kept) = (flows(&one), flows(&two));
+    for flow in ended.iter_mut().chain(&mut kept) {
+        flow.echo("once more").unwrap();
     }
     apply(
         &cluster,
@@ -154,13 +134,13 @@ fn an_allowed_flow_ends_when_it_is_no_longer_allowed() {
             "ingress": [{ "from": [{ "podSelector": app("two") }] }],
         }),
     );
-    for stream in &ended {
+    for flow in &mut ended {
         cluster
-            .eventually("the flow ends", || echo(stream).is_err().then_some(()))
+            .eventually("the flow ends", || flow.echo("once more").err())
             .unwrap();
     }
-    for stream in &kept {
-        echo(stream).unwrap();
+    for flow in &mut kept {
+        flow.echo("once more").unwrap();
     }
 }
 

@@ -10,16 +10,26 @@ use std::{
 
 use weir_tests::{
     served::Pair,
-    world::{Cluster, Pod, ask_tcp},
+    world::{Cluster, Pod, Talk, ask_tcp},
 };
 
 /// Both ways of translating.
 const MODES: [&[&str]; 2] = [&[], &["--socket-balancing", "false"]];
 
+/// Ends the traffic, also when what goes on meanwhile fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// New connections, about 100 a second, while `change` is at work; none may fail.
 fn under_traffic<T>(client: &Pod, to: &[SocketAddr], change: impl FnOnce() -> T) -> T {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let end = Stop(&stop);
         let traffic = scope.spawn(|| {
             let mut count = 0;
             while !stop.load(Ordering::Relaxed) {
@@ -34,7 +44,7 @@ fn under_traffic<T>(client: &Pod, to: &[SocketAddr], change: impl FnOnce() -> T)
         });
         let result = change();
         thread::sleep(Duration::from_millis(200));
-        stop.store(true, Ordering::Relaxed);
+        drop(end);
         assert!(traffic.join().unwrap() > 0, "no traffic");
         result
     })
@@ -45,13 +55,13 @@ fn traffic_goes_on_while_the_agent_is_killed_and_comes_back() {
     for mode in MODES {
         let mut pair = Pair::start("killed", &["a", "b"], mode).unwrap();
         pair.await_answers().unwrap();
-        let open = pair.client.connect(pair.to[0]).unwrap();
+        let mut open = Talk::open(&pair.client, pair.to[0]).unwrap();
         under_traffic(&pair.client, &pair.to, || {
             pair.cluster.agent_mut(0).crash().unwrap();
             thread::sleep(Duration::from_millis(500));
             pair.cluster.agent_mut(0).restart().unwrap();
         });
-        echo(&open);
+        open.echo("still there").unwrap();
     }
 }
 
@@ -93,19 +103,4 @@ fn only(client: &Pod, to: SocketAddr, name: &str) -> Option<()> {
     (0..30)
         .all(|_| ask_tcp(client, to).is_ok_and(|answer| answer.name == name))
         .then_some(())
-}
-
-/// An open connection still carries bytes both ways.
-fn echo(mut stream: &std::net::TcpStream) {
-    use std::io::{BufRead as _, BufReader, Write as _};
-    stream
-        .set_read_timeout(Some(Duration::from_secs(3)))
-        .unwrap();
-    stream.write_all(b"still there\n").unwrap();
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).unwrap(); // The server's name.
-    line.clear();
-    reader.read_line(&mut line).unwrap();
-    assert_eq!(line, "still there\n");
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
 };
 
@@ -13,7 +13,7 @@ use weir_tests::{
     modes::Mode,
     served::{await_answer, serve, service},
     world::{
-        Cluster, Node, Place, Pod, Server, ask_tcp, ask_udp, ask_udp_connected,
+        Cluster, Node, Place, Pod, Server, Talk, ask_tcp, ask_udp, ask_udp_connected,
         cluster::{POD_PORT, SERVICE_PORT},
         set_tx_checksum,
     },
@@ -131,7 +131,8 @@ fn every_kind_of_backend_serves(mode: Mode) {
         backend.await_answers(&cluster, &client);
         backend.asked_by(&client);
         for to in backend.to {
-            stream(&client, to, 1 << 20);
+            let streamed = Talk::open(&client, to).and_then(|mut talk| talk.stream(1 << 20));
+            streamed.unwrap_or_else(|error| panic!("{to}: {error}"));
         }
     }
     for name in ["weir_host", "eth0"] {
@@ -198,9 +199,9 @@ fn the_device_outlives_the_agent_and_is_made_again_if_it_is_lost() {
     }
     let before = index(&node);
     let mut open = backends.each_ref().map(|backend| {
-        let mut stream = client.connect(backend.to[0]).unwrap();
-        read(&mut stream, &format!("{}\n", backend.name));
-        stream
+        let talk = Talk::open(&client, backend.to[0]).unwrap();
+        assert_eq!(talk.name(), backend.name);
+        talk
     });
     cluster.agent_mut(0).crash().unwrap();
     for backend in &backends {
@@ -220,9 +221,8 @@ fn the_device_outlives_the_agent_and_is_made_again_if_it_is_lost() {
     for backend in &backends {
         backend.asked_by(&client);
     }
-    for stream in &mut open {
-        stream.write_all(b"still here\n").unwrap();
-        read(stream, "still here\n");
+    for talk in &mut open {
+        talk.echo("still here").unwrap();
     }
     node.run(&["ip", "link", "del", "weir_host"]).unwrap();
     // The agent looks every ten seconds.
@@ -234,12 +234,6 @@ fn the_device_outlives_the_agent_and_is_made_again_if_it_is_lost() {
     for backend in &backends {
         backend.asked_by(&client);
     }
-}
-
-fn read(stream: &mut std::net::TcpStream, expected: &str) {
-    let mut bytes = vec![0; expected.len()];
-    stream.read_exact(&mut bytes).unwrap();
-    assert_eq!(String::from_utf8(bytes).unwrap(), expected);
 }
 
 /// Somebody else's routes win and stay; the program on the uplink serves what takes them.
@@ -303,25 +297,4 @@ fn a_backend_that_is_a_service_itself_is_left_to_its_node() {
         await_answer(&cluster, &client, to).unwrap();
         assert_eq!(ask_tcp(&client, to).unwrap().peer, to);
     }
-}
-
-/// Sends `count` bytes and checks that the same come back.
-fn stream(place: &Place, to: SocketAddr, count: usize) {
-    let mut stream = place.connect(to).unwrap();
-    let limit = Some(std::time::Duration::from_secs(10));
-    stream.set_read_timeout(limit).unwrap();
-    let sent: Vec<u8> = (0..count).map(|number| (number % 251) as u8).collect();
-    // The server's name comes first.
-    while {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        byte != *b"\n"
-    } {}
-    let mut received = vec![0; count];
-    let mut writer = stream.try_clone().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| writer.write_all(&sent).unwrap());
-        stream.read_exact(&mut received).unwrap();
-    });
-    assert!(received == sent, "what came back from {to} differs");
 }

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use weir_tests::{
     in_every_mode,
     modes::Mode,
+    served::{ask_all, await_answer, serve},
     world::{
-        Cluster, Place, Pod, Server, ask_tcp, ask_udp, ask_udp_connected, cluster::POD_PORT, until,
+        Cluster, Place, Server, ask_tcp, ask_udp, ask_udp_connected, cluster::POD_PORT, until,
     },
 };
 
@@ -33,44 +34,8 @@ fn ports(mappings: &[(&str, &str)]) -> Value {
     mappings.iter().map(mapping).collect()
 }
 
-/// TCP and UDP servers of both families on a pod's port.
-fn serve(pod: &Pod) -> Vec<Server> {
-    let servers = pod.at(POD_PORT).into_iter().flat_map(|at| {
-        [
-            Server::tcp(pod, at, pod.name()).unwrap(),
-            Server::udp(pod, at, pod.name()).unwrap(),
-        ]
-    });
-    servers.collect()
-}
-
 fn at(addresses: [IpAddr; 2]) -> [SocketAddr; 2] {
     addresses.map(|address| SocketAddr::new(address, PORT))
-}
-
-/// Who answers at an address, by every way of asking; the client believes to talk to that address.
-fn ask_all(place: &Place, to: SocketAddr) -> [String; 3] {
-    let answers = [
-        ask_tcp(place, to).unwrap_or_else(|error| panic!("TCP {to}: {error}")),
-        ask_udp(place, to, b"?").unwrap_or_else(|error| panic!("UDP {to}: {error}")),
-        ask_udp_connected(place, to, b"?").unwrap_or_else(|error| panic!("UDP {to}: {error}")),
-    ];
-    answers.map(|answer| {
-        assert_eq!(answer.peer, to);
-        answer.name
-    })
-}
-
-/// The first question only: neighbours and routes may still be coming.
-fn await_answer(cluster: &Cluster, place: &Place, to: SocketAddr) {
-    let asks: [&dyn Fn() -> bool; 2] = [&|| ask_tcp(place, to).is_ok(), &|| {
-        ask_udp(place, to, b"?").is_ok()
-    }];
-    for ask in asks {
-        cluster
-            .eventually(&format!("answer of {to}"), || ask().then_some(()))
-            .unwrap();
-    }
 }
 
 fn everybody_reaches_it_and_is_seen(mode: Mode) {
@@ -81,11 +46,11 @@ fn everybody_reaches_it_and_is_seen(mode: Mode) {
         cluster.pod(0, "near").unwrap(),
         cluster.pod(1, "far").unwrap(),
     );
-    let servers = serve(&web);
+    let servers = serve(&web).unwrap();
     let (outside, other_node) = (cluster.world().outside(), cluster.node(1));
     for place in [&*near, &*far, outside, &**other_node, &*web] {
         for to in at(cluster.node(0).addresses()) {
-            await_answer(&cluster, place, to);
+            await_answer(&cluster, place, to).unwrap();
             assert_eq!(ask_all(place, to), ["web"; 3]);
         }
     }
@@ -129,7 +94,7 @@ fn a_client_that_was_early_is_served_once_the_pod_is_there(mode: Mode) {
     let web = cluster
         .pod_with_ports(0, "web", &ports(&[("udp", "")]))
         .unwrap();
-    let _servers = serve(&web);
+    let _servers = serve(&web).unwrap();
     for (socket, to) in &sockets {
         let mut buffer = [0; 64];
         let answered = until("an answer", Duration::from_secs(10), || {
@@ -145,7 +110,7 @@ fn processes_of_the_node_use_every_address_of_it() {
     let cluster = Cluster::start("local", &["a"], &[]).unwrap();
     let both = ports(&[("tcp", ""), ("udp", "")]);
     let web = cluster.pod_with_ports(0, "web", &both).unwrap();
-    let _servers = serve(&web);
+    let _servers = serve(&web).unwrap();
     let node = cluster.node(0);
     for to in at(node.addresses()).into_iter().chain(at(LOOPBACKS)) {
         assert_eq!(ask_all(node, to), ["web"; 3]);
@@ -175,7 +140,7 @@ fn pods_share_a_port_by_address_and_protocol() {
         let mappings = ports(&[(protocol, ip)]);
         cluster.pod_with_ports(0, name, &mappings).unwrap()
     });
-    let _servers: Vec<_> = pods.iter().map(serve).collect();
+    let _servers: Vec<_> = pods.iter().map(|pod| serve(pod).unwrap()).collect();
     let (loopback, internal) = (at(LOOPBACKS)[0], at(node.addresses())[0]);
     assert_eq!(ask_tcp(node, loopback).unwrap().name, "loopback");
     assert_eq!(ask_tcp(node, internal).unwrap().name, "internal");
@@ -231,7 +196,7 @@ fn a_restart_keeps_what_is_wired_and_nothing_stays_of_what_is_not() {
     let stays = cluster.pod_with_ports(0, "stays", &both).unwrap();
     let other = json!([{ "HostPort": PORT + 1, "ContainerPort": POD_PORT, "Protocol": "tcp" }]);
     let goes = cluster.pod_with_ports(0, "goes", &other).unwrap();
-    let servers = [serve(&stays), serve(&goes)];
+    let servers = [serve(&stays).unwrap(), serve(&goes).unwrap()];
     let node = cluster.node(0).clone();
     let [to, _] = at(node.addresses());
     let gone = SocketAddr::new(to.ip(), PORT + 1);

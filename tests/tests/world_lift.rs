@@ -2,14 +2,11 @@
 //! notices.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::TcpStream,
-    time::Duration,
-};
-
 use serde_json::Value;
-use weir_tests::world::{Cluster, Pod, Server, ask_tcp, ask_udp, cluster::POD_PORT};
+use weir_tests::{
+    served::serve,
+    world::{Cluster, Pod, Talk, ask_tcp, ask_udp, cluster::POD_PORT},
+};
 
 /// `tcx` and `clsact` of `proxyctl status`.
 fn modes(cluster: &Cluster) -> [u64; 2] {
@@ -25,30 +22,8 @@ fn await_modes(cluster: &Cluster, what: &str, expected: [u64; 2]) {
         .unwrap_or_else(|error| panic!("{error:#}\n{}", cluster.logs()));
 }
 
-/// An open connection that is asked now and then.
-struct Open {
-    stream: TcpStream,
-    reader: BufReader<TcpStream>,
-}
-
-impl Open {
-    fn new(client: &Pod, server: &Pod) -> Self {
-        let stream = client.connect(server.at(POD_PORT)[0]).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(3)))
-            .unwrap();
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        // The server says its name first.
-        reader.read_line(&mut String::new()).unwrap();
-        Self { stream, reader }
-    }
-
-    fn echo(&mut self, words: &str) {
-        writeln!(self.stream, "{words}").unwrap();
-        let mut line = String::new();
-        self.reader.read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), words);
-    }
+fn open(client: &Pod, server: &Pod) -> Talk {
+    Talk::open(client, server.at(POD_PORT)[0]).unwrap()
 }
 
 /// Packets that the filters of the node's pods have seen.
@@ -66,18 +41,6 @@ fn filtered(cluster: &Cluster) -> u64 {
     sum
 }
 
-fn serve(pod: &Pod) -> Vec<Server> {
-    let addresses = pod.at(POD_PORT).into_iter();
-    addresses
-        .flat_map(|at| {
-            [
-                Server::tcp(pod, at, pod.name()).unwrap(),
-                Server::udp(pod, at, pod.name()).unwrap(),
-            ]
-        })
-        .collect()
-}
-
 fn ask_both(client: &Pod, server: &Pod) {
     for to in server.at(POD_PORT) {
         ask_tcp(client, to).unwrap();
@@ -93,16 +56,16 @@ fn a_lifted_packet_meets_each_program_once_and_connections_stay() {
     let cluster = Cluster::start("lift", &["a"], STACK).unwrap();
     let client = cluster.pod(0, "client").unwrap();
     let server = cluster.pod(0, "server").unwrap();
-    let _servers = serve(&server);
+    let _servers = serve(&server).unwrap();
     ask_both(&client, &server);
     assert!(filtered(&cluster) > 0, "filters first");
-    let mut open = Open::new(&client, &server);
-    open.echo("before");
+    let mut open = open(&client, &server);
+    open.echo("before").unwrap();
     await_modes(&cluster, "lifted", [2, 0]);
-    open.echo("after");
+    open.echo("after").unwrap();
     let before = filtered(&cluster);
     ask_both(&client, &server);
-    open.echo("again");
+    open.echo("again").unwrap();
     assert_eq!(filtered(&cluster), before, "the links have the last word");
 }
 
@@ -111,8 +74,8 @@ fn an_agent_that_finds_links_and_filters_goes_on_with_both() {
     let mut cluster = Cluster::start("mixed", &["a"], STACK).unwrap();
     let client = cluster.pod(0, "client").unwrap();
     let server = cluster.pod(0, "server").unwrap();
-    let _servers = serve(&server);
-    let mut open = Open::new(&client, &server);
+    let _servers = serve(&server).unwrap();
+    let mut open = open(&client, &server);
     await_modes(&cluster, "lifted", [2, 0]);
     cluster.agent_mut(0).crash().unwrap();
     // One pod loses its links: its filters are still there.
@@ -125,17 +88,17 @@ fn an_agent_that_finds_links_and_filters_goes_on_with_both() {
     for link in links.lines().filter(|link| number(link) == first) {
         cluster.node(0).run(&["rm", link]).unwrap();
     }
-    open.echo("by filters");
+    open.echo("by filters").unwrap();
     assert!(filtered(&cluster) > 0);
     ask_both(&client, &server);
     cluster.agent_mut(0).restart().unwrap();
     // Time enough to be lifted again may have passed.
     assert_eq!(modes(&cluster).iter().sum::<u64>(), 2);
-    open.echo("mixed");
+    open.echo("mixed").unwrap();
     let third = cluster.pod(0, "third").unwrap();
     ask_both(&third, &server);
     await_modes(&cluster, "lifted again", [3, 0]);
-    open.echo("lifted again");
+    open.echo("lifted again").unwrap();
     ask_both(&client, &server);
     drop(third);
     await_modes(&cluster, "one less", [2, 0]);

@@ -11,9 +11,9 @@ use weir_tests::{
     datapath::drops,
     in_every_mode,
     modes::Mode,
-    served::{Pair, await_answer, near_then_far, serve, service},
+    served::{Pair, ask_all, await_answer, near_then_far, serve, service},
     world::{
-        Cluster, Place, Server, ask_tcp, ask_udp, ask_udp_connected,
+        Cluster, Place, Server, Talk, ask_tcp, ask_udp, ask_udp_connected,
         cluster::{POD_PORT, SERVICE_PORT},
         set_tx_checksum,
     },
@@ -35,19 +35,6 @@ in_every_mode![
     a_host_that_drops_invalid_connections_forwards,
     a_closed_port_behind_a_service_refuses,
 ];
-
-/// Who answers at an address, by every way of asking; all answers must come.
-fn ask_all(place: &Place, to: SocketAddr) -> Vec<String> {
-    let tcp = ask_tcp(place, to).unwrap_or_else(|error| panic!("TCP {to}: {error}"));
-    let udp = ask_udp(place, to, b"?").unwrap_or_else(|error| panic!("UDP {to}: {error}"));
-    let connected =
-        ask_udp_connected(place, to, b"?").unwrap_or_else(|error| panic!("UDP {to}: {error}"));
-    // The client talks to the address that it asked for, whoever serves it.
-    for answer in [&tcp, &udp, &connected] {
-        assert_eq!(answer.peer, to);
-    }
-    vec![tcp.name, udp.name, connected.name]
-}
 
 fn pods_reach_each_other(mode: Mode) {
     let cluster = Cluster::start("pods", &["a", "b"], mode).unwrap();
@@ -222,7 +209,7 @@ fn a_long_stream_arrives_whole(mode: Mode) {
     for served in near_then_far(&cluster).map(Result::unwrap) {
         for to in served.to {
             await_answer(&cluster, &client, to).unwrap();
-            echo(&client, to, 4 << 20);
+            stream(&client, to, 4 << 20);
         }
     }
 }
@@ -239,7 +226,7 @@ fn a_smaller_mtu_on_the_way_is_found(mode: Mode) {
     }
     for to in service {
         await_answer(&cluster, &client, to).unwrap();
-        echo(&client, to, 1 << 20);
+        stream(&client, to, 1 << 20);
     }
 }
 
@@ -256,7 +243,7 @@ fn checksums_are_right_without_offload(mode: Mode) {
         for _ in 0..10 {
             ask_all(&pair.client, to);
         }
-        echo(&pair.client, to, 1 << 20);
+        stream(&pair.client, to, 1 << 20);
     }
 }
 
@@ -314,21 +301,8 @@ fn assert_refused(cluster: &Cluster, what: &str, error: &io::Error) {
     panic!("{what}: {error}\n{}", told.join("\n"));
 }
 
-/// Sends `count` bytes and checks that the same come back.
-fn echo(place: &Place, to: SocketAddr, count: usize) {
-    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-    let stream = place.connect(to).unwrap();
-    stream
-        .set_read_timeout(Some(std::time::Duration::from_secs(10)))
-        .unwrap();
-    let sent: Vec<u8> = (0..count).map(|number| (number % 251) as u8).collect();
-    let mut reader = BufReader::new(&stream);
-    let mut name = String::new();
-    reader.read_line(&mut name).unwrap();
-    let mut received = vec![0; count];
-    std::thread::scope(|scope| {
-        scope.spawn(|| (&stream).write_all(&sent).unwrap());
-        reader.read_exact(&mut received).unwrap();
-    });
-    assert!(received == sent, "what came back from {to} differs");
+/// What is sent comes back, however much it is.
+fn stream(place: &Place, to: SocketAddr, count: usize) {
+    let streamed = Talk::open(place, to).and_then(|mut talk| talk.stream(count));
+    streamed.unwrap_or_else(|error| panic!("{to}: {error}"));
 }

@@ -1,9 +1,15 @@
 //! Flows that are over give their room back; others stay.
 
+use std::net::SocketAddr;
+
 use proxy_agent::{ctl::render::words::now, datapath::Table as _};
-use proxy_common::conntrack::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState, REUSE_SECONDS};
+use proxy_common::{
+    address::TCP,
+    conntrack::{Flow4, Flow6, FlowState, REUSE_SECONDS},
+};
 use weir_tests::{
     datapath::reader,
+    family::{Family, Four, Six},
     world::{Agent, Manifests, World, until},
 };
 
@@ -14,28 +20,11 @@ const CONFIGURATION: &str =
 const ENDED: u16 = 1;
 const LIVE: u16 = 2;
 
-fn key4(port: u16) -> FlowKey4 {
-    FlowKey4 {
-        scope: 1,
-        local: 1,
-        remote: 2,
-        local_port: port,
-        remote_port: 80,
-        protocol: 6,
-        pad: [0; 3],
-    }
-}
-
-fn key6(port: u16) -> FlowKey6 {
-    FlowKey6 {
-        scope: 1,
-        local: [1; 4],
-        remote: [2; 4],
-        local_port: port,
-        remote_port: 80,
-        protocol: 6,
-        pad: [0; 3],
-    }
+/// A flow of a pod to another.
+fn key<F: Family>(ips: [&str; 2], port: u16) -> F::FlowKey {
+    let [local, remote] = ips.map(|ip| ip.parse().unwrap());
+    let (local, remote) = (SocketAddr::new(local, port), SocketAddr::new(remote, 80));
+    F::flow(1, local, remote, TCP).unwrap()
 }
 
 fn expiring(expires: u32) -> FlowState {
@@ -55,6 +44,8 @@ fn flows_that_are_over_give_their_room_back() {
     let manifests = Manifests::new().unwrap();
     let _agent = Agent::start(&node, &manifests, &flags).unwrap();
 
+    let key4 = |port| key::<Four>(["10.244.1.2", "10.244.2.2"], port);
+    let key6 = |port| key::<Six>(["fd00:244:1::2", "fd00:244:2::2"], port);
     let reader = reader(&node).unwrap();
     let (mut v4, mut v6) = (
         reader.maps().conntrack4.clone(),

@@ -6,12 +6,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use proxy_agent::datapath::Table as _;
 use weir_tests::{
     datapath::reader,
     world::{Agent, Manifests, Node, Place, Pod, Server, ask_tcp, http_get, until},
 };
+
+pub(super) use weir_tests::watched::ready;
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const VIP4: &str = "10.96.0.10";
@@ -26,6 +28,11 @@ pub(super) struct Fixture {
 impl Fixture {
     pub(super) fn apply(&self, name: &str, yaml: &str) -> Result<()> {
         self.manifests.apply(name, yaml).map(drop)
+    }
+
+    /// Service `web` with both VIPs and these backends.
+    pub(super) fn apply_web(&self, backends: &[IpAddr]) -> Result<()> {
+        self.apply("web.yaml", &service("web", [VIP4, VIP6], "TCP", backends))
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<()> {
@@ -106,12 +113,4 @@ pub(super) fn service_maps(node: &Node) -> BTreeMap<&'static str, Vec<String>> {
 /// `GET path` of the node itself: status and the whole answer.
 pub(super) fn get(place: &Place, port: u16, path: &str) -> Result<(u16, String)> {
     Ok(http_get(place, ([127, 0, 0, 1], port).into(), path)?)
-}
-
-pub(super) fn ready(node: &Node) -> Result<()> {
-    until("readiness", PATIENCE, || {
-        let (code, text) = get(node, 10256, "/readyz")?;
-        ensure!(code == 200, "{text}");
-        Ok(Some(()))
-    })
 }

@@ -2,24 +2,35 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use weir_tests::world::{Agent, Manifests, World, until};
+use weir_tests::world::{Agent, Manifests, Node, World, until};
 
-use super::fixture::{PATIENCE, VIP4, VIP6, get, ready, service, start};
+use super::fixture::{PATIENCE, VIP4, get, ready, start};
 
 #[test]
 fn health_and_metrics_are_kube_proxys() {
     let world = World::new("agent-health").unwrap();
     let node = world.node("a").unwrap();
     let agent = start(&node);
-    agent
-        .apply(
-            "web.yaml",
-            &service("web", [VIP4, VIP6], "TCP", &["10.244.1.9".parse().unwrap()]),
-        )
-        .unwrap();
+    agent.apply_web(&["10.244.1.9".parse().unwrap()]).unwrap();
     ready(&node).unwrap();
 
-    let (code, text) = get(&node, 10256, "/healthz").unwrap();
+    healthz_is_kube_proxys(&node);
+    metrics_are_kube_proxys(&node);
+
+    // A node that is being deleted gets no traffic, but is not restarted for it.
+    let leaving = "apiVersion: v1\nkind: Node\nmetadata: {name: a}\n\
+                   spec: {taints: [{key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule}]}\n";
+    agent.apply("node-a.yaml", leaving).unwrap();
+    until("the node to be ineligible", PATIENCE, || {
+        let (code, text) = get(&node, 10256, "/healthz")?;
+        Ok((code == 503 && text.contains("\"nodeEligible\":false")).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(get(&node, 10256, "/livez").unwrap().0, 200);
+}
+
+fn healthz_is_kube_proxys(node: &Node) {
+    let (code, text) = get(node, 10256, "/healthz").unwrap();
     assert_eq!(code, 200, "{text}");
     assert!(
         text.contains("content-type: application/json\r\n"),
@@ -36,9 +47,11 @@ fn health_and_metrics_are_kube_proxys() {
         body["lastUpdated"].is_string() && body["currentTime"].is_string(),
         "{body}"
     );
+}
 
+fn metrics_are_kube_proxys(node: &Node) {
     let metrics = until("the sync to be counted", PATIENCE, || {
-        let (_, text) = get(&node, 10249, "/metrics")?;
+        let (_, text) = get(node, 10249, "/metrics")?;
         Ok(text
             .contains("weir_bpf_map_entries{map=\"FRONTENDS4\"} 1\n")
             .then_some(text))
@@ -61,20 +74,9 @@ fn health_and_metrics_are_kube_proxys() {
         ("/healthz", "ok"),
         ("/configz", "\"nodeName\":\"a\""),
     ] {
-        let (code, text) = get(&node, 10249, path).unwrap();
+        let (code, text) = get(node, 10249, path).unwrap();
         assert!(code == 200 && text.contains(wanted), "{path}: {text}");
     }
-
-    // A node that is being deleted gets no traffic, but is not restarted for it.
-    let leaving = "apiVersion: v1\nkind: Node\nmetadata: {name: a}\n\
-                   spec: {taints: [{key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule}]}\n";
-    agent.apply("node-a.yaml", leaving).unwrap();
-    until("the node to be ineligible", PATIENCE, || {
-        let (code, text) = get(&node, 10256, "/healthz")?;
-        Ok((code == 503 && text.contains("\"nodeEligible\":false")).then_some(()))
-    })
-    .unwrap();
-    assert_eq!(get(&node, 10256, "/livez").unwrap().0, 200);
 }
 
 #[test]

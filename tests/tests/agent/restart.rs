@@ -1,8 +1,6 @@
 //! The agent is killed, restarted, and cleaned up after.
 
-use std::io::{Read as _, Write as _};
-
-use weir_tests::world::{World, ask_tcp, program, until};
+use weir_tests::world::{Talk, World, ask_tcp, program, until};
 
 use super::fixture::{PATIENCE, VIP4, VIP6, at, reach, ready, service, service_maps, start, web};
 
@@ -29,7 +27,7 @@ fn a_killed_agent_leaves_all_and_takes_it_up_again() {
         Ok((maps["frontends4"].len() == 30 && maps["frontends6"].len() == 30).then_some(()))
     })
     .unwrap();
-    let mut open = client.connect(at(VIP4)).unwrap();
+    let mut open = Talk::open(&client, at(VIP4)).unwrap();
     let before = service_maps(&node);
 
     agent.agent.crash().unwrap();
@@ -45,10 +43,7 @@ fn a_killed_agent_leaves_all_and_takes_it_up_again() {
     agent.agent.restart().unwrap();
     ready(&node).unwrap();
     assert_eq!(service_maps(&node), before, "ids and slots are kept");
-    open.write_all(b"still here").unwrap();
-    let mut answer = vec![0; "web\nstill here".len()];
-    open.read_exact(&mut answer).unwrap();
-    assert_eq!(answer, b"web\nstill here");
+    open.echo("still here").unwrap();
     reach(&client, VIP6, "web").unwrap();
 
     // What changed while it was away is caught up with.
@@ -74,12 +69,7 @@ fn cleanup_leaves_nothing() {
     assert_ne!(pins(), before);
     let routes = node.run(&["ip", "route", "show", "proto", "89"]).unwrap();
     assert!(routes.contains("10.96.0.0/16 via 169.254.87.2 dev weir_host"));
-    agent
-        .apply(
-            "web.yaml",
-            &service("web", [VIP4, VIP6], "TCP", &["10.244.1.9".parse().unwrap()]),
-        )
-        .unwrap();
+    agent.apply_web(&["10.244.1.9".parse().unwrap()]).unwrap();
     ready(&node).unwrap();
     agent.agent.crash().unwrap();
     let program = program("proxy-agent").unwrap();

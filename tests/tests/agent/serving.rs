@@ -14,12 +14,7 @@ fn a_service_in_a_manifest_is_served() {
         .at(8080)
         .map(|at| Server::udp(&server, at, "dns").unwrap());
     let agent = start(&node);
-    agent
-        .apply(
-            "web.yaml",
-            &service("web", [VIP4, VIP6], "TCP", &server.addresses()),
-        )
-        .unwrap();
+    agent.apply_web(&server.addresses()).unwrap();
     for vip in [VIP4, VIP6] {
         reach(&client, vip, "web").unwrap();
         reach(&node, vip, "web").unwrap();
