@@ -6,6 +6,7 @@ mod agent {
     mod drift;
     mod fixture;
     mod health;
+    mod ids;
     mod peers;
     mod preflight;
     mod restart;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proxy_agent::policy::{PolicyEngine, PolicyReport, lookup::judge, view::PolicyView as _};
-use proxy_common::policy::words::PolicyWord;
+use proxy_common::policy::words::{PolicyWord, ROW_DENY_ALL};
 use weir_tests::policy::{
-    cluster::{Cluster, OWN_NODE},
+    cluster::{Cluster, OWN_NODE, pods, policy, rule, tcp},
     maps::{Contents, PolicyMaps},
     questions,
     random::{Edit, apply, edit, start},
@@ -201,4 +201,46 @@ proptest! {
         prop_assert_eq!(contents.peers.len(), 4);
         prop_assert!(contents.words.iter().all(|word| word.trailing_zeros() >= 40));
     }
+}
+
+#[test]
+fn an_id_that_nobody_has_is_denied_before_the_lists_are_there() {
+    let mut cluster = Cluster::new();
+    cluster
+        .namespace("n1", "")
+        .pod("n1/kept", "app=a", 1, 5)
+        .pod("n1/gone", "", 1, 6);
+    let only_a = Some(vec![rule(vec![pods("app=a")], vec![tcp(80)])]);
+    cluster.policy(policy("n1/only-a", "", only_a, None));
+    let maps = PolicyMaps::new(64);
+    let mut engine = PolicyEngine::new(maps.tables(), OWN_NODE);
+    engine.sync(&cluster.snapshot, &cluster.endpoints).unwrap();
+    let before = maps.contents();
+    let [kept, gone] = [0, 1].map(|i| cluster.endpoints[i].id);
+    let unpack = |contents: &Contents, id| PolicyWord::unpack(contents.word(id));
+    assert_ne!(unpack(&before, gone).ingress_row, ROW_DENY_ALL);
+
+    let mut engine = PolicyEngine::new(maps.tables(), OWN_NODE);
+    engine.restore().unwrap();
+    engine.deny_unused(&[kept].into());
+    let after = maps.contents();
+    assert_eq!(after.word(kept), before.word(kept));
+    let denied = unpack(&after, gone);
+    assert_eq!([denied.ingress_row, denied.egress_row], [ROW_DENY_ALL; 2]);
+    assert!(
+        denied.epoch > unpack(&before, gone).epoch,
+        "what was allowed to whoever had it is judged anew"
+    );
+    assert!(engine.drift().unwrap().is_empty());
+    engine.deny_unused(&[kept].into());
+    assert_eq!(maps.contents().words, after.words, "once is enough");
+
+    let mut now = Instant::now();
+    for _ in 0..3 {
+        engine
+            .sync_at(now, &cluster.snapshot, &cluster.endpoints)
+            .unwrap();
+        now += Duration::from_secs(2);
+    }
+    agree(&maps, &cluster).unwrap();
 }

@@ -2,7 +2,7 @@
 //! the agent and without.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::process::Output;
+use std::{process::Output, time::Duration};
 
 use anyhow::{Context as _, Result};
 use proxy_agent::datapath::{Table as _, Words as _};
@@ -10,8 +10,10 @@ use proxy_common::{address::octets4, policy::words::ROW_ALLOW_ALL};
 use serde_json::{Value, json};
 use weir_tests::{
     datapath::reader,
-    world::{Cluster, Pod, Server, ask_tcp, cluster::POD_PORT, program},
+    world::{Cluster, Pod, Server, ask_tcp, cluster::POD_PORT, program, until},
 };
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const POLICY: &str = r"
 apiVersion: networking.k8s.io/v1
@@ -209,6 +211,11 @@ fn why_policy_decides(stage: &Stage) {
         &["policy", "why", "default/client", "default/web", "9090"],
     );
     assert!(why.contains("but not this port"), "{why}");
+    let why = stage.says(0, &["policy", "why", "default/web", "default/web", "9090"]);
+    assert!(
+        why.matches("a pod always reaches itself").count() == 2,
+        "{why}"
+    );
     stage.says(2, &["policy", "why", "default/nobody", "default/web", "80"]);
     let why = stage.json(&["policy", "why", "default/client", "default/web", "8080"]);
     assert_eq!(why["apiVersion"], "weir.dev/v1alpha1");
@@ -243,6 +250,14 @@ fn where_a_connection_goes(stage: &Stage) {
     let trace = stage.says(1, &["service", "trace", "default/stranger", &to]);
     assert!(
         trace.contains("denied by the pod's ingress policy"),
+        "{trace}"
+    );
+    // No policy lets it in, but it reaches itself: so say the programs, and so says the trace.
+    ask_tcp(&stage.web, to.parse().unwrap()).unwrap();
+    let trace = stage.says(0, &["service", "trace", "default/web", &to]);
+    assert!(
+        trace.contains("the client itself: allowed")
+            && trace.ends_with(&format!("goes to {backend}\n")),
         "{trace}"
     );
     let trace = stage.says(0, &["service", "trace", "default/client", "192.0.2.1:80"]);
@@ -372,6 +387,29 @@ fn what_someone_else_changed_shows_as_a_difference() {
             "+ policy word of endpoint 60  ingress row 0, egress row 0, side 0, epoch 0",
             &missing
         ]
+    );
+}
+
+#[test]
+fn every_address_of_the_node_reaches_its_pods() {
+    let stage = Stage::set("ctl-own").unwrap();
+    let own = "172.30.99.1";
+    let words = ["policy", "why", own, "default/web", "8080"];
+    let why = stage.says(1, &words);
+    assert!(why.ends_with("DENIED\n"), "not the node's yet: {why}");
+    let node = stage.cluster.node(0);
+    node.run(&["ip", "address", "add", "172.30.99.1/32", "dev", "eth0"])
+        .unwrap();
+    // The agent looks at the machine every ten seconds.
+    let why = until("the address to be the node's", PATIENCE, || {
+        let output = stage.ctl(&words)?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok((output.status.code() == Some(0)).then_some(said))
+    })
+    .unwrap();
+    assert!(
+        why.contains("the pod's own node may always reach it"),
+        "{why}"
     );
 }
 

@@ -1,10 +1,12 @@
 //! The main loop: one thread that owns all state and does all writes, fed by changes, questions and timers.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use anyhow::Context as _;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -13,8 +15,10 @@ use tokio::{
 use super::{
     answers, cni_metrics, diff, due,
     live_reader::LiveReader,
+    named_ids::NamedIds,
     node::Node,
     node_condition::NodeCondition,
+    own_addresses,
     policies::Policies,
     readiness::{Guard, Readiness},
     service_ranges::ServiceRanges,
@@ -79,10 +83,14 @@ impl MainLoop {
         if let Some(log) = datapath.take_drop_log() {
             tokio::spawn(log.run());
         }
+        let named = NamedIds::read(datapath.maps()).context("read which ids are in use")?;
         let mut services = Services::open(shared, datapath.maps())?;
-        let policies = Policies::open(shared, datapath.maps())?;
+        services.stay_above(&named);
+        let mut policies = Policies::open(shared, datapath.maps())?;
+        policies.deny_unused(&named.endpoints);
         datapath.attach_sockets()?;
-        let pods = open_pods(shared, &mut datapath, reader)?;
+        let pods = open_pods(shared, &mut datapath, reader, named.endpoints)?;
+        policies.deny_unused(&ids(&pods));
         services.set_host_ports(pods.host_ports());
         Ok(Self {
             shared: Arc::clone(shared),
@@ -196,6 +204,7 @@ impl MainLoop {
             let ready = self.first_sync.is_none();
             self.node
                 .sync(&self.store.read(), &mut self.datapath, ready);
+            self.own_addresses();
         }
         self.applied(began, first);
     }
@@ -206,6 +215,7 @@ impl MainLoop {
         let known = |pod: &ObjectName| snapshot.pods.contains_key(pod);
         let (mut event, mut changed) = (Some(event), false);
         while let Some(one) = event {
+            self.policies.deny_unused(&ids(&self.pods));
             let one = cni_metrics::count(&self.shared, one);
             changed |= self.pods.take(one, &mut self.datapath, known);
             event = self.pods.try_next();
@@ -296,6 +306,7 @@ impl MainLoop {
         self.node
             .tick(&self.store.read(), &mut self.datapath, ready);
         self.node.route().await;
+        self.own_addresses();
         self.listen().await;
         for (kind, restarts) in self.store.restarts() {
             let labels = KindName::new(kind.to_string());
@@ -303,6 +314,18 @@ impl MainLoop {
             Metrics::raise(&counter, restarts);
         }
         self.publish();
+    }
+
+    /// Tells policy which addresses are the node's own, beside those of its Node object.
+    fn own_addresses(&mut self) {
+        match own_addresses::read(self.datapath.maps()) {
+            Ok(addresses) => {
+                if self.policies.set_local_addresses(addresses) {
+                    self.policies_due = Instant::now();
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the node's own addresses not read"),
+        }
     }
 
     fn publish(&mut self) {
@@ -348,17 +371,23 @@ fn open_pods(
     shared: &Shared,
     datapath: &mut Datapath,
     reader: &LiveReader,
+    resting: BTreeSet<u32>,
 ) -> anyhow::Result<Pods> {
     let maps = datapath.maps();
     let config = PodsConfig {
         run_dir: shared.config.run_dir.clone(),
         limit: maps.endpoints.capacity().min(maps.policy_words.len()),
+        resting,
         fetch: shared.config.manifests.is_none().then(|| reader.fetch()),
     };
     let tables = PodTables::from(maps);
     let pods = Pods::open(config, tables, datapath)?;
     pods.serve()?;
     Ok(pods)
+}
+
+fn ids(pods: &Pods) -> BTreeSet<u32> {
+    pods.names().map(|(id, _, _)| id).collect()
 }
 
 fn count(n: usize) -> i64 {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -29,6 +30,7 @@ pub struct Policies {
     endpoints: usize,
     observed: usize,
     error: Option<String>,
+    addresses: Vec<IpAddr>,
     /// What was changed by somebody else could not all be set right.
     damaged: bool,
 }
@@ -47,6 +49,7 @@ impl Policies {
             endpoints: 0,
             observed: 0,
             error: None,
+            addresses: Vec::new(),
             damaged: false,
         })
     }
@@ -133,6 +136,22 @@ impl Policies {
     /// Whether an endpoint's policy is in force.
     pub fn ready(&self, endpoint: u32) -> bool {
         self.engine.ready(endpoint)
+    }
+
+    /// Addresses of this node beside those of its Node object; false if they are nothing new.
+    pub fn set_local_addresses(&mut self, addresses: Vec<IpAddr>) -> bool {
+        let changed = self.addresses != addresses;
+        if changed {
+            self.addresses.clone_from(&addresses);
+            self.engine.set_local_addresses(addresses);
+        }
+        changed
+    }
+
+    /// Denies everything to all ids but these, so that whoever is given one passes by nothing that another left.
+    pub fn deny_unused(&mut self, used: &BTreeSet<u32>) {
+        let wrapped = self.engine.deny_unused(used);
+        self.forget_flows(&wrapped);
     }
 
     /// What cookies mean.

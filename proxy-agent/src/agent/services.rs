@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 
-use super::local_endpoints::LocalEndpoints;
+use super::{local_endpoints::LocalEndpoints, named_ids::NamedIds};
 use crate::{
     api::{
         Shared, health::FAMILIES, health_check_node_port::HealthCheckNodePorts,
@@ -37,6 +37,11 @@ impl Services {
             ports: HealthCheckNodePorts::new(Arc::clone(shared)),
             port_problems: Vec::new(),
         })
+    }
+
+    /// Gives out no id that is still named.
+    pub fn stay_above(&mut self, named: &NamedIds) {
+        self.sync.stay_above(named.service, named.backend);
     }
 
     /// Brings the maps in step with what is dirty.

@@ -87,6 +87,11 @@ pub async fn run(context: &Context, args: &WhyArgs, out: &mut Output) -> Result<
             steps.push(elsewhere(direction, pod, &names, reader.maps())?);
             continue;
         };
+        if from == to {
+            let because = "a pod always reaches itself";
+            steps.push(unjudged(direction, pod, &names, because));
+            continue;
+        }
         let question = Question {
             endpoint,
             direction,
@@ -125,14 +130,19 @@ fn elsewhere(
     } else {
         "the node itself is no subject of policy"
     };
-    Ok(Step {
+    Ok(unjudged(direction, pod, names, because))
+}
+
+/// A side where policy has no say.
+fn unjudged(direction: Direction, pod: IpAddr, names: &Names, because: &str) -> Step {
+    Step {
         direction,
         pod: place::describe(names, pod),
         allowed: true,
         because: because.to_owned(),
         details: None,
         explanation: None,
-    })
+    }
 }
 
 fn step(question: &Question, pod: IpAddr, answer: &Answer, names: &Names) -> Step {

@@ -39,9 +39,11 @@ impl Pods {
         for reason in host_port::unserved(&add) {
             tracing::warn!(pod = %add.pod, "not served: {reason}");
         }
+        // Another id than before: the word of that one may still name rows.
+        let endpoint = self.ids.take();
         // The plugin asks twice only if its first request was lost with an agent.
         self.remove(&key, interfaces);
-        let Some(endpoint) = self.ids.take() else {
+        let Some(endpoint) = endpoint else {
             let msg = format!("no endpoint id is free ({} in use)", self.known.len());
             refuse(reply, 100, msg, "raise maps.endpoints of the agent");
             return true;
@@ -51,7 +53,7 @@ impl Pods {
         self.known
             .insert(key.clone(), Local::new(endpoint, add, ledger::now()));
         // The entry before the programs, so that no packet meets one that does not know its endpoint. The word of
-        // an unused id denies everything.
+        // an unused id denies everything: the main loop sees to it before each event.
         if let Err(error) = self.tables.insert(&entries) {
             self.remove(&key, interfaces);
             refuse_whole(reply, &pod, &error.to_string());

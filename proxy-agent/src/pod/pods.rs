@@ -40,6 +40,8 @@ pub struct PodsConfig {
     pub run_dir: PathBuf,
     /// Ids are below this: the smaller of what `ENDPOINTS` and `POLICY_WORDS` hold.
     pub limit: u32,
+    /// Ids that flows or interfaces still name: given out last.
+    pub resting: BTreeSet<u32>,
     /// Reads a pod that the watch has not delivered.
     pub fetch: Option<Fetch>,
 }
@@ -73,7 +75,7 @@ impl Pods {
         let paths = Paths::new(&config.run_dir);
         let boot_id = boot_id().context("read boot_id")?;
         let pinned = tables.endpoints.entries()?;
-        let (known, ids) = restore(&paths, &boot_id, &pinned, config.limit)?;
+        let (known, ids) = restore(&paths, &boot_id, &pinned, &config)?;
         let (send, events) = mpsc::channel(256);
         let mut pods = Self {
             config,

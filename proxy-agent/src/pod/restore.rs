@@ -16,7 +16,7 @@ use cni_plugin::{
 };
 use proxy_common::endpoints::Endpoint;
 
-use super::{entries::endpoint, ids::Ids, local::Local};
+use super::{PodsConfig, entries::endpoint, ids::Ids, local::Local};
 
 /// Endpoints by attachment.
 pub(super) type Restored = BTreeMap<Key, Local>;
@@ -30,8 +30,9 @@ pub(super) fn restore(
     paths: &Paths,
     boot_id: &str,
     pinned: &[(u32, Endpoint)],
-    limit: u32,
+    config: &PodsConfig,
 ) -> anyhow::Result<(Restored, Ids)> {
+    let limit = config.limit;
     let folder = paths.attachments();
     let (records, broken) =
         Attachment::read_all(&folder).with_context(|| format!("read {}", folder.display()))?;
@@ -56,7 +57,7 @@ pub(super) fn restore(
             _ => new.push((add, since)),
         }
     }
-    let mut ids = Ids::new(limit, used);
+    let mut ids = Ids::new(limit, used, config.resting.clone());
     for (add, since) in new {
         let id = ids
             .take()

@@ -110,6 +110,7 @@ fn pods(folder: &tempfile::TempDir, maps: &Maps, interfaces: &mut Fake) -> Pods 
     let config = PodsConfig {
         run_dir: folder.path().into(),
         limit: 16,
+        resting: std::collections::BTreeSet::new(),
         fetch: None,
     };
     Pods::open(config, maps.tables(), interfaces).unwrap()

@@ -2,6 +2,7 @@
 
 mod books;
 mod observe;
+mod unused;
 mod verify;
 
 use std::{

@@ -119,6 +119,12 @@ impl ServiceSync {
         Ok(sync)
     }
 
+    /// Gives out no id of a Service port or a backend up to these: flows and affinity name them.
+    pub fn stay_above(&mut self, service: u32, backend: u32) {
+        self.ids.service = self.ids.service.max(service);
+        self.ids.backend = self.ids.backend.max(backend);
+    }
+
     /// Changes how long useless entries are left; zero is for tests, where no packet is on its way.
     #[must_use]
     pub fn with_grace(mut self, grace: Duration) -> Self {

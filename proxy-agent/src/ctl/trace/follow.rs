@@ -135,6 +135,12 @@ impl<'a> Follower<'a> {
         let view = LiveView::new(&tables)?;
         let mut reachable = 0;
         for backend in backends {
+            if self.endpoint.is_some() && backend.ip() == self.asked.client {
+                reachable += 1;
+                let found = format!("{backend}, the client itself: allowed, policy has no say");
+                self.say("backend", found);
+                continue;
+            }
             let local = place::endpoint(self.maps, backend.ip())?;
             let leaves = self.passes(&view, self.endpoint, Direction::Egress, *backend)?;
             let enters = self.passes(&view, local, Direction::Ingress, *backend)?;

@@ -85,7 +85,8 @@ impl PolicyEngine {
     }
 }
 
-fn rows_of(in_force: &BTreeMap<u32, InForce>) -> BTreeSet<RowHandle> {
+/// All rows that words name.
+pub(super) fn rows_of(in_force: &BTreeMap<u32, InForce>) -> BTreeSet<RowHandle> {
     let all = in_force.values().flat_map(|f| f.rows);
     all.filter_map(|selected| match selected {
         Selected::Row(row) => Some(row),

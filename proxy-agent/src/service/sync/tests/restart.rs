@@ -166,3 +166,42 @@ fn two_services_cannot_have_one_frontend() {
         ["ns/service1", "ns/service1"]
     );
 }
+
+#[test]
+fn ids_that_flows_name_are_not_given_to_others() {
+    let maps = MemoryMaps::new(4096, 0, 0);
+    settle(&mut start(&maps), &cluster([plain(&[1, 2])]), &all_dirty(1));
+    let known: Vec<u32> = maps
+        .backends4
+        .entries()
+        .unwrap()
+        .iter()
+        .map(|(id, _)| *id)
+        .collect();
+    let mut sync = start(&maps);
+    sync.stay_above(500, 700);
+    settle(
+        &mut sync,
+        &cluster([plain(&[1, 2, 3]), plain(&[])]),
+        &all_dirty(2),
+    );
+    let backends = maps.backends4.entries().unwrap();
+    let new: Vec<u32> = backends
+        .iter()
+        .map(|(id, _)| *id)
+        .filter(|id| !known.contains(id))
+        .collect();
+    assert!(!new.is_empty() && new.iter().all(|id| *id > 700), "{new:?}");
+    assert_eq!(
+        backends.len(),
+        known.len() + new.len(),
+        "the others keep theirs"
+    );
+    let frontends = maps.frontends4.entries().unwrap();
+    let mut services: Vec<u32> = frontends.iter().map(|(_, f)| f.service).collect();
+    services.sort_unstable();
+    assert!(
+        services[0] < 500 && services.last().is_some_and(|id| *id > 500),
+        "{services:?}"
+    );
+}
