@@ -150,16 +150,16 @@ impl MainLoop {
     /// Tells health and metrics that changes wait. Before the lists are complete nothing is late.
     fn queued(&self, dirty: &Dirty) {
         let metrics = &self.shared.metrics;
-        let endpoints = dirty
-            .services
-            .values()
-            .filter(|stamp| !stamp.triggers.is_empty())
-            .count();
-        let services = dirty.services.len() - endpoints;
-        metrics.endpoint_changes.inc_by(endpoints as u64);
-        metrics.service_changes.inc_by(services as u64);
-        metrics.endpoint_changes_pending.set(count(endpoints));
+        for stamp in dirty.services.values() {
+            metrics.service_changes.inc_by(stamp.services.into());
+            metrics.endpoint_changes.inc_by(stamp.slices.into());
+        }
+        let (services, endpoints) = self.services.waiting();
+        let stamps = || dirty.services.values();
+        let services = services + stamps().filter(|s| s.services > 0).count();
+        let endpoints = endpoints + stamps().filter(|s| s.slices > 0).count();
         metrics.service_changes_pending.set(count(services));
+        metrics.endpoint_changes_pending.set(count(endpoints));
         if self.lists.is_none() {
             self.shared.health.queued();
             each_family(|labels| {
@@ -276,11 +276,13 @@ impl MainLoop {
         }
     }
 
-    /// Tells health and metrics that nothing waits any more.
+    /// Tells health and metrics that a sync came to its end, and what it could not apply. A Service that was
+    /// refused waits for another change or for room; that makes no node unhealthy.
     fn applied(&mut self, began: Instant, full: bool) {
         let metrics = &self.shared.metrics;
-        metrics.endpoint_changes_pending.set(0);
-        metrics.service_changes_pending.set(0);
+        let (services, endpoints) = self.services.waiting();
+        metrics.service_changes_pending.set(count(services));
+        metrics.endpoint_changes_pending.set(count(endpoints));
         let took = began.elapsed().as_secs_f64();
         let kind = if full {
             &metrics.sync_full

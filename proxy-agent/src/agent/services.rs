@@ -87,6 +87,11 @@ impl Services {
         self.port_problems = problems;
     }
 
+    /// How many Services are not in step with a change of themselves, and how many with one of their slices.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.sync.waiting()
+    }
+
     /// What the ids of Service ports stand for.
     pub fn names(&self) -> BTreeMap<u32, String> {
         self.sync.names()

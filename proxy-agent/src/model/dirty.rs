@@ -30,14 +30,37 @@ pub struct Stamp {
     pub arrived: Instant,
     /// `endpoints.kubernetes.io/last-change-trigger-time` of the slices that changed after the agent started.
     pub triggers: Vec<SystemTime>,
+    /// Changes of the Service itself.
+    pub services: u32,
+    /// Changes of its slices.
+    pub slices: u32,
 }
 
 impl Stamp {
-    /// A change that has arrived now.
+    /// Something has arrived now that is no change of the Service or its slices.
     pub fn now() -> Self {
         Self {
             arrived: Instant::now(),
             triggers: Vec::new(),
+            services: 0,
+            slices: 0,
+        }
+    }
+
+    /// A change of the Service has arrived now.
+    pub fn service() -> Self {
+        Self {
+            services: 1,
+            ..Self::now()
+        }
+    }
+
+    /// A change of a slice has arrived now.
+    pub fn slice(trigger: Option<SystemTime>) -> Self {
+        Self {
+            triggers: trigger.into_iter().collect(),
+            slices: 1,
+            ..Self::now()
         }
     }
 
@@ -45,6 +68,8 @@ impl Stamp {
     pub fn merge(&mut self, other: Self) {
         self.arrived = self.arrived.min(other.arrived);
         self.triggers.extend(other.triggers);
+        self.services += other.services;
+        self.slices += other.slices;
     }
 }
 

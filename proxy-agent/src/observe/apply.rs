@@ -134,7 +134,7 @@ impl Observed {
                 new.name = known.map_or(name, |(name, _)| name.clone()); // One text for both.
                 let name = new.name.clone();
                 let changed = put(&mut snapshot.services, &name, new);
-                changed.then(|| dirty.service(&name, Stamp::now()));
+                changed.then(|| dirty.service(&name, Stamp::service()));
             }
             Some(Object::Pod(new)) => {
                 let changed = put(&mut snapshot.pods, &name, new);
@@ -174,10 +174,8 @@ impl Observed {
         if let Some((name, _)) = snapshot.services.get_key_value(&new.service) {
             new.service = name.clone(); // One text for both.
         }
-        let mut stamp = Stamp::now();
         let triggered = triggered.filter(|t| *t > self.started);
-        stamp.triggers.extend(triggered);
-        dirty.service(&new.service, stamp);
+        dirty.service(&new.service, Stamp::slice(triggered));
         let new = Arc::new(new);
         let siblings = snapshot.slices.entry(new.service.clone()).or_default();
         *siblings = with(siblings, &new);
@@ -190,7 +188,7 @@ impl Observed {
         match kind {
             Kind::Service => {
                 if snapshot.services.remove(name).is_some() {
-                    dirty.service(name, Stamp::now());
+                    dirty.service(name, Stamp::service());
                 }
             }
             Kind::EndpointSlice => self.delete_slice(name, dirty),
@@ -229,7 +227,7 @@ impl Observed {
                 slices.remove(&old.service);
             }
         }
-        dirty.service(&old.service, Stamp::now());
+        dirty.service(&old.service, Stamp::slice(None));
     }
 }
 

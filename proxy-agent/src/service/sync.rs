@@ -93,6 +93,8 @@ struct Failure {
     taken: bool,
     attempts: u32,
     due: Instant,
+    /// What waits.
+    stamp: Stamp,
 }
 
 impl ServiceSync {
@@ -204,6 +206,19 @@ impl ServiceSync {
         self.failed.iter().map(|(n, f)| (n, f.error.as_str()))
     }
 
+    /// How many Services are not in step with a change of themselves, and how many with one of their slices.
+    pub fn waiting(&self) -> (usize, usize) {
+        let failed = self.failed.iter();
+        let services = failed.filter(|(owner, _)| matches!(owner, Owner::Service(_)));
+        let stamps: Vec<&Stamp> = services.map(|(_, failure)| &failure.stamp).collect();
+        let by_slices = |s: &&&Stamp| s.slices > 0;
+        let by_service = |s: &&&Stamp| s.services > 0 || s.slices == 0;
+        (
+            stamps.iter().filter(by_service).count(),
+            stamps.iter().filter(by_slices).count(),
+        )
+    }
+
     /// What the ids of Service ports stand for: `namespace/name:port`, or `pod/namespace/name:port`.
     pub fn names(&self) -> BTreeMap<u32, String> {
         let ports = self.ports.iter();
@@ -271,11 +286,14 @@ impl ServiceSync {
             self.pending.entry(owner).or_insert_with(Stamp::now);
         }
         // In order: a pod that has to give way to a Service is marked by it.
-        while let Some((owner, stamp)) = self.pending.pop_first() {
+        while let Some((owner, mut stamp)) = self.pending.pop_first() {
+            if let Some(failure) = self.failed.get_mut(&owner) {
+                stamp.merge(std::mem::replace(&mut failure.stamp, Stamp::now()));
+            }
             let writes = report.writes;
             match self.sync_owner(&owner, snapshot, report) {
                 Ok(()) => self.in_step(&owner, stamp, report),
-                Err(error) => self.fail(owner, &error, report.writes > writes),
+                Err(error) => self.fail(owner, stamp, &error, report.writes > writes),
             }
         }
     }
@@ -292,7 +310,7 @@ impl ServiceSync {
         });
     }
 
-    fn fail(&mut self, owner: Owner, error: &ServiceError, progress: bool) {
+    fn fail(&mut self, owner: Owner, stamp: Stamp, error: &ServiceError, progress: bool) {
         let taken = matches!(error, ServiceError::Taken { .. });
         let error = error.to_string();
         let known = self.failed.get(&owner);
@@ -307,6 +325,7 @@ impl ServiceSync {
             taken,
             attempts: attempts + 1,
             due: Instant::now() + backoff.min(BACKOFF_MAX),
+            stamp,
         };
         self.failed.insert(owner, failure);
     }

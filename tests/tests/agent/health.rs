@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use weir_tests::world::{Agent, Manifests, Node, World, until};
 
-use super::fixture::{PATIENCE, VIP4, get, ready, start};
+use super::fixture::{PATIENCE, VIP4, VIP6, get, ready, service, start};
 
 #[test]
 fn health_and_metrics_are_kube_proxys() {
@@ -61,7 +61,6 @@ fn metrics_are_kube_proxys(node: &Node) {
         "kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"}",
         "kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv6\"}",
         "kubeproxy_proxy_healthz_total{code=\"200\"}",
-        "kubeproxy_network_programming_duration_seconds_bucket{le=\"0.25\",ip_family=\"IPv4\"}",
         "weir_build_info{",
         "weir_drops_total{reason=\"policy-ingress\"}",
         "weir_bpf_map_max_entries{map=\"CONNTRACK4\"} 8192",
@@ -77,6 +76,80 @@ fn metrics_are_kube_proxys(node: &Node) {
         let (code, text) = get(node, 10249, path).unwrap();
         assert!(code == 200 && text.contains(wanted), "{path}: {text}");
     }
+}
+
+/// The value of a series without labels, or with these.
+fn figure(node: &Node, series: &str) -> Option<f64> {
+    let (_, text) = get(node, 10249, "/metrics").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(series))?;
+    line.trim().parse().ok()
+}
+
+fn becomes(node: &Node, series: &str, wanted: f64) {
+    let mut seen = None;
+    until(series, PATIENCE, || {
+        seen = figure(node, series);
+        Ok((seen == Some(wanted)).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}: {seen:?}, wanted {wanted}"));
+}
+
+const PROGRAMMED: &str = "kubeproxy_network_programming_duration_seconds_count{ip_family=\"IPv4\"}";
+const SERVICES: &str = "kubeproxy_sync_proxy_rules_service_changes_total";
+const SLICES: &str = "kubeproxy_sync_proxy_rules_endpoint_changes_total";
+const SERVICES_PENDING: &str = "kubeproxy_sync_proxy_rules_service_changes_pending";
+const SLICES_PENDING: &str = "kubeproxy_sync_proxy_rules_endpoint_changes_pending";
+
+#[test]
+fn changes_are_counted_by_kind_and_wait_until_they_are_applied() {
+    let world = World::new("agent-changes").unwrap();
+    let node = world.node("a").unwrap();
+    let agent = start(&node);
+    let web = |host: u8| {
+        let backend = format!("10.244.1.{host}").parse().unwrap();
+        service("web", [VIP4, VIP6], "TCP", &[backend])
+    };
+    agent.apply("web.yaml", &web(9)).unwrap();
+    becomes(&node, SERVICES, 1.0);
+    becomes(&node, SLICES, 2.0);
+    becomes(&node, SERVICES_PENDING, 0.0);
+
+    // A slice alone, without a word about when.
+    agent.apply("web.yaml", &web(10)).unwrap();
+    becomes(&node, SLICES, 3.0);
+    assert_eq!(figure(&node, SERVICES), Some(1.0));
+    assert_eq!(figure(&node, PROGRAMMED), Some(0.0));
+
+    // One that says when its endpoints changed.
+    let now = node
+        .run(&["date", "-u", "+%Y-%m-%dT%H:%M:%S.%6NZ"])
+        .unwrap();
+    let key = "endpoints.kubernetes.io/last-change-trigger-time";
+    let stamped = web(11).replace(
+        "{name: web-IPv4, ",
+        &format!(
+            "{{name: web-IPv4, annotations: {{{key}: \"{}\"}}, ",
+            now.trim()
+        ),
+    );
+    agent.apply("web.yaml", &stamped).unwrap();
+    becomes(&node, PROGRAMMED, 1.0);
+    becomes(&node, SLICES, 4.0);
+
+    // What is refused waits.
+    let rival = service(
+        "zrival",
+        [VIP4, VIP6],
+        "TCP",
+        &["10.244.1.9".parse().unwrap()],
+    );
+    agent.apply("rival.yaml", &rival).unwrap();
+    becomes(&node, SERVICES_PENDING, 1.0);
+    becomes(&node, SLICES_PENDING, 1.0);
+    assert_eq!(get(&node, 10256, "/healthz").unwrap().0, 200);
+    agent.remove("rival.yaml").unwrap();
+    becomes(&node, SERVICES_PENDING, 0.0);
+    becomes(&node, SLICES_PENDING, 0.0);
 }
 
 #[test]
