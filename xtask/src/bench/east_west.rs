@@ -102,10 +102,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         })?;
         measure(&plan, &beds, *services, &mut cells)?;
     }
-    drop(beds);
     let rows = cells.rows();
     say::data(super::table::render(&rows));
     args.json.write(&rows)?;
+    // What it measured is told whatever becomes of the beds.
+    drop(beds);
     Ok(ExitCode::SUCCESS)
 }
 

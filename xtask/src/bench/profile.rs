@@ -101,10 +101,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             go_round(args, &beds, &paths, &mut spent)
         })?;
     }
-    drop(beds);
     let rows = rows(&spent);
     say::data(render(&rows));
     args.json.write(&rows)?;
+    // What it measured is told whatever becomes of the beds.
+    drop(beds);
     Ok(ExitCode::SUCCESS)
 }
 

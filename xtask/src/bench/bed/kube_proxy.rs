@@ -18,10 +18,10 @@ const SYNC_LIMIT: Duration = Duration::from_mins(5);
 /// A bed with real kube-proxies and their API server.
 pub(crate) struct KubeProxy {
     pub(crate) pods: Pods,
-    // End before their nodes.
+    // Both end before the nodes, and so their world.
     _proxies: Vec<Process>,
-    nodes: [Node; 2],
     api: Api,
+    nodes: [Node; 2],
     services: usize,
 }
 
@@ -40,8 +40,8 @@ impl KubeProxy {
         Ok(Self {
             pods,
             _proxies: proxies,
-            nodes,
             api,
+            nodes,
             services: 2,
         })
     }
