@@ -14,8 +14,6 @@ pub enum State {
     /// ADD is at work, or died at it.
     #[default]
     Creating,
-    /// Wired, not yet taken in by the agent (policy mode permissive).
-    Pending,
     /// Wired and taken in.
     Ready,
 }
@@ -33,6 +31,8 @@ pub struct Attachment {
     pub boot_id: String,
     /// When ADD began, seconds since 1970.
     pub since: u64,
+    /// MTU that its interfaces were given, 0 if unknown.
+    pub mtu: u32,
     /// Device and inode of the network namespace's file, 0 until known.
     pub netns_id: (u64, u64),
     /// The rest.

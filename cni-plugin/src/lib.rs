@@ -14,7 +14,7 @@ pub mod detach;
 pub mod invoke;
 pub mod ipam;
 pub mod ledger;
-
+pub mod leftovers;
 pub mod node_file;
 pub mod paths;
 pub mod protocol;

@@ -19,21 +19,8 @@ pub struct NodeFile {
     pub reserved: Vec<std::net::IpAddr>,
     /// MTU of pods' interfaces.
     pub mtu: u32,
-    /// What ADD does when the agent does not answer.
-    pub policy_mode: PolicyMode,
     /// Process id of the agent, for people.
     pub agent_pid: u32,
-}
-
-/// What ADD does when the agent does not answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PolicyMode {
-    /// Fail: no pod runs without its policy.
-    #[default]
-    Strict,
-    /// Start the pod; the agent takes it in when it is back.
-    Permissive,
 }
 
 impl NodeFile {

@@ -85,7 +85,8 @@ impl Paths {
 /// The key that the name of an attachment's or tombstone's file tells.
 pub fn key_of(file: &Path) -> Option<Key> {
     let name = file.file_name()?.to_str()?.strip_suffix(".json")?;
-    let (container_id, ifname) = name.split_once(':')?;
+    // A temporary file is no record.
+    let (container_id, ifname) = name.split_once(':').filter(|_| !name.starts_with('.'))?;
     Some(Key {
         container_id: container_id.to_owned(),
         ifname: ifname.to_owned(),

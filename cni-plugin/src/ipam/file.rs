@@ -37,7 +37,7 @@ pub fn write_json<T: Serialize>(path: &Path, document: &T) -> io::Result<()> {
     let written =
         fs::write(&beside, serde_json::to_vec(document)?).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
-        // What counts is why it could not be written; a left-over is removed by the collector.
+        // What counts is why it could not be written; a left-over is swept later (`leftovers`).
         drop(fs::remove_file(&beside));
     }
     written

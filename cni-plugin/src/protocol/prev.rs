@@ -12,6 +12,17 @@ use super::error::{Error, code};
 struct PrevResult {
     #[serde(default)]
     ips: Vec<Ip>,
+    #[serde(default)]
+    interfaces: Vec<Interface>,
+}
+
+/// Before version 1.1.0 it tells no MTU.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Interface {
+    name: String,
+    sandbox: String,
+    mtu: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -19,9 +30,26 @@ struct Ip {
     address: IpNetwork,
 }
 
-/// The addresses of a previous result.
-pub fn addresses(result: &Value) -> Result<Vec<IpAddr>, Error> {
+/// What a previous result tells of a container's interface.
+#[derive(Debug)]
+pub struct Told {
+    /// All addresses.
+    pub ips: Vec<IpAddr>,
+    /// MTU of the interface: plugins after us may have changed it, and say so here.
+    pub mtu: Option<u32>,
+}
+
+/// Reads a previous result.
+pub fn read(result: &Value, ifname: &str) -> Result<Told, Error> {
     let result = PrevResult::deserialize(result)
         .map_err(|e| Error::new(code::DECODE, "decode prevResult").because(e.to_string()))?;
-    Ok(result.ips.iter().map(|ip| ip.address.ip()).collect())
+    let of_container = |i: &&Interface| i.name == ifname && !i.sandbox.is_empty();
+    Ok(Told {
+        ips: result.ips.iter().map(|ip| ip.address.ip()).collect(),
+        mtu: result
+            .interfaces
+            .iter()
+            .find(of_container)
+            .and_then(|i| i.mtu),
+    })
 }

@@ -12,7 +12,7 @@ use crate::{
     client::{self, Failure},
     detach::Detach,
     ledger,
-    node_file::{NodeFile, PolicyMode},
+    node_file::NodeFile,
     protocol::{
         error::{Error, code},
         result::{AddResult, Address, Interface, mac},
@@ -97,6 +97,7 @@ fn start(context: &Context, netns: &Netns, path: String, node: &NodeFile) -> Att
         state: State::Creating,
         boot_id: node.boot_id.clone(),
         since: ledger::now(),
+        mtu: node.mtu,
         netns_id: netns.id(),
         add: Add {
             key: key.clone(),
@@ -138,21 +139,20 @@ fn finish(
         .map_err(|e| (e, false))?;
     attachment.add.host_ifindex = wired.host_ifindex;
     attachment.add.netns_cookie = wired.netns_cookie;
-    attachment.state = announce(context, node, attachment).map_err(|e| (e, true))?;
+    announce(context, attachment).map_err(|e| (e, true))?;
+    attachment.state = State::Ready;
     ledger::record(&context.paths, attachment).map_err(|e| (e, true))
 }
 
-fn announce(context: &Context, node: &NodeFile, attachment: &Attachment) -> Result<State, Error> {
+/// No pod runs without its policy: the silence of the agent fails the ADD.
+fn announce(context: &Context, attachment: &Attachment) -> Result<(), Error> {
     let socket = context.paths.socket();
     let call = Call::Add(Box::new(attachment.add.clone()));
     let deadline = deadline(context);
     let connect = deadline.min(Instant::now() + Duration::from_secs(WAIT_FOR_AGENT));
     match client::ask(&socket, call, connect, deadline) {
-        Ok(_) => Ok(State::Ready),
+        Ok(_) => Ok(()),
         Err(Failure::Refused(error)) => Err(error),
-        Err(Failure::Unreachable(_)) if node.policy_mode == PolicyMode::Permissive => {
-            Ok(State::Pending)
-        }
         Err(Failure::Unreachable(cause)) => Err(client::unreachable(&socket, &cause)),
     }
 }

@@ -31,17 +31,17 @@ pub fn run(context: &Context) -> Result<String, Error> {
     let previous = context.config.prev_result.as_ref().ok_or_else(|| {
         Error::new(code::CONFIG, "missing prevResult").because("CHECK needs the result of ADD")
     })?;
-    let told = prev::addresses(previous)?;
+    let told = prev::read(previous, &context.call.key.ifname)?;
     let attachment = record(context)?;
     let ips: Vec<_> = attachment.add.ips.clone();
     // Plugins after us may have added addresses, but none of ours may be missing.
-    if let Some(ip) = ips.iter().find(|ip| !told.contains(ip)) {
+    if let Some(ip) = ips.iter().find(|ip| !told.ips.contains(ip)) {
         return Err(broken(format!(
             "prevResult lacks the container's address {ip}"
         )));
     }
-    check_pod(context, &ips)?;
-    check_host(context, &ips).map_err(|e| read_failed(&e))??;
+    check_pod(context, &ips, told.mtu.unwrap_or(attachment.mtu))?;
+    check_host(context, &ips, attachment.mtu).map_err(|e| read_failed(&e))??;
     ask(context)?;
     Ok(String::new())
 }
@@ -65,7 +65,7 @@ fn read_failed(cause: &io::Error) -> Error {
     Error::io("read interfaces of the container", cause)
 }
 
-fn check_pod(context: &Context, ips: &[IpAddr]) -> Result<(), Error> {
+fn check_pod(context: &Context, ips: &[IpAddr], mtu: u32) -> Result<(), Error> {
     let path = context.call.netns.as_deref().unwrap_or_default();
     let invalid = |e: &io::Error| {
         Error::new(code::NETNS, format!("enter network namespace {path}")).because(e.to_string())
@@ -75,13 +75,13 @@ fn check_pod(context: &Context, ips: &[IpAddr]) -> Result<(), Error> {
         .inside(Netlink::open)
         .and_then(|n| n)
         .map_err(|e| invalid(&e))?;
-    check_inside(&mut pod, &context.call.key.ifname, ips).map_err(|e| read_failed(&e))?
+    check_inside(&mut pod, &context.call.key.ifname, ips, mtu).map_err(|e| read_failed(&e))?
 }
 
 type Checked = io::Result<Result<(), Error>>;
 
-fn check_inside(pod: &mut Netlink, ifname: &str, ips: &[IpAddr]) -> Checked {
-    let link = match up(inspect::link(pod, ifname)?, ifname, "the container") {
+fn check_inside(pod: &mut Netlink, ifname: &str, ips: &[IpAddr], mtu: u32) -> Checked {
+    let link = match sound(inspect::link(pod, ifname)?, ifname, "the container", mtu) {
         Ok(link) => link,
         Err(e) => return Ok(Err(e)),
     };
@@ -111,10 +111,10 @@ fn check_inside(pod: &mut Netlink, ifname: &str, ips: &[IpAddr]) -> Checked {
     Ok(Ok(()))
 }
 
-fn check_host(context: &Context, ips: &[IpAddr]) -> Checked {
+fn check_host(context: &Context, ips: &[IpAddr], mtu: u32) -> Checked {
     let ifname = name::host_ifname(&context.call.key);
     let mut host = Netlink::open()?;
-    let link = match up(inspect::link(&mut host, &ifname)?, &ifname, "the host") {
+    let link = match sound(inspect::link(&mut host, &ifname)?, &ifname, "the host", mtu) {
         Ok(link) => link,
         Err(e) => return Ok(Err(e)),
     };
@@ -131,10 +131,15 @@ fn check_host(context: &Context, ips: &[IpAddr]) -> Checked {
     Ok(Ok(()))
 }
 
-fn up(link: Option<Link>, ifname: &str, of: &str) -> Result<Link, Error> {
+/// `mtu`: 0 if it is not known.
+fn sound(link: Option<Link>, ifname: &str, of: &str, mtu: u32) -> Result<Link, Error> {
     match link {
         None => Err(broken(format!("interface {ifname} of {of} is gone"))),
         Some(link) if !link.up => Err(broken(format!("interface {ifname} of {of} is down"))),
+        Some(link) if mtu != 0 && link.mtu != mtu => Err(broken(format!(
+            "interface {ifname} of {of} has an MTU of {}, not {mtu}",
+            link.mtu
+        ))),
         Some(link) => Ok(link),
     }
 }

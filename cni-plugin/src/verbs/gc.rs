@@ -3,7 +3,7 @@
 use super::Context;
 use crate::{
     detach::Detach,
-    ledger,
+    ledger, leftovers,
     node_file::boot_id,
     protocol::error::{Error, code},
     rpc::Key,
@@ -40,6 +40,7 @@ pub fn run(context: &Context) -> Result<String, Error> {
             }
             .run(&context.paths)
         })
+        .chain(leftovers::sweep(&context.paths))
         .map(|e| e.to_string())
         .collect();
     if errors.is_empty() {

@@ -174,7 +174,6 @@ fn file(
             config.cni.mtu
         },
         agent_pid: std::process::id(),
-        ..NodeFile::default()
     })
 }
 

@@ -14,8 +14,8 @@ use std::{
 use cni_plugin::{
     attachment::{Attachment, State},
     detach::Detach,
-    ledger,
-    paths::Paths,
+    ledger, leftovers,
+    paths::{Paths, key_of},
     rpc::Key,
     salvage::{self, Links, Salvaged},
     wiring::{name, netlink::Netlink, veth},
@@ -48,14 +48,13 @@ pub struct Sweep {
     pub errors: Vec<String>,
 }
 
-/// Keys of DELs that no agent has heard of.
+/// Keys of DELs that no agent has heard of. The name of the file tells all: what is in it may be torn.
 pub fn tombstones(paths: &Paths) -> Vec<Key> {
     let Ok(entries) = fs::read_dir(paths.tombstones()) else {
         return Vec::new();
     };
     entries
-        .filter_map(|entry| fs::read(entry.ok()?.path()).ok())
-        .filter_map(|text| serde_json::from_slice(&text).ok())
+        .filter_map(|entry| key_of(&entry.ok()?.path()))
         .collect()
 }
 
@@ -120,6 +119,8 @@ fn try_sweep(
         .filter(|r| r.state != State::Creating && r.boot_id == boot_id)
         .filter(|r| links.contains_key(&r.add.host_ifname))
         .collect();
+    let left = leftovers::sweep(paths);
+    sweep.errors.extend(left.iter().map(ToString::to_string));
     for key in dead {
         undo(paths, key, deadline, sweep);
     }
@@ -170,6 +171,21 @@ mod tests {
         assert!(!is_dead(ready, Some(1000), true));
         assert!(!is_dead(creating, Some(20), false));
         assert!(is_dead(creating, Some(40), true));
+    }
+
+    #[test]
+    fn a_torn_tombstone_still_tells_who_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::new(folder.path());
+        fs::create_dir_all(paths.tombstones()).unwrap();
+        for name in ["c:eth0.json", ".d:eth0.json.7", "nobody"] {
+            fs::write(paths.tombstones().join(name), "{").unwrap();
+        }
+        let key = Key {
+            container_id: "c".into(),
+            ifname: "eth0".into(),
+        };
+        assert_eq!(tombstones(&paths), [key]);
     }
 
     #[test]

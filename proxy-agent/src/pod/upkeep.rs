@@ -97,8 +97,8 @@ impl Pods {
         }
     }
 
-    /// Brings what is known in step with the plugin's records: takes in what was wired while no agent
-    /// answered (policy mode permissive), forgets what has neither a record nor an interface any more.
+    /// Brings what is known in step with the plugin's records: takes in those whose ADD
+    /// was answered by an agent that ended before it was recorded, forgets what has neither a record nor an interface any more.
     fn adopt(&mut self, sweep: &Sweep, interfaces: &mut dyn Interfaces, changed: &mut bool) {
         // A DEL since the sweep has removed the record.
         let recorded = |record: &&Attachment| self.paths.attachment(record.key()).exists();

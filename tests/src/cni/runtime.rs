@@ -10,12 +10,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use cni_plugin::{
     ipam::State,
-    node_file::{NodeFile, PolicyMode, boot_id},
+    node_file::{NodeFile, boot_id},
     paths::Paths,
 };
 use serde_json::{Value, json};
 
-use super::Space;
+use super::{FakeAgent, Space};
 use crate::world::program;
 
 /// A "machine": its network namespace and its run folder.
@@ -25,6 +25,8 @@ pub struct Runtime {
     pub host: Space,
     /// Files shared with the agent.
     pub paths: Paths,
+    /// Its agent, which says yes to everything until it is told otherwise.
+    pub agent: FakeAgent,
     /// The program.
     pub plugin: PathBuf,
     /// Keys of every configuration.
@@ -84,7 +86,7 @@ impl Outcome {
 }
 
 impl Runtime {
-    /// A machine whose agent has been ready, though it does not run.
+    /// A machine whose agent is ready.
     pub fn new(ranges: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let host = Space::new()?;
@@ -94,9 +96,11 @@ impl Runtime {
         host.ip("addr add 2001:db8::1/128 dev lo nodad")?;
         host.sysctl("ipv4/ip_forward", "1")?;
         host.sysctl("ipv6/conf/all/forwarding", "1")?;
+        let paths = Paths::new(folder.path());
         let runtime = Self {
             host,
-            paths: Paths::new(folder.path()),
+            agent: FakeAgent::start(&paths.socket())?,
+            paths,
             plugin: program("cni-plugin")?,
             config: json!({
                 "cniVersion": "1.1.0",
@@ -108,22 +112,26 @@ impl Runtime {
             }),
             _folder: folder,
         };
-        runtime.write_node(ranges, PolicyMode::Permissive)?;
+        runtime.write_node(ranges)?;
         Ok(runtime)
     }
 
     /// Writes `node.json`.
-    pub fn write_node(&self, ranges: &[&str], policy_mode: PolicyMode) -> Result<()> {
+    pub fn write_node(&self, ranges: &[&str]) -> Result<()> {
         let pod_cidrs: Result<Vec<_>, _> = ranges.iter().map(|r| r.parse()).collect();
         let node = NodeFile {
             boot_id: boot_id()?,
             node: "n".into(),
             pod_cidrs: pod_cidrs?,
             mtu: 1400,
-            policy_mode,
             ..NodeFile::default()
         };
         fs::write(self.paths.node(), serde_json::to_vec(&node)?).context("write node.json")
+    }
+
+    /// The agent is away: nobody answers its socket.
+    pub fn stop_agent(&self) -> Result<()> {
+        fs::remove_file(self.paths.socket()).context("remove the agent's socket")
     }
 
     /// The configuration with more keys.

@@ -1,9 +1,6 @@
 //! ADD and the agent: what it is told, what its silence and its refusal do.
 
-use cni_plugin::{
-    node_file::PolicyMode,
-    rpc::{Call, Refusal, Response},
-};
+use cni_plugin::rpc::{Call, Refusal, Response};
 use serde_json::json;
 use weir_tests::cni::{Container, FakeAgent, Runtime, runtime};
 
@@ -12,7 +9,7 @@ const DUAL: [&str; 2] = ["10.244.1.0/24", "fd00:244:1::/64"];
 #[test]
 fn is_told_everything_and_waited_for() {
     let runtime = Runtime::new(&DUAL).unwrap();
-    let agent = FakeAgent::start(&runtime.paths.socket()).unwrap();
+    let agent = &runtime.agent;
     let container = Container::new("a").unwrap();
     let config = runtime.with(&json!({ "runtimeConfig": {
         "portMappings": [{ "HostPort": 8080, "ContainerPort": 80, "Protocol": "tcp", "HostIP": "" }],
@@ -58,7 +55,7 @@ fn is_told_everything_and_waited_for() {
 #[test]
 fn its_refusal_undoes_the_add() {
     let runtime = Runtime::new(&DUAL).unwrap();
-    let agent = FakeAgent::start(&runtime.paths.socket()).unwrap();
+    let agent = &runtime.agent;
     agent.answer(Some(Response::Error(Refusal {
         code: 11,
         msg: "policy of pod ns/a is not in force".into(),
@@ -76,9 +73,9 @@ fn its_refusal_undoes_the_add() {
 }
 
 #[test]
-fn its_silence_fails_the_add_in_strict_mode() {
+fn its_silence_fails_the_add() {
     let runtime = Runtime::new(&DUAL).unwrap();
-    runtime.write_node(&DUAL, PolicyMode::Strict).unwrap();
+    runtime.stop_agent().unwrap();
     let container = Container::new("a").unwrap();
     assert_eq!(runtime.add(&container).unwrap().code(), 11);
     runtime.nothing_left().unwrap();
@@ -94,6 +91,7 @@ fn a_del_that_it_does_not_hear_leaves_a_tombstone() {
     let runtime = Runtime::new(&DUAL).unwrap();
     let container = Container::new("a").unwrap();
     runtime.add(&container).unwrap();
+    runtime.stop_agent().unwrap();
     runtime.del(&container).unwrap();
     runtime.nothing_left().unwrap();
     let left = runtime::files(&runtime.paths.tombstones()).unwrap();

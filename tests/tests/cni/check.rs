@@ -1,15 +1,25 @@
 //! CHECK: passes right after ADD, and names what is broken.
 
-use weir_tests::cni::{Container, FakeAgent, Runtime};
+use weir_tests::cni::{Container, Runtime};
 
 const DUAL: [&str; 2] = ["10.244.1.0/24", "fd00:244:1::/64"];
 
 /// How something breaks, in the pod or on the host (`HOST` is the host's interface), and what CHECK says.
-const BREAKAGES: [(bool, &str, &str); 8] = [
+const BREAKAGES: [(bool, &str, &str); 10] = [
     (
         true,
         "link set eth0 down",
         "interface eth0 of the container is down",
+    ),
+    (
+        true,
+        "link set eth0 mtu 1300",
+        "interface eth0 of the container has an MTU of 1300, not 1400",
+    ),
+    (
+        false,
+        "link set HOST mtu 1300",
+        "interface HOST of the host has an MTU of 1300, not 1400",
     ),
     (
         true,
@@ -52,7 +62,6 @@ const BREAKAGES: [(bool, &str, &str); 8] = [
 fn names_what_is_broken() {
     for (pod, breakage, expected) in BREAKAGES {
         let runtime = Runtime::new(&DUAL).unwrap();
-        let _agent = FakeAgent::start(&runtime.paths.socket()).unwrap();
         let container = Container::new("a").unwrap();
         let added = runtime.add(&container).unwrap().document;
         let sound = runtime.check(&container, &added).unwrap();
@@ -71,10 +80,28 @@ fn names_what_is_broken() {
 }
 
 #[test]
+fn an_mtu_that_a_later_plugin_chose_is_right() {
+    let runtime = Runtime::new(&DUAL).unwrap();
+    let container = Container::new("a").unwrap();
+    let mut result = runtime.add(&container).unwrap().document;
+    container.space.ip("link set eth0 mtu 1300").unwrap();
+    result["interfaces"][1]["mtu"] = 1300.into();
+    let checked = runtime.check(&container, &result).unwrap();
+    assert_eq!(checked.status, Some(0), "{checked:?}");
+    // Versions before 1.1.0 say nothing of it: what ADD gave counts.
+    result["interfaces"][1]
+        .as_object_mut()
+        .unwrap()
+        .remove("mtu");
+    assert_eq!(runtime.check(&container, &result).unwrap().code(), 102);
+}
+
+#[test]
 fn an_absent_agent_is_no_breakage() {
     let runtime = Runtime::new(&DUAL).unwrap();
     let container = Container::new("a").unwrap();
     let added = runtime.add(&container).unwrap().document;
+    runtime.stop_agent().unwrap();
     assert_eq!(runtime.check(&container, &added).unwrap().code(), 11);
 }
 

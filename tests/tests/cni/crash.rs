@@ -1,9 +1,14 @@
 //! A plugin that is killed: whatever it had done, DEL undoes it, and no address is lost.
 
-use std::{thread, time::Duration};
+use std::{
+    fs::File,
+    path::Path,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use weir_tests::{
-    cni::{Container, FakeAgent, Runtime, runtime},
+    cni::{Container, Runtime, runtime},
     world::until,
 };
 
@@ -24,7 +29,7 @@ fn kill_after(runtime: &Runtime, container: &Container, wait: impl FnOnce()) {
 #[test]
 fn at_any_time_del_undoes_it() {
     let runtime = Runtime::new(&DUAL).unwrap();
-    let agent = FakeAgent::start(&runtime.paths.socket()).unwrap();
+    let agent = &runtime.agent;
     agent.answer(None);
     for n in 0..40 {
         let container = Container::new(&format!("c{n}")).unwrap();
@@ -46,19 +51,54 @@ fn at_any_time_del_undoes_it() {
             runtime.state().unwrap().leases.is_empty(),
             "killed after {n} steps"
         );
-        assert!(
-            runtime::files(&runtime.paths.attachments())
-                .unwrap()
-                .iter()
-                .all(|f| f.starts_with('.'))
-        );
     }
+    // Whatever was being written when the kill came is swept once it is old.
+    age(&runtime.paths.attachments());
+    age(runtime.paths.root());
+    let mut config = runtime.config.clone();
+    config["cni.dev/valid-attachments"] = serde_json::json!([]);
+    let collected = runtime.call("GC", None, &config).unwrap();
+    assert_eq!(collected.status, Some(0), "{collected:?}");
+    runtime.nothing_left().unwrap();
+}
+
+/// Makes the files of a folder two minutes older.
+fn age(folder: &Path) {
+    let then = SystemTime::now() - Duration::from_mins(2);
+    for file in runtime::files(folder).unwrap() {
+        let path = folder.join(file);
+        if path.is_file() {
+            let file = File::options().write(true).open(path).unwrap();
+            file.set_modified(then).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_a_kill_left_half_written_is_collected() {
+    let runtime = Runtime::new(&DUAL).unwrap();
+    let left = [
+        runtime.paths.root().join(".ipam.json.4711"),
+        runtime.paths.attachments().join(".a:eth0.json.4711"),
+    ];
+    std::fs::create_dir_all(runtime.paths.attachments()).unwrap();
+    let mut config = runtime.config.clone();
+    config["cni.dev/valid-attachments"] = serde_json::json!([]);
+    for path in &left {
+        std::fs::write(path, "{").unwrap();
+    }
+    runtime.call("GC", None, &config).unwrap();
+    assert!(left.iter().all(|path| path.exists()), "may be at work");
+    age(runtime.paths.root());
+    age(&runtime.paths.attachments());
+    runtime.call("GC", None, &config).unwrap();
+    runtime.nothing_left().unwrap();
 }
 
 #[test]
 fn an_add_of_the_same_key_goes_on_from_there() {
     let runtime = Runtime::new(&DUAL).unwrap();
-    let agent = FakeAgent::start(&runtime.paths.socket()).unwrap();
+    let agent = &runtime.agent;
     agent.answer(None);
     let container = Container::new("a").unwrap();
     kill_after(&runtime, &container, || {

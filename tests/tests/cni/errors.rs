@@ -175,9 +175,7 @@ fn of_a_node_that_is_not_ready() {
         .set_modified(SystemTime::now() - Duration::from_secs(90))
         .unwrap();
     assert_eq!(status().code(), 51);
-    runtime
-        .write_node(&[], cni_plugin::node_file::PolicyMode::Strict)
-        .unwrap();
+    runtime.write_node(&[]).unwrap();
     expect(&status(), 50, text);
     assert!(
         status().document["details"]
