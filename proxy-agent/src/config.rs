@@ -66,6 +66,8 @@ pub struct Configuration {
     pub node: NodeSettings,
     /// Netfilter's connection tracking, for traffic that the host's stack forwards.
     pub conntrack: Conntrack,
+    /// What the API leaves open about policies.
+    pub policy: Policy,
     /// The CNI plugin.
     pub cni: Cni,
     /// How often the maps are brought into step.
@@ -93,6 +95,7 @@ impl Default for Configuration {
             maps: Maps::default(),
             node: NodeSettings::default(),
             conntrack: Conntrack::default(),
+            policy: Policy::default(),
             cni: Cni::default(),
             sync: SyncPeriods::default(),
         }
@@ -285,6 +288,15 @@ impl Default for Conntrack {
             udp_stream_timeout: Period::from_secs(0),
         }
     }
+}
+
+/// What the API leaves open about policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Policy {
+    /// Pods may always reach the addresses of their own node, whatever isolates them for egress: for DNS caches and
+    /// the like that run there. Otherwise policies hold for the node as for anyone.
+    pub allow_egress_to_local_node: bool,
 }
 
 /// The CNI plugin.

@@ -79,6 +79,9 @@ pub struct Flags {
     /// Interface towards the other nodes
     #[arg(long, global = true)]
     pub uplink: Option<String>,
+    /// Pods may always reach the addresses of their own node
+    #[arg(long, global = true, action = ArgAction::Set)]
+    pub allow_egress_to_local_node: Option<bool>,
     /// Install the CNI plugin and its conflist once ready
     #[arg(long, global = true, action = ArgAction::Set)]
     pub cni_install: Option<bool>,
@@ -153,6 +156,10 @@ impl Flags {
             &self.nodeport_addresses,
         );
         set(&mut config.node.uplink, self.uplink.as_ref());
+        set(
+            &mut config.policy.allow_egress_to_local_node,
+            self.allow_egress_to_local_node.as_ref(),
+        );
         set(&mut config.cni.install, self.cni_install.as_ref());
         set(&mut config.cni.bin_dir, self.cni_bin_dir.as_ref());
         set(&mut config.cni.conf_dir, self.cni_conf_dir.as_ref());

@@ -5,14 +5,14 @@ use std::{
     net::IpAddr,
 };
 
-use proxy_common::policy::cells::Cell;
+use proxy_common::{node::NODE_ALLOW_EGRESS_TO_NODE, policy::cells::Cell};
 use serde::Serialize;
 
 use super::{Context, CtlError, Exit, args::WhyArgs, live, output::Output, place};
 use crate::{
     api::messages::Names,
     config::API_VERSION,
-    datapath::Maps,
+    datapath::{Maps, Table as _},
     policy::{
         Direction, PolicyTables,
         explain::{Explanation, explain},
@@ -59,9 +59,9 @@ struct Details {
 
 /// Answers; exit code 1 if the flow is denied.
 pub async fn run(context: &Context, args: &WhyArgs, out: &mut Output) -> Result<Exit, CtlError> {
+    let (port, protocol) = place::port(&args.port)?;
     let reader = live::reader(context)?;
     let names = live::names(context, false).await;
-    let (port, protocol) = place::port(&args.port)?;
     let (from, to) = (
         place::addresses(&args.from, &names)?,
         place::addresses(&args.to, &names)?,
@@ -92,6 +92,11 @@ pub async fn run(context: &Context, args: &WhyArgs, out: &mut Output) -> Result<
             steps.push(unjudged(direction, pod, &names, because));
             continue;
         }
+        if direction == Direction::Egress && passes_to_own_node(reader.maps(), peer)? {
+            let because = "pods may always reach their own node (policy.allowEgressToLocalNode)";
+            steps.push(unjudged(direction, pod, &names, because));
+            continue;
+        }
         let question = Question {
             endpoint,
             direction,
@@ -117,6 +122,12 @@ pub async fn run(context: &Context, args: &WhyArgs, out: &mut Output) -> Result<
     };
     out.object(&why, |to| write(&why, to))?;
     Ok(if why.allowed { Exit::Ok } else { Exit::Failed })
+}
+
+/// As the programs judge it: before any row but that which allows everything.
+fn passes_to_own_node(maps: &Maps, peer: IpAddr) -> Result<bool, CtlError> {
+    let config = maps.node_config.get(&0)?.unwrap_or_default();
+    Ok(config.flags & NODE_ALLOW_EGRESS_TO_NODE != 0 && place::node_flags(maps, peer)? != 0)
 }
 
 fn elsewhere(

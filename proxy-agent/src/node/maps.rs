@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use proxy_common::{
     address::{address4, address6},
-    node::{NODE_FORWARD_BPF, NODE_SOCKET_BALANCING, NodeConfig},
+    node::{NODE_ALLOW_EGRESS_TO_NODE, NODE_FORWARD_BPF, NODE_SOCKET_BALANCING, NodeConfig},
 };
 
 use super::desired::Desired;
@@ -97,15 +97,14 @@ fn unanswered(config: &Configuration) -> anyhow::Result<u32> {
 }
 
 fn flags(config: &Configuration) -> u32 {
-    let forward = if config.forwarding == Forwarding::Bpf {
-        NODE_FORWARD_BPF
-    } else {
-        0
-    };
-    let balance = if config.socket_balancing {
-        NODE_SOCKET_BALANCING
-    } else {
-        0
-    };
-    forward | balance
+    let all = [
+        (config.forwarding == Forwarding::Bpf, NODE_FORWARD_BPF),
+        (config.socket_balancing, NODE_SOCKET_BALANCING),
+        (
+            config.policy.allow_egress_to_local_node,
+            NODE_ALLOW_EGRESS_TO_NODE,
+        ),
+    ];
+    let set = all.into_iter().filter(|(set, _)| *set);
+    set.fold(0, |flags, (_, bit)| flags | bit)
 }
