@@ -136,6 +136,49 @@ fn exit_codes_without_an_agent() {
 }
 
 #[test]
+fn words_that_make_no_sense_are_told_with_what_would() {
+    let nowhere = TempDir::with_prefix("weir-proxyctl-").unwrap();
+    let table: &[(&[&str], &str, &str)] = &[
+        (
+            &["policy", "why", "10.0.0.1", "10.0.0.2", "80/icmp"],
+            "error: `icmp` is not tcp, udp or sctp\n",
+            "for example 80",
+        ),
+        (
+            &["policy", "why", "10.0.0.1", "10.0.0.2", "http"],
+            "error: port `http`: ",
+            "for example 80",
+        ),
+        (
+            &["service", "trace", "10.0.0.1", "10.0.0.2"],
+            "error: `10.0.0.2` is not address:port\n",
+            "for example 10.96.0.10:80/udp",
+        ),
+        (
+            &["--instance", "a.b", "dump", "maps"],
+            "error: instance name \"a.b\" is not usable",
+            "--instance names it",
+        ),
+    ];
+    for (words, said, hint) in table {
+        let output = Command::new(program("proxyctl").unwrap())
+            .arg("--run-dir")
+            .arg(nowhere.path())
+            .args(*words)
+            .output()
+            .unwrap();
+        let text = stderr(&output);
+        assert_eq!(code(&output), 2, "{words:?}: {text}");
+        assert!(text.starts_with(said), "{words:?}: {text}");
+        let last = text.lines().last().unwrap();
+        assert!(
+            last.starts_with("hint: ") && last.contains(hint),
+            "{words:?}: {text}"
+        );
+    }
+}
+
+#[test]
 fn the_status_decides_the_exit_code() {
     let api = Api::serve(fine());
     let output = api.ctl(&["status"]);

@@ -61,9 +61,9 @@ impl Verdict {
 
 /// Answers; exit code 1 if the connection goes nowhere.
 pub async fn run(context: &Context, args: &TraceArgs, out: &mut Output) -> Result<Exit, CtlError> {
+    let (to, protocol) = destination(&args.destination)?;
     let reader = live::reader(context)?;
     let names = live::names(context, false).await;
-    let (to, protocol) = destination(&args.destination)?;
     let clients = place::addresses(&args.client, &names)?;
     let (client, _) = place::pair(&clients, &[to.ip()]).ok_or_else(|| {
         CtlError::new(
