@@ -1,11 +1,16 @@
 //! Wiring one pod.
 
-use std::{io, net::IpAddr};
+use std::{
+    io,
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     protocol::error::{Error, code},
     wiring::{
-        GATEWAY4, GATEWAY6, HOST_MAC, addresses, full_prefix, gateway,
+        GATEWAY4, GATEWAY6, HOST_MAC, addresses, full_prefix, gateway, inspect,
         netlink::Netlink,
         netns::{self, Netns},
         sysctl,
@@ -112,6 +117,24 @@ impl Inside {
             } = pair;
             failed(format!("create veth pair {ifname} and {host_ifname}"), &e)
         })
+    }
+}
+
+/// Waits until the host's side is in operation. It came up before its peer, so a worker of the kernel makes it ready some
+/// time after the peer is up; what is sent before that is lost
+/// (<https://elixir.bootlin.com/linux/v6.8/source/net/core/link_watch.c#L178>).
+pub fn await_running(ifname: &str, deadline: Instant) -> Result<(), Error> {
+    let what = || format!("wait for host interface {ifname}");
+    let mut host = Netlink::open().map_err(|e| failed(what(), &e))?;
+    loop {
+        let link = inspect::link(&mut host, ifname).map_err(|e| failed(what(), &e))?;
+        if link.is_some_and(|link| link.running) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::new(code::WIRING, what()).because("it does not get into operation"));
+        }
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

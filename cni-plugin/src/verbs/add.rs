@@ -140,6 +140,7 @@ fn finish(
     attachment.add.host_ifindex = wired.host_ifindex;
     attachment.add.netns_cookie = wired.netns_cookie;
     announce(context, attachment).map_err(|e| (e, true))?;
+    attach::await_running(&attachment.add.host_ifname, deadline(context)).map_err(|e| (e, true))?;
     attachment.state = State::Ready;
     ledger::record(&context.paths, attachment).map_err(|e| (e, true))
 }

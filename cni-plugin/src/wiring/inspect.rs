@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
-    link::{LinkAttribute, LinkFlags, LinkMessage},
+    link::{LinkAttribute, LinkFlags, LinkMessage, State},
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
 };
 
@@ -24,6 +24,8 @@ pub struct Link {
     pub index: u32,
     /// Set up.
     pub up: bool,
+    /// In operation: the kernel has made it ready to send.
+    pub running: bool,
     /// MTU.
     pub mtu: u32,
     /// What people call it; of a pod's host side namespace and name of the pod.
@@ -36,6 +38,9 @@ impl Link {
             name: String::new(),
             index: message.header.index,
             up: message.header.flags.contains(LinkFlags::Up),
+            running: message
+                .attributes
+                .contains(&LinkAttribute::OperState(State::Up)),
             mtu: 0,
             alias: String::new(),
         };

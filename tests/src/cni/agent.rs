@@ -6,15 +6,10 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use cni_plugin::rpc::{Call, Reply, Request, Response, read_line, write_line};
-
-/// About what a real one needs for programs and policy. The kernel brings a new link into service by a worker of its
-/// own (`linkwatch`), and drops what is sent before.
-const ATTACHING: Duration = Duration::from_millis(20);
 
 /// An agent. Its thread ends with the process; its socket goes with the run folder.
 #[derive(Debug)]
@@ -43,9 +38,6 @@ impl FakeAgent {
                 let Ok(request) = read_line::<Request>(&mut BufReader::new(&stream)) else {
                     continue;
                 };
-                if matches!(request.call, Call::Add(_)) {
-                    thread::sleep(ATTACHING);
-                }
                 lock(&calls).push(request.call);
                 match &*lock(&answer) {
                     // The plugin may have been killed.

@@ -107,6 +107,21 @@ fn host_and_pods_reach_each_other_at_once() {
 }
 
 #[test]
+fn the_hosts_side_is_in_operation_when_the_plugin_is_done() {
+    let runtime = Runtime::new(&DUAL).unwrap();
+    for number in 0..30 {
+        let container = Container::new(&format!("c{number}")).unwrap();
+        let added = runtime.add(&container).unwrap();
+        let host = added.document["interfaces"][0]["name"].clone();
+        let link = runtime
+            .host
+            .ip(&format!("link show {}", host.as_str().unwrap()))
+            .unwrap();
+        assert!(link.contains("state UP"), "pod {number}: {link}");
+    }
+}
+
+#[test]
 fn the_host_never_asks_for_a_pod_and_the_pod_never_for_its_gateway() {
     let runtime = Runtime::new(&DUAL).unwrap();
     let container = Container::new("a").unwrap();
