@@ -302,3 +302,40 @@ fn dead_links_are_swept() {
     assert_eq!(swept.unwrap().len(), SOCKET_PROGRAMS.len());
     assert_eq!(datapath.attachments().unwrap().len(), SOCKET_PROGRAMS.len());
 }
+
+#[test]
+fn what_a_program_writes_while_its_entry_is_removed_is_kept() {
+    let node = node("collect");
+    let datapath = datapath::open(&node).unwrap();
+    let mut slots = datapath.maps().backend_slots.clone();
+    let key = |index| SlotKey { set: 7, index };
+    let (dead, live) = (1, 2);
+    for index in 0..3 {
+        slots.set(&key(index), &dead).unwrap();
+    }
+    let mut writer = slots.clone();
+    let looks = std::cell::Cell::new(0);
+    let writer = std::cell::RefCell::new(&mut writer);
+    let mut removed = 0;
+    slots
+        .remove_where(
+            |at, value| {
+                let is_dead = *value == dead;
+                if *at == key(1) {
+                    looks.set(looks.get() + 1);
+                    // After the look that comes just before the removal.
+                    if looks.get() == 2 {
+                        writer.borrow_mut().set(&key(1), &live).unwrap();
+                    }
+                }
+                is_dead
+            },
+            &mut removed,
+        )
+        .unwrap();
+    assert_eq!(removed, 2);
+    assert_eq!(
+        datapath.maps().backend_slots.entries().unwrap(),
+        [(key(1), live)]
+    );
+}

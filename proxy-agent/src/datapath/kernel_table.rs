@@ -73,8 +73,9 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
         }
     }
 
-    /// Removes the entries of which `which` is true both when the map is walked and just before. `removed` counts
-    /// them, and is right also if a later one fails.
+    /// Removes the entries of a hash map of which `which` is true when the map is walked, just before, and of what was
+    /// then removed: programs may write in between, and what they wrote is put back. `removed` counts the entries, and is
+    /// right also if a later one fails.
     pub fn remove_where(
         &mut self,
         which: impl Fn(&K, &V) -> bool,
@@ -88,11 +89,23 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
         })?;
         for key in keys {
             if self.get(&key)?.is_some_and(|value| which(&key, &value)) {
-                self.remove(&key)?;
-                *removed += 1;
+                *removed += u64::from(self.take_if(&key, &which)?);
             }
         }
         Ok(())
+    }
+
+    fn take_if(&self, key: &K, which: impl Fn(&K, &V) -> bool) -> Result<bool, TableError> {
+        let taken = map::take::<K, V>(&self.map, key);
+        let Some(value) = taken.map_err(|e| self.error("remove", Some(key), e))? else {
+            return Ok(false);
+        };
+        if which(key, &value) {
+            return Ok(true);
+        }
+        // Should another one stand there by now, that is the newer.
+        map::insert(&self.map, key, &value).map_err(|e| self.error("write", Some(key), e))?;
+        Ok(false)
     }
 
     fn read_batches(&self) -> io::Result<Vec<(K, V)>> {

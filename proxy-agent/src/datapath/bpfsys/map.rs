@@ -96,6 +96,30 @@ pub fn update<K: Pod, V: Pod>(map: impl AsFd, key: &K, value: &V) -> io::Result<
     unsafe { bpf(Command::MapUpdate, &mut attr) }.map(drop)
 }
 
+/// Writes a value under a key that is not there; false if it is.
+pub fn insert<K: Pod, V: Pod>(map: impl AsFd, key: &K, value: &V) -> io::Result<bool> {
+    // `BPF_NOEXIST` (`include/uapi/linux/bpf.h`).
+    const NO_EXIST: u64 = 1;
+    let mut attr = ElementAttr {
+        flags: NO_EXIST,
+        ..element(&map, key, ptr::from_ref(value).cast())
+    };
+    // SAFETY: key and value are valid, and as large as the map's.
+    match unsafe { bpf(Command::MapUpdate, &mut attr) } {
+        Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+        written => written.map(|_| true),
+    }
+}
+
+/// Removes a key and gives what stood under it, both in one.
+pub fn take<K: Pod, V: Pod>(map: impl AsFd, key: &K) -> io::Result<Option<V>> {
+    let mut value: V = zeroed();
+    let mut attr = element(&map, key, ptr::from_mut(&mut value).cast());
+    // SAFETY: key and value are valid, and as large as the map's.
+    let result = unsafe { bpf(Command::MapLookupAndDelete, &mut attr) };
+    Ok(absent_is_none(result.map(drop))?.map(|()| value))
+}
+
 /// Removes a key; true if it was there.
 pub fn delete<K: Pod>(map: impl AsFd, key: &K) -> io::Result<bool> {
     let mut attr = element(&map, key, ptr::null());

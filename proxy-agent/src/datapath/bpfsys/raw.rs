@@ -22,6 +22,7 @@ pub(super) enum Command {
     ObjectPin = 6,
     ObjectGet = 7,
     ObjectInfo = 15,
+    MapLookupAndDelete = 21,
     MapLookupBatch = 24,
     LinkCreate = 28,
     LinkUpdate = 29,
