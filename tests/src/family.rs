@@ -49,6 +49,8 @@ pub trait Family {
     ) -> Option<Self::FlowKey>;
     /// What is known of a flow, and the source and destination into which its packets are turned.
     fn state(flow: &Self::Flow) -> (FlowState, (SocketAddr, SocketAddr));
+    /// What is known of a flow, to be changed.
+    fn state_mut(flow: &mut Self::Flow) -> &mut FlowState;
 }
 
 macro_rules! family {
@@ -112,6 +114,10 @@ macro_rules! family {
                     protocol,
                     pad: [0; 3],
                 })
+            }
+
+            fn state_mut(flow: &mut $flow) -> &mut FlowState {
+                &mut flow.state
             }
 
             fn state(flow: &$flow) -> (FlowState, (SocketAddr, SocketAddr)) {

@@ -145,6 +145,15 @@ macro_rules! implement_family {
             }
 
             #[inline(always)]
+            fn turn(flow: &mut $flow, flags: u32, packet: &FlowTuple<$address>) {
+                flow.state.flags = flags;
+                flow.rewrite.source = packet.to;
+                flow.rewrite.destination = packet.from;
+                flow.rewrite.source_port = packet.to_port;
+                flow.rewrite.destination_port = packet.from_port;
+            }
+
+            #[inline(always)]
             fn state(flow: &$flow) -> &FlowState {
                 &flow.state
             }

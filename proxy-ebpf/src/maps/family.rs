@@ -82,6 +82,8 @@ pub trait Family: sealed::Sealed + Copy + 'static {
     fn flow_key(scope: u32, protocol: u8, tuple: &FlowTuple<Self::Address>) -> Self::FlowKey;
     /// A flow's entry.
     fn flow(state: FlowState, rewrite: &FlowTuple<Self::Address>) -> Self::Flow;
+    /// Makes a flow's entry that of its other direction: other flags, and a rewrite back to what `packet` came from.
+    fn turn(flow: &mut Self::Flow, flags: u32, packet: &FlowTuple<Self::Address>);
     /// What is known of a flow.
     fn state(flow: &Self::Flow) -> &FlowState;
     /// Place of what is known of a flow in its entry.

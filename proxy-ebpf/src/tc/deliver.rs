@@ -49,9 +49,11 @@ pub fn receive<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verd
                     return verdict;
                 }
             }
+            let flags = found.state().flags;
+            // Before it is taken into the flow's state, which may move the entry and leave its place to another.
+            packet.target = found.rewrite();
             touch(packet, endpoint, &found, false);
-            if found.state().flags & FLOW_REWRITE_TO_LOCAL != 0 {
-                packet.target = found.rewrite();
+            if flags & FLOW_REWRITE_TO_LOCAL != 0 {
                 return F::rewrite_packet(skb, packet);
             }
             return CONTINUE;

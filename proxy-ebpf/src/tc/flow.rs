@@ -9,7 +9,10 @@ use proxy_common::conntrack::{
 
 use proxy_common::counters::{FLOW_CLASH, FLOWS_FULL};
 
-use super::packet::{ERROR, FIN, LATER_FRAGMENT, Packet, RST, reversed};
+use super::address::same;
+use super::packet::{
+    ERROR, FIN, LATER_FRAGMENT, MARK_EGRESS, MARK_FROM_NET, Packet, RST, reversed,
+};
 use super::skb::Skb;
 use super::unanswered::{answered, begun};
 use super::verdict::{CONTINUE, Verdict, dropped};
@@ -171,19 +174,20 @@ pub fn refresh<F: Family>(packet: &Packet<F>, flow: &mut F::Flow, scope: u32, pr
     let Some(key) = scratch::key::<F>() else {
         return;
     };
-    let flow: F::Flow = *flow;
+    let mut flow: F::Flow = *flow;
     if promote_this {
         promote::<F>(key, &flow);
     }
-    let state = F::state(&flow);
-    if !has_twin(state.flags) {
+    if !has_twin(F::state(&flow).flags) {
         return;
     }
     let other_key = twin::<F>(&flow, scope, packet.protocol);
     // A live one: an expired entry of an earlier flow on these ports may still stand in `CONNTRACK`.
     let Some(other) = find::<F>(&other_key, packet.now) else {
+        restore::<F>(packet, &other_key, &mut flow, scope);
         return;
     };
+    let state = F::state(&flow);
     let theirs = other.state().flags;
     let mut flags = theirs | state.flags & (FLOW_REPLIED | FLOW_RST);
     let turned = (theirs ^ state.flags) & FLOW_FROM_REMOTE != 0;
@@ -218,6 +222,28 @@ pub fn refresh<F: Family>(packet: &Packet<F>, flow: &mut F::Flow, scope: u32, pr
         // SAFETY: an entry of a map.
         promote::<F>(&other_key, unsafe { &*other.entry });
     }
+}
+
+/// Makes the lost twin of a pod's flow anew, out of the flow's own entry: without it one direction would not be
+/// translated until the flow ends.
+#[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "BPF: by value it is copied, and the stack of Linux 6.1 has no room for that"
+)]
+fn restore<F: Family>(packet: &Packet<F>, key: &F::FlowKey, flow: &mut F::Flow, scope: u32) {
+    let both = FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL;
+    let flags = F::state(flow).flags;
+    let forth = flags & FLOW_REWRITE_FROM_LOCAL != 0;
+    // Only `from_pod` sets no mark that says whence: the packet must travel the way in which its entry translates.
+    let from_pod = packet.marks & (MARK_FROM_NET | MARK_EGRESS) == 0;
+    let other_kind = FLOW_HAIRPIN | FLOW_FROM_REMOTE | FLOW_RST;
+    if scope == NODE || forth != from_pod || flags & other_kind != 0 {
+        return;
+    }
+    F::turn(flow, flags ^ both, &packet.flow);
+    // Without room for it the next second's first packet tries again.
+    F::conntrack().insert(key, &*flow, 0).ok();
 }
 
 /// Moves an entry to the map that does not evict. If that is full, the entry stays where it is.
@@ -289,10 +315,19 @@ pub fn claim<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
     let Some(key) = scratch::key::<F>() else {
         return dropped(FLOWS_FULL);
     };
-    if find::<F>(key, packet.now).is_some() {
-        return dropped(FLOW_CLASH);
-    }
     let flow = F::flow(packet.state, &packet.back);
+    if let Some(found) = find::<F>(key, packet.now) {
+        if !same(&found.rewrite(), &packet.back) {
+            return dropped(FLOW_CLASH);
+        }
+        // An earlier flow between the same two, whose other entry is gone.
+        // SAFETY: an entry of a map, valid for this run of the program.
+        unsafe { *found.entry = flow };
+        if found.new {
+            new_flows::lives_until(packet.state.expires);
+        }
+        return CONTINUE;
+    }
     if begun(packet.now) {
         if F::conntrack().insert(key, &flow, NO_EXIST).is_ok() {
             return CONTINUE;

@@ -85,8 +85,10 @@ fn send<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
                     return verdict;
                 }
             }
-            touch(packet, endpoint, &found, true);
             let flags = found.state().flags;
+            // Before it is taken into the flow's state, which may move the entry and leave its place to another.
+            packet.target = found.rewrite();
+            touch(packet, endpoint, &found, true);
             if flags & FLOW_REWRITE_FROM_LOCAL == 0 {
                 // Netfilter must see both directions of a flow or none: what came past it leaves past it.
                 if flags & FLOW_REMOTE_POD != 0
@@ -106,7 +108,6 @@ fn send<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
                 // Should the serving pod's entry be gone, it is made again with this.
                 from_frontend(packet);
             }
-            packet.target = found.rewrite();
             return F::rewrite_packet(skb, packet);
         }
     }

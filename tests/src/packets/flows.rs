@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use proxy_common::conntrack::FlowState;
 
 use super::bench::Bench;
@@ -41,6 +41,41 @@ impl Bench {
             }
         }
         Ok(None)
+    }
+
+    /// Takes an entry away.
+    pub fn lose(
+        &mut self,
+        scope: u32,
+        local: SocketAddr,
+        remote: SocketAddr,
+        protocol: u8,
+    ) -> Result<()> {
+        self.change::<Four>(Four::flow(scope, local, remote, protocol), None)?;
+        self.change::<Six>(Six::flow(scope, local, remote, protocol), None)
+    }
+
+    /// Makes an entry expire a second earlier, as if a second had gone by since its last packet.
+    pub fn age(
+        &mut self,
+        scope: u32,
+        local: SocketAddr,
+        remote: SocketAddr,
+        protocol: u8,
+    ) -> Result<()> {
+        self.change::<Four>(Four::flow(scope, local, remote, protocol), Some(1))?;
+        self.change::<Six>(Six::flow(scope, local, remote, protocol), Some(1))
+    }
+
+    fn change<F: Family>(&mut self, key: Option<F::FlowKey>, seconds: Option<u32>) -> Result<()> {
+        let Some(key) = key else { return Ok(()) };
+        let mut map = self.hash::<F::FlowKey, F::Flow>(&F::map("CONNTRACK"))?;
+        let Some(seconds) = seconds else {
+            return map.remove(&key).context("the flow is there");
+        };
+        let mut flow = map.get(&key, 0).context("the flow is there")?;
+        F::state_mut(&mut flow).expires -= seconds;
+        map.insert(key, flow, 0).context("write the flow")
     }
 
     fn state<F: Family>(
