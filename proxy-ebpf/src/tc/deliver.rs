@@ -49,11 +49,13 @@ pub fn receive<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verd
                     return verdict;
                 }
             }
-            let flags = found.state().flags;
-            // Before it is taken into the flow's state, which may move the entry and leave its place to another.
-            packet.target = found.rewrite();
+            let translates = found.state().flags & FLOW_REWRITE_TO_LOCAL != 0;
+            if translates {
+                // Before `touch`, which may move the entry and leave its place to another.
+                packet.target = found.rewrite();
+            }
             touch(packet, endpoint, &found, false);
-            if flags & FLOW_REWRITE_TO_LOCAL != 0 {
+            if translates {
                 return F::rewrite_packet(skb, packet);
             }
             return CONTINUE;

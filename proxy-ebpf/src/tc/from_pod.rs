@@ -86,8 +86,10 @@ fn send<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
                 }
             }
             let flags = found.state().flags;
-            // Before it is taken into the flow's state, which may move the entry and leave its place to another.
-            packet.target = found.rewrite();
+            if flags & FLOW_REWRITE_FROM_LOCAL != 0 {
+                // Before `touch`, which may move the entry and leave its place to another.
+                packet.target = found.rewrite();
+            }
             touch(packet, endpoint, &found, true);
             if flags & FLOW_REWRITE_FROM_LOCAL == 0 {
                 // Netfilter must see both directions of a flow or none: what came past it leaves past it.
