@@ -224,46 +224,47 @@ fn compare_lists(kernel: &Kernel, lists: &Lists, drift: &mut Drift) -> Result<()
 }
 
 fn compare_peers(kernel: &Kernel, reclaim: &Reclaim, drift: &mut Drift) -> Result<(), PolicyError> {
-    let mut missing = kernel.peers.clone();
-    let leaving = reclaim.other_peers();
-    for (side, address, peer) in read_peers(&kernel.tables)? {
-        if side == kernel.side {
-            let right = missing.remove(&address);
-            drift.peers.extend(changed(address, Some(peer), right));
-        } else if !leaving.contains(&(side, address)) {
-            drift.stray_peers.push((side, address));
-        }
-    }
-    let missing = missing.into_iter().map(|(a, peer)| Changed {
-        key: a,
-        found: None,
-        right: Some(peer),
-    });
-    drift.peers.extend(missing);
-    drift.peers.sort_by_key(|c| c.key);
+    let right = kernel.peers.iter().map(|(a, peer)| (*a, *peer)).collect();
+    let found = read_peers(&kernel.tables)?;
+    (drift.peers, drift.stray_peers) = entries(kernel.side, found, right, &reclaim.other_peers());
     Ok(())
 }
 
 fn compare_cidrs(kernel: &Kernel, reclaim: &Reclaim, drift: &mut Drift) -> Result<(), PolicyError> {
-    let mut missing: BTreeMap<IpNetwork, Peer> =
-        kernel.cidrs.iter().map(|(p, peer)| (p, *peer)).collect();
-    let leaving = reclaim.other_cidrs();
-    for (side, prefix, peer) in read_cidrs(&kernel.tables)? {
-        if side == kernel.side {
-            let right = missing.remove(&prefix);
-            drift.cidrs.extend(changed(prefix, Some(peer), right));
-        } else if !leaving.contains(&(side, prefix)) {
-            drift.stray_cidrs.push((side, prefix));
+    let right = kernel.cidrs.iter().map(|(p, peer)| (p, *peer)).collect();
+    let found = read_cidrs(&kernel.tables)?;
+    (drift.cidrs, drift.stray_cidrs) = entries(kernel.side, found, right, &reclaim.other_cidrs());
+    Ok(())
+}
+
+/// Entries of the side in use that differ, and strays of the other.
+type Entries<K> = (Vec<Changed<K, Option<Peer>>>, Vec<(u32, K)>);
+
+/// Compares what a map of both sides holds with what is `right` on one; on the other, what is `leaving` may be there.
+fn entries<K: Copy + Ord>(
+    side: u32,
+    found: Vec<(u32, K, Peer)>,
+    right: BTreeMap<K, Peer>,
+    leaving: &BTreeSet<(u32, K)>,
+) -> Entries<K> {
+    let (mut differ, mut strays) = (Vec::new(), Vec::new());
+    let mut missing = right;
+    for (of, key, peer) in found {
+        if of == side {
+            let right = missing.remove(&key);
+            differ.extend(changed(key, Some(peer), right));
+        } else if !leaving.contains(&(of, key)) {
+            strays.push((of, key));
         }
     }
-    let missing = missing.into_iter().map(|(p, peer)| Changed {
-        key: p,
+    let missing = missing.into_iter().map(|(key, peer)| Changed {
+        key,
         found: None,
         right: Some(peer),
     });
-    drift.cidrs.extend(missing);
-    drift.cidrs.sort_by_key(|c| c.key);
-    Ok(())
+    differ.extend(missing);
+    differ.sort_by_key(|changed| changed.key);
+    (differ, strays)
 }
 
 fn changed<K, V: PartialEq>(key: K, found: V, right: V) -> Option<Changed<K, V>> {
