@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{
     Cluster, Place, Pod, Server, ask_tcp, ask_udp, ask_udp_connected,
@@ -133,4 +133,23 @@ impl Pair {
             .iter()
             .try_for_each(|to| await_answer(&self.cluster, &self.client, *to))
     }
+}
+
+/// Objects by which only pods with `app: client` may reach those with `app: web`, on these ports in the policy's notation
+/// (none: on all).
+pub fn only_client(ports: &Value) -> [Value; 2] {
+    let app = |name: &str| json!({ "matchLabels": { "app": name } });
+    let policy = json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": { "name": "only-client", "namespace": "default" },
+        "spec": {
+            "podSelector": app("web"),
+            "policyTypes": ["Ingress"],
+            "ingress": [{ "from": [{ "podSelector": app("client") }], "ports": ports }],
+        },
+    });
+    let namespace =
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "default" } });
+    [policy, namespace]
 }

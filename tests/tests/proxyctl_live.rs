@@ -10,26 +10,14 @@ use proxy_common::{address::octets4, policy::words::ROW_ALLOW_ALL};
 use serde_json::{Value, json};
 use weir_tests::{
     datapath::reader,
+    served::only_client,
     world::{Cluster, Pod, Server, ask_tcp, cluster::POD_PORT, program, until},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+#[path = "proxyctl_live/forms.rs"]
+mod forms;
 
-const POLICY: &str = r"
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: { name: only-client, namespace: default }
-spec:
-  podSelector: { matchLabels: { app: web } }
-  policyTypes: [Ingress]
-  ingress:
-  - from: [{ podSelector: { matchLabels: { app: client } } }]
-    ports: [{ port: 8080, protocol: TCP }]
----
-apiVersion: v1
-kind: Namespace
-metadata: { name: default }
-";
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A node with three pods, of which one may not reach the Service.
 struct Stage {
@@ -46,7 +34,10 @@ impl Stage {
         // Packet by packet, so that the flows of Services are tracked.
         let flags = ["--socket-balancing", "false", "--map-size", "small"];
         let cluster = Cluster::start(name, &["a"], &flags)?;
-        cluster.manifests().apply("policy.yaml", POLICY)?;
+        cluster.manifests().apply_objects(
+            "policy.yaml",
+            &only_client(&json!([{ "port": POD_PORT, "protocol": "TCP" }])),
+        )?;
         let (client, web, stranger) = (
             cluster.pod(0, "client")?,
             cluster.pod(0, "web")?,
@@ -271,85 +262,6 @@ fn where_a_connection_goes(stage: &Stage) {
     assert_eq!(trace["destination"], format!("{to}/TCP"));
     assert_eq!(trace["verdict"], format!("goes to {backend}"));
     assert!(!trace["steps"].as_array().unwrap().is_empty(), "{trace}");
-}
-
-/// A subject of `dump`, the kind of its list, and what every form must hold: with an agent, and without.
-type Dumped = (&'static str, &'static str, [String; 2]);
-
-fn subjects(stage: &Stage) -> [Dumped; 7] {
-    let named = |name: &str| [name.to_owned(), "#".to_owned()];
-    let same = |text: String| [text.clone(), text];
-    let (frontend, backend) = (
-        format!("{}:80", stage.vip),
-        format!("{}:8080", stage.web.ipv4()),
-    );
-    [
-        ("services", "ServiceList", same(format!("{frontend}/TCP"))),
-        ("backends", "BackendList", same(backend)),
-        ("conntrack", "ConntrackList", same(frontend)),
-        ("affinity", "AffinityList", named("default/sticky:tcp")),
-        ("endpoints", "EndpointList", named("default/web")),
-        ("policy", "PolicyList", named("default/web")),
-        ("maps", "MapList", same("POLICY_CELLS".to_owned())),
-    ]
-}
-
-fn every_form(stage: &Stage, (subject, kind, words): &Dumped, down: bool) {
-    let word = words[usize::from(down)].as_str();
-    let form = |form: &str| {
-        let text = stage.says(0, &["dump", subject, "-o", form]);
-        assert!(
-            text.contains(word),
-            "no {word} in {subject} as {form}: {text}"
-        );
-        text
-    };
-    let (table, wide) = (form("table"), form("wide"));
-    let heads = |text: &str| -> Vec<String> {
-        let first = text.lines().next().unwrap_or_default();
-        first.split_whitespace().map(str::to_owned).collect()
-    };
-    assert!(
-        heads(&wide).starts_with(&heads(&table)),
-        "{subject}: {wide}"
-    );
-    let rows = form("name").lines().count();
-    assert_eq!(table.lines().count(), rows + 1, "{subject}: {table}");
-    let json: Value = serde_json::from_str(&form("json")).unwrap();
-    let yaml: Value = serde_saphyr::from_str(&form("yaml")).unwrap();
-    for list in [json, yaml] {
-        assert_eq!(list["apiVersion"], "weir.dev/v1alpha1");
-        assert_eq!(list["kind"], *kind);
-        assert_eq!(
-            list["items"].as_array().unwrap().len(),
-            rows,
-            "{subject}: {list}"
-        );
-    }
-}
-
-#[test]
-fn every_subject_is_dumped_in_every_form_with_and_without_the_agent() {
-    let mut stage = Stage::set("ctl-forms").unwrap();
-    let sticky = json!({ "sessionAffinity": "ClientIP" });
-    let [vip, _] = stage
-        .cluster
-        .service("sticky", 11, &[&stage.web], &sticky)
-        .unwrap();
-    stage
-        .cluster
-        .eventually("the sticky Service to answer", || {
-            ask_tcp(&stage.client, (vip, 80).into()).ok()
-        })
-        .unwrap();
-    for down in [false, true] {
-        for dumped in &subjects(&stage) {
-            every_form(&stage, dumped, down);
-        }
-        if !down {
-            stage.cluster.agent_mut(0).crash().unwrap();
-        }
-    }
 }
 
 #[test]

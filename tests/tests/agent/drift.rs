@@ -9,9 +9,10 @@ use proxy_common::{
         words::{PolicyWord, ROW_ALLOW_ALL},
     },
 };
+use serde_json::json;
 use weir_tests::{
     datapath::reader,
-    served::{serve, service},
+    served::{only_client, serve, service},
     world::{Cluster, Node, Pod, ask_tcp, cluster::POD_PORT, until},
 };
 
@@ -19,22 +20,6 @@ use super::fixture::{PATIENCE, service_maps};
 
 const CONFIGURATION: &str =
     "apiVersion: weir.dev/v1alpha1\nkind: AgentConfiguration\nsync: { fullPeriod: 1s }\n";
-
-/// Only `client` may reach `web`.
-const POLICY: &str = r"
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: { name: only-client, namespace: default }
-spec:
-  podSelector: { matchLabels: { app: web } }
-  policyTypes: [Ingress]
-  ingress:
-  - from: [{ podSelector: { matchLabels: { app: client } } }]
----
-apiVersion: v1
-kind: Namespace
-metadata: { name: default }
-";
 
 fn start(name: &str) -> Cluster {
     let configuration = tempfile::NamedTempFile::new().unwrap();
@@ -122,7 +107,10 @@ fn changed_policy_is_set_right() {
     let [client, web, stranger] =
         ["client", "web", "stranger"].map(|name| cluster.pod(0, name).unwrap());
     let _servers = serve(&web).unwrap();
-    cluster.manifests().apply("policy.yaml", POLICY).unwrap();
+    cluster
+        .manifests()
+        .apply_objects("policy.yaml", &only_client(&json!([])))
+        .unwrap();
     let settled = || reaches(&client, &web) && !reaches(&stranger, &web);
     cluster
         .eventually("policy to be in force", || settled().then_some(()))

@@ -6,7 +6,7 @@ use proxy_common::{
     address::{TCP, UDP},
     frontends::{FLAG_EXTERNAL_DROP, FLAG_EXTERNAL_IP, FLAG_LOAD_BALANCER},
 };
-use weir_tests::packets::{Bench, FAMILIES, Hook, REDIRECT, SHOT, Tcp, see, tcp, udp};
+use weir_tests::packets::{Bench, FAMILIES, Hook, Plan, REDIRECT, SHOT, Tcp, see, tcp, udp};
 
 const KINDS: [u32; 2] = [FLAG_LOAD_BALANCER, FLAG_EXTERNAL_IP];
 
@@ -26,75 +26,49 @@ fn sent_on(bench: &mut Bench, hook: Hook, packet: &[u8]) -> (SocketAddr, SocketA
     (seen.source, seen.destination)
 }
 
-#[test]
-fn a_backend_here_sees_the_client_and_answers_for_the_address() {
+/// A question and its answer between client and backend, put in at these hooks, for every kind of address and both
+/// protocols: the backend sees the client, or else this node, and the client sees the address.
+fn answered(ends: fn(&Plan) -> (SocketAddr, SocketAddr), [forth, back]: [Hook; 2], by_node: bool) {
     for (kind, protocol) in KINDS
         .into_iter()
         .flat_map(|kind| [(kind, TCP), (kind, UDP)])
     {
         let mut bench = Bench::new().unwrap();
         for (id, plan) in (1..).zip(FAMILIES) {
-            let (client, frontend, backend) = (plan.outside(4000), plan.vip(80), plan.pod(8080));
+            let ((client, backend), frontend) = (ends(&plan), plan.vip(80));
             bench
                 .service(id, frontend, protocol, &[backend], kind)
                 .unwrap();
             let ask = packet(protocol, client, frontend, Tcp::Syn);
-            assert_eq!(sent_on(&mut bench, Hook::FromNet, &ask), (client, backend));
-            let answer = packet(protocol, backend, client, Tcp::SynAck);
-            assert_eq!(
-                sent_on(&mut bench, Hook::FromPod, &answer),
-                (frontend, client)
-            );
+            let (from, to) = sent_on(&mut bench, forth, &ask);
+            assert_eq!(to, backend);
+            if by_node {
+                assert_eq!(from.ip(), plan.node);
+            } else {
+                assert_eq!(from, client);
+            }
+            let answer = packet(protocol, backend, from, Tcp::SynAck);
+            assert_eq!(sent_on(&mut bench, back, &answer), (frontend, client));
         }
     }
+}
+
+#[test]
+fn a_backend_here_sees_the_client_and_answers_for_the_address() {
+    let ends = |plan: &Plan| (plan.outside(4000), plan.pod(8080));
+    answered(ends, [Hook::FromNet, Hook::FromPod], false);
 }
 
 #[test]
 fn a_backend_elsewhere_answers_by_this_node() {
-    for (kind, protocol) in KINDS
-        .into_iter()
-        .flat_map(|kind| [(kind, TCP), (kind, UDP)])
-    {
-        let mut bench = Bench::new().unwrap();
-        for (id, plan) in (1..).zip(FAMILIES) {
-            let (client, frontend, backend) =
-                (plan.outside(4000), plan.vip(80), plan.remote_pod(8080));
-            bench
-                .service(id, frontend, protocol, &[backend], kind)
-                .unwrap();
-            let ask = packet(protocol, client, frontend, Tcp::Syn);
-            let (ours, to) = sent_on(&mut bench, Hook::FromNet, &ask);
-            assert_eq!((ours.ip(), to), (plan.node, backend));
-            let answer = packet(protocol, backend, ours, Tcp::SynAck);
-            assert_eq!(
-                sent_on(&mut bench, Hook::FromNet, &answer),
-                (frontend, client)
-            );
-        }
-    }
+    let ends = |plan: &Plan| (plan.outside(4000), plan.remote_pod(8080));
+    answered(ends, [Hook::FromNet, Hook::FromNet], true);
 }
 
 #[test]
 fn a_pod_reaches_the_address_without_leaving_the_cluster() {
-    for (kind, protocol) in KINDS
-        .into_iter()
-        .flat_map(|kind| [(kind, TCP), (kind, UDP)])
-    {
-        let mut bench = Bench::new().unwrap();
-        for (id, plan) in (1..).zip(FAMILIES) {
-            let (client, frontend, backend) = (plan.pod(4000), plan.vip(80), plan.neighbour(8080));
-            bench
-                .service(id, frontend, protocol, &[backend], kind)
-                .unwrap();
-            let ask = packet(protocol, client, frontend, Tcp::Syn);
-            assert_eq!(sent_on(&mut bench, Hook::FromPod, &ask), (client, backend));
-            let answer = packet(protocol, backend, client, Tcp::SynAck);
-            assert_eq!(
-                sent_on(&mut bench, Hook::FromNeighbour, &answer),
-                (frontend, client)
-            );
-        }
-    }
+    let ends = |plan: &Plan| (plan.pod(4000), plan.neighbour(8080));
+    answered(ends, [Hook::FromPod, Hook::FromNeighbour], false);
 }
 
 #[test]
