@@ -25,6 +25,8 @@ mod neighbours;
 mod next_hop;
 #[path = "packets/node_port.rs"]
 mod node_port;
+#[path = "packets/one_port.rs"]
+mod one_port;
 #[path = "packets/options.rs"]
 mod options;
 #[path = "packets/policy.rs"]

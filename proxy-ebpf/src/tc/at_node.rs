@@ -3,10 +3,11 @@
 use proxy_common::counters::{NO_ROUTE, REWRITE_FAILED};
 use proxy_common::host::HOST_DEVICE_MAC;
 
+use super::begin::from_frontend;
 use super::deliver::hand_over;
 use super::flow::{NODE, find, reopens, touch};
 use super::node::config;
-use super::packet::{MARK_FROM_HOST, MARK_FRONTEND, Packet};
+use super::packet::{MARK_FROM_HOST, Packet};
 use super::service::moved;
 use super::skb::{Skb, redirect};
 use super::verdict::{NEXT, Verdict, dropped};
@@ -28,9 +29,7 @@ pub fn translate<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
         return NEXT;
     }
     touch(packet, NODE, &found, true);
-    packet.frontend = packet.flow.to;
-    packet.frontend_port = packet.flow.to_port;
-    packet.marks |= MARK_FRONTEND;
+    from_frontend(packet);
     packet.target = found.rewrite();
     F::rewrite_packet(skb, packet)
 }

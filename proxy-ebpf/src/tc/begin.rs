@@ -1,5 +1,7 @@
 //! Flows that begin: Service translation and egress policy, then the entries.
 
+use aya_ebpf::helpers::bpf_get_prandom_u32;
+use proxy_common::address::SCTP;
 use proxy_common::conntrack::{
     FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_NO_TWIN, FLOW_REMOTE_POD, FLOW_REWRITE_FROM_LOCAL,
     FLOW_REWRITE_TO_LOCAL, FLOW_TO_NODE,
@@ -20,6 +22,9 @@ use super::service::ATTEMPTS;
 use super::skb::Skb;
 use super::verdict::{CONTINUE, NEXT, Verdict, dropped};
 use super::wire::Wire;
+
+/// The first port that any process may use.
+const UNPRIVILEGED: u16 = 1024;
 
 /// A flow that a pod begins. `CONTINUE` once it is tracked and the packet rewritten.
 #[inline(always)]
@@ -79,7 +84,8 @@ fn mark<F: Wire>(packet: &mut Packet<F>) {
 /// A pod's flow to a frontend.
 #[inline(always)]
 fn to_service<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdict {
-    for _ in 0..ATTEMPTS {
+    for tried in 0..attempts(packet) {
+        packet.target.from_port = source_port(packet, tried);
         let verdict = F::attempt(skb, packet, endpoint);
         if verdict == CONTINUE {
             return F::rewrite_packet(skb, packet);
@@ -91,7 +97,30 @@ fn to_service<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> Verdi
     dropped(FLOW_CLASH)
 }
 
-/// Chooses a backend and aims at it: `target` and `state`.
+/// Half of them with the client's own port. Of SCTP, whose checksum covers the ports, these are all.
+#[inline(always)]
+fn attempts<F: Wire>(packet: &Packet<F>) -> u32 {
+    if packet.protocol == SCTP {
+        ATTEMPTS
+    } else {
+        2 * ATTEMPTS
+    }
+}
+
+/// The client's own port; where other flows of its to these backends have that, any other, as netfilter does. Affinity
+/// leads to the same backend again.
+#[inline(always)]
+fn source_port<F: Wire>(packet: &Packet<F>, tried: u32) -> u16 {
+    let other_backend = packet.pick.affinity == 0 || packet.protocol == SCTP;
+    if tried == 0 || tried < ATTEMPTS && other_backend {
+        return packet.flow.from_port;
+    }
+    // SAFETY: a helper without arguments.
+    let random = unsafe { bpf_get_prandom_u32() };
+    (UNPRIVILEGED + random as u16 % (u16::MAX - UNPRIVILEGED)).to_be()
+}
+
+/// Chooses a backend and aims at it: `target` but for the source's port, and `state`.
 #[inline(always)]
 fn aim<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
     let verdict = F::choose(skb, packet);
@@ -99,7 +128,6 @@ fn aim<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
         return verdict;
     }
     packet.target.from = packet.flow.from;
-    packet.target.from_port = packet.flow.from_port;
     packet.target.to = packet.pick.address;
     packet.target.to_port = packet.pick.port;
     packet.state = beginning(packet, FLOW_REWRITE_FROM_LOCAL);
@@ -163,11 +191,12 @@ fn claim_answers<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
     verdict
 }
 
-/// Tells [`super::deliver`] by which frontend the packet came.
+/// Tells [`super::deliver`] by which frontend the packet came, and from which port.
 #[inline(always)]
 pub fn from_frontend<F: Wire>(packet: &mut Packet<F>) {
     packet.frontend = packet.flow.to;
     packet.frontend_port = packet.flow.to_port;
+    packet.client_port = packet.flow.from_port;
     packet.marks |= MARK_FRONTEND;
 }
 
@@ -187,7 +216,8 @@ pub fn at_node<F: Wire>(skb: Skb, packet: &mut Packet<F>) -> Verdict {
     if verdict != CONTINUE {
         return verdict;
     }
-    for _ in 0..ATTEMPTS {
+    for tried in 0..attempts(packet) {
+        packet.target.from_port = source_port(packet, tried);
         let verdict = F::attempt_at_node(skb, packet);
         if verdict == CONTINUE {
             from_frontend(packet);
@@ -264,10 +294,10 @@ pub fn beside_pod<F: Wire>(_skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> 
     if let Some(found) = find::<F>(key, packet.now)
         && !reopens(packet, found.state())
     {
-        packet.back = found.rewrite();
-        let same = same(&packet.back.from, &packet.flow.to)
-            && packet.back.from_port == packet.flow.to_port;
-        if !same || found.state().flags & FLOW_REWRITE_FROM_LOCAL == 0 {
+        packet.back = reversed(&packet.flow);
+        if !same(&found.rewrite(), &packet.back)
+            || found.state().flags & FLOW_REWRITE_FROM_LOCAL == 0
+        {
             return dropped(FLOW_CLASH);
         }
     }

@@ -94,7 +94,7 @@ pub fn receive_new<F: Wire>(skb: Skb, packet: &mut Packet<F>, endpoint: u32) -> 
             from: packet.frontend,
             to: packet.flow.from,
             from_port: packet.frontend_port,
-            to_port: packet.flow.from_port,
+            to_port: packet.client_port,
         };
     }
     packet.state = beginning(packet, flags);

@@ -75,6 +75,8 @@ pub struct Packet<F: Family> {
     pub quoted_transport: u32,
     /// Port of `frontend`, network order.
     pub frontend_port: u16,
+    /// Port from which the client came to `frontend`, network order.
+    pub client_port: u16,
     /// ICMP: `type << 8 | code`.
     pub icmp: u16,
     /// Protocol of `flow`.
@@ -89,8 +91,6 @@ pub struct Packet<F: Family> {
     pub hops: u8,
     /// `MARK_*` bits.
     pub marks: u8,
-    /// Zero.
-    pub pad: [u8; 2],
 }
 
 impl<F: Family> Packet<F> {

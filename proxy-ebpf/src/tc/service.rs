@@ -18,7 +18,7 @@ use super::wire::Wire;
 use crate::frontend::find;
 use crate::maps::{AFFINITY, BACKEND_MEMBERS, BACKEND_SLOTS, Family};
 
-/// Backends that are tried when the translated flow clashes with another one.
+/// Backends that are tried when the translated flow clashes with another one; then as often with other source ports.
 pub const ATTEMPTS: u32 = 4;
 
 /// A Service's choice.
@@ -33,7 +33,7 @@ pub struct Pick<F: Family> {
     pub set: u32,
     /// Backends in the set.
     pub count: u32,
-    /// Affinity time-out, seconds; 0 is none. Cleared once affinity has led to a clash.
+    /// Affinity time-out, seconds; 0 is none.
     pub affinity: u32,
     /// Id of the backend.
     pub backend: u32,
@@ -121,8 +121,6 @@ pub fn choose<F: Family>(_skb: Skb, packet: &mut Packet<F>) -> Verdict {
         };
         // The map evicts by itself; without the entry the next connection chooses anew.
         AFFINITY.insert(client, value, 0).ok();
-        // Another attempt shall not be led here again.
-        pick.affinity = 0;
     }
     CONTINUE
 }

@@ -186,6 +186,24 @@ impl Bench {
         Ok(())
     }
 
+    /// Makes a frontend lead a client to the backend that it had in the last so many seconds.
+    pub fn stick(&mut self, at: SocketAddr, protocol: u8, seconds: u32) -> Result<()> {
+        self.stick_of::<Four>(at, protocol, seconds)?;
+        self.stick_of::<Six>(at, protocol, seconds)
+    }
+
+    fn stick_of<F: Family>(&mut self, at: SocketAddr, protocol: u8, seconds: u32) -> Result<()> {
+        if let Some(address) = F::address(at.ip()) {
+            let key = F::frontend(address, at.port(), protocol);
+            let name = F::map("FRONTENDS");
+            let mut frontends = self.hash::<F::FrontendKey, Frontend>(&name)?;
+            let mut frontend = frontends.get(&key, 0)?;
+            frontend.affinity_seconds = seconds;
+            frontends.insert(key, frontend, 0)?;
+        }
+        Ok(())
+    }
+
     /// Removes a frontend.
     pub fn withdraw(&mut self, at: SocketAddr, protocol: u8) -> Result<()> {
         self.withdraw_of::<Four>(at, protocol)?;

@@ -229,48 +229,24 @@ fn datagrams_leave_a_removed_backend_and_connections_stay() {
 }
 
 #[test]
-fn a_clash_with_a_direct_flow_is_not_confused_with_it() {
-    let mut bench = Bench::new().unwrap();
-    for (id, plan) in (1..).zip(FAMILIES) {
-        let (client, vip, backend) = (plan.pod(4000), plan.vip(53), plan.neighbour(5353));
-        bench.service(id, vip, UDP, &[backend], 0).unwrap();
-        bench
-            .run(Hook::FromPod, &udp(client, backend, b"direct"))
-            .unwrap();
-        let outcome = bench
-            .run(Hook::FromPod, &udp(client, vip, b"by the Service"))
-            .unwrap();
-        assert_eq!((outcome.action, outcome.drop), (SHOT, Some("flow-clash")));
-    }
-}
-
-#[test]
 fn affinity_keeps_a_client_at_its_backend() {
     let mut bench = Bench::new().unwrap();
-    let plan = weir_tests::packets::V4;
-    let backends = [
-        plan.neighbour(1),
-        plan.neighbour(2),
-        plan.neighbour(3),
-        plan.remote_pod(4),
-    ];
-    bench.service(1, plan.vip(80), TCP, &backends, 0).unwrap();
-    let key = proxy_common::frontends::FrontendKey4 {
-        address: proxy_common::address::address4([10, 96, 0, 1]),
-        port: 80_u16.to_be(),
-        protocol: TCP,
-        pad: 0,
-    };
-    let mut frontends = bench.hash("FRONTENDS4").unwrap();
-    let mut frontend: proxy_common::frontends::Frontend = frontends.get(&key, 0).unwrap();
-    frontend.affinity_seconds = 100;
-    frontends.insert(key, frontend, 0).unwrap();
-    let mut chosen = std::collections::BTreeSet::new();
-    for port in 4000..4032 {
-        let syn = tcp(plan.pod(port), plan.vip(80), Tcp::Syn, b"");
-        chosen.insert(see(&bench.run(Hook::FromPod, &syn).unwrap().bytes).destination);
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let backends = [
+            plan.neighbour(1),
+            plan.neighbour(2),
+            plan.neighbour(3),
+            plan.remote_pod(4),
+        ];
+        bench.service(id, plan.vip(80), TCP, &backends, 0).unwrap();
+        bench.stick(plan.vip(80), TCP, 100).unwrap();
+        let mut chosen = std::collections::BTreeSet::new();
+        for port in 4000..4032 {
+            let syn = tcp(plan.pod(port), plan.vip(80), Tcp::Syn, b"");
+            chosen.insert(see(&bench.run(Hook::FromPod, &syn).unwrap().bytes).destination);
+        }
+        assert_eq!(chosen.len(), 1, "{chosen:?}");
     }
-    assert_eq!(chosen.len(), 1, "{chosen:?}");
 }
 
 #[test]
