@@ -37,6 +37,18 @@ impl NamedIds {
         Ok(named)
     }
 
+    /// The cookies of the rules that allowed the flows.
+    pub fn cookies(maps: &Maps) -> Result<BTreeSet<u32>, TableError> {
+        let mut cookies = BTreeSet::new();
+        for flows in [&maps.conntrack4, &maps.new_flows4] {
+            flows.visit(|_, flow| cookies.extend([flow.state.cookie]))?;
+        }
+        for flows in [&maps.conntrack6, &maps.new_flows6] {
+            flows.visit(|_, flow| cookies.extend([flow.state.cookie]))?;
+        }
+        Ok(cookies)
+    }
+
     /// Scope 0 is the node.
     fn flow(&mut self, scope: u32, state: &FlowState) {
         self.service = self.service.max(state.service);

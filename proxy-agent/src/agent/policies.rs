@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use super::{collector, due};
+use super::{collector, due, named_ids::NamedIds};
 use crate::{
     api::{Shared, messages::SyncStatus, metrics::Apply},
     datapath::Maps,
@@ -99,6 +99,7 @@ impl Policies {
     /// Compares the maps with what was written to them and sets right what differs: how many entries did, and
     /// when to sync again though nothing changes.
     pub fn verify(&mut self) -> (usize, Instant) {
+        self.forget_cookies();
         match self.engine.verify() {
             Ok(report) => {
                 self.forget_flows(&report.wrapped);
@@ -118,6 +119,17 @@ impl Policies {
                 tracing::error!(%error, "full comparison of policy failed");
                 (0, Instant::now() + RETRY)
             }
+        }
+    }
+
+    /// Policies come and go; the names of their rules are needed as long as a flow names them.
+    fn forget_cookies(&mut self) {
+        if !self.engine.cookies().have_grown() {
+            return;
+        }
+        match NamedIds::cookies(&self.maps) {
+            Ok(flows) => self.engine.forget_cookies(&flows),
+            Err(error) => tracing::warn!(%error, "names of rules that are gone stay"),
         }
     }
 

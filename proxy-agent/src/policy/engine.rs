@@ -1,6 +1,7 @@
 //! The engine: holds what the maps hold, compiles what they should, and commits the difference.
 
 mod books;
+mod names;
 mod observe;
 mod unused;
 mod verify;

@@ -85,6 +85,11 @@ impl Program {
         Self(rules)
     }
 
+    /// The cookies of its rules.
+    pub fn cookies(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|rule| rule.cookie)
+    }
+
     /// Whether some class could have more intervals than a list may have.
     pub fn may_overflow(&self) -> bool {
         let ports = || self.0.iter().filter_map(|r| r.ports.as_ref()).flatten();

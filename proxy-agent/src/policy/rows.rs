@@ -64,6 +64,11 @@ impl Row {
         Self::new(None, Program::default(), 0)
     }
 
+    /// The cookies of its rules.
+    pub fn cookies(&self) -> impl Iterator<Item = u32> {
+        self.program.cookies()
+    }
+
     /// Puts the row in terms of other atoms.
     pub fn recompile(&mut self, program: Program) {
         self.program = program;
