@@ -1,12 +1,16 @@
 //! Egress to the pod's own node: policies hold for it as for anyone, unless the configuration lets it pass.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::json;
-use weir_tests::world::{Cluster, Node, Pod, Server, ask_tcp};
+use weir_tests::world::{
+    Cluster, Node, Pod, Server, ask_tcp,
+    manifests::{service, slice},
+};
 
 const PORT: u16 = 9000;
+const VIP: &str = "10.96.0.77";
 
 fn at(node: &Node) -> [SocketAddr; 2] {
     node.addresses().map(|ip| (ip, PORT).into())
@@ -38,6 +42,29 @@ fn says(cluster: &Cluster, client: &Pod, allowed: bool) {
     assert_eq!(text.contains("allowEgressToLocalNode"), allowed, "{text}");
 }
 
+/// Whether `service trace` says the same of a Service that the node itself serves.
+fn follows(cluster: &Cluster, client: &Pod, allowed: bool) {
+    let ports = json!([{ "name": "", "protocol": "TCP", "port": PORT }]);
+    let spec = json!({ "clusterIP": VIP, "clusterIPs": [VIP], "ports": ports });
+    let backend = cluster.node(0).ipv4().to_string();
+    let objects = [
+        service("on-node", &spec),
+        slice("on-node", &ports, &[(backend, cluster.node(0).name())]),
+    ];
+    let manifests = cluster.manifests();
+    manifests.apply_objects("service.yaml", &objects).unwrap();
+    let from = format!("default/{}", client.name());
+    let trace = ["service", "trace", &from, &format!("{VIP}:{PORT}")];
+    let said = cluster.eventually("the Service to be known", || {
+        let (code, text) = cluster.agent(0).proxyctl_verdict(&trace).unwrap();
+        text.contains("on-node").then_some((code, text))
+    });
+    let (code, text) = said.unwrap();
+    assert_eq!(code, i32::from(!allowed), "{text}");
+    let at: SocketAddr = (VIP.parse::<IpAddr>().unwrap(), PORT).into();
+    assert_eq!(ask_tcp(client, at).is_ok(), allowed, "{at}");
+}
+
 fn own_node_is_reached(name: &str, allowed: bool) {
     let flag = allowed.to_string();
     let flags = ["--allow-egress-to-local-node", &flag];
@@ -62,6 +89,7 @@ fn own_node_is_reached(name: &str, allowed: bool) {
         assert_eq!(ask_tcp(&client, to).is_ok(), allowed, "{to}");
     }
     says(&cluster, &client, allowed);
+    follows(&cluster, &client, allowed);
 }
 
 #[test]

@@ -8,7 +8,10 @@ use crate::{
     datapath::{Maps, Table as _, TableError},
     model::Protocol,
 };
-use proxy_common::address::{address4, address6};
+use proxy_common::{
+    address::{address4, address6},
+    node::NODE_ALLOW_EGRESS_TO_NODE,
+};
 
 const PORT_HINT: &str = "for example 80, 53/udp or 5060/sctp";
 
@@ -79,6 +82,13 @@ pub fn node_flags(maps: &Maps, address: IpAddr) -> Result<u32, TableError> {
         IpAddr::V6(ip) => maps.node_addresses6.get(&address6(ip.octets()))?,
     };
     Ok(flags.unwrap_or(0))
+}
+
+/// Whether a pod may send to an address whatever its policies say, which the programs look at first: it is one of the
+/// pod's own node, and the configuration lets that pass.
+pub fn passes_to_own_node(maps: &Maps, peer: IpAddr) -> Result<bool, TableError> {
+    let config = maps.node_config.get(&0)?.unwrap_or_default();
+    Ok(config.flags & NODE_ALLOW_EGRESS_TO_NODE != 0 && node_flags(maps, peer)? != 0)
 }
 
 /// An address with its name, if it has one.

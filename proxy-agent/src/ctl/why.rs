@@ -5,14 +5,14 @@ use std::{
     net::IpAddr,
 };
 
-use proxy_common::{node::NODE_ALLOW_EGRESS_TO_NODE, policy::cells::Cell};
+use proxy_common::policy::cells::Cell;
 use serde::Serialize;
 
 use super::{Context, CtlError, Exit, args::WhyArgs, live, output::Output, place};
 use crate::{
     api::messages::Names,
     config::API_VERSION,
-    datapath::{Maps, Table as _},
+    datapath::Maps,
     policy::{
         Direction, PolicyTables,
         explain::{Explanation, explain},
@@ -92,7 +92,7 @@ pub async fn run(context: &Context, args: &WhyArgs, out: &mut Output) -> Result<
             steps.push(unjudged(direction, pod, &names, because));
             continue;
         }
-        if direction == Direction::Egress && passes_to_own_node(reader.maps(), peer)? {
+        if direction == Direction::Egress && place::passes_to_own_node(reader.maps(), peer)? {
             let because = "pods may always reach their own node (policy.allowEgressToLocalNode)";
             steps.push(unjudged(direction, pod, &names, because));
             continue;
@@ -122,12 +122,6 @@ pub async fn run(context: &Context, args: &WhyArgs, out: &mut Output) -> Result<
     };
     out.object(&why, |to| write(&why, to))?;
     Ok(if why.allowed { Exit::Ok } else { Exit::Failed })
-}
-
-/// As the programs judge it: before any row but that which allows everything.
-fn passes_to_own_node(maps: &Maps, peer: IpAddr) -> Result<bool, CtlError> {
-    let config = maps.node_config.get(&0)?.unwrap_or_default();
-    Ok(config.flags & NODE_ALLOW_EGRESS_TO_NODE != 0 && place::node_flags(maps, peer)? != 0)
 }
 
 fn elsewhere(

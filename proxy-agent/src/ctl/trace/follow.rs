@@ -169,6 +169,10 @@ impl<'a> Follower<'a> {
         let Some(endpoint) = endpoint else {
             return Ok(true);
         };
+        let leaves = direction == Direction::Egress;
+        if leaves && place::passes_to_own_node(self.maps, backend.ip())? {
+            return Ok(true);
+        }
         let question = Question {
             endpoint,
             direction,
