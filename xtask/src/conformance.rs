@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::cluster::lab::{Lab, Proxy, Shape};
+use crate::cluster::lab::{Lab, MAX_NODES, Proxy, Shape};
 use crate::{cluster, say};
 
 mod ginkgo;
@@ -28,9 +28,10 @@ pub(crate) struct Args {
     /// The network to test; kube-proxy is the yardstick.
     #[arg(long, value_enum, default_value = "weir")]
     proxy: Proxy,
-    /// Number of nodes, if a cluster has to be brought up.
-    #[arg(long, default_value_t = 3)]
-    nodes: u8,
+    /// Number of nodes; a cluster of another is taken away first. By default the cluster that is up, else one of six: three
+    /// zones of two nodes, with which no test skips itself.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_NODES)))]
+    nodes: Option<u8>,
     /// Tests at once: most of them wait rather than compute.
     #[arg(long, default_value_t = 6)]
     procs: u8,
@@ -39,26 +40,24 @@ pub(crate) struct Args {
     list: bool,
 }
 
+/// Nodes with which no test skips itself.
+const NODES: u8 = 6;
+
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let lab = Lab::open()?;
+    let shape = shape(args, lab.shape()?);
     let plan = ginkgo::Plan {
         focus: args.set.focus(args.focus.as_deref()),
         skip: args.skip.clone().unwrap_or_else(|| args.set.skip()),
         procs: args.procs,
-        nodes: args.nodes,
+        nodes: shape.nodes,
     };
     if args.list {
         plan.list()?.iter().for_each(say::data);
         return Ok(ExitCode::SUCCESS);
     }
-    let lab = Lab::open()?;
-    cluster::ensure(
-        &lab,
-        Shape {
-            nodes: args.nodes,
-            proxy: args.proxy,
-        },
-    )?;
+    cluster::ensure(&lab, shape)?;
     let (folder, ended) = plan.run(&lab, args.set.name())?;
     let report = report::read(&folder.join("report.json"))?;
     if args.skip.is_none() {
@@ -79,4 +78,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         say::line(format!("ginkgo ended with {ended}"));
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// The cluster to test: the one that is up if it will do.
+fn shape(args: &Args, up: Option<Shape>) -> Shape {
+    let up = up.filter(|up| up.proxy == args.proxy);
+    let nodes = args.nodes.or(up.map(|up| up.nodes)).unwrap_or(NODES);
+    Shape {
+        nodes,
+        proxy: args.proxy,
+    }
 }
