@@ -7,6 +7,7 @@ mod agent {
     mod fixture;
     mod health;
     mod ids;
+    mod names;
     mod peers;
     mod preflight;
     mod restart;

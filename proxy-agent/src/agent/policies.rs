@@ -124,7 +124,7 @@ impl Policies {
 
     /// Policies come and go; the names of their rules are needed as long as a flow names them.
     fn forget_cookies(&mut self) {
-        if !self.engine.cookies().have_grown() {
+        if !self.engine.has_old_cookies() {
             return;
         }
         match NamedIds::cookies(&self.maps) {

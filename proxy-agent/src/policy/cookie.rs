@@ -39,16 +39,9 @@ impl fmt::Display for RuleName {
     }
 }
 
-/// Cookies of rules that are gone, which are kept at the least: looking for them takes a look at each flow.
-const KEPT: usize = 64;
-
 /// All cookies given out, with what they mean. 0 is never given out: it means the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cookies {
-    names: BTreeMap<u32, RuleName>,
-    /// How many there were when those that nobody named were last forgotten.
-    named: usize,
-}
+pub struct Cookies(BTreeMap<u32, RuleName>);
 
 impl Cookies {
     /// The cookie of a rule.
@@ -60,32 +53,26 @@ impl Cookies {
             rule,
         };
         let mut cookie = hash(&name).max(1);
-        while self.names.get(&cookie).is_some_and(|other| *other != name) {
+        while self.0.get(&cookie).is_some_and(|other| *other != name) {
             cookie = cookie.wrapping_add(1).max(1);
         }
-        self.names.insert(cookie, name);
+        self.0.insert(cookie, name);
         cookie
     }
 
     /// What a cookie means.
     pub fn name(&self, cookie: u32) -> Option<&RuleName> {
-        self.names.get(&cookie)
+        self.0.get(&cookie)
     }
 
     /// All cookies.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &RuleName)> {
-        self.names.iter().map(|(cookie, name)| (*cookie, name))
+        self.0.iter().map(|(cookie, name)| (*cookie, name))
     }
 
-    /// Whether so many have come since the last time that most may be of rules that are gone.
-    pub fn have_grown(&self) -> bool {
-        self.names.len() > 2 * self.named + KEPT
-    }
-
-    /// Forgets all but these.
-    pub fn retain(&mut self, named: impl Fn(u32) -> bool) {
-        self.names.retain(|cookie, _| named(*cookie));
-        self.named = self.names.len();
+    /// Forgets all that are not needed.
+    pub fn retain(&mut self, needed: impl Fn(u32) -> bool) {
+        self.0.retain(|cookie, _| needed(*cookie));
     }
 }
 

@@ -21,7 +21,8 @@ use super::fixture::{PATIENCE, service_maps};
 const CONFIGURATION: &str =
     "apiVersion: weir.dev/v1alpha1\nkind: AgentConfiguration\nsync: { fullPeriod: 1s }\n";
 
-fn start(name: &str) -> Cluster {
+/// An agent that compares every second.
+pub(super) fn start(name: &str) -> Cluster {
     let configuration = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(configuration.path(), CONFIGURATION).unwrap();
     let path = configuration.path().to_str().unwrap();
