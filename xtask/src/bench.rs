@@ -15,6 +15,7 @@ pub(crate) mod load;
 mod objects;
 mod packet;
 mod profile;
+mod programs;
 mod statistics;
 mod sync;
 mod table;

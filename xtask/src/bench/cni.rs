@@ -3,18 +3,17 @@
 //! Weir's ADD is dual-stack and whole: with the agent's answer that programs and policy are in force. Rounds
 //! go round the plugins in turn, so that a machine that slows down slows all.
 
-use std::{
-    collections::BTreeMap, fmt::Write as _, path::PathBuf, process::ExitCode, time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::{
     json_file::JsonFile,
+    programs::Programs,
     statistics::{median, spread},
 };
-use crate::{build, say, tools::go};
+use crate::{say, tools::go};
 
 mod machine;
 mod runtime;
@@ -29,9 +28,8 @@ pub(crate) struct Args {
     quick: bool,
     #[command(flatten)]
     json: JsonFile,
-    /// Measure programs from this folder and build nothing.
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 /// Pods that start at once.
@@ -60,12 +58,7 @@ type Samples = BTreeMap<(&'static str, &'static str), Vec<f64>>;
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    weir_world::use_programs_in(match &args.programs {
-        Some(folder) => folder
-            .canonicalize()
-            .context("find the folder of programs")?,
-        None => build::folder("lab")?,
-    });
+    args.programs.choose()?;
     go::ensure(&go::PLUGINS)?;
     let machine = say::step("make a node with an agent", || Machine::new(CROWD as usize))?;
     let plugins = machine.plugins()?;

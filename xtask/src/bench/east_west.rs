@@ -3,7 +3,7 @@
 //! All beds stand at once; short runs go round them in turn, with and without policy rules, so that a machine that
 //! slows down slows all.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
@@ -12,8 +12,9 @@ use super::{
     bed::{Bare, KubeProxy, Reach, Weir},
     json_file::JsonFile,
     load,
+    programs::Programs,
 };
-use crate::{build, say};
+use crate::say;
 use weir_world::load::{Kind, Report, Request};
 
 mod cells;
@@ -46,9 +47,8 @@ pub(crate) struct Args {
     /// Length of a run in milliseconds.
     #[arg(long)]
     span: Option<u64>,
-    /// Measure programs from this folder and build nothing.
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 /// Threads of each kind of load; with fewer, a processor would wait for the other.
@@ -60,7 +60,6 @@ struct Plan {
     rules: Vec<usize>,
     rounds: usize,
     span: Duration,
-    programs: Option<PathBuf>,
 }
 
 impl Args {
@@ -86,7 +85,6 @@ impl Args {
             rules: or(&self.rules, rules),
             rounds: self.rounds.unwrap_or(rounds),
             span: Duration::from_millis(self.span.unwrap_or(span)),
-            programs: self.programs.clone(),
         }
     }
 }
@@ -94,7 +92,7 @@ impl Args {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let plan = args.plan();
-    let mut beds = beds(&plan.paths, plan.programs.as_deref())?;
+    let mut beds = beds(&plan.paths, &args.programs)?;
     let mut cells = Cells::default();
     for services in &plan.services {
         say::step(&format!("set {services} Services"), || {
@@ -110,18 +108,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The beds that these paths need, of the programs in a folder or of what it builds.
-pub(super) fn beds(paths: &[Path], programs: Option<&std::path::Path>) -> Result<Beds> {
+/// The beds that these paths need.
+pub(super) fn beds(paths: &[Path], programs: &Programs) -> Result<Beds> {
     let wants = |any: &[Path]| paths.iter().any(|path| any.contains(path));
     let by_socket = wants(&[Path::Direct, Path::Socket]);
     let by_packet = wants(&[Path::Packet]);
     if by_socket || by_packet {
-        weir_world::use_programs_in(match programs {
-            Some(folder) => folder
-                .canonicalize()
-                .context("find the folder of programs")?,
-            None => build::folder("lab")?,
-        });
+        programs.choose()?;
     }
     let optional = |wanted: bool, make: &dyn Fn() -> Result<Weir>| wanted.then(make).transpose();
     say::step("make the test beds", || {

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    path::{Path as File, PathBuf},
+    path::Path as File,
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -23,7 +23,9 @@ use super::{
         path::{Beds, Path},
     },
     json_file::JsonFile,
-    load, statistics,
+    load,
+    programs::Programs,
+    statistics,
 };
 use crate::{run as command, say};
 
@@ -50,9 +52,8 @@ pub(crate) struct Args {
     /// Length of a run in milliseconds.
     #[arg(long, default_value_t = 1000)]
     span: u64,
-    /// Measure programs from this folder and build nothing.
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
     #[command(flatten)]
     json: JsonFile,
 }
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     paths.retain(|path| *path != Path::Bare);
     paths.insert(0, Path::Bare);
-    let mut beds = east_west::beds(&paths, args.programs.as_deref())?;
+    let mut beds = east_west::beds(&paths, &args.programs)?;
     let (services, rules) = (args.services, args.rules);
     say::step(&format!("set {services} Services, {rules} rules"), || {
         beds.set_services(services)?;

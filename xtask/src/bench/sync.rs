@@ -1,15 +1,15 @@
 //! `cargo xtask bench sync`: how long a proxy takes to bring the kernel in step with a real API server, and
 //! what it costs in memory. Weir and kube-proxy, one after the other, on the same node and objects.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 use weir_world::{Node, World};
 
-use super::{api::Api, json_file::JsonFile, objects};
-use crate::{build, say};
+use super::{api::Api, json_file::JsonFile, objects, programs::Programs};
+use crate::say;
 
 mod changes;
 mod figures;
@@ -34,9 +34,8 @@ pub(crate) struct Args {
     without_kube_proxy: bool,
     #[command(flatten)]
     json: JsonFile,
-    /// Folder of ready-built programs.
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 /// One result.
@@ -64,12 +63,7 @@ struct Bench<'a> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    weir_world::use_programs_in(match &args.programs {
-        Some(folder) => folder
-            .canonicalize()
-            .context("find the folder of programs")?,
-        None => build::folder("lab")?,
-    });
+    args.programs.choose()?;
     let world = World::new("sync")?;
     let node = world.node("a")?;
     let api = say::step("start the API server", || Api::start(&world))?;
