@@ -2,6 +2,7 @@
 
 mod apply;
 mod claim;
+mod port;
 mod resolve;
 mod verify;
 
@@ -16,16 +17,17 @@ use std::{
 
 use proxy_common::backends::MemberKey;
 
+use port::Port;
+
 use super::{
     HostPorts, Owner, SyncReport,
     image::Image,
-    key::FrontendKey,
     report::{Programmed, ServiceError},
     tables::ServiceTables,
 };
 use crate::{
     datapath::table::TableError,
-    model::{Dirty, Few, Kind, Protocol, Snapshot, Stamp, full},
+    model::{Dirty, Kind, Snapshot, Stamp, full},
 };
 
 /// Nothing is written before these are listed whole (Nodes: the zone decides who serves).
@@ -56,19 +58,6 @@ pub struct ServiceSync {
     started: bool,
     /// Entries that nobody wants any more have been removed once.
     pruned: bool,
-}
-
-/// A Service port in one family as it is programmed: its ids, and the frontends that it may hold.
-#[derive(Clone, Debug)]
-struct Port {
-    name: Arc<str>,
-    protocol: Protocol,
-    ipv6: bool,
-    service: u32,
-    /// Ids of its sets, 0 for none.
-    cluster: u32,
-    local: u32,
-    frontends: Few<FrontendKey>,
 }
 
 /// The last ids given out. They only grow, so that an id which stale affinity or a packet on its way still
@@ -343,15 +332,5 @@ impl ServiceSync {
         let due = self.failed.values().map(|f| f.due);
         let due = due.chain(self.image.next_removal()).min();
         report.again_after = due.map(|d| d.saturating_duration_since(Instant::now()));
-    }
-}
-
-impl Port {
-    fn describe(&self, owner: &Owner) -> String {
-        if self.name.is_empty() {
-            owner.to_string()
-        } else {
-            format!("{owner}:{}", self.name)
-        }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     model::Snapshot,
     service::{
         Owner,
-        desired::{self, DesiredFrontend, DesiredPort, Scope},
+        desired::{self, DesiredFrontend, DesiredPort},
         key::FrontendKey,
     },
 };
@@ -69,19 +69,8 @@ impl ServiceSync {
             .find(|f| !restored.services.contains(&f.service))?
             .service;
         restored.services.insert(service);
-        let mut port = Port {
-            name: Arc::clone(&desired.name),
-            protocol: desired.protocol,
-            ipv6: desired.ipv6,
-            service,
-            cluster: 0,
-            local: 0,
-            frontends: restored
-                .frontends
-                .remove(&service)
-                .unwrap_or_default()
-                .into(),
-        };
+        let held = restored.frontends.remove(&service).unwrap_or_default();
+        let mut port = Port::new(desired, service, held.into());
         for frontend in &desired.frontends {
             let Some(live) = live(frontend).filter(|f| f.service == service) else {
                 continue;
@@ -100,21 +89,5 @@ impl ServiceSync {
             }
         }
         Some(port)
-    }
-}
-
-impl Port {
-    pub(super) const fn set(&self, scope: Scope) -> u32 {
-        match scope {
-            Scope::Cluster => self.cluster,
-            Scope::Local => self.local,
-        }
-    }
-
-    pub(super) const fn set_mut(&mut self, scope: Scope) -> &mut u32 {
-        match scope {
-            Scope::Cluster => &mut self.cluster,
-            Scope::Local => &mut self.local,
-        }
     }
 }

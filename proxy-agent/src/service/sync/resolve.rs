@@ -1,6 +1,6 @@
 //! From what a Service wants to ids, and from there to a plan.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use proxy_common::{
     backends::{Backend4, Backend6},
@@ -82,15 +82,8 @@ impl ServiceSync {
             || Ids::next(&mut self.ids.service, |_| false),
             |p| p.service,
         );
-        let mut port = Port {
-            name: Arc::clone(&want.name),
-            protocol: want.protocol,
-            ipv6: want.ipv6,
-            service,
-            cluster: 0,
-            local: 0,
-            frontends: want.frontends.iter().map(|f| f.key).collect(),
-        };
+        let wanted = want.frontends.iter().map(|f| f.key).collect();
+        let mut port = Port::new(want, service, wanted);
         let mut counts = [0; 2];
         for (scope, count) in SCOPES.into_iter().zip(&mut counts) {
             if want.uses(scope) {
@@ -242,11 +235,5 @@ impl ServiceSync {
         let mut ports = self.ports.iter();
         let owner = ports.find(|(_, ports)| ports.iter().any(|p| p.service == service));
         owner.map(|(owner, _)| owner)
-    }
-}
-
-impl Port {
-    fn is(&self, want: &DesiredPort) -> bool {
-        self.name == want.name && self.protocol == want.protocol && self.ipv6 == want.ipv6
     }
 }

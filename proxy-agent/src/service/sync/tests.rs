@@ -13,7 +13,7 @@ use self::checked::World;
 use super::*;
 use crate::model::{
     ClusterIps, Dirty, EndpointPort, EndpointSlice, EndpointState, Endpoints, External, Few,
-    ObjectName, Placement, Service, ServicePort, SharedList,
+    ObjectName, Placement, Protocol, Service, ServicePort, SharedList,
 };
 
 /// A Service as the property varies it.

@@ -60,7 +60,7 @@ impl ServiceSync {
     pub(super) fn prune(&mut self, report: &mut SyncReport) {
         let ports = || self.ports.values().flatten();
         let services: HashSet<u32> = ports().map(|p| p.service).collect();
-        let sets: HashSet<u32> = ports().flat_map(|p: &Port| [p.cluster, p.local]).collect();
+        let sets: HashSet<u32> = ports().flat_map(Port::sets).collect();
         let frontends = self.image.frontends();
         let frontends = frontends.filter(|(_, f)| !services.contains(&f.service));
         let removals: Vec<Step> = frontends
