@@ -174,6 +174,15 @@ impl Place {
         Ok(socket.into())
     }
 
+    /// The same from a certain address and port, which other sockets may use as well.
+    pub fn connect_from(&self, from: SocketAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
+        let socket = self
+            .bound(from, Type::STREAM)
+            .map_err(std::io::Error::other)?;
+        socket.connect_timeout(&SockAddr::from(to), CONNECT_LIMIT)?;
+        Ok(socket.into())
+    }
+
     fn bound(&self, address: SocketAddr, kind: Type) -> Result<Socket> {
         let socket = self.socket(Domain::for_address(address), kind)?;
         socket.set_reuse_address(true)?;

@@ -22,7 +22,15 @@ pub struct Talk {
 impl Talk {
     /// Connects from `place`.
     pub fn open(place: &Place, to: SocketAddr) -> io::Result<Self> {
-        let stream = place.connect(to)?;
+        Self::over(place.connect(to)?)
+    }
+
+    /// Connects from an address of `place` and this port, which others may use as well.
+    pub fn open_from(place: &Place, from: SocketAddr, to: SocketAddr) -> io::Result<Self> {
+        Self::over(place.connect_from(from, to)?)
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Self> {
         let mut talk = Self {
             stream: BufReader::new(stream),
             name: String::new(),
