@@ -44,30 +44,32 @@ impl Bench {
     }
 
     /// Takes an entry away.
-    pub fn lose(
-        &mut self,
-        scope: u32,
-        local: SocketAddr,
-        remote: SocketAddr,
-        protocol: u8,
-    ) -> Result<()> {
-        self.change::<Four>(Four::flow(scope, local, remote, protocol), None)?;
-        self.change::<Six>(Six::flow(scope, local, remote, protocol), None)
+    pub fn lose(&mut self, scope: u32, ends: [SocketAddr; 2], protocol: u8) -> Result<()> {
+        self.change(scope, ends, protocol, None)
     }
 
     /// Makes an entry expire a second earlier, as if a second had gone by since its last packet.
-    pub fn age(
-        &mut self,
-        scope: u32,
-        local: SocketAddr,
-        remote: SocketAddr,
-        protocol: u8,
-    ) -> Result<()> {
-        self.change::<Four>(Four::flow(scope, local, remote, protocol), Some(1))?;
-        self.change::<Six>(Six::flow(scope, local, remote, protocol), Some(1))
+    pub fn age(&mut self, scope: u32, ends: [SocketAddr; 2], protocol: u8) -> Result<()> {
+        self.change(scope, ends, protocol, Some(1))
     }
 
-    fn change<F: Family>(&mut self, key: Option<F::FlowKey>, seconds: Option<u32>) -> Result<()> {
+    /// Takes seconds off an entry's life, or the entry away; its ends are the local and the remote one.
+    fn change(
+        &mut self,
+        scope: u32,
+        [local, remote]: [SocketAddr; 2],
+        protocol: u8,
+        seconds: Option<u32>,
+    ) -> Result<()> {
+        self.change_of::<Four>(Four::flow(scope, local, remote, protocol), seconds)?;
+        self.change_of::<Six>(Six::flow(scope, local, remote, protocol), seconds)
+    }
+
+    fn change_of<F: Family>(
+        &mut self,
+        key: Option<F::FlowKey>,
+        seconds: Option<u32>,
+    ) -> Result<()> {
         let Some(key) = key else { return Ok(()) };
         let mut map = self.hash::<F::FlowKey, F::Flow>(&F::map("CONNTRACK"))?;
         let Some(seconds) = seconds else {

@@ -39,15 +39,23 @@ fn established(id: u32, plan: &Plan) -> Bench {
 
 /// Opens the connection; both directions must be translated.
 fn converse(bench: &mut Bench, plan: &Plan) {
+    asks(bench, plan, Tcp::Syn);
+    answers(bench, plan, Tcp::SynAck);
+    asks(bench, plan, Tcp::Ack);
+}
+
+/// The client sends: it must go to the backend.
+fn asks(bench: &mut Bench, plan: &Plan, what: Tcp) {
     let [client, vip, backend] = ends(plan);
-    let there = (client, backend);
-    let here = (vip, client);
-    assert_eq!(sent(bench, Hook::FromPod, client, vip, Tcp::Syn), there);
-    assert_eq!(
-        sent(bench, Hook::FromNet, backend, client, Tcp::SynAck),
-        here
-    );
-    assert_eq!(sent(bench, Hook::FromPod, client, vip, Tcp::Ack), there);
+    let there = sent(bench, Hook::FromPod, client, vip, what);
+    assert_eq!(there, (client, backend));
+}
+
+/// The backend sends: it must come from the Service.
+fn answers(bench: &mut Bench, plan: &Plan, what: Tcp) {
+    let [client, vip, backend] = ends(plan);
+    let here = sent(bench, Hook::FromNet, backend, client, what);
+    assert_eq!(here, (vip, client));
 }
 
 #[test]
@@ -56,22 +64,14 @@ fn the_clients_next_packet_makes_the_answers_entry_anew() {
         let mut bench = established(id, &plan);
         let [client, vip, backend] = ends(&plan);
         let lost = bench.flow(1, client, backend, TCP).unwrap().unwrap();
-        bench.lose(1, client, backend, TCP).unwrap();
+        bench.lose(1, [client, backend], TCP).unwrap();
         // Entries are looked after once a second.
-        bench.age(1, client, vip, TCP).unwrap();
-        let there = (client, backend);
-        assert_eq!(
-            sent(&mut bench, Hook::FromPod, client, vip, Tcp::Ack),
-            there
-        );
+        bench.age(1, [client, vip], TCP).unwrap();
+        asks(&mut bench, &plan, Tcp::Ack);
         let made = bench.flow(1, client, backend, TCP).unwrap().unwrap();
         assert_eq!((made.rewrite, made.new), (lost.rewrite, false));
         assert_eq!(made.state.flags, lost.state.flags);
-        let here = (vip, client);
-        assert_eq!(
-            sent(&mut bench, Hook::FromNet, backend, client, Tcp::Ack),
-            here
-        );
+        answers(&mut bench, &plan, Tcp::Ack);
     }
 }
 
@@ -80,20 +80,12 @@ fn an_answer_makes_the_clients_entry_anew_so_that_it_keeps_its_backend() {
     for (id, plan) in (1..).zip(FAMILIES) {
         let mut bench = established(id, &plan);
         let [client, vip, backend] = ends(&plan);
-        bench.lose(1, client, vip, TCP).unwrap();
-        bench.age(1, client, backend, TCP).unwrap();
-        let here = (vip, client);
-        assert_eq!(
-            sent(&mut bench, Hook::FromNet, backend, client, Tcp::Ack),
-            here
-        );
+        bench.lose(1, [client, vip], TCP).unwrap();
+        bench.age(1, [client, backend], TCP).unwrap();
+        answers(&mut bench, &plan, Tcp::Ack);
         let made = bench.flow(1, client, vip, TCP).unwrap().unwrap();
         assert_eq!(made.rewrite, (client, backend));
-        let there = (client, backend);
-        assert_eq!(
-            sent(&mut bench, Hook::FromPod, client, vip, Tcp::Ack),
-            there
-        );
+        asks(&mut bench, &plan, Tcp::Ack);
     }
 }
 
@@ -102,7 +94,7 @@ fn a_connection_on_the_ports_of_one_that_left_an_entry_behind_is_no_clash() {
     for (id, plan) in (1..).zip(FAMILIES) {
         let mut bench = established(id, &plan);
         let [client, vip, _] = ends(&plan);
-        bench.lose(1, client, vip, TCP).unwrap();
+        bench.lose(1, [client, vip], TCP).unwrap();
         converse(&mut bench, &plan);
     }
 }
