@@ -3,7 +3,6 @@
 mod answers;
 pub mod cleanup;
 pub mod cni_metrics;
-pub mod collector;
 pub mod command;
 pub mod diff;
 mod due;

@@ -209,8 +209,6 @@ pub struct Maps {
     pub affinity: u32,
     /// Tracked flows of each family.
     pub conntrack: u32,
-    /// Flows of each family that wait for an answer.
-    pub new_flows: u32,
     /// Pods of this node; at most 4095.
     pub endpoints: u32,
     /// Addresses of pods and nodes that policies know, of each family.
@@ -338,8 +336,6 @@ pub struct SyncPeriods {
     pub min_period: Period,
     /// How often everything is compared with the maps.
     pub full_period: Period,
-    /// How often expired flows are collected.
-    pub collect_period: Period,
 }
 
 impl Default for SyncPeriods {
@@ -347,7 +343,6 @@ impl Default for SyncPeriods {
         Self {
             min_period: Period::from_millis(5),
             full_period: Period::from_secs(60),
-            collect_period: Period::from_secs(10),
         }
     }
 }

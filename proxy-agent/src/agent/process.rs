@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinHandle,
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     live_reader::LiveReader,
@@ -73,7 +70,7 @@ async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()>
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping; the kernel goes on by what is pinned"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping; the kernel goes on by what is pinned"),
     }
-    upkeep.iter().for_each(JoinHandle::abort);
+    upkeep.abort();
     drop(source);
     Ok(())
 }

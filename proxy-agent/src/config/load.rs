@@ -180,11 +180,8 @@ fn check(config: &Configuration) -> Result<(), (&'static str, String)> {
         let message = "manifests are served in place of an API server: give one of them";
         return Err(("manifests", message.to_owned()));
     }
-    if config.sync.full_period.0.is_zero() || config.sync.collect_period.0.is_zero() {
-        return Err((
-            "sync",
-            "fullPeriod and collectPeriod must be longer than 0s".to_owned(),
-        ));
+    if config.sync.full_period.0.is_zero() {
+        return Err(("sync.fullPeriod", "must be longer than 0s".to_owned()));
     }
     tracing_subscriber::EnvFilter::try_new(&config.logging.level)
         .map(drop)

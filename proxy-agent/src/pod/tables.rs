@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 
 use proxy_common::{
     address::{Address4, Address6},
-    endpoints::{Endpoint, LocalPod},
+    endpoints::Endpoint,
 };
 
 use super::entries::Entries;
@@ -13,20 +13,23 @@ use crate::datapath::{
     table::{Table, TableError},
 };
 
-/// `ENDPOINTS` and `LOCAL_PODS*`. [`Pods`](super::Pods) is their single writer.
+/// `ENDPOINTS`, and the maps that lead there. [`Pods`](super::Pods) is their single writer.
 pub struct PodTables {
     /// `ENDPOINTS`.
     pub endpoints: Box<dyn Table<u32, Endpoint>>,
+    /// `INTERFACES`.
+    pub interfaces: Box<dyn Table<u32, u32>>,
     /// `LOCAL_PODS4`.
-    pub local4: Box<dyn Table<Address4, LocalPod>>,
+    pub local4: Box<dyn Table<Address4, u32>>,
     /// `LOCAL_PODS6`.
-    pub local6: Box<dyn Table<Address6, LocalPod>>,
+    pub local6: Box<dyn Table<Address6, u32>>,
 }
 
 impl From<&Maps> for PodTables {
     fn from(maps: &Maps) -> Self {
         Self {
             endpoints: Box::new(maps.endpoints.clone()),
+            interfaces: Box::new(maps.interfaces.clone()),
             local4: Box::new(maps.local_pods4.clone()),
             local6: Box::new(maps.local_pods6.clone()),
         }
@@ -35,15 +38,17 @@ impl From<&Maps> for PodTables {
 
 impl PodTables {
     /// Makes the maps hold these entries and no others; returns how many writes it took. Endpoints come
-    /// before the addresses that lead to them and go after them. Goes on after a failure and returns the
+    /// before the interfaces and addresses that lead to them and go after them. Goes on after a failure and returns the
     /// first.
     pub fn reconcile(&mut self, desired: &Entries) -> Result<usize, TableError> {
         let results = [
             set_missing(&mut *self.endpoints, &desired.endpoints),
+            set_missing(&mut *self.interfaces, &desired.interfaces),
             set_missing(&mut *self.local4, &desired.local4),
             set_missing(&mut *self.local6, &desired.local6),
             remove_stale(&mut *self.local4, &desired.local4),
             remove_stale(&mut *self.local6, &desired.local6),
+            remove_stale(&mut *self.interfaces, &desired.interfaces),
             remove_stale(&mut *self.endpoints, &desired.endpoints),
         ];
         results.into_iter().sum()
@@ -55,6 +60,7 @@ impl PodTables {
     pub fn insert(&mut self, entries: &Entries) -> Result<usize, TableError> {
         let results = [
             set_missing(&mut *self.endpoints, &entries.endpoints),
+            set_missing(&mut *self.interfaces, &entries.interfaces),
             set_missing(&mut *self.local4, &entries.local4),
             set_missing(&mut *self.local6, &entries.local6),
         ];
@@ -67,6 +73,7 @@ impl PodTables {
         let results = [
             remove_gone(&mut *self.local4, &gone.local4, &desired.local4),
             remove_gone(&mut *self.local6, &gone.local6, &desired.local6),
+            remove_gone(&mut *self.interfaces, &gone.interfaces, &desired.interfaces),
             remove_gone(&mut *self.endpoints, &gone.endpoints, &desired.endpoints),
         ];
         results.into_iter().collect()

@@ -12,7 +12,7 @@ use cni_plugin::{
     paths::Paths,
     rpc::{Add, Call, Key, PodRef, PortMapping, Response},
 };
-use proxy_common::endpoints::{Endpoint, LocalPod};
+use proxy_common::endpoints::Endpoint;
 use tokio::sync::oneshot;
 
 use super::{
@@ -70,8 +70,9 @@ impl Interfaces for Fake {
 
 struct Maps {
     endpoints: MemoryTable<u32, Endpoint>,
-    local4: MemoryTable<u32, LocalPod>,
-    local6: MemoryTable<[u32; 4], LocalPod>,
+    interfaces: MemoryTable<u32, u32>,
+    local4: MemoryTable<u32, u32>,
+    local6: MemoryTable<[u32; 4], u32>,
 }
 
 impl Maps {
@@ -79,6 +80,7 @@ impl Maps {
         let faults = || Faults::new(1, 0);
         Self {
             endpoints: MemoryTable::new("ENDPOINTS", 64, faults()),
+            interfaces: MemoryTable::new("INTERFACES", 64, faults()),
             local4: MemoryTable::new("LOCAL_PODS4", 64, faults()),
             local6: MemoryTable::new("LOCAL_PODS6", 64, faults()),
         }
@@ -87,6 +89,7 @@ impl Maps {
     fn tables(&self) -> PodTables {
         PodTables {
             endpoints: Box::new(self.endpoints.clone()),
+            interfaces: Box::new(self.interfaces.clone()),
             local4: Box::new(self.local4.clone()),
             local6: Box::new(self.local6.clone()),
         }
@@ -94,12 +97,13 @@ impl Maps {
 
     fn ids(&self) -> Vec<(u32, u32)> {
         let entries = self.endpoints.entries().unwrap();
-        entries.into_iter().map(|(k, e)| (k, e.id)).collect()
+        entries.into_iter().map(|(id, e)| (e.ifindex, id)).collect()
     }
 
-    fn counts(&self) -> [usize; 3] {
+    fn counts(&self) -> [usize; 4] {
         [
             self.endpoints.entries().unwrap().len(),
+            self.interfaces.entries().unwrap().len(),
             self.local4.entries().unwrap().len(),
             self.local6.entries().unwrap().len(),
         ]
@@ -184,7 +188,7 @@ fn a_crowd_is_attached_in_one_go_and_who_cannot_be_is_refused_alone() {
     };
     let good: Vec<bool> = answers.iter_mut().map(good).collect();
     assert_eq!(good, [true, false, true]);
-    assert_eq!(maps.counts(), [2, 2, 2]);
+    assert_eq!(maps.counts(), [2; 4]);
 }
 
 #[test]
@@ -193,7 +197,7 @@ fn an_add_is_answered_when_its_policy_is_in_force_and_not_before() {
     let mut pods = pods(&folder, &maps, &mut fake);
     let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
     assert!(fake.attached.contains_key(&101));
-    assert_eq!(maps.counts(), [1, 1, 1]);
+    assert_eq!(maps.counts(), [1; 4]);
     let endpoint = pods.endpoints()[0].id;
     pods.settle(|_, _| Err(Missing::Policy));
     assert!(answer.try_recv().is_err(), "answered before policy");
@@ -202,7 +206,7 @@ fn an_add_is_answered_when_its_policy_is_in_force_and_not_before() {
         matches!(answer.try_recv().unwrap(), Response::Ok(reply) if reply.endpoint == endpoint)
     );
     ask(&mut pods, &mut fake, Call::Del(add(1).key));
-    assert_eq!(maps.counts(), [0, 0, 0]);
+    assert_eq!(maps.counts(), [0; 4]);
 }
 
 #[test]
@@ -224,7 +228,7 @@ fn a_restart_keeps_ids_and_drops_what_has_no_record() {
         .filter(|(ifindex, _)| [102, 104, 105].contains(ifindex))
         .collect();
     assert_eq!(maps.ids(), kept);
-    assert_eq!(maps.counts(), [3, 3, 3]);
+    assert_eq!(maps.counts(), [3; 4]);
     assert_eq!(again.endpoints().len(), 3);
     assert!(fake.attached.into_keys().eq([102, 104, 105]));
 }
@@ -238,7 +242,7 @@ fn when_ids_run_out_the_add_is_refused_whole() {
     }
     let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(16))));
     assert!(matches!(answer.try_recv().unwrap(), Response::Error(refusal) if refusal.code == 100));
-    assert_eq!(maps.counts(), [15, 15, 15]);
+    assert_eq!(maps.counts(), [15; 4]);
 }
 
 #[test]
@@ -249,7 +253,7 @@ fn a_map_that_refuses_undoes_the_add() {
     let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
     assert!(matches!(answer.try_recv().unwrap(), Response::Error(refusal) if refusal.code == 101));
     assert!(pods.endpoints().is_empty());
-    assert_eq!(maps.counts(), [0, 0, 0]);
+    assert_eq!(maps.counts(), [0; 4]);
 }
 
 /// An ADD with a `hostPort`.
@@ -299,5 +303,5 @@ fn a_host_port_that_makes_no_sense_is_refused() {
         refusal.details.starts_with("hostPort 80: hostIP `node`"),
         "{refusal:?}"
     );
-    assert_eq!(maps.counts(), [0, 0, 0]);
+    assert_eq!(maps.counts(), [0; 4]);
 }
