@@ -89,7 +89,7 @@ impl MainLoop {
         let mut policies = Policies::open(shared, datapath.maps())?;
         policies.deny_unused(&named.endpoints);
         datapath.attach_sockets()?;
-        let pods = open_pods(shared, &mut datapath, reader, named.endpoints)?;
+        let pods = open_pods(shared, &mut datapath, reader)?;
         policies.deny_unused(&ids(&pods));
         services.set_host_ports(pods.host_ports());
         Ok(Self {
@@ -373,13 +373,11 @@ fn open_pods(
     shared: &Shared,
     datapath: &mut Datapath,
     reader: &LiveReader,
-    resting: BTreeSet<u32>,
 ) -> anyhow::Result<Pods> {
     let maps = datapath.maps();
     let config = PodsConfig {
         run_dir: shared.config.run_dir.clone(),
         limit: maps.endpoints.capacity().min(maps.policy_words.len()),
-        resting,
         fetch: shared.config.manifests.is_none().then(|| reader.fetch()),
     };
     let tables = PodTables::from(maps);

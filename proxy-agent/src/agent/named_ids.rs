@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use proxy_common::conntrack::{ENDPOINT_HOST, Flow};
+use proxy_common::conntrack::Flow;
 
-use crate::datapath::{FlowState, Flows, Maps, Table as _, TableError, clock};
+use crate::datapath::{FlowState, Flows, Maps, Table as _, TableError, clock, flows::is_pod};
 
 /// What is named.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,9 +52,4 @@ impl NamedIds {
         let pods = flow.endpoint.iter().filter(|id| is_pod(**id));
         self.endpoints.extend(pods.map(|id| u32::from(*id)));
     }
-}
-
-/// Whether an end of a flow is a pod of this node.
-const fn is_pod(endpoint: u16) -> bool {
-    endpoint != 0 && endpoint != ENDPOINT_HOST
 }

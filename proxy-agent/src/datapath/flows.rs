@@ -10,7 +10,9 @@ use std::{io, net::IpAddr, os::fd::AsFd, sync::Arc};
 use aya::Pod;
 use proxy_common::{
     address::{Address4, Address6, octets4, octets6},
-    conntrack::{FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, Flow, Flow4, Flow6, Head, Tuple},
+    conntrack::{
+        ENDPOINT_HOST, FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, Flow, Flow4, Flow6, Head, Tuple,
+    },
 };
 
 use super::{
@@ -21,6 +23,11 @@ pub use state::FlowState;
 
 /// How often a slot is looked at that somebody is taking, which is a matter of microseconds.
 const TRIES: usize = 100;
+
+/// Whether an end of a flow (`Flow::endpoint`) is a pod of this node.
+pub const fn is_pod(endpoint: u16) -> bool {
+    endpoint != 0 && endpoint != ENDPOINT_HOST
+}
 
 /// The flows of a family. Clones share the mapping.
 #[derive(Clone, Debug)]
@@ -137,13 +144,18 @@ impl Flows {
 
     /// Ends all flows that live and of which `which` is true; gives how many.
     pub fn end_where(&self, now: u32, which: impl Fn(&Flow<IpAddr>) -> bool) -> u32 {
-        let mut count = 0;
-        for (slot, flow) in self.iter() {
-            if FlowState::of(&flow, now) != FlowState::Expired && which(&flow) {
-                count += u32::from(self.end(slot, flow.head));
-            }
-        }
-        count
+        let live = (0..self.capacity()).filter(|slot| self.is_live(*slot, now));
+        let concerned = live.filter_map(|slot| Some((slot, self.get(slot)?)));
+        let concerned = concerned.filter(|(_, flow)| which(flow));
+        concerned
+            .map(|(slot, flow)| u32::from(self.end(slot, flow.head)))
+            .sum()
+    }
+
+    /// Whether a slot has a flow that lives, seen by as little as tells it.
+    fn is_live(&self, slot: u32, now: u32) -> bool {
+        let (head, expires) = self.brief(slot);
+        expires > now && Head::unpack(head).flags & FLOW_ENDED == 0
     }
 
     fn place(&self, slot: u32) -> usize {

@@ -6,6 +6,7 @@ use cni_plugin::rpc::Add;
 use proxy_common::{
     address::{Address4, Address6, address4, address6},
     endpoints::{ENDPOINT_SHAPED, Endpoint},
+    sockets::Client,
 };
 
 /// Contents of `ENDPOINTS`, and of the maps that lead there.
@@ -15,6 +16,8 @@ pub struct Entries {
     pub endpoints: BTreeMap<u32, Endpoint>,
     /// `INTERFACES`.
     pub interfaces: BTreeMap<u32, u32>,
+    /// `CLIENTS`.
+    pub clients: BTreeMap<u64, Client>,
     /// `LOCAL_PODS4`.
     pub local4: BTreeMap<Address4, u32>,
     /// `LOCAL_PODS6`.
@@ -32,8 +35,13 @@ impl Entries {
     }
 
     fn insert(&mut self, id: u32, add: &Add) {
-        self.endpoints.insert(id, endpoint(add));
+        let endpoint = endpoint(add);
+        self.endpoints.insert(id, endpoint);
         self.interfaces.insert(add.host_ifindex, id);
+        // Unknown of a pod that was wired by a plugin which did not tell, or whose record is lost.
+        if add.netns_cookie != 0 {
+            self.clients.insert(add.netns_cookie, client(&endpoint));
+        }
         for ip in &add.ips {
             match ip {
                 IpAddr::V4(ip) => drop(self.local4.insert(address4(ip.octets()), id)),
@@ -60,6 +68,13 @@ pub fn endpoint(add: &Add) -> Endpoint {
         }
     }
     endpoint
+}
+
+const fn client(endpoint: &Endpoint) -> Client {
+    Client {
+        address4: endpoint.address4,
+        address6: endpoint.address6,
+    }
 }
 
 fn flags(add: &Add) -> u32 {

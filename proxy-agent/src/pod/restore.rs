@@ -58,7 +58,7 @@ pub(super) fn restore(
             _ => new.push((add, since)),
         }
     }
-    let mut ids = Ids::new(limit, used, config.resting.clone());
+    let mut ids = Ids::new(limit, used);
     for (add, since) in new {
         let id = ids
             .take()
