@@ -318,10 +318,11 @@ impl MainLoop {
         self.publish();
     }
 
-    /// Tells policy which addresses are the node's own, beside those of its Node object.
+    /// Tells Services and policy which addresses are the node's own, beside those of its Node object.
     fn own_addresses(&mut self) {
         match own_addresses::read(self.datapath.maps()) {
             Ok(addresses) => {
+                self.services.set_own_addresses(&addresses);
                 if self.policies.set_local_addresses(addresses) {
                     self.policies_due = Instant::now();
                 }
