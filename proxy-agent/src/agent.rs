@@ -18,6 +18,7 @@ pub mod own_addresses;
 pub mod policies;
 pub mod process;
 pub mod readiness;
+pub mod reload;
 pub mod servers;
 pub mod service_ranges;
 pub mod services;

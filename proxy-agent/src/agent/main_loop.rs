@@ -336,6 +336,7 @@ impl MainLoop {
         self.services.status(&mut sync);
         self.policies.status(&mut sync);
         self.node.status(&mut sync, &mut self.figures.cni);
+        sync.errors.extend(self.shared.config_error());
         self.figures.set_sync(sync);
         self.figures.host = self.node.host();
         self.figures.cni.pods = self.pods.names().count() as u64;

@@ -111,3 +111,30 @@ fn flags(config: &Configuration) -> u32 {
     let set = all.into_iter().filter(|(set, _)| *set);
     set.fold(0, |flags, (_, bit)| flags | bit)
 }
+
+#[cfg(test)]
+mod tests {
+    use proxy_common::conntrack::DEFAULT_TIMEOUTS;
+
+    use super::*;
+
+    #[test]
+    fn time_outs_are_what_is_configured() {
+        let kept = timeouts(&Conntrack {
+            udp_timeout: Period::from_millis(7900),
+            udp_stream_timeout: Period::from_secs(u64::MAX / 1000),
+            ..Conntrack::default()
+        });
+        let expected = Timeouts {
+            tcp_established: 24 * 3600,
+            tcp_close_wait: 3600,
+            udp: 7,
+            udp_stream: u32::MAX,
+        };
+        assert_eq!(kept, expected);
+        assert_eq!(
+            timeouts(&Conntrack::default()).or_default(),
+            DEFAULT_TIMEOUTS
+        );
+    }
+}
