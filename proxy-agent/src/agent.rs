@@ -3,7 +3,6 @@
 mod answers;
 pub mod cleanup;
 pub mod cni_metrics;
-pub mod collector;
 pub mod command;
 pub mod diff;
 mod due;
@@ -19,6 +18,7 @@ pub mod own_addresses;
 pub mod policies;
 pub mod process;
 pub mod readiness;
+pub mod reload;
 pub mod servers;
 pub mod service_ranges;
 pub mod services;

@@ -42,7 +42,8 @@ pub struct SlotKey {
     pub index: u32,
 }
 
-/// Key of `BACKEND_MEMBERS`; the value is the slot, `u32`. Only for sets of frontends with `FLAG_MEMBERS`.
+/// Key of `BACKEND_MEMBERS`; the value is the slot, `u32`, or [`MEMBER_LINGERS`]. Only for sets of frontends with
+/// `FLAG_MEMBERS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemberKey {
@@ -51,5 +52,9 @@ pub struct MemberKey {
     /// Id of the backend.
     pub backend: u32,
 }
+
+/// In `BACKEND_MEMBERS`, of sets of datagrams: the backend still serves, but has no slot (it terminates, or others are
+/// nearer): flows that it has stay with it, and no new one begins.
+pub const MEMBER_LINGERS: u32 = u32::MAX;
 
 map_types!(Backend4 = 8, Backend6 = 20, SlotKey = 8, MemberKey = 8);

@@ -15,6 +15,7 @@ use crate::{
         Shared,
         messages::{CniStatus, HostStatus, SyncStatus},
     },
+    config::Conntrack,
     datapath::Datapath,
     model::{Kind, Snapshot},
     node::{
@@ -44,6 +45,8 @@ pub struct Node {
     condition: NodeCondition,
     serving: Vec<IpAddr>,
     routing: Option<Routing>,
+    /// What is in force.
+    conntrack: Conntrack,
 }
 
 /// Routes that a sync wants. They are set after it: whoever waits for the kernel must hold no snapshot.
@@ -76,6 +79,7 @@ impl Node {
             condition: condition.clone(),
             serving: Vec::new(),
             routing: None,
+            conntrack: shared.conntrack(),
         })
     }
 
@@ -86,7 +90,7 @@ impl Node {
             self.next_beat = now + BEAT;
             self.keeper.beat();
         }
-        if now >= self.next {
+        if now >= self.next || self.conntrack != self.shared.conntrack() {
             self.sync(snapshot, datapath, ready);
         }
     }
@@ -99,7 +103,8 @@ impl Node {
         }
         self.next = Instant::now() + PERIOD;
         let shared = Arc::clone(&self.shared);
-        let config = &shared.config;
+        let config = &shared.configuration();
+        self.conntrack = config.conntrack;
         let published = self.host.published(config);
         if self.host.waits(config) {
             self.next = Instant::now() + BEAT;

@@ -68,6 +68,11 @@ impl Services {
         self.sync.set_host_ports(wanted)
     }
 
+    /// The node's own addresses from now on, in order.
+    pub fn set_own_addresses(&mut self, addresses: &[IpAddr]) {
+        self.sync.set_own_addresses(addresses);
+    }
+
     /// What they want.
     pub const fn host_ports(&self) -> &HostPorts {
         self.sync.host_ports()

@@ -8,12 +8,13 @@ use std::{
 use anyhow::Context as _;
 use proxy_common::{
     address::{address4, address6},
+    conntrack::Timeouts,
     node::{NODE_ALLOW_EGRESS_TO_NODE, NODE_FORWARD_BPF, NODE_SOCKET_BALANCING, NodeConfig},
 };
 
 use super::desired::Desired;
 use crate::{
-    config::{Configuration, Forwarding},
+    config::{Configuration, Conntrack, Forwarding, Period},
     datapath::{Maps, Table, bpfsys},
 };
 
@@ -29,10 +30,7 @@ pub fn write(
     maps: &Maps,
     complete: bool,
 ) -> anyhow::Result<()> {
-    let value = NodeConfig {
-        unanswered: unanswered(config)?,
-        ..value(config, desired, host_device)
-    };
+    let value = value(config, desired, host_device);
     let mut table = maps.node_config.clone();
     if table.get(&0)? != Some(value) {
         table
@@ -86,14 +84,19 @@ fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeCon
         address6: address6(v6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets()),
         source_port_min: SOURCE_PORTS.0,
         source_port_max: SOURCE_PORTS.1,
-        ..NodeConfig::default()
+        timeouts: timeouts(&config.conntrack),
     }
 }
 
-fn unanswered(config: &Configuration) -> anyhow::Result<u32> {
-    let collected = config.sync.collect_period.0.as_secs().try_into()?;
-    let processors = bpfsys::cpus()?.try_into()?;
-    Ok(config.maps.capacities().unanswered(processors, collected))
+/// What is 0 lives as long as by default.
+fn timeouts(config: &Conntrack) -> Timeouts {
+    let seconds = |period: Period| u32::try_from(period.0.as_secs()).unwrap_or(u32::MAX);
+    Timeouts {
+        tcp_established: seconds(config.tcp_established_timeout),
+        tcp_close_wait: seconds(config.tcp_close_wait_timeout),
+        udp: seconds(config.udp_timeout),
+        udp_stream: seconds(config.udp_stream_timeout),
+    }
 }
 
 fn flags(config: &Configuration) -> u32 {
@@ -107,4 +110,31 @@ fn flags(config: &Configuration) -> u32 {
     ];
     let set = all.into_iter().filter(|(set, _)| *set);
     set.fold(0, |flags, (_, bit)| flags | bit)
+}
+
+#[cfg(test)]
+mod tests {
+    use proxy_common::conntrack::DEFAULT_TIMEOUTS;
+
+    use super::*;
+
+    #[test]
+    fn time_outs_are_what_is_configured() {
+        let kept = timeouts(&Conntrack {
+            udp_timeout: Period::from_millis(7900),
+            udp_stream_timeout: Period::from_secs(u64::MAX / 1000),
+            ..Conntrack::default()
+        });
+        let expected = Timeouts {
+            tcp_established: 24 * 3600,
+            tcp_close_wait: 3600,
+            udp: 7,
+            udp_stream: u32::MAX,
+        };
+        assert_eq!(kept, expected);
+        assert_eq!(
+            timeouts(&Conntrack::default()).or_default(),
+            DEFAULT_TIMEOUTS
+        );
+    }
 }
