@@ -5,7 +5,7 @@ use std::fmt;
 use proxy_common::{
     address::TCP,
     conntrack::{
-        FLOW_ASSURED, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED, FLOW_RST, Flow, Head,
+        FLOW_ASSURED, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED, FLOW_RST_0, FLOW_RST_1, Flow, Head,
     },
 };
 
@@ -48,7 +48,7 @@ impl FlowState {
             return Self::Expired;
         }
         if head.protocol == TCP {
-            if has(FLOW_RST) {
+            if has(FLOW_RST_0 | FLOW_RST_1) {
                 return Self::Reset;
             }
             match (has(FLOW_FIN_0), has(FLOW_FIN_1)) {

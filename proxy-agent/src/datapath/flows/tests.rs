@@ -6,7 +6,7 @@ use std::{
 use proxy_common::{
     address::{TCP, UDP, address4},
     conntrack::{
-        FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED, FLOW_RST, Flow4,
+        FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED, FLOW_RST_0, Flow4,
         Head, Tuple,
     },
 };
@@ -188,8 +188,8 @@ fn a_flow_goes_through_its_states() {
         (open | FLOW_FIN_0, "closing"),
         (open | FLOW_FIN_1, "closing"),
         (open | FLOW_FIN_0 | FLOW_FIN_1, "closed"),
-        (FLOW_RST, "reset"),
-        (open | FLOW_RST | FLOW_FIN_0, "reset"),
+        (FLOW_RST_0, "reset"),
+        (open | FLOW_RST_0 | FLOW_FIN_0, "reset"),
         (open | FLOW_ENDED, "expired"),
     ] {
         assert_eq!(of(flags, TCP), word, "{flags:#x}");
