@@ -63,9 +63,7 @@ pub struct FlowKey<A> {
     /// Addresses and ports.
     pub tuple: Tuple<A>,
     /// IP protocol number.
-    pub protocol: u8,
-    /// Zero.
-    pub pad: [u8; 3],
+    pub protocol: u32,
 }
 
 /// Value of `FLOW_INDEX*`.
@@ -151,18 +149,22 @@ pub const FLOW_ASSURED: u16 = 1 << 1;
 pub const FLOW_FIN_0: u16 = 1 << 2;
 /// TCP: direction 1 has sent FIN.
 pub const FLOW_FIN_1: u16 = 1 << 3;
-/// TCP: a credible RST was seen, and nothing after it.
-pub const FLOW_RST: u16 = 1 << 4;
+/// TCP: a credible RST was seen from direction 0, and nothing after it.
+pub const FLOW_RST_0: u16 = 1 << 4;
+/// TCP: a credible RST was seen from direction 1, and nothing after it.
+pub const FLOW_RST_1: u16 = 1 << 5;
 /// A pod reaches itself through a Service: its packets come back to it from the frontend's address.
-pub const FLOW_HAIRPIN: u16 = 1 << 5;
+pub const FLOW_HAIRPIN: u16 = 1 << 6;
 /// The flow goes through the host's stack, which must see both directions, as client and backend, or neither.
-pub const FLOW_STACK: u16 = 1 << 6;
+pub const FLOW_STACK: u16 = 1 << 7;
 /// The source was translated to an address of this node, or one that stands for it.
-pub const FLOW_SOURCE_TRANSLATED: u16 = 1 << 7;
+pub const FLOW_SOURCE_TRANSLATED: u16 = 1 << 8;
+/// The host asked over its loopback interface, where its answers go.
+pub const FLOW_LOOPBACK: u16 = 1 << 9;
 /// Somebody is taking the slot: keys come and go. Others leave it alone.
-pub const FLOW_BUSY: u16 = 1 << 8;
+pub const FLOW_BUSY: u16 = 1 << 10;
 /// The flow is over, whatever `expires` says: set from outside of the datapath.
-pub const FLOW_ENDED: u16 = 1 << 9;
+pub const FLOW_ENDED: u16 = 1 << 11;
 
 /// Seconds after its expiry for which a slot is not taken by another flow: no program runs as long.
 pub const FLOW_GRACE_SECONDS: u32 = 2;

@@ -21,9 +21,7 @@ pub struct FragmentKey<A> {
     /// Index of the pod's interface on which it came; 0 if it came from elsewhere.
     pub scope: u32,
     /// IP protocol number of the payload.
-    pub protocol: u8,
-    /// Zero.
-    pub pad: [u8; 3],
+    pub protocol: u32,
 }
 
 /// Key of `FRAGMENTS4`.
