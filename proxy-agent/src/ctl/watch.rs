@@ -254,7 +254,7 @@ mod tests {
         };
         put(v4, 0, 1, 0, NOW + 10);
         put(v6, 0, 2, 0, NOW + 60);
-        put(v4, 3, 3, 0, NOW);
+        put(v4, 3, 3, 0, NOW - 1);
         assert_eq!(look(NOW), [("begin", 0, 1), ("begin", 0, 2)]);
         assert_eq!(look(NOW), []);
         put(v4, 0, 1, FLOW_REPLIED, NOW + 10);
@@ -269,8 +269,8 @@ mod tests {
         put(v6, 0, 8, 0, NOW + 5);
         put(v4, 0, 7, FLOW_FIN_0, NOW + 20);
         assert_eq!(look(NOW), [("begin", 0, 8), ("change", 0, 7)]);
-        assert_eq!(look(NOW + 5), [("end", 0, 8)]);
-        assert_eq!(look(NOW + 20), [("end", 0, 7)]);
-        assert_eq!(look(NOW + 21), []);
+        assert_eq!(look(NOW + 6), [("end", 0, 8)]);
+        assert_eq!(look(NOW + 21), [("end", 0, 7)]);
+        assert_eq!(look(NOW + 22), []);
     }
 }
