@@ -3,6 +3,7 @@
 //! Programs write while we read. What changes of a flow stands in its head, which is one word; all else is written while
 //! the slot is busy, before its generation is seen. So a copy is whole if the head has one generation before and after.
 
+mod ports;
 mod state;
 
 use std::{io, net::IpAddr, os::fd::AsFd, sync::Arc};
@@ -19,6 +20,7 @@ use super::{
     bpfsys::{map, words::MappedWords},
     handle::MapHandle,
 };
+pub use ports::PortsTaken;
 pub use state::FlowState;
 
 /// How often a slot is looked at that somebody is taking, which is a matter of microseconds.
