@@ -19,35 +19,30 @@ use crate::packet::description::{Packet, UNKNOWN_FRAGMENT};
 /// The program of links with an Ethernet header.
 #[classifier]
 pub fn to_net(context: TcContext) -> i32 {
-    entry(&context, ETHERNET)
+    entry::<ETHERNET>(&context)
 }
 
 /// The program of links without.
 #[classifier]
 pub fn to_net_bare(context: TcContext) -> i32 {
-    entry(&context, 0)
+    entry::<0>(&context)
 }
 
 #[inline(always)]
-fn entry(context: &TcContext, link: u32) -> i32 {
+fn entry<const LINK: u32>(context: &TcContext) -> i32 {
     let skb = Skb::new(context.skb.skb);
     // What the programs forward is finished.
     if skb.is_done() {
         return NEXT;
     }
-    let verdict = by_family(
-        skb,
-        |skb| run::<V4>(skb, link),
-        |skb| run::<V6>(skb, link),
-        |_| NEXT,
-    );
+    let verdict = by_family(skb, run::<V4, LINK>, run::<V6, LINK>, |_| NEXT);
     finish(skb, verdict)
 }
 
 #[inline(always)]
-fn run<F: Family>(skb: Skb, link: u32) -> Verdict {
+fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
     // The host may send what it likes.
-    let Ok(work) = describe::<F>(skb, link, 0) else {
+    let Ok(work) = describe::<F>(skb, LINK, 0) else {
         return NEXT;
     };
     if !matters(&work.packet) {
