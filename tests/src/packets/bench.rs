@@ -169,7 +169,14 @@ impl Bench {
         drop_log::set(loader, false);
         let mut ebpf = loader.load(object).context("create the object's maps")?;
         for name in [
-            "from_pod", "to_pod", "from_net", "to_net", "from_net_bare", "to_net_bare", "from_host", "from_lo",
+            "from_pod",
+            "to_pod",
+            "from_net",
+            "to_net",
+            "from_net_bare",
+            "to_net_bare",
+            "from_host",
+            "from_lo",
         ] {
             let program: &mut SchedClassifier = ebpf
                 .program_mut(name)

@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     api::messages::Names,
-    ctl::{CtlError, place, render::words::{named, socket}},
+    ctl::{
+        CtlError, place,
+        render::words::{named, socket},
+    },
     datapath::{FlowState, Flows, Maps, Table as _, clock},
     policy::{
         Direction, PolicyTables,
