@@ -6,6 +6,7 @@ pub mod cni_metrics;
 pub mod command;
 pub mod diff;
 mod due;
+mod flow_count;
 pub mod host_device;
 pub mod live_reader;
 pub mod local_endpoints;

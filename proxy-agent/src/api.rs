@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::config::{Configuration, Conntrack};
 use health::ProxyHealth;
 use log_level::LogLevel;
-use messages::{MapStatus, Status};
+use messages::{FlowsStatus, MapStatus, Status};
 use metrics::Metrics;
 
 /// What handlers share with the main loop.
@@ -34,6 +34,7 @@ pub struct Shared {
     pub log_level: LogLevel,
     status: Mutex<Arc<Status>>,
     maps: Mutex<Vec<MapStatus>>,
+    flows: Mutex<FlowsStatus>,
     /// What of the configuration may change meanwhile.
     conntrack: Mutex<Conntrack>,
     config_error: Mutex<Option<String>>,
@@ -52,6 +53,7 @@ impl Shared {
             log_level,
             status: Mutex::default(),
             maps: Mutex::default(),
+            flows: Mutex::default(),
         }
     }
 
@@ -96,6 +98,16 @@ impl Shared {
     /// Fullness of the maps when they were last counted.
     pub fn maps(&self) -> Vec<MapStatus> {
         locked(&self.maps).clone()
+    }
+
+    /// The flows when they were last counted.
+    pub fn flows(&self) -> FlowsStatus {
+        locked(&self.flows).clone()
+    }
+
+    /// Keeps a count of the flows, for the status.
+    pub fn set_flows(&self, flows: FlowsStatus) {
+        *locked(&self.flows) = flows;
     }
 
     /// Keeps a count of the maps' entries, for the status and the metrics.

@@ -88,6 +88,7 @@ impl Figures {
             observe: self.observe(store),
             sync: self.sync(),
             maps: shared.maps(),
+            flows: shared.flows(),
             cni: self.cni.clone(),
             host: self.host.clone(),
             health: health(shared),

@@ -1,4 +1,4 @@
-//! What is done from time to time beside the main loop: counting entries and drops.
+//! What is done from time to time beside the main loop: counting entries, flows and drops.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,6 +8,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+use super::flow_count;
 use crate::{
     api::{
         Shared,
@@ -29,7 +30,7 @@ pub fn spawn(shared: &Arc<Shared>, maps: &Maps) -> JoinHandle<()> {
         loop {
             ticks.tick().await;
             let (shared, maps) = (Arc::clone(&shared), maps.clone());
-            // Thousands of system calls: not on a thread that serves.
+            // Thousands of system calls, and all flows: not on a thread that serves.
             if let Err(error) = spawn_blocking(move || count(&shared, &maps)).await {
                 tracing::error!(%error, "upkeep failed");
             }
@@ -37,8 +38,9 @@ pub fn spawn(shared: &Arc<Shared>, maps: &Maps) -> JoinHandle<()> {
     })
 }
 
-/// Counts entries and drops.
+/// Counts entries, flows and drops.
 pub fn count(shared: &Shared, maps: &Maps) {
+    flow_count::count(shared, maps);
     match maps.usage() {
         Err(error) => tracing::warn!(%error, "entries not counted"),
         Ok(usage) => shared.set_maps(usage.into_iter().map(|map| MapStatus {

@@ -19,6 +19,8 @@ pub struct Status {
     pub sync: SyncStatus,
     /// Fullness of every map.
     pub maps: Vec<MapStatus>,
+    /// The flows that are tracked.
+    pub flows: FlowsStatus,
     /// The CNI plugin.
     pub cni: CniStatus,
     /// The way of the host's own packets to Services.
@@ -103,6 +105,46 @@ pub struct MapStatus {
     pub entries: Option<u64>,
     /// Capacity.
     pub max_entries: u64,
+}
+
+/// The flows that are tracked.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FlowsStatus {
+    /// By family; none before they are counted.
+    pub families: Vec<FamilyFlows>,
+    /// Source ports for translation that each backend has.
+    pub source_ports: u32,
+    /// The backends that have the fewest left, the fullest first.
+    pub busiest: Vec<SourcePorts>,
+}
+
+/// The flows of a family.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FamilyFlows {
+    /// `IPv4` or `IPv6`.
+    pub family: String,
+    /// How many fit.
+    pub capacity: u32,
+    /// Flows that keep their slots whatever comes.
+    pub assured: u32,
+    /// Other flows that live: not answered, or closed.
+    pub unassured: u32,
+    /// Flows by state, `expired` ones too, whose slots are free.
+    pub states: BTreeMap<String, u32>,
+}
+
+/// Source ports of a backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourcePorts {
+    /// Address, port and protocol of the backend.
+    pub backend: String,
+    /// The address of this node that clients have there.
+    pub source: String,
+    /// How many are taken.
+    pub taken: u32,
 }
 
 /// The CNI plugin.

@@ -13,7 +13,9 @@ use prometheus_client::{
 };
 
 pub use self::{
-    labels::{Apply, Build, CniRequest, Code, IpFamily, KindName, MapName, NoLocal, Reason},
+    labels::{
+        Apply, Build, CniRequest, Code, FlowLabels, IpFamily, KindName, MapName, NoLocal, Reason,
+    },
     series::{FloatGauge, Metrics},
 };
 use super::health::FAMILIES;

@@ -3,6 +3,7 @@
 //! Programs write while we read. What changes of a flow stands in its head, which is one word; all else is written while
 //! the slot is busy, before its generation is seen. So a copy is whole if the head has one generation before and after.
 
+mod ports;
 mod state;
 
 use std::{io, net::IpAddr, os::fd::AsFd, sync::Arc};
@@ -19,10 +20,11 @@ use super::{
     bpfsys::{map, words::MappedWords},
     handle::MapHandle,
 };
+pub use ports::PortsTaken;
 pub use state::FlowState;
 
 /// How often a slot is looked at that somebody is taking, which is a matter of microseconds.
-const TRIES: usize = 100;
+const TRIES: usize = 1000;
 
 /// Whether an end of a flow (`Flow::endpoint`) is a pod of this node.
 pub const fn is_pod(endpoint: u16) -> bool {
@@ -48,12 +50,14 @@ struct Torn;
 /// How the slots are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowUsage {
-    /// Flows that no other one may take the slot of.
+    /// Flows whose slots no other one may take.
     pub assured: u32,
     /// Others that live.
     pub unassured: u32,
     /// Flows that are over: their slots are taken when they are needed.
     pub expired: u32,
+    /// Flows by state, in the order of [`FlowState::ALL`].
+    pub states: [u32; FlowState::ALL.len()],
 }
 
 impl FlowUsage {
@@ -110,10 +114,13 @@ impl Flows {
             if expires == 0 {
                 continue;
             }
-            let flags = Head::unpack(head).flags;
-            if flags & FLOW_ENDED != 0 || expires <= now {
+            let head = Head::unpack(head);
+            let state = FlowState::of_parts(head, expires, now);
+            usage.states[state as usize] += 1;
+            let is_open = !matches!(state, FlowState::Closed | FlowState::Reset);
+            if state == FlowState::Expired {
                 usage.expired += 1;
-            } else if flags & FLOW_ASSURED != 0 {
+            } else if head.flags & FLOW_ASSURED != 0 && is_open {
                 usage.assured += 1;
             } else {
                 usage.unassured += 1;
@@ -155,7 +162,7 @@ impl Flows {
     /// Whether a slot has a flow that lives, seen by as little as tells it.
     fn is_live(&self, slot: u32, now: u32) -> bool {
         let (head, expires) = self.brief(slot);
-        expires > now && Head::unpack(head).flags & FLOW_ENDED == 0
+        expires >= now && Head::unpack(head).flags & FLOW_ENDED == 0
     }
 
     fn place(&self, slot: u32) -> usize {

@@ -87,10 +87,7 @@ pub fn get(number: u32) -> Option<&'static NextHop> {
 
 /// The way of a packet that came by the hook's interface, and its number; none if there is no route.
 #[inline(always)]
-pub fn find<F: Family>(
-    skb: Skb,
-    between: &Between<F::Address>,
-) -> Option<(&'static NextHop, u32)> {
+pub fn find<F: Family>(skb: Skb, between: &Between<F::Address>) -> Option<(&'static NextHop, u32)> {
     let asked = NEXT_HOP_ASKED.get_ptr_mut(0)?;
     // SAFETY: the map's own memory; each CPU has its own, and programs on one CPU run one after the other.
     let asked = unsafe { &mut *asked };

@@ -20,7 +20,11 @@ fn a_connection_between_pods_is_one_flow() {
             rest(&syn),
             "between pods of a node no packet is changed"
         );
-        assert_eq!(outcome.bytes[..6], [2, 0, 0, 0, 1, 1], "the pod's own address");
+        assert_eq!(
+            outcome.bytes[..6],
+            [2, 0, 0, 0, 1, 1],
+            "the pod's own address"
+        );
         let sent = bench.flow(a, b, TCP).unwrap().unwrap();
         let received = bench.flow(b, a, TCP).unwrap().unwrap();
         assert_eq!(sent.slot, received.slot, "both directions are one flow");
@@ -30,8 +34,14 @@ fn a_connection_between_pods_is_one_flow() {
 
         let answer = tcp(b, a, Tcp::SynAck, b"");
         let outcome = bench.run(Hook::FromNeighbour, &answer).unwrap();
-        assert_eq!((outcome.action, rest(&outcome.bytes)), (REDIRECT, rest(&answer)));
-        assert_eq!(bench.flow(a, b, TCP).unwrap().unwrap().flags(), FLOW_REPLIED);
+        assert_eq!(
+            (outcome.action, rest(&outcome.bytes)),
+            (REDIRECT, rest(&answer))
+        );
+        assert_eq!(
+            bench.flow(a, b, TCP).unwrap().unwrap().flags(),
+            FLOW_REPLIED
+        );
         bench.run(Hook::FromPod, &tcp(a, b, Tcp::Ack, b"")).unwrap();
         let flags = bench.flow(b, a, TCP).unwrap().unwrap().flags();
         assert_eq!(flags, FLOW_REPLIED | FLOW_ASSURED);

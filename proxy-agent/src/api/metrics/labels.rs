@@ -28,6 +28,8 @@ labels! {
     NoLocal { ip_family, traffic_policy }
     /// A map.
     MapName { map }
+    /// A family and a state of flows.
+    FlowLabels { ip_family, state }
     /// A drop reason.
     Reason { reason }
     /// A kind that is watched.

@@ -7,7 +7,7 @@ use prometheus_client::{
 
 use super::{
     buckets,
-    labels::{Apply, CniRequest, Code, IpFamily, KindName, MapName, NoLocal, Reason},
+    labels::{Apply, CniRequest, Code, FlowLabels, IpFamily, KindName, MapName, NoLocal, Reason},
 };
 
 /// A gauge of fractions or seconds.
@@ -84,6 +84,10 @@ series! {
             "first_sync_seconds", "Time from complete lists to complete maps";
         map_entries: Family<MapName, Gauge>, "bpf_map_entries", "Entries in a map";
         map_max_entries: Family<MapName, Gauge>, "bpf_map_max_entries", "Capacity of a map";
+        flows: Family<FlowLabels, Gauge>, "flows", "Tracked flows";
+        source_port_pressure: Family<IpFamily, FloatGauge>,
+            "source_port_pressure",
+            "Source ports that the backend with the fewest left takes, by all that it may take";
         map_pressure: Family<MapName, FloatGauge>, "bpf_map_pressure", "Entries by capacity";
         /// The kernel counts: raised to its figure, see [`Metrics::raise`].
         drops: Family<Reason, Counter>, "drops", "Dropped packets";

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::api::messages::{HostStatus, MapStatus, Status};
+use crate::api::messages::{HostStatus, MapStatus, SourcePorts, Status};
 use crate::ctl::version::skew;
 
 /// How well a part is.
@@ -65,6 +65,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         api(status),
         sync(status),
         maps(status),
+        flows(status),
         cni(status),
         host(status),
         health(status),
@@ -177,6 +178,34 @@ fn maps(status: &Status) -> Row {
             fill(map)
         )
     }));
+    row
+}
+
+fn flows(status: &Status) -> Row {
+    let flows = &status.flows;
+    if flows.families.is_empty() {
+        return Row::new("Flows", Level::Ok, "not counted yet".to_owned());
+    }
+    let families = flows.families.iter().map(|family| {
+        let live = family.assured + family.unassured;
+        format!(
+            "{} {live}/{}, {} assured",
+            family.family, family.capacity, family.assured
+        )
+    });
+    let families: Vec<String> = families.collect();
+    let mut row = Row::new("Flows", Level::Ok, families.join("   "));
+    let is_short = |ports: &&SourcePorts| {
+        let all = flows.source_ports;
+        all > 0 && f64::from(ports.taken) / f64::from(all) >= PRESSURE
+    };
+    for ports in flows.busiest.iter().filter(is_short) {
+        row.level = Level::Warning;
+        row.notes.push(format!(
+            "{} has {} of the {} source ports of {} that it may have: more backends, or externalTrafficPolicy Local, make room",
+            ports.backend, ports.taken, flows.source_ports, ports.source
+        ));
+    }
     row
 }
 
@@ -319,7 +348,9 @@ pub fn write(rows: &[Row], to: &mut (impl Write + ?Sized)) -> io::Result<()> {
 mod tests {
     use super::{rows, write};
     use crate::{
-        api::messages::{CniStatus, HostStatus, MapStatus, Status},
+        api::messages::{
+            CniStatus, FamilyFlows, FlowsStatus, HostStatus, MapStatus, SourcePorts, Status,
+        },
         ctl::version::{VERSION, layout},
     };
 
@@ -375,10 +406,29 @@ mod tests {
         }
     }
 
+    fn flows(taken: u32) -> FlowsStatus {
+        FlowsStatus {
+            families: vec![FamilyFlows {
+                family: "IPv4".to_owned(),
+                capacity: 65536,
+                assured: 600,
+                unassured: 55,
+                ..FamilyFlows::default()
+            }],
+            source_ports: 4536,
+            busiest: vec![SourcePorts {
+                backend: "10.0.0.9:80/TCP".to_owned(),
+                source: "192.0.2.1".to_owned(),
+                taken,
+            }],
+        }
+    }
+
     #[test]
     fn is_silent_when_fine() {
         let mut status = fine();
         status.maps = vec![map(655)];
+        status.flows = flows(10);
         assert_eq!(
             text(&status),
             format!("\
@@ -386,6 +436,7 @@ Agent      OK        v{VERSION}  up 3h12m   kernel 6.12.9   node a
 API        OK        services 41   slices 57   pods 0   policies 0   last event 2s ago
 Sync       OK        41/41 services, 163 backends, 0 endpoints, 0 policies   last full 41s ago in 3.1ms
 Maps       OK        FLOWS4 655/65536 (1%)
+Flows      OK        IPv4 655/65536, 600 assured
 CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 2
 Host       OK        weir_host  10.96.0.0/16, fd00:10:96::/112 by ServiceCIDRs
 Health     OK        :10256 /healthz 200   :10249 /metrics
@@ -397,6 +448,7 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
     fn is_loud_when_not() {
         let mut status = fine();
         status.maps = vec![map(58213)];
+        status.flows = flows(3629);
         status.sync.services_failed = 1;
         status.sync.errors = vec!["Service default/web: the map is full".to_owned()];
         status.agent.version = "9.0.0".to_owned();
@@ -409,6 +461,8 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
             "Sync       ERROR     40/41 services, 163 backends, 0 endpoints, 0 policies   last full 41s ago in 3.1ms",
             "ERROR Sync: Service default/web: the map is full",
             "WARNING Maps: FLOWS4 58213/65536 (89%) is filling up: raise its capacity in `maps:` of the configuration",
+            "Flows      WARNING   IPv4 655/65536, 600 assured",
+            "WARNING Flows: 10.0.0.9:80/TCP has 3629 of the 4536 source ports of 192.0.2.1 that it may have: more backends, or externalTrafficPolicy Local, make room",
             "ERROR CNI: programs of 1 pods are not attached: the agent's log says why",
             "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the uplink serve it, weir_host does not",
             "ERROR Health: an update has waited too long to be applied",

@@ -1,10 +1,14 @@
 //! Follows a connection: frontend, set, affinity, then each backend that it may be given.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use proxy_common::{
     address::{address4, address6, mapped},
     affinity::AffinityKey,
+    conntrack::{Flow, Head},
     frontends::{BackendSet, FLAG_EXTERNAL_DROP, FLAG_HOST_PORT, FLAG_INTERNAL_DROP, Frontend},
     node::ADDRESS_LOCAL,
 };
@@ -15,8 +19,11 @@ use super::{
 };
 use crate::{
     api::messages::Names,
-    ctl::{CtlError, place, render::words::named},
-    datapath::{Maps, Table as _, clock},
+    ctl::{
+        CtlError, place,
+        render::words::{named, socket},
+    },
+    datapath::{FlowState, Flows, Maps, Table as _, clock},
     policy::{
         Direction, PolicyTables,
         lookup::{Question, judge},
@@ -76,6 +83,7 @@ impl<'a> Follower<'a> {
                 "rejected: no usable endpoint (connection refused)"
             }));
         }
+        self.begun();
         let held_to = self.affinity(&frontend)?;
         let candidates = candidates(&backends(self.maps, set.id, set.count)?, held_to);
         self.judged(&candidates)
@@ -91,6 +99,32 @@ impl<'a> Follower<'a> {
         };
         self.say("client", found);
         Ok(self.endpoint.is_some() || node)
+    }
+
+    /// What the client has begun already: it stays where it is, whatever a new flow meets.
+    fn begun(&mut self) {
+        let now = clock::seconds();
+        let flows = self.maps.flows().into_iter().flat_map(Flows::iter);
+        let begun = flows.filter(|(_, flow)| self.is_asked(flow, now));
+        let backends: BTreeSet<SocketAddr> = begun
+            .map(|(_, flow)| socket(flow.target[0].destination, flow.target[0].destination_port))
+            .collect();
+        if !backends.is_empty() {
+            let backends: Vec<String> = backends.iter().map(ToString::to_string).collect();
+            let found = format!("of this client there are some to {}", backends.join(", "));
+            self.say("flows", found);
+        }
+    }
+
+    fn is_asked(&self, flow: &Flow<IpAddr>, now: u32) -> bool {
+        let tuple = flow.tuple(0);
+        let asked = (self.asked.client, self.asked.to);
+        Head::unpack(flow.head).protocol == self.asked.protocol.number()
+            && (
+                tuple.source,
+                socket(tuple.destination, tuple.destination_port),
+            ) == asked
+            && FlowState::of(flow, now) != FlowState::Expired
     }
 
     /// The backend that session affinity holds the client to.
@@ -117,10 +151,7 @@ impl<'a> Follower<'a> {
                 seconds - idle(entry.last_used)
             ),
             (None, Some(entry)) => format!("backend {} timed out", entry.backend),
-            (None, None) => {
-                "none yet for this address (sockets balanced at connect() are remembered by network namespace)"
-                    .to_owned()
-            }
+            (None, None) => "none yet".to_owned(),
         };
         self.say("affinity", found);
         Ok(valid.map(|entry| entry.backend))
