@@ -18,7 +18,7 @@ use proxy_common::{
 use weir_tests::{
     datapath::{self, ServicePort},
     served::serve_on,
-    world::{Node, Place, Pod, Server, World, ask_tcp, ask_udp, ask_udp_connected, until},
+    world::{Node, Place, Pod, Server, World, ask_tcp, until},
 };
 
 const VIPS: [IpAddr; 2] = [
@@ -98,12 +98,6 @@ fn processes_reach_services_and_believe_to_talk_to_them() {
             let tcp = ask_tcp(place, at).unwrap();
             assert!(names.contains(&tcp.name.as_str()));
             assert_eq!(tcp.peer, at, "getpeername");
-            let udp = ask_udp(place, at, b"x").unwrap();
-            assert!(names.contains(&udp.name.as_str()));
-            assert_eq!(udp.peer, at, "recvfrom");
-            let connected = ask_udp_connected(place, at, b"x").unwrap();
-            assert!(names.contains(&connected.name.as_str()));
-            assert_eq!(connected.peer, at, "getpeername");
         }
     }
     let clients: BTreeSet<IpAddr> = scene
@@ -120,19 +114,16 @@ fn processes_reach_services_and_believe_to_talk_to_them() {
     }
 }
 
+/// Where a flow follows its Service: a socket would keep a backend that is gone.
 #[test]
-fn a_connected_udp_socket_hears_the_frontend() {
+fn datagrams_are_left_to_the_packet_path() {
     let scene = Scene::new("connected", 1);
-    for at in scene.services() {
+    let nobody = SocketAddr::new(VIPS[0], 53);
+    scene.write(&ServicePort::udp(40, nobody, &[]));
+    for at in scene.services().into_iter().chain([nobody]) {
         let socket = udp(&scene.client, at);
-        socket.connect(at).unwrap();
-        socket.send(b"x").unwrap();
-        let (_, from) = socket.recv_from(&mut [0; 64]).unwrap();
-        assert_eq!(from, at);
-        // Connected elsewhere, it must not believe to talk to the frontend any more.
-        let backend = scene.backends(usize::from(at.is_ipv6()))[0];
-        socket.connect(backend).unwrap();
-        assert_eq!(socket.peer_addr().unwrap(), backend);
+        socket.connect(at).expect("it never fails for want of endpoints");
+        assert_eq!(socket.peer_addr().unwrap(), at);
     }
 }
 
@@ -146,10 +137,6 @@ fn ipv6_sockets_reach_ipv4_services() {
     let mapped = SocketAddr::new(vip.to_ipv6_mapped().into(), v4.port());
     let tcp = ask_tcp(&scene.client, mapped).unwrap();
     assert_eq!(tcp.peer, mapped);
-    let udp = ask_udp(&scene.client, mapped, b"x").unwrap();
-    assert_eq!(udp.peer, mapped);
-    let connected = ask_udp_connected(&scene.client, mapped, b"x").unwrap();
-    assert_eq!(connected.peer, mapped);
 }
 
 #[test]
@@ -158,13 +145,8 @@ fn a_frontend_without_endpoints_refuses_at_once() {
     for at in scene.services() {
         let places: [&Place; 2] = [&scene.client, &scene.node];
         for place in places {
-            for error in [
-                ask_tcp(place, at).unwrap_err(),
-                ask_udp(place, at, b"x").unwrap_err(),
-                ask_udp_connected(place, at, b"x").unwrap_err(),
-            ] {
-                assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
-            }
+            let error = ask_tcp(place, at).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
         }
     }
 }
@@ -185,29 +167,13 @@ fn what_is_to_be_dropped_is_left_to_the_packet_path() {
 }
 
 #[test]
-fn connections_are_spread_and_unconnected_sockets_stay() {
+fn connections_are_spread() {
     let scene = Scene::new("spread", 4);
     for at in scene.services() {
         let seen: BTreeSet<String> = (0..100)
             .map(|_| ask_tcp(&scene.client, at).unwrap().name)
             .collect();
         assert_eq!(seen.len(), 4, "{seen:?}");
-        let seen: BTreeSet<String> = (0..100)
-            .map(|_| ask_udp(&scene.client, at, b"x").unwrap().name)
-            .collect();
-        assert_eq!(seen.len(), 4, "{seen:?}");
-
-        let socket = udp(&scene.client, at);
-        let mut buffer = [0; 64];
-        let answers: BTreeSet<Vec<u8>> = (0..20)
-            .map(|_| {
-                socket.send_to(b"x", at).unwrap();
-                let (count, from) = socket.recv_from(&mut buffer).unwrap();
-                assert_eq!(from, at);
-                buffer[..count].to_vec()
-            })
-            .collect();
-        assert_eq!(answers.len(), 1, "{answers:?}");
     }
 }
 
@@ -220,7 +186,6 @@ fn the_protocol_is_part_of_the_frontend() {
     scene.write(&ServicePort::udp(11, at, &backends[1..]));
     for _ in 0..8 {
         assert_eq!(ask_tcp(&scene.client, at).unwrap().name, "s0");
-        assert_eq!(ask_udp(&scene.client, at, b"x").unwrap().name, "s1");
     }
 }
 
@@ -278,13 +243,9 @@ fn node_ports_serve_on_node_addresses_and_the_nodes_loopback() {
     for family in 0..2 {
         let at = SocketAddr::new(anywhere[family], 30080);
         let id = 10 * (family as u32 + 1);
-        for mut port in [
-            ServicePort::tcp(id, at, &scene.backends(family)),
-            ServicePort::udp(id + 1, at, &scene.backends(family)),
-        ] {
-            port.flags |= FLAG_NODE_PORT;
-            scene.write(&port);
-        }
+        let mut port = ServicePort::tcp(id, at, &scene.backends(family));
+        port.flags |= FLAG_NODE_PORT;
+        scene.write(&port);
         let on_node = SocketAddr::new(scene.node.addresses()[family], 30080);
         let on_loopback = SocketAddr::new(loopback[family], 30080);
         let from_node: &Place = &scene.node;
@@ -296,8 +257,6 @@ fn node_ports_serve_on_node_addresses_and_the_nodes_loopback() {
         ] {
             let tcp = ask_tcp(place, to).unwrap();
             assert_eq!((tcp.name.as_str(), tcp.peer), ("s0", to));
-            let udp = ask_udp(place, to, b"x").unwrap();
-            assert_eq!((udp.name.as_str(), udp.peer), ("s0", to));
         }
         // A pod's loopback is the pod's.
         let error = ask_tcp(from_pod, on_loopback).unwrap_err();
@@ -318,19 +277,11 @@ fn balancing_can_be_turned_off() {
     // The frontend is the address of a real server: what passes untranslated is seen to arrive there.
     let backends = scene.backends(0);
     scene.write(&ServicePort::tcp(10, backends[0], &backends[1..]));
-    scene.write(&ServicePort::udp(11, backends[0], &backends[1..]));
     assert_eq!(ask_tcp(&scene.client, backends[0]).unwrap().name, "s1");
     scene.set_flags(0);
     assert_eq!(ask_tcp(&scene.client, backends[0]).unwrap().name, "s0");
-    assert_eq!(
-        ask_udp(&scene.client, backends[0], b"x").unwrap().name,
-        "s0"
-    );
     scene.set_flags(NODE_SOCKET_BALANCING);
-    assert_eq!(
-        ask_udp(&scene.client, backends[0], b"x").unwrap().name,
-        "s1"
-    );
+    assert_eq!(ask_tcp(&scene.client, backends[0]).unwrap().name, "s1");
 }
 
 #[test]
@@ -358,28 +309,6 @@ fn a_pod_reaches_itself_through_a_service() {
     for at in scene.services() {
         let pod = &scene.pods[0];
         assert_eq!(ask_tcp(pod, at).unwrap().peer, at);
-        assert_eq!(ask_udp(pod, at, b"x").unwrap().peer, at);
-    }
-}
-
-#[test]
-fn a_closed_socket_leaves_no_reverse_entry() {
-    let scene = Scene::new("release", 2);
-    let maps = scene.datapath.maps();
-    let entries = || {
-        maps.socket_reverse4.entries().unwrap().len()
-            + maps.socket_reverse6.entries().unwrap().len()
-    };
-    for at in scene.services() {
-        let socket = udp(&scene.client, at);
-        socket.send_to(b"x", at).unwrap();
-        assert_eq!(socket.recv_from(&mut [0; 64]).unwrap().1, at);
-        assert_eq!(entries(), 1);
-        drop(socket);
-        until("the entry to go", Duration::from_secs(5), || {
-            Ok((entries() == 0).then_some(()))
-        })
-        .unwrap();
     }
 }
 

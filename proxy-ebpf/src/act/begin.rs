@@ -2,7 +2,7 @@
 
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::conntrack::{ENDPOINT_HOST, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_STACK};
-use proxy_common::counters::{BACKEND_GONE, FLOW_CLASH, NO_FLOW, NO_SOURCE_PORT};
+use proxy_common::counters::{BACKEND_GONE, FLOW_CLASH, NO_FLOW, NO_SOURCE_PORT, UNKNOWN_ENDPOINT};
 
 use super::course::hook;
 use super::draft::{Draft, PLAIN, TO_HOST, TRANSLATED};
@@ -37,8 +37,15 @@ fn run<F: Family>(
 ) -> Verdict {
     start::plain(&mut draft.start, packet);
     draft.start.flow.endpoint[0] = sender as u16;
+    if at == hook::TO_POD {
+        // Whatever address it is for, this interface's pod is given it.
+        let Some(receiver) = endpoint::of_interface(skb.ifindex()) else {
+            return dropped(UNKNOWN_ENDPOINT);
+        };
+        draft.start.flow.endpoint[1] = receiver as u16;
+    }
     let mut verdict = NEXT;
-    if packet.shape != ERROR {
+    if packet.shape != ERROR && at != hook::TO_POD {
         verdict = service::find(packet, &mut draft.choice, hook::is_outside(at));
     }
     if verdict == CONTINUE {
@@ -244,15 +251,17 @@ fn leave<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32) -> Ve
     } else {
         &packet.tuple.destination
     };
-    let receiver = receiver::<F>(to);
-    start.flow.endpoint[1] = receiver;
-    let is_pods = at == hook::FROM_POD;
-    if at == hook::FROM_NET || at == hook::TO_POD {
-        if receiver == 0 || receiver == ENDPOINT_HOST {
-            return NEXT;
+    match at {
+        hook::TO_POD => {}
+        hook::FROM_POD => start.flow.endpoint[1] = receiver::<F>(to),
+        hook::FROM_NET => {
+            let receiver = receiver::<F>(to);
+            if receiver == 0 || receiver == ENDPOINT_HOST {
+                return NEXT;
+            }
+            start.flow.endpoint[1] = receiver;
         }
-    } else if !is_pods {
-        return own(packet, start);
+        _ => return own(packet, start),
     }
     if !node::forwards() || at == hook::TO_POD && start.flow.endpoint[0] != ENDPOINT_HOST {
         start.flags |= FLOW_STACK;

@@ -15,7 +15,7 @@ use crate::maps::Family;
 use crate::packet::description::{ACK, ERROR, FIN, Packet, RST, SYN};
 
 /// How often a change of a flow is tried against other processors.
-const TRIES: u32 = 4;
+const TRIES: u32 = 2;
 
 /// A live flow, as a packet found it.
 #[derive(Clone, Copy)]

@@ -145,8 +145,8 @@ fn is_invalid(error: &anyhow::Error) -> bool {
 }
 
 impl Bench {
-    /// Moves this thread into a namespace of its own, makes the interfaces, loads the object, describes the node
-    /// and its two pods (policy: all allowed), with forwarding past the stack.
+    /// Moves this thread into a namespace of its own, makes the interfaces and the maps, describes the node
+    /// and its two pods (policy: all allowed), with forwarding past the stack. Programs are loaded when they first run.
     pub fn new() -> Result<Self> {
         Self::of(OBJECT, &mut EbpfLoader::new())
     }
@@ -167,23 +167,7 @@ impl Bench {
             routes(&plan)?;
         }
         drop_log::set(loader, false);
-        let mut ebpf = loader.load(object).context("create the object's maps")?;
-        for name in [
-            "from_pod",
-            "to_pod",
-            "from_net",
-            "to_net",
-            "from_net_bare",
-            "to_net_bare",
-            "from_host",
-            "from_lo",
-        ] {
-            let program: &mut SchedClassifier = ebpf
-                .program_mut(name)
-                .with_context(|| format!("no program {name}"))?
-                .try_into()?;
-            load(program).with_context(|| format!("load {name}"))?;
-        }
+        let ebpf = loader.load(object).context("create the object's maps")?;
         let mut bench = Self { ebpf, epoch: 0 };
         bench.describe()?;
         Ok(bench)
@@ -223,16 +207,21 @@ impl Bench {
         Ok(result.duration)
     }
 
-    fn execute(&self, hook: Hook, packet: &[u8], bytes: &mut [u8]) -> Result<TestRunResult> {
+    fn execute(&mut self, hook: Hook, packet: &[u8], bytes: &mut [u8]) -> Result<TestRunResult> {
         let mut context = [0_u8; 192];
         let came_on = hook.came_on().map_or(Ok(0), index)?;
         context[36..40].copy_from_slice(&came_on.to_ne_bytes());
         context[40..44].copy_from_slice(&index(hook.interface())?.to_ne_bytes());
-        let program: &SchedClassifier = self
+        let name = hook.program();
+        let program: &mut SchedClassifier = self
             .ebpf
-            .program(hook.program())
-            .context("the program is there")?
+            .program_mut(name)
+            .with_context(|| format!("no program {name}"))?
             .try_into()?;
+        if program.fd().is_err() {
+            // The verifier takes its time: only what a test needs.
+            load(program).with_context(|| format!("load {name}"))?;
+        }
         let options = TestRunOptions {
             data_in: Some(packet),
             data_out: Some(bytes),

@@ -78,9 +78,10 @@ fn backends_on_other_nodes_are_reached_by_the_uplink() {
             bench.service(id, vip, protocol, &[backend], 0).unwrap();
             let asked = packet(protocol, client, vip, false);
             let (from, to, outcome) = redirected(&mut bench, Hook::FromHost, &asked);
-            assert_eq!((from, to), (client, backend));
+            assert_eq!((from.ip(), to), (client.ip(), backend));
+            assert_ne!(from, client, "by its port the answer is known to be one");
             assert_eq!(see(&outcome.bytes).hops, 64, "the host is no hop");
-            let answer = packet(protocol, backend, client, true);
+            let answer = packet(protocol, backend, from, true);
             let outcome = bench.run(Hook::FromNet, &answer).unwrap();
             assert_eq!(outcome.action, NEXT);
             let seen = see(&outcome.bytes);
@@ -203,7 +204,8 @@ fn a_backend_without_a_route_is_a_named_drop_and_groups_are_let_alone() {
         bench.service(id, vip, protocol, &[backend], 0).unwrap();
         let mut asked = packet(protocol, client, vip, false);
         let outcome = bench.run(Hook::FromHost, &asked).unwrap();
-        assert_eq!((outcome.action, outcome.drop), (SHOT, Some("no-route")));
+        assert_eq!((outcome.action, outcome.drop), (REDIRECT, Some("no-route")));
+        assert_eq!(see(&outcome.bytes).quoted, Some((client, vip)), "it is told");
         asked[0] |= 1;
         let outcome = bench.run(Hook::FromHost, &asked).unwrap();
         assert_eq!((outcome.action, outcome.bytes), (NEXT, asked));
