@@ -54,7 +54,7 @@ pub struct Configuration {
     pub metrics_bind_address: SocketAddr,
     /// How packets leave our programs.
     pub forwarding: Forwarding,
-    /// Balance at `connect()` and `sendmsg()`; otherwise packet by packet.
+    /// Balance connections at `connect()`; otherwise, and datagrams always, packet by packet.
     pub socket_balancing: bool,
     /// How programs are attached to interfaces. For experts: `auto` is right on every kernel.
     pub tc_attach: TcAttach,

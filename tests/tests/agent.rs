@@ -2,14 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agent {
-    mod collector;
     mod drift;
     mod fixture;
+    mod flows;
     mod health;
     mod ids;
     mod names;
     mod peers;
     mod preflight;
+    mod records;
     mod restart;
     mod serving;
     mod unreachable;

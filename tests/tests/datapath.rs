@@ -10,6 +10,7 @@ use proxy_agent::datapath::{
 };
 use proxy_common::{
     backends::SlotKey,
+    conntrack::Flow4,
     counters::{Counter, NO_BACKEND, REASONS},
     layout::SCHEMA,
     policy::peers::{CidrKey4, Peer},
@@ -19,17 +20,7 @@ use weir_tests::{
     world::{Node, World},
 };
 
-const SOCKET_PROGRAMS: [&str; 9] = [
-    "connect4",
-    "connect6",
-    "getpeername4",
-    "getpeername6",
-    "recvmsg4",
-    "recvmsg6",
-    "sendmsg4",
-    "sendmsg6",
-    "sock_release",
-];
+const SOCKET_PROGRAMS: [&str; 4] = ["connect4", "connect6", "getpeername4", "getpeername6"];
 
 fn node(name: &str) -> Node {
     World::new(name).unwrap().node("a").unwrap()
@@ -88,21 +79,21 @@ fn a_restart_keeps_maps_and_links_and_replaces_programs() {
 }
 
 #[test]
-fn what_is_private_to_the_programs_is_not_pinned_and_what_flows_depend_on_is() {
+fn what_is_private_to_the_programs_is_not_pinned_and_flows_are() {
     let node = node("private");
     let datapath = datapath::open(&node).unwrap();
     let pinned = |name: &str| datapath.pins().map(name).exists();
-    for name in ["SCRATCH", "NEXT_HOPS", "UNANSWERED"] {
+    for name in ["SCRATCH", "NEXT_HOPS", "FIB", "FLOW_CURSOR", "ANSWERED"] {
         assert!(!pinned(name), "{name}");
     }
-    let end = object::open_map(&datapath.pins().map("NEW_FLOWS_END")).unwrap();
-    map::update(end.as_fd(), &0_u32, &4711_u32).unwrap();
+    let flows = object::open_map(&datapath.pins().map("FLOWS4")).unwrap();
+    let mut flow: Flow4 = map::zeroed();
+    (flow.expires, flow.service) = (1, 4711);
+    map::update(flows.as_fd(), &8191_u32, &flow).unwrap();
     drop(datapath);
-    // A restart finds until when new flows may live: they stay visible.
     let again = datapath::open(&node).unwrap();
-    let end = object::open_map(&again.pins().map("NEW_FLOWS_END")).unwrap();
-    let found: Option<u32> = map::lookup(end.as_fd(), &0_u32).unwrap();
-    assert_eq!(found, Some(4711));
+    let found = again.maps().flows4.get(8191).unwrap();
+    assert_eq!(found.service, 4711);
 }
 
 #[test]

@@ -188,7 +188,7 @@ fn the_status_decides_the_exit_code() {
 
     let mut warned = fine();
     warned.maps = vec![MapStatus {
-        name: "CONNTRACK4".to_owned(),
+        name: "FLOWS4".to_owned(),
         kind: "hash".to_owned(),
         entries: Some(90),
         max_entries: 100,
@@ -198,7 +198,7 @@ fn the_status_decides_the_exit_code() {
     assert_eq!(code(&api.ctl(&["status", "--fail-on-warning"])), 1);
     let brief = api.ctl(&["status", "--brief"]);
     assert!(
-        stdout(&brief).starts_with("Maps       WARNING   CONNTRACK4 90/100 (90%)\n"),
+        stdout(&brief).starts_with("Maps       WARNING   FLOWS4 90/100 (90%)\n"),
         "{}",
         stdout(&brief)
     );

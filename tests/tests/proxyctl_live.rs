@@ -16,6 +16,8 @@ use weir_tests::{
 
 #[path = "proxyctl_live/forms.rs"]
 mod forms;
+#[path = "proxyctl_live/watch.rs"]
+mod watch;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -103,7 +103,7 @@ fn what_is_left_of_a_pod_fails_its_test() {
         let reader = reader(cluster.node(0)).unwrap();
         let mut endpoints = reader.maps().endpoints.clone();
         let stray = Endpoint {
-            id: 77,
+            ifindex: 77,
             address4: 0,
             address6: [0; 4],
             pod_mac: [0; 6],

@@ -49,7 +49,7 @@ pub struct Flags {
     /// How packets leave our programs
     #[arg(long, global = true)]
     pub forwarding: Option<Forwarding>,
-    /// Balance at `connect()` and `sendmsg()`
+    /// Balance at `connect()`
     #[arg(long, global = true, action = ArgAction::Set)]
     pub socket_balancing: Option<bool>,
     /// How programs are attached to interfaces; for experts and for tests of older kernels' way

@@ -42,7 +42,7 @@ fn key(maps: &Maps, pod: &Pod, endpoint: u32) -> PeerKey4 {
 
 fn endpoint(maps: &Maps, pod: &Pod) -> u32 {
     let address = address4(pod.ipv4().octets());
-    maps.local_pods4.get(&address).unwrap().unwrap().endpoint
+    maps.local_pods4.get(&address).unwrap().unwrap()
 }
 
 /// Waits until policy is as it was, but for the epoch of an endpoint, which must have grown.

@@ -63,7 +63,7 @@ fn metrics_are_kube_proxys(node: &Node) {
         "kubeproxy_proxy_healthz_total{code=\"200\"}",
         "weir_build_info{",
         "weir_drops_total{reason=\"policy-ingress\"}",
-        "weir_bpf_map_max_entries{map=\"CONNTRACK4\"} 8192",
+        "weir_bpf_map_max_entries{map=\"FLOWS4\"} 8192",
         "weir_drift_entries 0",
     ] {
         assert!(metrics.contains(name), "{name} is not in\n{metrics}");

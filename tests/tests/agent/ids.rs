@@ -1,9 +1,9 @@
 //! Ids that flows and affinity still name are not somebody else's after a restart.
 
-use proxy_agent::{ctl::render::words::now, datapath::Table as _};
+use proxy_agent::datapath::{Table as _, clock};
 use proxy_common::{
     affinity::{Affinity, AffinityKey},
-    conntrack::{Flow4, FlowKey4, FlowState},
+    conntrack::{FLOW_ENDED, Head},
 };
 use serde_json::json;
 use weir_tests::{
@@ -11,44 +11,30 @@ use weir_tests::{
     world::{Cluster, Node},
 };
 
+use super::records::{flow, put};
+
 /// What a former agent gave out and back.
 const SERVICE: u32 = 5000;
 const BACKEND: u32 = 6000;
 const AFFINE: u32 = 7000;
-const ENDPOINT: u32 = 2;
+const ENDPOINT: u16 = 2;
+const SLOT: u32 = 5;
 
 fn name_them(node: &Node) {
-    let reader = reader(node).unwrap();
-    let key = FlowKey4 {
-        scope: ENDPOINT,
-        local: 1,
-        remote: 2,
-        local_port: 1,
-        remote_port: 80,
-        protocol: 6,
-        pad: [0; 3],
-    };
-    let state = FlowState {
-        expires: now() + 1000,
-        service: SERVICE,
-        backend: BACKEND,
-        ..FlowState::default()
-    };
-    let flow = Flow4 {
-        state,
-        ..Flow4::default()
-    };
-    let mut flows = reader.maps().conntrack4.clone();
-    flows.set(&key, &flow).unwrap();
+    let mut flow = flow(0, 1_u32);
+    flow.endpoint = [ENDPOINT, 0];
+    flow.service = SERVICE;
+    flow.backend = BACKEND;
+    put(node, "FLOWS4", SLOT, &flow);
     let client = AffinityKey {
         client: [1; 4],
         service: SERVICE - 1,
     };
     let affinity = Affinity {
         backend: AFFINE,
-        last_used: now(),
+        last_used: clock::seconds(),
     };
-    let mut affinities = reader.maps().affinity.clone();
+    let mut affinities = reader(node).unwrap().maps().affinity.clone();
     affinities.set(&client, &affinity).unwrap();
 }
 
@@ -85,7 +71,9 @@ fn ids_that_something_names_are_not_given_to_others() {
     assert_eq!(services.filter(|id| *id > SERVICE).count(), 2);
 
     let endpoints = maps(&cluster).endpoints.entries().unwrap();
-    let mut ids: Vec<u32> = endpoints.iter().map(|(_, e)| e.id).collect();
-    ids.sort_unstable();
-    assert_eq!(ids, [1, 3], "{ENDPOINT} is still a flow's");
+    let ids: Vec<u32> = endpoints.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, [1, ENDPOINT.into()]);
+    let flow = maps(&cluster).flows4.get(SLOT).unwrap();
+    let ended = Head::unpack(flow.head).flags & FLOW_ENDED != 0;
+    assert!(ended, "an endpoint's flows end before another has its id");
 }

@@ -1,31 +1,32 @@
 //! Manifests are served, whatever else lies in the folder.
 
-use weir_tests::world::{Server, World, ask_tcp, ask_udp, until};
+use weir_tests::world::{Cluster, Server, World, ask_tcp, ask_udp, until};
 
 use super::fixture::{PATIENCE, VIP4, VIP6, at, reach, service, service_maps, start, web};
 
 #[test]
 fn a_service_in_a_manifest_is_served() {
-    let world = World::new("agent-vip").unwrap();
-    let node = world.node("a").unwrap();
-    let client = node.plain_pod("client").unwrap();
-    let (server, _tcp) = web(&node);
+    let cluster = Cluster::start("agent-vip", &["a"], &["--map-size", "small"]).unwrap();
+    let (node, manifests) = (cluster.node(0), cluster.manifests());
+    let [client, server] = ["client", "web"].map(|name| cluster.pod(0, name).unwrap());
+    let _tcp = server
+        .at(8080)
+        .map(|at| Server::tcp(&server, at, "web").unwrap());
     let _udp = server
         .at(8080)
         .map(|at| Server::udp(&server, at, "dns").unwrap());
-    let agent = start(&node);
-    agent.apply_web(&server.addresses()).unwrap();
+    let web = service("web", [VIP4, VIP6], "TCP", &server.addresses());
+    manifests.apply("web.yaml", &web).unwrap();
     for vip in [VIP4, VIP6] {
         reach(&client, vip, "web").unwrap();
-        reach(&node, vip, "web").unwrap();
+        reach(node, vip, "web").unwrap();
         let answer = ask_tcp(&client, at(vip)).unwrap();
         assert_eq!(answer.peer, at(vip), "the client sees the frontend");
     }
 
     let dns = ["10.96.0.53", "fd00:10:96::53"];
-    agent
-        .apply("dns.yaml", &service("dns", dns, "UDP", &server.addresses()))
-        .unwrap();
+    let names = service("dns", dns, "UDP", &server.addresses());
+    manifests.apply("dns.yaml", &names).unwrap();
     for vip in dns {
         let answer = until("UDP to answer", PATIENCE, || {
             Ok(ask_udp(&client, at(vip), b"q").ok())
@@ -34,18 +35,15 @@ fn a_service_in_a_manifest_is_served() {
         assert_eq!((answer.name.as_str(), answer.peer), ("dns", at(vip)));
     }
 
-    agent.remove("web.yaml").unwrap();
+    manifests.remove("web.yaml").unwrap();
     until("the Service to be gone", PATIENCE, || {
-        Ok(service_maps(&node)["frontends4"].len().eq(&1).then_some(()))
+        Ok(service_maps(node)["frontends4"].len().eq(&1).then_some(()))
     })
     .unwrap();
     assert!(ask_tcp(&client, at(VIP4)).is_err());
-    agent.remove("dns.yaml").unwrap();
+    manifests.remove("dns.yaml").unwrap();
     until("empty maps", PATIENCE, || {
-        Ok(service_maps(&node)
-            .values()
-            .all(Vec::is_empty)
-            .then_some(()))
+        Ok(service_maps(node).values().all(Vec::is_empty).then_some(()))
     })
     .unwrap();
 }

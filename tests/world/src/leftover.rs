@@ -10,7 +10,13 @@ use super::{Agent, cgroup::Cgroup, node::Node, until};
 /// How long what was just ended may take to be gone.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Maps that hold something for each pod of the node.
-const PODS: [&str; 3] = ["ENDPOINTS", "LOCAL_PODS4", "LOCAL_PODS6"];
+const PODS: [&str; 5] = [
+    "ENDPOINTS",
+    "INTERFACES",
+    "LOCAL_PODS4",
+    "LOCAL_PODS6",
+    "CLIENTS",
+];
 
 /// Fails if anything but the holder of the namespaces and makers of sockets runs in a cgroup.
 pub(super) fn no_process(cgroup: &Cgroup, holder: u32) -> Result<()> {
