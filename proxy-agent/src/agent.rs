@@ -8,6 +8,7 @@ pub mod command;
 pub mod diff;
 mod due;
 pub mod host_device;
+pub mod links;
 pub mod live_reader;
 pub mod local_endpoints;
 pub mod logging;

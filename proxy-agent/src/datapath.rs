@@ -79,8 +79,10 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Hooks of an uplink. What undoes translations comes before what makes them.
-    pub const UPLINK: [Hook; 2] = [Hook::ToNet, Hook::FromNet];
+    /// Hooks of a link that carries node traffic. What undoes translations comes before what makes them.
+    pub const LINK: [Hook; 2] = [Hook::ToNet, Hook::FromNet];
+    /// Hooks of such a link whose frames have no Ethernet header.
+    pub const BARE_LINK: [Hook; 2] = [Hook::ToNetBare, Hook::FromNetBare];
 
     /// Checks the machine and the pins, creates what maps are missing, loads the programs. Attaches nothing:
     /// what an earlier agent attached goes on as it is until [`Self::attach_sockets`] and the like.
@@ -169,11 +171,6 @@ impl Datapath {
             mode = programs::interface::attach(ebpf, &self.pins, *hook, ifindex, tc)?;
         }
         Ok(mode)
-    }
-
-    /// Attaches the programs of an uplink, or replaces those that are attached.
-    pub fn attach_uplink(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
-        self.attach(ifindex, &Self::UPLINK)
     }
 
     /// Whether the programs of these hooks are on an interface, whichever way they were attached.

@@ -17,9 +17,6 @@ use crate::{
     datapath::{Maps, Table, bpfsys},
 };
 
-/// First and last source port used for translation: above the range that the kernel gives to sockets.
-const SOURCE_PORTS: (u16, u16) = (61000, 65535);
-
 /// Brings the maps in step. Addresses that the machine has lost go last, and only if `complete`: before the
 /// Node is known the internal ones are not.
 pub fn write(
@@ -40,7 +37,7 @@ pub fn write(
             .context("write the node's configuration")?;
     }
     let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
-    for (ip, flags) in &desired.addresses {
+    for (ip, flags) in &desired.addresses.flags {
         match ip {
             IpAddr::V4(ip) => drop(v4.insert(address4(ip.octets()), *flags)),
             IpAddr::V6(ip) => drop(v6.insert(address6(ip.octets()), *flags)),
@@ -84,8 +81,8 @@ fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeCon
         netns_cookie: bpfsys::netns_cookie().unwrap_or(0),
         address4: address4(v4.unwrap_or(Ipv4Addr::UNSPECIFIED).octets()),
         address6: address6(v6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets()),
-        source_port_min: SOURCE_PORTS.0,
-        source_port_max: SOURCE_PORTS.1,
+        source_port_min: config.node.source_ports.min,
+        source_port_max: config.node.source_ports.max,
         ..NodeConfig::default()
     }
 }

@@ -31,7 +31,10 @@ use super::{
     server::{self, Asked},
     waiting::{Missing, Waiting, settle},
 };
-use crate::{datapath::TcMode, model::ObjectName, policy::LocalEndpoint, service::HostPorts};
+use crate::{
+    datapath::TcMode, model::ObjectName, node::wires::Wire, policy::LocalEndpoint,
+    service::HostPorts,
+};
 
 /// What [`Pods`] needs to know.
 #[derive(Clone)]
@@ -175,6 +178,18 @@ impl Pods {
         self.known
             .values()
             .map(|local| (local.id, name(&local.add), local.add.ips.as_slice()))
+    }
+
+    /// The host sides of all endpoints' interfaces.
+    pub fn wires(&self) -> Vec<Wire> {
+        let adds = self.known.values().map(|local| &local.add);
+        adds.map(|add| Wire {
+            name: add.host_ifname.clone(),
+            index: add.host_ifindex,
+            pod_mac: add.pod_mac,
+            ips: add.ips.clone(),
+        })
+        .collect()
     }
 
     /// How many endpoints' programs are attached in a way.
