@@ -17,6 +17,7 @@ pub mod named_ids;
 pub mod node;
 pub mod node_condition;
 pub mod own_addresses;
+pub mod owned;
 pub mod policies;
 pub mod process;
 pub mod readiness;

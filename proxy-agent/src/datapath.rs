@@ -131,6 +131,14 @@ impl Datapath {
         programs::cgroup::attach(&self.ebpf, &self.pins, &self.config.cgroup_root)
     }
 
+    /// Attaches the socket programs again if someone took one off; says whether that was so.
+    pub fn mend_sockets(&self) -> Result<bool, DatapathError> {
+        if programs::cgroup::are_attached(&self.pins, &self.config.cgroup_root)? {
+            return Ok(false);
+        }
+        self.attach_sockets().map(|()| true)
+    }
+
     /// Puts our programs in the place of those that an earlier agent left in the blocks of pods' interfaces of the
     /// calling thread's network namespace: once, before the first [`Self::attach_pod`].
     pub fn replace_blocks(&self) -> Result<(), DatapathError> {

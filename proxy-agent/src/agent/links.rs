@@ -97,6 +97,16 @@ impl LinkPrograms {
                 && !name.starts_with("weir_")
         });
         let mut done = true;
+        match datapath.sweep() {
+            Ok(swept) if !swept.is_empty() => {
+                tracing::info!(?swept, "pins of links that are gone removed")
+            }
+            Ok(_) => {}
+            Err(error) => {
+                done = false;
+                errors.push(error.to_string());
+            }
+        }
         for other in others {
             let all = Datapath::LINK.iter().chain(&Datapath::BARE_LINK);
             let mut left = all.filter(|hook| is_there(datapath, other.index, &[**hook]));

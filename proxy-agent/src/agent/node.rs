@@ -147,6 +147,11 @@ impl Node {
             let failed = self.links.bring(links, &report.facts, notes, datapath);
             self.errors.extend(failed);
         }
+        match datapath.mend_sockets() {
+            Ok(true) => tracing::info!("socket programs attached again"),
+            Ok(false) => {}
+            Err(error) => self.errors.push(error.to_string()),
+        }
         let leads = self.host.attach(&mut report, datapath);
         let leads = leads.unwrap_or_else(|error| {
             self.errors.push(error);

@@ -15,7 +15,7 @@ use super::{
     desired::Desired,
     facts::Facts,
     host_device::{self, Leads, Published},
-    install,
+    install::{self, Stamp},
     links::{Link, Links},
     maps,
     reach::Reach,
@@ -57,6 +57,7 @@ pub struct NodeKeeper {
     paths: Paths,
     boot_id: String,
     written: Option<NodeFile>,
+    installed: Option<Stamp>,
     unreachable: BTreeMap<String, String>,
     errors: Vec<String>,
     ready: bool,
@@ -71,6 +72,7 @@ impl NodeKeeper {
             paths: Paths::new(&config.run_dir),
             boot_id: boot_id().context("read boot_id")?,
             written: None,
+            installed: None,
             unreachable: BTreeMap::new(),
             errors: Vec::new(),
             ready: false,
@@ -146,8 +148,8 @@ impl NodeKeeper {
     }
 
     fn open_to_pods(&mut self, config: &Configuration, file: NodeFile) -> anyhow::Result<()> {
-        if self.written.as_ref() != Some(&file) {
-            let path = self.paths.node();
+        let path = self.paths.node();
+        if self.written.as_ref() != Some(&file) || !path.exists() {
             write_json(&path, &file).with_context(|| format!("write {}", path.display()))?;
             tracing::info!(ranges = ?file.pod_cidrs, mtu = file.mtu, "node opened to pods");
             self.written = Some(file);
@@ -156,8 +158,10 @@ impl NodeKeeper {
             return Ok(());
         }
         let source: PathBuf = install::source(&config.cni.plugin)?;
-        if !self.ready {
+        // Reading it all takes long: only if it is another file than the one that was installed.
+        if self.installed.is_none() || self.installed != install::stamp(&config.cni.bin_dir) {
             install::binary(&source, &config.cni.bin_dir)?;
+            self.installed = install::stamp(&config.cni.bin_dir);
         }
         conflist::write(&config.cni.conf_dir, &config.cni.conf_file, &config.run_dir)?;
         Ok(())

@@ -63,6 +63,7 @@ pub struct Pods {
     pub(super) lifting: Lifting,
     pub(super) memory: Option<Memory>,
     pub(super) next_sweep: Instant,
+    pub(super) next_look: Instant,
     pub(super) send: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
 }
@@ -92,6 +93,7 @@ impl Pods {
             lifting: Lifting::new(interfaces)?,
             memory: Some(Memory::default()),
             next_sweep: Instant::now(),
+            next_look: Instant::now(),
             send,
             events,
         };
@@ -231,6 +233,7 @@ impl Pods {
             }
             Event::Tick => {
                 self.sweep();
+                self.look(interfaces);
                 self.lift();
                 false
             }

@@ -1,5 +1,7 @@
 //! The status screen: one row per part, a hint where something is wrong.
 
+mod links;
+
 use std::io::{self, Write};
 
 use crate::api::messages::{HostStatus, MapStatus, Status};
@@ -67,6 +69,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         maps(status),
         cni(status),
         host(status),
+        links::row(status),
         health(status),
     ]
 }
@@ -257,7 +260,7 @@ fn host(status: &Status) -> Row {
         row.level = row.level.max(Level::Warning);
         let past = host.elsewhere.iter();
         row.notes.extend(past.map(|what| {
-            format!("{what}: socket hooks and the uplink serve it, weir_host does not")
+            format!("{what}: socket hooks and the programs of links serve it, weir_host does not")
         }));
     }
     row
@@ -319,7 +322,7 @@ pub fn write(rows: &[Row], to: &mut (impl Write + ?Sized)) -> io::Result<()> {
 mod tests {
     use super::{rows, write};
     use crate::{
-        api::messages::{CniStatus, HostStatus, MapStatus, Status},
+        api::messages::{CniStatus, HostStatus, LinkStatus, MapStatus, Status},
         ctl::version::{VERSION, layout},
     };
 
@@ -353,6 +356,13 @@ mod tests {
             source: "ServiceCIDRs".to_owned(),
             elsewhere: Vec::new(),
         };
+        let link = |name: &str, ethernet| LinkStatus {
+            name: name.to_owned(),
+            ethernet,
+            attached: Some("tcx".to_owned()),
+            sources: Vec::new(),
+        };
+        status.links.links = vec![link("eth0", true), link("wg0", false)];
         status.health.healthz_address = ":10256".to_owned();
         status.health.metrics_address = ":10249".to_owned();
         status.health.healthy = true;
@@ -388,6 +398,7 @@ Sync       OK        41/41 services, 163 backends, 0 endpoints, 0 policies   las
 Maps       OK        CONNTRACK4 655/65536 (1%)
 CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 2
 Host       OK        weir_host  10.96.0.0/16, fd00:10:96::/112 by ServiceCIDRs
+Links      OK        eth0, wg0 (no Ethernet)
 Health     OK        :10256 /healthz 200   :10249 /metrics
 ")
         );
@@ -403,6 +414,8 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
         status.health.healthy = false;
         status.cni.clsact = 1;
         status.host.elsewhere = vec!["10.96.7.0/24 is routed elsewhere".to_owned()];
+        status.links.links[1].attached = None;
+        status.links.notes = vec!["ib0 is left alone".to_owned()];
         let told = text(&status);
         for line in [
             "Maps       WARNING   CONNTRACK4 58213/65536 (89%)",
@@ -410,7 +423,9 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
             "ERROR Sync: Service default/web: the map is full",
             "WARNING Maps: CONNTRACK4 58213/65536 (89%) is filling up: raise its capacity in `maps:` of the configuration",
             "ERROR CNI: programs of 1 pods are not attached: the agent's log says why",
-            "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the uplink serve it, weir_host does not",
+            "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the programs of links serve it, weir_host does not",
+            "ERROR Links: programs are not attached to wg0: NodePorts and pods are not served there",
+            "ERROR Links: ib0 is left alone",
             "ERROR Health: an update has waited too long to be applied",
         ] {
             assert!(told.lines().any(|l| l == line), "{line} is not in\n{told}");
