@@ -3,7 +3,6 @@
 mod answers;
 pub mod cleanup;
 pub mod cni_metrics;
-pub mod collector;
 pub mod command;
 pub mod diff;
 mod due;
@@ -21,6 +20,7 @@ pub mod owned;
 pub mod policies;
 pub mod process;
 pub mod readiness;
+pub mod reload;
 pub mod servers;
 pub mod service_ranges;
 pub mod services;

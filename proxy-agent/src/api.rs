@@ -13,9 +13,9 @@ pub mod metrics;
 pub mod metrics_server;
 pub mod socket;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::Configuration;
+use crate::config::{Configuration, Conntrack};
 use health::ProxyHealth;
 use log_level::LogLevel;
 use messages::{MapStatus, Status};
@@ -24,7 +24,7 @@ use metrics::Metrics;
 /// What handlers share with the main loop.
 #[derive(Debug)]
 pub struct Shared {
-    /// The effective configuration.
+    /// The configuration as it was at start; see [`Self::configuration`].
     pub config: Configuration,
     /// Whether the proxy keeps up.
     pub health: ProxyHealth,
@@ -34,6 +34,9 @@ pub struct Shared {
     pub log_level: LogLevel,
     status: Mutex<Arc<Status>>,
     maps: Mutex<Vec<MapStatus>>,
+    /// What of the configuration may change meanwhile.
+    conntrack: Mutex<Conntrack>,
+    config_error: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -41,6 +44,8 @@ impl Shared {
     pub fn new(config: Configuration, metrics: Metrics, log_level: LogLevel) -> Self {
         let health = ProxyHealth::new(config.sync.full_period.0 * 2);
         Self {
+            conntrack: Mutex::new(config.conntrack),
+            config_error: Mutex::default(),
             config,
             health,
             metrics,
@@ -50,23 +55,47 @@ impl Shared {
         }
     }
 
+    /// The effective configuration.
+    pub fn configuration(&self) -> Configuration {
+        Configuration {
+            conntrack: self.conntrack(),
+            ..self.config.clone()
+        }
+    }
+
+    /// What is in force about connection tracking.
+    pub fn conntrack(&self) -> Conntrack {
+        *locked(&self.conntrack)
+    }
+
+    /// Puts it in force; false if it is nothing new.
+    pub fn set_conntrack(&self, conntrack: Conntrack) -> bool {
+        std::mem::replace(&mut *locked(&self.conntrack), conntrack) != conntrack
+    }
+
+    /// Why the configuration's file was not taken when it changed last.
+    pub fn config_error(&self) -> Option<String> {
+        locked(&self.config_error).clone()
+    }
+
+    /// Notes why it was not, or that it was.
+    pub fn set_config_error(&self, error: Option<String>) {
+        *locked(&self.config_error) = error;
+    }
+
     /// The last published status.
     pub fn status(&self) -> Arc<Status> {
-        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&status)
+        Arc::clone(&locked(&self.status))
     }
 
     /// Publishes a status.
     pub fn publish(&self, status: Status) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(status);
+        *locked(&self.status) = Arc::new(status);
     }
 
     /// Fullness of the maps when they were last counted.
     pub fn maps(&self) -> Vec<MapStatus> {
-        self.maps
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        locked(&self.maps).clone()
     }
 
     /// Keeps a count of the maps' entries, for the status and the metrics.
@@ -77,6 +106,10 @@ impl Shared {
                     .set_map(&map.name, map.entries.unwrap_or(0), map.max_entries);
             })
             .collect();
-        *self.maps.lock().unwrap_or_else(PoisonError::into_inner) = maps;
+        *locked(&self.maps) = maps;
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -62,7 +62,7 @@ pub struct Configuration {
     pub maps: Maps,
     /// What the node is told about itself, where no Node object says it.
     pub node: NodeSettings,
-    /// Netfilter's connection tracking, for traffic that the host's stack forwards.
+    /// Connection tracking: our own, and netfilter's, for traffic that the host's stack forwards.
     pub conntrack: Conntrack,
     /// What the API leaves open about policies.
     pub policy: Policy,
@@ -207,8 +207,6 @@ pub struct Maps {
     pub affinity: u32,
     /// Tracked flows of each family.
     pub conntrack: u32,
-    /// Flows of each family that wait for an answer.
-    pub new_flows: u32,
     /// Pods of this node; at most 4095.
     pub endpoints: u32,
     /// Addresses of pods and nodes that policies know, of each family.
@@ -233,12 +231,13 @@ pub enum MapSize {
     Small,
 }
 
-/// Netfilter's connection tracking, as kube-proxy's configuration has it. It is set where the kernel module is
-/// loaded; 0 leaves a value alone.
+/// How long flows are kept, by our programs and by netfilter's connection tracking, as kube-proxy's configuration has
+/// it. A change takes effect without a restart. Netfilter's is set where the kernel module is loaded; 0 leaves its value
+/// alone, and is the default for our programs: 24h, 1h, 30s and 120s in the order of the time-outs below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Conntrack {
-    /// Connections that the table holds, per processor. A table that holds more stays.
+    /// Connections that netfilter's table holds, per processor. A table that holds more stays. Ours: `maps.conntrack`.
     pub max_per_core: u32,
     /// Connections that it holds at least, if `maxPerCore` is not 0.
     pub min: u32,
@@ -246,11 +245,11 @@ pub struct Conntrack {
     pub tcp_established_timeout: Period,
     /// How long a TCP connection is kept that one side has closed.
     pub tcp_close_wait_timeout: Period,
-    /// Packets outside of the window are not marked as invalid.
+    /// Netfilter does not mark packets outside of the window as invalid.
     pub tcp_be_liberal: bool,
-    /// How long unanswered datagrams are kept.
+    /// How long datagrams are kept that nobody has answered, or only once.
     pub udp_timeout: Period,
-    /// How long answered ones are kept.
+    /// How long those are kept that go both ways.
     pub udp_stream_timeout: Period,
 }
 
@@ -316,8 +315,6 @@ pub struct SyncPeriods {
     pub min_period: Period,
     /// How often everything is compared with the maps.
     pub full_period: Period,
-    /// How often expired flows are collected.
-    pub collect_period: Period,
 }
 
 impl Default for SyncPeriods {
@@ -325,7 +322,6 @@ impl Default for SyncPeriods {
         Self {
             min_period: Period::from_millis(5),
             full_period: Period::from_secs(60),
-            collect_period: Period::from_secs(10),
         }
     }
 }

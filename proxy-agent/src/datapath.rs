@@ -6,9 +6,11 @@
 
 pub mod bpfsys;
 pub mod capacities;
+pub mod clock;
 pub mod drop_log;
 mod drops;
 pub mod error;
+pub mod flows;
 pub mod handle;
 pub mod kernel_table;
 pub mod kernel_words;
@@ -30,6 +32,7 @@ pub use capacities::Capacities;
 pub use drop_log::DropLog;
 pub use drops::Drops;
 pub use error::DatapathError;
+pub use flows::{FlowState, FlowUsage, Flows};
 pub use kernel_table::KernelTable;
 pub use kernel_words::KernelWords;
 pub use maps::{MapUsage, Maps};

@@ -11,6 +11,7 @@ pub mod host_ports;
 pub mod image;
 pub mod key;
 pub mod memory;
+pub mod node_ports;
 pub mod owner;
 pub mod plan;
 pub mod pool;

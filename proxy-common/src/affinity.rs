@@ -6,8 +6,9 @@ use crate::{address::Address6, pod::map_types};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AffinityKey {
-    /// Client address, IPv4 mapped into IPv6; in the socket programs, where the source is not yet chosen,
-    /// `[CLIENT_NETNS, 0, cookie_high, cookie_low]`.
+    /// Client address, IPv4 mapped into IPv6. In the socket programs, where the source is not yet chosen, it is the
+    /// pod's (`CLIENTS`) or the node's (`NODE_CONFIG`, also of what the host sends packet by packet); of a namespace
+    /// that is neither, `[CLIENT_NETNS, 0, cookie_high, cookie_low]`.
     pub client: Address6,
     /// Id of the Service port.
     pub service: u32,

@@ -10,12 +10,12 @@ use crate::{
     pod::map_types,
 };
 
-/// Value of `BACKENDS4`; the key is the id, `u32`.
+/// Value of `BACKENDS*`; the key is the id, `u32`, from one number space for both families.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Backend4 {
+pub struct Backend<A> {
     /// Address that serves.
-    pub address: Address4,
+    pub address: A,
     /// Port that serves, network order.
     pub port: u16,
     /// IP protocol number.
@@ -24,19 +24,10 @@ pub struct Backend4 {
     pub flags: u8,
 }
 
-/// Value of `BACKENDS6`; the key is the id, `u32`, from the same number space as `BACKENDS4`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Backend6 {
-    /// Address that serves.
-    pub address: Address6,
-    /// Port that serves, network order.
-    pub port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// `BACKEND_*` bits.
-    pub flags: u8,
-}
+/// Value of `BACKENDS4`.
+pub type Backend4 = Backend<Address4>;
+/// Value of `BACKENDS6`.
+pub type Backend6 = Backend<Address6>;
 
 /// The backend runs on this node.
 pub const BACKEND_LOCAL: u8 = 1 << 0;
@@ -51,7 +42,8 @@ pub struct SlotKey {
     pub index: u32,
 }
 
-/// Key of `BACKEND_MEMBERS`; the value is the slot, `u32`. Only for sets of frontends with `FLAG_MEMBERS`.
+/// Key of `BACKEND_MEMBERS`; the value is the slot, `u32`, or [`MEMBER_LINGERS`]. Only for sets of frontends with
+/// `FLAG_MEMBERS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemberKey {
@@ -60,5 +52,9 @@ pub struct MemberKey {
     /// Id of the backend.
     pub backend: u32,
 }
+
+/// In `BACKEND_MEMBERS`, of sets of datagrams: the backend still serves, but has no slot (it terminates, or others are
+/// nearer): flows that it has stay with it, and no new one begins.
+pub const MEMBER_LINGERS: u32 = u32::MAX;
 
 map_types!(Backend4 = 8, Backend6 = 20, SlotKey = 8, MemberKey = 8);

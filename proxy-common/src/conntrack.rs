@@ -1,173 +1,180 @@
-//! `CONNTRACK4`, `CONNTRACK6` (HASH) and `NEW_FLOWS4`, `NEW_FLOWS6` (LRU HASH): our own connection tracking.
+//! `FLOW_INDEX4`, `FLOW_INDEX6` (HASH) and `FLOWS4`, `FLOWS6` (ARRAY, memory-mapped): our own connection tracking.
 //!
-//! A flow is keyed from the view of the scope that tracks it: an endpoint (pod interface), where `local` is
-//! the pod's side whatever way the packet goes, or the node (scope 0), where `local` is the source of the
-//! packet as it arrives. An untranslated flow has one entry per scope, hit by both directions. A translated
-//! flow has one entry for each of its two tuples (twins): each names the whole tuple into which a packet that
-//! travels in `rewrite direction` is turned. Between two pods of this node the second one is the serving
-//! pod's own entry, which a flow has anyway.
+//! A flow is one record in a slot of `FLOWS*`. It has two directions: 0 is that of the packet that began it. The
+//! index finds it by the tuple of a packet *as it arrives at a hook*, and says which direction that is. A flow has
+//! two such keys: the tuple of its beginner, and the reverse of what that is turned into. So a translated flow is no
+//! different from a plain one: `target[d]` is what a packet of direction d is turned into, and differs from its tuple
+//! or does not.
 //!
-//! Scoping by endpoint makes forged entries harmless to other pods. Flows live in `CONNTRACK`, which only expiry
-//! and garbage collection empty. Of those that the other side has not answered yet it takes a few at a time
-//! (`NodeConfig::unanswered`); the others wait in `NEW_FLOWS`, which evicts, and move when they are answered: a
-//! flood can neither evict a live flow nor fill the map. Expiry is checked in the datapath.
+//! What changes over a flow's life stands in `head`, beside the generation of the slot: it is changed by
+//! compare-and-swap only, so that nobody writes into a flow that took the slot meanwhile. A slot is taken by the
+//! program that needs one, when its flow has expired, or under pressure when it is not assured; whoever takes it
+//! removes its keys. Nobody has to collect.
+//!
+//! The index is only ever inserted into where nothing stands: a key has one owner, whatever two processors do at once.
 
 use crate::{
     address::{Address4, Address6},
     pod::map_types,
 };
 
-/// Key of `CONNTRACK4` and `NEW_FLOWS4`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FlowKey4 {
-    /// Endpoint id, or 0 for the node.
-    pub scope: u32,
-    /// Address of the pod (endpoint scope) or source (node scope).
-    pub local: Address4,
-    /// Address of the other side.
-    pub remote: Address4,
-    /// Port of the local side, network order; ICMP echo: identifier.
-    pub local_port: u16,
-    /// Port of the other side, network order; ICMP echo: identifier.
-    pub remote_port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Zero.
-    pub pad: [u8; 3],
-}
+mod head;
+mod timeouts;
 
-/// Key of `CONNTRACK6` and `NEW_FLOWS6`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FlowKey6 {
-    /// Endpoint id, or 0 for the node.
-    pub scope: u32,
-    /// Address of the pod (endpoint scope) or source (node scope).
-    pub local: Address6,
-    /// Address of the other side.
-    pub remote: Address6,
-    /// Port of the local side, network order; ICMP echo: identifier.
-    pub local_port: u16,
-    /// Port of the other side, network order; ICMP echo: identifier.
-    pub remote_port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Zero.
-    pub pad: [u8; 3],
-}
+pub use head::{ACKNOWLEDGED_AHEAD, Head};
+pub use timeouts::{
+    DEFAULT_TIMEOUTS, FLOW_CLOSED_SECONDS, FLOW_HALF_OPEN_SECONDS, FLOW_ICMP_SECONDS,
+    FLOW_OTHER_SECONDS, Timeouts,
+};
 
-/// The tuple into which a packet is rewritten.
+/// Addresses and ports of a packet, or what it is turned into.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Rewrite4 {
-    /// New source address.
-    pub source: Address4,
-    /// New destination address.
-    pub destination: Address4,
-    /// New source port, network order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tuple<A> {
+    /// Source address.
+    pub source: A,
+    /// Destination address.
+    pub destination: A,
+    /// Source port, network order; ICMP echo: identifier; 0 where there is none.
     pub source_port: u16,
-    /// New destination port, network order.
+    /// Destination port, network order; ICMP echo: identifier; 0 where there is none.
     pub destination_port: u16,
 }
 
-/// The tuple into which a packet is rewritten.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Rewrite6 {
-    /// New source address.
-    pub source: Address6,
-    /// New destination address.
-    pub destination: Address6,
-    /// New source port, network order.
-    pub source_port: u16,
-    /// New destination port, network order.
-    pub destination_port: u16,
+impl<A: Copy> Tuple<A> {
+    /// The tuple of an answer.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "BPF: on the path of every packet")]
+    pub const fn reversed(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+        }
+    }
 }
 
-/// What is known of a flow, whatever its family.
+/// Key of `FLOW_INDEX*`: a packet as it arrives at a hook.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct FlowState {
-    /// Seconds since boot at which the entry counts as gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowKey<A> {
+    /// Addresses and ports.
+    pub tuple: Tuple<A>,
+    /// IP protocol number.
+    pub protocol: u32,
+}
+
+/// Value of `FLOW_INDEX*`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowPlace {
+    /// The slot in `FLOWS*`, shifted left by one, and the direction.
+    pub slot_and_direction: u32,
+    /// Generation of the slot, zero-extended: an entry of another one names a flow that is gone.
+    pub generation: u32,
+}
+
+impl FlowPlace {
+    /// The entry of a direction (0 or 1) of the flow in a slot.
+    #[must_use]
+    pub const fn new(slot: u32, direction: u32, generation: u16) -> Self {
+        Self {
+            slot_and_direction: slot << 1 | direction,
+            generation: generation as u32,
+        }
+    }
+
+    /// The slot.
+    #[must_use]
+    pub const fn slot(&self) -> u32 {
+        self.slot_and_direction >> 1
+    }
+
+    /// The direction, 0 or 1.
+    #[must_use]
+    pub const fn direction(&self) -> u32 {
+        self.slot_and_direction & 1
+    }
+}
+
+/// Value of `FLOWS*`: a flow. Pairs are indexed by direction: that of the packet, or of what its sender sends.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flow<A> {
+    /// See [`Head`].
+    pub head: u64,
+    /// Seconds since boot until which the flow lives; 0 for a slot that was never used.
     pub expires: u32,
-    /// `FLOW_*` bits.
-    pub flags: u32,
-    /// Epoch of the endpoint's policy word under which the flow was allowed.
-    pub epoch: u32,
-    /// Cookie of the rule that allowed it (`policy::cookie`).
-    pub cookie: u32,
-    /// Id of the Service port it came through; 0 for none.
+    /// Epochs of policy: of the beginner's egress, of the receiver's ingress.
+    pub epoch: [u32; 2],
+    /// Endpoint ids of both ends; 0 outside of the node, [`ENDPOINT_HOST`] the node itself.
+    pub endpoint: [u16; 2],
+    /// Cookies of the rules that allowed it: egress, ingress.
+    pub cookie: [u32; 2],
+    /// Id of the Service port that it came through; 0 for none.
     pub service: u32,
-    /// Id of the backend it was given; 0 for none.
+    /// Id of the backend that it was given; 0 for none.
     pub backend: u32,
+    /// Into what packets of each direction are turned.
+    pub target: [Tuple<A>; 2],
 }
 
-/// Value of `CONNTRACK4` and `NEW_FLOWS4`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Flow4 {
-    /// What is known of the flow.
-    pub state: FlowState,
-    /// Into what it is rewritten, if `FLOW_REWRITE_*` says so.
-    pub rewrite: Rewrite4,
+impl<A: Copy> Flow<A> {
+    /// The tuple by which the index finds packets of a direction.
+    #[must_use]
+    pub const fn tuple(&self, direction: usize) -> Tuple<A> {
+        self.target[1 - direction].reversed()
+    }
 }
 
-/// Value of `CONNTRACK6` and `NEW_FLOWS6`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Flow6 {
-    /// What is known of the flow.
-    pub state: FlowState,
-    /// Into what it is rewritten, if `FLOW_REWRITE_*` says so.
-    pub rewrite: Rewrite6,
-}
+/// Key of `FLOW_INDEX4`.
+pub type FlowKey4 = FlowKey<Address4>;
+/// Key of `FLOW_INDEX6`.
+pub type FlowKey6 = FlowKey<Address6>;
+/// Value of `FLOWS4`.
+pub type Flow4 = Flow<Address4>;
+/// Value of `FLOWS6`.
+pub type Flow6 = Flow<Address6>;
 
-/// The remote side sent the first packet: ingress policy judges the flow (else egress policy does).
-pub const FLOW_FROM_REMOTE: u32 = 1 << 0;
+/// In `Flow::endpoint`: the node itself.
+pub const ENDPOINT_HOST: u16 = u16::MAX;
+
 /// The side that did not begin has answered.
-pub const FLOW_REPLIED: u32 = 1 << 1;
-/// TCP: the local side has sent FIN.
-pub const FLOW_FIN_LOCAL: u32 = 1 << 2;
-/// TCP: the remote side has sent FIN.
-pub const FLOW_FIN_REMOTE: u32 = 1 << 3;
-/// TCP: a RST was seen.
-pub const FLOW_RST: u32 = 1 << 4;
-/// Packets sent by the local side are rewritten.
-pub const FLOW_REWRITE_FROM_LOCAL: u32 = 1 << 5;
-/// Packets sent to the local side are rewritten.
-pub const FLOW_REWRITE_TO_LOCAL: u32 = 1 << 6;
+pub const FLOW_REPLIED: u16 = 1 << 0;
+/// The beginner has spoken again after the answer: the flow lives long, and no other one takes its slot.
+pub const FLOW_ASSURED: u16 = 1 << 1;
+/// TCP: direction 0 has sent FIN.
+pub const FLOW_FIN_0: u16 = 1 << 2;
+/// TCP: direction 1 has sent FIN.
+pub const FLOW_FIN_1: u16 = 1 << 3;
+/// TCP: a credible RST was seen from direction 0, and nothing after it.
+pub const FLOW_RST_0: u16 = 1 << 4;
+/// TCP: a credible RST was seen from direction 1, and nothing after it.
+pub const FLOW_RST_1: u16 = 1 << 5;
 /// A pod reaches itself through a Service: its packets come back to it from the frontend's address.
-pub const FLOW_HAIRPIN: u32 = 1 << 7;
-/// The source was translated to an address of this node.
-pub const FLOW_SOURCE_TRANSLATED: u32 = 1 << 8;
-/// The other side is a pod of another node: packets to it may leave past the host's stack.
-pub const FLOW_REMOTE_POD: u32 = 1 << 9;
-/// Both ends are pods of this node: each end's own entry translates, and sees both directions by itself.
-pub const FLOW_NO_TWIN: u32 = 1 << 10;
-/// Datagrams to an address of this node that no frontend had when the flow began: one may appear.
-pub const FLOW_TO_NODE: u32 = 1 << 11;
+pub const FLOW_HAIRPIN: u16 = 1 << 6;
+/// The flow goes through the host's stack, which must see both directions, as client and backend, or neither.
+pub const FLOW_STACK: u16 = 1 << 7;
+/// The source was translated to an address of this node, or one that stands for it.
+pub const FLOW_SOURCE_TRANSLATED: u16 = 1 << 8;
+/// The host asked over its loopback interface, where its answers go.
+pub const FLOW_LOOPBACK: u16 = 1 << 9;
+/// Somebody is taking the slot: keys come and go. Others leave it alone.
+pub const FLOW_BUSY: u16 = 1 << 10;
+/// The flow is over, whatever `expires` says: set from outside of the datapath.
+pub const FLOW_ENDED: u16 = 1 << 11;
 
-/// Seconds for which an expired entry of `CONNTRACK*` may be begun anew in place. The collector leaves it alone
-/// for as long.
-pub const REUSE_SECONDS: u32 = 5;
-
-/// Seconds that an unanswered TCP flow and any flow without states live.
-pub const SHORT_SECONDS: u32 = 60;
-
-/// Value of `NEW_FLOWS_END[0]` (ARRAY of one): until when `NEW_FLOWS*` may hold a live flow, in seconds since boot.
-/// Shared by all programs like the flows themselves: what one of them takes for empty, no other may have filled.
-pub type NewFlowsEnd = u32;
-
-/// Seconds in which a CPU may begin `NodeConfig::unanswered` flows in `CONNTRACK*` that nobody answers.
-pub const UNANSWERED_WINDOW: u32 = 8;
+/// Seconds after its expiry for which a slot is not taken by another flow: no program runs as long.
+pub const FLOW_GRACE_SECONDS: u32 = 2;
 
 map_types!(
-    FlowKey4 = 20,
-    FlowKey6 = 44,
-    Rewrite4 = 12,
-    Rewrite6 = 36,
-    FlowState = 24,
-    Flow4 = 36,
-    Flow6 = 60
+    Tuple<Address4> = 12,
+    Tuple<Address6> = 36,
+    FlowKey4 = 16,
+    FlowKey6 = 40,
+    FlowPlace = 8,
+    Flow4 = 64,
+    Flow6 = 112
 );

@@ -46,6 +46,10 @@ reasons! {
     EXTENSION_HEADERS = 15, "extension-headers", "More IPv6 extension headers than are followed.";
     POLICY_CORRUPT = 16, "policy-corrupt", "A policy word names a row, class or list that does not exist.";
     NO_ROUTE = 17, "no-route", "The host's packet to a backend to which no route leads, or none that has room for it.";
+    UNSUPPORTED_FRAME = 18, "unsupported-frame", "A pod sent a frame that is neither IPv4, IPv6 nor ARP, or that bears a VLAN tag.";
+    TOO_BIG = 19, "too-big", "A translated packet for which its way has no room; the sender is told.";
+    HOP_LIMIT = 20, "hop-limit", "A translated packet without hops left; the sender is told.";
+    NO_FLOW = 21, "no-flow", "A segment to a Service that belongs to no connection and opens none; a pod is told (RST).";
 }
 
 /// Capacity of `DROPS`.

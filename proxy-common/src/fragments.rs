@@ -8,41 +8,26 @@ use crate::{
     pod::map_types,
 };
 
-/// Key of `FRAGMENTS4`, in the packet's own words, before translation.
+/// Key of `FRAGMENTS*`, in the packet's own words, before translation.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FragmentKey4 {
+pub struct FragmentKey<A> {
     /// Source address.
-    pub source: Address4,
+    pub source: A,
     /// Destination address.
-    pub destination: Address4,
+    pub destination: A,
     /// Identification, as on the wire, zero-extended.
     pub identification: u32,
     /// Index of the pod's interface on which it came; 0 if it came from elsewhere.
     pub scope: u32,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Zero.
-    pub pad: [u8; 3],
+    /// IP protocol number of the payload.
+    pub protocol: u32,
 }
 
+/// Key of `FRAGMENTS4`.
+pub type FragmentKey4 = FragmentKey<Address4>;
 /// Key of `FRAGMENTS6`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FragmentKey6 {
-    /// Source address.
-    pub source: Address6,
-    /// Destination address.
-    pub destination: Address6,
-    /// Identification, as on the wire.
-    pub identification: u32,
-    /// Index of the pod's interface on which it came; 0 if it came from elsewhere.
-    pub scope: u32,
-    /// IP protocol number of the payload.
-    pub protocol: u8,
-    /// Zero.
-    pub pad: [u8; 3],
-}
+pub type FragmentKey6 = FragmentKey<Address6>;
 
 /// Value of both.
 #[repr(C)]

@@ -4,18 +4,21 @@
 //! `hostPort` on every address of the node that serves such ones (`NODE_ADDRESSES`). One entry holds two backend sets: `internal` serves clients on this node
 //! (its pods and itself), `external` serves packets that arrive from outside the node. They differ only
 //! under `internalTrafficPolicy` or `externalTrafficPolicy: Local`.
+//!
+//! `SERVICE_EPOCH` (ARRAY of one, `u32`) is raised after each change of a frontend of datagrams, or of the members of
+//! its sets: a flow of datagrams compares itself with its Service when the epoch is another one than last time.
 
 use crate::{
     address::{Address4, Address6},
     pod::map_types,
 };
 
-/// Key of `FRONTENDS4`.
+/// Key of `FRONTENDS*`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FrontendKey4 {
-    /// Address that clients use; 0 for all of the node's.
-    pub address: Address4,
+pub struct FrontendKey<A> {
+    /// Address that clients use; unspecified for all of the node's.
+    pub address: A,
     /// Port that clients use, network order.
     pub port: u16,
     /// IP protocol number.
@@ -24,19 +27,10 @@ pub struct FrontendKey4 {
     pub pad: u8,
 }
 
+/// Key of `FRONTENDS4`.
+pub type FrontendKey4 = FrontendKey<Address4>;
 /// Key of `FRONTENDS6`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FrontendKey6 {
-    /// Address that clients use; `::` for all of the node's.
-    pub address: Address6,
-    /// Port that clients use, network order.
-    pub port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Zero.
-    pub pad: u8,
-}
+pub type FrontendKey6 = FrontendKey<Address6>;
 
 /// A backend set as a frontend refers to it: rows `0..count` of `BACKEND_SLOTS` under `id`.
 #[repr(C)]

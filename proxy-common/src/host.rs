@@ -30,3 +30,8 @@ pub const HOST_PEER_IPV6: [u8; 16] = [
 pub const HOST_PEER4: Address4 = address4(HOST_PEER_IPV4);
 /// [`HOST_PEER_IPV6`] in map form.
 pub const HOST_PEER6: Address6 = address6(HOST_PEER_IPV6);
+
+/// IPv4 gateway of pods: nobody has it, and this machine answers for it on every pod's interface.
+pub const POD_GATEWAY_IPV4: [u8; 4] = [169, 254, 1, 1];
+/// [`POD_GATEWAY_IPV4`] in map form.
+pub const POD_GATEWAY4: Address4 = address4(POD_GATEWAY_IPV4);

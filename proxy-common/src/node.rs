@@ -1,7 +1,9 @@
-//! `NODE_CONFIG` (ARRAY of one), `NODE_ADDRESSES4`, `NODE_ADDRESSES6` (HASH address → flags, `u32`).
+//! `NODE_CONFIG` (ARRAY of one), `NODE_ADDRESSES4`, `NODE_ADDRESSES6` (HASH address → flags, `u32`), `LINKS` (HASH
+//! interface → [`Link`]) and `NODE_PORTS` (ARRAY of words, a bit for each port).
 
 use crate::{
     address::{Address4, Address6},
+    conntrack::Timeouts,
     pod::map_types,
 };
 
@@ -15,7 +17,7 @@ pub struct NodeConfig {
     pub host_device: u32,
     /// Cookie of the node's network namespace (`SO_NETNS_COOKIE`); 0 if unknown.
     pub netns_cookie: u64,
-    /// The node's internal IPv4 address: source of translated connections; 0 for none.
+    /// The node's internal IPv4 address; 0 for none.
     pub address4: Address4,
     /// The node's internal IPv6 address; `::` for none.
     pub address6: Address6,
@@ -23,11 +25,30 @@ pub struct NodeConfig {
     pub source_port_min: u16,
     /// Last source port used for translation, host order.
     pub source_port_max: u16,
-    /// Unanswered flows that a CPU may begin in `CONNTRACK*` in `conntrack::UNANSWERED_WINDOW` seconds.
-    pub unanswered: u32,
-    /// Zero.
-    pub pad: u32,
+    /// How long flows live.
+    pub timeouts: Timeouts,
 }
+
+/// Value of `LINKS`: a link that carries node traffic; the key is its interface index, `u32`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// Source of what is translated on its way out by this link; 0 is `NodeConfig::address4`.
+    pub address4: Address4,
+    /// As `address4`; `::` is `NodeConfig::address6`.
+    pub address6: Address6,
+    /// `LINK_*` bits.
+    pub flags: u32,
+}
+
+/// Frames of the link have no Ethernet header.
+pub const LINK_WITHOUT_ETHERNET: u32 = 1 << 0;
+
+/// Words of 64 bits in `NODE_PORTS`. Bit p (host order; word p / 64, bit p % 64) is set where a frontend that is no cluster
+/// IP (`NodePort`, `hostPort`, external or load balancer's address) or a backend on the node itself (host network) has
+/// port p, whatever the protocol: only packets with such a port, or one used for source translation, can concern more
+/// than the host's own sockets.
+pub const NODE_PORT_WORDS: u32 = 1024;
 
 /// Deliver to local pods by `bpf_redirect_peer` and to other nodes by `bpf_redirect_neigh`, past the host's
 /// stack and netfilter ("bpf" forwarding); otherwise hand packets to the stack ("stack" forwarding).
@@ -45,4 +66,4 @@ pub const ADDRESS_LOCAL: u32 = 1 << 1;
 /// of the node itself reach).
 pub const ADDRESS_HOST_PORT: u32 = 1 << 2;
 
-map_types!(NodeConfig = 48);
+map_types!(NodeConfig = 56, Link = 24);

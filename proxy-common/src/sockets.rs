@@ -1,5 +1,7 @@
-//! `SOCKET_PEER` (SK STORAGE) and `SOCKET_REVERSE4`, `SOCKET_REVERSE6` (LRU HASH): what a socket believes
-//! that it talks to, for `getpeername` and `recvmsg`.
+//! `SOCKET_PEER` (SK STORAGE): what a connected socket believes that it talks to, for `getpeername`. `CLIENTS` (HASH
+//! network namespace → addresses): whose call it is, for affinity.
+//!
+//! Only TCP is balanced at the socket. Datagrams are translated packet by packet, where a flow follows its Service.
 
 use crate::{
     address::{Address4, Address6},
@@ -24,62 +26,14 @@ pub struct SocketPeer {
     pub service: u32,
 }
 
-/// Key of `SOCKET_REVERSE4`: a datagram that a socket may receive.
+/// Value of `CLIENTS`; the key is the cookie of a network namespace (`SO_NETNS_COOKIE`), `u64`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketReverseKey4 {
-    /// Socket cookie.
-    pub cookie: u64,
-    /// Backend's address.
-    pub address: Address4,
-    /// Backend's port, network order.
-    pub port: u16,
-    /// Zero.
-    pub pad: u16,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Client {
+    /// The pod's IPv4 address; 0 for none.
+    pub address4: Address4,
+    /// The pod's IPv6 address; `::` for none.
+    pub address6: Address6,
 }
 
-/// Value of `SOCKET_REVERSE4`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SocketReverse4 {
-    /// Frontend's address.
-    pub address: Address4,
-    /// Frontend's port, network order.
-    pub port: u16,
-    /// Zero.
-    pub pad: u16,
-}
-
-/// Key of `SOCKET_REVERSE6`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketReverseKey6 {
-    /// Socket cookie.
-    pub cookie: u64,
-    /// Backend's address.
-    pub address: Address6,
-    /// Backend's port, network order.
-    pub port: u16,
-    /// Zero.
-    pub pad: [u16; 3],
-}
-
-/// Value of `SOCKET_REVERSE6`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SocketReverse6 {
-    /// Frontend's address.
-    pub address: Address6,
-    /// Frontend's port, network order.
-    pub port: u16,
-    /// Zero.
-    pub pad: u16,
-}
-
-map_types!(
-    SocketPeer = 44,
-    SocketReverseKey4 = 16,
-    SocketReverse4 = 8,
-    SocketReverseKey6 = 32,
-    SocketReverse6 = 20
-);
+map_types!(SocketPeer = 44, Client = 20);

@@ -1,5 +1,6 @@
 //! Shared logic of the programs.
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![expect(unsafe_code, reason = "the kernel's pointers and maps")]
 #![cfg_attr(
     target_arch = "bpf",
@@ -18,7 +19,11 @@
     reason = "BPF: the verifier follows inlined code better, and a call costs more than most bodies"
 )]
 
-pub mod frontend;
+pub mod act;
+pub mod hook;
+pub mod know;
+pub mod machine;
 pub mod maps;
+pub mod packet;
 pub mod socket;
-pub mod tc;
+pub mod track;

@@ -8,6 +8,7 @@ mod families;
 mod family;
 
 use aya_ebpf::{
+    Global,
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     btf_maps,
     macros::btf_map,
@@ -15,26 +16,32 @@ use aya_ebpf::{
 use proxy_common::{
     affinity::{Affinity, AffinityKey},
     backends::{Backend4, Backend6, MemberKey, SlotKey},
-    conntrack::{Flow4, Flow6, FlowKey4, FlowKey6, NewFlowsEnd},
+    conntrack::{Flow, FlowKey4, FlowKey6, FlowPlace},
     counters::{Counter, REASON_LIMIT},
-    endpoints::{Endpoint, LocalPod, MAX_ENDPOINTS},
+    endpoints::{Endpoint, MAX_ENDPOINTS},
     fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
-    node::NodeConfig,
+    node::{Link, NODE_PORT_WORDS, NodeConfig},
     policy::{
         cells::CELLS_DEFAULT,
         intervals::{BLOCKS_DEFAULT, IntervalBlock},
         peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
     },
-    sockets::{SocketPeer, SocketReverse4, SocketReverse6, SocketReverseKey4, SocketReverseKey6},
+    sockets::{Client, SocketPeer},
 };
 
 pub use families::{V4, V6};
-pub use family::{Backend, Family, FlowTuple};
+pub use family::Family;
 
 const ENTRIES: usize = 1024;
+/// Slots of `FLOWS*`; the index holds two keys for each.
+const SLOTS: usize = 512;
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+
+/// How many slots `FLOWS4` and `FLOWS6` have, each: set by whoever sets their capacity.
+#[unsafe(no_mangle)]
+pub static FLOW_SLOTS: Global<u32> = Global::new(SLOTS as u32);
 
 /// A hash map whose entries are allocated as they come.
 pub type Hash<K, V> = btf_maps::HashMap<K, V, ENTRIES, NO_PREALLOC>;
@@ -42,6 +49,8 @@ pub type Hash<K, V> = btf_maps::HashMap<K, V, ENTRIES, NO_PREALLOC>;
 pub type Lru<K, V> = btf_maps::LruHashMap<K, V, ENTRIES>;
 /// Longest prefix match.
 pub type Trie<K, V> = btf_maps::LpmTrie<K, V, ENTRIES>;
+/// The records of flows.
+pub type Flows<A> = btf_maps::Array<Flow<A>, SLOTS, MMAPABLE>;
 /// An array of words that the agent maps into its memory.
 pub type Words<const N: usize> = btf_maps::Array<u64, N, MMAPABLE>;
 
@@ -70,21 +79,21 @@ maps! {
     /// See `proxy_common::affinity`.
     AFFINITY: Lru<AffinityKey, Affinity>;
     /// See `proxy_common::conntrack`.
-    CONNTRACK4: Hash<FlowKey4, Flow4>;
+    FLOW_INDEX4: Hash<FlowKey4, FlowPlace>;
     /// See `proxy_common::conntrack`.
-    CONNTRACK6: Hash<FlowKey6, Flow6>;
+    FLOW_INDEX6: Hash<FlowKey6, FlowPlace>;
     /// See `proxy_common::conntrack`.
-    NEW_FLOWS4: Lru<FlowKey4, Flow4>;
+    FLOWS4: Flows<u32>;
     /// See `proxy_common::conntrack`.
-    NEW_FLOWS6: Lru<FlowKey6, Flow6>;
-    /// See `proxy_common::conntrack`.
-    NEW_FLOWS_END: btf_maps::Array<NewFlowsEnd, 1>;
+    FLOWS6: Flows<[u32; 4]>;
     /// See `proxy_common::endpoints`.
-    ENDPOINTS: Hash<u32, Endpoint>;
+    ENDPOINTS: btf_maps::Array<Endpoint, { MAX_ENDPOINTS as usize }>;
     /// See `proxy_common::endpoints`.
-    LOCAL_PODS4: Hash<u32, LocalPod>;
+    INTERFACES: Hash<u32, u32>;
     /// See `proxy_common::endpoints`.
-    LOCAL_PODS6: Hash<[u32; 4], LocalPod>;
+    LOCAL_PODS4: Hash<u32, u32>;
+    /// See `proxy_common::endpoints`.
+    LOCAL_PODS6: Hash<[u32; 4], u32>;
     /// See `proxy_common::fragments`.
     FRAGMENTS4: Lru<FragmentKey4, FragmentPorts>;
     /// See `proxy_common::fragments`.
@@ -92,15 +101,19 @@ maps! {
     /// See `proxy_common::sockets`.
     SOCKET_PEER: btf_maps::SkStorage<SocketPeer>;
     /// See `proxy_common::sockets`.
-    SOCKET_REVERSE4: Lru<SocketReverseKey4, SocketReverse4>;
-    /// See `proxy_common::sockets`.
-    SOCKET_REVERSE6: Lru<SocketReverseKey6, SocketReverse6>;
+    CLIENTS: Hash<u64, Client>;
+    /// See `proxy_common::frontends`.
+    SERVICE_EPOCH: btf_maps::Array<u32, 1, MMAPABLE>;
     /// See `proxy_common::node`.
     NODE_CONFIG: btf_maps::Array<NodeConfig, 1>;
     /// See `proxy_common::node`.
     NODE_ADDRESSES4: Hash<u32, u32>;
     /// See `proxy_common::node`.
     NODE_ADDRESSES6: Hash<[u32; 4], u32>;
+    /// See `proxy_common::node`.
+    LINKS: Hash<u32, Link>;
+    /// See `proxy_common::node`.
+    NODE_PORTS: Words<{ NODE_PORT_WORDS as usize }>;
     /// See `proxy_common::policy::words`.
     POLICY_WORDS: Words<{ MAX_ENDPOINTS as usize }>;
     /// See `proxy_common::policy::peers`.

@@ -6,11 +6,12 @@ use std::{fmt::Debug, fs, io::Write as _, sync::Arc, time::Duration};
 
 use k8s_openapi::{api::core::v1 as core, api::discovery::v1 as discovery};
 use proxy_agent::{
-    datapath::{Table, TableError},
+    datapath::{MemoryWords, Table, TableError},
     model::Kind,
     observe::{Changes, Converted, Store, Update, convert::Convert, intern::Interner},
     service::{ServiceSync, ServiceTables},
 };
+use proxy_common::node::NODE_PORT_WORDS;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tikv_jemallocator::Jemalloc;
@@ -61,6 +62,9 @@ fn tables() -> ServiceTables {
         backends6: Box::new(Elsewhere("BACKENDS6")),
         slots: Box::new(Elsewhere("BACKEND_SLOTS")),
         members: Box::new(Elsewhere("BACKEND_MEMBERS")),
+        affinity: Box::new(Elsewhere("AFFINITY")),
+        epoch: Box::new(Elsewhere("SERVICE_EPOCH")),
+        node_ports: Box::new(MemoryWords::new(NODE_PORT_WORDS)),
     }
 }
 

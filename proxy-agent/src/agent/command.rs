@@ -103,7 +103,7 @@ fn execute(arguments: &Arguments, config: Configuration) -> anyhow::Result<()> {
     match arguments.verb {
         None | Some(Verb::Run) => {
             let level = logging::begin(&config.logging)?;
-            process::run(config, level)
+            process::run(config, arguments.flags.clone(), level)
         }
         Some(Verb::Cleanup) => {
             logging::begin(&config.logging)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cni_plugin::wiring::name::is_host_ifname;
+use cni_plugin::wiring::{name::is_host_ifname, veth::LO};
 
 use super::host_device::is_there;
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct LinkPrograms {
     attached: BTreeMap<u32, Attached>,
+    /// The loopback has its program.
+    loopback: bool,
     /// What a former agent left is known.
     taken_over: bool,
     status: LinksStatus,
@@ -28,6 +30,8 @@ struct Attached {
     header: Header,
     mode: TcMode,
 }
+
+const LOOPBACK: [Hook; 1] = [Hook::FromLo];
 
 /// The programs for a kind of link. What undoes translations comes before what makes them.
 pub const fn hooks(header: Header) -> &'static [Hook] {
@@ -47,6 +51,7 @@ impl LinkPrograms {
         datapath: &mut Datapath,
     ) -> Vec<String> {
         let mut errors = Vec::new();
+        errors.extend(self.attach_loopback(datapath).err());
         if !self.taken_over {
             self.take_over(links, facts, datapath, &mut errors);
         }
@@ -77,6 +82,18 @@ impl LinkPrograms {
         errors
     }
 
+    /// What the host sends to its own addresses.
+    fn attach_loopback(&mut self, datapath: &mut Datapath) -> Result<(), String> {
+        if self.loopback && is_there(datapath, LO, &LOOPBACK) {
+            return Ok(());
+        }
+        let mode = datapath.attach(LO, &LOOPBACK);
+        let mode = mode.map_err(|error| error.to_string())?;
+        tracing::info!(%mode, "program attached to the loopback");
+        self.loopback = true;
+        Ok(())
+    }
+
     /// For the status.
     pub fn status(&self) -> LinksStatus {
         self.status.clone()
@@ -92,14 +109,15 @@ impl LinkPrograms {
     ) {
         let others = facts.interfaces.iter().filter(|interface| {
             let name = interface.name.as_str();
-            !links.chosen.contains_key(&interface.index)
+            interface.index != LO
+                && !links.chosen.contains_key(&interface.index)
                 && !is_host_ifname(name)
                 && !name.starts_with("weir_")
         });
         let mut done = true;
         match datapath.sweep() {
             Ok(swept) if !swept.is_empty() => {
-                tracing::info!(?swept, "pins of links that are gone removed")
+                tracing::info!(?swept, "pins of links that are gone removed");
             }
             Ok(_) => {}
             Err(error) => {

@@ -89,7 +89,7 @@ impl MainLoop {
         let mut policies = Policies::open(shared, datapath.maps())?;
         policies.deny_unused(&named.endpoints);
         datapath.attach_sockets()?;
-        let pods = open_pods(shared, &mut datapath, reader, named.endpoints)?;
+        let pods = open_pods(shared, &mut datapath, reader)?;
         policies.deny_unused(&ids(&pods));
         services.set_host_ports(pods.host_ports());
         Ok(Self {
@@ -325,10 +325,11 @@ impl MainLoop {
         self.publish();
     }
 
-    /// Tells policy which addresses are the node's own, beside those of its Node object.
+    /// Tells Services and policy which addresses are the node's own, beside those of its Node object.
     fn own_addresses(&mut self) {
         match own_addresses::read(self.datapath.maps()) {
             Ok(addresses) => {
+                self.services.set_own_addresses(&addresses);
                 if self.policies.set_local_addresses(addresses) {
                     self.policies_due = Instant::now();
                 }
@@ -342,6 +343,7 @@ impl MainLoop {
         self.services.status(&mut sync);
         self.policies.status(&mut sync);
         self.node.status(&mut sync, &mut self.figures.cni);
+        sync.errors.extend(self.shared.config_error());
         self.figures.set_sync(sync);
         self.figures.host = self.node.host();
         self.figures.links = self.node.links();
@@ -381,13 +383,11 @@ fn open_pods(
     shared: &Shared,
     datapath: &mut Datapath,
     reader: &LiveReader,
-    resting: BTreeSet<u32>,
 ) -> anyhow::Result<Pods> {
     let maps = datapath.maps();
     let config = PodsConfig {
         run_dir: shared.config.run_dir.clone(),
         limit: maps.endpoints.capacity().min(maps.policy_words.len()),
-        resting,
         fetch: shared.config.manifests.is_none().then(|| reader.fetch()),
     };
     let tables = PodTables::from(maps);

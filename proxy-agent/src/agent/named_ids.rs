@@ -1,11 +1,11 @@
 //! Ids that flows and affinity still name. A former agent may have given them back; until the last such entry is
 //! gone they must not be somebody else's.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use proxy_common::conntrack::FlowState;
+use proxy_common::conntrack::Flow;
 
-use crate::datapath::{Maps, Table as _, TableError};
+use crate::datapath::{FlowState, Flows, Maps, Table as _, TableError, clock, flows::is_pod};
 
 /// What is named.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct NamedIds {
     pub service: u32,
     /// Highest id of a backend.
     pub backend: u32,
-    /// Ids of endpoints: those of flows' scopes, and those that interfaces have.
+    /// Ids of endpoints: those of flows that live, and those that interfaces have.
     pub endpoints: BTreeSet<u32>,
 }
 
@@ -22,39 +22,34 @@ impl NamedIds {
     /// Reads them. Sockets' own memory (`SOCKET_PEER`) cannot be listed; it names ids for people only.
     pub fn read(maps: &Maps) -> Result<Self, TableError> {
         let mut named = Self::default();
-        for flows in [&maps.conntrack4, &maps.new_flows4] {
-            flows.visit(|key, flow| named.flow(key.scope, &flow.state))?;
-        }
-        for flows in [&maps.conntrack6, &maps.new_flows6] {
-            flows.visit(|key, flow| named.flow(key.scope, &flow.state))?;
+        let now = clock::seconds();
+        for (_, flow) in maps.flows().into_iter().flat_map(Flows::iter) {
+            named.flow(&flow, now);
         }
         maps.affinity.visit(|key, affinity| {
             named.service = named.service.max(key.service);
             named.backend = named.backend.max(affinity.backend);
         })?;
         let endpoints = maps.endpoints.entries()?.into_iter();
-        named.endpoints.extend(endpoints.map(|(_, e)| e.id));
+        named.endpoints.extend(endpoints.map(|(id, _)| id));
         Ok(named)
     }
 
-    /// The cookies of the rules that allowed the flows.
-    pub fn cookies(maps: &Maps) -> Result<BTreeSet<u32>, TableError> {
-        let mut cookies = BTreeSet::new();
-        for flows in [&maps.conntrack4, &maps.new_flows4] {
-            flows.visit(|_, flow| cookies.extend([flow.state.cookie]))?;
-        }
-        for flows in [&maps.conntrack6, &maps.new_flows6] {
-            flows.visit(|_, flow| cookies.extend([flow.state.cookie]))?;
-        }
-        Ok(cookies)
+    /// The cookies of the rules that allowed the flows that live.
+    pub fn cookies(maps: &Maps) -> BTreeSet<u32> {
+        let now = clock::seconds();
+        let flows = maps.flows().into_iter().flat_map(Flows::iter);
+        let live = flows.filter(|(_, flow)| FlowState::of(flow, now) != FlowState::Expired);
+        live.flat_map(|(_, flow)| flow.cookie).collect()
     }
 
-    /// Scope 0 is the node.
-    fn flow(&mut self, scope: u32, state: &FlowState) {
-        self.service = self.service.max(state.service);
-        self.backend = self.backend.max(state.backend);
-        if scope != 0 {
-            self.endpoints.insert(scope);
+    fn flow(&mut self, flow: &Flow<IpAddr>, now: u32) {
+        self.service = self.service.max(flow.service);
+        self.backend = self.backend.max(flow.backend);
+        if FlowState::of(flow, now) == FlowState::Expired {
+            return;
         }
+        let pods = flow.endpoint.iter().filter(|id| is_pod(**id));
+        self.endpoints.extend(pods.map(|id| u32::from(*id)));
     }
 }

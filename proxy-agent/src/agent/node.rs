@@ -16,6 +16,7 @@ use crate::{
         Shared,
         messages::{CniStatus, HostStatus, LinksStatus, SyncStatus},
     },
+    config::Conntrack,
     datapath::Datapath,
     model::{Kind, Snapshot},
     node::{
@@ -52,6 +53,8 @@ pub struct Node {
     health_checks: ListenOn,
     mended: Vec<String>,
     routing: Option<Routing>,
+    /// What is in force.
+    conntrack: Conntrack,
 }
 
 /// Routes that a sync wants. They are set after it: whoever waits for the kernel must hold no snapshot.
@@ -87,6 +90,7 @@ impl Node {
             health_checks: ListenOn::default(),
             mended: Vec::new(),
             routing: None,
+            conntrack: shared.conntrack(),
         })
     }
 
@@ -104,7 +108,7 @@ impl Node {
             self.next_beat = now + BEAT;
             self.keeper.beat();
         }
-        if now >= self.next {
+        if now >= self.next || self.conntrack != self.shared.conntrack() {
             self.sync(snapshot, datapath, ready);
         }
     }
@@ -134,7 +138,8 @@ impl Node {
         }
         self.next = Instant::now() + PERIOD;
         let shared = Arc::clone(&self.shared);
-        let config = &shared.config;
+        let config = &shared.configuration();
+        self.conntrack = config.conntrack;
         let published = self.host.published(config);
         if self.host.waits(config) {
             self.next = Instant::now() + BEAT;

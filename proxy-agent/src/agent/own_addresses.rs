@@ -1,5 +1,5 @@
-//! The node's own addresses, which policy lets reach its pods: those of its Node object, and all others that the
-//! machine has.
+//! The node's own addresses: those of its Node object, and all others that the machine has. Policy lets them reach its
+//! pods, and what is served there is more than the node's own sockets.
 
 use std::net::IpAddr;
 

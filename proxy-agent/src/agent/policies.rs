@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use super::{collector, due, named_ids::NamedIds};
+use super::{due, named_ids::NamedIds};
 use crate::{
     api::{Shared, messages::SyncStatus, metrics::Apply},
     datapath::Maps,
@@ -127,10 +127,8 @@ impl Policies {
         if !self.engine.has_old_cookies() {
             return;
         }
-        match NamedIds::cookies(&self.maps) {
-            Ok(flows) => self.engine.forget_cookies(&flows),
-            Err(error) => tracing::warn!(%error, "names of rules that are gone stay"),
-        }
+        let flows = NamedIds::cookies(&self.maps);
+        self.engine.forget_cookies(&flows);
     }
 
     /// What in the maps is not as it was left, for people.
@@ -215,9 +213,7 @@ impl Policies {
         if endpoints.is_empty() {
             return;
         }
-        let scopes: BTreeSet<u32> = endpoints.iter().copied().collect();
-        if let Err(error) = collector::forget(&self.maps, &scopes) {
-            tracing::warn!(%error, "flows of endpoints whose epoch began anew stay");
-        }
+        let endpoints: BTreeSet<u32> = endpoints.iter().copied().collect();
+        self.maps.end_flows_of(&endpoints);
     }
 }

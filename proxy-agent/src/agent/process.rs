@@ -13,22 +13,23 @@ use super::{
     main_loop::MainLoop,
     node_condition::NodeCondition,
     readiness::Readiness,
-    servers,
+    reload, servers,
     service_ranges::ServiceRanges,
     sources::{self, Source},
     upkeep,
 };
 use crate::{
     api::{Shared, log_level::LogLevel, metrics::Metrics},
-    config::Configuration,
+    config::{Configuration, Flags},
     observe::Store,
 };
 
 /// Threads for watches and servers; the main loop has the main thread to itself.
 const WORKERS: usize = 2;
 
-/// Runs until SIGTERM or SIGINT. What is pinned stays: the kernel goes on by it.
-pub fn run(config: Configuration, log_level: LogLevel) -> anyhow::Result<()> {
+/// Runs until SIGTERM or SIGINT. What is pinned stays: the kernel goes on by it. `flags` are those that `config` was
+/// loaded by.
+pub fn run(config: Configuration, flags: Flags, log_level: LogLevel) -> anyhow::Result<()> {
     let text = serde_json::to_string(&config).context("print the configuration")?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -41,13 +42,13 @@ pub fn run(config: Configuration, log_level: LogLevel) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let result = runtime.block_on(serve(config, log_level));
+    let result = runtime.block_on(serve(config, flags, log_level));
     // Watches may be in the middle of a request that nobody waits for any more.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()> {
+async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
     let shared = Arc::new(Shared::new(config, Metrics::new(), log_level));
@@ -59,6 +60,7 @@ async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()>
     let api = (&condition, &ranges);
     let mut main_loop = MainLoop::open(&shared, &store, &readiness, &reader, api)?;
     let servers = servers::serve(&shared).await?;
+    let reload = reload::spawn(flags, &shared)?;
     let upkeep = upkeep::spawn(&shared, main_loop.maps());
     let source = sources::observe(&shared.config, &store).await?;
     if let Source::Kubernetes(watches) = &source {
@@ -73,7 +75,8 @@ async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()>
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping; the kernel goes on by what is pinned"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping; the kernel goes on by what is pinned"),
     }
-    upkeep.iter().for_each(JoinHandle::abort);
+    upkeep.abort();
+    reload.inspect(JoinHandle::abort);
     drop(source);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The Services' part of a sync: maps, health check node ports, figures.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 
@@ -67,6 +67,11 @@ impl Services {
     /// What the `hostPort`s of this node's pods want from now on; false if that is nothing new.
     pub fn set_host_ports(&mut self, wanted: HostPorts) -> bool {
         self.sync.set_host_ports(wanted)
+    }
+
+    /// The node's own addresses from now on, in order.
+    pub fn set_own_addresses(&mut self, addresses: &[IpAddr]) {
+        self.sync.set_own_addresses(addresses);
     }
 
     /// What they want.

@@ -1,4 +1,4 @@
-//! What is done from time to time beside the main loop: collecting flows, counting entries and drops.
+//! What is done from time to time beside the main loop: counting entries and drops.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,6 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::collector;
 use crate::{
     api::{
         Shared,
@@ -22,29 +21,16 @@ use crate::{
 const COUNT_PERIOD: Duration = Duration::from_secs(15);
 
 /// Begins the rounds; they end with the runtime.
-pub fn spawn(shared: &Arc<Shared>, maps: &Maps) -> [JoinHandle<()>; 2] {
-    let collect = shared.config.sync.collect_period.0;
-    [
-        rounds(shared, maps, collect, collector::round),
-        rounds(shared, maps, COUNT_PERIOD, count),
-    ]
-}
-
-fn rounds(
-    shared: &Arc<Shared>,
-    maps: &Maps,
-    period: Duration,
-    round: fn(&Shared, &Maps),
-) -> JoinHandle<()> {
+pub fn spawn(shared: &Arc<Shared>, maps: &Maps) -> JoinHandle<()> {
     let (shared, maps) = (Arc::clone(shared), maps.clone());
     tokio::spawn(async move {
-        let mut ticks = interval(period);
+        let mut ticks = interval(COUNT_PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let (shared, maps) = (Arc::clone(&shared), maps.clone());
             // Thousands of system calls: not on a thread that serves.
-            if let Err(error) = spawn_blocking(move || round(&shared, &maps)).await {
+            if let Err(error) = spawn_blocking(move || count(&shared, &maps)).await {
                 tracing::error!(%error, "upkeep failed");
             }
         }

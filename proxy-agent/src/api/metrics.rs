@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn names_are_kube_proxys_and_ours() {
         let metrics = Metrics::new();
-        metrics.set_map("CONNTRACK4", 3, 4);
+        metrics.set_map("FLOWS4", 3, 4);
         metrics
             .watch_restarts
             .get_or_create(&KindName::new("Service"))
@@ -122,8 +122,8 @@ mod tests {
             "kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family=\"IPv4\",traffic_policy=\"internal\"} 0",
             "kubeproxy_proxy_healthz_total{code=\"200\"} 0",
             "kubeproxy_proxy_livez_total{code=\"503\"} 0",
-            "weir_bpf_map_pressure{map=\"CONNTRACK4\"} 0.75",
-            "weir_bpf_map_max_entries{map=\"CONNTRACK4\"} 4",
+            "weir_bpf_map_pressure{map=\"FLOWS4\"} 0.75",
+            "weir_bpf_map_max_entries{map=\"FLOWS4\"} 4",
             "weir_drops_total{reason=\"policy-egress\"} 0",
             "weir_watch_restarts_total{kind=\"Service\"} 1",
             "weir_drift_entries 0",

@@ -36,5 +36,5 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn configz(State(shared): State<Arc<Shared>>) -> Json<ConfigDump> {
-    Json(ConfigDump::new(shared.config.clone()))
+    Json(ConfigDump::new(shared.configuration()))
 }

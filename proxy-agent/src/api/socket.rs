@@ -117,5 +117,5 @@ async fn set_log_level(
 }
 
 async fn config_dump(State(handlers): State<Handlers>) -> Json<ConfigDump> {
-    Json(ConfigDump::new(handlers.shared.config.clone()))
+    Json(ConfigDump::new(handlers.shared.configuration()))
 }

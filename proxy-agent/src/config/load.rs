@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{API_VERSION, Configuration, Flags, KIND};
+use super::{API_VERSION, Configuration, Conntrack, Flags, KIND};
 
 /// What can be wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -162,12 +162,10 @@ fn check(config: &Configuration) -> Result<(), (&'static str, String)> {
         let message = "manifests are served in place of an API server: give one of them";
         return Err(("manifests", message.to_owned()));
     }
-    if config.sync.full_period.0.is_zero() || config.sync.collect_period.0.is_zero() {
-        return Err((
-            "sync",
-            "fullPeriod and collectPeriod must be longer than 0s".to_owned(),
-        ));
+    if config.sync.full_period.0.is_zero() {
+        return Err(("sync.fullPeriod", "must be longer than 0s".to_owned()));
     }
+    check_timeouts(&config.conntrack)?;
     tracing_subscriber::EnvFilter::try_new(&config.logging.level)
         .map(drop)
         .map_err(|error| {
@@ -176,6 +174,27 @@ fn check(config: &Configuration) -> Result<(), (&'static str, String)> {
                 format!("`{}`: {error}", config.logging.level),
             )
         })
+}
+
+/// They are counted in whole seconds: what is shorter would be taken for 0, the default.
+fn check_timeouts(conntrack: &Conntrack) -> Result<(), (&'static str, String)> {
+    for (field, period) in [
+        (
+            "conntrack.tcpEstablishedTimeout",
+            conntrack.tcp_established_timeout,
+        ),
+        (
+            "conntrack.tcpCloseWaitTimeout",
+            conntrack.tcp_close_wait_timeout,
+        ),
+        ("conntrack.udpTimeout", conntrack.udp_timeout),
+        ("conntrack.udpStreamTimeout", conntrack.udp_stream_timeout),
+    ] {
+        if !period.0.is_zero() && period.0.as_secs() == 0 {
+            return Err((field, format!("`{period}` is shorter than a second")));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -237,6 +256,25 @@ mod tests {
             load(&flags).unwrap_err().to_string(),
             "flags: node.serviceCIDRs: `::/0` would lead all that the host sends to weir_host"
         );
+    }
+
+    #[test]
+    fn a_time_out_of_less_than_a_second_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.yaml");
+        for (text, wrong) in [("0s", false), ("1s", false), ("999ms", true)] {
+            std::fs::write(&path, format!("conntrack: {{udpStreamTimeout: {text}}}\n")).unwrap();
+            let flags = Flags {
+                config: Some(path.clone()),
+                ..Flags::default()
+            };
+            let error = load(&flags).err().map(|error| error.to_string());
+            let expected = format!(
+                "{}: conntrack.udpStreamTimeout: `999ms` is shorter than a second",
+                path.display()
+            );
+            assert_eq!(error, wrong.then_some(expected), "{text}");
+        }
     }
 
     #[test]

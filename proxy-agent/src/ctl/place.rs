@@ -68,11 +68,10 @@ pub fn port(word: &str) -> Result<(u16, Protocol), CtlError> {
 
 /// The endpoint id of a pod of this node; none for anyone else.
 pub fn endpoint(maps: &Maps, address: IpAddr) -> Result<Option<u32>, TableError> {
-    let pod = match address {
-        IpAddr::V4(ip) => maps.local_pods4.get(&address4(ip.octets()))?,
-        IpAddr::V6(ip) => maps.local_pods6.get(&address6(ip.octets()))?,
-    };
-    Ok(pod.map(|pod| pod.endpoint))
+    match address {
+        IpAddr::V4(ip) => maps.local_pods4.get(&address4(ip.octets())),
+        IpAddr::V6(ip) => maps.local_pods6.get(&address6(ip.octets())),
+    }
 }
 
 /// The `ADDRESS_*` bits of an address of this node; 0 for others.

@@ -103,6 +103,6 @@ fn pinned(context: &Context) {
         entries(["FRONTENDS4", "FRONTENDS6"]),
         entries(["BACKENDS4", "BACKENDS6"]),
         entries(["ENDPOINTS", ""]),
-        entries(["CONNTRACK4", "CONNTRACK6"]),
+        entries(["FLOWS4", "FLOWS6"]),
     ));
 }

@@ -1,19 +1,14 @@
 //! How many entries each map holds.
 
-use proxy_common::{
-    conntrack::{REUSE_SECONDS, SHORT_SECONDS, UNANSWERED_WINDOW},
-    policy::cells::CELLS_DEFAULT,
-};
+use proxy_common::policy::cells::CELLS_DEFAULT;
 
 /// The most cells of policy rows that are taken without being asked for (128 MiB).
 const CELLS_MAX: u32 = 1 << 24;
-/// Of the flows in `CONNTRACK*`, one in so many may be an unanswered one.
-const UNANSWERED_PART: u32 = 8;
 
 /// Capacities of the maps, in entries.
 ///
-/// Hash maps take memory as they fill (their empty tables take 16 bytes an entry); evicting maps take all of
-/// it at once, about 100 bytes an entry for IPv4 and 170 for IPv6.
+/// Hash maps take memory as they fill (their empty tables take 16 bytes an entry); evicting maps and arrays take all of
+/// it at once: about 100 bytes an entry for IPv4 and 170 for IPv6, and 64 and 112 for a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capacities {
     /// `FRONTENDS4` and `FRONTENDS6`, each.
@@ -26,16 +21,12 @@ pub struct Capacities {
     pub backend_members: u32,
     /// `AFFINITY`; evicts.
     pub affinity: u32,
-    /// `CONNTRACK4` and `CONNTRACK6`, each.
+    /// `FLOWS4` and `FLOWS6`, each: flows that are tracked. `FLOW_INDEX*` is sized by it.
     pub conntrack: u32,
-    /// `NEW_FLOWS4` and `NEW_FLOWS6`, each; evicts.
-    pub new_flows: u32,
-    /// `ENDPOINTS`, `LOCAL_PODS4` and `LOCAL_PODS6`, each.
+    /// `ENDPOINTS`, `INTERFACES`, `CLIENTS`, `LOCAL_PODS4` and `LOCAL_PODS6`, each.
     pub endpoints: u32,
     /// `FRAGMENTS4` and `FRAGMENTS6`, each; evicts.
     pub fragments: u32,
-    /// `SOCKET_REVERSE4` and `SOCKET_REVERSE6`, each; evicts.
-    pub socket_reverse: u32,
     /// `NODE_ADDRESSES4` and `NODE_ADDRESSES6`, each.
     pub node_addresses: u32,
     /// `PEERS4` and `PEERS6`, each; two generations live beside each other.
@@ -58,10 +49,8 @@ impl Default for Capacities {
             backend_members: 1 << 18,
             affinity: 1 << 16,
             conntrack: 1 << 18,
-            new_flows: 1 << 16,
             endpoints: proxy_common::endpoints::MAX_ENDPOINTS,
             fragments: 1 << 13,
-            socket_reverse: 1 << 16,
             node_addresses: 1 << 10,
             peers: 1 << 18,
             cidrs: 1 << 17,
@@ -83,12 +72,11 @@ impl Capacities {
         }
     }
 
-    /// `NodeConfig::unanswered` for so many processors: what nobody answers takes a part of `CONNTRACK*` at most,
-    /// whatever is sent. It stays until it has expired and was collected, `collected` seconds later at most.
-    pub fn unanswered(&self, processors: u32, collected: u32) -> u32 {
-        let stays = SHORT_SECONDS + REUSE_SECONDS + collected;
-        let windows = stays.div_ceil(UNANSWERED_WINDOW) + 1;
-        self.conntrack / UNANSWERED_PART / windows / processors.max(1)
+    /// `FLOW_INDEX4` and `FLOW_INDEX6`, each: both directions of each flow, and an eighth more slots' worth for keys that
+    /// are still to be removed.
+    pub const fn flow_index(&self) -> u32 {
+        let (both, spare) = (self.conntrack.saturating_mul(2), self.conntrack / 8);
+        both.saturating_add(spare)
     }
 
     /// Small maps, for tests and demonstrations that run many nodes on one machine.
@@ -100,10 +88,8 @@ impl Capacities {
             backend_members: 16384,
             affinity: 1024,
             conntrack: 8192,
-            new_flows: 4096,
             endpoints: 256,
             fragments: 512,
-            socket_reverse: 1024,
             node_addresses: 64,
             peers: 4096,
             cidrs: 4096,
@@ -122,17 +108,17 @@ impl Capacities {
             ("BACKEND_SLOTS", self.backend_slots),
             ("BACKEND_MEMBERS", self.backend_members),
             ("AFFINITY", self.affinity),
-            ("CONNTRACK4", self.conntrack),
-            ("CONNTRACK6", self.conntrack),
-            ("NEW_FLOWS4", self.new_flows),
-            ("NEW_FLOWS6", self.new_flows),
+            ("FLOW_INDEX4", self.flow_index()),
+            ("FLOW_INDEX6", self.flow_index()),
+            ("FLOWS4", self.conntrack),
+            ("FLOWS6", self.conntrack),
             ("ENDPOINTS", self.endpoints),
+            ("INTERFACES", self.endpoints),
+            ("CLIENTS", self.endpoints),
             ("LOCAL_PODS4", self.endpoints),
             ("LOCAL_PODS6", self.endpoints),
             ("FRAGMENTS4", self.fragments),
             ("FRAGMENTS6", self.fragments),
-            ("SOCKET_REVERSE4", self.socket_reverse),
-            ("SOCKET_REVERSE6", self.socket_reverse),
             ("NODE_ADDRESSES4", self.node_addresses),
             ("NODE_ADDRESSES6", self.node_addresses),
             ("PEERS4", self.peers),
@@ -150,12 +136,13 @@ mod tests {
     use super::Capacities;
 
     #[test]
-    fn a_flood_takes_an_eighth_of_the_flows() {
-        let flows = Capacities::default();
-        // A flow stays for 75 s, which touch eleven windows of 8 s.
-        let allowed = flows.unanswered(2, 10) * 2 * 11;
-        assert!((28_000..=1 << 15).contains(&allowed), "{allowed}");
-        assert!(flows.unanswered(512, 10) > 0);
+    fn the_index_of_flows_holds_both_directions_and_some_spare() {
+        let flows = |conntrack| Capacities {
+            conntrack,
+            ..Capacities::default()
+        };
+        assert_eq!(flows(8192).flow_index(), 17408);
+        assert_eq!(flows(u32::MAX).flow_index(), u32::MAX);
     }
 
     #[test]

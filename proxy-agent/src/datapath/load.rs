@@ -20,6 +20,9 @@ use super::{
 /// libbpf (<https://github.com/libbpf/libbpf/blob/v1.5.0/src/libbpf_internal.h>).
 const ATTEMPTS: usize = 5;
 
+/// The global of the object that says how many slots `FLOWS4` and `FLOWS6` have.
+const FLOW_SLOTS: &str = "FLOW_SLOTS";
+
 /// Loads the object over the pinned maps. Attaches nothing.
 pub(super) fn load(
     pins: &Pins,
@@ -37,6 +40,8 @@ pub(super) fn load(
         loader.map_pin_path(name, pins.map(name));
     }
     drop_log::set(&mut loader, log_drops);
+    let slots = flow_slots(pins, capacities)?;
+    loader.override_global(FLOW_SLOTS, &slots, true);
     let mut ebpf = loader
         .load(object::OBJECT)
         .map_err(|e| DatapathError::Maps(Box::new(e)))?;
@@ -46,14 +51,35 @@ pub(super) fn load(
     Ok(ebpf)
 }
 
+/// How many flows fit: a map that is pinned keeps its capacity, whatever is configured now.
+fn flow_slots(pins: &Pins, capacities: &Capacities) -> Result<u32, DatapathError> {
+    let mut slots = capacities.conntrack;
+    for name in ["FLOWS4", "FLOWS6"] {
+        let path = pins.map(name);
+        if let Some(pinned) = pinned(&path)? {
+            slots = slots.min(pinned.max_entries);
+        }
+    }
+    Ok(slots)
+}
+
+/// What is pinned at a path.
+fn pinned(path: &Path) -> Result<Option<MapInfo>, DatapathError> {
+    let fd = match open_map(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        fd => fd.map_err(DatapathError::corrupt(path))?,
+    };
+    map_info(&fd)
+        .map(Some)
+        .map_err(DatapathError::corrupt(path))
+}
+
 /// Compares a pinned map, if there is one, with the object: aya would use it as it is, and the kernel would
 /// write beyond the buffers of a reader who is wrong about sizes.
 fn compare(path: &Path, expected: &MapInfo) -> Result<(), DatapathError> {
-    let fd = match open_map(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        fd => fd.map_err(DatapathError::corrupt(path))?,
+    let Some(pinned) = pinned(path)? else {
+        return Ok(());
     };
-    let pinned = map_info(&fd).map_err(DatapathError::corrupt(path))?;
     let facts = [
         ("type", pinned.kind, expected.kind),
         ("a key size of", pinned.key_size, expected.key_size),

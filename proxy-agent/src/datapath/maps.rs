@@ -1,26 +1,29 @@
 //! All maps with their types.
 
-use std::io;
+use std::{collections::BTreeSet, io, net::IpAddr};
 
 use proxy_common::{
+    address::{Address4, Address6},
     affinity::{Affinity, AffinityKey},
     backends::{Backend4, Backend6, MemberKey, SlotKey},
-    conntrack::{Flow4, Flow6, FlowKey4, FlowKey6},
-    endpoints::{Endpoint, LocalPod},
+    conntrack::{Flow, FlowKey4, FlowKey6, FlowPlace},
+    endpoints::Endpoint,
     fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
-    node::NodeConfig,
+    node::{Link, NodeConfig},
     policy::{
         intervals::IntervalBlock,
         peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
     },
-    sockets::{SocketReverse4, SocketReverse6, SocketReverseKey4, SocketReverseKey6},
+    sockets::Client,
 };
 
 use super::{
     bpfsys::object,
+    clock,
     drops::Drops,
     error::DatapathError,
+    flows::Flows,
     handle::MapHandle,
     kernel_table::KernelTable,
     kernel_words::KernelWords,
@@ -45,9 +48,10 @@ pub struct MapUsage {
     pub max_entries: u32,
 }
 
-/// Declares the struct, how it is opened, and how its use is counted.
+/// Declares the struct, how it is opened, and how its use is counted. What is `uncounted` is as full as another map:
+/// the index of flows as their records.
 macro_rules! declare {
-    ($($field:ident: $name:literal, $type:ty;)+) => {
+    ($($field:ident: $name:literal, $type:ty $(, $uncounted:ident)?;)+) => {
         /// Every map of an instance. Tables are cheap to clone; each map has one writer.
         #[derive(Clone, Debug)]
         pub struct Maps {
@@ -74,10 +78,12 @@ macro_rules! declare {
             }
 
             fn counts(&self) -> Result<Vec<Option<u32>>, TableError> {
-                Ok(vec![$(self.$field.count()?),+])
+                Ok(vec![$(declare!(@count self.$field $(, $uncounted)?)),+])
             }
         }
     };
+    (@count $map:expr) => { $map.count()? };
+    (@count $map:expr, uncounted) => { None };
 }
 
 declare! {
@@ -88,20 +94,23 @@ declare! {
     backend_slots: "BACKEND_SLOTS", KernelTable<SlotKey, u32>;
     backend_members: "BACKEND_MEMBERS", KernelTable<MemberKey, u32>;
     affinity: "AFFINITY", KernelTable<AffinityKey, Affinity>;
-    conntrack4: "CONNTRACK4", KernelTable<FlowKey4, Flow4>;
-    conntrack6: "CONNTRACK6", KernelTable<FlowKey6, Flow6>;
-    new_flows4: "NEW_FLOWS4", KernelTable<FlowKey4, Flow4>;
-    new_flows6: "NEW_FLOWS6", KernelTable<FlowKey6, Flow6>;
+    flow_index4: "FLOW_INDEX4", KernelTable<FlowKey4, FlowPlace>, uncounted;
+    flow_index6: "FLOW_INDEX6", KernelTable<FlowKey6, FlowPlace>, uncounted;
+    flows4: "FLOWS4", Flows;
+    flows6: "FLOWS6", Flows;
     endpoints: "ENDPOINTS", KernelTable<u32, Endpoint>;
-    local_pods4: "LOCAL_PODS4", KernelTable<u32, LocalPod>;
-    local_pods6: "LOCAL_PODS6", KernelTable<[u32; 4], LocalPod>;
+    interfaces: "INTERFACES", KernelTable<u32, u32>;
+    local_pods4: "LOCAL_PODS4", KernelTable<Address4, u32>;
+    local_pods6: "LOCAL_PODS6", KernelTable<Address6, u32>;
     fragments4: "FRAGMENTS4", KernelTable<FragmentKey4, FragmentPorts>;
     fragments6: "FRAGMENTS6", KernelTable<FragmentKey6, FragmentPorts>;
-    socket_reverse4: "SOCKET_REVERSE4", KernelTable<SocketReverseKey4, SocketReverse4>;
-    socket_reverse6: "SOCKET_REVERSE6", KernelTable<SocketReverseKey6, SocketReverse6>;
+    clients: "CLIENTS", KernelTable<u64, Client>;
+    service_epoch: "SERVICE_EPOCH", KernelTable<u32, u32>;
     node_config: "NODE_CONFIG", KernelTable<u32, NodeConfig>;
-    node_addresses4: "NODE_ADDRESSES4", KernelTable<u32, u32>;
-    node_addresses6: "NODE_ADDRESSES6", KernelTable<[u32; 4], u32>;
+    node_addresses4: "NODE_ADDRESSES4", KernelTable<Address4, u32>;
+    node_addresses6: "NODE_ADDRESSES6", KernelTable<Address6, u32>;
+    links: "LINKS", KernelTable<u32, Link>;
+    node_ports: "NODE_PORTS", KernelWords;
     policy_words: "POLICY_WORDS", KernelWords;
     peers4: "PEERS4", KernelTable<PeerKey4, Peer>;
     peers6: "PEERS6", KernelTable<PeerKey6, Peer>;
@@ -125,6 +134,22 @@ impl Maps {
         })
     }
 
+    /// The flows of both families, IPv4's first.
+    pub fn flows(&self) -> [&Flows; 2] {
+        [&self.flows4, &self.flows6]
+    }
+
+    /// Ends all flows of these endpoints; gives how many.
+    pub fn end_flows_of(&self, endpoints: &BTreeSet<u32>) -> u32 {
+        let now = clock::seconds();
+        let concerned = |flow: &Flow<IpAddr>| {
+            let mut ends = flow.endpoint.iter();
+            ends.any(|id| endpoints.contains(&u32::from(*id)))
+        };
+        let flows = self.flows().into_iter();
+        flows.map(|flows| flows.end_where(now, concerned)).sum()
+    }
+
     /// Name, type, entries and capacity of every map.
     pub fn usage(&self) -> Result<Vec<MapUsage>, TableError> {
         let counts = self.counts()?;
@@ -146,6 +171,13 @@ impl Maps {
 /// How many entries are in use.
 trait Count {
     fn count(&self) -> Result<Option<u32>, TableError>;
+}
+
+/// Slots of flows that live: those of others are as good as free.
+impl Count for Flows {
+    fn count(&self) -> Result<Option<u32>, TableError> {
+        Ok(Some(self.usage(clock::seconds()).live()))
+    }
 }
 
 impl<K, V> Count for KernelTable<K, V>

@@ -9,10 +9,10 @@ use super::{bpfsys::object::MapInfo, capacities::Capacities, error::DatapathErro
 /// The object, as `build.rs` made it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/proxy-ebpf.o"));
 
-/// Maps that are no part of the ABI: scratch space, and caches and budgets of a second or a few. Each load of the
+/// Maps that are no part of the ABI: scratch space, and what is remembered for a second or a few. Each load of the
 /// programs has its own, unpinned, so that a later version may shape them as it likes; the programs that an earlier
 /// agent attached go on with theirs.
-const PRIVATE: [&str; 3] = ["SCRATCH", "NEXT_HOPS", "UNANSWERED"];
+const PRIVATE: [&str; 3] = ["SCRATCH", "NEXT_HOPS", "FLOW_CURSOR"];
 
 /// The maps to be pinned that the object declares, with the capacities that they are to get.
 pub(super) fn maps(capacities: &Capacities) -> Result<BTreeMap<String, MapInfo>, DatapathError> {
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_map_is_of_the_abi_or_private() {
         // Written by programs alone: the agent has no table for them.
-        let programs_own = ["SOCKET_PEER", "NEW_FLOWS_END"];
+        let programs_own = ["SOCKET_PEER"];
         let abi: BTreeSet<&str> = NAMES.iter().copied().chain(programs_own).collect();
         let pinned = maps(&Capacities::default()).unwrap();
         let pinned: BTreeSet<&str> = pinned.keys().map(String::as_str).collect();

@@ -138,6 +138,6 @@ mod tests {
             assert!(Pins::new(Path::new("/x"), name).is_err(), "{name}");
         }
         let pins = Pins::new(Path::new("/x"), "node-1_a").unwrap();
-        assert_eq!(pins.map("M"), Path::new("/x/weir/node-1_a/v1/maps/M"));
+        assert_eq!(pins.map("M"), Path::new("/x/weir/node-1_a/v2/maps/M"));
     }
 }

@@ -23,6 +23,42 @@ pub trait Words: Send {
     }
 }
 
+/// A bit of an array of words.
+#[cfg(test)]
+pub fn bit(words: &dyn Words, number: u32) -> bool {
+    words.get(number / u64::BITS) & mask(number) != 0
+}
+
+/// The bits that are set, in order.
+#[cfg(test)]
+pub fn set_bits(words: &dyn Words) -> Vec<u32> {
+    let words = (0..words.len()).map(|index| (index, words.get(index)));
+    let used = words.filter(|(_, word)| *word != 0);
+    used.flat_map(|(index, word)| {
+        let bits = (0..u64::BITS).filter(move |bit| word >> bit & 1 != 0);
+        bits.map(move |bit| index * u64::BITS + bit)
+    })
+    .collect()
+}
+
+/// Sets or clears a bit of an array of words that nobody else writes.
+pub fn set_bit(words: &mut dyn Words, number: u32, on: bool) {
+    let index = number / u64::BITS;
+    let word = words.get(index);
+    let new = if on {
+        word | mask(number)
+    } else {
+        word & !mask(number)
+    };
+    if new != word {
+        words.set(index, new);
+    }
+}
+
+const fn mask(number: u32) -> u64 {
+    1 << (number % u64::BITS)
+}
+
 /// The same in ordinary memory. Clones share the words, so that a test can watch them.
 #[derive(Clone, Debug)]
 pub struct MemoryWords(Arc<[AtomicU64]>);

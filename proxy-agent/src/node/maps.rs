@@ -1,4 +1,4 @@
-//! `NODE_CONFIG` and `NODE_ADDRESSES*`.
+//! `NODE_CONFIG`, `NODE_ADDRESSES*` and `LINKS`.
 
 use std::{
     collections::BTreeMap,
@@ -8,12 +8,19 @@ use std::{
 use anyhow::Context as _;
 use proxy_common::{
     address::{address4, address6},
-    node::{NODE_ALLOW_EGRESS_TO_NODE, NODE_FORWARD_BPF, NODE_SOCKET_BALANCING, NodeConfig},
+    conntrack::Timeouts,
+    node::{
+        LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE, NODE_FORWARD_BPF,
+        NODE_SOCKET_BALANCING, NodeConfig,
+    },
 };
 
-use super::desired::Desired;
+use super::{
+    desired::Desired,
+    links::{Header, Links},
+};
 use crate::{
-    config::{Configuration, Forwarding},
+    config::{Configuration, Conntrack, Forwarding, Period},
     datapath::{Maps, Table, bpfsys},
 };
 
@@ -26,10 +33,7 @@ pub fn write(
     maps: &Maps,
     complete: bool,
 ) -> anyhow::Result<()> {
-    let value = NodeConfig {
-        unanswered: unanswered(config)?,
-        ..value(config, desired, host_device)
-    };
+    let value = value(config, desired, host_device);
     let mut table = maps.node_config.clone();
     if table.get(&0)? != Some(value) {
         table
@@ -44,18 +48,44 @@ pub fn write(
         }
     }
     reconcile(&mut maps.node_addresses4.clone(), &v4, complete)?;
-    reconcile(&mut maps.node_addresses6.clone(), &v6, complete)
+    reconcile(&mut maps.node_addresses6.clone(), &v6, complete)?;
+    // A link that is gone has no source that anybody could ask for.
+    reconcile(&mut maps.links.clone(), &links(&desired.links), true)
 }
 
-fn reconcile<K: Copy + Ord + std::fmt::Debug>(
-    table: &mut dyn Table<K, u32>,
-    desired: &BTreeMap<K, u32>,
+/// By index.
+fn links(links: &Links) -> BTreeMap<u32, LinkEntry> {
+    let chosen = links.chosen.values();
+    let entries = chosen.map(|link| {
+        let flags = match link.header {
+            Header::Ethernet => 0,
+            Header::Bare => LINK_WITHOUT_ETHERNET,
+        };
+        let v4 = link.sources.v4.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let v6 = link.sources.v6.unwrap_or(Ipv6Addr::UNSPECIFIED);
+        let entry = LinkEntry {
+            address4: address4(v4.octets()),
+            address6: address6(v6.octets()),
+            flags,
+        };
+        (link.index, entry)
+    });
+    entries.collect()
+}
+
+fn reconcile<K, V>(
+    table: &mut dyn Table<K, V>,
+    desired: &BTreeMap<K, V>,
     complete: bool,
-) -> anyhow::Result<()> {
-    let actual: BTreeMap<K, u32> = table.entries()?.into_iter().collect();
-    for (key, flags) in desired {
-        if actual.get(key) != Some(flags) {
-            table.set(key, flags)?;
+) -> anyhow::Result<()>
+where
+    K: Copy + Ord + std::fmt::Debug,
+    V: Copy + PartialEq + std::fmt::Debug,
+{
+    let actual: BTreeMap<K, V> = table.entries()?.into_iter().collect();
+    for (key, value) in desired {
+        if actual.get(key) != Some(value) {
+            table.set(key, value)?;
         }
     }
     for key in actual.keys() {
@@ -83,14 +113,19 @@ fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeCon
         address6: address6(v6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets()),
         source_port_min: config.node.source_ports.min,
         source_port_max: config.node.source_ports.max,
-        ..NodeConfig::default()
+        timeouts: timeouts(&config.conntrack),
     }
 }
 
-fn unanswered(config: &Configuration) -> anyhow::Result<u32> {
-    let collected = config.sync.collect_period.0.as_secs().try_into()?;
-    let processors = bpfsys::cpus()?.try_into()?;
-    Ok(config.maps.capacities().unanswered(processors, collected))
+/// What is 0 lives as long as by default.
+fn timeouts(config: &Conntrack) -> Timeouts {
+    let seconds = |period: Period| u32::try_from(period.0.as_secs()).unwrap_or(u32::MAX);
+    Timeouts {
+        tcp_established: seconds(config.tcp_established_timeout),
+        tcp_close_wait: seconds(config.tcp_close_wait_timeout),
+        udp: seconds(config.udp_timeout),
+        udp_stream: seconds(config.udp_stream_timeout),
+    }
 }
 
 fn flags(config: &Configuration) -> u32 {
@@ -104,4 +139,31 @@ fn flags(config: &Configuration) -> u32 {
     ];
     let set = all.into_iter().filter(|(set, _)| *set);
     set.fold(0, |flags, (_, bit)| flags | bit)
+}
+
+#[cfg(test)]
+mod tests {
+    use proxy_common::conntrack::DEFAULT_TIMEOUTS;
+
+    use super::*;
+
+    #[test]
+    fn time_outs_are_what_is_configured() {
+        let kept = timeouts(&Conntrack {
+            udp_timeout: Period::from_millis(7900),
+            udp_stream_timeout: Period::from_secs(u64::MAX / 1000),
+            ..Conntrack::default()
+        });
+        let expected = Timeouts {
+            tcp_established: 24 * 3600,
+            tcp_close_wait: 3600,
+            udp: 7,
+            udp_stream: u32::MAX,
+        };
+        assert_eq!(kept, expected);
+        assert_eq!(
+            timeouts(&Conntrack::default()).or_default(),
+            DEFAULT_TIMEOUTS
+        );
+    }
 }

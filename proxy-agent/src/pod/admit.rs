@@ -39,6 +39,8 @@ impl Pods {
         for reason in host_port::unserved(&add) {
             tracing::warn!(pod = %add.pod, "not served: {reason}");
         }
+        // What was begun by or with a pod that had one of these addresses is over.
+        self.end_spent_flows();
         // Another id than before: the word of that one may still name rows.
         let endpoint = self.ids.take();
         // The plugin asks twice only if its first request was lost with an agent.

@@ -5,18 +5,23 @@ use std::{collections::BTreeMap, net::IpAddr};
 use cni_plugin::rpc::Add;
 use proxy_common::{
     address::{Address4, Address6, address4, address6},
-    endpoints::{ENDPOINT_SHAPED, Endpoint, LocalPod},
+    endpoints::{ENDPOINT_SHAPED, Endpoint},
+    sockets::Client,
 };
 
-/// Contents of `ENDPOINTS` and `LOCAL_PODS*`.
+/// Contents of `ENDPOINTS`, and of the maps that lead there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entries {
     /// `ENDPOINTS`.
     pub endpoints: BTreeMap<u32, Endpoint>,
+    /// `INTERFACES`.
+    pub interfaces: BTreeMap<u32, u32>,
+    /// `CLIENTS`.
+    pub clients: BTreeMap<u64, Client>,
     /// `LOCAL_PODS4`.
-    pub local4: BTreeMap<Address4, LocalPod>,
+    pub local4: BTreeMap<Address4, u32>,
     /// `LOCAL_PODS6`.
-    pub local6: BTreeMap<Address6, LocalPod>,
+    pub local6: BTreeMap<Address6, u32>,
 }
 
 impl Entries {
@@ -30,27 +35,26 @@ impl Entries {
     }
 
     fn insert(&mut self, id: u32, add: &Add) {
-        self.endpoints.insert(add.host_ifindex, endpoint(id, add));
-        let local = LocalPod {
-            ifindex: add.host_ifindex,
-            endpoint: id,
-            pod_mac: add.pod_mac,
-            host_mac: add.host_mac,
-            flags: flags(add),
-        };
+        let endpoint = endpoint(add);
+        self.endpoints.insert(id, endpoint);
+        self.interfaces.insert(add.host_ifindex, id);
+        // Unknown of a pod that was wired by a plugin which did not tell, or whose record is lost.
+        if add.netns_cookie != 0 {
+            self.clients.insert(add.netns_cookie, client(&endpoint));
+        }
         for ip in &add.ips {
             match ip {
-                IpAddr::V4(ip) => drop(self.local4.insert(address4(ip.octets()), local)),
-                IpAddr::V6(ip) => drop(self.local6.insert(address6(ip.octets()), local)),
+                IpAddr::V4(ip) => drop(self.local4.insert(address4(ip.octets()), id)),
+                IpAddr::V6(ip) => drop(self.local6.insert(address6(ip.octets()), id)),
             }
         }
     }
 }
 
 /// The value of `ENDPOINTS`.
-pub fn endpoint(id: u32, add: &Add) -> Endpoint {
+pub fn endpoint(add: &Add) -> Endpoint {
     let mut endpoint = Endpoint {
-        id,
+        ifindex: add.host_ifindex,
         address4: 0,
         address6: [0; 4],
         pod_mac: add.pod_mac,
@@ -64,6 +68,13 @@ pub fn endpoint(id: u32, add: &Add) -> Endpoint {
         }
     }
     endpoint
+}
+
+const fn client(endpoint: &Endpoint) -> Client {
+    Client {
+        address4: endpoint.address4,
+        address6: endpoint.address6,
+    }
 }
 
 fn flags(add: &Add) -> u32 {

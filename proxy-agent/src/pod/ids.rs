@@ -1,5 +1,5 @@
-//! Endpoint ids: 1 to a limit, given out in turn, so that an id rests as long as possible; those that flows named
-//! when the agent began come last.
+//! Endpoint ids: 1 to a limit, given out in turn, so that an id rests as long as possible, and not before the flows of
+//! the pod that had it are ended.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug)]
 pub(super) struct Ids {
     used: BTreeSet<u32>,
-    resting: BTreeSet<u32>,
+    /// Of these, those whose pod is gone.
+    spent: BTreeSet<u32>,
     next: u32,
     /// First number that is no id.
     limit: u32,
@@ -15,16 +16,12 @@ pub(super) struct Ids {
 
 impl Ids {
     /// Ids below `limit`, `used` being in use.
-    pub(super) fn new(
-        limit: u32,
-        used: impl IntoIterator<Item = u32>,
-        resting: BTreeSet<u32>,
-    ) -> Self {
+    pub(super) fn new(limit: u32, used: impl IntoIterator<Item = u32>) -> Self {
         let used: BTreeSet<u32> = used.into_iter().collect();
         let next = used.last().map_or(1, |last| last + 1);
         Self {
             used,
-            resting,
+            spent: BTreeSet::new(),
             next,
             limit,
         }
@@ -33,42 +30,47 @@ impl Ids {
     /// A free id, or none.
     pub(super) fn take(&mut self) -> Option<u32> {
         let in_turn = (self.next..self.limit).chain(1..self.next.min(self.limit));
-        let mut free = in_turn.filter(|id| !self.used.contains(id));
-        let rested = free.clone().find(|id| !self.resting.contains(id));
-        let id = rested.or_else(|| free.next())?;
-        self.resting.remove(&id);
+        let id = in_turn.into_iter().find(|id| !self.used.contains(id))?;
         self.used.insert(id);
         self.next = id + 1;
         Some(id)
     }
 
-    /// Gives an id back.
+    /// Gives an id back: it is free once its flows are ended.
     pub(super) fn free(&mut self, id: u32) {
-        self.used.remove(&id);
+        self.spent.insert(id);
+    }
+
+    /// Whether an id is nobody's: not in use, or given back.
+    pub(super) fn is_nobodys(&self, id: u32) -> bool {
+        !self.used.contains(&id) || self.spent.contains(&id)
+    }
+
+    /// Whether flows are to be ended.
+    pub(super) fn any_spent(&self) -> bool {
+        !self.spent.is_empty()
+    }
+
+    /// The flows of all ids that were given back are ended.
+    pub(super) fn ended(&mut self) {
+        for id in std::mem::take(&mut self.spent) {
+            self.used.remove(&id);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::Ids;
 
     #[test]
-    fn an_id_that_flows_name_is_the_last_resort() {
-        let mut ids = Ids::new(5, [1], BTreeSet::from([2, 3]));
-        assert_eq!((ids.take(), ids.take()), (Some(4), Some(2)));
-        assert_eq!((ids.take(), ids.take()), (Some(3), None));
-    }
-
-    #[test]
-    fn an_id_that_was_freed_comes_last() {
-        let mut ids = Ids::new(5, [2], BTreeSet::new());
+    fn an_id_that_was_freed_comes_last_and_not_before_its_flows_are_ended() {
+        let mut ids = Ids::new(5, [2]);
         assert_eq!((ids.take(), ids.take()), (Some(3), Some(4)));
         ids.free(3);
-        assert_eq!(
-            (ids.take(), ids.take(), ids.take()),
-            (Some(1), Some(3), None)
-        );
+        assert!(ids.any_spent() && ids.is_nobodys(3) && !ids.is_nobodys(4));
+        assert_eq!((ids.take(), ids.take()), (Some(1), None));
+        ids.ended();
+        assert_eq!((ids.take(), ids.take()), (Some(3), None));
     }
 }

@@ -43,8 +43,6 @@ pub struct PodsConfig {
     pub run_dir: PathBuf,
     /// Ids are below this: the smaller of what `ENDPOINTS` and `POLICY_WORDS` hold.
     pub limit: u32,
-    /// Ids that flows or interfaces still name: given out last.
-    pub resting: BTreeSet<u32>,
     /// Reads a pod that the watch has not delivered.
     pub fetch: Option<Fetch>,
 }
@@ -102,6 +100,8 @@ impl Pods {
         }
         pods.bury();
         pods.reconcile();
+        // Of pods that went while no agent was there, too.
+        pods.end_flows();
         if let Err(error) = interfaces.take_over() {
             tracing::warn!(%error, "pods keep the programs of the agent before");
         }
@@ -232,6 +232,7 @@ impl Pods {
                 false
             }
             Event::Tick => {
+                self.end_spent_flows();
                 self.sweep();
                 self.look(interfaces);
                 self.lift();
@@ -256,6 +257,18 @@ impl Pods {
             }
         };
         settle(&mut self.waiting, Instant::now(), ready);
+    }
+
+    /// Ends the flows of pods that are gone, if any went: before their ids may be another's.
+    pub(super) fn end_spent_flows(&mut self) {
+        if self.ids.any_spent() {
+            self.end_flows();
+        }
+    }
+
+    fn end_flows(&mut self) {
+        self.tables.end_flows(|id| self.ids.is_nobodys(id));
+        self.ids.ended();
     }
 
     pub(super) fn desired(&self) -> Entries {

@@ -37,7 +37,8 @@ pub(super) fn restore(
     let (records, broken) =
         Attachment::read_all(&folder).with_context(|| format!("read {}", folder.display()))?;
     let salvaged = salvage(paths, boot_id, (&records, &broken))?;
-    let pinned: BTreeMap<u32, &Endpoint> = pinned.iter().map(|(k, v)| (*k, v)).collect();
+    let by_interface = pinned.iter().map(|(id, e)| (e.ifindex, (*id, e)));
+    let pinned: BTreeMap<u32, (u32, &Endpoint)> = by_interface.collect();
     let live = records
         .into_iter()
         .chain(salvaged)
@@ -48,8 +49,8 @@ pub(super) fn restore(
     for (add, since) in live {
         let id = pinned
             .get(&add.host_ifindex)
-            .filter(|e| is_same(e, &add) && (1..limit).contains(&e.id))
-            .map(|e| e.id);
+            .filter(|(id, e)| is_same(e, &add) && (1..limit).contains(id))
+            .map(|(id, _)| *id);
         match id {
             Some(id) if used.insert(id) => {
                 known.insert(add.key.clone(), Local::new(id, add, since));
@@ -57,7 +58,7 @@ pub(super) fn restore(
             _ => new.push((add, since)),
         }
     }
-    let mut ids = Ids::new(limit, used, config.resting.clone());
+    let mut ids = Ids::new(limit, used);
     for (add, since) in new {
         let id = ids
             .take()
@@ -91,7 +92,7 @@ fn salvage(
 fn is_same(entry: &Endpoint, add: &Add) -> bool {
     let made = Endpoint {
         flags: entry.flags,
-        ..endpoint(entry.id, add)
+        ..endpoint(add)
     };
     *entry == made
 }

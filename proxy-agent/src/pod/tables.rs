@@ -4,46 +4,62 @@ use std::{collections::BTreeMap, fmt::Debug};
 
 use proxy_common::{
     address::{Address4, Address6},
-    endpoints::{Endpoint, LocalPod},
+    endpoints::Endpoint,
+    sockets::Client,
 };
 
 use super::entries::Entries;
 use crate::datapath::{
+    clock,
+    flows::{Flows, is_pod},
     maps::Maps,
     table::{Table, TableError},
 };
 
-/// `ENDPOINTS` and `LOCAL_PODS*`. [`Pods`](super::Pods) is their single writer.
+/// `ENDPOINTS`, and the maps that lead there. [`Pods`](super::Pods) is their single writer.
 pub struct PodTables {
     /// `ENDPOINTS`.
     pub endpoints: Box<dyn Table<u32, Endpoint>>,
+    /// `INTERFACES`.
+    pub interfaces: Box<dyn Table<u32, u32>>,
+    /// `CLIENTS`.
+    pub clients: Box<dyn Table<u64, Client>>,
     /// `LOCAL_PODS4`.
-    pub local4: Box<dyn Table<Address4, LocalPod>>,
+    pub local4: Box<dyn Table<Address4, u32>>,
     /// `LOCAL_PODS6`.
-    pub local6: Box<dyn Table<Address6, LocalPod>>,
+    pub local6: Box<dyn Table<Address6, u32>>,
+    /// `FLOWS4` and `FLOWS6`, which the programs write.
+    pub flows: [Flows; 2],
 }
 
 impl From<&Maps> for PodTables {
     fn from(maps: &Maps) -> Self {
         Self {
             endpoints: Box::new(maps.endpoints.clone()),
+            interfaces: Box::new(maps.interfaces.clone()),
+            clients: Box::new(maps.clients.clone()),
             local4: Box::new(maps.local_pods4.clone()),
             local6: Box::new(maps.local_pods6.clone()),
+            flows: maps.flows().map(Clone::clone),
         }
     }
 }
 
 impl PodTables {
     /// Makes the maps hold these entries and no others; returns how many writes it took. Endpoints come
-    /// before the addresses that lead to them and go after them. Goes on after a failure and returns the
+    /// before the interfaces and addresses that lead to them and go after them. Goes on after a failure and returns the
     /// first.
     pub fn reconcile(&mut self, desired: &Entries) -> Result<usize, TableError> {
         let results = [
             set_missing(&mut *self.endpoints, &desired.endpoints),
+            set_missing(&mut *self.interfaces, &desired.interfaces),
+            set_missing(&mut *self.clients, &desired.clients),
             set_missing(&mut *self.local4, &desired.local4),
             set_missing(&mut *self.local6, &desired.local6),
             remove_stale(&mut *self.local4, &desired.local4),
             remove_stale(&mut *self.local6, &desired.local6),
+            remove_stale(&mut *self.clients, &desired.clients),
+            remove_stale(&mut *self.interfaces, &desired.interfaces),
             remove_stale(&mut *self.endpoints, &desired.endpoints),
         ];
         results.into_iter().sum()
@@ -55,6 +71,8 @@ impl PodTables {
     pub fn insert(&mut self, entries: &Entries) -> Result<usize, TableError> {
         let results = [
             set_missing(&mut *self.endpoints, &entries.endpoints),
+            set_missing(&mut *self.interfaces, &entries.interfaces),
+            set_missing(&mut *self.clients, &entries.clients),
             set_missing(&mut *self.local4, &entries.local4),
             set_missing(&mut *self.local6, &entries.local6),
         ];
@@ -67,9 +85,20 @@ impl PodTables {
         let results = [
             remove_gone(&mut *self.local4, &gone.local4, &desired.local4),
             remove_gone(&mut *self.local6, &gone.local6, &desired.local6),
+            remove_gone(&mut *self.clients, &gone.clients, &desired.clients),
+            remove_gone(&mut *self.interfaces, &gone.interfaces, &desired.interfaces),
             remove_gone(&mut *self.endpoints, &gone.endpoints, &desired.endpoints),
         ];
         results.into_iter().collect()
+    }
+
+    /// Ends the flows of which one end is a pod of this node whose id is `gone`.
+    pub fn end_flows(&self, gone: impl Fn(u32) -> bool) {
+        let now = clock::seconds();
+        let gone = |end: &u16| is_pod(*end) && gone(u32::from(*end));
+        for flows in &self.flows {
+            flows.end_where(now, |flow| flow.endpoint.iter().any(gone));
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use cni_plugin::{
     paths::Paths,
     rpc::{Add, Call, Key, PodRef, PortMapping, Response},
 };
-use proxy_common::endpoints::{Endpoint, LocalPod};
+use proxy_common::{endpoints::Endpoint, sockets::Client};
 use tokio::sync::oneshot;
 
 use super::{
@@ -20,8 +20,9 @@ use super::{
     interfaces::{Attached, Lift},
     server::Asked,
 };
-use crate::datapath::{DatapathError, Faults, MemoryTable, Table as _, TcMode};
+use crate::datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode};
 
+mod flows;
 mod lift;
 
 use lift::FakeLifter;
@@ -70,8 +71,11 @@ impl Interfaces for Fake {
 
 struct Maps {
     endpoints: MemoryTable<u32, Endpoint>,
-    local4: MemoryTable<u32, LocalPod>,
-    local6: MemoryTable<[u32; 4], LocalPod>,
+    interfaces: MemoryTable<u32, u32>,
+    clients: MemoryTable<u64, Client>,
+    local4: MemoryTable<u32, u32>,
+    local6: MemoryTable<[u32; 4], u32>,
+    flows: [Flows; 2],
 }
 
 impl Maps {
@@ -79,27 +83,35 @@ impl Maps {
         let faults = || Faults::new(1, 0);
         Self {
             endpoints: MemoryTable::new("ENDPOINTS", 64, faults()),
+            interfaces: MemoryTable::new("INTERFACES", 64, faults()),
+            clients: MemoryTable::new("CLIENTS", 64, faults()),
             local4: MemoryTable::new("LOCAL_PODS4", 64, faults()),
             local6: MemoryTable::new("LOCAL_PODS6", 64, faults()),
+            flows: [Flows::memory(8), Flows::memory(8)],
         }
     }
 
     fn tables(&self) -> PodTables {
         PodTables {
             endpoints: Box::new(self.endpoints.clone()),
+            interfaces: Box::new(self.interfaces.clone()),
+            clients: Box::new(self.clients.clone()),
             local4: Box::new(self.local4.clone()),
             local6: Box::new(self.local6.clone()),
+            flows: self.flows.clone(),
         }
     }
 
     fn ids(&self) -> Vec<(u32, u32)> {
         let entries = self.endpoints.entries().unwrap();
-        entries.into_iter().map(|(k, e)| (k, e.id)).collect()
+        entries.into_iter().map(|(id, e)| (e.ifindex, id)).collect()
     }
 
-    fn counts(&self) -> [usize; 3] {
+    fn counts(&self) -> [usize; 5] {
         [
             self.endpoints.entries().unwrap().len(),
+            self.interfaces.entries().unwrap().len(),
+            self.clients.entries().unwrap().len(),
             self.local4.entries().unwrap().len(),
             self.local6.entries().unwrap().len(),
         ]
@@ -110,7 +122,6 @@ fn pods(folder: &tempfile::TempDir, maps: &Maps, interfaces: &mut Fake) -> Pods 
     let config = PodsConfig {
         run_dir: folder.path().into(),
         limit: 16,
-        resting: std::collections::BTreeSet::new(),
         fetch: None,
     };
     Pods::open(config, maps.tables(), interfaces).unwrap()
@@ -122,6 +133,7 @@ fn add(n: u32) -> Add {
             container_id: format!("c{n}"),
             ifname: "eth0".into(),
         },
+        netns_cookie: 4000 + u64::from(n),
         host_ifindex: 100 + n,
         host_ifname: format!("weir{n:011x}"),
         ips: vec![
@@ -184,7 +196,7 @@ fn a_crowd_is_attached_in_one_go_and_who_cannot_be_is_refused_alone() {
     };
     let good: Vec<bool> = answers.iter_mut().map(good).collect();
     assert_eq!(good, [true, false, true]);
-    assert_eq!(maps.counts(), [2, 2, 2]);
+    assert_eq!(maps.counts(), [2; 5]);
 }
 
 #[test]
@@ -193,7 +205,7 @@ fn an_add_is_answered_when_its_policy_is_in_force_and_not_before() {
     let mut pods = pods(&folder, &maps, &mut fake);
     let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
     assert!(fake.attached.contains_key(&101));
-    assert_eq!(maps.counts(), [1, 1, 1]);
+    assert_eq!(maps.counts(), [1; 5]);
     let endpoint = pods.endpoints()[0].id;
     pods.settle(|_, _| Err(Missing::Policy));
     assert!(answer.try_recv().is_err(), "answered before policy");
@@ -202,7 +214,7 @@ fn an_add_is_answered_when_its_policy_is_in_force_and_not_before() {
         matches!(answer.try_recv().unwrap(), Response::Ok(reply) if reply.endpoint == endpoint)
     );
     ask(&mut pods, &mut fake, Call::Del(add(1).key));
-    assert_eq!(maps.counts(), [0, 0, 0]);
+    assert_eq!(maps.counts(), [0; 5]);
 }
 
 #[test]
@@ -224,7 +236,7 @@ fn a_restart_keeps_ids_and_drops_what_has_no_record() {
         .filter(|(ifindex, _)| [102, 104, 105].contains(ifindex))
         .collect();
     assert_eq!(maps.ids(), kept);
-    assert_eq!(maps.counts(), [3, 3, 3]);
+    assert_eq!(maps.counts(), [3; 5]);
     assert_eq!(again.endpoints().len(), 3);
     assert!(fake.attached.into_keys().eq([102, 104, 105]));
 }
@@ -238,7 +250,7 @@ fn when_ids_run_out_the_add_is_refused_whole() {
     }
     let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(16))));
     assert!(matches!(answer.try_recv().unwrap(), Response::Error(refusal) if refusal.code == 100));
-    assert_eq!(maps.counts(), [15, 15, 15]);
+    assert_eq!(maps.counts(), [15; 5]);
 }
 
 #[test]
@@ -249,7 +261,7 @@ fn a_map_that_refuses_undoes_the_add() {
     let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
     assert!(matches!(answer.try_recv().unwrap(), Response::Error(refusal) if refusal.code == 101));
     assert!(pods.endpoints().is_empty());
-    assert_eq!(maps.counts(), [0, 0, 0]);
+    assert_eq!(maps.counts(), [0; 5]);
 }
 
 /// An ADD with a `hostPort`.
@@ -299,5 +311,5 @@ fn a_host_port_that_makes_no_sense_is_refused() {
         refusal.details.starts_with("hostPort 80: hostIP `node`"),
         "{refusal:?}"
     );
-    assert_eq!(maps.counts(), [0, 0, 0]);
+    assert_eq!(maps.counts(), [0; 5]);
 }

@@ -29,6 +29,8 @@ pub struct Choice {
     pub cluster: Vec<Server>,
     /// For traffic policy `Local`.
     pub local: Vec<Server>,
+    /// Whoever serves at all, wherever and however near: flows of datagrams may stay there.
+    pub serving: Vec<Server>,
     /// Some endpoint somewhere could serve.
     pub any: bool,
     /// Endpoints by state, for people.
@@ -58,6 +60,11 @@ impl Candidate<'_> {
         self.conditions.serving && self.conditions.terminating
     }
 
+    /// Serves what has begun.
+    const fn serves(&self) -> bool {
+        self.conditions.ready || self.conditions.serving
+    }
+
     /// Neither ready nor closing.
     const fn is_idle(&self) -> bool {
         !self.conditions.ready && !self.is_closing()
@@ -85,6 +92,7 @@ pub fn choose(
     Choice {
         cluster: or_else(cluster, || servers(closing())),
         local: or_else(local, || servers(closing().filter(|c| c.server.local))),
+        serving: servers(candidates.iter().filter(|c| c.serves())),
         any: counts.ready + counts.terminating > 0,
         counts,
     }

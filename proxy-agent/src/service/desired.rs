@@ -8,7 +8,7 @@ use proxy_common::frontends::{
 };
 
 use super::{
-    choice::{Choice, choose},
+    choice::{Choice, Server, choose},
     key::FrontendKey,
 };
 use crate::model::{EndpointSlice, Protocol, Service, ServicePort, ServiceType};
@@ -55,6 +55,27 @@ pub enum Scope {
 }
 
 impl DesiredPort {
+    /// Who serves in a set.
+    pub fn servers(&self, scope: Scope) -> &[Server] {
+        match scope {
+            Scope::Cluster => &self.choice.cluster,
+            Scope::Local => &self.choice.local,
+        }
+    }
+
+    /// Who serves what has begun, though nothing begins there: flows of datagrams stay (kube-proxy removes the state
+    /// of those only whose endpoint serves no more). A connection stays anyway.
+    pub fn lingering(&self, scope: Scope) -> impl Iterator<Item = &Server> {
+        let serving = match self.protocol {
+            Protocol::Udp => self.choice.serving.as_slice(),
+            Protocol::Tcp | Protocol::Sctp => &[],
+        };
+        let chosen = self.servers(scope);
+        let near = move |server: &&Server| scope == Scope::Cluster || server.local;
+        let idle = |server: &&Server| chosen.binary_search(server).is_err();
+        serving.iter().filter(near).filter(idle)
+    }
+
     /// Whether a frontend uses a set.
     pub fn uses(&self, scope: Scope) -> bool {
         self.frontends

@@ -38,6 +38,8 @@ pub struct Image {
     slot_count: usize,
     /// `BACKEND_MEMBERS`.
     pub members: HashMap<MemberKey, u32>,
+    /// Of sets that shall have some: backends that stay members without a slot.
+    lingering: HashMap<u32, Box<[u32]>>,
     loose: VecDeque<(Instant, Loose)>,
     grace: Duration,
 }
@@ -81,6 +83,7 @@ impl Default for Image {
             sets: ById::default(),
             slot_count: 0,
             members: HashMap::new(),
+            lingering: HashMap::new(),
             loose: VecDeque::new(),
             grace: GRACE,
         }
@@ -165,6 +168,7 @@ impl Image {
                 self.members.insert(key, slot);
             }
             Step::Use(set, count) => self.use_slots(set, count, now),
+            Step::Drop(set) => self.drop_set(set, now),
             Step::Frontend(FrontendKey::V4(key), value) => {
                 self.frontends4.insert(key, value);
             }
@@ -194,11 +198,21 @@ impl Image {
         entry.grow(index + 1);
         entry.slots[index] = id;
         self.slot_count += usize::from(old.unwrap_or(0) == 0);
+        self.use_backend(id);
+        if let Some(old) = old.filter(|old| *old != 0) {
+            self.let_go(set, old, now);
+        }
+    }
+
+    fn use_backend(&mut self, id: u32) {
         if !self.pool4.use_once(id) {
             self.pool6.use_once(id);
         }
-        if let Some(old) = old.filter(|old| *old != 0) {
-            self.let_go(set, old, now);
+    }
+
+    fn release_backend(&mut self, id: u32, now: Instant) {
+        if self.pool4.release(id) || self.pool6.release(id) {
+            self.loose.push_back((now, Loose::Backend(id)));
         }
     }
 
@@ -230,25 +244,64 @@ impl Image {
         }
     }
 
+    fn drop_set(&mut self, set: u32, now: Instant) {
+        self.linger(set, &[], now);
+        self.use_slots(set, 0, now);
+    }
+
     /// A slot does not refer to a backend any more.
     fn let_go(&mut self, set: u32, id: u32, now: Instant) {
         let key = MemberKey { set, backend: id };
         if self.members.contains_key(&key) {
             self.loose.push_back((now, Loose::Member(key)));
         }
-        if self.pool4.release(id) || self.pool6.release(id) {
-            self.loose.push_back((now, Loose::Backend(id)));
-        }
+        self.release_backend(id, now);
     }
 
-    /// Whether membership is kept for a set.
-    pub fn keep_members(&mut self, set: u32, keep: bool, now: Instant) {
+    /// Whether membership is kept for a set, and which backends are members though they have no slot. Who lingered
+    /// and is `chosen` by now may have to wait for the slot.
+    pub fn keep_members(
+        &mut self,
+        set: u32,
+        keep: bool,
+        (chosen, lingering): (&[u32], &[u32]),
+        now: Instant,
+    ) {
         let entry = self.sets.entry(set, Set::default);
         if std::mem::replace(&mut entry.members, keep) && !keep {
             for backend in entry.slots.clone() {
                 self.look_at_member(MemberKey { set, backend }, now);
             }
         }
+        let slots = self.slots(set);
+        let before = self.lingering.get(&set).map_or(&[][..], |ids| ids);
+        let rises = |id: &&u32| chosen.contains(id) && !slots.contains(id);
+        let rising = before.iter().filter(rises);
+        let lingering: Vec<u32> = lingering.iter().chain(rising).copied().collect();
+        self.linger(set, &lingering, now);
+    }
+
+    /// Who lingers is in use, as by a slot.
+    fn linger(&mut self, set: u32, backends: &[u32], now: Instant) {
+        let before = self.lingering.remove(&set).unwrap_or_default();
+        for id in backends.iter().filter(|id| !before.contains(id)) {
+            self.use_backend(*id);
+        }
+        if !backends.is_empty() {
+            self.lingering.insert(set, backends.into());
+        }
+        for id in before.iter().filter(|id| !backends.contains(id)) {
+            self.look_at_member(MemberKey { set, backend: *id }, now);
+            self.release_backend(*id, now);
+        }
+    }
+
+    /// Whether a member shall be one.
+    fn is_wanted(&self, key: MemberKey) -> bool {
+        let set = self.sets.get(key.set);
+        let slots = set.filter(|s| s.members).map_or(&[][..], |s| &s.slots);
+        let lingering = self.lingering.get(&key.set);
+        slots.contains(&key.backend) || lingering.is_some_and(|ids| ids.contains(&key.backend))
     }
 
     /// A backend that may not be used: reserved for a plan that was not carried out, or restored.
@@ -304,9 +357,7 @@ impl Image {
             }
             Loose::Member(key) => {
                 let known = self.members.contains_key(&key);
-                let set = self.sets.get(key.set);
-                let wanted = set.is_some_and(|s| s.members && s.slots.contains(&key.backend));
-                (known && !wanted).then_some(Step::RemoveMember(key))
+                (known && !self.is_wanted(key)).then_some(Step::RemoveMember(key))
             }
             Loose::Backend(id) => {
                 let pool4 = self.pool4.idle(id);

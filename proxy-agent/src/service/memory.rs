@@ -1,14 +1,17 @@
 //! The maps of Services in memory, failing now and then: for tests of everything that writes them.
 
 use proxy_common::{
+    affinity::{Affinity, AffinityKey},
     backends::{Backend4, Backend6, MemberKey, SlotKey},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
+    node::NODE_PORT_WORDS,
 };
 
 use super::ServiceTables;
 use crate::datapath::{
     memory_table::{Faults, MemoryTable},
     table::{Table as _, TableError},
+    words::MemoryWords,
 };
 
 /// All maps of Services. Clones share their entries.
@@ -26,12 +29,18 @@ pub struct MemoryMaps {
     pub slots: MemoryTable<SlotKey, u32>,
     /// `BACKEND_MEMBERS`.
     pub members: MemoryTable<MemberKey, u32>,
+    /// `AFFINITY`.
+    pub affinity: MemoryTable<AffinityKey, Affinity>,
+    /// `SERVICE_EPOCH`.
+    pub epoch: MemoryTable<u32, u32>,
+    /// `NODE_PORTS`.
+    pub node_ports: MemoryWords,
 }
 
 impl MemoryMaps {
     /// Empty maps of a capacity each; `percent` of the writes fail.
     pub fn new(capacity: u32, seed: u64, percent: u64) -> Self {
-        let faults = |map| Faults::new(seed.wrapping_mul(6) + map, percent);
+        let faults = |map| Faults::new(seed.wrapping_mul(8) + map, percent);
         Self {
             frontends4: MemoryTable::new("FRONTENDS4", capacity, faults(0)),
             frontends6: MemoryTable::new("FRONTENDS6", capacity, faults(1)),
@@ -39,6 +48,9 @@ impl MemoryMaps {
             backends6: MemoryTable::new("BACKENDS6", capacity, faults(3)),
             slots: MemoryTable::new("BACKEND_SLOTS", capacity, faults(4)),
             members: MemoryTable::new("BACKEND_MEMBERS", capacity, faults(5)),
+            affinity: MemoryTable::new("AFFINITY", capacity, faults(6)),
+            epoch: MemoryTable::new("SERVICE_EPOCH", 1, faults(7)),
+            node_ports: MemoryWords::new(NODE_PORT_WORDS),
         }
     }
 
@@ -51,10 +63,13 @@ impl MemoryMaps {
             backends6: Box::new(self.backends6.clone()),
             slots: Box::new(self.slots.clone()),
             members: Box::new(self.members.clone()),
+            affinity: Box::new(self.affinity.clone()),
+            epoch: Box::new(self.epoch.clone()),
+            node_ports: Box::new(self.node_ports.clone()),
         }
     }
 
-    /// How many entries each map holds, by name.
+    /// How many entries each map holds that Services alone fill, by name.
     pub fn counts(&self) -> Result<[(&'static str, usize); 6], TableError> {
         Ok([
             ("FRONTENDS4", self.frontends4.entries()?.len()),

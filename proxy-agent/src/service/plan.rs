@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use proxy_common::{
-    backends::{Backend4, Backend6, MemberKey, SlotKey},
+    backends::{Backend4, Backend6, MEMBER_LINGERS, MemberKey, SlotKey},
     frontends::Frontend,
 };
 
@@ -24,6 +24,8 @@ pub enum Step {
     Member(MemberKey, u32),
     /// Not a write: from here on frontends may use so many slots of a set.
     Use(u32, u32),
+    /// Not a write: from here on nobody uses a set.
+    Drop(u32),
     /// `FRONTENDS4`, `FRONTENDS6`.
     Frontend(FrontendKey, Frontend),
     /// Removes a frontend that is still this Service port's.
@@ -37,6 +39,11 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether it changes a map.
+    pub const fn writes(&self) -> bool {
+        !matches!(self, Self::Use(..) | Self::Drop(_))
+    }
+
     /// Whether it makes room, or gives up a frontend, that a refused Service may be waiting for.
     pub const fn frees(&self) -> bool {
         matches!(
@@ -137,6 +144,16 @@ impl Plan {
         }
     }
 
+    /// Makes these backends members of a set in which they have no slot.
+    pub fn linger(&mut self, image: &Image, set: u32, backends: &[u32]) {
+        for backend in backends.iter().copied() {
+            let member = MemberKey { set, backend };
+            if image.members.get(&member) != Some(&MEMBER_LINGERS) {
+                self.members.push(Step::Member(member, MEMBER_LINGERS));
+            }
+        }
+    }
+
     /// Writes a frontend unless the map has it so.
     pub fn frontend(&mut self, image: &Image, key: FrontendKey, value: Frontend) {
         if image.frontend(&key) != Some(value) {
@@ -154,7 +171,7 @@ impl Plan {
     /// Gives up a set.
     pub fn drop_set(&mut self, image: &Image, set: u32) {
         if image.has_set(set) {
-            self.lowers.push(Step::Use(set, 0));
+            self.lowers.push(Step::Drop(set));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Drives the maps of Services: observe → desired → plan → apply → verify.
 
+mod after;
 mod apply;
 mod claim;
 mod port;
@@ -11,17 +12,20 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use proxy_common::backends::MemberKey;
 
+use after::After;
 use port::Port;
 
 use super::{
     HostPorts, Owner, SyncReport,
     image::Image,
+    node_ports::NodePorts,
     report::{Programmed, ServiceError},
     tables::ServiceTables,
 };
@@ -52,6 +56,8 @@ pub struct ServiceSync {
     failed: BTreeMap<Owner, Failure>,
     /// What failed attempts have written or reserved and nothing uses yet.
     stranded: HashMap<Owner, Stranded>,
+    node_ports: NodePorts,
+    after: After,
     /// Something was removed: whatever was refused may fit now.
     freed: bool,
     /// All Services have been looked at once.
@@ -101,6 +107,8 @@ impl ServiceSync {
             pending: BTreeMap::new(),
             failed: BTreeMap::new(),
             stranded: HashMap::new(),
+            node_ports: NodePorts::default(),
+            after: After::start(),
             freed: false,
             started: false,
             pruned: false,
@@ -171,6 +179,14 @@ impl ServiceSync {
         }
         self.host_ports = wanted;
         !changed.is_empty()
+    }
+
+    /// The node's own addresses from now on, in order.
+    pub fn set_own_addresses(&mut self, addresses: &[IpAddr]) {
+        if self.node_ports.set_own(addresses) {
+            let words = &mut *self.tables.node_ports;
+            self.node_ports.recount(&self.image, words);
+        }
     }
 
     /// What the `hostPort`s of this node's pods want.
@@ -321,6 +337,7 @@ impl ServiceSync {
 
     fn finish(&mut self, report: &mut SyncReport) {
         self.collect(report);
+        let follow_up = self.follow_up();
         if std::mem::take(&mut self.freed) {
             let now = Instant::now();
             for failure in self.failed.values_mut() {
@@ -330,7 +347,7 @@ impl ServiceSync {
         let failed = self.failed.iter();
         report.failed = failed.map(|(n, f)| (n.clone(), f.error.clone())).collect();
         let due = self.failed.values().map(|f| f.due);
-        let due = due.chain(self.image.next_removal()).min();
+        let due = due.chain(self.image.next_removal()).chain(follow_up).min();
         report.again_after = due.map(|d| d.saturating_duration_since(Instant::now()));
     }
 }

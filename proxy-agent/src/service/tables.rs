@@ -1,11 +1,12 @@
 //! The maps that Services write.
 
 use proxy_common::{
+    affinity::{Affinity, AffinityKey},
     backends::{Backend4, Backend6, MemberKey, SlotKey},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
 };
 
-use crate::datapath::{maps::Maps, table::Table};
+use crate::datapath::{maps::Maps, table::Table, words::Words};
 
 /// All maps of the Service datapath. [`ServiceSync`](super::ServiceSync) is their single writer.
 pub struct ServiceTables {
@@ -21,6 +22,12 @@ pub struct ServiceTables {
     pub slots: Box<dyn Table<SlotKey, u32>>,
     /// `BACKEND_MEMBERS`.
     pub members: Box<dyn Table<MemberKey, u32>>,
+    /// `AFFINITY`, which the programs write.
+    pub affinity: Box<dyn Table<AffinityKey, Affinity>>,
+    /// `SERVICE_EPOCH`.
+    pub epoch: Box<dyn Table<u32, u32>>,
+    /// `NODE_PORTS`.
+    pub node_ports: Box<dyn Words>,
 }
 
 impl From<&Maps> for ServiceTables {
@@ -32,6 +39,9 @@ impl From<&Maps> for ServiceTables {
             backends6: Box::new(maps.backends6.clone()),
             slots: Box::new(maps.backend_slots.clone()),
             members: Box::new(maps.backend_members.clone()),
+            affinity: Box::new(maps.affinity.clone()),
+            epoch: Box::new(maps.service_epoch.clone()),
+            node_ports: Box::new(maps.node_ports.clone()),
         }
     }
 }

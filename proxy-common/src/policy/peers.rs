@@ -9,45 +9,34 @@ use crate::{
     pod::map_types,
 };
 
+/// Key of `PEERS*`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerKey<A> {
+    /// 0 or 1, as in the policy word.
+    pub side: u32,
+    /// Address of a pod or node.
+    pub address: A,
+}
+
+/// Data of a key of `CIDRS*` (the trie's prefix length counts from `side`: 32 + prefix).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CidrKey<A> {
+    /// 0 or 1; matched whole.
+    pub side: u32,
+    /// First address of the range.
+    pub address: A,
+}
+
 /// Key of `PEERS4`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerKey4 {
-    /// 0 or 1, as in the policy word.
-    pub side: u32,
-    /// Address of a pod or node.
-    pub address: Address4,
-}
-
+pub type PeerKey4 = PeerKey<Address4>;
 /// Key of `PEERS6`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerKey6 {
-    /// 0 or 1, as in the policy word.
-    pub side: u32,
-    /// Address of a pod or node.
-    pub address: Address6,
-}
-
-/// Data of a key of `CIDRS4` (the trie's prefix length counts from `side`: 32 + prefix).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CidrKey4 {
-    /// 0 or 1; matched whole.
-    pub side: u32,
-    /// First address of the range.
-    pub address: Address4,
-}
-
-/// Data of a key of `CIDRS6` (the trie's prefix length counts from `side`: 32 + prefix).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CidrKey6 {
-    /// 0 or 1; matched whole.
-    pub side: u32,
-    /// First address of the range.
-    pub address: Address6,
-}
+pub type PeerKey6 = PeerKey<Address6>;
+/// Data of a key of `CIDRS4`.
+pub type CidrKey4 = CidrKey<Address4>;
+/// Data of a key of `CIDRS6`.
+pub type CidrKey6 = CidrKey<Address6>;
 
 /// Value of all four. Eight bytes: read in one load.
 #[repr(C)]

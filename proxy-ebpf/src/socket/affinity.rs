@@ -1,22 +1,24 @@
-//! Session affinity of socket calls. The source address is not chosen yet when a process connects, so that
-//! the client is its network namespace: a pod, or the node.
+//! Session affinity of socket calls. The source address is not chosen yet when a process connects: its network namespace
+//! says whose it will be, so that a client has the same backend here and packet by packet.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use proxy_common::{
     affinity::{Affinity, AffinityKey, CLIENT_NETNS},
     backends::MemberKey,
     frontends::Frontend,
-    time::seconds,
+    node::NodeConfig,
 };
 
 use super::context::SocketCall;
-use crate::maps::{AFFINITY, BACKEND_MEMBERS};
+use crate::{
+    machine::clock::now,
+    maps::{AFFINITY, BACKEND_MEMBERS, CLIENTS, Family},
+};
 
 /// The backend that served the caller last, if that is not too long ago and the backend still serves; the
 /// time-out begins anew.
 #[inline(always)]
-pub fn find(call: &SocketCall, frontend: &Frontend) -> Option<u32> {
-    let entry = AFFINITY.get_ptr_mut(key(call, frontend.service))?;
+pub fn find<F: Family>(call: &SocketCall, config: &NodeConfig, frontend: &Frontend) -> Option<u32> {
+    let entry = AFFINITY.get_ptr_mut(key::<F>(call, config, frontend.service))?;
     // SAFETY: the entry stays readable until the program ends; both words are read alone.
     let Affinity { backend, last_used } = unsafe { *entry };
     let now = now();
@@ -37,26 +39,34 @@ pub fn find(call: &SocketCall, frontend: &Frontend) -> Option<u32> {
 
 /// Remembers who serves the caller.
 #[inline(always)]
-pub fn record(call: &SocketCall, service: u32, backend: u32) {
+pub fn record<F: Family>(call: &SocketCall, config: &NodeConfig, service: u32, backend: u32) {
     let entry = Affinity {
         backend,
         last_used: now(),
     };
     // An LRU map makes room by itself; without an entry the next call is balanced.
-    AFFINITY.insert(key(call, service), entry, 0).ok();
+    AFFINITY
+        .insert(key::<F>(call, config, service), entry, 0)
+        .ok();
 }
 
 #[inline(always)]
-fn key(call: &SocketCall, service: u32) -> AffinityKey {
-    let cookie = call.netns_cookie();
+fn key<F: Family>(call: &SocketCall, config: &NodeConfig, service: u32) -> AffinityKey {
     AffinityKey {
-        client: [CLIENT_NETNS, 0, (cookie >> 32) as u32, cookie as u32],
+        client: client::<F>(call, config),
         service,
     }
 }
 
 #[inline(always)]
-fn now() -> u32 {
-    // SAFETY: the helper takes nothing.
-    seconds(unsafe { bpf_ktime_get_coarse_ns() })
+fn client<F: Family>(call: &SocketCall, config: &NodeConfig) -> [u32; 4] {
+    let cookie = call.netns_cookie();
+    if cookie == config.netns_cookie {
+        return F::as_ipv6(F::of_pair(config.address4, config.address6));
+    }
+    // SAFETY: read at once; values are replaced whole.
+    if let Some(pod) = unsafe { CLIENTS.get(cookie) } {
+        return F::as_ipv6(F::of_pair(pod.address4, pod.address6));
+    }
+    [CLIENT_NETNS, 0, (cookie >> 32) as u32, cookie as u32]
 }

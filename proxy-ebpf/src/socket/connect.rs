@@ -1,7 +1,7 @@
 //! `connect(2)`.
 
 use super::{
-    choice::{Choice, Spread, choose},
+    choice::{Choice, choose},
     context::SocketCall,
     peer::{self, Translation},
     place::Place,
@@ -11,9 +11,9 @@ use super::{
 #[inline(always)]
 pub fn connect<P: Place>(call: &SocketCall) -> bool {
     let frontend = (P::read(call), call.port());
-    match choose::<P::Family>(call, frontend.0, frontend.1, Spread::Random) {
+    match choose::<P::Family>(call, frontend.0, frontend.1) {
         Choice::Pass => {
-            // A UDP socket may have been connected elsewhere before.
+            // A socket that is connected again may have been to a frontend before.
             peer::forget(call);
             true
         }

@@ -1,17 +1,12 @@
 //! Entry points: what the kernel calls.
 
-use aya_ebpf::{
-    helpers::bpf_set_retval,
-    macros::{cgroup_sock, cgroup_sock_addr},
-    programs::{SockAddrContext, SockContext},
-};
+use aya_ebpf::{helpers::bpf_set_retval, macros::cgroup_sock_addr, programs::SockAddrContext};
 
 use super::{
     connect::connect,
     context::SocketCall,
+    peer::peer_name,
     place::{Ip4, Ip6, Mapped4, is_mapped},
-    receive::{peer_name, receive, release},
-    send::send,
 };
 
 /// The system call goes on.
@@ -44,16 +39,7 @@ macro_rules! hooks {
 }
 
 hooks!(connect4, connect6, connect, or_refuse);
-hooks!(sendmsg4, sendmsg6, send, or_refuse);
-hooks!(recvmsg4, recvmsg6, receive, always);
 hooks!(getpeername4, getpeername6, peer_name, always);
-
-/// The end of a socket.
-#[cgroup_sock(sock_release)]
-pub fn sock_release(context: SockContext) -> i32 {
-    release(&context);
-    ALLOW
-}
 
 #[inline(always)]
 fn or_refuse(go_on: bool) -> i32 {

@@ -6,13 +6,10 @@ use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
     helpers::generated::bpf_sk_storage_get,
 };
-use proxy_common::sockets::SocketPeer;
+use proxy_common::{backends::Backend, sockets::SocketPeer};
 
-use super::{
-    context::SocketCall,
-    place::{Address, Place},
-};
-use crate::maps::{Backend, Family, SOCKET_PEER};
+use super::{context::SocketCall, place::Place};
+use crate::maps::{Family, SOCKET_PEER};
 
 /// A translation: what the process asked for and what it got.
 pub struct Translation<A> {
@@ -55,15 +52,6 @@ pub fn record(call: &SocketCall, mut entry: SocketPeer) {
     }
 }
 
-/// Remembers a translation with the socket, unless it has one.
-#[inline(always)]
-pub fn record_first(call: &SocketCall, mut entry: SocketPeer) {
-    let value = (&raw mut entry).cast();
-    let flags = u64::from(BPF_SK_STORAGE_GET_F_CREATE);
-    // SAFETY: map, socket and value are what the helper takes. Its answer is of no use here.
-    unsafe { bpf_sk_storage_get(map(), call.socket().cast(), value, flags) };
-}
-
 /// Forgets what the socket believes.
 #[inline(always)]
 pub fn forget(call: &SocketCall) {
@@ -73,25 +61,24 @@ pub fn forget(call: &SocketCall) {
 
 /// What is remembered of a socket.
 #[inline(always)]
-pub fn of(socket: *mut bpf_sock) -> Option<&'static SocketPeer> {
+fn of(socket: *mut bpf_sock) -> Option<&'static SocketPeer> {
     // SAFETY: map and socket are what the helper takes; without the flag nothing is made.
     let stored = unsafe { bpf_sk_storage_get(map(), socket.cast(), core::ptr::null_mut(), 0) };
     // SAFETY: the storage lives as long as the program, and has this type.
     unsafe { stored.cast::<SocketPeer>().as_ref() }
 }
 
-/// If the call is about the backend that the socket was given: puts the frontend in its place.
+/// Shows the frontend as the peer of a socket that was connected to it.
 #[inline(always)]
-pub fn restore<P: Place>(call: &SocketCall, address: Address<P>, port: u16) -> bool {
+pub fn peer_name<P: Place>(call: &SocketCall) {
     let Some(peer) = of(call.socket()) else {
-        return false;
+        return;
     };
-    if peer.backend_port != port || peer.backend != P::Family::as_ipv6(address) {
-        return false;
+    let address = P::Family::as_ipv6(P::read(call));
+    if peer.backend_port == call.port() && peer.backend == address {
+        P::write(call, P::Family::from_ipv6(peer.frontend));
+        call.set_port(peer.frontend_port);
     }
-    P::write(call, P::Family::from_ipv6(peer.frontend));
-    call.set_port(peer.frontend_port);
-    true
 }
 
 #[inline(always)]

@@ -76,10 +76,6 @@ series! {
             "Services with a Local traffic policy and no endpoint here";
         healthz: Family<Code, Counter>, "proxy_healthz", "Answers of /healthz";
         livez: Family<Code, Counter>, "proxy_livez", "Answers of /livez";
-        collected_flows: Family<IpFamily, Counter>,
-            "conntrack_reconciler_deleted_entries", "Expired flows that were removed";
-        collection: Family<IpFamily, Histogram> = by_family(buckets::sync),
-            "conntrack_reconciler_sync_duration_seconds", "Length of a round of the flow collector";
     }
     "weir" {
         watch_to_map: Histogram = buckets::watch(),

@@ -3,11 +3,11 @@
 use proxy_common::affinity::CLIENT_NETNS;
 use serde::Serialize;
 
-use super::words::{ip6, named, now};
+use super::words::{ip6, named};
 use crate::{
     api::messages::Names,
     ctl::output::Row,
-    datapath::{Maps, Table as _, TableError},
+    datapath::{Maps, Table as _, TableError, clock},
 };
 
 /// One entry of `AFFINITY`.
@@ -45,7 +45,7 @@ impl Row for AffinityRow {
 
 /// All affinities, sorted.
 pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<AffinityRow>, TableError> {
-    let now = now();
+    let now = clock::seconds();
     let entries = maps.affinity.entries()?.into_iter();
     let mut rows: Vec<_> = entries
         .map(|(key, value)| AffinityRow {

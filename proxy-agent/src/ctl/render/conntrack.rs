@@ -1,235 +1,201 @@
-//! `dump conntrack`: the flows that the datapath tracks.
+//! `dump conntrack`: the flows that the datapath tracks, one row each.
 
 use std::net::IpAddr;
 
 use proxy_common::conntrack::{
-    FLOW_FIN_LOCAL, FLOW_FIN_REMOTE, FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_REPLIED,
-    FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL, FLOW_RST, FLOW_SOURCE_TRANSLATED, Flow4, Flow6,
-    FlowKey4, FlowKey6, FlowState,
+    ENDPOINT_HOST, FLOW_ASSURED, FLOW_ENDED, FLOW_HAIRPIN, FLOW_SOURCE_TRANSLATED, FLOW_STACK,
+    Flow, Head, Tuple,
 };
 use serde::Serialize;
 
-use super::words::{ip4, ip6, named, now, protocol, socket};
+use super::words::{named, protocol, socket};
 use crate::{
     api::messages::Names,
     ctl::output::Row,
-    datapath::{Maps, Table as _, TableError},
+    datapath::{FlowState, Flows, Maps, clock},
 };
 
-/// One entry of `CONNTRACK*` or `NEW_FLOWS*`.
+/// A record of `FLOWS*`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FlowRow {
-    /// The pod that the flow is tracked for, or `node`.
-    pub scope: String,
     /// Protocol.
     pub protocol: String,
-    /// Address and port of the scope's side.
-    pub local: String,
-    /// `->` if the local side began, `<-` if the remote side did.
-    pub direction: &'static str,
-    /// Address and port of the other side.
-    pub remote: String,
-    /// `new`, `established`, `closing`, `reset` or `expired`.
+    /// Address and port of the side that began.
+    pub client: String,
+    /// What it asked for: address and port as it wrote them.
+    pub destination: String,
+    /// Where its packets go, if not there.
+    pub translated_destination: Option<String>,
+    /// From where they seem to come, if not from the client.
+    pub translated_source: Option<String>,
+    /// `new`, `half-open`, `established`, `closing`, `closed`, `reset` or `expired`.
     pub state: &'static str,
     /// Seconds until it counts as gone.
     pub expires_seconds: u32,
     /// The Service port that it came through.
     pub service: String,
-    /// Into what packets are rewritten.
-    pub rewrite: Option<String>,
-    /// The map that holds it.
-    pub map: &'static str,
+    /// The pod or node that began, if it is known.
+    pub client_name: String,
+    /// The pod or node that serves, if it is known.
+    pub server_name: String,
     /// Id of the backend; 0 for none.
     pub backend: u32,
-    /// The rule that allowed it.
-    pub policy: String,
-    /// Epoch of the policy under which it was allowed.
-    pub epoch: u32,
+    /// The rule that let the client send.
+    pub egress_policy: String,
+    /// The rule that let the server be reached.
+    pub ingress_policy: String,
+    /// Epochs of the policies under which it was allowed: egress, ingress.
+    pub epochs: [u32; 2],
+    /// `bpf`, or `stack` if it goes through the host's.
+    pub way: &'static str,
+    /// What is special about it.
+    pub marks: Vec<&'static str>,
+    /// Its slot in `FLOWS4` or `FLOWS6`.
+    pub slot: u32,
 }
 
 impl Row for FlowRow {
     const KIND: &'static str = "ConntrackList";
     const COLUMNS: &'static [&'static str] = &[
-        "SCOPE", "PROTO", "LOCAL", "DIR", "REMOTE", "STATE", "EXPIRES", "SERVICE", "REWRITE",
+        "PROTO",
+        "CLIENT",
+        "DIR",
+        "DESTINATION",
+        "TRANSLATED",
+        "STATE",
+        "EXPIRES",
+        "SERVICE",
+        "FROM",
+        "TO",
     ];
-    const WIDE: &'static [&'static str] = &["MAP", "BACKEND", "POLICY", "EPOCH"];
+    const WIDE: &'static [&'static str] = &[
+        "BACKEND", "EGRESS", "INGRESS", "EPOCHS", "WAY", "MARKS", "SLOT",
+    ];
 
     fn cells(&self) -> Vec<String> {
         vec![
-            self.scope.clone(),
             self.protocol.clone(),
-            self.local.clone(),
-            self.direction.to_owned(),
-            self.remote.clone(),
+            self.client.clone(),
+            "->".to_owned(),
+            self.destination.clone(),
+            self.translated(),
             self.state.to_owned(),
             format!("{}s", self.expires_seconds),
             self.service.clone(),
-            self.rewrite.clone().unwrap_or_default(),
+            self.client_name.clone(),
+            self.server_name.clone(),
         ]
     }
 
     fn wide(&self) -> Vec<String> {
         vec![
-            self.map.to_owned(),
             self.backend.to_string(),
-            self.policy.clone(),
-            self.epoch.to_string(),
+            self.egress_policy.clone(),
+            self.ingress_policy.clone(),
+            format!("{},{}", self.epochs[0], self.epochs[1]),
+            self.way.to_owned(),
+            self.marks.join(","),
+            self.slot.to_string(),
         ]
     }
 
     fn name(&self) -> String {
-        format!(
-            "{}/{}/{}/{}",
-            self.scope, self.protocol, self.local, self.remote
-        )
+        format!("{}/{}/{}", self.protocol, self.client, self.destination)
     }
 }
 
-/// A key of either family.
-struct Key {
-    scope: u32,
-    local: (IpAddr, u16),
-    remote: (IpAddr, u16),
-    protocol: u8,
-}
-
-impl From<FlowKey4> for Key {
-    fn from(key: FlowKey4) -> Self {
+impl FlowRow {
+    /// A flow in a slot, `now` seconds after boot.
+    pub fn new(slot: u32, flow: &Flow<IpAddr>, names: &Names, now: u32) -> Self {
+        let head = Head::unpack(flow.head);
+        let (asked, becomes) = (flow.tuple(0), flow.target[0]);
+        let ends = |tuple: Tuple<IpAddr>| {
+            [
+                socket(tuple.source, tuple.source_port),
+                socket(tuple.destination, tuple.destination_port),
+            ]
+        };
+        let [client, destination] = ends(asked);
+        let [source, server] = ends(becomes);
+        let name = |end: usize, address| end_name(flow.endpoint[end], address, names);
         Self {
-            scope: key.scope,
-            local: (ip4(key.local), key.local_port),
-            remote: (ip4(key.remote), key.remote_port),
-            protocol: key.protocol,
+            protocol: protocol(head.protocol),
+            client: client.to_string(),
+            destination: destination.to_string(),
+            translated_destination: (server != destination).then(|| server.to_string()),
+            translated_source: (source != client).then(|| source.to_string()),
+            state: FlowState::of(flow, now).word(),
+            expires_seconds: flow.expires.saturating_sub(now),
+            service: named(&names.services, flow.service),
+            client_name: name(0, client.ip()),
+            server_name: name(1, server.ip()),
+            backend: flow.backend,
+            egress_policy: named(&names.cookies, flow.cookie[0]),
+            ingress_policy: named(&names.cookies, flow.cookie[1]),
+            epochs: flow.epoch,
+            way: if head.flags & FLOW_STACK == 0 {
+                "bpf"
+            } else {
+                "stack"
+            },
+            marks: marks(head.flags),
+            slot,
         }
     }
-}
 
-impl From<FlowKey6> for Key {
-    fn from(key: FlowKey6) -> Self {
-        Self {
-            scope: key.scope,
-            local: (ip6(key.local), key.local_port),
-            remote: (ip6(key.remote), key.remote_port),
-            protocol: key.protocol,
+    /// Where to, and from where, if that is not what the client wrote.
+    fn translated(&self) -> String {
+        let to = self.translated_destination.as_deref().unwrap_or_default();
+        match (&self.translated_source, to) {
+            (Some(from), "") => format!("from {from}"),
+            (Some(from), to) => format!("{to} from {from}"),
+            (None, to) => to.to_owned(),
         }
     }
-}
-
-/// The four ends of a rewrite, of either family.
-type Rewrite = [(IpAddr, u16); 2];
-
-fn rewrite4(flow: &Flow4) -> (FlowState, Rewrite) {
-    let to = flow.rewrite;
-    (
-        flow.state,
-        [
-            (ip4(to.source), to.source_port),
-            (ip4(to.destination), to.destination_port),
-        ],
-    )
-}
-
-fn rewrite6(flow: &Flow6) -> (FlowState, Rewrite) {
-    let to = flow.rewrite;
-    (
-        flow.state,
-        [
-            (ip6(to.source), to.source_port),
-            (ip6(to.destination), to.destination_port),
-        ],
-    )
 }
 
 /// All tracked flows, sorted.
-pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<FlowRow>, TableError> {
-    let now = now();
-    let mut rows = Vec::new();
-    for (name, table) in [
-        ("NEW_FLOWS4", &maps.new_flows4),
-        ("CONNTRACK4", &maps.conntrack4),
-    ] {
-        let entries = table.entries()?.into_iter();
-        rows.extend(entries.map(|(key, flow)| row(name, &key.into(), rewrite4(&flow), names, now)));
-    }
-    for (name, table) in [
-        ("NEW_FLOWS6", &maps.new_flows6),
-        ("CONNTRACK6", &maps.conntrack6),
-    ] {
-        let entries = table.entries()?.into_iter();
-        rows.extend(entries.map(|(key, flow)| row(name, &key.into(), rewrite6(&flow), names, now)));
-    }
+pub fn rows(maps: &Maps, names: &Names) -> Vec<FlowRow> {
+    let now = clock::seconds();
+    let flows = maps.flows().into_iter().flat_map(Flows::iter);
+    let mut rows: Vec<_> = flows
+        .map(|(slot, flow)| FlowRow::new(slot, &flow, names, now))
+        .collect();
     rows.sort();
-    Ok(rows)
+    rows
 }
 
-fn row(
-    map: &'static str,
-    key: &Key,
-    (state, rewrite): (FlowState, Rewrite),
-    names: &Names,
-    now: u32,
-) -> FlowRow {
-    let scope = match key.scope {
-        0 => "node".to_owned(),
-        id => named(&names.endpoints, id),
-    };
-    let rewritten = state.flags & (FLOW_REWRITE_FROM_LOCAL | FLOW_REWRITE_TO_LOCAL) != 0;
-    let [source, destination] = rewrite.map(|(address, port)| socket(address, port).to_string());
-    FlowRow {
-        scope,
-        protocol: protocol(key.protocol),
-        local: socket(key.local.0, key.local.1).to_string(),
-        direction: if state.flags & FLOW_FROM_REMOTE == 0 {
-            "->"
-        } else {
-            "<-"
-        },
-        remote: socket(key.remote.0, key.remote.1).to_string(),
-        state: state_word(state, now),
-        expires_seconds: state.expires.saturating_sub(now),
-        service: named(&names.services, state.service),
-        rewrite: rewritten.then(|| format!("{source}->{destination}{}", marks(state.flags))),
-        map,
-        backend: state.backend,
-        policy: named(&names.cookies, state.cookie),
-        epoch: state.epoch,
+/// One end: a pod of this node by its endpoint, anyone else by the address.
+fn end_name(endpoint: u16, address: IpAddr, names: &Names) -> String {
+    match endpoint {
+        0 => names.addresses.get(&address).cloned().unwrap_or_default(),
+        ENDPOINT_HOST => "node".to_owned(),
+        id => named(&names.endpoints, id.into()),
     }
 }
 
-const fn state_word(state: FlowState, now: u32) -> &'static str {
-    if state.expires <= now {
-        "expired"
-    } else if state.flags & FLOW_RST != 0 {
-        "reset"
-    } else if state.flags & (FLOW_FIN_LOCAL | FLOW_FIN_REMOTE) != 0 {
-        "closing"
-    } else if state.flags & FLOW_REPLIED != 0 {
-        "established"
-    } else {
-        "new"
-    }
-}
-
-const fn marks(flags: u32) -> &'static str {
-    match (
-        flags & FLOW_HAIRPIN != 0,
-        flags & FLOW_SOURCE_TRANSLATED != 0,
-    ) {
-        (true, _) => " (hairpin)",
-        (false, true) => " (source translated)",
-        (false, false) => "",
-    }
+fn marks(flags: u16) -> Vec<&'static str> {
+    let all = [
+        (FLOW_ASSURED, "assured"),
+        (FLOW_SOURCE_TRANSLATED, "source-translated"),
+        (FLOW_HAIRPIN, "hairpin"),
+        (FLOW_ENDED, "ended"),
+    ];
+    let set = all.into_iter().filter(|(flag, _)| flags & flag != 0);
+    set.map(|(_, word)| word).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use proxy_common::{
-        address::{TCP, address4},
-        conntrack::{FLOW_REPLIED, FLOW_REWRITE_FROM_LOCAL, Flow4, FlowKey4, FlowState, Rewrite4},
+        address::TCP,
+        conntrack::{
+            FLOW_ASSURED, FLOW_REPLIED, FLOW_SOURCE_TRANSLATED, FLOW_STACK, Flow, Head, Tuple,
+        },
     };
 
-    use super::{rewrite4, row};
+    use super::FlowRow;
     use crate::{
         api::messages::Names,
         ctl::output::{Format, render},
@@ -237,41 +203,44 @@ mod tests {
 
     #[test]
     fn a_translated_flow_in_words() {
-        let key = FlowKey4 {
-            scope: 7,
-            local: address4([10, 0, 0, 2]),
-            remote: address4([10, 96, 0, 10]),
-            local_port: 40000_u16.to_be(),
-            remote_port: 80_u16.to_be(),
+        let tuple =
+            |source: &str, source_port: u16, destination: &str, destination_port: u16| Tuple {
+                source: source.parse().unwrap(),
+                destination: destination.parse().unwrap(),
+                source_port: source_port.to_be(),
+                destination_port: destination_port.to_be(),
+            };
+        let head = Head {
+            flags: FLOW_REPLIED | FLOW_ASSURED | FLOW_STACK | FLOW_SOURCE_TRANSLATED,
             protocol: TCP,
-            pad: [0; 3],
+            ..Head::default()
         };
-        let flow = Flow4 {
-            state: FlowState {
-                expires: 130,
-                flags: FLOW_REPLIED | FLOW_REWRITE_FROM_LOCAL,
-                epoch: 3,
-                cookie: 0,
-                service: 12,
-                backend: 5,
-            },
-            rewrite: Rewrite4 {
-                source: address4([10, 0, 0, 2]),
-                destination: address4([10, 0, 1, 9]),
-                source_port: 40000_u16.to_be(),
-                destination_port: 8080_u16.to_be(),
-            },
+        let flow = Flow {
+            head: head.pack(),
+            expires: 130,
+            epoch: [3, 0],
+            endpoint: [7, 0],
+            cookie: [9, 0],
+            service: 12,
+            backend: 5,
+            target: [
+                tuple("192.0.2.1", 61000, "10.0.1.9", 8080),
+                tuple("10.96.0.10", 80, "10.0.0.2", 40000),
+            ],
         };
         let mut names = Names::default();
         names.endpoints.insert(7, "default/client".to_owned());
         names.services.insert(12, "default/web:http".to_owned());
-        let rows = vec![row("CONNTRACK4", &key.into(), rewrite4(&flow), &names, 100)];
+        names
+            .addresses
+            .insert("10.0.1.9".parse().unwrap(), "default/web-0".to_owned());
         let mut text = Vec::new();
+        let rows = vec![FlowRow::new(4, &flow, &names, 100)];
         render(Format::Wide, rows, &mut text).unwrap();
         assert_eq!(
             String::from_utf8(text).unwrap(),
-            "SCOPE            PROTO   LOCAL            DIR   REMOTE          STATE         EXPIRES   SERVICE            REWRITE                         MAP          BACKEND   POLICY   EPOCH\n\
-             default/client   TCP     10.0.0.2:40000   ->    10.96.0.10:80   established   30s       default/web:http   10.0.0.2:40000->10.0.1.9:8080   CONNTRACK4   5         -        3\n"
+            "PROTO   CLIENT           DIR   DESTINATION     TRANSLATED                           STATE         EXPIRES   SERVICE            FROM             TO              BACKEND   EGRESS   INGRESS   EPOCHS   WAY     MARKS                       SLOT\n\
+             TCP     10.0.0.2:40000   ->    10.96.0.10:80   10.0.1.9:8080 from 192.0.2.1:61000   established   30s       default/web:http   default/client   default/web-0   5         #9       -         3,0      stack   assured,source-translated   4\n"
         );
     }
 }

@@ -81,15 +81,15 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<EndpointRow>, TableError> 
     let entries = maps.endpoints.entries()?;
     let mut rows: Vec<_> = entries
         .into_iter()
-        .map(|(ifindex, endpoint)| {
-            let word = PolicyWord::unpack(maps.policy_words.get(endpoint.id));
+        .map(|(id, endpoint)| {
+            let word = PolicyWord::unpack(maps.policy_words.get(id));
             let v4 = (endpoint.address4 != 0).then(|| ip4(endpoint.address4));
             let v6 = (endpoint.address6 != [0; 4]).then(|| ip6(endpoint.address6));
             EndpointRow {
-                id: endpoint.id,
-                pod: named(&names.endpoints, endpoint.id),
+                id,
+                pod: named(&names.endpoints, id),
                 addresses: v4.into_iter().chain(v6).map(|ip| ip.to_string()).collect(),
-                ifindex,
+                ifindex: endpoint.ifindex,
                 policy: if word.epoch == 0 {
                     "unknown"
                 } else {

@@ -84,8 +84,8 @@ impl Row for PolicyRow {
 pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<PolicyRow>, TableError> {
     let addresses = addresses(maps)?;
     let mut rows = Vec::new();
-    for (_, endpoint) in maps.endpoints.entries()? {
-        let word = PolicyWord::unpack(maps.policy_words.get(endpoint.id));
+    for (endpoint, _) in maps.endpoints.entries()? {
+        let word = PolicyWord::unpack(maps.policy_words.get(endpoint));
         for (direction, row) in [
             (Direction::Ingress, word.ingress_row),
             (Direction::Egress, word.egress_row),
@@ -98,7 +98,7 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<PolicyRow>, TableError> {
                 .map(|c| named(&names.cookies, *c))
                 .collect();
             rows.push(PolicyRow {
-                pod: named(&names.endpoints, endpoint.id),
+                pod: named(&names.endpoints, endpoint),
                 direction,
                 state: match row {
                     ROW_DENY_ALL => "unknown",
@@ -107,7 +107,7 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<PolicyRow>, TableError> {
                 },
                 rules: rules.into_iter().filter(|rule| !rule.is_empty()).collect(),
                 peers: judged.allowed.iter().map(known).sum(),
-                endpoint: endpoint.id,
+                endpoint,
                 row,
                 classes: judged.classes,
                 epoch: word.epoch,

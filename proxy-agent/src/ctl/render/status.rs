@@ -378,8 +378,8 @@ mod tests {
 
     fn map(entries: u64) -> MapStatus {
         MapStatus {
-            name: "CONNTRACK4".to_owned(),
-            kind: "hash".to_owned(),
+            name: "FLOWS4".to_owned(),
+            kind: "array".to_owned(),
             entries: Some(entries),
             max_entries: 65536,
         }
@@ -395,7 +395,7 @@ mod tests {
 Agent      OK        v{VERSION}  up 3h12m   kernel 6.12.9   node a
 API        OK        services 41   slices 57   pods 0   policies 0   last event 2s ago
 Sync       OK        41/41 services, 163 backends, 0 endpoints, 0 policies   last full 41s ago in 3.1ms
-Maps       OK        CONNTRACK4 655/65536 (1%)
+Maps       OK        FLOWS4 655/65536 (1%)
 CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 2
 Host       OK        weir_host  10.96.0.0/16, fd00:10:96::/112 by ServiceCIDRs
 Links      OK        eth0, wg0 (no Ethernet)
@@ -418,10 +418,10 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
         status.links.notes = vec!["ib0 is left alone".to_owned()];
         let told = text(&status);
         for line in [
-            "Maps       WARNING   CONNTRACK4 58213/65536 (89%)",
+            "Maps       WARNING   FLOWS4 58213/65536 (89%)",
             "Sync       ERROR     40/41 services, 163 backends, 0 endpoints, 0 policies   last full 41s ago in 3.1ms",
             "ERROR Sync: Service default/web: the map is full",
-            "WARNING Maps: CONNTRACK4 58213/65536 (89%) is filling up: raise its capacity in `maps:` of the configuration",
+            "WARNING Maps: FLOWS4 58213/65536 (89%) is filling up: raise its capacity in `maps:` of the configuration",
             "ERROR CNI: programs of 1 pods are not attached: the agent's log says why",
             "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the programs of links serve it, weir_host does not",
             "ERROR Links: programs are not attached to wg0: NodePorts and pods are not served there",

@@ -44,11 +44,3 @@ pub fn named(names: &std::collections::BTreeMap<u32, String>, id: u32) -> String
         (None, id) => format!("#{id}"),
     }
 }
-
-/// Seconds since boot, by the clock of the maps.
-pub fn now() -> u32 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-        .ok()
-        .and_then(|time| u32::try_from(time.tv_sec()).ok())
-        .unwrap_or(0)
-}

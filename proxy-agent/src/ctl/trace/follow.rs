@@ -15,11 +15,8 @@ use super::{
 };
 use crate::{
     api::messages::Names,
-    ctl::{
-        CtlError, place,
-        render::words::{named, now},
-    },
-    datapath::{Maps, Table as _},
+    ctl::{CtlError, place, render::words::named},
+    datapath::{Maps, Table as _, clock},
     policy::{
         Direction, PolicyTables,
         lookup::{Question, judge},
@@ -111,7 +108,7 @@ impl<'a> Follower<'a> {
             service: frontend.service,
         };
         let entry = self.maps.affinity.get(&key)?;
-        let idle = |last: u32| now().saturating_sub(last);
+        let idle = |last: u32| clock::seconds().saturating_sub(last);
         let valid = entry.filter(|entry| idle(entry.last_used) < seconds);
         let found = match (valid, entry) {
             (Some(entry), _) => format!(

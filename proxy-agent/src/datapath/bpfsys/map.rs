@@ -67,6 +67,15 @@ pub fn bytes_of<T: Pod>(value: &T) -> &[u8] {
     unsafe { std::slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
+/// The value that these words are; none if it is of another size.
+pub fn from_words<T: Pod>(words: &[u64]) -> Option<T> {
+    if size_of_val(words) != size_of::<T>() {
+        return None;
+    }
+    // SAFETY: as many initialised bytes as the value has, and every byte pattern is valid for plain old data.
+    Some(unsafe { ptr::read_unaligned(words.as_ptr().cast()) })
+}
+
 /// The value under a key. `K` and `V` must have the sizes of the map; the caller has compared them.
 pub fn lookup<K: Pod, V: Pod>(map: impl AsFd, key: &K) -> io::Result<Option<V>> {
     let mut value: V = zeroed();

@@ -65,6 +65,14 @@ impl MappedWords {
         }
     }
 
+    /// Stores a word if it is still what was read; false if it is not, or the index is out of range.
+    pub fn exchange(&self, index: usize, read: u64, value: u64) -> bool {
+        self.words().get(index).is_some_and(|word| {
+            let order = (Ordering::AcqRel, Ordering::Relaxed);
+            word.compare_exchange(read, value, order.0, order.1).is_ok()
+        })
+    }
+
     fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is this long, page-aligned, and lives as long as self.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
@@ -76,7 +84,7 @@ impl Drop for MappedWords {
         // SAFETY: made by mmap with this length; nobody holds a reference to it any more.
         let result = unsafe { munmap(self.start.cast(), self.length * size_of::<u64>()) };
         if let Err(error) = result {
-            tracing::warn!(%error, "cannot unmap a policy map");
+            tracing::warn!(%error, "cannot unmap a map");
         }
     }
 }

@@ -23,11 +23,13 @@ pub enum Hook {
     ToNetBare,
     /// What the host sends to Services: egress of `weir_host`.
     FromHost,
+    /// What the host sends to Services at its own addresses: egress of the loopback.
+    FromLo,
 }
 
 impl Hook {
     /// All hooks; those that undo translations come before those that make them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ToPod,
         Self::ToNet,
         Self::ToNetBare,
@@ -35,6 +37,7 @@ impl Hook {
         Self::FromNet,
         Self::FromNetBare,
         Self::FromHost,
+        Self::FromLo,
     ];
 
     /// Name of the program.
@@ -47,6 +50,7 @@ impl Hook {
             Self::ToNet => "to_net",
             Self::ToNetBare => "to_net_bare",
             Self::FromHost => "from_host",
+            Self::FromLo => "from_lo",
         }
     }
 

@@ -123,7 +123,10 @@ fn built(slices: &[RawSlice]) -> Vec<Arc<EndpointSlice>> {
     slices.iter().enumerate().map(slice).collect()
 }
 
-type Answer = (BTreeSet<(IpAddr, u16)>, BTreeSet<(IpAddr, u16)>, bool);
+type Servers = BTreeSet<(IpAddr, u16)>;
+
+/// Who serves clients of the whole cluster, of this node, and whoever serves at all; whether anyone could be chosen.
+type Answer = (Servers, Servers, Servers, bool);
 
 /// The rules, one statement each.
 fn oracle(slices: &[RawSlice], node: u8, zone: Option<u8>) -> Answer {
@@ -195,8 +198,13 @@ fn oracle(slices: &[RawSlice], node: u8, zone: Option<u8>) -> Answer {
     if local.is_empty() {
         local = here(&closing);
     }
+    // What has begun goes on with whoever serves, or is ready, whatever terminates and whatever hints say.
+    let serving: Vec<_> = merged
+        .iter()
+        .filter(|(_, r)| r.serving != Some(false) || r.ready != Some(false))
+        .collect();
     let some = !ready.is_empty() || !closing.is_empty();
-    (cluster, local, some)
+    (cluster, local, keys(&serving), some)
 }
 
 fn set(servers: &[Server]) -> BTreeSet<(IpAddr, u16)> {
@@ -223,9 +231,11 @@ proptest! {
         let zone_name = zone_name.as_deref();
         let port = ServicePort { name: "http".into(), protocol: Protocol::Tcp, port: 80, node_port: 0 };
         let choice = choose(&port, false, &built(&raws), zone_name);
-        let (cluster, local, some) = oracle(&raws, HERE, zone);
+        let (cluster, local, serving, some) = oracle(&raws, HERE, zone);
         prop_assert_eq!(set(&choice.cluster), cluster);
         prop_assert_eq!(set(&choice.local), local);
+        prop_assert_eq!(set(&choice.serving), serving);
+        prop_assert!(choice.cluster.iter().chain(&choice.local).all(|s| choice.serving.contains(s)));
         prop_assert_eq!(choice.any, some);
         prop_assert_eq!(choice.cluster.len(), set(&choice.cluster).len());
         prop_assert!(choice.local.iter().all(|s| s.local));

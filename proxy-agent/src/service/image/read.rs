@@ -52,9 +52,7 @@ impl Image {
         entry.grow(index + 1);
         entry.slots[index] = id;
         self.slot_count += 1;
-        if !self.pool4.use_once(id) {
-            self.pool6.use_once(id);
-        }
+        self.use_backend(id);
     }
 
     /// How many entries differ from another image.

@@ -118,9 +118,14 @@ impl ServiceSync {
         {
             return Ok(()); // It is another's by now.
         }
+        let port = self.node_ports.change(step, &self.image);
+        self.node_ports.before(port, &mut *self.tables.node_ports);
         self.write(step)?;
-        report.writes += usize::from(!matches!(step, Step::Use(..)));
-        self.image.done(step, Instant::now());
+        report.writes += usize::from(step.writes());
+        let now = Instant::now();
+        self.after.note(step, &self.image, now);
+        self.image.done(step, now);
+        self.node_ports.after(port, &mut *self.tables.node_ports);
         self.freed |= step.frees();
         Ok(())
     }
@@ -132,7 +137,7 @@ impl ServiceSync {
             Step::Backend6(id, value) => tables.backends6.set(id, value),
             Step::Slot(key, id) => tables.slots.set(key, id),
             Step::Member(key, slot) => tables.members.set(key, slot),
-            Step::Use(..) => Ok(()),
+            Step::Use(..) | Step::Drop(_) => Ok(()),
             Step::Frontend(FrontendKey::V4(key), value) => tables.frontends4.set(key, value),
             Step::Frontend(FrontendKey::V6(key), value) => tables.frontends6.set(key, value),
             Step::RemoveFrontend(FrontendKey::V4(key), _) => tables.frontends4.remove(key),

@@ -9,9 +9,10 @@ use proxy_common::{
 
 use super::{Ids, Port, ServiceSync};
 use crate::{
-    model::Snapshot,
+    model::{Protocol, Snapshot},
     service::{
         Owner,
+        choice::Server,
         desired::{self, DesiredPort, Scope},
         key::FrontendKey,
         plan::Plan,
@@ -116,31 +117,44 @@ impl ServiceSync {
         known: u32,
         resolved: &mut Resolved,
     ) -> (u32, u32) {
-        let servers = match scope {
-            Scope::Cluster => &want.choice.cluster,
-            Scope::Local => &want.choice.local,
-        };
+        let servers = want.servers(scope);
         let set = if known == 0 {
             let image = &self.image;
             Ids::next(&mut self.ids.set, |id| !image.slots(id).is_empty())
         } else {
             known
         };
-        let mut backends = Vec::with_capacity(servers.len());
-        for server in servers {
-            if let Some(backend) = Backend4::new(server, want.protocol) {
-                let id = self.id4(backend, resolved);
-                resolved.plan.backend4(&self.image, id, backend);
-                backends.push(id);
-            } else if let Some(backend) = Backend6::new(server, want.protocol) {
-                let id = self.id6(backend, resolved);
-                resolved.plan.backend6(&self.image, id, backend);
-                backends.push(id);
-            }
-        }
-        self.image.keep_members(set, want.members, Instant::now());
-        resolved.plan.set(&self.image, set, &backends, want.members);
+        let mut ids = |servers: &mut dyn Iterator<Item = &Server>| -> Vec<u32> {
+            servers
+                .filter_map(|server| self.backend(server, want.protocol, resolved))
+                .collect()
+        };
+        let backends = ids(&mut servers.iter());
+        let lingering = ids(&mut want.lingering(scope));
+        let image = &mut self.image;
+        let members = (backends.as_slice(), lingering.as_slice());
+        image.keep_members(set, want.members, members, Instant::now());
+        resolved.plan.set(image, set, &backends, want.members);
+        resolved.plan.linger(image, set, &lingering);
         (set, backends.len() as u32)
+    }
+
+    /// The id of a server, which is written if it is not in the maps yet.
+    fn backend(
+        &mut self,
+        server: &Server,
+        protocol: Protocol,
+        resolved: &mut Resolved,
+    ) -> Option<u32> {
+        if let Some(backend) = Backend4::new(server, protocol) {
+            let id = self.id4(backend, resolved);
+            resolved.plan.backend4(&self.image, id, backend);
+            return Some(id);
+        }
+        let backend = Backend6::new(server, protocol)?;
+        let id = self.id6(backend, resolved);
+        resolved.plan.backend6(&self.image, id, backend);
+        Some(id)
     }
 
     fn id4(&mut self, backend: Backend4, resolved: &mut Resolved) -> u32 {

@@ -1,6 +1,7 @@
 //! No packet sees a gap: after every single write, failed ones in between, each frontend's slots resolve to
 //! backends of the old or the new set.
 
+mod after;
 mod checked;
 mod host_ports;
 mod restart;
@@ -12,8 +13,8 @@ use proptest::prelude::*;
 use self::checked::World;
 use super::*;
 use crate::model::{
-    ClusterIps, Dirty, EndpointPort, EndpointSlice, EndpointState, Endpoints, External, Few,
-    ObjectName, Placement, Protocol, Service, ServicePort, SharedList,
+    ClusterIps, Conditions, Dirty, EndpointPort, EndpointSlice, EndpointState, Endpoints, External,
+    Few, ObjectName, Placement, Protocol, Service, ServicePort, SharedList,
 };
 
 /// A Service as the property varies it.
@@ -29,12 +30,18 @@ struct Shape {
     internal_local: bool,
     affinity: bool,
     external_ip: bool,
-    /// Hosts, and whether they run here.
-    endpoints: Vec<(u8, bool)>,
+    /// Hosts, whether they run here, and whether they serve while they terminate.
+    endpoints: Vec<(u8, bool, bool)>,
 }
 
 fn shape() -> impl Strategy<Value = Option<Shape>> {
-    let endpoints = prop::collection::btree_map(1..12_u8, any::<bool>(), 0..8);
+    let endpoints = prop::collection::btree_map(1..12_u8, any::<(bool, bool)>(), 0..8);
+    let endpoints = endpoints.prop_map(|hosts| {
+        let hosts = hosts.into_iter();
+        hosts
+            .map(|(host, (local, closing))| (host, local, closing))
+            .collect()
+    });
     let flags = prop::array::uniform6(any::<bool>());
     prop::option::weighted(
         0.85,
@@ -48,7 +55,7 @@ fn shape() -> impl Strategy<Value = Option<Shape>> {
                     affinity,
                     external_ip,
                 ],
-                hosts,
+                endpoints,
             )| {
                 Shape {
                     udp,
@@ -57,12 +64,15 @@ fn shape() -> impl Strategy<Value = Option<Shape>> {
                     internal_local,
                     affinity,
                     external_ip,
-                    endpoints: hosts.into_iter().collect(),
+                    endpoints,
                 }
             },
         ),
     )
 }
+
+/// Addresses of this node: one of them may serve, one may be an external address.
+const OWN: [&str; 2] = ["10.0.0.3", "192.0.2.1"];
 
 pub(super) fn name(number: usize) -> ObjectName {
     ObjectName::new("ns", format!("service{number}"))
@@ -113,7 +123,7 @@ fn service(number: usize, shape: &Shape) -> Service {
 
 fn slices(number: usize, shape: &Shape) -> Few<Arc<EndpointSlice>> {
     let slice = |ipv6: bool| {
-        let endpoints = shape.endpoints.iter().map(|(host, local)| {
+        let endpoints = shape.endpoints.iter().map(|(host, local, closing)| {
             let text = if ipv6 {
                 format!("fd00::{host}")
             } else {
@@ -123,9 +133,14 @@ fn slices(number: usize, shape: &Shape) -> Few<Arc<EndpointSlice>> {
                 here: *local,
                 ..Placement::default()
             };
+            let conditions = Conditions {
+                ready: !closing,
+                serving: true,
+                terminating: *closing,
+            };
             let state = EndpointState {
+                conditions,
                 placement,
-                ..EndpointState::default()
             };
             (address(&text), state)
         });
@@ -195,6 +210,7 @@ proptest! {
     ) {
         let world = World::new(seed, 10);
         let mut sync = ServiceSync::new(world.tables(), "here").unwrap().with_grace(Duration::ZERO);
+        sync.set_own_addresses(&OWN.map(|own| own.parse().unwrap()));
         for shapes in &states {
             let mut shapes = shapes.clone();
             // One owner of the external address.

@@ -48,6 +48,8 @@ impl ServiceSync {
         let grace = self.image.grace();
         self.image = image;
         self.image.set_grace(grace);
+        self.node_ports
+            .recount(&self.image, &mut *self.tables.node_ports);
     }
 
     pub(super) fn remove_stray(&mut self, stray: &[SlotKey]) -> Result<(), TableError> {
@@ -83,7 +85,7 @@ impl ServiceSync {
         let all: Vec<u32> = self.image.sets().collect();
         for set in all {
             if !sets.contains(&set) && !used.contains(&set) {
-                self.image.done(&Step::Use(set, 0), now);
+                self.image.done(&Step::Drop(set), now);
                 self.image.look_at_slots(set, now);
             } else if self.image.slots(set).len() > self.image.used(set) {
                 self.image.look_at_slots(set, now);

@@ -3,11 +3,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    sync::{Arc, Mutex},
+    net::IpAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use proxy_common::{
-    backends::{MemberKey, SlotKey},
+    address::UDP,
+    backends::{MEMBER_LINGERS, MemberKey, SlotKey},
     frontends::{BackendSet, FLAG_MEMBERS, Frontend},
 };
 
@@ -15,6 +20,7 @@ use crate::{
     datapath::{
         memory_table::MemoryTable,
         table::{Table, TableError},
+        words::{bit, set_bits},
     },
     model::Snapshot,
     service::{
@@ -25,6 +31,8 @@ use crate::{
     },
 };
 
+use super::OWN;
+
 /// Addresses of backends; the empty set stands for "nobody".
 type Serving = BTreeSet<String>;
 
@@ -33,6 +41,8 @@ type Serving = BTreeSet<String>;
 pub(super) struct World {
     pub(super) maps: MemoryMaps,
     allowed: Arc<Mutex<Allowed>>,
+    /// What concerns datagrams was written since the epoch was raised.
+    unannounced: Arc<AtomicBool>,
 }
 
 /// What the frontends' sets may hold: those of the last settled state and of all states since.
@@ -41,6 +51,8 @@ struct Allowed {
     sets: BTreeMap<FrontendKey, Vec<[Serving; 2]>>,
     /// Which sets of its port a frontend refers to until it is written anew or removed.
     scopes: BTreeMap<FrontendKey, [Scope; 2]>,
+    /// Who was a member at the last settled state, and has served ever since.
+    kept: BTreeMap<FrontendKey, [Serving; 2]>,
 }
 
 /// A table that has its world checked after each write.
@@ -66,6 +78,7 @@ impl<K: Copy + Ord + Debug + Send, V: Copy + PartialEq + Debug + Send> Table<K, 
 
     fn set(&mut self, key: &K, value: &V) -> Result<(), TableError> {
         self.table.set(key, value)?;
+        self.world.note(self.name(), &format!("{key:?}"));
         self.world
             .check(&format!("{} {key:?} = {value:?}", self.name()));
         Ok(())
@@ -73,6 +86,7 @@ impl<K: Copy + Ord + Debug + Send, V: Copy + PartialEq + Debug + Send> Table<K, 
 
     fn remove(&mut self, key: &K) -> Result<(), TableError> {
         self.table.remove(key)?;
+        self.world.note(self.name(), &format!("{key:?}"));
         self.world
             .check(&format!("{} {key:?} removed", self.name()));
         Ok(())
@@ -88,6 +102,7 @@ impl World {
         Self {
             maps: MemoryMaps::new(4096, seed, percent),
             allowed: Arc::default(),
+            unannounced: Arc::default(),
         }
     }
 
@@ -99,6 +114,9 @@ impl World {
             backends6: self.checked(&self.maps.backends6),
             slots: self.checked(&self.maps.slots),
             members: self.checked(&self.maps.members),
+            affinity: self.checked(&self.maps.affinity),
+            epoch: self.checked(&self.maps.epoch),
+            node_ports: Box::new(self.maps.node_ports.clone()),
         }
     }
 
@@ -116,8 +134,19 @@ impl World {
     /// From now on this state is allowed too.
     pub(super) fn expect(&self, snapshot: &Snapshot) {
         let mut allowed = self.allowed.lock().unwrap();
-        for (key, (_, sets)) in wanted(snapshot) {
-            allowed.sets.entry(key).or_default().push(sets);
+        let wanted = wanted(snapshot);
+        let scopes = allowed.scopes.clone();
+        allowed.kept.retain(|key, kept| {
+            let now = wanted
+                .get(key)
+                .filter(|now| scopes.get(key) == Some(&now.scopes));
+            for (side, kept) in kept.iter_mut().enumerate() {
+                kept.retain(|server| now.is_some_and(|now| now.members(side).contains(server)));
+            }
+            now.is_some()
+        });
+        for (key, want) in wanted {
+            allowed.sets.entry(key).or_default().push(want.serving);
         }
         let ports = ports(snapshot);
         for (key, scopes) in allowed.scopes.clone() {
@@ -140,19 +169,91 @@ impl World {
         let live: Vec<FrontendKey> = self.frontends().into_iter().map(|(k, _)| k).collect();
         let keys: Vec<FrontendKey> = wanted.keys().copied().collect();
         assert_eq!(live, keys, "frontends");
-        let scopes = wanted
-            .iter()
-            .map(|(k, (scopes, _))| (*k, *scopes))
-            .collect();
-        let sets = wanted.into_iter().map(|(k, (_, sets))| (k, vec![sets]));
+        let by_key = || wanted.iter().map(|(key, want)| (*key, want));
         *self.allowed.lock().unwrap() = Allowed {
-            sets: sets.collect(),
-            scopes,
+            sets: by_key()
+                .map(|(k, w)| (k, vec![w.serving.clone()]))
+                .collect(),
+            scopes: by_key().map(|(k, w)| (k, w.scopes)).collect(),
+            kept: by_key()
+                .map(|(k, w)| (k, [0, 1].map(|side| w.members(side))))
+                .collect(),
         };
         self.check("settled");
         for (key, frontend) in self.frontends() {
-            self.check_members(&key, &frontend);
+            self.check_members(&key, &frontend, &wanted[&key]);
         }
+        let used = self.node_ports();
+        let set = set_bits(&self.maps.node_ports).into_iter();
+        let set: BTreeSet<u16> = set.map(|port| port as u16).collect();
+        assert_eq!(set, used, "ports of the node");
+        let unannounced = self.unannounced.load(Ordering::Relaxed);
+        assert!(!unannounced, "the epoch of Services was not raised");
+    }
+
+    /// Ports of the node's addresses that lead, or are led, further.
+    fn node_ports(&self) -> BTreeSet<u16> {
+        let own: Vec<IpAddr> = OWN.map(|own| own.parse().unwrap()).into();
+        let frontends = self.frontends().into_iter();
+        let frontends = frontends.map(|(key, _)| (key.address(), key.port()));
+        let backends = self.maps.backends4.entries().unwrap().into_iter();
+        let backends = backends
+            .map(|(_, b)| server4(&b))
+            .map(|s| (s.address, s.port));
+        let all = frontends.chain(backends);
+        let here = all.filter(|(address, _)| address.is_unspecified() || own.contains(address));
+        here.map(|(_, port)| port).collect()
+    }
+
+    /// Notes a write: of what concerns datagrams, or the epoch.
+    fn note(&self, table: &str, key: &str) {
+        let concerns_datagrams = match table {
+            "SERVICE_EPOCH" => return self.unannounced.store(false, Ordering::Relaxed),
+            "FRONTENDS4" | "FRONTENDS6" => key.contains("protocol: 17"),
+            "BACKEND_MEMBERS" => {
+                let (_, id) = key.rsplit_once("backend: ").unwrap();
+                self.is_of_datagrams(id.trim_end_matches(" }").parse().unwrap())
+            }
+            _ => false,
+        };
+        if concerns_datagrams {
+            self.unannounced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn is_of_datagrams(&self, backend: u32) -> bool {
+        let v4 = self
+            .maps
+            .backends4
+            .get(&backend)
+            .unwrap()
+            .map(|b| b.protocol);
+        let v6 = self
+            .maps
+            .backends6
+            .get(&backend)
+            .unwrap()
+            .map(|b| b.protocol);
+        v4.or(v6) == Some(UDP)
+    }
+
+    /// The members of each set, by address, and whether they linger.
+    fn members(&self) -> BTreeMap<u32, BTreeMap<String, bool>> {
+        let mut sets: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for (key, slot) in self.maps.members.entries().unwrap() {
+            if let Some(server) = self.server(key.backend) {
+                let members = sets.entry(key.set).or_default();
+                members.insert(server, slot == MEMBER_LINGERS);
+            }
+        }
+        sets
+    }
+
+    /// The address of a backend.
+    fn server(&self, id: u32) -> Option<String> {
+        let v4 = self.maps.backends4.get(&id).unwrap().map(|b| server4(&b));
+        let v6 = self.maps.backends6.get(&id).unwrap().map(|b| server6(&b));
+        Some(v4.or(v6)?.address.to_string())
     }
 
     fn frontends(&self) -> Vec<(FrontendKey, Frontend)> {
@@ -167,6 +268,7 @@ impl World {
     /// Every frontend leads to live backends, each of them of a state that is allowed.
     fn check(&self, after: &str) {
         let allowed = self.allowed.lock().unwrap();
+        let members = self.members();
         for (key, frontend) in self.frontends() {
             let states = allowed.sets.get(&key);
             let states = states.unwrap_or_else(|| panic!("after {after}: {key} is unexpected"));
@@ -185,8 +287,19 @@ impl World {
                     may_be_empty || !serving.is_empty(),
                     "after {after}: {key} leads to nobody"
                 );
+                if let Some(kept) = allowed.kept.get(&key) {
+                    let members = members.get(&set.id);
+                    let is_lost = |server: &&String| {
+                        members.is_none_or(|members| !members.contains_key(*server))
+                    };
+                    let lost = kept[side].iter().find(is_lost);
+                    assert_eq!(lost, None, "after {after}: {key} loses who still serves");
+                }
             }
         }
+        let ports = self.node_ports().into_iter();
+        let unset = ports.filter(|port| !bit(&self.maps.node_ports, (*port).into()));
+        assert_eq!(unset.collect::<Vec<_>>(), [0; 0], "after {after}");
     }
 
     fn serving(&self, key: &FrontendKey, set: BackendSet, after: &str) -> Serving {
@@ -196,26 +309,32 @@ impl World {
             let Some(id) = self.maps.slots.get(&slot).unwrap() else {
                 panic!("after {after}: slot {index} of {key} is missing");
             };
-            let v4 = self.maps.backends4.get(&id).unwrap().map(|b| server4(&b));
-            let v6 = self.maps.backends6.get(&id).unwrap().map(|b| server6(&b));
-            let Some(server) = v4.or(v6) else {
+            let Some(server) = self.server(id) else {
                 panic!("after {after}: slot {index} of {key}: backend {id} is missing");
             };
-            serving.insert(server.address.to_string());
+            serving.insert(server);
         }
         serving
     }
 
-    /// `BACKEND_MEMBERS` says of each slot's backend where it is.
-    fn check_members(&self, key: &FrontendKey, frontend: &Frontend) {
-        for set in [frontend.internal, frontend.external] {
+    /// `BACKEND_MEMBERS` says of each slot's backend where it is, and who has none but serves on.
+    fn check_members(&self, key: &FrontendKey, frontend: &Frontend, want: &Want) {
+        for (side, set) in [frontend.internal, frontend.external]
+            .into_iter()
+            .enumerate()
+        {
             let members = self.maps.members.entries().unwrap();
             let members = members.iter().filter(|(k, _)| k.set == set.id);
             if frontend.flags & FLAG_MEMBERS == 0 {
                 assert_eq!(members.count(), 0, "{key} keeps members");
                 continue;
             }
-            assert_eq!(members.count(), set.count as usize, "members of {key}");
+            let lingering = self.members().remove(&set.id).unwrap_or_default();
+            let lingering = lingering.into_iter().filter(|(_, lingers)| *lingers);
+            let lingering: Serving = lingering.map(|(server, _)| server).collect();
+            assert_eq!(lingering, want.lingering[side], "{key}");
+            let slots = members.filter(|(_, slot)| *slot != MEMBER_LINGERS);
+            assert_eq!(slots.count(), set.count as usize, "members of {key}");
             for index in 0..set.count {
                 let slot = SlotKey { set: set.id, index };
                 let backend = self.maps.slots.get(&slot).unwrap().unwrap();
@@ -246,20 +365,46 @@ fn ports(snapshot: &Snapshot) -> Vec<(usize, DesiredPort)> {
 }
 
 fn serving(port: &DesiredPort, scope: Scope) -> Serving {
-    let servers = match scope {
-        Scope::Cluster => &port.choice.cluster,
-        Scope::Local => &port.choice.local,
-    };
-    servers.iter().map(|s| s.address.to_string()).collect()
+    let servers = port.servers(scope).iter();
+    servers.map(|s| s.address.to_string()).collect()
 }
 
-/// What each frontend refers to, and who serves there.
-fn wanted(snapshot: &Snapshot) -> BTreeMap<FrontendKey, ([Scope; 2], [Serving; 2])> {
+/// What a frontend refers to, who serves there, and who serves only what has begun; members are kept or not.
+struct Want {
+    scopes: [Scope; 2],
+    serving: [Serving; 2],
+    lingering: [Serving; 2],
+    kept: bool,
+}
+
+impl Want {
+    fn members(&self, side: usize) -> Serving {
+        if self.kept {
+            &self.serving[side] | &self.lingering[side]
+        } else {
+            Serving::new()
+        }
+    }
+}
+
+/// By frontend.
+fn wanted(snapshot: &Snapshot) -> BTreeMap<FrontendKey, Want> {
     let mut wanted = BTreeMap::new();
     for (_, port) in ports(snapshot) {
         for frontend in &port.frontends {
             let scopes = [frontend.internal, frontend.external];
-            wanted.insert(frontend.key, (scopes, scopes.map(|s| serving(&port, s))));
+            let lingering = |scope| {
+                port.lingering(scope)
+                    .map(|s| s.address.to_string())
+                    .collect()
+            };
+            let want = Want {
+                scopes,
+                serving: scopes.map(|scope| serving(&port, scope)),
+                lingering: scopes.map(lingering),
+                kept: port.members,
+            };
+            wanted.insert(frontend.key, want);
         }
     }
     wanted

@@ -41,7 +41,7 @@ fn node_port() -> Snapshot {
         internal_local: false,
         affinity: false,
         external_ip: false,
-        endpoints: vec![(1, true)],
+        endpoints: vec![(1, true, false)],
     };
     snapshot(&[Some(shape)])
 }

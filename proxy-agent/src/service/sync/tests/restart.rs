@@ -13,7 +13,7 @@ fn plain(hosts: &[u8]) -> Shape {
         internal_local: false,
         affinity: false,
         external_ip: false,
-        endpoints: hosts.iter().map(|h| (*h, h % 2 == 0)).collect(),
+        endpoints: hosts.iter().map(|h| (*h, h % 2 == 0, false)).collect(),
     }
 }
 

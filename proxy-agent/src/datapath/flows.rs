@@ -1,0 +1,257 @@
+//! `FLOWS4` and `FLOWS6` in our own memory: flows are read, counted and ended without a system call for each.
+//!
+//! Programs write while we read. What changes of a flow stands in its head, which is one word; all else is written while
+//! the slot is busy, before its generation is seen. So a copy is whole if the head has one generation before and after.
+
+mod state;
+
+use std::{io, net::IpAddr, os::fd::AsFd, sync::Arc};
+
+use aya::Pod;
+use proxy_common::{
+    address::{Address4, Address6, octets4, octets6},
+    conntrack::{
+        ENDPOINT_HOST, FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, Flow, Flow4, Flow6, Head, Tuple,
+    },
+};
+
+use super::{
+    bpfsys::{map, words::MappedWords},
+    handle::MapHandle,
+};
+pub use state::FlowState;
+
+/// How often a slot is looked at that somebody is taking, which is a matter of microseconds.
+const TRIES: usize = 100;
+
+/// Whether an end of a flow (`Flow::endpoint`) is a pod of this node.
+pub const fn is_pod(endpoint: u16) -> bool {
+    endpoint != 0 && endpoint != ENDPOINT_HOST
+}
+
+/// The flows of a family. Clones share the mapping.
+#[derive(Clone, Debug)]
+pub struct Flows {
+    words: Arc<MappedWords>,
+    family: Family,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+/// Somebody wrote the record while it was copied.
+struct Torn;
+
+/// How the slots are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowUsage {
+    /// Flows that no other one may take the slot of.
+    pub assured: u32,
+    /// Others that live.
+    pub unassured: u32,
+    /// Flows that are over: their slots are taken when they are needed.
+    pub expired: u32,
+}
+
+impl FlowUsage {
+    /// Flows that live.
+    pub const fn live(self) -> u32 {
+        self.assured + self.unassured
+    }
+}
+
+impl Flows {
+    /// Maps an array of flows, whose family their size tells.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "as all kinds of maps are made"
+    )]
+    pub(super) fn new(map: MapHandle) -> io::Result<Self> {
+        let family = if map.info().value_size as usize == size_of::<Flow6>() {
+            Family::V6
+        } else {
+            Family::V4
+        };
+        map.check_sizes(size_of::<u32>(), family.bytes())?;
+        Self::mapped(&map, map.info().max_entries as usize, family)
+    }
+
+    fn mapped(memory: impl AsFd, slots: usize, family: Family) -> io::Result<Self> {
+        let words = MappedWords::new(memory, slots * family.stride())?;
+        Ok(Self {
+            words: Arc::new(words),
+            family,
+        })
+    }
+
+    /// How many flows fit.
+    pub fn capacity(&self) -> u32 {
+        (self.words.len() / self.family.stride()) as u32
+    }
+
+    /// The flow in a slot: none if it was never used, or is just being taken.
+    pub fn get(&self, slot: u32) -> Option<Flow<IpAddr>> {
+        (0..TRIES).find_map(|_| self.copy(slot).ok()).flatten()
+    }
+
+    /// All flows with their slots, those that are over too.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Flow<IpAddr>)> {
+        (0..self.capacity()).filter_map(|slot| Some((slot, self.get(slot)?)))
+    }
+
+    /// Counts them by what may become of their slots.
+    pub fn usage(&self, now: u32) -> FlowUsage {
+        let mut usage = FlowUsage::default();
+        for slot in 0..self.capacity() {
+            let (head, expires) = self.brief(slot);
+            if expires == 0 {
+                continue;
+            }
+            let flags = Head::unpack(head).flags;
+            if flags & FLOW_ENDED != 0 || expires <= now {
+                usage.expired += 1;
+            } else if flags & FLOW_ASSURED != 0 {
+                usage.assured += 1;
+            } else {
+                usage.unassured += 1;
+            }
+        }
+        usage
+    }
+
+    /// Ends the flow that was read from a slot; false if another one has the slot by now. `head` is what was read.
+    pub fn end(&self, slot: u32, head: u64) -> bool {
+        let read = Head::unpack(head);
+        let place = self.place(slot);
+        while let Some(word) = self.words.load(place) {
+            let now = Head::unpack(word);
+            if now.generation != read.generation || now.flags & FLOW_BUSY != 0 {
+                return false;
+            }
+            let ended = Head {
+                flags: now.flags | FLOW_ENDED,
+                ..now
+            };
+            if self.words.exchange(place, word, ended.pack()) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Ends all flows that live and of which `which` is true; gives how many.
+    pub fn end_where(&self, now: u32, which: impl Fn(&Flow<IpAddr>) -> bool) -> u32 {
+        let live = (0..self.capacity()).filter(|slot| self.is_live(*slot, now));
+        let concerned = live.filter_map(|slot| Some((slot, self.get(slot)?)));
+        let concerned = concerned.filter(|(_, flow)| which(flow));
+        concerned
+            .map(|(slot, flow)| u32::from(self.end(slot, flow.head)))
+            .sum()
+    }
+
+    /// Whether a slot has a flow that lives, seen by as little as tells it.
+    fn is_live(&self, slot: u32, now: u32) -> bool {
+        let (head, expires) = self.brief(slot);
+        expires > now && Head::unpack(head).flags & FLOW_ENDED == 0
+    }
+
+    fn place(&self, slot: u32) -> usize {
+        slot as usize * self.family.stride()
+    }
+
+    /// Head and expiry of a slot.
+    fn brief(&self, slot: u32) -> (u64, u32) {
+        let place = self.place(slot);
+        let word = |offset| self.words.load(place + offset).unwrap_or(0);
+        // `expires` is the first half of the word after the head.
+        let second = word(1).to_ne_bytes();
+        let expires = u32::from_ne_bytes([second[0], second[1], second[2], second[3]]);
+        (word(0), expires)
+    }
+
+    /// One try to copy a record; none if the slot was never used.
+    fn copy(&self, slot: u32) -> Result<Option<Flow<IpAddr>>, Torn> {
+        let (before, expires) = self.brief(slot);
+        if Head::unpack(before).flags & FLOW_BUSY != 0 {
+            return Err(Torn);
+        }
+        if expires == 0 {
+            return Ok(None);
+        }
+        let place = self.place(slot);
+        let mut record = [0; size_of::<Flow6>() / size_of::<u64>()];
+        let record = &mut record[..self.family.stride()];
+        for (offset, word) in record.iter_mut().enumerate() {
+            *word = self.words.load(place + offset).unwrap_or(0);
+        }
+        let after = self.words.load(place).unwrap_or(0);
+        let (then, now) = (Head::unpack(before), Head::unpack(after));
+        if then.generation != now.generation || now.flags & FLOW_BUSY != 0 {
+            return Err(Torn);
+        }
+        record[0] = after;
+        Ok(self.family.flow(record))
+    }
+}
+
+impl Family {
+    const fn bytes(self) -> usize {
+        match self {
+            Self::V4 => size_of::<Flow4>(),
+            Self::V6 => size_of::<Flow6>(),
+        }
+    }
+
+    /// Words of a record.
+    const fn stride(self) -> usize {
+        self.bytes() / size_of::<u64>()
+    }
+
+    fn flow(self, record: &[u64]) -> Option<Flow<IpAddr>> {
+        match self {
+            Self::V4 => flow(record, |ip: Address4| octets4(ip).into()),
+            Self::V6 => flow(record, |ip: Address6| octets6(ip).into()),
+        }
+    }
+}
+
+/// A record with its addresses in user space's form.
+fn flow<A: Copy>(record: &[u64], ip: impl Fn(A) -> IpAddr) -> Option<Flow<IpAddr>>
+where
+    Flow<A>: Pod,
+{
+    let Flow {
+        head,
+        expires,
+        epoch,
+        endpoint,
+        cookie,
+        service,
+        backend,
+        target,
+    } = map::from_words::<Flow<A>>(record)?;
+    let tuple = |tuple: Tuple<A>| Tuple {
+        source: ip(tuple.source),
+        destination: ip(tuple.destination),
+        source_port: tuple.source_port,
+        destination_port: tuple.destination_port,
+    };
+    Some(Flow {
+        head,
+        expires,
+        epoch,
+        endpoint,
+        cookie,
+        service,
+        backend,
+        target: target.map(tuple),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod memory;
+#[cfg(test)]
+mod tests;

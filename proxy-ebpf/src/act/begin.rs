@@ -1,0 +1,290 @@
+//! Flows that begin: Service translation, policy, then the record. The packet is left as it is.
+
+use proxy_common::address::{SCTP, TCP, UDP};
+use proxy_common::conntrack::{ENDPOINT_HOST, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_STACK};
+use proxy_common::counters::{BACKEND_GONE, FLOW_CLASH, NO_FLOW, NO_SOURCE_PORT};
+
+use super::course::hook;
+use super::draft::{Draft, PLAIN, TO_HOST, TRANSLATED};
+use super::{judge, port};
+use crate::know::service::{self, Choice};
+use crate::know::{endpoint, node};
+use crate::machine::global::global;
+use crate::machine::skb::Skb as Buffer;
+use crate::machine::verdict::{CONTINUE, NEXT};
+use crate::machine::words::copy;
+use crate::maps::Family;
+use crate::packet::description::{ERROR, Packet};
+use crate::track::affinity;
+use crate::track::start::{self, Start};
+
+/// Backends that are tried when the translated flow clashes with another one; then as often with other source ports.
+const ATTEMPTS: u32 = 4;
+
+global! {
+    /// Begins the flow of a packet at a hook (`course::hook`), sent by the endpoint `sender` (0: none of the node's).
+    /// `CONTINUE`: `draft.start` is it. `NEXT`: it is nothing of ours.
+    pub fn begin(skb, packet: Packet, draft: Draft; at, sender) = run
+}
+
+#[inline(always)]
+fn run<F: Family>(
+    skb: Buffer,
+    packet: &mut Packet<F>,
+    draft: &mut Draft<F>,
+    at: u32,
+    sender: u32,
+) -> Verdict {
+    start::plain(&mut draft.start, packet);
+    draft.start.flow.endpoint[0] = sender as u16;
+    let mut verdict = NEXT;
+    if packet.shape != ERROR {
+        verdict = service::find(packet, &mut draft.choice, hook::is_outside(at));
+    }
+    if verdict == CONTINUE {
+        if packet.protocol == TCP && !packet.opens() {
+            // Somebody else's, such as an answer to a socket of the host that has this port.
+            return if at == hook::FROM_POD {
+                dropped(NO_FLOW)
+            } else {
+                NEXT
+            };
+        }
+        verdict = to_service(skb, packet, draft, at);
+    } else if verdict == NEXT {
+        verdict = untranslated(packet, draft, at);
+        if verdict == CONTINUE && packet.shape != ERROR {
+            verdict = track(&mut draft.start);
+        }
+    }
+    verdict
+}
+
+/// Who asks, for affinity: the client's address; of the host, whichever of its addresses it uses, the node's.
+#[inline(always)]
+fn client<F: Family>(packet: &Packet<F>, at: u32) -> [u32; 4] {
+    if at == hook::FROM_HOST || at == hook::LOOPBACK {
+        F::as_ipv6(node::own::<F>())
+    } else {
+        F::as_ipv6(packet.tuple.source)
+    }
+}
+
+/// A flow to a frontend: tries backends and source ports until nobody else has the tuple of its answers.
+#[inline(always)]
+fn to_service<F: Family>(
+    skb: Buffer,
+    packet: &mut Packet<F>,
+    draft: &mut Draft<F>,
+    at: u32,
+) -> Verdict {
+    let mut verdict = dropped(FLOW_CLASH);
+    for tried in 0..2 * ATTEMPTS {
+        verdict = prepare(packet, draft, at, tried);
+        if verdict != CONTINUE {
+            break;
+        }
+        verdict = if draft.way == PLAIN {
+            start::commit(&mut draft.start)
+        } else {
+            port::allocate(skb, draft)
+        };
+        if verdict != dropped(FLOW_CLASH) && verdict != dropped(NO_SOURCE_PORT) {
+            break;
+        }
+    }
+    if verdict == CONTINUE {
+        affinity::record(&draft.choice, packet.now);
+    }
+    verdict
+}
+
+global! {
+    /// One backend, and one source port if the client's address stays. `tried` counts the attempts before this one.
+    fn prepare(packet: Packet, draft: Draft; at, tried) = aim
+}
+
+#[inline(always)]
+fn aim<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32, tried: u32) -> Verdict {
+    draft.choice.client.client = client(packet, at);
+    let verdict = service::choose(&mut draft.choice, packet.now);
+    if verdict != CONTINUE {
+        return verdict;
+    }
+    let (start, choice) = (&mut draft.start, &draft.choice);
+    start.flow.service = choice.client.service;
+    start.flow.backend = choice.backend;
+    start.flags = 0;
+    let to = &mut start.flow.target[0];
+    // SAFETY: two pairs of values made of words.
+    unsafe {
+        copy(&raw const packet.tuple.source, &raw mut to.source);
+        copy(&raw const choice.address, &raw mut to.destination);
+    }
+    to.source_port = source_port(packet, choice, tried);
+    to.destination_port = choice.port;
+    let receiver = receiver::<F>(&choice.address);
+    start.flow.endpoint[1] = receiver;
+    let Some(way) = way(start, packet, receiver, at) else {
+        return dropped(BACKEND_GONE);
+    };
+    draft.way = way;
+    judge::ends(packet, start)
+}
+
+/// The client's own port; where other flows of its to these backends have that, any other, as netfilter does. Affinity
+/// leads to the same backend again; of SCTP, whose checksum covers the ports, the port stays.
+#[inline(always)]
+fn source_port<F: Family>(packet: &Packet<F>, choice: &Choice<F>, tried: u32) -> u16 {
+    let other_backend = choice.affinity == 0 && tried < ATTEMPTS;
+    if tried == 0 || other_backend || packet.protocol == SCTP {
+        packet.tuple.source_port
+    } else {
+        port::any()
+    }
+}
+
+/// Who has an address.
+#[inline(always)]
+fn receiver<F: Family>(address: &F::Address) -> u16 {
+    let pod = endpoint::of_address::<F>(*address);
+    if pod != 0 {
+        return pod as u16;
+    }
+    if node::address::<F>(*address) != 0 {
+        ENDPOINT_HOST
+    } else {
+        0
+    }
+}
+
+/// The way of a flow to a Service, and the flags that go with it; none if its answers cannot come back.
+#[inline(always)]
+fn way<F: Family>(start: &mut Start<F>, packet: &Packet<F>, receiver: u16, at: u32) -> Option<u32> {
+    match at {
+        hook::FROM_POD => {
+            from_pod(start, packet, receiver);
+            Some(PLAIN)
+        }
+        hook::FROM_NET => Some(from_net(start, receiver)),
+        hook::LOOPBACK => Some(loopback(start, packet, receiver)),
+        _ => from_host(receiver, at),
+    }
+}
+
+#[inline(always)]
+fn from_pod<F: Family>(start: &mut Start<F>, packet: &Packet<F>, receiver: u16) {
+    if receiver == start.flow.endpoint[0] {
+        // The pod itself: in the Service's name, else it would take the answer for its own packet.
+        start.flags |= FLOW_HAIRPIN;
+        let source = &raw mut start.flow.target[0].source;
+        // SAFETY: two values made of words.
+        unsafe { copy(&raw const packet.tuple.destination, source) };
+    } else if !node::forwards() {
+        start.flags |= FLOW_STACK;
+    }
+}
+
+#[inline(always)]
+fn from_net<F: Family>(start: &mut Start<F>, receiver: u16) -> u32 {
+    if receiver == 0 {
+        return TRANSLATED;
+    }
+    if receiver == ENDPOINT_HOST || !node::forwards() {
+        start.flags |= FLOW_STACK;
+    }
+    PLAIN
+}
+
+/// What the host sends by `weir_host` or a link. Its own servers would answer past us, and the stack takes no packet from
+/// itself: to them it goes in the name of an address that is routed to `weir_host`.
+#[inline(always)]
+fn from_host(receiver: u16, at: u32) -> Option<u32> {
+    if receiver == ENDPOINT_HOST {
+        return (node::host_device() != 0).then_some(TO_HOST);
+    }
+    if receiver == 0 || at == hook::FORWARDED {
+        Some(TRANSLATED)
+    } else {
+        Some(PLAIN)
+    }
+}
+
+/// What the host sends to itself.
+#[inline(always)]
+fn loopback<F: Family>(start: &mut Start<F>, packet: &Packet<F>, receiver: u16) -> u32 {
+    start.flags |= FLOW_LOOPBACK;
+    if receiver == ENDPOINT_HOST {
+        start.flags |= FLOW_STACK;
+        return PLAIN;
+    }
+    if receiver == 0 || F::is_loopback(packet.tuple.source) {
+        TRANSLATED
+    } else {
+        PLAIN
+    }
+}
+
+global! {
+    /// A flow to no frontend.
+    fn untranslated(packet: Packet, draft: Draft; at) = leave
+}
+
+#[inline(always)]
+fn leave<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32) -> Verdict {
+    let start = &mut draft.start;
+    let to = if packet.shape == ERROR {
+        &packet.destination
+    } else {
+        &packet.tuple.destination
+    };
+    let receiver = receiver::<F>(to);
+    start.flow.endpoint[1] = receiver;
+    let is_pods = at == hook::FROM_POD;
+    if at == hook::FROM_NET || at == hook::TO_POD {
+        if receiver == 0 || receiver == ENDPOINT_HOST {
+            return NEXT;
+        }
+    } else if !is_pods {
+        return own(packet, start);
+    }
+    if !node::forwards() || at == hook::TO_POD && start.flow.endpoint[0] != ENDPOINT_HOST {
+        start.flags |= FLOW_STACK;
+    }
+    judge::ends(packet, start)
+}
+
+/// What the host itself sends from a port that matters is tracked, so that its answers are not taken for a Service's,
+/// and nobody else is given its tuple.
+#[inline(always)]
+fn own<F: Family>(packet: &Packet<F>, start: &mut Start<F>) -> Verdict {
+    let from = &packet.tuple;
+    let begins = packet.is_datagram() || packet.opens();
+    if !begins || !node::port_matters(from.source_port) || node::address::<F>(from.source) == 0 {
+        return NEXT;
+    }
+    start.flow.endpoint = [ENDPOINT_HOST, 0];
+    start.flags |= FLOW_STACK;
+    CONTINUE
+}
+
+/// Tracks a flow as it is; where another one has the tuple of its answers, with another source port.
+#[inline(always)]
+fn track<F: Family>(start: &mut Start<F>) -> Verdict {
+    let mut verdict = start::commit(start);
+    for _ in 0..ATTEMPTS {
+        if verdict != dropped(FLOW_CLASH) || !has_free_port(start.protocol) {
+            break;
+        }
+        start.flow.target[0].source_port = port::any();
+        verdict = start::commit(start);
+    }
+    verdict
+}
+
+#[inline(always)]
+const fn has_free_port(protocol: u8) -> bool {
+    protocol == TCP || protocol == UDP
+}
+
+use crate::machine::verdict::{Verdict, dropped};

@@ -1,0 +1,27 @@
+//! A flow that is being begun.
+
+use crate::know::service::Choice;
+use crate::maps::Family;
+use crate::track::start::Start;
+
+/// What beginning a flow needs room for.
+#[repr(C)]
+pub struct Draft<F: Family> {
+    /// The flow.
+    pub start: Start<F>,
+    /// A Service's choice.
+    pub choice: Choice<F>,
+    /// How the flow must look so that its answers come back here: [`PLAIN`] and so on.
+    pub way: u32,
+    /// First source port that it may be given, host order.
+    pub first: u16,
+    /// Last source port that it may be given, host order.
+    pub last: u16,
+}
+
+/// As it is.
+pub const PLAIN: u32 = 0;
+/// In the node's name.
+pub const TRANSLATED: u32 = 1;
+/// In the name of an address that is routed to `weir_host`.
+pub const TO_HOST: u32 = 2;

@@ -1,0 +1,208 @@
+//! A packet on its way: turned into its target, into a pod, out of the node, or into the host's stack.
+
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::bpf_redir_neigh as Neighbour;
+use aya_ebpf::helpers::{bpf_check_mtu, bpf_redirect_neigh};
+use proxy_common::conntrack::{FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_STACK};
+use proxy_common::counters::{HOP_LIMIT, NO_ROUTE, REWRITE_FAILED, TOO_BIG, UNKNOWN_ENDPOINT};
+use proxy_common::endpoints::ENDPOINT_SHAPED;
+
+use super::course::{self, Course, hook};
+use super::host::{by_host_device, by_loopback, ethernet};
+use crate::know::endpoint;
+use crate::know::next_hop::{self, Between, NextHop};
+use crate::machine::frame::Frame as _;
+use crate::machine::global::global;
+use crate::machine::skb::{Skb, Skb as Buffer, redirect, redirect_peer};
+use crate::machine::verdict::{CONTINUE, NEXT};
+use crate::machine::words::{copy, same};
+use crate::maps::Family;
+use crate::packet::age::age;
+use crate::packet::description::{ERROR, Packet};
+use crate::packet::rewrite::rewrite;
+
+const NEIGHBOUR_SIZE: i32 = 20;
+const _: () = assert!(size_of::<Neighbour>() == 20);
+/// Each segment is checked, not the whole of a large packet.
+const MTU_SEGMENTS: u64 = 1;
+
+/// Sends a packet at a hook (`course::hook`) on its course. `NEXT`: the stack has it. `HOP_LIMIT`, `NO_ROUTE`, `TOO_BIG`: the
+/// sender is to be told; the packet is as it came.
+#[inline(always)]
+pub fn forward<F: Family>(
+    skb: Skb,
+    packet: &mut Packet<F>,
+    course: &mut Course<F>,
+    at: u32,
+) -> Verdict {
+    let turned = !same(&course.target, &packet.tuple);
+    let leaves = course.receiver == 0 && !by_stack(course, at);
+    if leaves {
+        let verdict = find_way(skb, packet, course, at);
+        if verdict != CONTINUE {
+            // What the stack would have answered to a packet that nobody translated is left to it; it does not know the
+            // tuple of a translated one.
+            return if !turned && hook::is_ingress(at) {
+                NEXT
+            } else {
+                verdict
+            };
+        }
+    }
+    if turned {
+        let verdict = rewrite(skb, packet, &mut course.target);
+        if verdict != CONTINUE {
+            return verdict;
+        }
+    }
+    if by_stack(course, at) {
+        return NEXT;
+    }
+    if course.receiver == course::HOST && !turned {
+        return NEXT;
+    }
+    hand_over(skb, packet, course, at)
+}
+
+/// Whether the stack has the packet, turned or not. Of a pod to itself it would see the pod's address come from it.
+#[inline(always)]
+fn by_stack<F: Family>(course: &Course<F>, at: u32) -> bool {
+    at == hook::TO_POD
+        || course.flags & u32::from(FLOW_STACK | FLOW_HAIRPIN) == u32::from(FLOW_STACK)
+}
+
+/// A packet that was turned, into the host.
+#[inline(always)]
+fn into_host<F: Family>(skb: Buffer, packet: &Packet<F>, course: &Course<F>, at: u32) -> Verdict {
+    if course.flags & u32::from(FLOW_LOOPBACK) != 0 {
+        return by_loopback(skb, packet);
+    }
+    if at == hook::FROM_NET {
+        return NEXT;
+    }
+    by_host_device(skb, packet)
+}
+
+global! {
+    /// The last step: into a pod, to the next hop, or into the host.
+    fn hand_over(skb, packet: Packet, course: Course; at) = go
+}
+
+#[inline(always)]
+fn go<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>, at: u32) -> Verdict {
+    if course.receiver == course::HOST {
+        return into_host(skb, packet, course, at);
+    }
+    if course.receiver != 0 {
+        return into_pod(skb, packet, course.receiver, at);
+    }
+    let Some(hop) = next_hop::get(course.hop) else {
+        return dropped(NO_ROUTE);
+    };
+    if !hook::is_own(at) && !age(skb, packet) || !ethernet(skb, packet) {
+        return dropped(REWRITE_FAILED);
+    }
+    skb.set_done();
+    // On the stack: helpers take no pointer into the memory of an array of each CPU before Linux 6.4.
+    let mut neighbour = hop.neighbour;
+    // SAFETY: two values made of words.
+    unsafe { copy(&raw const hop.neighbour, &raw mut neighbour) };
+    // SAFETY: the helper reads all of `neighbour`.
+    unsafe { bpf_redirect_neigh(hop.ifindex, &raw mut neighbour, NEIGHBOUR_SIZE, 0) as i32 }
+}
+
+/// The way into a pod: straight to its side, or through the host side's queue. The frame bears the pod's own address.
+#[inline(always)]
+fn into_pod<F: Family>(skb: Buffer, packet: &Packet<F>, id: u32, at: u32) -> Verdict {
+    let Some(pod) = endpoint::get(id) else {
+        return dropped(UNKNOWN_ENDPOINT);
+    };
+    let ends = [pod.pod_mac, pod.host_mac];
+    if !ethernet(skb, packet) || !skb.store(0, &ends) {
+        return dropped(REWRITE_FAILED);
+    }
+    if hook::is_ingress(at) && pod.flags & ENDPOINT_SHAPED == 0 {
+        redirect_peer(pod.ifindex)
+    } else {
+        redirect(pod.ifindex, 0)
+    }
+}
+
+global! {
+    /// Finds the next hop of a packet that leaves the node, into `course.hop`. Else why there is none: `HOP_LIMIT`, `NO_ROUTE`,
+    /// `TOO_BIG` with `course.mtu`.
+    fn find_way(skb, packet: Packet, course: Course; at) = way
+}
+
+#[inline(always)]
+fn way<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>, at: u32) -> Verdict {
+    if packet.hops <= 1 && !hook::is_own(at) {
+        return dropped(HOP_LIMIT);
+    }
+    let Some((hop, number)) = next_hop::find::<F>(skb, &between(packet, course)) else {
+        return dropped(NO_ROUTE);
+    };
+    course.hop = number;
+    match room(skb, packet, hop) {
+        Some(mtu) => {
+            course.mtu = mtu;
+            dropped(TOO_BIG)
+        }
+        None => CONTINUE,
+    }
+}
+
+/// Whose way it is: after it is turned. An error goes to the end of its flow or to a router that has forwarded its packet.
+#[inline(always)]
+fn between<F: Family>(packet: &Packet<F>, course: &Course<F>) -> Between<F::Address> {
+    let to_end = packet.shape != ERROR || same(&packet.destination, &packet.tuple.destination);
+    let from_end = packet.shape != ERROR || same(&packet.source, &packet.tuple.source);
+    Between {
+        source: if from_end {
+            course.target.source
+        } else {
+            packet.source
+        },
+        destination: if to_end {
+            course.target.destination
+        } else {
+            packet.destination
+        },
+        protocol: packet.protocol,
+        now: packet.now,
+    }
+}
+
+/// The MTU of a way on which a packet, or each segment of it, has no room.
+#[inline(always)]
+fn room<F: Family>(skb: Buffer, packet: &Packet<F>, hop: &NextHop) -> Option<u32> {
+    if hop.mtu == 0 {
+        return device_room(skb, hop.ifindex);
+    }
+    let segment = skb.segment();
+    let length = if segment == 0 {
+        packet.length
+    } else {
+        packet.transport - packet.link + u32::from(packet.transport_header) + segment
+    };
+    (length > hop.mtu).then_some(hop.mtu)
+}
+
+#[inline(always)]
+fn device_room(skb: Buffer, ifindex: u32) -> Option<u32> {
+    let mut mtu = 0_u32;
+    // SAFETY: the helper reads and writes `mtu`.
+    let result = unsafe {
+        bpf_check_mtu(
+            skb.raw().cast::<c_void>(),
+            ifindex,
+            &raw mut mtu,
+            0,
+            MTU_SEGMENTS,
+        )
+    };
+    (result != 0).then_some(mtu)
+}
+
+use crate::machine::verdict::{Verdict, dropped};

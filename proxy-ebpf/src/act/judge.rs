@@ -1,0 +1,151 @@
+//! Policy of a flow: the egress of who begins it, the ingress of who receives it, each where that is a pod of this node.
+
+use proxy_common::conntrack::{ENDPOINT_HOST, FLOW_HAIRPIN, FLOW_STACK};
+
+use crate::know::policy::{self, Question};
+use crate::machine::global::global;
+use crate::machine::verdict::CONTINUE;
+use crate::machine::words::same;
+use crate::maps::Family;
+use crate::packet::description::{ERROR, Packet};
+use crate::track::flow::Found;
+use crate::track::start::Start;
+
+global! {
+    /// Judges a flow that begins with `packet`, and notes epochs and rules. `endpoint` of the flow says who its ends are. A
+    /// flow of a pod that leads neither to a pod nor to the node goes through the host's stack.
+    pub fn ends(packet: Packet, start: Start) = both
+}
+
+#[inline(always)]
+fn both<F: Family>(packet: &mut Packet<F>, start: &mut Start<F>) -> Verdict {
+    if start.flags & FLOW_HAIRPIN != 0 {
+        return CONTINUE;
+    }
+    let [sender, receiver] = start.flow.endpoint;
+    if is_pod(sender) {
+        let verdict = egress(packet, start, u32::from(sender));
+        if verdict != CONTINUE {
+            return verdict;
+        }
+    }
+    if is_pod(receiver) {
+        return ingress(packet, start, u32::from(receiver));
+    }
+    CONTINUE
+}
+
+#[inline(always)]
+const fn is_pod(endpoint: u16) -> bool {
+    endpoint != 0 && endpoint != ENDPOINT_HOST
+}
+
+/// Egress policy on the translated destination.
+#[inline(always)]
+fn egress<F: Family>(packet: &Packet<F>, start: &mut Start<F>, sender: u32) -> Verdict {
+    let word = policy::word(sender);
+    let [to, _] = &start.flow.target;
+    let (address, protocol) = if packet.shape == ERROR {
+        (packet.destination, packet.carrier)
+    } else {
+        (to.destination, packet.protocol)
+    };
+    let port = packet.policy_port(to.destination_port);
+    let mut question = policy::egress::<F>(&word, address, protocol, port);
+    let verdict = policy::judge(&mut question);
+    start.flow.epoch[0] = word.epoch;
+    start.flow.cookie[0] = question.cookie;
+    if start.flow.endpoint[1] == 0 && !policy::is_pod(question.peer) {
+        start.flags |= FLOW_STACK;
+    }
+    verdict
+}
+
+/// Ingress policy on the true source. What the host itself sends may always reach its pods, and so may "too big" about a
+/// packet that the pod sent: without it connections hang (RFC 1191, RFC 8201).
+#[inline(always)]
+fn ingress<F: Family>(packet: &Packet<F>, start: &mut Start<F>, receiver: u32) -> Verdict {
+    let word = policy::word(receiver);
+    let port = packet.policy_port(start.flow.target[0].destination_port);
+    let protocol = if packet.shape == ERROR {
+        packet.carrier
+    } else {
+        packet.protocol
+    };
+    let mut question = policy::ingress::<F>(&word, packet.source, protocol, port);
+    let verdict = policy::judge(&mut question);
+    start.flow.epoch[1] = word.epoch;
+    start.flow.cookie[1] = question.cookie;
+    if start.flow.endpoint[0] == ENDPOINT_HOST || is_too_big(packet) {
+        return CONTINUE;
+    }
+    verdict
+}
+
+#[inline(always)]
+fn is_too_big<F: Family>(packet: &Packet<F>) -> bool {
+    let too_big = if F::IPV6 { 2 << 8 } else { 3 << 8 | 4 };
+    packet.shape == ERROR
+        && packet.icmp == too_big
+        && same(&packet.tuple.destination, &packet.destination)
+}
+
+/// Judges a known flow anew where its policy has changed, in the direction that began it, whatever the packet's is. A
+/// flow that is denied stays and is judged by each packet: without it, the other side's next packet would begin the flow
+/// anew in its own direction.
+#[inline(always)]
+pub fn again<F: Family>(found: &Found<F>) -> Verdict {
+    if found.head.flags & FLOW_HAIRPIN != 0 {
+        return CONTINUE;
+    }
+    let [mut sender, mut receiver] = found.ends();
+    if found.place.direction() != 0 {
+        (sender, receiver) = (receiver, sender);
+    }
+    let host = u32::from(ENDPOINT_HOST);
+    if sender != 0 && sender != host {
+        let word = policy::word(sender);
+        if word.epoch != found.epoch(0) {
+            // SAFETY: a record of the map.
+            let to = unsafe { &*found.target_of(0) };
+            let port = port_of(found, to.destination_port);
+            let question = policy::egress::<F>(&word, to.destination, found.head.protocol, port);
+            let verdict = ask(found, 0, word.epoch, question);
+            if verdict != CONTINUE {
+                return verdict;
+            }
+        }
+    }
+    if receiver != 0 && receiver != host && sender != host {
+        let word = policy::word(receiver);
+        if word.epoch != found.epoch(1) {
+            // The beginner's own address, which a translated source hides.
+            // SAFETY: a record of the map.
+            let (from, to) = unsafe { (&*found.target_of(1), &*found.target_of(0)) };
+            let port = port_of(found, to.destination_port);
+            let question = policy::ingress::<F>(&word, from.destination, found.head.protocol, port);
+            return ask(found, 1, word.epoch, question);
+        }
+    }
+    CONTINUE
+}
+
+#[inline(always)]
+fn port_of<F: Family>(found: &Found<F>, port: u16) -> u16 {
+    if found.head.protocol == F::ICMP {
+        u16::from_be_bytes([F::ECHO_REQUEST, 0])
+    } else {
+        u16::from_be(port)
+    }
+}
+
+#[inline(always)]
+fn ask<F: Family>(found: &Found<F>, side: usize, epoch: u32, mut question: Question<F>) -> Verdict {
+    let verdict = policy::judge(&mut question);
+    if verdict == CONTINUE {
+        found.allow(side, epoch);
+    }
+    verdict
+}
+
+use crate::machine::verdict::Verdict;

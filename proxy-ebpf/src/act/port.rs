@@ -1,0 +1,101 @@
+//! Source translation: a free port of the node's address, so that the answers come back here; for a backend on the
+//! node itself, of an address that is routed to `weir_host`.
+//!
+//! The ports are those of `NodeConfig`, which sockets of the host may have too: what the host itself sends from one of
+//! them is tracked (`hook::to_net`), so that whoever comes second sees the tuple in use.
+
+use aya_ebpf::helpers::bpf_get_prandom_u32;
+use proxy_common::conntrack::FLOW_SOURCE_TRANSLATED;
+use proxy_common::counters::{FLOW_CLASH, NO_SOURCE_PORT};
+
+use super::draft::{Draft, TO_HOST};
+use crate::know::next_hop::{self, Between};
+use crate::know::node;
+use crate::machine::global::global;
+use crate::machine::skb::Skb as Buffer;
+use crate::machine::verdict::CONTINUE;
+use crate::machine::words::{copy, same};
+use crate::maps::Family;
+use crate::track::start;
+
+/// Ports that are tried.
+const TRIES: u32 = 32;
+/// Ports of the address that stands for the host itself: nobody else uses them.
+const PEER_PORTS: (u16, u16) = (1024, 65535);
+/// The first port that any process may use.
+const UNPRIVILEGED: u16 = 1024;
+
+global! {
+    /// Gives the flow to begin a source address of ours, and says which ports there are. `NO_SOURCE_PORT`: none.
+    fn address(skb, draft: Draft) = choose
+}
+
+#[inline(always)]
+fn choose<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
+    let start = &mut draft.start;
+    start.flags |= FLOW_SOURCE_TRANSLATED;
+    let source = &raw mut start.flow.target[0].source;
+    if draft.way == TO_HOST {
+        (draft.first, draft.last) = PEER_PORTS;
+        let peer = F::HOST_PEER;
+        // SAFETY: two values made of words.
+        unsafe { copy(&raw const peer, source) };
+        return CONTINUE;
+    }
+    let Some(config) = node::config() else {
+        return dropped(NO_SOURCE_PORT);
+    };
+    (draft.first, draft.last) = (config.source_port_min, config.source_port_max);
+    let own = node::own::<F>();
+    let between = Between {
+        source: own,
+        destination: start.flow.target[0].destination,
+        protocol: start.protocol,
+        now: start.now,
+    };
+    // Without a way the packet is answered when it is to leave.
+    let address = match next_hop::find::<F>(skb, &between) {
+        Some((hop, _)) => node::source_by::<F>(hop.ifindex),
+        None => own,
+    };
+    if draft.last < draft.first || same(&address, &F::UNSPECIFIED) {
+        return dropped(NO_SOURCE_PORT);
+    }
+    // SAFETY: two values made of words.
+    unsafe { copy(&raw const address, source) };
+    CONTINUE
+}
+
+/// Begins the flow with a source of ours. `NO_SOURCE_PORT`: all that were tried are in use.
+#[inline(always)]
+pub fn allocate<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
+    let verdict = address(skb, draft);
+    if verdict != CONTINUE {
+        return verdict;
+    }
+    let range = u32::from(draft.last) - u32::from(draft.first) + 1;
+    // The client's own port first, scaled into the range: the same client keeps its port.
+    let mut number = u32::from(u16::from_be(draft.start.flow.target[1].destination_port));
+    for _ in 0..TRIES {
+        let offset = number.checked_rem(range).unwrap_or(0);
+        let port = u32::from(draft.first) + offset;
+        draft.start.flow.target[0].source_port = (port as u16).to_be();
+        let verdict = start::commit(&mut draft.start);
+        if verdict != dropped(FLOW_CLASH) {
+            return verdict;
+        }
+        // SAFETY: a helper without arguments.
+        number = unsafe { bpf_get_prandom_u32() };
+    }
+    dropped(NO_SOURCE_PORT)
+}
+
+/// Any port that needs no privilege, network order.
+#[inline(always)]
+pub fn any() -> u16 {
+    // SAFETY: a helper without arguments.
+    let random = unsafe { bpf_get_prandom_u32() };
+    (UNPRIVILEGED + random as u16 % (u16::MAX - UNPRIVILEGED)).to_be()
+}
+
+use crate::machine::verdict::{Verdict, dropped};

@@ -1,0 +1,85 @@
+//! What every program at an interface begins with.
+
+use proxy_common::counters::INVALID_PACKET;
+
+use crate::act::begin::begin;
+use crate::act::course::Course;
+use crate::act::draft::Draft;
+use crate::act::follow::{follow, follow_turned};
+use crate::machine::frame::{ETH_IP, ETH_IPV6};
+use crate::machine::scratch;
+use crate::machine::skb::Skb;
+use crate::machine::verdict::{CONTINUE, Verdict, dropped};
+use crate::maps::Family;
+use crate::packet::answer::Speaker;
+use crate::packet::description::Packet;
+use crate::packet::parse::parse;
+
+/// What a program has in hand.
+#[repr(C)]
+pub(super) struct Work<F: Family> {
+    /// The packet.
+    pub(super) packet: Packet<F>,
+    /// Where it goes.
+    pub(super) course: Course<F>,
+    /// What beginning its flow needs.
+    draft: Draft<F>,
+    /// In whose name its sender is told.
+    pub(super) speaker: Speaker<F>,
+}
+
+/// One of the two, by the packet's family; else what `other` says of its Ethernet type.
+#[inline(always)]
+pub(super) fn by_family(
+    skb: Skb,
+    v4: impl FnOnce(Skb) -> Verdict,
+    v6: impl FnOnce(Skb) -> Verdict,
+    other: impl FnOnce(u16) -> Verdict,
+) -> Verdict {
+    match skb.protocol() {
+        ETH_IP => v4(skb),
+        ETH_IPV6 => v6(skb),
+        kind => other(kind),
+    }
+}
+
+/// Describes the packet in hand, whose link header has this length; else what becomes of it. Fragments of different
+/// `scope`s are not of one datagram.
+#[inline(always)]
+pub(super) fn describe<F: Family>(
+    skb: Skb,
+    link: u32,
+    scope: u32,
+) -> Result<&'static mut Work<F>, Verdict> {
+    let Some(work) = scratch::room::<Work<F>>() else {
+        return Err(dropped(INVALID_PACKET));
+    };
+    match parse(skb, &mut work.packet, link, scope) {
+        CONTINUE => Ok(work),
+        verdict => Err(verdict),
+    }
+}
+
+impl<F: Family> Work<F> {
+    /// Follows the flow of the packet at a hook (`course::hook`). `NEXT`: there is none, or it is over.
+    #[inline(always)]
+    pub(super) fn follow(&mut self, skb: Skb, at: u32) -> Verdict {
+        follow(skb, &mut self.packet, &mut self.course, at)
+    }
+
+    /// As [`Self::follow`], of a packet that is turned already, into a pod.
+    #[inline(always)]
+    pub(super) fn follow_turned(&mut self, skb: Skb) -> Verdict {
+        follow_turned(skb, &mut self.packet, &mut self.course)
+    }
+
+    /// Begins a flow at a hook, sent by an endpoint. `NEXT`: it is nothing of ours.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, skb: Skb, at: u32, sender: u32) -> Verdict {
+        let verdict = begin(skb, &mut self.packet, &mut self.draft, at, sender);
+        if verdict == CONTINUE {
+            self.course.begins(&self.draft.start);
+        }
+        verdict
+    }
+}

@@ -1,0 +1,85 @@
+//! What every program at an interface ends with.
+
+use proxy_common::counters::{HOP_LIMIT, NO_BACKEND, NO_FLOW, NO_ROUTE, TOO_BIG};
+
+use super::enter::Work;
+use super::log;
+use crate::act::forward::forward;
+use crate::act::refuse::{count, tell};
+use crate::know::node;
+use crate::machine::skb::Skb;
+use crate::machine::verdict::{CONTINUE, NEXT, PASS, SHOT, Verdict, reason};
+use crate::machine::words::copy;
+use crate::maps::Family;
+use crate::packet::answer::{self, REFUSED};
+
+/// The kernel's action for a verdict; drops are counted.
+#[inline(always)]
+pub(super) fn finish(skb: Skb, verdict: Verdict) -> i32 {
+    let Some(reason) = reason(verdict) else {
+        return verdict;
+    };
+    count(skb, reason);
+    log::dropped(skb, reason);
+    SHOT
+}
+
+/// As [`finish`], at the hooks of pods' interfaces: whoever comes first there has the last word. The same program
+/// hangs at them twice, as a TCX link and as a filter of clsact, and the kernel asks the filter when the link says
+/// `NEXT` (<https://elixir.bootlin.com/linux/v6.8/source/net/core/dev.c#L4042>): the packet would be tracked twice.
+#[inline(always)]
+pub(super) fn finish_at_pod(skb: Skb, verdict: Verdict) -> i32 {
+    match finish(skb, verdict) {
+        NEXT => PASS,
+        action => action,
+    }
+}
+
+/// Sends the packet in hand on at a hook (`course::hook`) if `verdict` says `CONTINUE`, and tells its sender if there is
+/// something to be told.
+#[inline(always)]
+pub(super) fn conclude<F: Family>(
+    skb: Skb,
+    work: &mut Work<F>,
+    mut verdict: Verdict,
+    at: u32,
+) -> Verdict {
+    if verdict == CONTINUE {
+        verdict = forward(skb, &mut work.packet, &mut work.course, at);
+    }
+    or_tell(skb, work, verdict, at)
+}
+
+/// Tells the sender of a packet what it should know: nobody serves, in the Service's name; or the way ends here, in the
+/// node's. Other verdicts stay.
+#[inline(always)]
+fn or_tell<F: Family>(skb: Skb, work: &mut Work<F>, verdict: Verdict, at: u32) -> Verdict {
+    let Some(reason) = reason(verdict) else {
+        return verdict;
+    };
+    let kind = match reason {
+        NO_BACKEND | NO_FLOW => REFUSED,
+        NO_ROUTE => answer::NO_ROUTE,
+        HOP_LIMIT => answer::NO_HOPS,
+        TOO_BIG => answer::TOO_BIG,
+        _ => return verdict,
+    };
+    if kind == REFUSED {
+        // SAFETY: two values made of words.
+        unsafe {
+            copy(
+                &raw const work.packet.destination,
+                &raw mut work.speaker.address,
+            )
+        };
+    } else {
+        work.speaker.address = node::own::<F>();
+    }
+    let mtu = work.course.mtu;
+    tell(
+        skb,
+        &mut work.packet,
+        &mut work.speaker,
+        [at, reason, kind, mtu],
+    )
+}

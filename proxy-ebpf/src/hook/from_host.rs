@@ -1,0 +1,65 @@
+//! `from_host`: egress of `weir_host`. What the host sends to Services where no socket hook chose a backend, and what
+//! its own servers answer to that.
+
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use proxy_common::counters::{FRAGMENT_UNKNOWN, NO_BACKEND, NO_FLOW};
+
+use super::enter::{Work, by_family, describe};
+use super::finish::{conclude, finish};
+use crate::act::course::HOST;
+use crate::act::course::hook::{FORWARDED, FROM_HOST};
+use crate::machine::frame::{ETHERNET, Frame as _};
+use crate::machine::skb::Skb;
+use crate::machine::verdict::{NEXT, Verdict, dropped};
+use crate::maps::{Family, V4, V6};
+use crate::packet::description::UNKNOWN_FRAGMENT;
+
+/// Group bit of a hardware address' first byte.
+const GROUP: u8 = 1;
+
+/// The program.
+#[classifier]
+pub fn from_host(context: TcContext) -> i32 {
+    let skb = Skb::new(context.skb.skb);
+    let receiver = skb.read::<[u8; 6]>(0).unwrap_or_default();
+    if receiver[0] & GROUP != 0 {
+        // Somebody looks for neighbours or routers: there are none.
+        return NEXT;
+    }
+    finish(skb, by_family(skb, run::<V4>, run::<V6>, |_| NEXT))
+}
+
+#[inline(always)]
+fn run<F: Family>(skb: Skb) -> Verdict {
+    let work = match describe::<F>(skb, ETHERNET, 0) {
+        Ok(work) => work,
+        Err(verdict) => return verdict,
+    };
+    let at = if skb.ingress_ifindex() == 0 {
+        FROM_HOST
+    } else {
+        FORWARDED
+    };
+    let verdict = match send(skb, work, at) {
+        // Nobody serves there, and nothing else lies behind this device.
+        NEXT => dropped(NO_BACKEND),
+        verdict => verdict,
+    };
+    conclude(skb, work, verdict, at)
+}
+
+#[inline(always)]
+fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
+    if work.packet.shape == UNKNOWN_FRAGMENT {
+        return dropped(FRAGMENT_UNKNOWN);
+    }
+    let verdict = work.follow(skb, at);
+    if verdict != NEXT {
+        return verdict;
+    }
+    match work.begin(skb, at, HOST) {
+        NEXT if work.packet.tcp != 0 && !work.packet.opens() => dropped(NO_FLOW),
+        verdict => verdict,
+    }
+}

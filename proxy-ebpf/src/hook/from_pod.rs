@@ -1,0 +1,95 @@
+//! `from_pod`: ingress of a pod's interface on the host. What the pod sends.
+
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use proxy_common::counters::{FRAGMENT_UNKNOWN, UNKNOWN_ENDPOINT, UNSUPPORTED_FRAME};
+use proxy_common::policy::words::ROW_ALLOW_ALL;
+
+use super::arp;
+use super::enter::{Work, by_family, describe};
+use super::finish::{conclude, finish_at_pod};
+use crate::act::course::hook::FROM_POD;
+use crate::know::{anti_spoof, endpoint, policy};
+use crate::machine::frame::{ETH_ARP, ETHERNET};
+use crate::machine::skb::Skb;
+use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
+use crate::machine::words::{copy, same};
+use crate::maps::{Family, V4, V6};
+use crate::packet::description::{ERROR, UNKNOWN_FRAGMENT};
+
+/// The program.
+#[classifier]
+pub fn from_pod(context: TcContext) -> i32 {
+    let skb = Skb::new(context.skb.skb);
+    finish_at_pod(skb, frame(skb))
+}
+
+/// Nothing but IP and ARP, and no VLAN: below a tag there may be another one, which the stack takes off behind our back
+/// (<https://elixir.bootlin.com/linux/v6.12/source/net/core/dev.c#L5531>).
+#[inline(always)]
+fn frame(skb: Skb) -> Verdict {
+    if skb.is_tagged() {
+        return dropped(UNSUPPORTED_FRAME);
+    }
+    by_family(skb, run::<V4>, run::<V6>, |kind| {
+        if kind == ETH_ARP {
+            arp::answer(skb)
+        } else {
+            dropped(UNSUPPORTED_FRAME)
+        }
+    })
+}
+
+#[inline(always)]
+fn run<F: Family>(skb: Skb) -> Verdict {
+    let work = match describe::<F>(skb, ETHERNET, skb.ifindex()) {
+        Ok(work) => work,
+        Err(verdict) => return verdict,
+    };
+    let verdict = send(skb, work);
+    conclude(skb, work, verdict, FROM_POD)
+}
+
+/// Tracking, translation and policy. `CONTINUE`: the packet may go on its course.
+#[inline(always)]
+fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
+    let shape = work.packet.shape;
+    // A pod is no router: an error about somebody else's packet is vouched for by no flow.
+    let stray = shape == ERROR && !same(&work.packet.destination, &work.packet.tuple.destination);
+    if shape != UNKNOWN_FRAGMENT && !stray {
+        let verdict = work.follow(skb, FROM_POD);
+        if verdict != NEXT {
+            return verdict;
+        }
+    }
+    let Some(id) = endpoint::of_interface(skb.ifindex()) else {
+        return dropped(UNKNOWN_ENDPOINT);
+    };
+    let Some(own) = endpoint::get(id) else {
+        return dropped(UNKNOWN_ENDPOINT);
+    };
+    let verdict = anti_spoof::check(own, &mut work.packet);
+    if verdict != CONTINUE {
+        return verdict;
+    }
+    if shape == UNKNOWN_FRAGMENT {
+        return fragment(work, id);
+    }
+    work.begin(skb, FROM_POD, id)
+}
+
+/// Without ports there is no telling whether a fragment is for a Service, unless a pod has the address.
+#[inline(always)]
+fn fragment<F: Family>(work: &mut Work<F>, id: u32) -> Verdict {
+    let receiver = endpoint::of_address::<F>(work.packet.destination);
+    let allowed = policy::word(id).egress_row == ROW_ALLOW_ALL
+        && policy::word(receiver).ingress_row == ROW_ALLOW_ALL;
+    if receiver == 0 || !allowed {
+        return dropped(FRAGMENT_UNKNOWN);
+    }
+    // SAFETY: two values made of words.
+    unsafe { copy(&raw const work.packet.tuple, &raw mut work.course.target) };
+    work.course.receiver = receiver;
+    work.course.flags = 0;
+    CONTINUE
+}

@@ -1,0 +1,147 @@
+//! The ways out of the node that were used in this second, per CPU: a look-up in the kernel's tables costs as much
+//! as all else that is done for a packet of a known flow. A changed route is followed a second later at most;
+//! neighbours are not remembered here, but asked for by `bpf_redirect_neigh`.
+
+use aya_ebpf::bindings::{bpf_fib_lookup as FibLookup, bpf_redir_neigh as Neighbour};
+use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::helpers::bpf_fib_lookup;
+use aya_ebpf::macros::btf_map;
+
+use crate::machine::skb::Skb;
+use crate::machine::words::same;
+use crate::maps::Family;
+
+const FIB_SIZE: i32 = 64;
+const _: () = assert!(size_of::<FibLookup>() == 64);
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const FIB_SUCCESS: i64 = 0;
+const FIB_NO_NEIGHBOUR: i64 = 7;
+/// A length that fits everywhere: the kernel then says for what there is room, by the route and not only the device
+/// (<https://elixir.bootlin.com/linux/v6.1/source/net/core/filter.c#L5689>).
+const FITS: u16 = 1;
+
+/// Two to this power are remembered.
+const BITS: u32 = 9;
+
+/// What a way depends on.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Question {
+    destination: [u32; 4],
+    source: [u32; 4],
+    ifindex: u32,
+    /// Protocol.
+    protocol: u32,
+    /// Seconds since boot.
+    now: u32,
+}
+
+/// A way out of the node.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct NextHop {
+    question: Question,
+    /// The interface.
+    pub ifindex: u32,
+    /// The length of a packet that fits the way; 0 if the kernel did not say.
+    pub mtu: u32,
+    /// The next hop.
+    pub neighbour: Neighbour,
+}
+
+/// The ways, by a hash of source and destination. Private to one load of the programs.
+#[btf_map]
+pub static NEXT_HOPS: PerCpuArray<NextHop, { 1 << BITS }> = PerCpuArray::new();
+
+/// What the kernel is asked: too large for the stack. Private to one load of the programs.
+#[btf_map]
+pub static FIB: PerCpuArray<FibLookup, 1> = PerCpuArray::new();
+
+/// Whose way is asked for.
+#[derive(Clone, Copy)]
+pub struct Between<A> {
+    /// Source, by which routes may be chosen too.
+    pub source: A,
+    /// Destination.
+    pub destination: A,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Seconds since boot.
+    pub now: u32,
+}
+
+/// The way with a number that [`find`] gave to this packet.
+#[inline(always)]
+pub fn get(number: u32) -> Option<&'static NextHop> {
+    NEXT_HOPS.get(number)
+}
+
+/// The way of a packet that came by the hook's interface, and its number; none if there is no route.
+#[inline(always)]
+pub fn find<F: Family>(skb: Skb, between: &Between<F::Address>) -> Option<(&'static NextHop, u32)> {
+    let question = Question {
+        destination: F::as_ipv6(between.destination),
+        source: F::as_ipv6(between.source),
+        ifindex: skb.ifindex(),
+        protocol: u32::from(between.protocol),
+        now: between.now,
+    };
+    let hash = question.destination[3].wrapping_mul(0x9e37_79b1)
+        ^ question.source[3].wrapping_mul(0x85eb_ca77);
+    let number = hash >> (u32::BITS - BITS);
+    let hop = NEXT_HOPS.get_ptr_mut(number)?;
+    // SAFETY: the map's own memory; each CPU has its own, and programs on one CPU run one after the other.
+    let hop = unsafe { &mut *hop };
+    if !same(&hop.question, &question) {
+        // Not to be taken for an answer should the tables have none.
+        hop.question.now = 0;
+        look_up::<F>(skb, between, hop)?;
+        hop.question = question;
+    }
+    Some((hop, number))
+}
+
+/// Asks the kernel's tables, as if the packet had come by this interface, also if the host sent it:
+/// `BPF_FIB_LOOKUP_OUTPUT` would find no route that leads elsewhere.
+#[inline(always)]
+fn look_up<F: Family>(skb: Skb, between: &Between<F::Address>, hop: &mut NextHop) -> Option<()> {
+    let fib = FIB.get_ptr_mut(0)?;
+    // SAFETY: the map's own memory, made of integers; each CPU has its own.
+    let fib = unsafe { &mut *fib };
+    fib.family = if F::IPV6 { AF_INET6 } else { AF_INET };
+    fib.l4_protocol = between.protocol;
+    fib.sport = 0;
+    fib.dport = 0;
+    fib.__bindgen_anon_1.tot_len = FITS;
+    fib.__bindgen_anon_2.flowinfo = 0;
+    fib.ifindex = skb.ifindex();
+    // SAFETY: the unions are sixteen bytes wide, as wide as the widest address.
+    unsafe {
+        (&raw mut fib.__bindgen_anon_3)
+            .cast::<F::Address>()
+            .write(between.source);
+        (&raw mut fib.__bindgen_anon_4)
+            .cast::<F::Address>()
+            .write(between.destination);
+    }
+    // SAFETY: the helper reads and writes all of `fib`.
+    let result = unsafe { bpf_fib_lookup(skb.raw().cast(), &raw mut *fib, FIB_SIZE, 0) };
+    if result != FIB_SUCCESS && result != FIB_NO_NEIGHBOUR {
+        return None;
+    }
+    hop.ifindex = fib.ifindex;
+    // SAFETY: both are 16 bits wide.
+    let mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
+    hop.mtu = if result == FIB_SUCCESS && mtu != FITS {
+        u32::from(mtu)
+    } else {
+        0
+    };
+    hop.neighbour.nh_family = u32::from(fib.family);
+    // SAFETY: both unions hold sixteen bytes.
+    unsafe {
+        hop.neighbour.__bindgen_anon_1.ipv6_nh = fib.__bindgen_anon_4.ipv6_dst;
+    }
+    Some(())
+}

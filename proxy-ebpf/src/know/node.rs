@@ -1,0 +1,94 @@
+//! What the agent says of the node.
+
+use core::ptr::read_volatile;
+
+use proxy_common::conntrack::{DEFAULT_TIMEOUTS, Timeouts};
+use proxy_common::node::{NODE_FORWARD_BPF, NodeConfig};
+
+use crate::maps::{Family, LINKS, NODE_CONFIG, NODE_PORTS};
+
+/// The node's configuration.
+#[inline(always)]
+pub fn config() -> Option<&'static NodeConfig> {
+    NODE_CONFIG.get(0)
+}
+
+/// Whether this `NODE_*` bit is set.
+#[inline(always)]
+pub fn is_set(flag: u32) -> bool {
+    config().is_some_and(|config| config.flags & flag != 0)
+}
+
+/// Whether packets pass the host's stack by.
+#[inline(always)]
+pub fn forwards() -> bool {
+    is_set(NODE_FORWARD_BPF)
+}
+
+/// Interface index of `weir_host`; 0 for none.
+#[inline(always)]
+pub fn host_device() -> u32 {
+    config().map_or(0, |config| config.host_device)
+}
+
+/// How long flows live.
+#[inline(always)]
+pub fn timeouts() -> Timeouts {
+    config().map_or(DEFAULT_TIMEOUTS, |config| config.timeouts.or_default())
+}
+
+/// The node's internal address; unspecified for none.
+#[inline(always)]
+pub fn own<F: Family>() -> F::Address {
+    config().map_or(F::UNSPECIFIED, |config| {
+        F::of_pair(config.address4, config.address6)
+    })
+}
+
+/// `ADDRESS_*` bits of an address; 0 if it is not one of this node's.
+#[inline(always)]
+pub fn address<F: Family>(address: F::Address) -> u32 {
+    // SAFETY: one word, read at once.
+    unsafe { F::node_addresses().get(address) }.map_or(0, |flags| *flags)
+}
+
+/// Whether a port (network order) of this node can concern more than the host's own sockets: a frontend or a backend on
+/// the host has it, or it may be one that a translated source was given.
+#[inline(always)]
+pub fn port_matters(port: u16) -> bool {
+    let port = u16::from_be(port);
+    let translated = config()
+        .is_some_and(|config| config.source_port_min <= port && port <= config.source_port_max);
+    translated || has_port(port)
+}
+
+/// Whether a frontend or a backend on the host has a port (network order).
+#[inline(always)]
+pub fn port_serves(port: u16) -> bool {
+    has_port(u16::from_be(port))
+}
+
+#[inline(always)]
+fn has_port(port: u16) -> bool {
+    NODE_PORTS
+        .get_ptr(u32::from(port >> 6))
+        .is_some_and(|word| {
+            // SAFETY: one aligned load.
+            unsafe { read_volatile(word) >> (port & 63) & 1 != 0 }
+        })
+}
+
+/// Source of what is translated and leaves by a link.
+#[inline(always)]
+pub fn source_by<F: Family>(ifindex: u32) -> F::Address {
+    // SAFETY: values are replaced whole by the agent; a torn read gives a source that answers do not come back to once.
+    let link = unsafe { LINKS.get(ifindex) };
+    let source = link.map_or(F::UNSPECIFIED, |link| {
+        F::of_pair(link.address4, link.address6)
+    });
+    if crate::machine::words::same(&source, &F::UNSPECIFIED) {
+        own::<F>()
+    } else {
+        source
+    }
+}

@@ -1,0 +1,188 @@
+//! Services: from a frontend to one of its backends.
+
+use aya_ebpf::helpers::bpf_get_prandom_u32;
+use proxy_common::address::{SCTP, TCP, UDP};
+use proxy_common::affinity::{Affinity, AffinityKey};
+use proxy_common::backends::{MemberKey, SlotKey};
+use proxy_common::counters::{BACKEND_GONE, NO_BACKEND, NO_LOCAL_BACKEND};
+use proxy_common::frontends::{
+    FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_INTERNAL_DROP, FLAG_MEMBERS, Frontend,
+};
+
+use super::frontend;
+use super::node;
+use crate::machine::global::global;
+use crate::machine::verdict::{CONTINUE, NEXT};
+use crate::maps::{AFFINITY, BACKEND_MEMBERS, BACKEND_SLOTS, Family, SERVICE_EPOCH};
+use crate::packet::description::Packet;
+
+/// A Service's choice.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Choice<F: Family> {
+    /// Who asks, for affinity: address as IPv6. Given.
+    pub client: AffinityKey,
+    /// Id of the backend set.
+    pub set: u32,
+    /// Backends in the set.
+    pub count: u32,
+    /// Affinity time-out, seconds; 0 is none.
+    pub affinity: u32,
+    /// Id of the backend.
+    pub backend: u32,
+    /// The backend's address.
+    pub address: F::Address,
+    /// The backend's port, network order.
+    pub port: u16,
+    /// Zero.
+    pub pad: u16,
+}
+
+/// The frontend that a packet is sent to.
+#[inline(always)]
+fn of<F: Family>(packet: &Packet<F>) -> Option<&'static Frontend> {
+    if !matches!(packet.protocol, TCP | UDP | SCTP) {
+        return None;
+    }
+    let to = &packet.tuple;
+    frontend::find::<F>(to.destination, to.destination_port, packet.protocol, || {
+        node::address::<F>(to.destination)
+    })
+}
+
+/// Whether a packet goes to a frontend.
+#[inline(always)]
+pub fn has_frontend<F: Family>(packet: &Packet<F>) -> bool {
+    of(packet).is_some()
+}
+
+global! {
+    /// Looks up a packet's frontend, for a client `outside` of the node (1) or on it (0), and begins a choice. `NEXT`: it
+    /// goes to none; `NO_BACKEND`: tell the client.
+    pub fn find(packet: Packet, choice: Choice; outside) = begin
+}
+
+#[inline(always)]
+fn begin<F: Family>(packet: &mut Packet<F>, choice: &mut Choice<F>, outside: u32) -> Verdict {
+    let Some(frontend) = of(packet) else {
+        return NEXT;
+    };
+    let outside = outside != 0 && frontend.flags & FLAG_CLUSTER_IP == 0;
+    let (set, drop) = if outside {
+        (&frontend.external, FLAG_EXTERNAL_DROP)
+    } else {
+        (&frontend.internal, FLAG_INTERNAL_DROP)
+    };
+    if set.count == 0 {
+        return dropped(if frontend.flags & drop != 0 {
+            NO_LOCAL_BACKEND
+        } else {
+            NO_BACKEND
+        });
+    }
+    choice.client.service = frontend.service;
+    choice.set = set.id;
+    choice.count = set.count;
+    choice.affinity = frontend.affinity_seconds;
+    CONTINUE
+}
+
+global! {
+    /// Picks a backend: the one of the client's affinity, else any. `now` in seconds since boot.
+    pub fn choose(choice: Choice; now) = pick
+}
+
+#[inline(always)]
+fn pick<F: Family>(choice: &mut Choice<F>, now: u32) -> Verdict {
+    let mut backend = 0;
+    if choice.affinity != 0 {
+        backend = remembered(choice, now);
+    }
+    if backend == 0 {
+        // SAFETY: a helper without arguments.
+        let random = unsafe { bpf_get_prandom_u32() };
+        let index = random.checked_rem(choice.count).unwrap_or(0);
+        let set = choice.set;
+        // The set may have shrunk since its size was read: every set has a first slot.
+        let Some(id) = slot(set, index).or_else(|| slot(set, 0)) else {
+            return dropped(BACKEND_GONE);
+        };
+        backend = id;
+    }
+    // SAFETY: read at once; values are replaced whole.
+    let Some(stored) = (unsafe { F::backends().get(backend) }) else {
+        return dropped(BACKEND_GONE);
+    };
+    choice.address = stored.address;
+    choice.port = stored.port;
+    choice.backend = backend;
+    CONTINUE
+}
+
+/// Id of the backend in a slot of a set.
+#[inline(always)]
+pub fn slot(set: u32, index: u32) -> Option<u32> {
+    // SAFETY: an id is one word.
+    unsafe { BACKEND_SLOTS.get(SlotKey { set, index }) }.copied()
+}
+
+/// The backend that the client had last, if it is still to be had; else 0.
+#[inline(always)]
+fn remembered<F: Family>(choice: &Choice<F>, now: u32) -> u32 {
+    // On the stack: before Linux 6.4, helpers take no key from the memory that a global function was given.
+    let client = choice.client;
+    // SAFETY: read at once; values are words.
+    let Some(&Affinity { backend, last_used }) = (unsafe { AFFINITY.get(client) }) else {
+        return 0;
+    };
+    if last_used + choice.affinity < now || !is_member(choice.set, backend) {
+        return 0;
+    }
+    backend
+}
+
+/// Whether a set has a backend, be it one that only its old clients keep.
+#[inline(always)]
+pub fn is_member(set: u32, backend: u32) -> bool {
+    BACKEND_MEMBERS
+        .get_ptr(MemberKey { set, backend })
+        .is_some()
+}
+
+global! {
+    /// Whether (`CONTINUE`) a packet's frontend is still that of a Service port (0: none at all) and has this backend.
+    pub fn still_serves(packet: Packet; service, backend, outside) = serves
+}
+
+#[inline(always)]
+fn serves<F: Family>(packet: &mut Packet<F>, service: u32, backend: u32, outside: u32) -> Verdict {
+    let Some(frontend) = of(packet) else {
+        return if service == 0 { CONTINUE } else { NEXT };
+    };
+    let set = if outside != 0 && frontend.flags & FLAG_CLUSTER_IP == 0 {
+        frontend.external.id
+    } else {
+        frontend.internal.id
+    };
+    let has = if frontend.flags & FLAG_MEMBERS != 0 {
+        is_member(set, backend)
+    } else {
+        F::backends().get_ptr(backend).is_some()
+    };
+    if frontend.service == service && has {
+        CONTINUE
+    } else {
+        NEXT
+    }
+}
+
+/// Grows with each change that a flow of datagrams follows.
+#[inline(always)]
+pub fn epoch() -> u32 {
+    SERVICE_EPOCH.get_ptr(0).map_or(0, |epoch| {
+        // SAFETY: one aligned load.
+        unsafe { core::ptr::read_volatile(epoch) }
+    })
+}
+
+use crate::machine::verdict::{Verdict, dropped};

@@ -1,0 +1,12 @@
+//! The machine under the packets: bytes, checksums, atomics, the clock, scratch space. Nothing here knows what a packet
+//! means.
+
+pub mod atomic;
+pub mod checksum;
+pub mod clock;
+pub mod frame;
+pub mod global;
+pub mod scratch;
+pub mod skb;
+pub mod verdict;
+pub mod words;

@@ -1,0 +1,32 @@
+//! Compare-and-swap, which the target has but the compiler's library does not offer (Linux 5.12,
+//! <https://docs.kernel.org/bpf/standardization/instruction-set.html#atomic-operations>).
+
+/// Puts `new` in the place of `old`. True if it did.
+///
+/// # Safety
+/// `word` points to eight aligned bytes of a map's value.
+#[inline(always)]
+pub unsafe fn swap(word: *mut u64, old: u64, new: u64) -> bool {
+    #[cfg(target_arch = "bpf")]
+    {
+        let seen: u64;
+        // SAFETY: the caller's promise.
+        unsafe {
+            core::arch::asm!(
+                "r0 = cmpxchg_64({word} + 0, r0, {new})",
+                word = in(reg) word,
+                new = in(reg) new,
+                inlateout("r0") old => seen,
+            );
+        }
+        seen == old
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        use core::sync::atomic::{AtomicU64, Ordering};
+        // SAFETY: the caller's promise.
+        let word = unsafe { AtomicU64::from_ptr(word) };
+        word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}

@@ -1,0 +1,34 @@
+//! Values made of 32-bit words, moved and compared word by word: what the compiler makes of a larger copy or comparison is
+//! a call of a loop over bytes.
+
+use core::ptr::{read_volatile, write_volatile};
+
+/// Copies a value.
+///
+/// # Safety
+/// `from` may be read and `to` written; both are aligned to words.
+#[inline(always)]
+pub unsafe fn copy<T: Copy>(from: *const T, to: *mut T) {
+    let (from, to): (*const u32, *mut u32) = (from.cast(), to.cast());
+    let mut word = 0;
+    while word < size_of::<T>() / 4 {
+        // SAFETY: below the size of both.
+        unsafe { write_volatile(to.add(word), read_volatile(from.add(word))) };
+        word += 1;
+    }
+}
+
+/// Whether two values are the same.
+#[inline(always)]
+pub fn same<T: Copy>(one: &T, other: &T) -> bool {
+    let (one, other): (*const u32, *const u32) =
+        ((&raw const *one).cast(), (&raw const *other).cast());
+    let mut difference = 0;
+    let mut word = 0;
+    while word < size_of::<T>() / 4 {
+        // SAFETY: below the size of both, which are made of such words.
+        difference |= unsafe { one.add(word).read() ^ other.add(word).read() };
+        word += 1;
+    }
+    difference == 0
+}

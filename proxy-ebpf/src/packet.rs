@@ -1,0 +1,7 @@
+//! A packet: what its headers say, how they are rewritten, and what is answered in its place.
+
+pub mod age;
+pub mod answer;
+pub mod description;
+pub mod parse;
+pub mod rewrite;

@@ -1,0 +1,96 @@
+//! ICMP errors (RFC 792, RFC 1191).
+
+use aya_ebpf::helpers::{bpf_skb_adjust_room, bpf_skb_change_tail};
+use proxy_common::address::ICMP;
+
+use super::{NO_HOPS, NO_ROUTE, TOO_BIG};
+use crate::machine::checksum::{fold, sum};
+use crate::machine::frame::Frame as _;
+use crate::machine::skb::Skb;
+use crate::maps::Family;
+use crate::packet::description::Packet;
+use crate::packet::parse::Icmp;
+use crate::packet::parse::v4::Header;
+
+/// The IP header and eight bytes.
+type Quote = [u32; 7];
+
+/// What stands before the packet that is quoted, which stays where it is.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Front {
+    header: Header,
+    icmp: Icmp,
+}
+
+const HEADER: u32 = size_of::<Header>() as u32;
+const ADDED: u32 = size_of::<Front>() as u32;
+const ROOM_MAC: u32 = 1;
+
+/// Type, code, and the second half of the word behind the checksum.
+#[inline(always)]
+const fn kind_of(kind: u32, mtu: u32) -> (u8, u8, u16) {
+    match kind {
+        NO_ROUTE => (3, 0, 0),
+        NO_HOPS => (11, 0, 0),
+        TOO_BIG => (3, 4, (mtu as u16).to_be()),
+        _ => (3, 3, 0),
+    }
+}
+
+/// Turns an IPv4 packet without options into the error about it.
+#[inline(always)]
+pub(super) fn unreachable<F: Family>(
+    skb: Skb,
+    packet: &Packet<F>,
+    speaker: u32,
+    kind: u32,
+    mtu: u32,
+) -> bool {
+    let link = packet.link;
+    if packet.transport != link + HEADER {
+        return false;
+    }
+    let Some(quote) = skb.load::<Quote>(link) else {
+        return false;
+    };
+    let (kind, code, sequence) = kind_of(kind, mtu);
+    let length = ADDED as u16 + size_of::<Quote>() as u16;
+    let mut front = Front {
+        header: Header {
+            version: 0x45,
+            service: 0xc0,
+            length: length.to_be(),
+            identification: 0,
+            fragment: 0,
+            hops: 64,
+            protocol: ICMP,
+            checksum: 0,
+            source: speaker,
+            // Of the packet as it came.
+            destination: quote[3],
+        },
+        icmp: Icmp {
+            kind,
+            code,
+            checksum: 0,
+            identifier: 0,
+            sequence,
+        },
+    };
+    front.header.checksum = fold(sum(&front.header, 0));
+    front.icmp.checksum = fold(sum(&quote, sum(&front.icmp, 0)));
+    make_room(skb, link + size_of::<Quote>() as u32, ADDED) && skb.store(link, &front)
+}
+
+/// Cuts the packet off at `kept` bytes and makes room for `added` before its network header.
+#[inline(always)]
+pub(super) fn make_room(skb: Skb, kept: u32, added: u32) -> bool {
+    // SAFETY: a helper on the context.
+    let cut = unsafe { bpf_skb_change_tail(skb.raw(), kept, 0) };
+    if cut != 0 {
+        return false;
+    }
+    // SAFETY: a helper on the context.
+    unsafe { bpf_skb_adjust_room(skb.raw(), added.cast_signed(), ROOM_MAC, 0) == 0 }
+}

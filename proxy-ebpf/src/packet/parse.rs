@@ -1,0 +1,214 @@
+//! Headers into a [`Packet`].
+//!
+//! The plain case (no options, no extension headers, linear buffer) reads the packet directly, all else goes
+//! through the kernel's helper.
+
+pub mod v4;
+pub mod v6;
+
+use proxy_common::address::{SCTP, TCP, UDP};
+use proxy_common::counters::INVALID_PACKET;
+use proxy_common::fragments::{FragmentKey, FragmentPorts};
+
+use super::description::{ERROR, FIRST_FRAGMENT, LATER_FRAGMENT, Packet, UNKNOWN_FRAGMENT, WHOLE};
+use crate::machine::clock::now;
+use crate::machine::frame::Frame;
+use crate::machine::global::global;
+use crate::machine::verdict::CONTINUE;
+use crate::maps::Family;
+
+/// Ports, as UDP, SCTP and TCP have them.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Ports {
+    source: u16,
+    destination: u16,
+}
+
+/// TCP up to its flags.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct TcpStart {
+    ports: Ports,
+    sequence: u32,
+    acknowledged: u32,
+    offset: u8,
+    flags: u8,
+}
+
+/// ICMP of both families.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Icmp {
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// Checksum.
+    pub checksum: u16,
+    /// Echo: identifier. Errors: zero, or what the kind says.
+    pub identifier: u16,
+    /// Echo: sequence number. Errors: zero, or what the kind says.
+    pub sequence: u16,
+}
+
+global! {
+    /// Describes a packet whose link header is `link` bytes long. Fragments of different `scope`s are not of one
+    /// datagram.
+    pub fn parse(skb, packet: Packet; link, scope) = describe
+}
+
+/// The generic form of [`parse`].
+#[inline(always)]
+pub fn describe<F: Family>(
+    frame: impl Frame,
+    packet: &mut Packet<F>,
+    link: u32,
+    scope: u32,
+) -> Verdict {
+    packet.now = now();
+    packet.link = link;
+    packet.tcp = 0;
+    packet.icmp = 0;
+    packet.shape = WHOLE;
+    packet.transport_header = 8;
+    packet.tuple.source_port = 0;
+    packet.tuple.destination_port = 0;
+    if let Some(packet) = packet.v4() {
+        return v4::headers(frame, packet, scope);
+    }
+    match packet.v6() {
+        Some(packet) => v6::headers(frame, packet, scope),
+        None => dropped(INVALID_PACKET),
+    }
+}
+
+/// Reads at the transport header: directly if it is where it mostly is.
+#[inline(always)]
+fn at_transport<F: Family, T: Copy>(frame: impl Frame, packet: &Packet<F>) -> Option<T> {
+    if packet.is_plain() {
+        frame.read((packet.link & 15) + F::HEADER)
+    } else {
+        frame.load(packet.transport)
+    }
+}
+
+/// The transport header. `CONTINUE` with a quoting ICMP error leaves the quoted packet to the caller.
+#[inline(always)]
+fn transport<F: Family>(
+    frame: impl Frame,
+    packet: &mut Packet<F>,
+    is_error: impl FnOnce(u8) -> bool,
+) -> Verdict {
+    let protocol = packet.carrier;
+    if protocol == TCP {
+        let Some(tcp) = at_transport::<F, TcpStart>(frame, packet) else {
+            return dropped(INVALID_PACKET);
+        };
+        if tcp.offset >> 4 < 5 {
+            return dropped(INVALID_PACKET);
+        }
+        packet.tcp = tcp.flags;
+        packet.transport_header = (tcp.offset >> 4) * 4;
+        packet.sequence = u32::from_be(tcp.sequence);
+        packet.acknowledged = u32::from_be(tcp.acknowledged);
+        ports(packet, tcp.ports);
+    } else if protocol == UDP || protocol == SCTP {
+        let Some(both) = at_transport::<F, Ports>(frame, packet) else {
+            return dropped(INVALID_PACKET);
+        };
+        ports(packet, both);
+    } else if protocol == F::ICMP {
+        let Some(icmp) = at_transport::<F, Icmp>(frame, packet) else {
+            return dropped(INVALID_PACKET);
+        };
+        packet.icmp = u16::from_be_bytes([icmp.kind, icmp.code]);
+        if is_error(icmp.kind) {
+            packet.shape = ERROR;
+        } else if icmp.kind == F::ECHO_REQUEST || icmp.kind == F::ECHO_REPLY {
+            packet.tuple.source_port = icmp.identifier;
+            packet.tuple.destination_port = icmp.identifier;
+        }
+    }
+    CONTINUE
+}
+
+#[inline(always)]
+fn ports<F: Family>(packet: &mut Packet<F>, ports: Ports) {
+    packet.tuple.source_port = ports.source;
+    packet.tuple.destination_port = ports.destination;
+}
+
+/// Which datagram a fragment is of.
+#[derive(Clone, Copy)]
+struct Piece {
+    identification: u32,
+    scope: u32,
+    /// It is not the first one.
+    later: bool,
+}
+
+/// A fragment: the first tells its ports to the later ones.
+#[inline(always)]
+fn fragment<F: Family>(
+    frame: impl Frame,
+    packet: &mut Packet<F>,
+    piece: Piece,
+    is_error: impl FnOnce(u8) -> bool,
+) -> Verdict {
+    let key = FragmentKey {
+        source: packet.source,
+        destination: packet.destination,
+        identification: piece.identification,
+        scope: piece.scope,
+        protocol: u32::from(packet.carrier),
+    };
+    if piece.later {
+        packet.icmp = u16::from_be_bytes([F::ECHO_REQUEST, 0]);
+        // SAFETY: read at once; a stale entry gives ports of an older datagram with the same number.
+        let Some(known) = (unsafe { F::fragments().get(key) }) else {
+            packet.shape = UNKNOWN_FRAGMENT;
+            return CONTINUE;
+        };
+        packet.shape = LATER_FRAGMENT;
+        packet.tuple.source_port = known.source_port;
+        packet.tuple.destination_port = known.destination_port;
+        return CONTINUE;
+    }
+    let verdict = transport(frame, packet, is_error);
+    if verdict != CONTINUE || packet.shape == ERROR {
+        return verdict;
+    }
+    packet.shape = FIRST_FRAGMENT;
+    let value = FragmentPorts {
+        source_port: packet.tuple.source_port,
+        destination_port: packet.tuple.destination_port,
+    };
+    // The map evicts; if even that fails, the later fragments count as unknown.
+    F::fragments().insert(key, value, 0).ok();
+    CONTINUE
+}
+
+/// Fills in the flow of a quoted packet whose transport header is at `at`, turned round.
+#[inline(always)]
+fn quoted<F: Family>(frame: impl Frame, packet: &mut Packet<F>, at: u32) -> Verdict {
+    packet.quoted_transport = at;
+    if packet.protocol == TCP || packet.protocol == UDP || packet.protocol == SCTP {
+        let Some(inner) = frame.load::<Ports>(at) else {
+            return dropped(INVALID_PACKET);
+        };
+        packet.tuple.source_port = inner.destination;
+        packet.tuple.destination_port = inner.source;
+    } else if packet.protocol == F::ICMP {
+        let Some(inner) = frame.load::<Icmp>(at) else {
+            return dropped(INVALID_PACKET);
+        };
+        if inner.kind == F::ECHO_REQUEST || inner.kind == F::ECHO_REPLY {
+            packet.tuple.source_port = inner.identifier;
+            packet.tuple.destination_port = inner.identifier;
+        }
+    }
+    CONTINUE
+}
+
+use crate::machine::verdict::{Verdict, dropped};

@@ -1,0 +1,155 @@
+//! IPv6 (RFC 8200) with its extension headers.
+
+use proxy_common::counters::{EXTENSION_HEADERS, INVALID_PACKET};
+
+use super::{Piece, fragment, quoted, transport};
+use crate::machine::frame::Frame;
+use crate::machine::verdict::{CONTINUE, Verdict, dropped};
+use crate::maps::{Family as _, V6};
+use crate::packet::description::{ERROR, Packet};
+
+/// The fixed header.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Header {
+    /// Version, traffic class, flow label.
+    pub version: [u8; 4],
+    /// Length of what follows.
+    pub length: u16,
+    /// Next header.
+    pub next: u8,
+    /// Hop limit.
+    pub hops: u8,
+    /// Source.
+    pub source: [u32; 4],
+    /// Destination.
+    pub destination: [u32; 4],
+}
+
+/// The start of an extension header; for a fragment header, all of it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Extension {
+    next: u8,
+    length: u8,
+    offset: u16,
+    identification: u32,
+}
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+/// Extension headers that are followed.
+const LIMIT: u32 = 8;
+
+/// Destination unreachable, packet too big, time exceeded, parameter problem.
+#[inline(always)]
+const fn is_error(kind: u8) -> bool {
+    matches!(kind, 1..=4)
+}
+
+#[inline(always)]
+const fn is_extension(next: u8) -> bool {
+    matches!(
+        next,
+        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
+    )
+}
+
+/// Reads an IPv6 packet.
+#[inline(always)]
+pub(super) fn headers(frame: impl Frame, packet: &mut Packet<V6>, scope: u32) -> Verdict {
+    let Some(header) = frame.read::<Header>(packet.link) else {
+        return dropped(INVALID_PACKET);
+    };
+    let there = frame.length().wrapping_sub(packet.link);
+    let length = u32::from(u16::from_be(header.length));
+    if header.version[0] >> 4 != 6 || length + V6::HEADER > there {
+        return dropped(INVALID_PACKET);
+    }
+    // Length 0 may be that of a packet larger than 64 KiB (RFC 2675, BIG TCP).
+    packet.length = if length == 0 && there > u32::from(u16::MAX) {
+        there
+    } else {
+        length + V6::HEADER
+    };
+    packet.source = header.source;
+    packet.destination = header.destination;
+    packet.tuple.source = header.source;
+    packet.tuple.destination = header.destination;
+    packet.carrier = header.next;
+    packet.protocol = header.next;
+    packet.hops = header.hops;
+    packet.transport = packet.link + V6::HEADER;
+    let verdict = if is_extension(header.next) {
+        extensions(frame, packet, scope)
+    } else {
+        transport(frame, packet, is_error)
+    };
+    if verdict == CONTINUE && packet.shape == ERROR {
+        return quote(frame, packet);
+    }
+    verdict
+}
+
+/// Walks to the transport header.
+#[inline(always)]
+fn extensions(frame: impl Frame, packet: &mut Packet<V6>, scope: u32) -> Verdict {
+    let mut at = packet.transport;
+    let mut next = packet.carrier;
+    let mut fragmented = false;
+    let mut later = false;
+    let mut identification = 0;
+    for _ in 0..LIMIT {
+        if !is_extension(next) || later {
+            break;
+        }
+        let Some(extension) = frame.load::<Extension>(at) else {
+            return dropped(INVALID_PACKET);
+        };
+        at += match next {
+            FRAGMENT => {
+                let place = u16::from_be(extension.offset);
+                // A lone fragment that is the whole datagram (RFC 6946) is one all the same.
+                fragmented = place & !7 != 0 || place & 1 != 0;
+                later = place & !7 != 0;
+                identification = extension.identification;
+                8
+            }
+            AUTHENTICATION => (u32::from(extension.length) + 2) * 4,
+            _ => (u32::from(extension.length) + 1) * 8,
+        };
+        next = extension.next;
+    }
+    if is_extension(next) && !later {
+        return dropped(EXTENSION_HEADERS);
+    }
+    packet.carrier = next;
+    packet.protocol = next;
+    packet.transport = at;
+    if fragmented {
+        let piece = Piece {
+            identification,
+            scope,
+            later,
+        };
+        fragment(frame, packet, piece, is_error)
+    } else {
+        transport(frame, packet, is_error)
+    }
+}
+
+/// The packet that an ICMP error quotes.
+#[inline(always)]
+fn quote(frame: impl Frame, packet: &mut Packet<V6>) -> Verdict {
+    packet.quoted = packet.transport + 8;
+    let Some(header) = frame.load::<Header>(packet.quoted) else {
+        return dropped(INVALID_PACKET);
+    };
+    packet.tuple.source = header.destination;
+    packet.tuple.destination = header.source;
+    packet.protocol = header.next;
+    quoted(frame, packet, packet.quoted + V6::HEADER)
+}

@@ -1,0 +1,279 @@
+//! Rewriting of addresses and ports. Checksums are changed by the frame's means only: they alone keep them right
+//! whether the sender, a program or the device computes them.
+
+use proxy_common::address::{SCTP, TCP, UDP};
+use proxy_common::counters::REWRITE_FAILED;
+
+use super::description::{ERROR, LATER_FRAGMENT, Packet, Target};
+use crate::machine::checksum::{difference, fold};
+use crate::machine::frame::{Balance, Checksum, Frame};
+use crate::machine::global::global;
+use crate::machine::verdict::CONTINUE;
+use crate::machine::words::same;
+use crate::maps::Family;
+
+global! {
+    /// Turns a packet's tuple into `target`.
+    pub fn rewrite(skb, packet: Packet, target: Target) = turn
+}
+
+/// The generic form of [`rewrite`].
+#[inline(always)]
+pub fn turn<F: Family>(
+    frame: impl Frame,
+    packet: &mut Packet<F>,
+    target: &mut Target<F>,
+) -> Verdict {
+    let done = if packet.shape == ERROR {
+        error(frame, packet, target)
+    } else {
+        plain(frame, packet, target)
+    };
+    if !done {
+        return dropped(REWRITE_FAILED);
+    }
+    packet.tuple = *target;
+    CONTINUE
+}
+
+/// Offset of the addresses, which follow each other in both families.
+#[inline(always)]
+const fn at_addresses<F: Family>() -> u32 {
+    if F::IPV6 { 8 } else { 12 }
+}
+
+/// Offset of the IPv4 header's checksum.
+const HEADER_CHECKSUM: u32 = 10;
+
+/// The checksum of a transport that begins at `at`, if a change of addresses or ports changes it.
+#[inline(always)]
+const fn checksum<F: Family>(protocol: u8, at: u32) -> Option<Checksum> {
+    let offset = match protocol {
+        TCP => 16,
+        UDP => 6,
+        // ICMP for IPv6 sums the pseudo header, ICMP does not; SCTP's CRC holds no addresses.
+        _ if F::IPV6 && protocol == F::ICMP => 2,
+        _ => return None,
+    };
+    Some(Checksum {
+        at: at + offset,
+        may_be_absent: protocol == UDP,
+        ipv6: F::IPV6,
+    })
+}
+
+#[inline(always)]
+fn plain<F: Family>(frame: impl Frame, packet: &mut Packet<F>, target: &Target<F>) -> bool {
+    let has_transport = packet.shape < LATER_FRAGMENT;
+    let sum = if has_transport {
+        checksum::<F>(packet.protocol, packet.transport)
+    } else {
+        None
+    };
+    if let Some(sum) = sum
+        && packet.protocol != F::ICMP
+        && packet.is_plain()
+    {
+        return together(frame, packet, target, sum);
+    }
+    if !outer::<F>(frame, packet, [target.source, target.destination], sum) {
+        return false;
+    }
+    let [old, new] = [ports_of(&packet.tuple), ports_of(target)];
+    if !has_transport || old == new || packet.protocol == F::ICMP {
+        return true;
+    }
+    if packet.protocol == SCTP {
+        // Its CRC cannot be updated in place.
+        return false;
+    }
+    if let Some(sum) = sum
+        && !frame.word_checksum(sum, word(old), word(new))
+    {
+        return false;
+    }
+    frame.store(packet.transport, &new)
+}
+
+#[inline(always)]
+const fn ports_of<A: Copy>(tuple: &proxy_common::conntrack::Tuple<A>) -> [u16; 2] {
+    [tuple.source_port, tuple.destination_port]
+}
+
+/// The header's checksum, addresses and ports of IPv4, which follow each other.
+#[derive(Clone, Copy)]
+#[repr(C, packed(2))]
+struct Together4 {
+    checksum: u16,
+    addresses: [u32; 2],
+    ports: [u16; 2],
+}
+
+/// Addresses and ports of IPv6, which follow each other.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Together6<A> {
+    addresses: [A; 2],
+    ports: [u16; 2],
+}
+
+/// The plain case of TCP and UDP, where one write does for all: each helper looks anew whether it may write.
+#[inline(always)]
+fn together<F: Family>(
+    frame: impl Frame,
+    packet: &mut Packet<F>,
+    target: &Target<F>,
+    sum: Checksum,
+) -> bool {
+    let old = [packet.source, packet.destination];
+    let addresses = [target.source, target.destination];
+    let change = if F::IPV6 {
+        difference(&old, &addresses)
+    } else {
+        difference4::<F>(old, addresses)
+    };
+    let mut balance = Balance::Balanced;
+    if !same(&old, &addresses) {
+        balance = frame.address_checksum(sum, change);
+    }
+    let [was, ports] = [ports_of(&packet.tuple), ports_of(target)];
+    if balance == Balance::Failed
+        || word(was) != word(ports) && !frame.word_checksum(sum, word(was), word(ports))
+    {
+        return false;
+    }
+    packet.source = addresses[0];
+    packet.destination = addresses[1];
+    if F::IPV6 {
+        return together6::<F>(frame, packet, balance, &Together6 { addresses, ports });
+    }
+    let at = packet.link + HEADER_CHECKSUM;
+    let Some(header) = frame.read::<u16>(at) else {
+        return false;
+    };
+    let whole = Together4 {
+        checksum: fold(u32::from(!header) + (change & 0xffff) + (change >> 16)),
+        addresses: addresses.map(low::<F>),
+        ports,
+    };
+    frame.store(at, &whole)
+}
+
+#[inline(always)]
+fn together6<F: Family>(
+    frame: impl Frame,
+    packet: &Packet<F>,
+    balance: Balance,
+    whole: &Together6<F::Address>,
+) -> bool {
+    let at = packet.link + at_addresses::<F>();
+    if balance == Balance::Balanced {
+        return frame.store(at, whole);
+    }
+    frame.store_unbalanced(at, &whole.addresses) && frame.store(packet.transport, &whole.ports)
+}
+
+/// [`difference`] of IPv4 addresses, without a helper.
+#[inline(always)]
+fn difference4<F: Family>(old: [F::Address; 2], new: [F::Address; 2]) -> u32 {
+    let sum = u64::from(!low::<F>(old[0]))
+        + u64::from(!low::<F>(old[1]))
+        + u64::from(low::<F>(new[0]))
+        + u64::from(low::<F>(new[1]));
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    ((sum & 0xffff_ffff) + (sum >> 32)) as u32
+}
+
+/// The last word of an address: all of an IPv4 one.
+#[inline(always)]
+fn low<F: Family>(address: F::Address) -> u32 {
+    F::as_ipv6(address)[3]
+}
+
+#[inline(always)]
+const fn word(ports: [u16; 2]) -> u32 {
+    let [a, b] = [ports[0].to_ne_bytes(), ports[1].to_ne_bytes()];
+    u32::from_ne_bytes([a[0], a[1], b[0], b[1]])
+}
+
+/// Rewrites the outer addresses, and takes them into the checksums that hold them.
+#[inline(always)]
+fn outer<F: Family>(
+    frame: impl Frame,
+    packet: &mut Packet<F>,
+    new: [F::Address; 2],
+    transport: Option<Checksum>,
+) -> bool {
+    let old = [packet.source, packet.destination];
+    if same(&old, &new) {
+        return true;
+    }
+    let change = difference(&old, &new);
+    if !F::IPV6 && !frame.header_checksum(packet.link + HEADER_CHECKSUM, change) {
+        return false;
+    }
+    // IPv4 has a checksum of its own that makes up for the addresses.
+    let mut balance = if F::IPV6 {
+        Balance::Unbalanced
+    } else {
+        Balance::Balanced
+    };
+    if let Some(sum) = transport {
+        balance = frame.address_checksum(sum, change);
+    }
+    packet.source = new[0];
+    packet.destination = new[1];
+    let at = packet.link + at_addresses::<F>();
+    match balance {
+        Balance::Failed => false,
+        Balance::Balanced => frame.store(at, &new),
+        Balance::Unbalanced => frame.store_unbalanced(at, &new),
+    }
+}
+
+/// An ICMP error: the quoted packet travels the other way. Its own transport checksum is left as it is:
+/// receivers find the flow by addresses and ports, and mostly it is not even quoted.
+#[inline(always)]
+fn error<F: Family>(frame: impl Frame, packet: &mut Packet<F>, target: &Target<F>) -> bool {
+    let icmp = Checksum {
+        at: packet.transport + 2,
+        may_be_absent: false,
+        ipv6: F::IPV6,
+    };
+    let old = [packet.tuple.destination, packet.tuple.source];
+    let new = [target.destination, target.source];
+    let change = difference(&old, &new);
+    // IPv4: the quoted header's checksum takes the change up, so ICMP's own sum stays.
+    let summed = if F::IPV6 {
+        frame.sum_checksum(icmp, change)
+    } else {
+        frame.header_checksum(packet.quoted + HEADER_CHECKSUM, change)
+    };
+    if !summed || !frame.store(packet.quoted + at_addresses::<F>(), &new) {
+        return false;
+    }
+    let ports = [packet.tuple.destination_port, packet.tuple.source_port];
+    let new_ports = [target.destination_port, target.source_port];
+    if ports != new_ports && packet.protocol != F::ICMP {
+        let (old, new) = (word(ports), word(new_ports));
+        if !frame.word_checksum(icmp, old, new) || !frame.store(packet.quoted_transport, &new_ports)
+        {
+            return false;
+        }
+    }
+    // A router on the way keeps its own address; the flow's ends take their new ones.
+    let source = if same(&packet.source, &packet.tuple.source) {
+        target.source
+    } else {
+        packet.source
+    };
+    let destination = if same(&packet.destination, &packet.tuple.destination) {
+        target.destination
+    } else {
+        packet.destination
+    };
+    let sum = if F::IPV6 { Some(icmp) } else { None };
+    outer::<F>(frame, packet, [source, destination], sum)
+}
+
+use crate::machine::verdict::{Verdict, dropped};

@@ -1,0 +1,239 @@
+//! Flows that are known.
+
+use core::ptr::{read_volatile, write_volatile};
+
+use proxy_common::address::TCP;
+use proxy_common::conntrack::{
+    FLOW_ASSURED, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED, FLOW_RST_0, FLOW_RST_1, Flow,
+    FlowKey, FlowPlace, Head, Tuple,
+};
+
+use super::life;
+use crate::know::node::timeouts;
+use crate::machine::atomic::swap;
+use crate::maps::Family;
+use crate::packet::description::{ACK, ERROR, FIN, Packet, RST, SYN};
+
+/// How often a change of a flow is tried against other processors.
+const TRIES: u32 = 4;
+
+/// A live flow, as a packet found it.
+#[derive(Clone, Copy)]
+pub struct Found<F: Family> {
+    /// Its record.
+    pub record: *mut Flow<F::Address>,
+    /// Where the index says that it is, and the packet's direction.
+    pub place: FlowPlace,
+    /// Its head, when it was read.
+    pub head: Head,
+}
+
+/// The live flow of a packet that arrives with this tuple. `now` in seconds since boot.
+#[inline(always)]
+pub fn find<F: Family>(tuple: &Tuple<F::Address>, protocol: u8, now: u32) -> Option<Found<F>> {
+    let key = FlowKey {
+        tuple: *tuple,
+        protocol: u32::from(protocol),
+    };
+    // SAFETY: eight bytes, read at once; an entry that is deleted or re-used meanwhile names a flow that the generation
+    // tells from ours, or one that has this very key.
+    let place = *unsafe { F::flow_index().get(&key) }?;
+    at(place, now)
+}
+
+/// The flow that an entry of the index names, if it lives.
+#[inline(always)]
+pub fn at<F: Family>(place: FlowPlace, now: u32) -> Option<Found<F>> {
+    let record: *mut Flow<F::Address> = F::flows().get_ptr_mut(place.slot())?;
+    // SAFETY: a record of the map; aligned words.
+    let (word, expires) = unsafe {
+        (
+            read_volatile(&raw const (*record).head),
+            read_volatile(&raw const (*record).expires),
+        )
+    };
+    let head = Head::unpack(word);
+    let live = u32::from(head.generation) == place.generation
+        && head.flags & FLOW_ENDED == 0
+        && expires >= now;
+    live.then_some(Found {
+        record,
+        place,
+        head,
+    })
+}
+
+impl<F: Family> Found<F> {
+    /// Ids of the endpoints that send and receive packets of the packet's direction.
+    #[inline(always)]
+    pub fn ends(&self) -> [u32; 2] {
+        // SAFETY: a record of the map; aligned words.
+        let [first, second] = unsafe {
+            let ends = (&raw const (*self.record).endpoint).cast::<u16>();
+            [read_volatile(ends), read_volatile(ends.add(1))].map(u32::from)
+        };
+        if self.place.direction() == 0 {
+            [first, second]
+        } else {
+            [second, first]
+        }
+    }
+
+    /// Into what packets of the packet's direction are turned, in the record.
+    #[inline(always)]
+    pub fn target(&self) -> *const Tuple<F::Address> {
+        self.target_of(self.place.direction())
+    }
+
+    /// Into what packets of a direction are turned, in the record.
+    #[inline(always)]
+    pub fn target_of(&self, direction: u32) -> *const Tuple<F::Address> {
+        // SAFETY: a record of the map, which has two of them.
+        unsafe {
+            let targets = (&raw const (*self.record).target).cast::<Tuple<F::Address>>();
+            if direction == 0 {
+                targets
+            } else {
+                targets.add(1)
+            }
+        }
+    }
+
+    /// The epoch under which policy allowed it, in a direction (0 egress of its beginner, 1 ingress of its receiver).
+    #[inline(always)]
+    pub fn epoch(&self, side: usize) -> u32 {
+        // SAFETY: a record of the map, `side` is 0 or 1; one aligned word.
+        unsafe {
+            read_volatile(
+                (&raw const (*self.record).epoch)
+                    .cast::<u32>()
+                    .add(side & 1),
+            )
+        }
+    }
+
+    /// Whether the record is still that of this flow: asked after its fields were read.
+    #[inline(always)]
+    pub fn is_same(&self) -> bool {
+        // SAFETY: as above.
+        let word = unsafe { read_volatile(&raw const (*self.record).head) };
+        u32::from(Head::unpack(word).generation) == self.place.generation
+    }
+
+    /// Changes the head. False if the flow has ended meanwhile.
+    #[inline(always)]
+    pub fn change(&self, change: impl Fn(Head) -> Head) -> bool {
+        for _ in 0..TRIES {
+            // SAFETY: as above.
+            let word = unsafe { read_volatile(&raw const (*self.record).head) };
+            let old = Head::unpack(word);
+            if u32::from(old.generation) != self.place.generation {
+                return false;
+            }
+            // SAFETY: a record of the map.
+            if unsafe { swap(&raw mut (*self.record).head, word, change(old).pack()) } {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Ends it: its tuples are free, and its slot too.
+    #[inline(always)]
+    pub fn end(&self) {
+        // If it has ended meanwhile, so much the better.
+        self.change(|head| Head {
+            flags: head.flags | FLOW_ENDED,
+            ..head
+        });
+    }
+
+    /// Notes that the policy of this epoch allows it, in a direction (0 egress of its beginner, 1 ingress of its receiver).
+    #[inline(always)]
+    pub fn allow(&self, side: usize, epoch: u32) {
+        // SAFETY: a record of the map, `side` is 0 or 1; one aligned store. Should the slot have another flow by now, which
+        // takes that this one was not assured and a race of nanoseconds, that flow is judged again, or has just been.
+        unsafe {
+            write_volatile(
+                (&raw mut (*self.record).epoch).cast::<u32>().add(side & 1),
+                epoch,
+            )
+        };
+    }
+}
+
+/// Takes a packet of a flow into its state. Writes once a second at most, or when the state changes.
+#[inline(always)]
+pub fn touch<F: Family>(packet: &Packet<F>, found: &Found<F>) {
+    if packet.shape == ERROR {
+        return;
+    }
+    let old = found.head;
+    let direction = found.place.direction();
+    let Some(new) = after(packet, old, direction) else {
+        return;
+    };
+    let expires = packet.now + life::of::<F>(new.protocol, new.flags, timeouts());
+    // SAFETY: a record of the map; one aligned word.
+    let same = unsafe { read_volatile(&raw const (*found.record).expires) } == expires;
+    if new.flags == old.flags && same {
+        return;
+    }
+    let is_live = found.change(|head| {
+        let head = after(packet, head, direction).unwrap_or(head);
+        if packet.is_segment() && packet.tcp & ACK != 0 {
+            head.acknowledging(direction, packet.acknowledged)
+        } else {
+            head
+        }
+    });
+    if is_live {
+        // SAFETY: as above. Should the slot be taken in this moment, which takes that the flow was not assured, another
+        // flow lives a minute longer.
+        unsafe { write_volatile(&raw mut (*found.record).expires, expires) };
+    }
+}
+
+/// What a head is after a packet of a direction; none if the packet changes nothing.
+#[inline(always)]
+fn after<F: Family>(packet: &Packet<F>, head: Head, direction: u32) -> Option<Head> {
+    let mut flags = head.flags;
+    if direction != 0 {
+        flags |= FLOW_REPLIED;
+    }
+    let is_segment = packet.is_segment();
+    let speaks_again = direction == 0 && head.flags & FLOW_REPLIED != 0;
+    if speaks_again && !(is_segment && packet.tcp & (SYN | RST) != 0) {
+        flags |= FLOW_ASSURED;
+    }
+    if !is_segment {
+        return Some(Head { flags, ..head });
+    }
+    let [reset, fin] = if direction == 0 {
+        [FLOW_RST_0, FLOW_FIN_0]
+    } else {
+        [FLOW_RST_1, FLOW_FIN_1]
+    };
+    if packet.tcp & RST != 0 {
+        let assured = head.flags & FLOW_ASSURED != 0;
+        if assured && !head.believes_reset(direction, packet.sequence) {
+            return None;
+        }
+        flags |= reset;
+    } else {
+        // Whoever speaks on has sent no RST: somebody else did.
+        flags &= !reset;
+    }
+    if packet.tcp & FIN != 0 {
+        flags |= fin;
+    }
+    Some(Head { flags, ..head })
+}
+
+/// Whether a connection is over, so that its ports may be used again at once.
+#[inline(always)]
+pub const fn is_closed(head: Head) -> bool {
+    let both = FLOW_FIN_0 | FLOW_FIN_1;
+    head.protocol == TCP
+        && (head.flags & (FLOW_RST_0 | FLOW_RST_1) != 0 || head.flags & both == both)
+}

@@ -1,0 +1,274 @@
+//! Slots for new flows.
+//!
+//! Each CPU goes round the slots with a cursor of its own. A slot that is free or whose flow has expired is taken; where
+//! there is none near, one whose flow is not assured. So nobody needs to collect, a flood takes from itself, and an
+//! established connection is never pushed out.
+
+use core::ffi::c_void;
+use core::ptr::{read_volatile, write_volatile};
+
+use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_loop};
+use aya_ebpf::macros::btf_map;
+use proxy_common::conntrack::{
+    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, FLOW_HALF_OPEN_SECONDS, Flow, FlowKey,
+    FlowPlace, Head,
+};
+
+use super::flow::is_closed;
+use crate::machine::atomic::swap;
+use crate::maps::{FLOW_SLOTS, Family};
+
+/// Slots that are looked at before one is taken from a flow that is not assured.
+const NEAR: u32 = 8;
+/// Slots that are looked at.
+const FAR: u32 = 64;
+/// Flows younger than this are left alone if there is another choice: they may yet be answered.
+const YOUNG: u32 = 1;
+
+/// The next slot that a CPU looks at, plus one; 0 before the first. Private to one load of the programs.
+#[btf_map]
+pub static FLOW_CURSOR: PerCpuArray<u32, 1> = PerCpuArray::new();
+
+/// A slot that the caller holds: marked busy, its former keys removed.
+#[derive(Clone, Copy)]
+pub struct Held {
+    /// Its number.
+    pub slot: u32,
+    /// Its new generation, and a bit above it; 0 if none is held.
+    generation: u32,
+}
+
+impl Held {
+    /// No slot.
+    pub const NONE: Self = Self {
+        slot: 0,
+        generation: 0,
+    };
+
+    /// The slot of a flow ([`found`]) that [`hold`] took, or none.
+    #[inline(always)]
+    pub const fn of(flow: u64, taken: u32) -> Self {
+        Self {
+            slot: (flow >> 16) as u32,
+            generation: taken,
+        }
+    }
+
+    /// Whether there is none.
+    #[inline(always)]
+    pub const fn is_none(self) -> bool {
+        self.generation == 0
+    }
+
+    /// Its new generation.
+    #[inline(always)]
+    pub const fn generation(self) -> u16 {
+        self.generation as u16
+    }
+}
+
+/// What a look at a slot says, the better the lower.
+const FREE: u32 = 0;
+const TAKEABLE: u32 = 1;
+const FRESH: u32 = 2;
+const KEPT: u32 = 3;
+
+#[inline(always)]
+const fn use_of(head: Head, expires: u32, now: u32) -> u32 {
+    if head.flags & FLOW_BUSY != 0 {
+        KEPT
+    } else if head.flags & FLOW_ENDED != 0 || expires + FLOW_GRACE_SECONDS < now {
+        FREE
+    } else if head.flags & FLOW_ASSURED != 0 && !is_closed(head) {
+        KEPT
+    } else if expires > now + FLOW_HALF_OPEN_SECONDS - YOUNG {
+        FRESH
+    } else {
+        TAKEABLE
+    }
+}
+
+/// A search for a slot.
+#[repr(C)]
+struct Search {
+    /// The next slot to look at.
+    next: u32,
+    /// How many slots there are.
+    slots: u32,
+    /// Seconds since boot.
+    now: u32,
+    /// How good the best one is so far, a `Use`.
+    rank: u32,
+    /// The best one so far.
+    slot: u32,
+    /// Zero.
+    pad: u32,
+    /// Its head when it was looked at.
+    word: u64,
+}
+
+/// Looks at one more slot. 1 ends the search.
+extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
+    // SAFETY: the caller's own, which the kernel hands on.
+    let search = unsafe { &mut *search };
+    let slot = search.next;
+    search.next = if slot + 1 >= search.slots {
+        0
+    } else {
+        slot + 1
+    };
+    let Some(record) = record::<F>(slot) else {
+        return 1;
+    };
+    // SAFETY: a record of the map; aligned words.
+    let (word, expires) = unsafe {
+        (
+            read_volatile(&raw const (*record).head),
+            read_volatile(&raw const (*record).expires),
+        )
+    };
+    let rank = use_of(Head::unpack(word), expires, search.now);
+    if rank < search.rank {
+        search.rank = rank;
+        search.slot = slot;
+        search.word = word;
+    }
+    let enough = looked + 1 >= NEAR && search.rank < KEPT;
+    i64::from(enough || search.rank == FREE)
+}
+
+/// Looks for a slot that may be taken: its number and generation, packed as [`FlowPlace`] does; 0 if all that were looked at
+/// are in use. `now` in seconds since boot.
+#[inline(never)]
+pub fn search<F: Family>(now: u32) -> u64 {
+    let Some(cursor) = FLOW_CURSOR.get_ptr_mut(0) else {
+        return 0;
+    };
+    let slots = FLOW_SLOTS.load();
+    // SAFETY: the map's own memory; each CPU has its own.
+    let mut next = unsafe { *cursor };
+    if next == 0 {
+        // SAFETY: a helper without arguments.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        // Somewhere else on each CPU.
+        next = 1 + cpu
+            .wrapping_mul(0x9e37_79b1)
+            .checked_rem(slots)
+            .unwrap_or(0);
+    }
+    let mut search = Search {
+        next: next - 1,
+        slots,
+        now,
+        rank: KEPT,
+        slot: 0,
+        pad: 0,
+        word: 0,
+    };
+    let step: extern "C" fn(u32, *mut Search) -> i64 = look::<F>;
+    // SAFETY: the callback has the form that the helper asks for, and gets our search.
+    unsafe { bpf_loop(FAR, step as *mut c_void, (&raw mut search).cast(), 0) };
+    // SAFETY: as above.
+    unsafe { *cursor = search.next + 1 };
+    if search.rank == KEPT {
+        return 0;
+    }
+    found(search.slot, Head::unpack(search.word).generation)
+}
+
+/// Number of a slot and its generation in one word that is not 0.
+#[inline(always)]
+pub const fn found(slot: u32, generation: u16) -> u64 {
+    1 << 63 | (slot as u64) << 16 | generation as u64
+}
+
+/// The record of a slot.
+#[inline(always)]
+pub fn record<F: Family>(slot: u32) -> Option<*mut Flow<F::Address>> {
+    F::flows().get_ptr_mut(slot).map(|record| record as *mut _)
+}
+
+/// Takes the slot of a flow ([`found`]) that is over or may be pushed out, and removes its keys: the new generation and a
+/// bit above it, or 0 if somebody else was faster.
+#[inline(never)]
+pub fn hold<F: Family>(flow: u64) -> u32 {
+    let (slot, generation) = ((flow >> 16) as u32, flow as u16);
+    let Some(record) = record::<F>(slot) else {
+        return 0;
+    };
+    // SAFETY: a record of the map; one aligned word.
+    let word = unsafe { read_volatile(&raw const (*record).head) };
+    let old = Head::unpack(word);
+    let new = Head {
+        flags: FLOW_BUSY,
+        generation: generation.wrapping_add(1),
+        ..Head::default()
+    };
+    let is_other = old.generation != generation || old.flags & FLOW_BUSY != 0;
+    // SAFETY: a record of the map.
+    if is_other || !unsafe { swap(&raw mut (*record).head, word, new.pack()) } {
+        return 0;
+    }
+    // SAFETY: a record of the map; one aligned word.
+    if unsafe { read_volatile(&raw const (*record).expires) } != 0 {
+        let mut direction = 0;
+        while direction < 2 {
+            forget::<F>(
+                record,
+                FlowPlace::new(slot, direction, generation),
+                old.protocol,
+            );
+            direction += 1;
+        }
+    }
+    1 << 16 | u32::from(new.generation)
+}
+
+/// Gives a held slot back, unused. Its keys have been removed.
+#[inline(always)]
+pub fn release<F: Family>(held: Held) {
+    let Some(record) = record::<F>(held.slot) else {
+        return;
+    };
+    let free = Head {
+        generation: held.generation(),
+        ..Head::default()
+    };
+    // SAFETY: a record of the map that the caller holds; aligned words.
+    unsafe {
+        write_volatile(&raw mut (*record).expires, 0);
+        write_volatile(&raw mut (*record).head, free.pack());
+    }
+}
+
+/// Removes the key of a direction of a former flow, if it still names that. Keys are only ever inserted where none stand,
+/// and only who takes the slot removes those that name it: between look and removal it cannot become another's.
+#[inline(always)]
+fn forget<F: Family>(record: *mut Flow<F::Address>, place: FlowPlace, protocol: u8) {
+    // SAFETY: a record of the map that the caller holds: nobody else writes its targets.
+    let other = unsafe {
+        (&raw const (*record).target)
+            .cast::<proxy_common::conntrack::Tuple<F::Address>>()
+            .add(1 - place.direction() as usize)
+            .read()
+    };
+    let key = FlowKey {
+        tuple: other.reversed(),
+        protocol: u32::from(protocol),
+    };
+    remove::<F>(&key, place);
+}
+
+/// Removes a key if it names this place.
+#[inline(always)]
+pub fn remove<F: Family>(key: &FlowKey<F::Address>, place: FlowPlace) {
+    // SAFETY: eight bytes, read at once.
+    let Some(found) = (unsafe { F::flow_index().get(key) }) else {
+        return;
+    };
+    if *found == place {
+        // Absent is as good as removed.
+        F::flow_index().remove(key).ok();
+    }
+}

@@ -1,0 +1,142 @@
+//! A Service on every kind of address, and who asks for it.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use serde_json::json;
+use weir_tests::{
+    served::serve,
+    world::{
+        Cluster, Node, Place, Pod, Server, ask_tcp, ask_udp, ask_udp_connected,
+        cluster::{POD_PORT, SERVICE_PORT},
+    },
+};
+
+pub(super) const NODE_PORT: u16 = 30080;
+pub(super) const HOST_PORT: u16 = 8000;
+/// Addresses of a load balancer that no machine has.
+pub(super) const BALANCER: [&str; 2] = ["203.0.113.10", "2001:db8::10"];
+/// Every address of the node serves.
+pub(super) const ALL: [&str; 2] = ["--nodeport-addresses", "0.0.0.0/0,::/0"];
+/// Asked so often, both backends have answered.
+const ASKED: usize = 24;
+
+/// Two nodes; a pod on each behind one Service, and one with a `hostPort` on the first.
+pub(super) struct Lab {
+    pub(super) near: Pod,
+    pub(super) far: Pod,
+    pub(super) web: Pod,
+    pub(super) servers: Vec<Server>,
+    pub(super) cluster: Cluster,
+}
+
+impl Lab {
+    pub(super) fn start(name: &str, flags: &[&str]) -> Self {
+        let flags = [&["--map-size", "small"], &ALL[..], flags].concat();
+        let cluster = Cluster::start(name, &["a", "b"], &flags).unwrap();
+        let (near, far) = (
+            cluster.pod(0, "near").unwrap(),
+            cluster.pod(1, "far").unwrap(),
+        );
+        let port = |protocol| json!({ "HostPort": HOST_PORT, "ContainerPort": POD_PORT, "Protocol": protocol, "HostIP": "" });
+        let ports = json!([port("tcp"), port("udp")]);
+        let web = cluster.pod_with_ports(0, "web", &ports).unwrap();
+        let pods = [&near, &far, &web];
+        let servers = pods.iter().flat_map(|pod| serve(pod).unwrap()).collect();
+        let port = |name: &str, protocol: &str| json!({ "name": name, "protocol": protocol, "port": SERVICE_PORT, "targetPort": POD_PORT, "nodePort": NODE_PORT });
+        let spec = json!({
+            "type": "LoadBalancer",
+            "ports": [port("tcp", "TCP"), port("udp", "UDP")],
+            "status": { "loadBalancer": { "ingress": BALANCER.map(|ip| json!({ "ip": ip })) } },
+        });
+        let behind = [&near, &far];
+        cluster.service("web", 80, &behind, &spec).unwrap();
+        Self {
+            near,
+            far,
+            web,
+            servers,
+            cluster,
+        }
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        self.cluster.node(0)
+    }
+
+    /// Leads to the load balancer by a node's addresses.
+    pub(super) fn lead(&self, place: &Place, by: [IpAddr; 2]) {
+        for (to, via) in BALANCER.iter().zip(by) {
+            let family = if via.is_ipv4() { "-4" } else { "-6" };
+            place
+                .run(&[
+                    "ip",
+                    family,
+                    "route",
+                    "replace",
+                    to,
+                    "via",
+                    &via.to_string(),
+                ])
+                .unwrap();
+        }
+    }
+
+    /// All that the first node serves is served to a place that asks it by these addresses of it.
+    pub(super) fn serves(&self, place: &Place, by: [IpAddr; 2]) {
+        self.lead(place, by);
+        let node_port = by.map(|ip| SocketAddr::new(ip, NODE_PORT));
+        let host_port = by.map(|ip| SocketAddr::new(ip, HOST_PORT));
+        let balancer = BALANCER.map(|ip| SocketAddr::new(ip.parse().unwrap(), SERVICE_PORT));
+        for to in host_port {
+            self.answers(place, to, &["web"]);
+        }
+        for to in node_port.into_iter().chain(balancer) {
+            self.answers(place, to, &["far", "near"]);
+        }
+    }
+
+    /// Asked often enough by TCP and UDP, exactly these have answered, each for the address that was asked.
+    pub(super) fn answers(&self, place: &Place, to: SocketAddr, names: &[&str]) {
+        let names: BTreeSet<String> = names.iter().map(ToString::to_string).collect();
+        let what = format!("an answer of {to} by TCP and UDP");
+        self.cluster
+            .eventually(&what, || {
+                ask_tcp(place, to).ok()?;
+                ask_udp(place, to, b"?").ok()
+            })
+            .unwrap();
+        for (how, ask) in WAYS {
+            let mut answered = BTreeSet::new();
+            for _ in 0..ASKED {
+                let (name, peer) = ask(place, to)
+                    .unwrap_or_else(|e| panic!("{how} {to}: {e}\n{}", self.cluster.agent(0).log()));
+                assert_eq!(peer, to, "{how}");
+                answered.insert(name);
+            }
+            assert_eq!(answered, names, "{how} {to}");
+        }
+    }
+
+    /// What `proxyctl status` says of links.
+    pub(super) fn status(&self) -> String {
+        let (_, text) = self.cluster.agent(0).proxyctl_verdict(&["status"]).unwrap();
+        text
+    }
+}
+
+type Ask = fn(&Place, SocketAddr) -> std::io::Result<(String, SocketAddr)>;
+
+const WAYS: [(&str, Ask); 3] = [
+    ("TCP", |place, to| {
+        ask_tcp(place, to).map(|answer| (answer.name, answer.peer))
+    }),
+    ("UDP", |place, to| {
+        ask_udp(place, to, b"?").map(|answer| (answer.name, answer.peer))
+    }),
+    ("UDP, connected", |place, to| {
+        ask_udp_connected(place, to, b"?").map(|answer| (answer.name, answer.peer))
+    }),
+];
