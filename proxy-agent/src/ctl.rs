@@ -13,6 +13,7 @@ pub mod render;
 pub mod status;
 pub mod trace;
 pub mod version;
+pub mod watch;
 pub mod why;
 
 use std::io::{self, Write as _};

@@ -93,6 +93,14 @@ pub struct StatusArgs {
     pub fail_on_warning: bool,
 }
 
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if interval.is_zero() {
+        return Err("must be longer than 0s".to_owned());
+    }
+    Ok(interval)
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<Period>().map(|period| period.0)
 }
@@ -109,6 +117,12 @@ pub struct DumpArgs {
     /// Do not ask the agent for names
     #[arg(long)]
     pub raw: bool,
+    /// Print flows that begin, change their state or end, until interrupted (conntrack only)
+    #[arg(long)]
+    pub watch: bool,
+    /// How often `--watch` looks
+    #[arg(long, default_value = "500ms", value_parser = interval)]
+    pub interval: Duration,
 }
 
 /// What can be dumped.

@@ -6,6 +6,7 @@ use super::{
     live,
     output::Output,
     render::{affinity, conntrack, endpoints, maps, policy},
+    watch,
 };
 use crate::{
     datapath::Pins,
@@ -17,8 +18,18 @@ use crate::{
 
 /// Prints one subject.
 pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result<Exit, CtlError> {
+    if args.watch && args.subject != Subject::Conntrack {
+        return Err(CtlError::new(
+            Exit::Usage,
+            "only conntrack can be watched",
+            "try: proxyctl dump conntrack --watch",
+        ));
+    }
     let reader = live::reader(context)?;
     let live = reader.maps();
+    if args.watch {
+        return watch::run(context, args, live, out).await;
+    }
     // Maps have no names that only the agent knows.
     let names = live::names(context, args.raw || args.subject == Subject::Maps).await;
     let wanted = |port: &str| {
@@ -60,7 +71,7 @@ pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result
 }
 
 /// Whether a Service port (`namespace/name:port`) belongs to a Service (`namespace/name`).
-fn of_service(port: &str, service: &str) -> bool {
+pub(super) fn of_service(port: &str, service: &str) -> bool {
     port == service
         || port
             .strip_prefix(service)

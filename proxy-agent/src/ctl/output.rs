@@ -1,5 +1,7 @@
 //! How rows are printed: as a table for people, as JSON or YAML for programs, as names for scripts.
 
+mod stream;
+
 use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
@@ -7,6 +9,8 @@ use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
 
 use crate::api::messages::List;
+
+pub use stream::Stream;
 
 /// `-o`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

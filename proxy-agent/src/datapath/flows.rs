@@ -22,7 +22,7 @@ use super::{
 pub use state::FlowState;
 
 /// How often a slot is looked at that somebody is taking, which is a matter of microseconds.
-const TRIES: usize = 100;
+const TRIES: usize = 1000;
 
 /// Whether an end of a flow (`Flow::endpoint`) is a pod of this node.
 pub const fn is_pod(endpoint: u16) -> bool {
@@ -48,12 +48,14 @@ struct Torn;
 /// How the slots are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowUsage {
-    /// Flows that no other one may take the slot of.
+    /// Flows whose slots no other one may take.
     pub assured: u32,
     /// Others that live.
     pub unassured: u32,
     /// Flows that are over: their slots are taken when they are needed.
     pub expired: u32,
+    /// Flows by state, in the order of [`FlowState::ALL`].
+    pub states: [u32; FlowState::ALL.len()],
 }
 
 impl FlowUsage {
@@ -110,10 +112,13 @@ impl Flows {
             if expires == 0 {
                 continue;
             }
-            let flags = Head::unpack(head).flags;
-            if flags & FLOW_ENDED != 0 || expires <= now {
+            let head = Head::unpack(head);
+            let state = FlowState::of_parts(head, expires, now);
+            usage.states[state as usize] += 1;
+            let is_open = !matches!(state, FlowState::Closed | FlowState::Reset);
+            if state == FlowState::Expired {
                 usage.expired += 1;
-            } else if flags & FLOW_ASSURED != 0 {
+            } else if head.flags & FLOW_ASSURED != 0 && is_open {
                 usage.assured += 1;
             } else {
                 usage.unassured += 1;
@@ -155,7 +160,7 @@ impl Flows {
     /// Whether a slot has a flow that lives, seen by as little as tells it.
     fn is_live(&self, slot: u32, now: u32) -> bool {
         let (head, expires) = self.brief(slot);
-        expires > now && Head::unpack(head).flags & FLOW_ENDED == 0
+        expires >= now && Head::unpack(head).flags & FLOW_ENDED == 0
     }
 
     fn place(&self, slot: u32) -> usize {

@@ -1,6 +1,8 @@
-//! `NODE_PORTS`: which ports of the node's own addresses are more than its own sockets'.
+//! `NODE_PORTS`: which ports may be more than the node's own sockets'.
 
 use std::{collections::BTreeMap, net::IpAddr};
+
+use proxy_common::frontends::{FLAG_CLUSTER_IP, Frontend};
 
 use super::{
     image::Image,
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::datapath::words::{Words, set_bit};
 
-/// How often each port is used by a frontend on an address of the node, or by a backend there.
+/// How often each port is used by a frontend that is no cluster IP, or by a backend on an address of the node.
 #[derive(Clone, Debug, Default)]
 pub struct NodePorts {
     uses: BTreeMap<u16, u32>,
@@ -39,10 +41,18 @@ impl NodePorts {
     /// What a step that is not done yet will change.
     pub fn change(&self, step: &Step, image: &Image) -> Option<Use> {
         let (address, port, more) = match step {
-            Step::Frontend(key, _) if image.frontend(key).is_none() => {
-                (key.address(), key.port(), true)
+            Step::Frontend(key, new) => {
+                let before = image.frontend(key).is_some_and(|old| is_outward(&old));
+                return match (before, is_outward(new)) {
+                    (false, true) => Some(Use::More(key.port())),
+                    (true, false) => Some(Use::Less(key.port())),
+                    _ => None,
+                };
             }
-            Step::RemoveFrontend(key, _) => (key.address(), key.port(), false),
+            Step::RemoveFrontend(key, _) => {
+                let outward = image.frontend(key).filter(is_outward);
+                return outward.map(|_| Use::Less(key.port()));
+            }
             Step::Backend4(id, backend) if image.pool4.get(*id).is_none() => {
                 let server = server4(backend);
                 (server.address, server.port, true)
@@ -91,17 +101,15 @@ impl NodePorts {
 
     /// Counts anew by what the maps hold. Before the addresses are known nothing is cleared.
     pub fn recount(&mut self, image: &Image, words: &mut dyn Words) {
-        let frontends = image
-            .frontends()
-            .map(|(key, _)| (key.address(), key.port()));
+        let frontends = image.frontends();
+        let outward = frontends.filter(|(_, frontend)| is_outward(frontend));
         let v4 = image.pool4.entries().map(|(_, backend)| server4(&backend));
         let v6 = image.pool6.entries().map(|(_, backend)| server6(&backend));
-        let backends = v4.chain(v6).map(|server| (server.address, server.port));
+        let backends = v4.chain(v6).filter(|server| self.is_own(server.address));
+        let ports = backends.map(|server| server.port);
         let mut uses = BTreeMap::new();
-        for (address, port) in frontends.chain(backends) {
-            if self.is_own(address) {
-                *uses.entry(port).or_default() += 1;
-            }
+        for port in outward.map(|(key, _)| key.port()).chain(ports) {
+            *uses.entry(port).or_default() += 1;
         }
         self.uses = uses;
         let keep = if self.own.is_some() { 0 } else { u64::MAX };
@@ -118,18 +126,22 @@ impl NodePorts {
         }
     }
 
-    /// The unspecified address stands for all of the node's.
     fn is_own(&self, address: IpAddr) -> bool {
         let own = self.own.as_deref().unwrap_or_default();
-        address.is_unspecified() || address.is_loopback() || own.binary_search(&address).is_ok()
+        address.is_loopback() || own.binary_search(&address).is_ok()
     }
+}
+
+/// Whether a frontend may be asked for on an address of the node.
+const fn is_outward(frontend: &Frontend) -> bool {
+    frontend.flags & FLAG_CLUSTER_IP == 0
 }
 
 #[cfg(test)]
 mod tests {
     use proxy_common::{
         backends::Backend4,
-        frontends::{BackendSet, Frontend},
+        frontends::{BackendSet, FLAG_EXTERNAL_IP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT},
         node::NODE_PORT_WORDS,
     };
 
@@ -185,10 +197,10 @@ mod tests {
         FrontendKey::new(address.parse().unwrap(), port, protocol)
     }
 
-    fn frontend(key: FrontendKey, service: u32) -> Step {
+    fn frontend(key: FrontendKey, service: u32, flags: u32) -> Step {
         let value = Frontend {
             service,
-            flags: 0,
+            flags,
             affinity_seconds: 0,
             pad: 0,
             internal: BackendSet::default(),
@@ -214,17 +226,16 @@ mod tests {
             key("0.0.0.0", 30_000, Protocol::Tcp),
             key("192.0.2.1", 30_000, Protocol::Udp),
         );
-        assert_eq!(node.step(&frontend(tcp, 1)), [30_000]);
-        node.step(&frontend(udp, 2));
+        assert_eq!(node.step(&frontend(tcp, 1, FLAG_NODE_PORT)), [30_000]);
+        node.step(&frontend(udp, 2, FLAG_EXTERNAL_IP));
         // The same once more.
-        node.step(&frontend(tcp, 1));
+        node.step(&frontend(tcp, 1, FLAG_NODE_PORT));
         assert_eq!(
             node.step(&backend(7, "192.0.2.1", 65_535)),
             [30_000, 65_535]
         );
         for elsewhere in [
-            frontend(key("10.96.0.1", 80, Protocol::Tcp), 3),
-            frontend(key("192.0.2.2", 81, Protocol::Tcp), 4),
+            frontend(key("10.96.0.1", 80, Protocol::Tcp), 3, FLAG_CLUSTER_IP),
             backend(8, "10.0.0.1", 82),
         ] {
             assert_eq!(node.step(&elsewhere), [30_000, 65_535]);
@@ -236,6 +247,12 @@ mod tests {
         node.step(&Step::RemoveBackend(7));
         node.step(&Step::RemoveBackend(8));
         assert_eq!(node.set(), [0; 0]);
+        // An address that becomes a cluster IP, and back.
+        let both = key("192.0.2.7", 83, Protocol::Tcp);
+        node.step(&frontend(both, 1, FLAG_EXTERNAL_IP));
+        node.step(&frontend(both, 1, FLAG_CLUSTER_IP));
+        assert_eq!(node.set(), [0; 0]);
+        assert_eq!(node.step(&frontend(both, 1, FLAG_LOAD_BALANCER)), [83]);
     }
 
     #[test]
@@ -244,8 +261,8 @@ mod tests {
         // Of a former agent, and still used.
         set_bit(&mut node.words, 9000, true);
         let wild = key("::", 30_001, Protocol::Udp);
-        node.step(&frontend(wild, 1));
-        node.step(&frontend(key("192.0.2.9", 9000, Protocol::Tcp), 2));
+        node.step(&frontend(wild, 1, FLAG_NODE_PORT));
+        node.step(&backend(7, "192.0.2.9", 9000));
         node.step(&Step::RemoveFrontend(wild, 1));
         node.ports.recount(&node.image, &mut node.words);
         assert_eq!(node.set(), [9000, 30_001]);

@@ -36,7 +36,6 @@ impl Timeouts {
     /// With the defaults in place of zeros.
     #[must_use]
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "BPF: on the path of every packet")]
     pub const fn or_default(self) -> Self {
         const fn or(value: u32, default: u32) -> u32 {
             if value == 0 { default } else { value }

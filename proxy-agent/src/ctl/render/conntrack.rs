@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use proxy_common::conntrack::{
-    ENDPOINT_HOST, FLOW_ASSURED, FLOW_ENDED, FLOW_HAIRPIN, FLOW_SOURCE_TRANSLATED, FLOW_STACK,
-    Flow, Head, Tuple,
+    ENDPOINT_HOST, FLOW_ASSURED, FLOW_ENDED, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_SOURCE_TRANSLATED,
+    FLOW_STACK, Flow, Head, Tuple,
 };
 use serde::Serialize;
 
@@ -180,6 +180,7 @@ fn marks(flags: u16) -> Vec<&'static str> {
         (FLOW_ASSURED, "assured"),
         (FLOW_SOURCE_TRANSLATED, "source-translated"),
         (FLOW_HAIRPIN, "hairpin"),
+        (FLOW_LOOPBACK, "loopback"),
         (FLOW_ENDED, "ended"),
     ];
     let set = all.into_iter().filter(|(flag, _)| flags & flag != 0);

@@ -77,9 +77,10 @@ fn use_is_counted_by_what_may_become_of_a_slot() {
     for (slot, (flags, expires)) in [
         (FLOW_ASSURED | FLOW_REPLIED, NOW + 1),
         (FLOW_ASSURED | FLOW_ENDED, NOW + 1),
-        (FLOW_ASSURED, NOW),
+        (FLOW_ASSURED, NOW - 1),
         (FLOW_REPLIED, NOW + 60),
         (0, NOW + 60),
+        (FLOW_ASSURED | FLOW_RST_1, NOW + 10),
     ]
     .into_iter()
     .enumerate()
@@ -88,10 +89,11 @@ fn use_is_counted_by_what_may_become_of_a_slot() {
     }
     let usage = FlowUsage {
         assured: 1,
-        unassured: 2,
+        unassured: 3,
         expired: 2,
+        states: [1, 1, 1, 0, 0, 1, 2],
     };
-    assert_eq!((flows.usage(NOW), usage.live()), (usage, 3));
+    assert_eq!((flows.usage(NOW), usage.live()), (usage, 4));
 }
 
 #[test]
@@ -195,6 +197,6 @@ fn a_flow_goes_through_its_states() {
         assert_eq!(of(flags, TCP), word, "{flags:#x}");
     }
     assert_eq!(of(open, UDP), "established");
-    let late = flow(head(open, TCP), NOW);
+    let late = flow(head(open, TCP), NOW - 1);
     assert_eq!(FlowState::of(&late, NOW), FlowState::Expired);
 }

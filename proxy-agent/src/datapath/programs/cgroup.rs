@@ -14,14 +14,9 @@ use crate::datapath::{bpfsys::object, error::DatapathError, pins::Pins};
 
 /// Programs and their attach types (`enum bpf_attach_type`). What undoes a translation comes before what
 /// makes one, so that no socket ever sees half of it.
-const HOOKS: [(&str, u32); 9] = [
-    ("sock_release", 34),
-    ("recvmsg4", 19),
-    ("recvmsg6", 20),
+const HOOKS: [(&str, u32); 4] = [
     ("getpeername4", 29),
     ("getpeername6", 30),
-    ("sendmsg4", 14),
-    ("sendmsg6", 15),
     ("connect4", 10),
     ("connect6", 11),
 ];
