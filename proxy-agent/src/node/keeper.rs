@@ -100,6 +100,7 @@ impl NodeKeeper {
                 return report;
             }
         };
+        report.errors.extend(self.sysctls.hear(&facts));
         self.reach.renew(&facts, &OURS);
         let mut reach = |ip| self.reach.ask(ip);
         let desired = Desired::of(config, &self.boot_id, snapshot, &facts, &mut reach);
@@ -114,7 +115,7 @@ impl NodeKeeper {
             .errors
             .extend(written.err().map(|e| format!("{e:#}")));
         let names: Vec<&str> = desired.links.chosen.values().map(Link::name).collect();
-        let set = self.sysctls.apply(&facts, &names, &config.conntrack);
+        let set = self.sysctls.apply(&names, &config.conntrack);
         report.errors.extend(set);
         report.notes = notes(config, &desired);
         self.tell(&desired);

@@ -50,14 +50,18 @@ pub struct Sysctls {
 }
 
 impl Sysctls {
+    /// Lets every link go on hearing router advertisements; returns what could not be set. To be called before
+    /// forwarding is turned on for any link, `weir_host` too: from then on the kernel ignores them on links that it was
+    /// not told otherwise of, and forgets what they said, at once.
+    pub fn hear(&mut self, facts: &Facts) -> Vec<String> {
+        self.heard.keep(&root(), facts)
+    }
+
     /// Makes the node forward by these links, and tunes netfilter's connection tracking where it is there; returns
     /// what could not be set.
-    pub fn apply(&mut self, facts: &Facts, links: &[&str], conntrack: &Conntrack) -> Vec<String> {
+    pub fn apply(&self, links: &[&str], conntrack: &Conntrack) -> Vec<String> {
         let root = root();
-        // Forwarding makes the kernel ignore router advertisements unless told otherwise: the node would lose its
-        // default route, at once. So before forwarding is turned on.
-        let mut errors = self.heard.keep(&root, facts);
-        errors.extend(forwarding(&root, links));
+        let mut errors = forwarding(&root, links);
         errors.extend(conntrack::apply(&root, conntrack));
         errors
     }

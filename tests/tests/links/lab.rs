@@ -7,10 +7,12 @@ use std::{
 
 use serde_json::json;
 use weir_tests::{
+    datapath::drops,
     served::serve,
     world::{
         Cluster, Node, Place, Pod, Server, ask_tcp, ask_udp, ask_udp_connected,
-        cluster::{POD_PORT, SERVICE_PORT},
+        cluster::{POD_PORT, SERVICE_PORT, SYNC_LIMIT},
+        until,
     },
 };
 
@@ -84,9 +86,15 @@ impl Lab {
         }
     }
 
-    /// All that the first node serves is served to a place that asks it by these addresses of it.
+    /// All that the first node serves is served to a place that asks it by these addresses of it, and is led to the
+    /// load balancer by them.
     pub(super) fn serves(&self, place: &Place, by: [IpAddr; 2]) {
         self.lead(place, by);
+        self.serves_at(place, by);
+    }
+
+    /// As [`Self::serves`], where the way to the load balancer is known.
+    pub(super) fn serves_at(&self, place: &Place, by: [IpAddr; 2]) {
         let node_port = by.map(|ip| SocketAddr::new(ip, NODE_PORT));
         let host_port = by.map(|ip| SocketAddr::new(ip, HOST_PORT));
         let balancer = BALANCER.map(|ip| SocketAddr::new(ip.parse().unwrap(), SERVICE_PORT));
@@ -102,17 +110,16 @@ impl Lab {
     pub(super) fn answers(&self, place: &Place, to: SocketAddr, names: &[&str]) {
         let names: BTreeSet<String> = names.iter().map(ToString::to_string).collect();
         let what = format!("an answer of {to} by TCP and UDP");
-        self.cluster
-            .eventually(&what, || {
-                ask_tcp(place, to).ok()?;
-                ask_udp(place, to, b"?").ok()
-            })
-            .unwrap();
+        until(&what, SYNC_LIMIT, || {
+            let answer = ask_tcp(place, to).and_then(|_| ask_udp(place, to, b"?"));
+            Ok(Some(answer?))
+        })
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", self.said()));
         for (how, ask) in WAYS {
             let mut answered = BTreeSet::new();
             for _ in 0..ASKED {
-                let (name, peer) = ask(place, to)
-                    .unwrap_or_else(|e| panic!("{how} {to}: {e}\n{}", self.cluster.agent(0).log()));
+                let (name, peer) =
+                    ask(place, to).unwrap_or_else(|e| panic!("{how} {to}: {e}\n{}", self.said()));
                 assert_eq!(peer, to, "{how}");
                 answered.insert(name);
             }
@@ -120,10 +127,22 @@ impl Lab {
         }
     }
 
-    /// What `proxyctl status` says of links.
-    pub(super) fn status(&self) -> String {
-        let (_, text) = self.cluster.agent(0).proxyctl_verdict(&["status"]).unwrap();
-        text
+    /// For a test that fails: what the first node's agent tells, and what its programs dropped.
+    fn said(&self) -> String {
+        let drops = drops(self.node());
+        let log = self.cluster.agent(0).log();
+        let last: Vec<&str> = log.lines().rev().take(12).collect();
+        format!("dropped: {drops:?}\n{}", last.join("\n"))
+    }
+
+    /// Waits until `proxyctl status` says something.
+    pub(super) fn says(&self, words: &str) {
+        let agent = self.cluster.agent(0);
+        let said = || {
+            let (_, text) = agent.proxyctl_verdict(&["status"]).unwrap();
+            text.contains(words).then_some(())
+        };
+        self.cluster.eventually(words, said).unwrap();
     }
 }
 

@@ -46,7 +46,7 @@ fn a_bridge_of_containers_serves(mode: Mode) {
     let container = lab.node().container("box", "docker0", 5).unwrap();
     let gateways = Network { number: 5 }.member(1);
     lab.serves(&container, gateways);
-    lab.serves(&container, lab.node().addresses());
+    lab.serves_at(&container, lab.node().addresses());
     // And the container is reached from a pod of the node.
     for at in container.at(7000) {
         let _server = Server::tcp(&container, at, "box").unwrap();

@@ -26,7 +26,9 @@ fn expect(node: &Node, settings: &[(&str, &str)]) {
 /// As the agent does, by links with these names.
 fn apply(sysctls: &mut Sysctls, node: &Node, links: &[&str]) {
     let errors = inside(node, || {
-        sysctls.apply(&Facts::read().unwrap(), links, &Conntrack::default())
+        let mut errors = sysctls.hear(&Facts::read().unwrap());
+        errors.extend(sysctls.apply(links, &Conntrack::default()));
+        errors
     });
     assert_eq!(errors, [""; 0]);
 }
