@@ -6,7 +6,7 @@ use aya::Pod;
 use proxy_common::{
     address::{Address4, Address6, address4, address6, octets4, octets6},
     backends::{Backend4, Backend6},
-    conntrack::{Flow4, Flow6, FlowKey4, FlowKey6, FlowState},
+    conntrack::{Flow4, Flow6, FlowKey4, FlowKey6, Head, Tuple},
     frontends::{FrontendKey4, FrontendKey6},
     policy::peers::{CidrKey4, CidrKey6, PeerKey4, PeerKey6},
 };
@@ -23,9 +23,9 @@ pub trait Family {
     type PeerKey: Pod;
     /// Key of `CIDRS`.
     type CidrKey: Pod;
-    /// Key of `CONNTRACK` and `NEW_FLOWS`.
+    /// Key of `FLOW_INDEX`.
     type FlowKey: Pod;
-    /// Value of `CONNTRACK` and `NEW_FLOWS`.
+    /// Value of `FLOWS`.
     type Flow: Pod;
 
     /// The family's map of this name.
@@ -40,17 +40,35 @@ pub trait Family {
     fn peer(side: u32, address: Self::Address) -> Self::PeerKey;
     /// A range of peers.
     fn cidr(side: u32, address: Self::Address) -> Self::CidrKey;
-    /// A flow of a scope, if both ends are of this family.
-    fn flow(
-        scope: u32,
-        local: SocketAddr,
-        remote: SocketAddr,
-        protocol: u8,
-    ) -> Option<Self::FlowKey>;
-    /// What is known of a flow, and the source and destination into which its packets are turned.
-    fn state(flow: &Self::Flow) -> (FlowState, (SocketAddr, SocketAddr));
-    /// What is known of a flow, to be changed.
-    fn state_mut(flow: &mut Self::Flow) -> &mut FlowState;
+    /// The tuple of a packet as it arrives, if both ends are of this family.
+    fn flow(source: SocketAddr, destination: SocketAddr, protocol: u8) -> Option<Self::FlowKey>;
+    /// The key of a direction (0 or 1) of a flow.
+    fn key(flow: &Self::Flow, direction: usize, protocol: u8) -> Self::FlowKey;
+    /// Source and destination into which packets of a direction are turned.
+    fn target(flow: &Self::Flow, direction: usize) -> (SocketAddr, SocketAddr);
+    /// What else is known of a flow.
+    fn facts(flow: &Self::Flow) -> Facts;
+    /// Head and expiry, to be changed.
+    fn life(flow: &mut Self::Flow) -> (&mut u64, &mut u32);
+}
+
+/// What is known of a flow, whatever its family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its head.
+    pub head: Head,
+    /// Seconds since boot until which it lives.
+    pub expires: u32,
+    /// Epochs of policy.
+    pub epoch: [u32; 2],
+    /// Both ends.
+    pub endpoint: [u16; 2],
+    /// Cookies of rules.
+    pub cookie: [u32; 2],
+    /// Id of the Service port.
+    pub service: u32,
+    /// Id of the backend.
+    pub backend: u32,
 }
 
 macro_rules! family {
@@ -99,36 +117,44 @@ macro_rules! family {
                 $cidr { side, address }
             }
 
-            fn flow(
-                scope: u32,
-                local: SocketAddr,
-                remote: SocketAddr,
-                protocol: u8,
-            ) -> Option<$key> {
+            fn flow(source: SocketAddr, destination: SocketAddr, protocol: u8) -> Option<$key> {
                 Some($key {
-                    scope,
-                    local: Self::address(local.ip())?,
-                    remote: Self::address(remote.ip())?,
-                    local_port: local.port().to_be(),
-                    remote_port: remote.port().to_be(),
-                    protocol,
-                    pad: [0; 3],
+                    tuple: Tuple {
+                        source: Self::address(source.ip())?,
+                        destination: Self::address(destination.ip())?,
+                        source_port: source.port().to_be(),
+                        destination_port: destination.port().to_be(),
+                    },
+                    protocol: protocol.into(),
                 })
             }
 
-            fn state_mut(flow: &mut $flow) -> &mut FlowState {
-                &mut flow.state
+            fn key(flow: &$flow, direction: usize, protocol: u8) -> $key {
+                $key { tuple: flow.tuple(direction), protocol: protocol.into() }
             }
 
-            fn state(flow: &$flow) -> (FlowState, (SocketAddr, SocketAddr)) {
+            fn target(flow: &$flow, direction: usize) -> (SocketAddr, SocketAddr) {
                 let at = |address, port| {
                     SocketAddr::new($ip::from($to_octets(address)).into(), u16::from_be(port))
                 };
-                let to = &flow.rewrite;
-                (flow.state, (
-                    at(to.source, to.source_port),
-                    at(to.destination, to.destination_port),
-                ))
+                let to = &flow.target[direction];
+                (at(to.source, to.source_port), at(to.destination, to.destination_port))
+            }
+
+            fn facts(flow: &$flow) -> Facts {
+                Facts {
+                    head: Head::unpack(flow.head),
+                    expires: flow.expires,
+                    epoch: flow.epoch,
+                    endpoint: flow.endpoint,
+                    cookie: flow.cookie,
+                    service: flow.service,
+                    backend: flow.backend,
+                }
+            }
+
+            fn life(flow: &mut $flow) -> (&mut u64, &mut u32) {
+                (&mut flow.head, &mut flow.expires)
             }
         }
     };

@@ -35,7 +35,3 @@ mod policy;
 mod refusal;
 #[path = "packets/service.rs"]
 mod service;
-#[path = "packets/twins.rs"]
-mod twins;
-#[path = "packets/unanswered.rs"]
-mod unanswered;

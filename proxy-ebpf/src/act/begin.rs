@@ -53,6 +53,9 @@ fn run<F: Family>(
         verdict = to_service(skb, packet, draft, at);
     } else if verdict == NEXT {
         verdict = untranslated(packet, draft, at);
+        if verdict == CONTINUE {
+            verdict = judge::ends(packet, &mut draft.start);
+        }
         if verdict == CONTINUE && packet.shape != ERROR {
             verdict = track(&mut draft.start);
         }
@@ -81,6 +84,9 @@ fn to_service<F: Family>(
     let mut verdict = dropped(FLOW_CLASH);
     for tried in 0..2 * ATTEMPTS {
         verdict = prepare(packet, draft, at, tried);
+        if verdict == CONTINUE {
+            verdict = judge::ends(packet, &mut draft.start);
+        }
         if verdict != CONTINUE {
             break;
         }
@@ -129,7 +135,7 @@ fn aim<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32, tried: 
         return dropped(BACKEND_GONE);
     };
     draft.way = way;
-    judge::ends(packet, start)
+    CONTINUE
 }
 
 /// The client's own port; where other flows of its to these backends have that, any other, as netfilter does. Affinity
@@ -251,7 +257,7 @@ fn leave<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32) -> Ve
     if !node::forwards() || at == hook::TO_POD && start.flow.endpoint[0] != ENDPOINT_HOST {
         start.flags |= FLOW_STACK;
     }
-    judge::ends(packet, start)
+    CONTINUE
 }
 
 /// What the host itself sends from a port that matters is tracked, so that its answers are not taken for a Service's,

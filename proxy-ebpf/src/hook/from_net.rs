@@ -20,34 +20,29 @@ use crate::packet::description::{ERROR, Packet, UNKNOWN_FRAGMENT};
 /// The program of links with an Ethernet header.
 #[classifier]
 pub fn from_net(context: TcContext) -> i32 {
-    entry(&context, ETHERNET)
+    entry::<ETHERNET>(&context)
 }
 
 /// The program of links without.
 #[classifier]
 pub fn from_net_bare(context: TcContext) -> i32 {
-    entry(&context, 0)
+    entry::<0>(&context)
 }
 
 /// What is for another machine, for many, or for a VLAN, the stack knows better.
 #[inline(always)]
-fn entry(context: &TcContext, link: u32) -> i32 {
+fn entry<const LINK: u32>(context: &TcContext) -> i32 {
     let skb = Skb::new(context.skb.skb);
     if !skb.is_for_us() {
         return NEXT;
     }
-    let verdict = by_family(
-        skb,
-        |skb| run::<V4>(skb, link),
-        |skb| run::<V6>(skb, link),
-        |_| NEXT,
-    );
+    let verdict = by_family(skb, run::<V4, LINK>, run::<V6, LINK>, |_| NEXT);
     finish(skb, verdict)
 }
 
 #[inline(always)]
-fn run<F: Family>(skb: Skb, link: u32) -> Verdict {
-    let Ok(work) = describe::<F>(skb, link, 0) else {
+fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
+    let Ok(work) = describe::<F>(skb, LINK, 0) else {
         // Whatever it is, the stack counts and drops it, or knows what to do with it.
         return NEXT;
     };

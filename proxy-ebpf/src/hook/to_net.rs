@@ -12,42 +12,37 @@ use crate::act::course::hook::{FORWARDED, FROM_HOST};
 use crate::know::node;
 use crate::machine::frame::ETHERNET;
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{NEXT, Verdict};
+use crate::machine::verdict::{CONTINUE, NEXT, Verdict};
 use crate::maps::{Family, V4, V6};
 use crate::packet::description::{Packet, UNKNOWN_FRAGMENT};
 
 /// The program of links with an Ethernet header.
 #[classifier]
 pub fn to_net(context: TcContext) -> i32 {
-    entry(&context, ETHERNET)
+    entry::<ETHERNET>(&context)
 }
 
 /// The program of links without.
 #[classifier]
 pub fn to_net_bare(context: TcContext) -> i32 {
-    entry(&context, 0)
+    entry::<0>(&context)
 }
 
 #[inline(always)]
-fn entry(context: &TcContext, link: u32) -> i32 {
+fn entry<const LINK: u32>(context: &TcContext) -> i32 {
     let skb = Skb::new(context.skb.skb);
-    // What the programs forward is finished.
-    if skb.is_done() {
+    // What the programs forward is finished, and so is what comes from a link on top of this one: its program saw it.
+    if skb.is_done() || skb.is_tagged() {
         return NEXT;
     }
-    let verdict = by_family(
-        skb,
-        |skb| run::<V4>(skb, link),
-        |skb| run::<V6>(skb, link),
-        |_| NEXT,
-    );
+    let verdict = by_family(skb, run::<V4, LINK>, run::<V6, LINK>, |_| NEXT);
     finish(skb, verdict)
 }
 
 #[inline(always)]
-fn run<F: Family>(skb: Skb, link: u32) -> Verdict {
+fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
     // The host may send what it likes.
-    let Ok(work) = describe::<F>(skb, link, 0) else {
+    let Ok(work) = describe::<F>(skb, LINK, 0) else {
         return NEXT;
     };
     if !matters(&work.packet) {
@@ -59,6 +54,9 @@ fn run<F: Family>(skb: Skb, link: u32) -> Verdict {
         FORWARDED
     };
     let verdict = send(skb, work, at);
+    if verdict == CONTINUE {
+        skb.set_done();
+    }
     conclude(skb, work, verdict, at)
 }
 

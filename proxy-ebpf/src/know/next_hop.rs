@@ -8,7 +8,7 @@ use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::macros::btf_map;
 
 use crate::machine::skb::Skb;
-use crate::machine::words::same;
+use crate::machine::words::{copy, same};
 use crate::maps::Family;
 
 const FIB_SIZE: i32 = 64;
@@ -54,9 +54,17 @@ pub struct NextHop {
 #[btf_map]
 pub static NEXT_HOPS: PerCpuArray<NextHop, { 1 << BITS }> = PerCpuArray::new();
 
-/// What the kernel is asked: too large for the stack. Private to one load of the programs.
+/// A question in hand.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Asked {
+    question: Question,
+    fib: FibLookup,
+}
+
+/// What is asked, of us and of the kernel: too large for the stack. Private to one load of the programs.
 #[btf_map]
-pub static FIB: PerCpuArray<FibLookup, 1> = PerCpuArray::new();
+pub static NEXT_HOP_ASKED: PerCpuArray<Asked, 1> = PerCpuArray::new();
 
 /// Whose way is asked for.
 #[derive(Clone, Copy)]
@@ -80,24 +88,28 @@ pub fn get(number: u32) -> Option<&'static NextHop> {
 /// The way of a packet that came by the hook's interface, and its number; none if there is no route.
 #[inline(always)]
 pub fn find<F: Family>(skb: Skb, between: &Between<F::Address>) -> Option<(&'static NextHop, u32)> {
-    let question = Question {
+    let asked = NEXT_HOP_ASKED.get_ptr_mut(0)?;
+    // SAFETY: the map's own memory; each CPU has its own, and programs on one CPU run one after the other.
+    let asked = unsafe { &mut *asked };
+    asked.question = Question {
         destination: F::as_ipv6(between.destination),
         source: F::as_ipv6(between.source),
         ifindex: skb.ifindex(),
         protocol: u32::from(between.protocol),
         now: between.now,
     };
-    let hash = question.destination[3].wrapping_mul(0x9e37_79b1)
-        ^ question.source[3].wrapping_mul(0x85eb_ca77);
+    let hash = asked.question.destination[3].wrapping_mul(0x9e37_79b1)
+        ^ asked.question.source[3].wrapping_mul(0x85eb_ca77);
     let number = hash >> (u32::BITS - BITS);
     let hop = NEXT_HOPS.get_ptr_mut(number)?;
-    // SAFETY: the map's own memory; each CPU has its own, and programs on one CPU run one after the other.
+    // SAFETY: as above.
     let hop = unsafe { &mut *hop };
-    if !same(&hop.question, &question) {
+    if !same(&hop.question, &asked.question) {
         // Not to be taken for an answer should the tables have none.
         hop.question.now = 0;
-        look_up::<F>(skb, between, hop)?;
-        hop.question = question;
+        look_up::<F>(skb, between, &mut asked.fib, hop)?;
+        // SAFETY: two values made of words.
+        unsafe { copy(&raw const asked.question, &raw mut hop.question) };
     }
     Some((hop, number))
 }
@@ -105,10 +117,12 @@ pub fn find<F: Family>(skb: Skb, between: &Between<F::Address>) -> Option<(&'sta
 /// Asks the kernel's tables, as if the packet had come by this interface, also if the host sent it:
 /// `BPF_FIB_LOOKUP_OUTPUT` would find no route that leads elsewhere.
 #[inline(always)]
-fn look_up<F: Family>(skb: Skb, between: &Between<F::Address>, hop: &mut NextHop) -> Option<()> {
-    let fib = FIB.get_ptr_mut(0)?;
-    // SAFETY: the map's own memory, made of integers; each CPU has its own.
-    let fib = unsafe { &mut *fib };
+fn look_up<F: Family>(
+    skb: Skb,
+    between: &Between<F::Address>,
+    fib: &mut FibLookup,
+    hop: &mut NextHop,
+) -> Option<()> {
     fib.family = if F::IPV6 { AF_INET6 } else { AF_INET };
     fib.l4_protocol = between.protocol;
     fib.sport = 0;
@@ -139,9 +153,12 @@ fn look_up<F: Family>(skb: Skb, between: &Between<F::Address>, hop: &mut NextHop
         0
     };
     hop.neighbour.nh_family = u32::from(fib.family);
-    // SAFETY: both unions hold sixteen bytes.
+    // SAFETY: both unions hold sixteen bytes, in words.
     unsafe {
-        hop.neighbour.__bindgen_anon_1.ipv6_nh = fib.__bindgen_anon_4.ipv6_dst;
+        copy(
+            (&raw const fib.__bindgen_anon_4).cast::<[u32; 4]>(),
+            (&raw mut hop.neighbour.__bindgen_anon_1).cast(),
+        );
     }
     Some(())
 }

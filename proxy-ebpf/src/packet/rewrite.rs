@@ -9,7 +9,7 @@ use crate::machine::checksum::{difference, fold};
 use crate::machine::frame::{Balance, Checksum, Frame};
 use crate::machine::global::global;
 use crate::machine::verdict::CONTINUE;
-use crate::machine::words::same;
+use crate::machine::words::{copy, same};
 use crate::maps::Family;
 
 global! {
@@ -32,7 +32,8 @@ pub fn turn<F: Family>(
     if !done {
         return dropped(REWRITE_FAILED);
     }
-    packet.tuple = *target;
+    // SAFETY: two values made of words.
+    unsafe { copy(&raw const *target, &raw mut packet.tuple) };
     CONTINUE
 }
 

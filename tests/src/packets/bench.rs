@@ -22,6 +22,9 @@ use proxy_common::{
 
 use super::plan::{FAMILIES, Plan};
 
+/// Hardware address to which all frames go.
+const RECEIVER_MAC: &str = "02:00:00:00:00:02";
+
 /// The packet goes on to the stack; on an uplink to the next program first.
 pub const NEXT: i32 = -1;
 /// What programs of pods' interfaces say in place of [`NEXT`]: no other program is asked.
@@ -154,6 +157,7 @@ impl Bench {
         for name in ["pod1", "pod2", "net0", HOST_DEVICE] {
             ip(&format!("link add {name} type veth peer name {name}-peer"))?;
             sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
+            ip(&format!("link set {name} address {RECEIVER_MAC}"))?;
             ip(&format!("link set {name}-peer up"))?;
             ip(&format!("link set {name} up"))?;
         }
@@ -164,7 +168,16 @@ impl Bench {
         }
         drop_log::set(loader, false);
         let mut ebpf = loader.load(object).context("create the object's maps")?;
-        for name in ["from_pod", "to_pod", "from_net", "to_net", "from_host"] {
+        for name in [
+            "from_pod",
+            "to_pod",
+            "from_net",
+            "to_net",
+            "from_net_bare",
+            "to_net_bare",
+            "from_host",
+            "from_lo",
+        ] {
             let program: &mut SchedClassifier = ebpf
                 .program_mut(name)
                 .with_context(|| format!("no program {name}"))?

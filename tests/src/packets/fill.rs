@@ -10,7 +10,7 @@ use aya::{
 use proxy_common::{
     address::{Address4, Address6},
     backends::{MemberKey, SlotKey},
-    endpoints::{Endpoint, LocalPod},
+    endpoints::Endpoint,
     frontends::{BackendSet, FLAG_CLUSTER_IP, FLAG_MEMBERS, Frontend},
     host::HOST_DEVICE,
     node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT, NODE_FORWARD_BPF, NodeConfig},
@@ -78,36 +78,19 @@ impl Bench {
         let (address4, address6) = both(own)?;
         let (pod_mac, host_mac, flags) = ([2, 0, 0, 0, 1, 1], [2, 0, 0, 0, 1, 2], 0);
         let endpoint = Endpoint {
-            id,
+            ifindex,
             address4,
             address6,
             pod_mac,
             host_mac,
             flags,
         };
-        self.hash("ENDPOINTS")?.insert(ifindex, endpoint, 0)?;
-        let pod = LocalPod {
-            ifindex,
-            endpoint: id,
-            pod_mac,
-            host_mac,
-            flags,
-        };
-        self.hash::<Address4, LocalPod>(&Four::map("LOCAL_PODS"))?
-            .insert(address4, pod, 0)?;
-        self.hash::<Address6, LocalPod>(&Six::map("LOCAL_PODS"))?
-            .insert(address6, pod, 0)?;
-        Ok(())
-    }
-
-    /// Lets each CPU begin so many unanswered flows in `CONNTRACK*` in a window.
-    pub fn allow_unanswered(&mut self, unanswered: u32) -> Result<()> {
-        let mut configs = self.array::<NodeConfig>("NODE_CONFIG")?;
-        let config = NodeConfig {
-            unanswered,
-            ..configs.get(&0, 0)?
-        };
-        configs.set(0, config, 0)?;
+        self.array("ENDPOINTS")?.set(id, endpoint, 0)?;
+        self.hash("INTERFACES")?.insert(ifindex, id, 0)?;
+        self.hash::<Address4, u32>(&Four::map("LOCAL_PODS"))?
+            .insert(address4, id, 0)?;
+        self.hash::<Address6, u32>(&Six::map("LOCAL_PODS"))?
+            .insert(address6, id, 0)?;
         Ok(())
     }
 
@@ -119,8 +102,8 @@ impl Bench {
             host_device: index(HOST_DEVICE)?,
             address4,
             address6,
-            source_port_min: 61000,
-            source_port_max: 61999,
+            source_port_min: 20000,
+            source_port_max: 20999,
             ..NodeConfig::default()
         };
         self.array("NODE_CONFIG")?.set(0, config, 0)?;
@@ -164,8 +147,28 @@ impl Bench {
             internal: set,
             external: set,
         };
+        self.port(at.port())?;
+        for backend in backends {
+            self.port(backend.port())?;
+        }
         self.frontend::<Four>(at, protocol, frontend)?;
-        self.frontend::<Six>(at, protocol, frontend)
+        self.frontend::<Six>(at, protocol, frontend)?;
+        self.services_changed()
+    }
+
+    /// Notes a port that a frontend or a backend of the node may have.
+    fn port(&mut self, port: u16) -> Result<()> {
+        let mut ports = self.array::<u64>("NODE_PORTS")?;
+        let word = u32::from(port / 64);
+        let bits = ports.get(&word, 0)? | 1 << (port % 64);
+        Ok(ports.set(word, bits, 0)?)
+    }
+
+    /// Tells flows of datagrams that Services have changed.
+    fn services_changed(&mut self) -> Result<()> {
+        let mut epoch = self.array::<u32>("SERVICE_EPOCH")?;
+        let next = epoch.get(&0, 0)? + 1;
+        Ok(epoch.set(0, next, 0)?)
     }
 
     fn backend<F: Family>(&mut self, number: u32, at: SocketAddr, protocol: u8) -> Result<()> {
@@ -207,7 +210,8 @@ impl Bench {
     /// Removes a frontend.
     pub fn withdraw(&mut self, at: SocketAddr, protocol: u8) -> Result<()> {
         self.withdraw_of::<Four>(at, protocol)?;
-        self.withdraw_of::<Six>(at, protocol)
+        self.withdraw_of::<Six>(at, protocol)?;
+        self.services_changed()
     }
 
     fn withdraw_of<F: Family>(&mut self, at: SocketAddr, protocol: u8) -> Result<()> {
@@ -226,7 +230,7 @@ impl Bench {
             backend: id * 1000 + index + 1,
         };
         self.hash::<_, u32>("BACKEND_MEMBERS")?.remove(&member)?;
-        Ok(())
+        self.services_changed()
     }
 }
 

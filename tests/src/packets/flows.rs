@@ -1,92 +1,119 @@
-//! Reading the flows.
+//! Reading the flows, and making time go by for them.
 
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, Result};
-use proxy_common::conntrack::FlowState;
+use anyhow::{Context as _, Result, ensure};
+use proxy_common::conntrack::{FLOW_ENDED, FlowPlace, Head};
 
 use super::bench::Bench;
-use crate::family::{Family, Four, Six};
+use crate::family::{Facts, Family, Four, Six};
 
-/// A flow's entry.
+/// A flow, as a packet finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// Its slot.
+    pub slot: u32,
+    /// The packet's direction.
+    pub direction: usize,
     /// What is known of it.
-    pub state: FlowState,
-    /// Source and destination into which packets are rewritten.
-    pub rewrite: (SocketAddr, SocketAddr),
-    /// It is in `NEW_FLOWS`.
-    pub new: bool,
+    pub facts: Facts,
+    /// Source and destination into which packets of both directions are turned.
+    pub targets: [(SocketAddr, SocketAddr); 2],
+}
+
+impl Entry {
+    /// Source and destination into which the packet is turned.
+    pub fn target(&self) -> (SocketAddr, SocketAddr) {
+        self.targets[self.direction]
+    }
+
+    /// `FLOW_*` bits.
+    pub fn flags(&self) -> u16 {
+        self.facts.head.flags
+    }
 }
 
 impl Bench {
-    /// The entry of a flow in a scope (0 is the node), from its local side.
+    /// The flow of a packet that arrives with this source and destination, live or not.
     pub fn flow(
         &mut self,
-        scope: u32,
-        local: SocketAddr,
-        remote: SocketAddr,
+        source: SocketAddr,
+        destination: SocketAddr,
         protocol: u8,
     ) -> Result<Option<Entry>> {
-        for (map, new) in [("CONNTRACK", false), ("NEW_FLOWS", true)] {
-            let known = self
-                .state::<Four>(map, Four::flow(scope, local, remote, protocol))?
-                .or(self.state::<Six>(map, Six::flow(scope, local, remote, protocol))?);
-            if let Some((state, rewrite)) = known {
-                return Ok(Some(Entry {
-                    state,
-                    rewrite,
-                    new,
-                }));
-            }
+        if source.is_ipv4() {
+            self.flow_of::<Four>(Four::flow(source, destination, protocol))
+        } else {
+            self.flow_of::<Six>(Six::flow(source, destination, protocol))
         }
-        Ok(None)
     }
 
-    /// Takes an entry away.
-    pub fn lose(&mut self, scope: u32, ends: [SocketAddr; 2], protocol: u8) -> Result<()> {
-        self.change(scope, ends, protocol, None)
+    fn flow_of<F: Family>(&mut self, key: Option<F::FlowKey>) -> Result<Option<Entry>> {
+        let key = key.context("both ends are of one family")?;
+        let index = self.hash::<F::FlowKey, FlowPlace>(&F::map("FLOW_INDEX"))?;
+        let Ok(place) = index.get(&key, 0) else {
+            return Ok(None);
+        };
+        let flow = self
+            .array::<F::Flow>(&F::map("FLOWS"))?
+            .get(&place.slot(), 0)?;
+        let facts = F::facts(&flow);
+        ensure!(
+            u32::from(facts.head.generation) == place.generation,
+            "{place:?} names a flow that is gone: {facts:?}"
+        );
+        Ok(Some(Entry {
+            slot: place.slot(),
+            direction: place.direction() as usize,
+            facts,
+            targets: [F::target(&flow, 0), F::target(&flow, 1)],
+        }))
     }
 
-    /// Makes an entry expire a second earlier, as if a second had gone by since its last packet.
-    pub fn age(&mut self, scope: u32, ends: [SocketAddr; 2], protocol: u8) -> Result<()> {
-        self.change(scope, ends, protocol, Some(1))
+    /// Makes a flow expire so many seconds earlier, as if they had gone by since its last packet.
+    pub fn age(&mut self, ends: [SocketAddr; 2], protocol: u8, seconds: u32) -> Result<()> {
+        self.change(ends, protocol, |_, expires| {
+            *expires = expires.saturating_sub(seconds).max(1);
+        })
     }
 
-    /// Takes seconds off an entry's life, or the entry away; its ends are the local and the remote one.
+    /// Ends a flow, as the agent does when its pod is gone.
+    pub fn end(&mut self, ends: [SocketAddr; 2], protocol: u8) -> Result<()> {
+        self.change(ends, protocol, |head, _| {
+            let flow = Head::unpack(*head);
+            *head = Head {
+                flags: flow.flags | FLOW_ENDED,
+                ..flow
+            }
+            .pack();
+        })
+    }
+
     fn change(
         &mut self,
-        scope: u32,
-        [local, remote]: [SocketAddr; 2],
+        [source, destination]: [SocketAddr; 2],
         protocol: u8,
-        seconds: Option<u32>,
+        change: impl Fn(&mut u64, &mut u32),
     ) -> Result<()> {
-        self.change_of::<Four>(Four::flow(scope, local, remote, protocol), seconds)?;
-        self.change_of::<Six>(Six::flow(scope, local, remote, protocol), seconds)
+        let entry = self
+            .flow(source, destination, protocol)?
+            .context("the flow is there")?;
+        if source.is_ipv4() {
+            self.change_of::<Four>(entry.slot, change)
+        } else {
+            self.change_of::<Six>(entry.slot, change)
+        }
     }
 
     fn change_of<F: Family>(
         &mut self,
-        key: Option<F::FlowKey>,
-        seconds: Option<u32>,
+        slot: u32,
+        change: impl Fn(&mut u64, &mut u32),
     ) -> Result<()> {
-        let Some(key) = key else { return Ok(()) };
-        let mut map = self.hash::<F::FlowKey, F::Flow>(&F::map("CONNTRACK"))?;
-        let Some(seconds) = seconds else {
-            return map.remove(&key).context("the flow is there");
-        };
-        let mut flow = map.get(&key, 0).context("the flow is there")?;
-        F::state_mut(&mut flow).expires -= seconds;
-        map.insert(key, flow, 0).context("write the flow")
-    }
-
-    fn state<F: Family>(
-        &mut self,
-        map: &str,
-        key: Option<F::FlowKey>,
-    ) -> Result<Option<(FlowState, (SocketAddr, SocketAddr))>> {
-        let Some(key) = key else { return Ok(None) };
-        let map = self.hash::<F::FlowKey, F::Flow>(&F::map(map))?;
-        Ok(map.get(&key, 0).ok().as_ref().map(F::state))
+        let mut flows = self.array::<F::Flow>(&F::map("FLOWS"))?;
+        let mut flow = flows.get(&slot, 0)?;
+        let (head, expires) = F::life(&mut flow);
+        change(head, expires);
+        flows.set(slot, flow, 0).context("write the flow")
     }
 }

@@ -105,9 +105,7 @@ fn a_chain_of_extension_headers_is_followed_eight_far() {
         packet[18..20].copy_from_slice(&length.to_be_bytes());
         let outcome = bench.run(Hook::FromPod, &packet).unwrap();
         assert_eq!(outcome.drop, drop, "{headers} headers");
-        let tracked = bench
-            .flow(1, plan.pod(4000), plan.neighbour(53), UDP)
-            .unwrap();
+        let tracked = bench.flow(plan.pod(4000), plan.neighbour(53), UDP).unwrap();
         assert!(tracked.is_some());
     }
 }

@@ -69,7 +69,7 @@ fn egress_is_judged_by_the_class_of_the_destination() {
         assert_eq!(verdict(&outcome), denied, "UDP is not TCP");
         assert!(
             bench
-                .flow(1, plan.pod(4000), plan.outside(80), TCP)
+                .flow(plan.pod(4000), plan.outside(80), TCP)
                 .unwrap()
                 .is_none()
         );
@@ -163,7 +163,7 @@ fn known_flows_are_judged_anew_after_a_change() {
             .unwrap();
         assert_eq!(verdict(&outcome), (SHOT, Some("policy-egress")));
         // The entry stays, so that the other side's next packet does not begin the flow as its own.
-        assert!(bench.flow(1, pod, cut, TCP).unwrap().is_some());
+        assert!(bench.flow(pod, cut, TCP).unwrap().is_some());
         let again = [
             (Hook::FromPod, tcp(pod, cut, Tcp::Ack, b"")),
             (Hook::FromNet, tcp(cut, pod, Tcp::SynAck, b"")),
@@ -296,7 +296,7 @@ fn words_that_name_what_is_not_there_deny() {
         );
         assert!(
             bench
-                .flow(1, plan.pod(1), plan.neighbour(2), UDP)
+                .flow(plan.pod(1), plan.neighbour(2), UDP)
                 .unwrap()
                 .is_none()
         );

@@ -4,15 +4,12 @@ use std::net::SocketAddr;
 
 use proxy_common::{
     address::{SCTP, TCP, UDP},
-    conntrack::{
-        FLOW_FROM_REMOTE, FLOW_HAIRPIN, FLOW_NO_TWIN, FLOW_REMOTE_POD, FLOW_REPLIED,
-        FLOW_REWRITE_FROM_LOCAL, FLOW_REWRITE_TO_LOCAL, Flow4, Flow6, FlowKey4, FlowKey6,
-    },
+    conntrack::{FLOW_HAIRPIN, FLOW_REPLIED},
 };
 use weir_tests::packets::{Bench, FAMILIES, Hook, REDIRECT, SHOT, Tcp, see, tcp, udp};
 
 #[test]
-fn the_serving_pods_own_entry_turns_its_answers_round() {
+fn one_flow_turns_questions_and_answers() {
     let mut bench = Bench::new().unwrap();
     for (id, plan) in (1..).zip(FAMILIES) {
         let (client, vip, backend) = (plan.pod(4000), plan.vip(80), plan.neighbour(8080));
@@ -23,29 +20,21 @@ fn the_serving_pods_own_entry_turns_its_answers_round() {
         assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
         let seen = see(&outcome.bytes);
         assert_eq!((seen.source, seen.destination), (client, backend));
-        let forth = bench.flow(1, client, vip, TCP).unwrap().unwrap();
-        assert_eq!(forth.state.flags, FLOW_REWRITE_FROM_LOCAL | FLOW_NO_TWIN);
-        assert_eq!(forth.rewrite, (client, backend));
+        let forth = bench.flow(client, vip, TCP).unwrap().unwrap();
+        assert_eq!((forth.flags(), forth.facts.endpoint), (0, [1, 2]));
+        assert_eq!(forth.target(), (client, backend));
         assert_eq!(
-            (forth.state.service, forth.state.backend),
+            (forth.facts.service, forth.facts.backend),
             (id, id * 1000 + 1)
         );
-        assert!(bench.flow(1, client, backend, TCP).unwrap().is_none());
-        let back = bench.flow(2, backend, client, TCP).unwrap().unwrap();
-        assert_eq!(
-            back.state.flags,
-            FLOW_FROM_REMOTE | FLOW_REWRITE_FROM_LOCAL | FLOW_NO_TWIN
-        );
-        assert_eq!(back.rewrite, (vip, client));
+        assert!(bench.flow(client, backend, TCP).unwrap().is_none());
+        let back = bench.flow(backend, client, TCP).unwrap().unwrap();
+        assert_eq!((back.slot, back.direction), (forth.slot, 1));
+        assert_eq!(back.target(), (vip, client));
 
         answered(&mut bench, (client, vip, backend));
-        for (scope, local, remote) in [(1, client, vip), (2, backend, client)] {
-            let entry = bench.flow(scope, local, remote, TCP).unwrap().unwrap();
-            assert!(
-                !entry.new && entry.state.flags & FLOW_REPLIED != 0,
-                "{entry:?}"
-            );
-        }
+        let flow = bench.flow(client, vip, TCP).unwrap().unwrap();
+        assert!(flow.flags() & FLOW_REPLIED != 0, "{flow:?}");
     }
 }
 
@@ -59,41 +48,6 @@ fn answered(bench: &mut Bench, (client, vip, backend): (SocketAddr, SocketAddr, 
     let data = tcp(client, vip, Tcp::Ack, b"data of the client");
     let seen = see(&bench.run(Hook::FromPod, &data).unwrap().bytes);
     assert_eq!((seen.source, seen.destination), (client, backend));
-}
-
-#[test]
-fn a_lost_entry_of_the_serving_pod_is_made_again() {
-    let mut bench = Bench::new().unwrap();
-    for (id, plan) in (1..).zip(FAMILIES) {
-        let way = (plan.pod(4000), plan.vip(80), plan.neighbour(8080));
-        bench.service(id, way.1, TCP, &[way.2], 0).unwrap();
-        bench
-            .run(Hook::FromPod, &tcp(way.0, way.1, Tcp::Syn, b""))
-            .unwrap();
-        lose(&mut bench, 2);
-        bench
-            .run(Hook::FromPod, &tcp(way.0, way.1, Tcp::Syn, b""))
-            .unwrap();
-        answered(&mut bench, way);
-    }
-}
-
-/// Removes all entries of a scope, as eviction does.
-fn lose(bench: &mut Bench, scope: u32) {
-    for map in ["CONNTRACK", "NEW_FLOWS"] {
-        let mut flows = bench.hash::<FlowKey4, Flow4>(&format!("{map}4")).unwrap();
-        for key in flows.keys().collect::<Result<Vec<_>, _>>().unwrap() {
-            if key.scope == scope {
-                flows.remove(&key).unwrap();
-            }
-        }
-        let mut flows = bench.hash::<FlowKey6, Flow6>(&format!("{map}6")).unwrap();
-        for key in flows.keys().collect::<Result<Vec<_>, _>>().unwrap() {
-            if key.scope == scope {
-                flows.remove(&key).unwrap();
-            }
-        }
-    }
 }
 
 #[test]
@@ -115,7 +69,7 @@ fn a_client_may_use_its_port_again_for_another_service() {
 }
 
 #[test]
-fn a_backend_elsewhere_is_answered_for_by_a_twin() {
+fn a_backend_elsewhere_answers_in_the_services_name() {
     let mut bench = Bench::new().unwrap();
     for (id, plan) in (1..).zip(FAMILIES) {
         let (client, vip, backend) = (plan.pod(4000), plan.vip(80), plan.remote_pod(8080));
@@ -123,24 +77,14 @@ fn a_backend_elsewhere_is_answered_for_by_a_twin() {
         bench
             .run(Hook::FromPod, &tcp(client, vip, Tcp::Syn, b""))
             .unwrap();
-        let forth = bench.flow(1, client, vip, TCP).unwrap().unwrap();
-        assert_eq!(
-            forth.state.flags & !FLOW_REMOTE_POD,
-            FLOW_REWRITE_FROM_LOCAL
-        );
-        let back = bench.flow(1, client, backend, TCP).unwrap().unwrap();
-        assert_eq!(back.state.flags & !FLOW_REMOTE_POD, FLOW_REWRITE_TO_LOCAL);
-        assert_eq!(back.rewrite, (vip, client));
+        let back = bench.flow(backend, client, TCP).unwrap().unwrap();
+        assert_eq!((back.direction, back.facts.endpoint), (1, [1, 0]));
+        assert_eq!(back.target(), (vip, client));
         let answer = tcp(backend, client, Tcp::SynAck, b"");
         let seen = see(&bench.run(Hook::FromNet, &answer).unwrap().bytes);
         assert_eq!((seen.source, seen.destination), (vip, client));
-        for remote in [vip, backend] {
-            let entry = bench.flow(1, client, remote, TCP).unwrap().unwrap();
-            assert!(
-                !entry.new && entry.state.flags & FLOW_REPLIED != 0,
-                "{entry:?}"
-            );
-        }
+        let flow = bench.flow(client, vip, TCP).unwrap().unwrap();
+        assert!(flow.flags() & FLOW_REPLIED != 0, "{flow:?}");
     }
 }
 
@@ -187,8 +131,8 @@ fn a_pod_reaches_itself_through_a_service() {
         assert_eq!(outcome.action, REDIRECT);
         let seen = see(&outcome.bytes);
         assert_eq!((seen.source, seen.destination), (vip, client));
-        let entry = bench.flow(1, client, vip, TCP).unwrap().unwrap();
-        assert!(entry.state.flags & FLOW_HAIRPIN != 0 && entry.state.flags & FLOW_REPLIED != 0);
+        let entry = bench.flow(client, vip, TCP).unwrap().unwrap();
+        assert!(entry.flags() & FLOW_HAIRPIN != 0 && entry.flags() & FLOW_REPLIED != 0);
     }
 }
 

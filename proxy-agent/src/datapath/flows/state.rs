@@ -43,13 +43,9 @@ impl FlowState {
 
     /// Of a flow, `now` seconds after boot.
     pub fn of<A>(flow: &Flow<A>, now: u32) -> Self {
-        Self::of_parts(Head::unpack(flow.head), flow.expires, now)
-    }
-
-    /// Of a flow with this head that lives until `expires`.
-    pub fn of_parts(head: Head, expires: u32, now: u32) -> Self {
+        let head = Head::unpack(flow.head);
         let has = |flag: u16| head.flags & flag != 0;
-        if expires < now || has(FLOW_ENDED) {
+        if flow.expires <= now || has(FLOW_ENDED) {
             return Self::Expired;
         }
         if head.protocol == TCP {

@@ -7,7 +7,7 @@ use super::{NO_HOPS, NO_ROUTE, TOO_BIG};
 use crate::machine::checksum::{fold, sum};
 use crate::machine::frame::Frame as _;
 use crate::machine::skb::Skb;
-use crate::maps::{Family as _, V6};
+use crate::maps::V6;
 use crate::packet::description::Packet;
 use crate::packet::parse::Icmp;
 use crate::packet::parse::v6::Header;
