@@ -43,9 +43,13 @@ impl FlowState {
 
     /// Of a flow, `now` seconds after boot.
     pub fn of<A>(flow: &Flow<A>, now: u32) -> Self {
-        let head = Head::unpack(flow.head);
+        Self::of_parts(Head::unpack(flow.head), flow.expires, now)
+    }
+
+    /// Of a flow with this head that lives until `expires`.
+    pub fn of_parts(head: Head, expires: u32, now: u32) -> Self {
         let has = |flag: u16| head.flags & flag != 0;
-        if flow.expires <= now || has(FLOW_ENDED) {
+        if expires < now || has(FLOW_ENDED) {
             return Self::Expired;
         }
         if head.protocol == TCP {

@@ -7,7 +7,7 @@ use proxy_common::{
     address::{TCP, UDP, address4},
     conntrack::{
         FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED, FLOW_RST_0,
-        Flow4, Head, Tuple,
+        FLOW_RST_1, FLOW_SOURCE_TRANSLATED, Flow4, Head, Tuple,
     },
 };
 
@@ -77,9 +77,10 @@ fn use_is_counted_by_what_may_become_of_a_slot() {
     for (slot, (flags, expires)) in [
         (FLOW_ASSURED | FLOW_REPLIED, NOW + 1),
         (FLOW_ASSURED | FLOW_ENDED, NOW + 1),
-        (FLOW_ASSURED, NOW),
+        (FLOW_ASSURED, NOW - 1),
         (FLOW_REPLIED, NOW + 60),
         (0, NOW + 60),
+        (FLOW_ASSURED | FLOW_RST_1, NOW + 10),
     ]
     .into_iter()
     .enumerate()
@@ -88,10 +89,11 @@ fn use_is_counted_by_what_may_become_of_a_slot() {
     }
     let usage = FlowUsage {
         assured: 1,
-        unassured: 2,
+        unassured: 3,
         expired: 2,
+        states: [1, 1, 1, 0, 0, 1, 2],
     };
-    assert_eq!((flows.usage(NOW), usage.live()), (usage, 3));
+    assert_eq!((flows.usage(NOW), usage.live()), (usage, 4));
 }
 
 #[test]
@@ -189,12 +191,52 @@ fn a_flow_goes_through_its_states() {
         (open | FLOW_FIN_1, "closing"),
         (open | FLOW_FIN_0 | FLOW_FIN_1, "closed"),
         (FLOW_RST_0, "reset"),
-        (open | FLOW_RST_0 | FLOW_FIN_0, "reset"),
+        (open | FLOW_RST_1 | FLOW_FIN_0, "reset"),
         (open | FLOW_ENDED, "expired"),
     ] {
         assert_eq!(of(flags, TCP), word, "{flags:#x}");
     }
     assert_eq!(of(open, UDP), "established");
-    let late = flow(head(open, TCP), NOW);
+    let late = flow(head(open, TCP), NOW - 1);
     assert_eq!(FlowState::of(&late, NOW), FlowState::Expired);
+}
+
+#[test]
+fn source_ports_are_counted_by_backend() {
+    let flows = Flows::memory(16);
+    let translated = FLOW_SOURCE_TRANSLATED | FLOW_REPLIED;
+    for (slot, (flags, expires, backend)) in [
+        (translated, NOW, 7),
+        (translated, NOW, 7),
+        (translated | FLOW_ASSURED, NOW + 9, 8),
+        // Not translated, over, closed, broken off.
+        (FLOW_REPLIED, NOW, 8),
+        (translated, NOW - 1, 8),
+        (translated | FLOW_FIN_0 | FLOW_FIN_1, NOW, 8),
+        (translated | FLOW_RST_0, NOW, 8),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut one = flow(head(flags, TCP), expires);
+        one.target[0].destination = address4([10, 0, 9, backend]);
+        flows.put(slot as u32, &one);
+    }
+    let mut other = flow(head(translated, UDP), NOW);
+    other.target[0].destination = address4([10, 0, 9, 7]);
+    flows.put(9, &other);
+    let taken: Vec<_> = flows
+        .ports_taken(NOW)
+        .into_iter()
+        .map(|taken| (taken.count, taken.backend.to_string(), taken.protocol))
+        .collect();
+    let expected = [
+        (2, "10.0.9.7:80", TCP),
+        (1, "10.0.9.8:80", TCP),
+        (1, "10.0.9.7:80", UDP),
+    ];
+    assert_eq!(
+        taken,
+        expected.map(|(n, backend, p)| (n, backend.to_owned(), p))
+    );
 }
