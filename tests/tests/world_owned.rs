@@ -44,8 +44,8 @@ fn harm(what: Owned) -> Option<Harm> {
             "cd /proc/sys/net/ipv4/conf; cat weir_host/rp_filter weir_net/forwarding",
         ),
         Owned::Forwarding => (
-            "cd /proc/sys/net; echo 0 >ipv4/ip_forward; echo 0 >ipv6/conf/all/forwarding; echo 1 >ipv4/conf/all/rp_filter; echo 1 >ipv4/conf/eth0/rp_filter",
-            "cd /proc/sys/net; cat ipv4/ip_forward ipv4/conf/eth0/forwarding ipv6/conf/all/forwarding ipv6/conf/eth0/forwarding; \
+            "cd /proc/sys/net; echo 0 >ipv4/ip_forward; echo 0 >ipv4/conf/lo/accept_local; echo 0 >ipv6/conf/all/forwarding; echo 1 >ipv4/conf/all/rp_filter; echo 1 >ipv4/conf/eth0/rp_filter",
+            "cd /proc/sys/net; cat ipv4/ip_forward ipv4/conf/lo/accept_local ipv4/conf/eth0/forwarding ipv6/conf/all/forwarding ipv6/conf/eth0/forwarding; \
              grep -vx 1 ipv4/conf/all/rp_filter ipv4/conf/eth0/rp_filter | wc -l",
         ),
         Owned::Advertisements => (
@@ -53,8 +53,8 @@ fn harm(what: Owned) -> Option<Harm> {
             "cd /proc/sys/net/ipv6/conf; cat eth0/accept_ra",
         ),
         Owned::LinkPrograms => (
-            "find /sys/fs/bpf -path '*/links/*_net*' -delete",
-            "find /sys/fs/bpf -path '*/links/*_net*' | sort",
+            "find /sys/fs/bpf -path '*/links/*_net*' -delete; find /sys/fs/bpf -path '*/links/from_lo*' -delete",
+            "find /sys/fs/bpf -path '*/links/*_net*' | sort; find /sys/fs/bpf -path '*/links/from_lo*'",
         ),
         Owned::HostDeviceProgram => (
             "find /sys/fs/bpf -path '*/links/from_host*' -delete",

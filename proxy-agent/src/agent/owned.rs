@@ -18,11 +18,11 @@ pub enum Owned {
     HostDeviceAddress,
     /// Kernel settings of both.
     HostDeviceSettings,
-    /// `ip_forward`, forwarding of links, loose `rp_filter`.
+    /// `ip_forward`, forwarding of links, loose `rp_filter`, `accept_local` of the loopback.
     Forwarding,
     /// `accept_ra` of links that heard router advertisements before the node forwarded.
     Advertisements,
-    /// Programs on links that carry node traffic.
+    /// Programs on links that carry node traffic, and on the loopback.
     LinkPrograms,
     /// The program on `weir_host`.
     HostDeviceProgram,

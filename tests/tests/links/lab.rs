@@ -28,9 +28,9 @@ const ASKED: usize = 24;
 /// Two nodes; a pod on each behind one Service, and one with a `hostPort` on the first.
 pub(super) struct Lab {
     pub(super) near: Pod,
-    pub(super) far: Pod,
-    pub(super) web: Pod,
-    pub(super) servers: Vec<Server>,
+    _far: Pod,
+    _web: Pod,
+    _servers: Vec<Server>,
     pub(super) cluster: Cluster,
 }
 
@@ -57,9 +57,9 @@ impl Lab {
         cluster.service("web", 80, &behind, &spec).unwrap();
         Self {
             near,
-            far,
-            web,
-            servers,
+            _far: far,
+            _web: web,
+            _servers: servers,
             cluster,
         }
     }

@@ -76,8 +76,8 @@ impl Node {
         Ok(network.member(last))
     }
 
-    /// A container that has nothing to do with Kubernetes, behind a bridge of the node that is made if need be. The
-    /// node's addresses in that network are its gateways.
+    /// A container that has nothing to do with Kubernetes, behind a bridge of the node that is made if need be, and
+    /// outside of the agent's cgroup: no socket hook sees it. The node's addresses in that network are its gateways.
     pub fn container(&self, name: &str, bridge: &str, number: u8) -> Result<Pod> {
         let network = Network { number };
         let gateways = network.member(1);
@@ -87,7 +87,15 @@ impl Node {
                 network.addresses(bridge, 1)
             ))?;
         }
-        let place = Pod::netns(self, name)?;
+        self.run(&["ip", "netns", "add", name])?;
+        self.run(&["ip", "-n", name, "link", "set", "lo", "up"])?;
+        let cgroup = self.world().cgroup();
+        let place = Place::new(
+            &self.file(&format!("/run/netns/{name}")),
+            &self.holder().namespace("mnt"),
+            &self.holder().namespace("uts"),
+            cgroup.child(&format!("{}-{name}", self.name()))?,
+        )?;
         let host = format!("v{name}");
         self.batch(&format!(
             "link add {host} type veth peer name eth0 netns {name}\nlink set {host} master {bridge} up\n"
