@@ -287,22 +287,26 @@ fn without_tcx_filters_of_clsact_do_it_on_an_uplink() {
 
 #[test]
 fn what_is_preferred_may_change_and_nothing_of_the_former_way_stays() {
-    let (node, ifindex) = node("switch");
-    for (tc, links, count) in [
-        (TcPreference::Tcx, 2, 0),
-        (TcPreference::Clsact, 0, 1),
-        (TcPreference::Auto, 2, 0),
-    ] {
-        let mut datapath = open(&node, tc);
-        inside(&node, || datapath.attach(ifindex, &Datapath::LINK)).unwrap();
-        assert_eq!(datapath.attachments().unwrap().len(), links, "{tc:?}");
-        for hook in Datapath::LINK {
-            assert_eq!(filters(&node, hook), count, "{hook:?} {tc:?}");
+    for hooks in [Datapath::LINK, Datapath::BARE_LINK] {
+        let (node, ifindex) = node("switch");
+        for (tc, links, count) in [
+            (TcPreference::Tcx, 2, 0),
+            (TcPreference::Clsact, 0, 1),
+            (TcPreference::Auto, 2, 0),
+        ] {
+            let mut datapath = open(&node, tc);
+            inside(&node, || datapath.attach(ifindex, &hooks)).unwrap();
+            assert_eq!(datapath.attachments().unwrap().len(), links, "{tc:?}");
+            for hook in hooks {
+                assert_eq!(filters(&node, hook), count, "{hook:?} {tc:?}");
+            }
+            let there = inside(&node, || datapath.are_attached(ifindex, &hooks));
+            assert!(there.unwrap(), "{tc:?}");
+            for other in [Hook::FromHost, Hook::FromLo] {
+                let other = inside(&node, || datapath.are_attached(ifindex, &[other]));
+                assert!(!other.unwrap(), "{tc:?}");
+            }
         }
-        let there = inside(&node, || datapath.are_attached(ifindex, &Datapath::LINK));
-        assert!(there.unwrap(), "{tc:?}");
-        let other = inside(&node, || datapath.are_attached(ifindex, &[Hook::FromHost]));
-        assert!(!other.unwrap(), "{tc:?}");
     }
 }
 

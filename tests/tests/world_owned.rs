@@ -210,19 +210,23 @@ fn maps(lab: &Lab, care: &Care) {
         let maps = reader.maps();
         let mut addresses = maps.node_addresses4.entries().unwrap();
         addresses.sort_unstable();
-        (addresses, maps.node_config.get(&0).unwrap())
+        let links = maps.links.entries().unwrap();
+        (addresses, links, maps.node_config.get(&0).unwrap())
     };
     let before = read();
     let harm = || {
         let reader = reader(node).unwrap();
         let maps = reader.maps();
         let (mut addresses, mut config) = (maps.node_addresses4.clone(), maps.node_config.clone());
+        let mut links = maps.links.clone();
+        links.remove(&before.1[0].0).unwrap();
+        links.set(&9999, &before.1[0].1).unwrap();
         let [(own, _), ..] = before.0[..] else {
             panic!("no addresses");
         };
         addresses.remove(&own).unwrap();
         addresses.set(&0x0101_0101, &7).unwrap();
-        let mut wrong = before.1.unwrap();
+        let mut wrong = before.2.unwrap();
         wrong.address4 = 0;
         config.set(&0, &wrong).unwrap();
     };

@@ -68,28 +68,10 @@ impl Lab {
         self.cluster.node(0)
     }
 
-    /// Leads to the load balancer by a node's addresses.
-    pub(super) fn lead(&self, place: &Place, by: [IpAddr; 2]) {
-        for (to, via) in BALANCER.iter().zip(by) {
-            let family = if via.is_ipv4() { "-4" } else { "-6" };
-            place
-                .run(&[
-                    "ip",
-                    family,
-                    "route",
-                    "replace",
-                    to,
-                    "via",
-                    &via.to_string(),
-                ])
-                .unwrap();
-        }
-    }
-
     /// All that the first node serves is served to a place that asks it by these addresses of it, and is led to the
     /// load balancer by them.
     pub(super) fn serves(&self, place: &Place, by: [IpAddr; 2]) {
-        self.lead(place, by);
+        lead(place, by);
         self.serves_at(place, by);
     }
 
@@ -143,6 +125,16 @@ impl Lab {
             text.contains(words).then_some(())
         };
         self.cluster.eventually(words, said).unwrap();
+    }
+}
+
+/// Leads to the load balancer by a node's addresses.
+fn lead(place: &Place, by: [IpAddr; 2]) {
+    for (to, via) in BALANCER.iter().zip(by) {
+        let family = if via.is_ipv4() { "-4" } else { "-6" };
+        let via = via.to_string();
+        let route = ["ip", family, "route", "replace", to, "via", &via];
+        place.run(&route).unwrap();
     }
 }
 
