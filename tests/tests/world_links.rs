@@ -8,5 +8,6 @@ mod links {
     mod live;
     mod local;
     mod nics;
+    mod ports;
     mod reach;
 }

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use weir_tests::{
     datapath::drops,
     served::serve,
@@ -47,14 +47,10 @@ impl Lab {
         let web = cluster.pod_with_ports(0, "web", &ports).unwrap();
         let pods = [&near, &far, &web];
         let servers = pods.iter().flat_map(|pod| serve(pod).unwrap()).collect();
-        let port = |name: &str, protocol: &str| json!({ "name": name, "protocol": protocol, "port": SERVICE_PORT, "targetPort": POD_PORT, "nodePort": NODE_PORT });
-        let spec = json!({
-            "type": "LoadBalancer",
-            "ports": [port("tcp", "TCP"), port("udp", "UDP")],
-            "status": { "loadBalancer": { "ingress": BALANCER.map(|ip| json!({ "ip": ip })) } },
-        });
         let behind = [&near, &far];
-        cluster.service("web", 80, &behind, &spec).unwrap();
+        cluster
+            .service("web", 80, &behind, &load_balancer())
+            .unwrap();
         Self {
             near,
             _far: far,
@@ -109,6 +105,12 @@ impl Lab {
         }
     }
 
+    /// Waits until TCP is answered.
+    pub(super) fn await_tcp(place: &Place, to: SocketAddr) {
+        let answered = || Ok(Some(ask_tcp(place, to)?));
+        until(&format!("an answer of {to}"), SYNC_LIMIT, answered).unwrap();
+    }
+
     /// For a test that fails: what the first node's agent tells, and what its programs dropped.
     fn said(&self) -> String {
         let drops = drops(self.node());
@@ -126,6 +128,16 @@ impl Lab {
         };
         self.cluster.eventually(words, said).unwrap();
     }
+}
+
+/// Of a Service with a `NodePort` and a load balancer's addresses.
+pub(super) fn load_balancer() -> Value {
+    let port = |name: &str, protocol: &str| json!({ "name": name, "protocol": protocol, "port": SERVICE_PORT, "targetPort": POD_PORT, "nodePort": NODE_PORT });
+    json!({
+        "type": "LoadBalancer",
+        "ports": [port("tcp", "TCP"), port("udp", "UDP")],
+        "status": { "loadBalancer": { "ingress": BALANCER.map(|ip| json!({ "ip": ip })) } },
+    })
 }
 
 /// Leads to the load balancer by a node's addresses.
