@@ -1,6 +1,6 @@
 //! Links that come, go, change hands and names while the agent runs.
 
-use weir_tests::world::{Node, until};
+use weir_tests::world::{Node, Tun, until};
 
 use super::lab::Lab;
 
@@ -59,6 +59,20 @@ fn programs_follow_links() {
         || Ok((pins(node, index.trim()) == 0).then_some(())),
     )
     .unwrap();
+}
+
+/// `ARPHRD_INFINIBAND`.
+const INFINIBAND: i32 = 32;
+
+#[test]
+fn a_link_of_a_type_that_is_not_understood_is_named_and_left_alone() {
+    let lab = Lab::start("type", &[]);
+    let node = lab.node();
+    let _device = Tun::of_type("ib0", node, INFINIBAND).unwrap();
+    node.batch("addr add 172.30.8.11/24 dev ib0\nlink set ib0 up\n")
+        .unwrap();
+    lab.says("ib0 is left alone: frames of its type");
+    assert!(!has_programs(node, "ib0"));
 }
 
 /// An agent that comes back finds links changed.

@@ -30,14 +30,35 @@ nix::ioctl_write_ptr_bad!(
     libc::ifreq
 );
 
-/// Two TUN devices whose packets go from one to the other. Both go with it.
+nix::ioctl_write_int_bad!(
+    /// `TUNSETLINK`: what the frames of the device are said to be (`ARPHRD_*`).
+    tunsetlink,
+    nix::request_code_write!(b'T', 205, size_of::<libc::c_int>())
+);
+
+/// Two TUN devices whose packets go from one to the other, or one for itself. They go with it.
 #[derive(Debug)]
 pub struct Tun {
     end: Arc<AtomicBool>,
     carriers: Vec<JoinHandle<()>>,
+    /// Of a device whose packets go nowhere.
+    _alone: Option<File>,
 }
 
 impl Tun {
+    /// Makes one device that says that its frames are of this type (`ARPHRD_*`), without addresses, and not up.
+    pub fn of_type(name: &str, place: &Place, kind: i32) -> Result<Self> {
+        let device = device(name, place)?;
+        // SAFETY: the descriptor is open.
+        unsafe { tunsetlink(device.as_raw_fd(), kind) }
+            .with_context(|| format!("set the type of {name}"))?;
+        Ok(Self {
+            end: Arc::default(),
+            carriers: Vec::new(),
+            _alone: Some(device),
+        })
+    }
+
     /// Makes a device of this name in both places, without addresses, and not up.
     pub fn between(name: &str, places: [&Place; 2]) -> Result<Self> {
         let [one, other] = places.map(|place| device(name, place));
@@ -50,6 +71,7 @@ impl Tun {
         Ok(Self {
             end,
             carriers: carriers.into(),
+            _alone: None,
         })
     }
 }
