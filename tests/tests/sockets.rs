@@ -122,7 +122,9 @@ fn datagrams_are_left_to_the_packet_path() {
     scene.write(&ServicePort::udp(40, nobody, &[]));
     for at in scene.services().into_iter().chain([nobody]) {
         let socket = udp(&scene.client, at);
-        socket.connect(at).expect("it never fails for want of endpoints");
+        socket
+            .connect(at)
+            .expect("it never fails for want of endpoints");
         assert_eq!(socket.peer_addr().unwrap(), at);
     }
 }

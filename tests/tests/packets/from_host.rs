@@ -205,7 +205,11 @@ fn a_backend_without_a_route_is_a_named_drop_and_groups_are_let_alone() {
         let mut asked = packet(protocol, client, vip, false);
         let outcome = bench.run(Hook::FromHost, &asked).unwrap();
         assert_eq!((outcome.action, outcome.drop), (REDIRECT, Some("no-route")));
-        assert_eq!(see(&outcome.bytes).quoted, Some((client, vip)), "it is told");
+        assert_eq!(
+            see(&outcome.bytes).quoted,
+            Some((client, vip)),
+            "it is told"
+        );
         asked[0] |= 1;
         let outcome = bench.run(Hook::FromHost, &asked).unwrap();
         assert_eq!((outcome.action, outcome.bytes), (NEXT, asked));

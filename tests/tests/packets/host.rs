@@ -49,9 +49,7 @@ fn the_host_reaches_a_service_elsewhere() {
             (ours.ip(), seen.destination, seen.hops),
             (client.ip(), backend, 64)
         );
-        let outcome = bench
-            .run(Hook::FromNet, &udp(backend, ours, b"!"))
-            .unwrap();
+        let outcome = bench.run(Hook::FromNet, &udp(backend, ours, b"!")).unwrap();
         assert_eq!(outcome.action, NEXT);
         assert_eq!(see(&outcome.bytes).source, vip);
     }
