@@ -7,19 +7,17 @@ mod capacities;
 pub mod duration;
 pub mod flags;
 pub mod load;
+pub mod node;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-};
+use std::{net::SocketAddr, path::PathBuf};
 
-use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use crate::datapath::TcPreference;
 pub use duration::Period;
 pub use flags::Flags;
 pub use load::ConfigError;
+pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
 
 /// `apiVersion` of the file.
 pub const API_VERSION: &str = "weir.dev/v1alpha1";
@@ -138,7 +136,7 @@ pub enum TcAttach {
     /// By TCX links where the kernel has them (6.6), else by filters of clsact.
     #[default]
     Auto,
-    /// By TCX links; without them nothing is attached to uplinks, which the status says.
+    /// By TCX links; without them nothing is attached to links of the node, which the status says.
     Tcx,
     /// By filters of clsact, as on older kernels.
     Clsact,
@@ -233,26 +231,6 @@ pub enum MapSize {
     Small,
 }
 
-/// What the node is told about itself. Empty lists are filled from its Node object and its interfaces.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct NodeSettings {
-    /// Internal addresses, at most one per family.
-    pub addresses: Vec<IpAddr>,
-    /// Ranges of the node's own pods.
-    #[serde(rename = "podCIDRs")]
-    pub pod_cidrs: Vec<IpNetwork>,
-    /// Ranges of Services, routed to `weir_host` for what the host sends past socket hooks. Empty: the API server's
-    /// `ServiceCIDR`s, or, where it has none, the /24 or /112 around each `ClusterIP`.
-    #[serde(rename = "serviceCIDRs")]
-    pub service_cidrs: Vec<IpNetwork>,
-    /// Addresses that serve `NodePort`s and health check node ports: those of this node inside these ranges.
-    /// Empty: its internal ones; health check node ports are then served on all.
-    pub node_port_addresses: Vec<IpNetwork>,
-    /// Interface towards the other nodes; empty means the one with the internal address.
-    pub uplink: String,
-}
-
 /// How long flows are kept, by our programs and by netfilter's connection tracking, as kube-proxy's configuration has
 /// it. A change takes effect without a restart. Netfilter's is set where the kernel module is loaded; 0 leaves its value
 /// alone, and is the default for our programs: 24h, 1h, 30s and 120s in the order of the time-outs below.
@@ -312,7 +290,7 @@ pub struct Cni {
     pub conf_file: String,
     /// The plugin binary to install; empty means `cni-plugin` beside the agent's own.
     pub plugin: PathBuf,
-    /// MTU of pod interfaces; 0 means the uplink's.
+    /// MTU of pod interfaces; 0 means what the way to other nodes carries.
     pub mtu: u32,
 }
 

@@ -82,8 +82,10 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Hooks of an uplink. What undoes translations comes before what makes them.
-    pub const UPLINK: [Hook; 2] = [Hook::ToNet, Hook::FromNet];
+    /// Hooks of a link that carries node traffic. What undoes translations comes before what makes them.
+    pub const LINK: [Hook; 2] = [Hook::ToNet, Hook::FromNet];
+    /// Hooks of such a link whose frames have no Ethernet header.
+    pub const BARE_LINK: [Hook; 2] = [Hook::ToNetBare, Hook::FromNetBare];
 
     /// Checks the machine and the pins, creates what maps are missing, loads the programs. Attaches nothing:
     /// what an earlier agent attached goes on as it is until [`Self::attach_sockets`] and the like.
@@ -132,6 +134,14 @@ impl Datapath {
         programs::cgroup::attach(&self.ebpf, &self.pins, &self.config.cgroup_root)
     }
 
+    /// Attaches the socket programs again if someone took one off; says whether that was so.
+    pub fn mend_sockets(&self) -> Result<bool, DatapathError> {
+        if programs::cgroup::are_attached(&self.pins, &self.config.cgroup_root)? {
+            return Ok(false);
+        }
+        self.attach_sockets().map(|()| true)
+    }
+
     /// Puts our programs in the place of those that an earlier agent left in the blocks of pods' interfaces of the
     /// calling thread's network namespace: once, before the first [`Self::attach_pod`].
     pub fn replace_blocks(&self) -> Result<(), DatapathError> {
@@ -172,11 +182,6 @@ impl Datapath {
             mode = programs::interface::attach(ebpf, &self.pins, *hook, ifindex, tc)?;
         }
         Ok(mode)
-    }
-
-    /// Attaches the programs of an uplink, or replaces those that are attached.
-    pub fn attach_uplink(&mut self, ifindex: u32) -> Result<TcMode, DatapathError> {
-        self.attach(ifindex, &Self::UPLINK)
     }
 
     /// Whether the programs of these hooks are on an interface, whichever way they were attached.

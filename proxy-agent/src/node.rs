@@ -3,14 +3,20 @@
 //! [`keeper::NodeKeeper`] compares what should be ([`desired`], a value) with what is and carries out the
 //! difference. Masquerading of what pods send out of the cluster belongs here too; it is not done yet.
 
+pub mod addresses;
 pub mod conflist;
 pub mod desired;
 pub mod facts;
 pub mod host_device;
 pub mod install;
 pub mod keeper;
+pub mod links;
 pub mod maps;
+pub mod monitor;
+pub mod reach;
 pub mod routes;
+pub mod source_ports;
 pub mod sysctls;
+pub mod wires;
 
 pub use keeper::{NodeKeeper, NodeReport};

@@ -51,7 +51,6 @@ pub fn start_agent(node: &Node, plane: &ControlPlane, flags: &[&str]) -> Result<
     command
         .args(["--node-name", node.name(), "--node-address", &addresses])
         .args(["--pod-cidr", &node.pod_ranges().join(",")])
-        .args(["--uplink", "eth0"])
         .args(["--map-size", "small", "--log-format", "text"])
         .arg("--kubeconfig")
         .arg(plane.kubeconfig())

@@ -96,7 +96,7 @@ fn a_pod_begins_with_clsact_and_is_lifted_to_links_that_survive_and_are_replaced
         assert_ne!(old, new, "replaced");
     }
 
-    inside(&node, || second.attach_uplink(ifindex)).unwrap();
+    inside(&node, || second.attach(ifindex, &Datapath::LINK)).unwrap();
     assert_eq!(second.attachments().unwrap().len(), 4);
     inside(&node, || second.detach_interface(ifindex)).unwrap();
     inside(&node, || second.detach_interface(ifindex)).unwrap();
@@ -268,7 +268,7 @@ fn without_tcx_filters_of_clsact_do_it_on_an_uplink() {
     for _agent in 0..2 {
         let mut datapath = open(&node, TcPreference::Clsact);
         assert!(datapath.lifter().unwrap().is_none());
-        let mode = inside(&node, || datapath.attach_uplink(ifindex)).unwrap();
+        let mode = inside(&node, || datapath.attach(ifindex, &Datapath::LINK)).unwrap();
         assert_eq!(mode, TcMode::Clsact);
         assert!(datapath.attachments().unwrap().is_empty(), "no links");
         drop(datapath);
@@ -287,22 +287,26 @@ fn without_tcx_filters_of_clsact_do_it_on_an_uplink() {
 
 #[test]
 fn what_is_preferred_may_change_and_nothing_of_the_former_way_stays() {
-    let (node, ifindex) = node("switch");
-    for (tc, links, count) in [
-        (TcPreference::Tcx, 2, 0),
-        (TcPreference::Clsact, 0, 1),
-        (TcPreference::Auto, 2, 0),
-    ] {
-        let mut datapath = open(&node, tc);
-        inside(&node, || datapath.attach_uplink(ifindex)).unwrap();
-        assert_eq!(datapath.attachments().unwrap().len(), links, "{tc:?}");
-        for hook in Datapath::UPLINK {
-            assert_eq!(filters(&node, hook), count, "{hook:?} {tc:?}");
+    for hooks in [Datapath::LINK, Datapath::BARE_LINK] {
+        let (node, ifindex) = node("switch");
+        for (tc, links, count) in [
+            (TcPreference::Tcx, 2, 0),
+            (TcPreference::Clsact, 0, 1),
+            (TcPreference::Auto, 2, 0),
+        ] {
+            let mut datapath = open(&node, tc);
+            inside(&node, || datapath.attach(ifindex, &hooks)).unwrap();
+            assert_eq!(datapath.attachments().unwrap().len(), links, "{tc:?}");
+            for hook in hooks {
+                assert_eq!(filters(&node, hook), count, "{hook:?} {tc:?}");
+            }
+            let there = inside(&node, || datapath.are_attached(ifindex, &hooks));
+            assert!(there.unwrap(), "{tc:?}");
+            for other in [Hook::FromHost, Hook::FromLo] {
+                let other = inside(&node, || datapath.are_attached(ifindex, &[other]));
+                assert!(!other.unwrap(), "{tc:?}");
+            }
         }
-        let there = inside(&node, || datapath.are_attached(ifindex, &Datapath::UPLINK));
-        assert!(there.unwrap(), "{tc:?}");
-        let other = inside(&node, || datapath.are_attached(ifindex, &[Hook::FromHost]));
-        assert!(!other.unwrap(), "{tc:?}");
     }
 }
 

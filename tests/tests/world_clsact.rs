@@ -32,7 +32,7 @@ fn said(cluster: &Cluster, words: &str) -> usize {
 }
 
 fn attached(cluster: &Cluster) -> [usize; 2] {
-    ["attached to the uplink", "attached to weir_host"].map(|words| said(cluster, words))
+    ["attached to a link", "attached to weir_host"].map(|words| said(cluster, words))
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Only tests whose name contains this.
     #[arg(long)]
     filter: Option<String>,
+    /// What has a short and a long form (random sequences, floods, races) runs in the long one.
+    #[arg(long)]
+    long: bool,
 }
 
 /// Runs the verb.
@@ -35,7 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     prepare::all(&layers)?;
     let mut counts = Vec::new();
     for layer in &layers {
-        counts.push(one(layer, args.filter.as_deref())?);
+        counts.push(one(layer, args)?);
     }
     say::data("");
     for (layer, (count, time)) in layers.iter().zip(&counts) {
@@ -55,10 +58,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-fn one(layer: &Layer, filter: Option<&str>) -> Result<(Count, std::time::Duration)> {
+fn one(layer: &Layer, args: &Args) -> Result<(Count, std::time::Duration)> {
+    let filter = args.filter.as_deref();
     say::line(format!("== layer {} ==", layer.name()));
     let started = Instant::now();
-    let count = match layer.command(filter) {
+    let count = match layer.command(filter, args.long) {
         Some(command) => cargo::run(command)?,
         None => on_kernels(filter),
     };

@@ -4,7 +4,7 @@ use super::service_ranges::ServiceRanges;
 use crate::{
     api::messages::HostStatus,
     config::Configuration,
-    datapath::{Datapath, Hook},
+    datapath::{Datapath, DatapathError, Hook},
     node::{
         NodeReport,
         facts::Facts,
@@ -98,9 +98,12 @@ impl HostDevice {
         if self.attached == Some(index) && is_there(datapath, index, &HOOKS) {
             return Ok(());
         }
-        let mode = datapath
-            .attach(index, &HOOKS)
-            .map_err(|error| error.to_string())?;
+        let failed = |error: DatapathError| error.to_string();
+        // Made anew: the pin of its former link names nothing any more.
+        if let Some(former) = self.attached.take_if(|former| *former != index) {
+            datapath.detach_interface(former).map_err(failed)?;
+        }
+        let mode = datapath.attach(index, &HOOKS).map_err(failed)?;
         tracing::info!(index, %mode, "program attached to weir_host");
         self.attached = Some(index);
         Ok(())

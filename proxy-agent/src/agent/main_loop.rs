@@ -126,6 +126,7 @@ impl MainLoop {
             tokio::select! {
                 change = self.changes.next() => self.change(&change).await,
                 event = self.pods.next() => self.pod(event),
+                () = self.node.changed() => self.look().await,
                 () = sleep_until(self.services_due.min(self.policies_due)) => self.sync(&Dirty::default()),
                 Some(question) = questions.recv() => self.answer(question),
                 _ = full.tick() => self.full(),
@@ -303,12 +304,18 @@ impl MainLoop {
         self.services.listen(addresses).await;
     }
 
-    async fn tick(&mut self) {
+    /// Looks at the node, if it is time to.
+    async fn look(&mut self) {
         let ready = self.first_sync.is_none();
         self.node
             .tick(&self.store.read(), &mut self.datapath, ready);
+        self.node.mend(|| self.pods.wires());
         self.node.route().await;
         self.own_addresses();
+    }
+
+    async fn tick(&mut self) {
+        self.look().await;
         self.listen().await;
         for (kind, restarts) in self.store.restarts() {
             let labels = KindName::new(kind.to_string());
@@ -339,6 +346,7 @@ impl MainLoop {
         sync.errors.extend(self.shared.config_error());
         self.figures.set_sync(sync);
         self.figures.host = self.node.host();
+        self.figures.links = self.node.links();
         self.figures.cni.pods = self.pods.names().count() as u64;
         self.figures.cni.tcx = self.pods.attached(TcMode::Tcx) as u64;
         self.figures.cni.clsact = self.pods.attached(TcMode::Clsact) as u64;

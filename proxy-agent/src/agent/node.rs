@@ -1,11 +1,12 @@
-//! The node's part of a sync: addresses, routes, the uplink's programs, the plugin's installation.
+//! The node's part of a sync: addresses, routes, the programs of links, the plugin's installation.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    host_device::{HostDevice, is_there},
+    host_device::HostDevice,
+    links::LinkPrograms,
     node_condition::NodeCondition,
     readiness::{Guard, Readiness},
     service_ranges::ServiceRanges,
@@ -13,21 +14,25 @@ use super::{
 use crate::{
     api::{
         Shared,
-        messages::{CniStatus, HostStatus, SyncStatus},
+        messages::{CniStatus, HostStatus, LinksStatus, SyncStatus},
     },
     config::Conntrack,
     datapath::Datapath,
     model::{Kind, Snapshot},
     node::{
-        NodeKeeper, conflist,
+        NodeKeeper,
+        addresses::ListenOn,
+        conflist,
         facts::Facts,
         host_device::Leads,
-        routes::{self, RouteTable, Routes, TO_NODES},
+        monitor::Monitor,
+        routes::{self, OURS, RouteTable, Routes, TO_NODES},
+        wires::{self, Wire},
     },
 };
 
-/// How often the machine is looked at: addresses and links come and go without a word to us.
-const PERIOD: Duration = Duration::from_secs(10);
+/// How often the machine is looked at, besides whenever there is news of it: not all that somebody may break is told.
+pub(crate) const PERIOD: Duration = Duration::from_secs(5);
 /// How often the plugin is shown that the agent lives.
 const BEAT: Duration = Duration::from_secs(2);
 
@@ -35,15 +40,18 @@ const BEAT: Duration = Duration::from_secs(2);
 pub struct Node {
     shared: Arc<Shared>,
     keeper: NodeKeeper,
-    uplink: Option<u32>,
+    monitor: Monitor,
+    links: LinkPrograms,
     host: HostDevice,
     errors: Vec<String>,
     installed: bool,
     next: Instant,
     next_beat: Instant,
+    next_mend: Instant,
     opened: Option<Guard>,
     condition: NodeCondition,
-    serving: Vec<IpAddr>,
+    health_checks: ListenOn,
+    mended: Vec<String>,
     routing: Option<Routing>,
     /// What is in force.
     conntrack: Conntrack,
@@ -69,18 +77,28 @@ impl Node {
         Ok(Self {
             shared: Arc::clone(shared),
             keeper: NodeKeeper::new(&shared.config)?,
-            uplink: None,
+            monitor: Monitor::begin(&OURS),
+            links: LinkPrograms::default(),
             host: HostDevice::new(ranges),
             errors: Vec::new(),
             installed: false,
             next: Instant::now(),
             next_beat: Instant::now(),
+            next_mend: Instant::now(),
             opened: install.then(|| readiness.register("installation of the CNI plugin")),
             condition: condition.clone(),
-            serving: Vec::new(),
+            health_checks: ListenOn::default(),
+            mended: Vec::new(),
             routing: None,
             conntrack: shared.conntrack(),
         })
+    }
+
+    /// Returns when the machine has changed; [`Self::tick`] will then look at it at once. May be dropped at any time.
+    pub async fn changed(&mut self) {
+        self.monitor.changed().await;
+        self.next = Instant::now();
+        self.next_mend = self.next;
     }
 
     /// Looks at the machine if it is time to, and shows the plugin that the agent lives.
@@ -93,6 +111,23 @@ impl Node {
         if now >= self.next || self.conntrack != self.shared.conntrack() {
             self.sync(snapshot, datapath, ready);
         }
+    }
+
+    /// Puts back what somebody took from the host's side of pods' interfaces, if it is time to look.
+    pub fn mend(&mut self, wires: impl FnOnce() -> Vec<Wire>) {
+        let now = Instant::now();
+        if now < self.next_mend {
+            return;
+        }
+        self.next_mend = now + PERIOD;
+        let failed = match Facts::read() {
+            Ok(facts) => wires::mend(&wires(), &facts),
+            Err(error) => vec![format!("read the machine's interfaces: {error}")],
+        };
+        for error in failed.iter().filter(|e| !self.mended.contains(e)) {
+            tracing::warn!(error, "pods' interfaces not in step");
+        }
+        self.mended = failed;
     }
 
     /// Brings the node in step. Before the Nodes are listed it stays as a former agent left it: with no
@@ -112,8 +147,15 @@ impl Node {
         let maps = datapath.maps();
         let mut report = self.keeper.sync(config, snapshot, &published, maps, ready);
         self.errors = std::mem::take(&mut report.errors);
-        if let Some(uplink) = report.uplink {
-            self.attach(uplink, datapath);
+        if let Some(links) = &report.links {
+            let notes = std::mem::take(&mut report.notes);
+            let failed = self.links.bring(links, &report.facts, notes, datapath);
+            self.errors.extend(failed);
+        }
+        match datapath.mend_sockets() {
+            Ok(true) => tracing::info!("socket programs attached again"),
+            Ok(false) => {}
+            Err(error) => self.errors.push(error.to_string()),
         }
         let leads = self.host.attach(&mut report, datapath);
         let leads = leads.unwrap_or_else(|error| {
@@ -126,7 +168,7 @@ impl Node {
             facts: report.facts,
             complete: snapshot.complete.has(&[Kind::Node, Kind::Service]),
         });
-        self.serving = report.node_port_addresses;
+        self.health_checks = report.health_checks;
         let here = snapshot.nodes.get(config.node_name.as_str());
         if report.ready {
             self.installed = config.cni.install;
@@ -165,27 +207,14 @@ impl Node {
         }
     }
 
-    /// Where health check node ports are served; empty means on all addresses.
-    pub fn health_check_addresses(&self) -> Vec<IpAddr> {
-        let ranges = &self.shared.config.node.node_port_addresses;
-        if ranges.is_empty() || ranges.iter().any(|range| range.prefix() == 0) {
-            return Vec::new();
-        }
-        self.serving.clone()
+    /// Where health check node ports are served.
+    pub fn health_check_addresses(&self) -> ListenOn {
+        self.health_checks.clone()
     }
 
-    /// Puts the programs on the uplink, and again if someone took them off.
-    fn attach(&mut self, uplink: u32, datapath: &mut Datapath) {
-        if self.uplink == Some(uplink) && is_there(datapath, uplink, &Datapath::UPLINK) {
-            return;
-        }
-        match datapath.attach_uplink(uplink) {
-            Ok(mode) => {
-                tracing::info!(uplink, %mode, "programs attached to the uplink");
-                self.uplink = Some(uplink);
-            }
-            Err(error) => self.errors.push(error.to_string()),
-        }
+    /// The links that carry node traffic.
+    pub fn links(&self) -> LinksStatus {
+        self.links.status()
     }
 
     /// Services' way for the host's own packets.
@@ -195,8 +224,9 @@ impl Node {
 
     /// Fills in the figures.
     pub fn status(&self, sync: &mut SyncStatus, cni: &mut CniStatus) {
+        let errors = self.errors.iter().chain(&self.mended);
         sync.errors
-            .extend(self.errors.iter().map(|error| format!("node: {error}")));
+            .extend(errors.map(|error| format!("node: {error}")));
         let config = &self.shared.config.cni;
         cni.enabled = config.install;
         let path = config.conf_dir.join(&config.conf_file);

@@ -12,6 +12,7 @@ use crate::{
     },
     datapath::Maps,
     model::{Dirty, Snapshot},
+    node::addresses::ListenOn,
     service::{HostPorts, ServiceSync, ServiceTables, SyncReport},
 };
 
@@ -84,8 +85,8 @@ impl Services {
     }
 
     /// Opens and closes health check node ports.
-    pub async fn listen(&mut self, addresses: Vec<IpAddr>) {
-        let problems = self.ports.sync(self.local.checks(), addresses).await;
+    pub async fn listen(&mut self, on: ListenOn) {
+        let problems = self.ports.sync(self.local.checks(), on).await;
         for problem in problems.iter().filter(|p| !self.port_problems.contains(p)) {
             tracing::warn!("{problem}");
         }

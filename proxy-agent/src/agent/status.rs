@@ -9,7 +9,8 @@ use crate::{
     api::{
         Shared,
         messages::{
-            AgentStatus, CniStatus, HealthStatus, HostStatus, ObserveStatus, Status, SyncStatus,
+            AgentStatus, CniStatus, HealthStatus, HostStatus, LinksStatus, ObserveStatus, Status,
+            SyncStatus,
         },
     },
     config::Forwarding,
@@ -40,6 +41,8 @@ pub struct Figures {
     pub cni: CniStatus,
     /// The way of the host's own packets.
     pub host: HostStatus,
+    /// The links that carry node traffic.
+    pub links: LinksStatus,
 }
 
 impl Figures {
@@ -55,6 +58,7 @@ impl Figures {
             sync: SyncStatus::default(),
             cni: CniStatus::default(),
             host: HostStatus::default(),
+            links: LinksStatus::default(),
         }
     }
 
@@ -91,6 +95,7 @@ impl Figures {
             flows: shared.flows(),
             cni: self.cni.clone(),
             host: self.host.clone(),
+            links: self.links.clone(),
             health: health(shared),
         }
     }

@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::Shared;
-use crate::model::ObjectName;
+use crate::{model::ObjectName, node::addresses::ListenOn};
 
 /// What a Service asks for: its port, and how many of its endpoints here are ready. Endpoints that only
 /// serve while they terminate do not count, so that load balancers drain the node.
@@ -83,16 +83,16 @@ impl HealthCheckNodePorts {
         }
     }
 
-    /// Opens, updates and closes listeners on these addresses; none means all. What could not be opened is
-    /// returned and tried again next time.
+    /// Opens, updates and closes listeners. What could not be opened is returned and tried again next time.
     pub async fn sync(
         &mut self,
         wanted: &BTreeMap<ObjectName, HealthCheck>,
-        mut addresses: Vec<IpAddr>,
+        on: ListenOn,
     ) -> Vec<String> {
-        if addresses.is_empty() {
-            addresses.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        }
+        let addresses = match on {
+            ListenOn::All => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+            ListenOn::Only(addresses) => addresses,
+        };
         self.close(wanted, &addresses).await;
         let mut problems = Vec::new();
         for (name, want) in wanted {

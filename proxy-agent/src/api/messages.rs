@@ -25,6 +25,8 @@ pub struct Status {
     pub cni: CniStatus,
     /// The way of the host's own packets to Services.
     pub host: HostStatus,
+    /// The links that carry node traffic.
+    pub links: LinksStatus,
     /// Where health and metrics are served.
     pub health: HealthStatus,
 }
@@ -177,6 +179,30 @@ pub struct HostStatus {
     pub source: String,
     /// What of them others route elsewhere.
     pub elsewhere: Vec<String>,
+}
+
+/// The links that carry node traffic.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LinksStatus {
+    /// Them.
+    pub links: Vec<LinkStatus>,
+    /// What is left alone, and what costs more than it must.
+    pub notes: Vec<String>,
+}
+
+/// A link that carries node traffic.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LinkStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether its frames have an Ethernet header.
+    pub ethernet: bool,
+    /// `tcx` or `clsact`; none while the programs are not attached.
+    pub attached: Option<String>,
+    /// Sources of what is translated on its way out by it; of a family without one it is the node's internal address.
+    pub sources: Vec<String>,
 }
 
 /// Where health and metrics are served.

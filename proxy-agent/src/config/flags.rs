@@ -8,7 +8,9 @@ use std::{
 use clap::{ArgAction, Args};
 use ipnetwork::IpNetwork;
 
-use super::{Configuration, Forwarding, LogFormat, MapSize, TcAttach};
+use super::{
+    Configuration, Forwarding, LogFormat, MapSize, NodePortAddress, SourcePorts, TcAttach,
+};
 
 /// Flags that override the file.
 #[derive(Clone, Debug, Default, Args)]
@@ -73,12 +75,18 @@ pub struct Flags {
     /// Range of Services
     #[arg(long, global = true, value_delimiter = ',')]
     pub service_cidr: Vec<IpNetwork>,
-    /// Range whose addresses on this node serve `NodePort`s
+    /// Range whose addresses on this node serve `NodePort`s, or `primary`
     #[arg(long, global = true, value_delimiter = ',')]
-    pub nodeport_addresses: Vec<IpNetwork>,
-    /// Interface towards the other nodes
+    pub nodeport_addresses: Vec<NodePortAddress>,
+    /// Pattern of the names of links that carry node traffic; others are left alone
+    #[arg(long, global = true, value_delimiter = ',')]
+    pub link: Vec<String>,
+    /// Pattern of the names of links that are left alone
+    #[arg(long, global = true, value_delimiter = ',')]
+    pub exclude_link: Vec<String>,
+    /// Source ports for translated connections, such as 1024-29999
     #[arg(long, global = true)]
-    pub uplink: Option<String>,
+    pub source_ports: Option<SourcePorts>,
     /// Pods may always reach the addresses of their own node
     #[arg(long, global = true, action = ArgAction::Set)]
     pub allow_egress_to_local_node: Option<bool>,
@@ -155,7 +163,9 @@ impl Flags {
             &mut config.node.node_port_addresses,
             &self.nodeport_addresses,
         );
-        set(&mut config.node.uplink, self.uplink.as_ref());
+        set_list(&mut config.node.links.include, &self.link);
+        set_list(&mut config.node.links.exclude, &self.exclude_link);
+        set(&mut config.node.source_ports, self.source_ports.as_ref());
         set(
             &mut config.policy.allow_egress_to_local_node,
             self.allow_egress_to_local_node.as_ref(),

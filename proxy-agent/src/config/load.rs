@@ -157,25 +157,7 @@ fn check(config: &Configuration) -> Result<(), (&'static str, String)> {
             format!("`{found}` is not made of letters, digits, - and _"),
         ));
     }
-    for ipv6 in [false, true] {
-        if config
-            .node
-            .addresses
-            .iter()
-            .filter(|a| a.is_ipv6() == ipv6)
-            .count()
-            > 1
-        {
-            return Err((
-                "node.addresses",
-                "more than one address of one family".to_owned(),
-            ));
-        }
-    }
-    if let Some(range) = config.node.service_cidrs.iter().find(|r| r.prefix() == 0) {
-        let message = format!("`{range}` would lead all that the host sends to weir_host");
-        return Err(("node.serviceCIDRs", message));
-    }
+    config.node.check()?;
     if config.manifests.is_some() && config.client_connection.kubeconfig.is_some() {
         let message = "manifests are served in place of an API server: give one of them";
         return Err(("manifests", message.to_owned()));

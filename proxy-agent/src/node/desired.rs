@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use cni_plugin::{node_file::NodeFile, wiring::route::Way};
 use ipnetwork::IpNetwork;
-use proxy_common::node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT};
 
 use super::{
+    addresses::{Addresses, ListenOn},
     facts::{Facts, Interface},
+    links::{Links, Sources},
+    reach::Reached,
     routes::Routes,
 };
 use crate::{
@@ -15,92 +17,153 @@ use crate::{
     model::{Node, Snapshot},
 };
 
+/// MTU of pods where nothing says otherwise.
+const MTU: u32 = 1500;
+
 /// What the node should have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
     /// The node's internal addresses, at most one of a family is used.
     pub internal: Vec<IpAddr>,
-    /// The link towards the other nodes.
-    pub uplink: Option<Interface>,
+    /// The links that carry node traffic.
+    pub links: Links,
+    /// What the way to other nodes carries.
+    pub mtu: u32,
     /// `node.json`; none while the node's ranges are not known.
     pub file: Option<NodeFile>,
     /// Routes to other nodes' pods.
     pub routes: Routes,
     /// Nodes whose pods cannot be reached by a direct route, and why.
     pub unreachable: BTreeMap<String, String>,
-    /// `NODE_ADDRESSES*`.
-    pub addresses: BTreeMap<IpAddr, u32>,
+    /// The node's addresses.
+    pub addresses: Addresses,
+    /// Where health check node ports are served.
+    pub health_checks: ListenOn,
 }
 
-impl Desired {
-    /// The addresses of this machine that serve `NodePort`s.
-    pub fn node_port_addresses(&self, facts: &Facts) -> Vec<IpAddr> {
-        let here = |ip: &IpAddr| facts.addresses().any(|known| known == *ip);
-        let serving = self.addresses.iter();
-        let serving = serving.filter(|(ip, flags)| **flags & ADDRESS_NODE_PORT != 0 && here(ip));
-        serving.map(|(ip, _)| *ip).collect()
-    }
+/// A way to a node, and the MTU of it.
+type Found = (Way, u32);
 
-    /// The MTU of `weir_host`: what fits there fits the uplink and pods.
+impl Desired {
+    /// The MTU of `weir_host`: what fits there fits the way out and pods.
     pub fn host_device_mtu(&self, config: &Configuration) -> u32 {
-        let uplink = self.uplink.as_ref().map_or(1500, |uplink| uplink.mtu);
         match config.cni.mtu {
-            0 => uplink,
-            pods => uplink.min(pods),
+            0 => self.mtu,
+            pods => self.mtu.min(pods),
         }
     }
 
-    /// From everything that is known.
-    pub fn of(config: &Configuration, boot_id: &str, snapshot: &Snapshot, facts: &Facts) -> Self {
-        let here = snapshot
-            .nodes
-            .get(config.node_name.as_str())
-            .map(AsRef::as_ref);
+    /// From everything that is known; `reach` asks the kernel how an address is reached.
+    pub fn of(
+        config: &Configuration,
+        boot_id: &str,
+        snapshot: &Snapshot,
+        facts: &Facts,
+        reach: &mut dyn FnMut(IpAddr) -> Reached,
+    ) -> Self {
+        let nodes = &snapshot.nodes;
+        let here = nodes.get(config.node_name.as_str()).map(AsRef::as_ref);
         let internal = internal(config, here);
-        let uplink = facts.uplink(&config.node.uplink, &internal).cloned();
+        let sources = |link: &Interface| Sources::of(link, &internal, facts);
+        let addresses = Addresses::of(&config.node, &internal, facts);
         let mut desired = Self {
-            addresses: addresses(config, &internal, facts),
+            links: Links::of(&config.node.links, facts, sources),
+            health_checks: ListenOn::of(&config.node, &addresses, facts),
+            addresses,
             internal,
-            uplink,
+            mtu: MTU,
             ..Self::default()
         };
+        let others = nodes
+            .values()
+            .filter(|node| *node.name != *config.node_name);
+        let mtus: Vec<u32> = others
+            .flat_map(|node| desired.route(node, facts, reach))
+            .collect();
+        let outward = desired.outward(facts).map(|link| link.mtu);
+        desired.mtu = mtus.into_iter().min().or(outward).unwrap_or(MTU);
         desired.file = file(config, boot_id, here, &desired, facts);
-        for node in snapshot.nodes.values() {
-            if *node.name != *config.node_name {
-                desired.route(node);
-            }
-        }
         desired
     }
 
-    fn route(&mut self, node: &Node) {
+    /// Leads to the pods of a node; the MTUs of the ways.
+    fn route(
+        &mut self,
+        node: &Node,
+        facts: &Facts,
+        reach: &mut dyn FnMut(IpAddr) -> Reached,
+    ) -> Vec<u32> {
+        let mut mtus = Vec::new();
         for range in &node.pod_cidrs {
-            match self.way(node, *range) {
-                Ok(way) => drop(self.routes.insert(*range, way)),
+            match self.way(node, *range, facts, reach) {
+                Ok((way, mtu)) => {
+                    mtus.push(mtu);
+                    self.routes.insert(*range, way);
+                }
                 Err(why) => drop(self.unreachable.insert(node.name.clone(), why)),
             }
         }
+        mtus
     }
 
-    fn way(&self, node: &Node, range: IpNetwork) -> Result<Way, String> {
-        let uplink = self.uplink.as_ref().ok_or("this node has no uplink")?;
-        let gateway = node
-            .internal_ips
-            .iter()
-            .copied()
-            .find(|ip| ip.is_ipv4() == range.is_ipv4())
-            .ok_or_else(|| format!("it has no InternalIP of the family of {range}"))?;
-        if !uplink.addresses.iter().any(|a| a.contains(gateway)) {
+    /// By the first of the node's addresses of this family that is on a link of ours.
+    fn way(
+        &self,
+        node: &Node,
+        range: IpNetwork,
+        facts: &Facts,
+        reach: &mut dyn FnMut(IpAddr) -> Reached,
+    ) -> Result<Found, String> {
+        let gateways = node.internal_ips.iter().copied();
+        let mut gateways = gateways
+            .filter(|ip| ip.is_ipv4() == range.is_ipv4())
+            .peekable();
+        if gateways.peek().is_none() {
+            return Err(format!("it has no InternalIP of the family of {range}"));
+        }
+        let mut why = Vec::new();
+        for gateway in gateways {
+            match self.through(gateway, facts, reach(gateway)) {
+                Ok(found) => return Ok(found),
+                Err(reason) => why.push(format!("its address {gateway} {reason}")),
+            }
+        }
+        Err(why.join("; "))
+    }
+
+    fn through(&self, gateway: IpAddr, facts: &Facts, reached: Reached) -> Result<Found, String> {
+        let (index, mtu) = match reached {
+            Reached::OnLink { index, mtu } => (index, mtu),
+            Reached::Through(router) => return Err(format!("is behind the router {router}")),
+            Reached::Here => return Err("is this machine's".to_owned()),
+            Reached::Not(why) => return Err(format!("is not reached: {why}")),
+        };
+        let link = facts.interface(index);
+        if !self.links.chosen.contains_key(&index) {
+            let name = link.map_or("an unknown link", |link| &link.name);
             return Err(format!(
-                "its address {gateway} is not on the link of {}",
-                uplink.name
+                "is on {name}, which carries no node traffic (node.links)"
             ));
         }
-        Ok(Way {
-            index: uplink.index,
+        let way = Way {
+            index,
             gateway: Some(gateway),
             source: None,
-        })
+        };
+        let mtu = mtu.or_else(|| link.map(|link| link.mtu)).unwrap_or(MTU);
+        Ok((way, mtu))
+    }
+
+    /// The link by which the node is known, or by which a default route leads.
+    fn outward<'a>(&self, facts: &'a Facts) -> Option<&'a Interface> {
+        let chosen = |link: &&Interface| self.links.chosen.contains_key(&link.index);
+        let mut known = self
+            .internal
+            .iter()
+            .filter_map(|ip| facts.with_address(*ip));
+        let defaults = facts.routing.defaults.iter();
+        let mut defaults = defaults.filter_map(|route| facts.interface(route.index));
+        known.find(chosen).or_else(|| defaults.find(chosen))
     }
 }
 
@@ -110,37 +173,6 @@ fn internal(config: &Configuration, here: Option<&Node>) -> Vec<IpAddr> {
         return config.node.addresses.clone();
     }
     here.map_or_else(Vec::new, |node| node.internal_ips.clone())
-}
-
-/// All addresses of the machine are its own; the primary internal ones, or those in the configured ranges,
-/// serve `NodePort`s; all but loopback serve `hostPort`s.
-fn addresses(config: &Configuration, internal: &[IpAddr], facts: &Facts) -> BTreeMap<IpAddr, u32> {
-    let ranges = &config.node.node_port_addresses;
-    let primary: Vec<IpAddr> = [true, false]
-        .into_iter()
-        .filter_map(|ipv4| internal.iter().copied().find(|ip| ip.is_ipv4() == ipv4))
-        .collect();
-    let serves = |ip: &IpAddr| {
-        if ranges.is_empty() {
-            primary.contains(ip)
-        } else {
-            ranges.iter().any(|range| range.contains(*ip))
-        }
-    };
-    facts
-        .addresses()
-        .chain(internal.iter().copied())
-        .map(|ip| {
-            let node_port = if serves(&ip) { ADDRESS_NODE_PORT } else { 0 };
-            // What comes to the loopback from outside is forged.
-            let host_port = if ip.is_loopback() {
-                0
-            } else {
-                ADDRESS_HOST_PORT
-            };
-            (ip, ADDRESS_LOCAL | node_port | host_port)
-        })
-        .collect()
 }
 
 fn file(
@@ -158,7 +190,6 @@ fn file(
     if pod_cidrs.is_empty() {
         return None;
     }
-    let uplink_mtu = desired.uplink.as_ref().map_or(1500, |uplink| uplink.mtu);
     let reserved = facts
         .addresses()
         .filter(|ip| pod_cidrs.iter().any(|range| range.contains(*ip)))
@@ -169,7 +200,7 @@ fn file(
         pod_cidrs,
         reserved,
         mtu: if config.cni.mtu == 0 {
-            uplink_mtu
+            desired.mtu
         } else {
             config.cni.mtu
         },
@@ -178,83 +209,4 @@ fn file(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    fn node(name: &str, ip: &str, range: &str) -> (Arc<str>, Arc<Node>) {
-        let node = Node {
-            name: name.into(),
-            internal_ips: vec![ip.parse().unwrap()],
-            pod_cidrs: vec![range.parse().unwrap()],
-            ..Node::default()
-        };
-        (name.into(), Arc::new(node))
-    }
-
-    fn desired() -> Desired {
-        let config = Configuration {
-            node_name: "a".into(),
-            ..Configuration::default()
-        };
-        let snapshot = Snapshot {
-            nodes: [
-                node("a", "10.0.0.1", "10.1.1.0/24"),
-                node("b", "10.0.0.2", "10.1.2.0/24"),
-                node("c", "192.0.2.3", "10.1.3.0/24"),
-            ]
-            .into(),
-            ..Snapshot::default()
-        };
-        let facts = Facts {
-            interfaces: vec![Interface {
-                name: "eth0".into(),
-                index: 7,
-                mtu: 1450,
-                addresses: vec![
-                    "10.0.0.1/24".parse().unwrap(),
-                    "10.1.1.1/32".parse().unwrap(),
-                    "127.0.0.1/8".parse().unwrap(),
-                ],
-            }],
-        };
-        Desired::of(&config, "boot", &snapshot, &facts)
-    }
-
-    #[test]
-    fn routes_lead_to_nodes_on_the_same_link_only() {
-        let desired = desired();
-        let way = Way {
-            index: 7,
-            gateway: "10.0.0.2".parse().ok(),
-            source: None,
-        };
-        assert_eq!(
-            desired.routes,
-            [("10.1.2.0/24".parse().unwrap(), way)].into()
-        );
-        assert_eq!(
-            desired.unreachable["c"],
-            "its address 192.0.2.3 is not on the link of eth0"
-        );
-    }
-
-    #[test]
-    fn the_plugin_learns_ranges_mtu_and_reserved_addresses() {
-        let file = desired().file.unwrap();
-        assert_eq!(file.mtu, 1450);
-        assert_eq!(file.pod_cidrs, ["10.1.1.0/24".parse().unwrap()]);
-        assert_eq!(file.reserved, ["10.1.1.1".parse::<IpAddr>().unwrap()]);
-    }
-
-    #[test]
-    fn the_internal_address_serves_node_ports_and_all_but_loopback_host_ports() {
-        let addresses = desired().addresses;
-        let flags = |ip: &str| addresses[&ip.parse().unwrap()] & !ADDRESS_LOCAL;
-        assert_eq!(flags("10.0.0.1"), ADDRESS_NODE_PORT | ADDRESS_HOST_PORT);
-        assert_eq!(flags("10.1.1.1"), ADDRESS_HOST_PORT);
-        assert_eq!(flags("127.0.0.1"), 0);
-        assert!(addresses.values().all(|flags| flags & ADDRESS_LOCAL != 0));
-    }
-}
+mod tests;

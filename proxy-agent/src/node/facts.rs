@@ -1,67 +1,69 @@
-//! What this machine has: links and their addresses, read from the kernel.
+//! What this machine has: links, addresses and routes, read from the kernel.
 
-use std::{io, net::IpAddr};
+mod link;
+mod route;
 
-use cni_plugin::wiring::{inspect, netlink::Netlink};
+use std::{collections::BTreeMap, io, net::IpAddr};
+
+use cni_plugin::wiring::netlink::Netlink;
 use ipnetwork::IpNetwork;
 
-/// A link and its addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Interface {
-    /// Name.
-    pub name: String,
-    /// Index.
-    pub index: u32,
-    /// MTU.
-    pub mtu: u32,
-    /// Addresses with their prefixes.
-    pub addresses: Vec<IpNetwork>,
-}
+pub use link::{Address, Interface};
+pub use route::{DefaultRoute, Routing};
 
-/// All links.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// All links and routes.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// In the order of their indexes.
     pub interfaces: Vec<Interface>,
+    /// Of all tables that matter.
+    pub routing: Routing,
 }
 
 impl Facts {
     /// Reads them in the calling thread's network namespace.
     pub fn read() -> io::Result<Self> {
         let mut netlink = Netlink::open()?;
-        let addresses = inspect::all_addresses(&mut netlink)?;
-        let mut interfaces: Vec<_> = inspect::links(&mut netlink)?
-            .into_iter()
-            .map(|link| Interface {
-                addresses: addresses
-                    .iter()
-                    .filter(|(index, _)| *index == link.index)
-                    .map(|(_, address)| *address)
-                    .collect(),
-                name: link.name,
-                index: link.index,
-                mtu: link.mtu,
-            })
-            .collect();
-        interfaces.sort_by_key(|i| i.index);
-        Ok(Self { interfaces })
-    }
-
-    /// All addresses.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.interfaces
-            .iter()
-            .flat_map(|i| i.addresses.iter().map(IpNetwork::ip))
-    }
-
-    /// The link towards the other nodes: the named one, else the one that carries one of these addresses.
-    pub fn uplink(&self, name: &str, internal: &[IpAddr]) -> Option<&Interface> {
-        self.interfaces.iter().find(|i| {
-            if name.is_empty() {
-                i.addresses.iter().any(|a| internal.contains(&a.ip()))
-            } else {
-                i.name == name
-            }
+        let mut interfaces = link::links(&mut netlink)?;
+        let mut addresses: BTreeMap<u32, Vec<Address>> = BTreeMap::new();
+        for (index, address) in link::addresses(&mut netlink)? {
+            addresses.entry(index).or_default().push(address);
+        }
+        for interface in &mut interfaces {
+            interface.addresses = addresses.remove(&interface.index).unwrap_or_default();
+        }
+        interfaces.sort_by_key(|interface| interface.index);
+        Ok(Self {
+            interfaces,
+            routing: route::read(&mut netlink)?,
         })
+    }
+
+    /// All addresses of interfaces.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let interfaces = self.interfaces.iter();
+        interfaces.flat_map(|i| i.addresses.iter().map(|a| a.net.ip()))
+    }
+
+    /// Ranges whose addresses are local by a route alone.
+    pub fn local_ranges(&self) -> impl Iterator<Item = IpNetwork> {
+        let known: std::collections::BTreeSet<IpAddr> = self.addresses().collect();
+        let ranges = self.routing.local.iter().copied();
+        ranges.filter(move |range| {
+            let single = range.prefix() == if range.is_ipv4() { 32 } else { 128 };
+            !(range.ip().is_loopback() || single && known.contains(&range.ip()))
+        })
+    }
+
+    /// An interface by its index.
+    pub fn interface(&self, index: u32) -> Option<&Interface> {
+        let found = self.interfaces.binary_search_by_key(&index, |i| i.index);
+        found.ok().and_then(|place| self.interfaces.get(place))
+    }
+
+    /// The interface that has an address.
+    pub fn with_address(&self, ip: IpAddr) -> Option<&Interface> {
+        let mut interfaces = self.interfaces.iter();
+        interfaces.find(|i| i.has(ip))
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, Permissions},
     io,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +21,15 @@ pub fn binary(source: &Path, bin_dir: &Path) -> anyhow::Result<bool> {
         copy(source, &loopback)?;
     }
     Ok(installed)
+}
+
+/// What tells one installed file from another: inode, length, and seconds and nanoseconds of the last change.
+pub type Stamp = (u64, u64, i64, i64);
+
+/// That of the installed plugin, if it is there.
+pub fn stamp(bin_dir: &Path) -> Option<Stamp> {
+    let file = fs::metadata(bin_dir.join(PLUGIN)).ok()?;
+    Some((file.ino(), file.len(), file.ctime(), file.ctime_nsec()))
 }
 
 /// Where the plugin is, unless configured: beside the agent.

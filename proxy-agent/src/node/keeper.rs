@@ -1,6 +1,6 @@
 //! Keeps the node as it should be, driven by the main loop.
 
-use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::Context as _;
 use cni_plugin::{
@@ -10,13 +10,18 @@ use cni_plugin::{
 };
 
 use super::{
+    addresses::ListenOn,
     conflist,
     desired::Desired,
     facts::Facts,
     host_device::{self, Leads, Published},
-    install, maps,
-    routes::Routes,
-    sysctls,
+    install::{self, Stamp},
+    links::{Link, Links},
+    maps,
+    reach::Reach,
+    routes::{OURS, Routes},
+    source_ports,
+    sysctls::Sysctls,
 };
 use crate::{
     config::Configuration,
@@ -29,8 +34,10 @@ use crate::{
 pub struct NodeReport {
     /// What could not be done; it is tried again by the next sync.
     pub errors: Vec<String>,
-    /// Index of the uplink, which must have its programs.
-    pub uplink: Option<u32>,
+    /// The links that must have their programs, and those that are left alone; none if they are not known.
+    pub links: Option<Links>,
+    /// What people should know, though nothing is broken.
+    pub notes: Vec<String>,
     /// Index of `weir_host`, which must have its program before it is led to.
     pub host_device: Option<u32>,
     /// Routes to other nodes' pods, which are to be set; none if they are not known.
@@ -41,8 +48,8 @@ pub struct NodeReport {
     pub facts: Facts,
     /// The network is usable: the Node's condition `NetworkUnavailable` is to be False.
     pub ready: bool,
-    /// The node's addresses that serve `NodePort`s.
-    pub node_port_addresses: Vec<IpAddr>,
+    /// Where health check node ports are served.
+    pub health_checks: ListenOn,
 }
 
 /// Keeps the node as it should be.
@@ -50,9 +57,12 @@ pub struct NodeKeeper {
     paths: Paths,
     boot_id: String,
     written: Option<NodeFile>,
+    installed: Option<Stamp>,
     unreachable: BTreeMap<String, String>,
     errors: Vec<String>,
     ready: bool,
+    reach: Reach,
+    sysctls: Sysctls,
 }
 
 impl NodeKeeper {
@@ -62,9 +72,12 @@ impl NodeKeeper {
             paths: Paths::new(&config.run_dir),
             boot_id: boot_id().context("read boot_id")?,
             written: None,
+            installed: None,
             unreachable: BTreeMap::new(),
             errors: Vec::new(),
             ready: false,
+            reach: Reach::default(),
+            sysctls: Sysctls::default(),
         })
     }
 
@@ -87,7 +100,10 @@ impl NodeKeeper {
                 return report;
             }
         };
-        let desired = Desired::of(config, &self.boot_id, snapshot, &facts);
+        report.errors.extend(self.sysctls.hear(&facts));
+        self.reach.renew(&facts, &OURS);
+        let mut reach = |ip| self.reach.ask(ip);
+        let desired = Desired::of(config, &self.boot_id, snapshot, &facts, &mut reach);
         let complete = snapshot.complete.has(&[Kind::Node]);
         match host_device::link::ensure(desired.host_device_mtu(config)) {
             Ok(index) => report.host_device = Some(index),
@@ -98,12 +114,10 @@ impl NodeKeeper {
         report
             .errors
             .extend(written.err().map(|e| format!("{e:#}")));
-        if let Some(uplink) = &desired.uplink {
-            report.uplink = Some(uplink.index);
-            report
-                .errors
-                .extend(sysctls::apply(&uplink.name, &config.conntrack));
-        }
+        let names: Vec<&str> = desired.links.chosen.values().map(Link::name).collect();
+        let set = self.sysctls.apply(&names, &config.conntrack);
+        report.errors.extend(set);
+        report.notes = notes(config, &desired);
         self.tell(&desired);
         if ready && let Some(file) = desired.file.clone() {
             match self.open_to_pods(config, file) {
@@ -117,7 +131,8 @@ impl NodeKeeper {
             report.leads = ranges.map(|ranges| Leads::of(ranges, index, &desired.internal, &facts));
         }
         report.ready = self.ready;
-        report.node_port_addresses = desired.node_port_addresses(&facts);
+        report.health_checks = desired.health_checks;
+        report.links = Some(desired.links);
         report.routes = Some(desired.routes);
         report.facts = facts;
         report
@@ -134,8 +149,8 @@ impl NodeKeeper {
     }
 
     fn open_to_pods(&mut self, config: &Configuration, file: NodeFile) -> anyhow::Result<()> {
-        if self.written.as_ref() != Some(&file) {
-            let path = self.paths.node();
+        let path = self.paths.node();
+        if self.written.as_ref() != Some(&file) || !path.exists() {
             write_json(&path, &file).with_context(|| format!("write {}", path.display()))?;
             tracing::info!(ranges = ?file.pod_cidrs, mtu = file.mtu, "node opened to pods");
             self.written = Some(file);
@@ -144,8 +159,10 @@ impl NodeKeeper {
             return Ok(());
         }
         let source: PathBuf = install::source(&config.cni.plugin)?;
-        if !self.ready {
+        // Reading it all takes long: only if it is another file than the one that was installed.
+        if self.installed.is_none() || self.installed != install::stamp(&config.cni.bin_dir) {
             install::binary(&source, &config.cni.bin_dir)?;
+            self.installed = install::stamp(&config.cni.bin_dir);
         }
         conflist::write(&config.cni.conf_dir, &config.cni.conf_file, &config.run_dir)?;
         Ok(())
@@ -167,4 +184,14 @@ impl NodeKeeper {
         }
         self.errors = errors.to_vec();
     }
+}
+
+/// What people should know.
+fn notes(config: &Configuration, desired: &Desired) -> Vec<String> {
+    let mut notes = desired.links.refused.clone();
+    notes.extend(desired.addresses.too_large.iter().map(|range| {
+        format!("{range} is local by a route, but too large for each of its addresses to serve")
+    }));
+    notes.extend(source_ports::note(config.node.source_ports));
+    notes
 }

@@ -1,4 +1,4 @@
-//! `NODE_CONFIG` and `NODE_ADDRESSES*`.
+//! `NODE_CONFIG`, `NODE_ADDRESSES*` and `LINKS`.
 
 use std::{
     collections::BTreeMap,
@@ -9,17 +9,20 @@ use anyhow::Context as _;
 use proxy_common::{
     address::{address4, address6},
     conntrack::Timeouts,
-    node::{NODE_ALLOW_EGRESS_TO_NODE, NODE_FORWARD_BPF, NODE_SOCKET_BALANCING, NodeConfig},
+    node::{
+        LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE, NODE_FORWARD_BPF,
+        NODE_SOCKET_BALANCING, NodeConfig,
+    },
 };
 
-use super::desired::Desired;
+use super::{
+    desired::Desired,
+    links::{Header, Links},
+};
 use crate::{
     config::{Configuration, Conntrack, Forwarding, Period},
     datapath::{Maps, Table, bpfsys},
 };
-
-/// First and last source port used for translation: above the range that the kernel gives to sockets.
-const SOURCE_PORTS: (u16, u16) = (61000, 65535);
 
 /// Brings the maps in step. Addresses that the machine has lost go last, and only if `complete`: before the
 /// Node is known the internal ones are not.
@@ -38,25 +41,51 @@ pub fn write(
             .context("write the node's configuration")?;
     }
     let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
-    for (ip, flags) in &desired.addresses {
+    for (ip, flags) in &desired.addresses.flags {
         match ip {
             IpAddr::V4(ip) => drop(v4.insert(address4(ip.octets()), *flags)),
             IpAddr::V6(ip) => drop(v6.insert(address6(ip.octets()), *flags)),
         }
     }
     reconcile(&mut maps.node_addresses4.clone(), &v4, complete)?;
-    reconcile(&mut maps.node_addresses6.clone(), &v6, complete)
+    reconcile(&mut maps.node_addresses6.clone(), &v6, complete)?;
+    // A link that is gone has no source that anybody could ask for.
+    reconcile(&mut maps.links.clone(), &links(&desired.links), true)
 }
 
-fn reconcile<K: Copy + Ord + std::fmt::Debug>(
-    table: &mut dyn Table<K, u32>,
-    desired: &BTreeMap<K, u32>,
+/// By index.
+fn links(links: &Links) -> BTreeMap<u32, LinkEntry> {
+    let chosen = links.chosen.values();
+    let entries = chosen.map(|link| {
+        let flags = match link.header {
+            Header::Ethernet => 0,
+            Header::Bare => LINK_WITHOUT_ETHERNET,
+        };
+        let v4 = link.sources.v4.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let v6 = link.sources.v6.unwrap_or(Ipv6Addr::UNSPECIFIED);
+        let entry = LinkEntry {
+            address4: address4(v4.octets()),
+            address6: address6(v6.octets()),
+            flags,
+        };
+        (link.index, entry)
+    });
+    entries.collect()
+}
+
+fn reconcile<K, V>(
+    table: &mut dyn Table<K, V>,
+    desired: &BTreeMap<K, V>,
     complete: bool,
-) -> anyhow::Result<()> {
-    let actual: BTreeMap<K, u32> = table.entries()?.into_iter().collect();
-    for (key, flags) in desired {
-        if actual.get(key) != Some(flags) {
-            table.set(key, flags)?;
+) -> anyhow::Result<()>
+where
+    K: Copy + Ord + std::fmt::Debug,
+    V: Copy + PartialEq + std::fmt::Debug,
+{
+    let actual: BTreeMap<K, V> = table.entries()?.into_iter().collect();
+    for (key, value) in desired {
+        if actual.get(key) != Some(value) {
+            table.set(key, value)?;
         }
     }
     for key in actual.keys() {
@@ -82,8 +111,8 @@ fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeCon
         netns_cookie: bpfsys::netns_cookie().unwrap_or(0),
         address4: address4(v4.unwrap_or(Ipv4Addr::UNSPECIFIED).octets()),
         address6: address6(v6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets()),
-        source_port_min: SOURCE_PORTS.0,
-        source_port_max: SOURCE_PORTS.1,
+        source_port_min: config.node.source_ports.min,
+        source_port_max: config.node.source_ports.max,
         timeouts: timeouts(&config.conntrack),
     }
 }

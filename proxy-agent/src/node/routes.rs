@@ -5,7 +5,10 @@ use std::{
     io,
 };
 
-use cni_plugin::wiring::route::{self, Route, Way};
+use cni_plugin::wiring::{
+    ROUTE_PROTOCOL,
+    route::{self, Route, Way},
+};
 use futures::TryStreamExt as _;
 use ipnetwork::IpNetwork;
 use rtnetlink::{Handle, new_connection_with_strict_check};
@@ -15,6 +18,9 @@ use tokio::task::JoinHandle;
 pub const TO_NODES: u8 = 87;
 /// Protocol number of routes to `weir_host` (`ip route show proto 89`).
 pub const TO_HOST_DEVICE: u8 = 89;
+
+/// Protocol numbers of all routes of ours; 88 is the plugin's, of those to local pods.
+pub const OURS: [u8; 3] = [TO_NODES, ROUTE_PROTOCOL, TO_HOST_DEVICE];
 
 /// Routes by destination.
 pub type Routes = BTreeMap<IpNetwork, Way>;

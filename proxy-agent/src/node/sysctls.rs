@@ -1,5 +1,6 @@
 //! Kernel settings without which a node cannot forward.
 
+mod advertisements;
 mod conntrack;
 
 use std::{
@@ -7,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::facts::Facts;
 use crate::config::Conntrack;
+use advertisements::Heard;
 
 /// In a container `/proc/sys` is read-only, and the `DaemonSet` mounts the host's here. What is seen through
 /// either follows the network namespace of the reader.
@@ -26,7 +29,8 @@ fn get(root: &Path, key: &str) -> io::Result<String> {
     Ok(fs::read_to_string(root.join(key))?.trim().to_owned())
 }
 
-/// Writes a value where it differs. A key that the kernel does not have (IPv6 built out) needs no value.
+/// Writes a value where it differs. A key that the kernel does not have (IPv6 built out, a link that is gone) needs no
+/// value.
 pub(super) fn set(root: &Path, key: &str, value: &str) -> Result<(), String> {
     match get(root, key) {
         Ok(now) if now == value => return Ok(()),
@@ -39,30 +43,49 @@ pub(super) fn set(root: &Path, key: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes the node forward, and tunes netfilter's connection tracking where it is there; returns what could
-/// not be set.
-pub fn apply(uplink: &str, conntrack: &Conntrack) -> Vec<String> {
-    let root = root();
-    let mut errors = forwarding(&root, uplink);
-    errors.extend(conntrack::apply(&root, conntrack));
-    errors
+/// Sets them, and remembers what it must keep.
+#[derive(Debug, Default)]
+pub struct Sysctls {
+    heard: Heard,
 }
 
-fn forwarding(root: &Path, uplink: &str) -> Vec<String> {
-    let mut results = Vec::new();
-    // Forwarding makes the kernel ignore router advertisements unless told otherwise: the node would lose
-    // its default route. Before forwarding is turned on.
-    let accept_ra = format!("ipv6/conf/{uplink}/accept_ra");
-    if get(root, &accept_ra).is_ok_and(|now| now == "1") {
-        results.push(set(root, &accept_ra, "2"));
+impl Sysctls {
+    /// Lets every link go on hearing router advertisements; returns what could not be set. To be called before
+    /// forwarding is turned on for any link, `weir_host` too: from then on the kernel ignores them on links that it was
+    /// not told otherwise of, and forgets what they said, at once.
+    pub fn hear(&mut self, facts: &Facts) -> Vec<String> {
+        self.heard.keep(&root(), facts)
     }
-    results.push(set(root, "ipv4/ip_forward", "1"));
-    results.push(set(root, "ipv6/conf/all/forwarding", "1"));
+
+    /// Makes the node forward by these links, and tunes netfilter's connection tracking where it is there; returns
+    /// what could not be set.
+    pub fn apply(&self, links: &[&str], conntrack: &Conntrack) -> Vec<String> {
+        let root = root();
+        let mut errors = forwarding(&root, links);
+        errors.extend(conntrack::apply(&root, conntrack));
+        errors
+    }
+}
+
+fn forwarding(root: &Path, links: &[&str]) -> Vec<String> {
+    let mut results = vec![
+        set(root, "ipv4/ip_forward", "1"),
+        set(root, "ipv6/conf/all/forwarding", "1"),
+        // Answers of pods to what the host sends to Services at its own addresses come by the loopback, from one of
+        // these addresses. Nobody else sends there.
+        set(root, "ipv4/conf/lo/accept_local", "1"),
+    ];
+    for link in links {
+        // `bpf_fib_lookup` asks the link by which a packet came.
+        for family in ["ipv4", "ipv6"] {
+            results.push(set(root, &format!("{family}/conf/{link}/forwarding"), "1"));
+        }
+    }
     // What is effective on an interface is the greater of `all` and its own. Strict would drop what comes
     // back another way; loose is enough against forgery, pods' sources are checked by program.
-    // On the uplink too: answers of Services' backends come by it to the host, which reaches Services by
+    // On links too: answers of Services' backends come by them to the host, which reaches Services by
     // `weir_host`.
-    for scope in ["all", uplink] {
+    for scope in ["all"].iter().chain(links) {
         let key = format!("ipv4/conf/{scope}/rp_filter");
         if get(root, &key).is_ok_and(|now| now == "1") {
             results.push(set(root, &key, "2"));

@@ -31,7 +31,10 @@ use super::{
     server::{self, Asked},
     waiting::{Missing, Waiting, settle},
 };
-use crate::{datapath::TcMode, model::ObjectName, policy::LocalEndpoint, service::HostPorts};
+use crate::{
+    datapath::TcMode, model::ObjectName, node::wires::Wire, policy::LocalEndpoint,
+    service::HostPorts,
+};
 
 /// What [`Pods`] needs to know.
 #[derive(Clone)]
@@ -58,6 +61,7 @@ pub struct Pods {
     pub(super) lifting: Lifting,
     pub(super) memory: Option<Memory>,
     pub(super) next_sweep: Instant,
+    pub(super) next_look: Instant,
     pub(super) send: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
 }
@@ -87,6 +91,7 @@ impl Pods {
             lifting: Lifting::new(interfaces)?,
             memory: Some(Memory::default()),
             next_sweep: Instant::now(),
+            next_look: Instant::now(),
             send,
             events,
         };
@@ -177,6 +182,18 @@ impl Pods {
             .map(|local| (local.id, name(&local.add), local.add.ips.as_slice()))
     }
 
+    /// The host sides of all endpoints' interfaces.
+    pub fn wires(&self) -> Vec<Wire> {
+        let adds = self.known.values().map(|local| &local.add);
+        adds.map(|add| Wire {
+            name: add.host_ifname.clone(),
+            index: add.host_ifindex,
+            pod_mac: add.pod_mac,
+            ips: add.ips.clone(),
+        })
+        .collect()
+    }
+
     /// How many endpoints' programs are attached in a way.
     pub fn attached(&self, mode: TcMode) -> usize {
         let locals = self.known.values();
@@ -217,6 +234,7 @@ impl Pods {
             Event::Tick => {
                 self.end_spent_flows();
                 self.sweep();
+                self.look(interfaces);
                 self.lift();
                 false
             }

@@ -14,6 +14,8 @@ use super::{
 
 /// How often leaks are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_mins(1);
+/// How often lost programs are.
+const LOOK_PERIOD: Duration = Duration::from_secs(5);
 
 impl Pods {
     /// Removes what the plugin could not tell a former agent of.
@@ -67,13 +69,22 @@ impl Pods {
         }
         self.bury();
         self.reconcile();
+        self.lifting.forgive();
         self.watch(interfaces);
         changed
     }
 
+    /// [`Self::watch`], if it is time to.
+    pub(super) fn look(&mut self, interfaces: &mut dyn Interfaces) {
+        let now = Instant::now();
+        if now >= self.next_look {
+            self.next_look = now + LOOK_PERIOD;
+            self.watch(interfaces);
+        }
+    }
+
     /// Attaches again what someone took off.
     pub(super) fn watch(&mut self, interfaces: &mut dyn Interfaces) {
-        self.lifting.forgive();
         let locals = self.known.values();
         let all: Vec<u32> = locals.map(|local| local.add.host_ifindex).collect();
         let attached = match interfaces.attached(&all) {

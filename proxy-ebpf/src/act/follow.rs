@@ -135,8 +135,9 @@ fn has_moved<F: Family>(packet: &mut Packet<F>, found: &Found<F>, at: u32) -> bo
     false
 }
 
-/// Whether the flow is translated as it would be if it began now, but for the choice of a backend.
-#[inline(always)]
+/// Whether the flow is translated as it would be if it began now, but for the choice of a backend. Not inlined, for few
+/// packets ask.
+#[inline(never)]
 fn serves<F: Family>(packet: &mut Packet<F>, found: &Found<F>, at: u32) -> bool {
     // SAFETY: a record of the map; aligned words. Should it be another flow's by now, this one is over in any case.
     let (id, backend, target) = unsafe {

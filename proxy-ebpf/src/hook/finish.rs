@@ -8,7 +8,7 @@ use crate::act::forward::forward;
 use crate::act::refuse::{count, tell};
 use crate::know::node;
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{CONTINUE, NEXT, PASS, SHOT, Verdict, reason};
+use crate::machine::verdict::{CONTINUE, NEXT, PASS, SHOT, Verdict, dropped, reason};
 use crate::machine::words::copy;
 use crate::maps::Family;
 use crate::packet::answer::{self, REFUSED};
@@ -47,22 +47,22 @@ pub(super) fn conclude<F: Family>(
     if verdict == CONTINUE {
         verdict = forward(skb, &mut work.packet, &mut work.course, at);
     }
-    or_tell(skb, work, verdict, at)
+    match reason(verdict) {
+        Some(reason) => tell_why(skb, work, reason, at),
+        None => verdict,
+    }
 }
 
 /// Tells the sender of a packet what it should know: nobody serves, in the Service's name; or the way ends here, in the
-/// node's. Other verdicts stay.
-#[inline(always)]
-fn or_tell<F: Family>(skb: Skb, work: &mut Work<F>, verdict: Verdict, at: u32) -> Verdict {
-    let Some(reason) = reason(verdict) else {
-        return verdict;
-    };
+/// node's. All else is dropped in silence. Not inlined, for its need of stack is not that of packets which get through.
+#[inline(never)]
+fn tell_why<F: Family>(skb: Skb, work: &mut Work<F>, reason: u32, at: u32) -> Verdict {
     let kind = match reason {
         NO_BACKEND | NO_FLOW => REFUSED,
         NO_ROUTE => answer::NO_ROUTE,
         HOP_LIMIT => answer::NO_HOPS,
         TOO_BIG => answer::TOO_BIG,
-        _ => return verdict,
+        _ => return dropped(reason),
     };
     if kind == REFUSED {
         // SAFETY: two values made of words.

@@ -13,7 +13,6 @@ use crate::know::{anti_spoof, endpoint, node};
 use crate::machine::frame::ETHERNET;
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{NEXT, Verdict, dropped};
-use crate::machine::words::same;
 use crate::maps::{Family, V4, V6};
 use crate::packet::description::{ERROR, Packet, UNKNOWN_FRAGMENT};
 
@@ -56,7 +55,7 @@ fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
 /// Whether only a socket of the host can be concerned, told without a look-up: most of a node's own traffic.
 #[inline(always)]
 fn is_hosts_own<F: Family>(packet: &Packet<F>) -> bool {
-    if !same(&packet.destination, &node::own::<F>()) {
+    if !node::is_own::<F>(&packet.destination) {
         return false;
     }
     match packet.protocol {

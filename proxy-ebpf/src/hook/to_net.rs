@@ -12,7 +12,7 @@ use crate::act::course::hook::{FORWARDED, FROM_HOST};
 use crate::know::node;
 use crate::machine::frame::ETHERNET;
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{NEXT, Verdict};
+use crate::machine::verdict::{CONTINUE, NEXT, Verdict};
 use crate::maps::{Family, V4, V6};
 use crate::packet::description::{Packet, UNKNOWN_FRAGMENT};
 
@@ -31,8 +31,8 @@ pub fn to_net_bare(context: TcContext) -> i32 {
 #[inline(always)]
 fn entry<const LINK: u32>(context: &TcContext) -> i32 {
     let skb = Skb::new(context.skb.skb);
-    // What the programs forward is finished.
-    if skb.is_done() {
+    // What the programs forward is finished, and so is what comes from a link on top of this one: its program saw it.
+    if skb.is_done() || skb.is_tagged() {
         return NEXT;
     }
     let verdict = by_family(skb, run::<V4, LINK>, run::<V6, LINK>, |_| NEXT);
@@ -54,6 +54,9 @@ fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
         FORWARDED
     };
     let verdict = send(skb, work, at);
+    if verdict == CONTINUE {
+        skb.set_done();
+    }
     conclude(skb, work, verdict, at)
 }
 

@@ -8,6 +8,7 @@ use proxy_common::{
     node::{ADDRESS_HOST_PORT, ADDRESS_NODE_PORT},
 };
 
+use crate::machine::words::clear;
 use crate::maps::Family;
 
 /// Looks it up. `bits` gives the `ADDRESS_*` bits of the address, and is asked only where they matter.
@@ -18,7 +19,13 @@ pub fn find<F: Family>(
     protocol: u8,
     bits: impl FnOnce() -> u32,
 ) -> Option<&'static Frontend> {
-    let mut own = at::<F>(address, port, protocol);
+    let mut key = FrontendKey {
+        address,
+        port,
+        protocol,
+        pad: 0,
+    };
+    let mut own = at::<F>(&key);
     if let Some(service) = own
         && !of_pod(service)
     {
@@ -32,7 +39,9 @@ pub fn find<F: Family>(
     if bits & (ADDRESS_NODE_PORT | ADDRESS_HOST_PORT) == 0 {
         return None;
     }
-    let any = at::<F>(F::UNSPECIFIED, port, protocol);
+    // On all addresses of the node.
+    clear(&mut key.address);
+    let any = at::<F>(&key);
     if any.is_some_and(|any| !of_pod(any)) {
         if bits & ADDRESS_NODE_PORT != 0 {
             return any;
@@ -48,13 +57,7 @@ pub fn find<F: Family>(
 }
 
 #[inline(always)]
-fn at<F: Family>(address: F::Address, port: u16, protocol: u8) -> Option<&'static Frontend> {
-    let key = FrontendKey {
-        address,
-        port,
-        protocol,
-        pad: 0,
-    };
+fn at<F: Family>(key: &FrontendKey<F::Address>) -> Option<&'static Frontend> {
     // SAFETY: the agent replaces values whole; a value that changes under the reader names sets that are both there.
     unsafe { F::frontends().get(key) }
 }

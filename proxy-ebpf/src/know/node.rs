@@ -5,6 +5,7 @@ use core::ptr::read_volatile;
 use proxy_common::conntrack::{DEFAULT_TIMEOUTS, Timeouts};
 use proxy_common::node::{NODE_FORWARD_BPF, NodeConfig};
 
+use crate::machine::words::same;
 use crate::maps::{Family, LINKS, NODE_CONFIG, NODE_PORTS};
 
 /// The node's configuration.
@@ -42,6 +43,22 @@ pub fn timeouts() -> Timeouts {
 pub fn own<F: Family>() -> F::Address {
     config().map_or(F::UNSPECIFIED, |config| {
         F::of_pair(config.address4, config.address6)
+    })
+}
+
+/// Whether an address is the node's internal one.
+#[inline(always)]
+pub fn is_own<F: Family>(address: &F::Address) -> bool {
+    let address = &raw const *address;
+    config().is_some_and(|config| {
+        // SAFETY: of the two families there are, this is the address's.
+        unsafe {
+            if F::IPV6 {
+                same(&config.address6, &*address.cast())
+            } else {
+                same(&config.address4, &*address.cast())
+            }
+        }
     })
 }
 
@@ -86,7 +103,7 @@ pub fn source_by<F: Family>(ifindex: u32) -> F::Address {
     let source = link.map_or(F::UNSPECIFIED, |link| {
         F::of_pair(link.address4, link.address6)
     });
-    if crate::machine::words::same(&source, &F::UNSPECIFIED) {
+    if same(&source, &F::UNSPECIFIED) {
         own::<F>()
     } else {
         source

@@ -18,6 +18,18 @@ pub unsafe fn copy<T: Copy>(from: *const T, to: *mut T) {
     }
 }
 
+/// Makes a value all zero.
+#[inline(always)]
+pub fn clear<T: Copy>(value: &mut T) {
+    let value: *mut u32 = (&raw mut *value).cast();
+    let mut word = 0;
+    while word < size_of::<T>() / 4 {
+        // SAFETY: below its size; it is made of such words.
+        unsafe { write_volatile(value.add(word), 0) };
+        word += 1;
+    }
+}
+
 /// Whether two values are the same.
 #[inline(always)]
 pub fn same<T: Copy>(one: &T, other: &T) -> bool {

@@ -209,7 +209,8 @@ fn health_check_node_ports_keep_to_the_node_port_addresses() {
     let world = World::new("agent-hcnpa").unwrap();
     let node = world.node("a").unwrap();
     let manifests = Manifests::new().unwrap();
-    let range = format!("{}/32", node.ipv4());
+    // A family without a range would serve on all of its addresses.
+    let range = format!("{}/32,fdff::/16", node.ipv4());
     let flags = ["--map-size", "small", "--nodeport-addresses", &range];
     let agent = Agent::start(&node, &manifests, &flags).unwrap();
     let yaml = "apiVersion: v1\nkind: Service\nmetadata: {name: lb, namespace: default}\n\

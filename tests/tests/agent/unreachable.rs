@@ -46,7 +46,7 @@ fn agent(node: &Node, api_server: &str) -> Process {
     let log = fs::File::create(node.file(LOG)).unwrap();
     let mut command = node.command(program("proxy-agent").unwrap()).unwrap();
     command
-        .args(["--node-name", node.name(), "--uplink", "eth0"])
+        .args(["--node-name", node.name()])
         .args([
             "--kubeconfig",
             "/run/kubeconfig",

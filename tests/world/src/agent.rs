@@ -54,7 +54,7 @@ impl Agent {
             .args(["--node-address", &joined(&self.node.addresses())])
             .args(["--pod-cidr", &self.node.pod_ranges().join(",")])
             .args(["--service-cidr", SERVICE_CIDRS])
-            .args(["--uplink", "eth0", "--log-format", "text"])
+            .args(["--log-format", "text"])
             .args(["--cni-install", "true", "--cni-bin-dir", "/run/cni/bin"])
             .args(["--cni-conf-dir", "/run/cni/net.d", "--cni-plugin"])
             .arg(program("cni-plugin")?)

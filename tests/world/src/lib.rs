@@ -23,6 +23,7 @@ mod holder;
 mod http;
 mod leak;
 mod leftover;
+mod links;
 mod node;
 mod offload;
 mod place;
@@ -31,9 +32,11 @@ mod plugin;
 mod pod;
 mod process;
 mod programs;
+mod router;
 mod server;
 mod sockets;
 mod talk;
+mod tun;
 mod until;
 
 pub use agent::{Agent, SERVICE_CIDRS};
@@ -41,6 +44,7 @@ pub use cgroup::Cgroup;
 pub use cluster::Cluster;
 pub use http::http_get;
 pub use leak::LeakCheck;
+pub use links::Network;
 pub use manifests::Manifests;
 pub use node::Node;
 pub use offload::set_tx_checksum;
@@ -49,8 +53,10 @@ pub use plugin::Plugin;
 pub use pod::{Pod, Wiring};
 pub use process::Process;
 pub use programs::{program, use_programs_in};
+pub use router::advertise_router;
 pub use server::{Answer, Server, ask_tcp, ask_udp, ask_udp_connected};
 pub use talk::Talk;
+pub use tun::Tun;
 pub use until::until;
 
 use std::sync::{

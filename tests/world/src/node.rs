@@ -80,6 +80,16 @@ impl Node {
         &self.inner.name
     }
 
+    /// The world it is in.
+    pub(super) fn world(&self) -> &World {
+        &self.inner.world
+    }
+
+    /// Its number, from 1.
+    pub(super) fn index(&self) -> u8 {
+        self.inner.index
+    }
+
     /// IPv4 address of the uplink.
     pub fn ipv4(&self) -> Ipv4Addr {
         Ipv4Addr::new(172, 30, 0, 10 + self.inner.index)

@@ -1,134 +1,107 @@
-//! `cargo xtask bench packet`: what a connection costs in the programs of the per-packet path.
+//! `cargo xtask bench packet`: what packets cost in the programs of the per-packet path.
 //!
-//! Times are the kernel's own, of each program on each packet; what the stack and the devices do is left out.
-//! They are given beside that of a packet that no program looks at, which is mostly the price of measuring.
+//! Times are the kernel's own, of each program on each packet, less that of a packet that no program looks at, which
+//! is the price of measuring; what the stack and the devices do is left out.
 
 use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Serialize};
 
 use super::json_file::JsonFile;
-use crate::{run as command, say, tools};
+use crate::{paths, say, tools};
 
-/// Nanoseconds a packet, by kind of connection.
+mod child;
+mod other;
+mod rows;
+mod table;
+
+use child::Child;
+use other::Other;
+use rows::Measured;
+
+/// Nanoseconds a packet, by way and by kind of packet.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Fewer connections.
+    /// Fewer rounds of fewer packets.
     #[arg(long)]
     quick: bool,
+    /// Rounds, of whose medians the median is taken.
+    #[arg(long)]
+    rounds: Option<u16>,
     #[command(flatten)]
     json: JsonFile,
     /// Measure this eBPF object instead of the one of this checkout.
     #[arg(long)]
     object: Option<PathBuf>,
+    /// Measure this commit too, round by round in turn, and print the ratios (ours / theirs).
+    #[arg(long, value_name = "REV")]
+    against: Option<String>,
 }
 
-/// The case that all others are compared with.
-const NOTHING: &str = "nothing";
-/// What is measured of a connection: packets by what they are for, and all its packets together.
-const METRICS: [&str; 6] = [
-    "open",
-    "answer",
-    "data_forth",
-    "data_back",
-    "close",
-    "connection",
-];
-
-/// A result.
-#[derive(Debug, Deserialize, Serialize)]
-struct Row {
-    /// From where to where.
-    case: String,
-    /// Of which family.
-    family: String,
-    /// Policy rules in force for each pod.
-    rules: u16,
-    /// One of [`METRICS`].
-    metric: String,
-    /// Median in nanoseconds.
-    value: f64,
-    /// Beside a packet that no program looks at.
-    #[serde(default)]
-    ratio_to_nothing: f64,
-    /// Beside the same without rules.
-    #[serde(default)]
-    ratio_to_no_rules: f64,
-}
+/// Connections and repeats of a round.
+type Amount = [u16; 2];
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     tools::toolchain::ensure()?;
-    let connections = if args.quick { 500 } else { 5000 };
-    let mut rows = say::step("send packets through the programs", || {
-        measure(connections, args.object.as_deref())
-    })?;
-    compare(&mut rows)?;
-    say::data(render(&rows));
+    let (rounds, amount) = if args.quick {
+        (5, [50, 300])
+    } else {
+        (21, [100, 1000])
+    };
+    let rounds = args.rounds.unwrap_or(rounds);
+    let object = args.object.as_deref().map(Path::canonicalize);
+    let object = object.transpose().context("find the object")?;
+    let ours = || {
+        let program = say::step("build the bench", || child::build(paths::root(), None))?;
+        Child::start(&program, amount, object.as_deref())
+    };
+    let rounds = match &args.against {
+        Some(rev) => {
+            let other = Other::check_out(rev)?;
+            let program = say::step(&format!("build the bench of {rev}"), || other.build())?;
+            alternate(rounds, ours()?, Child::start(&program, amount, None)?)?
+        }
+        None => alone(rounds, ours()?)?,
+    };
+    let rows = rows::fold(&rounds)?;
+    say::data(table::render(&rows));
     args.json.write(&rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fills in the ratios.
-fn compare(rows: &mut [Row]) -> Result<()> {
-    let name = |row: &Row| (row.case.clone(), row.family.clone(), row.metric.clone());
-    let free = rows.iter().filter(|row| row.rules == 0);
-    let free: BTreeMap<_, f64> = free.map(|row| (name(row), row.value)).collect();
-    let nothing = rows.iter().find(|row| row.case == NOTHING);
-    let nothing = nothing
-        .context("the cheapest packet was not measured")?
-        .value;
-    for row in rows {
-        row.ratio_to_nothing = row.value / nothing;
-        row.ratio_to_no_rules = row.value / free.get(&name(row)).copied().unwrap_or(f64::NAN);
-    }
-    Ok(())
+/// What a round measured, of us and of the other commit.
+type Round = (Vec<Measured>, Option<Vec<Measured>>);
+
+fn alone(rounds: u16, mut ours: Child) -> Result<Vec<Round>> {
+    ours.round().context("warm up")?;
+    let done = say::step("send packets through the programs", || {
+        (0..rounds).map(|_| Ok((ours.round()?, None))).collect()
+    })?;
+    ours.end()?;
+    Ok(done)
 }
 
-/// The kernel holds the clock, so a quick build of what asks it does.
-fn measure(connections: u16, object: Option<&Path>) -> Result<Vec<Row>> {
-    let mut cargo = command::cargo();
-    cargo
-        .args(["bench", "--quiet", "--locked", "--profile", "dev"])
-        .args(["--workspace", "--bench", "packet", "--"])
-        .arg(connections.to_string());
-    if let Some(object) = object {
-        cargo.arg(object.canonicalize().context("find the object")?);
-    }
-    let printed = command::output(&mut cargo)?;
-    serde_json::from_str(&printed).with_context(|| format!("read the results: {printed}"))
-}
-
-fn render(rows: &[Row]) -> String {
-    let mut cases: BTreeMap<_, BTreeMap<&str, &Row>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.case != NOTHING) {
-        let case = (row.family.as_str(), row.case.as_str(), row.rules);
-        cases.entry(case).or_default().insert(&row.metric, row);
-    }
-    let mut text = format!("{:<5} {:<22} {:>6}", "", "NANOSECONDS", "RULES");
-    for metric in METRICS {
-        write!(text, " {:>10}", metric.to_uppercase()).ok();
-    }
-    text.push_str(" TO NOTHING TO NO RULES\n");
-    for ((family, case, rules), metrics) in cases {
-        // Writing to a String cannot fail.
-        write!(text, "{family:<5} {case:<22} {rules:>6}").ok();
-        for metric in METRICS {
-            let value = metrics.get(metric).map_or(f64::NAN, |row| row.value);
-            write!(text, " {value:>10.0}").ok();
+/// Whoever is second now is first in the next round.
+fn alternate(rounds: u16, mut ours: Child, mut theirs: Child) -> Result<Vec<Round>> {
+    let of_theirs = "of the other commit";
+    ours.round().context("warm up")?;
+    theirs.round().context(of_theirs)?;
+    let mut one = |number: u16| -> Result<Round> {
+        if number.is_multiple_of(2) {
+            let first = ours.round()?;
+            return Ok((first, Some(theirs.round().context(of_theirs)?)));
         }
-        let ratio = |of: fn(&Row) -> f64| metrics.get("connection").map_or(f64::NAN, |row| of(row));
-        let (nothing, free) = (
-            ratio(|row| row.ratio_to_nothing),
-            ratio(|row| row.ratio_to_no_rules),
-        );
-        writeln!(text, " {nothing:>10.1} {free:>11.2}").ok();
-    }
-    text
+        let first = theirs.round().context(of_theirs)?;
+        Ok((ours.round()?, Some(first)))
+    };
+    let done = say::step("send packets through the programs", || {
+        (0..rounds).map(&mut one).collect()
+    })?;
+    ours.end()?;
+    theirs.end().context(of_theirs)?;
+    Ok(done)
 }

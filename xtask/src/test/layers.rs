@@ -19,6 +19,9 @@ const ORDER: [&str; 6] = [
     "containerd",
 ];
 
+/// Tells tests to run in their long form.
+const LONG: &str = "WEIR_LONG";
+
 /// A layer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Layer {
@@ -41,8 +44,11 @@ impl Layer {
     }
 
     /// The `cargo test` that runs it here; none for what runs elsewhere.
-    pub(super) fn command(&self, filter: Option<&str>) -> Option<Command> {
+    pub(super) fn command(&self, filter: Option<&str>, long: bool) -> Option<Command> {
         let mut cargo = run::cargo();
+        if long {
+            cargo.env(LONG, "1");
+        }
         // The whole workspace always: with other features unified, the dependencies would be compiled again.
         cargo.args(["test", "--locked", "--no-fail-fast", "--workspace"]);
         match self {
@@ -124,5 +130,17 @@ mod tests {
         assert_eq!(names, ["unit", "world", "controlplane", "bad", "kernels"]);
         let targets = ["world", "world_leaks"].map(str::to_owned).to_vec();
         assert_eq!(layers[1], Layer::Targets("world".to_owned(), targets));
+    }
+
+    #[test]
+    fn tests_hear_of_their_long_form_only_when_it_is_wanted() {
+        let layer = Layer::Targets("packet".to_owned(), vec!["packet_machine".to_owned()]);
+        let hears = |long| {
+            let cargo = layer.command(None, long).unwrap();
+            cargo
+                .get_envs()
+                .any(|(name, value)| name == LONG && value.is_some())
+        };
+        assert!(hears(true) && !hears(false));
     }
 }

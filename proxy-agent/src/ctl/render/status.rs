@@ -1,5 +1,7 @@
 //! The status screen: one row per part, a hint where something is wrong.
 
+mod links;
+
 use std::io::{self, Write};
 
 use crate::api::messages::{HostStatus, MapStatus, SourcePorts, Status};
@@ -68,6 +70,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         flows(status),
         cni(status),
         host(status),
+        links::row(status),
         health(status),
     ]
 }
@@ -286,7 +289,7 @@ fn host(status: &Status) -> Row {
         row.level = row.level.max(Level::Warning);
         let past = host.elsewhere.iter();
         row.notes.extend(past.map(|what| {
-            format!("{what}: socket hooks and the uplink serve it, weir_host does not")
+            format!("{what}: socket hooks and the programs of links serve it, weir_host does not")
         }));
     }
     row
@@ -349,7 +352,8 @@ mod tests {
     use super::{rows, write};
     use crate::{
         api::messages::{
-            CniStatus, FamilyFlows, FlowsStatus, HostStatus, MapStatus, SourcePorts, Status,
+            CniStatus, FamilyFlows, FlowsStatus, HostStatus, LinkStatus, MapStatus, SourcePorts,
+            Status,
         },
         ctl::version::{VERSION, layout},
     };
@@ -384,6 +388,13 @@ mod tests {
             source: "ServiceCIDRs".to_owned(),
             elsewhere: Vec::new(),
         };
+        let link = |name: &str, ethernet| LinkStatus {
+            name: name.to_owned(),
+            ethernet,
+            attached: Some("tcx".to_owned()),
+            sources: Vec::new(),
+        };
+        status.links.links = vec![link("eth0", true), link("wg0", false)];
         status.health.healthz_address = ":10256".to_owned();
         status.health.metrics_address = ":10249".to_owned();
         status.health.healthy = true;
@@ -439,6 +450,7 @@ Maps       OK        FLOWS4 655/65536 (1%)
 Flows      OK        IPv4 655/65536, 600 assured
 CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 2
 Host       OK        weir_host  10.96.0.0/16, fd00:10:96::/112 by ServiceCIDRs
+Links      OK        eth0, wg0 (no Ethernet)
 Health     OK        :10256 /healthz 200   :10249 /metrics
 ")
         );
@@ -455,6 +467,8 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
         status.health.healthy = false;
         status.cni.clsact = 1;
         status.host.elsewhere = vec!["10.96.7.0/24 is routed elsewhere".to_owned()];
+        status.links.links[1].attached = None;
+        status.links.notes = vec!["ib0 is left alone".to_owned()];
         let told = text(&status);
         for line in [
             "Maps       WARNING   FLOWS4 58213/65536 (89%)",
@@ -464,7 +478,9 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
             "Flows      WARNING   IPv4 655/65536, 600 assured",
             "WARNING Flows: 10.0.0.9:80/TCP has 3629 of the 4536 source ports of 192.0.2.1 that it may have: more backends, or externalTrafficPolicy Local, make room",
             "ERROR CNI: programs of 1 pods are not attached: the agent's log says why",
-            "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the uplink serve it, weir_host does not",
+            "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the programs of links serve it, weir_host does not",
+            "ERROR Links: programs are not attached to wg0: NodePorts and pods are not served there",
+            "ERROR Links: ib0 is left alone",
             "ERROR Health: an update has waited too long to be applied",
         ] {
             assert!(told.lines().any(|l| l == line), "{line} is not in\n{told}");

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::Path,
 };
@@ -9,7 +10,7 @@ use std::{
 use aya::Ebpf;
 
 use super::pinned::{self, Target};
-use crate::datapath::{error::DatapathError, pins::Pins};
+use crate::datapath::{bpfsys::object, error::DatapathError, pins::Pins};
 
 /// Programs and their attach types (`enum bpf_attach_type`). What undoes a translation comes before what
 /// makes one, so that no socket ever sees half of it.
@@ -19,6 +20,23 @@ const HOOKS: [(&str, u32); 4] = [
     ("connect4", 10),
     ("connect6", 11),
 ];
+
+/// Whether all socket programs are attached to a cgroup.
+pub(in crate::datapath) fn are_attached(pins: &Pins, cgroup: &Path) -> Result<bool, DatapathError> {
+    let metadata = std::fs::metadata(cgroup);
+    let identity = metadata.map_err(DatapathError::file("stat", cgroup))?.ino();
+    for (name, _) in HOOKS {
+        let path = pins.link(name);
+        match object::open_link(&path).and_then(object::link_info) {
+            Ok(info) if pinned::identity(&info) == Some(identity) => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DatapathError::corrupt(path)(error));
+            }
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
 
 /// Attaches the socket programs to a cgroup, or puts ours behind the links that are pinned.
 pub(in crate::datapath) fn attach(

@@ -13,22 +13,31 @@ pub enum Hook {
     FromPod,
     /// What a pod is to receive: egress of its host-side interface.
     ToPod,
-    /// What comes from outside: ingress of an uplink.
+    /// What comes from outside: ingress of a link that carries node traffic.
     FromNet,
-    /// What leaves the node: egress of an uplink.
+    /// As `FromNet`, where frames have no Ethernet header.
+    FromNetBare,
+    /// What leaves the node: egress of a link that carries node traffic.
     ToNet,
+    /// As `ToNet`, where frames have no Ethernet header.
+    ToNetBare,
     /// What the host sends to Services: egress of `weir_host`.
     FromHost,
+    /// What the host sends to Services at its own addresses: egress of the loopback.
+    FromLo,
 }
 
 impl Hook {
     /// All hooks; those that undo translations come before those that make them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::ToPod,
         Self::ToNet,
+        Self::ToNetBare,
         Self::FromPod,
         Self::FromNet,
+        Self::FromNetBare,
         Self::FromHost,
+        Self::FromLo,
     ];
 
     /// Name of the program.
@@ -37,14 +46,17 @@ impl Hook {
             Self::FromPod => "from_pod",
             Self::ToPod => "to_pod",
             Self::FromNet => "from_net",
+            Self::FromNetBare => "from_net_bare",
             Self::ToNet => "to_net",
+            Self::ToNetBare => "to_net_bare",
             Self::FromHost => "from_host",
+            Self::FromLo => "from_lo",
         }
     }
 
     /// Whether it sees what the interface receives.
     pub const fn is_ingress(self) -> bool {
-        matches!(self, Self::FromPod | Self::FromNet)
+        matches!(self, Self::FromPod | Self::FromNet | Self::FromNetBare)
     }
 
     /// Name of the pinned link.

@@ -51,7 +51,8 @@ pub(super) fn unreachable<F: Family>(
     if packet.transport != link + HEADER {
         return false;
     }
-    let Some(quote) = skb.load::<Quote>(link) else {
+    // Its bytes are read for their sum only, and the stack that they need is free again.
+    let Some(quoted) = skb.load::<Quote>(link).map(|quote| sum(&quote, 0)) else {
         return false;
     };
     let (kind, code, sequence) = kind_of(kind, mtu);
@@ -67,8 +68,7 @@ pub(super) fn unreachable<F: Family>(
             protocol: ICMP,
             checksum: 0,
             source: speaker,
-            // Of the packet as it came.
-            destination: quote[3],
+            destination: F::as_ipv6(packet.source)[3],
         },
         icmp: Icmp {
             kind,
@@ -79,7 +79,7 @@ pub(super) fn unreachable<F: Family>(
         },
     };
     front.header.checksum = fold(sum(&front.header, 0));
-    front.icmp.checksum = fold(sum(&quote, sum(&front.icmp, 0)));
+    front.icmp.checksum = fold(sum(&front.icmp, quoted));
     make_room(skb, link + size_of::<Quote>() as u32, ADDED) && skb.store(link, &front)
 }
 

@@ -57,7 +57,8 @@ pub(super) fn unreachable(
     if !packet.is_plain() {
         return false;
     }
-    let Some(quote) = skb.load::<Quote>(link) else {
+    // Its bytes are read for their sum only, and the stack that they need is free again.
+    let Some(quoted) = skb.load::<Quote>(link).map(|quote| sum(&quote, 0)) else {
         return false;
     };
     let (kind, code, sequence) = kind_of(kind, mtu);
@@ -83,8 +84,7 @@ pub(super) fn unreachable(
         length: u32::from(length).to_be(),
         next: u32::from(ICMPV6).to_be(),
     };
-    let ends = sum(&front.header.source, sum(&front.header.destination, 0));
-    let whole = sum(&front.icmp, sum(&pseudo, ends));
-    front.icmp.checksum = fold(sum(&quote, whole));
+    let ends = sum(&front.header.source, sum(&front.header.destination, quoted));
+    front.icmp.checksum = fold(sum(&front.icmp, sum(&pseudo, ends)));
     make_room(skb, link + size_of::<Quote>() as u32, ADDED) && skb.store(link, &front)
 }

@@ -68,7 +68,7 @@ fn start(bench: &Bench<'_>, instance: &str) -> Result<Process> {
         .arg(bench.api.kubeconfig())
         .arg("--cgroup-root")
         .arg(node.cgroup_root().path())
-        .args(["--service-cidr", SERVICE_CIDRS, "--uplink", "eth0"])
+        .args(["--service-cidr", SERVICE_CIDRS])
         .args(["--cni-install", "false", "--log-format", "text"])
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

@@ -1,0 +1,175 @@
+//! Programs on the links that carry node traffic: on before they are needed, off where they must not be.
+
+use std::collections::BTreeMap;
+
+use cni_plugin::wiring::{name::is_host_ifname, veth::LO};
+
+use super::host_device::is_there;
+use crate::{
+    api::messages::{LinkStatus, LinksStatus},
+    datapath::{Datapath, Hook, TcMode},
+    node::{
+        facts::Facts,
+        links::{Header, Link, Links},
+    },
+};
+
+/// The programs of links.
+#[derive(Debug, Default)]
+pub struct LinkPrograms {
+    attached: BTreeMap<u32, Attached>,
+    /// The loopback has its program.
+    loopback: bool,
+    /// What a former agent left is known.
+    taken_over: bool,
+    status: LinksStatus,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Attached {
+    header: Header,
+    mode: TcMode,
+}
+
+const LOOPBACK: [Hook; 1] = [Hook::FromLo];
+
+/// The programs for a kind of link. What undoes translations comes before what makes them.
+pub const fn hooks(header: Header) -> &'static [Hook] {
+    match header {
+        Header::Ethernet => &Datapath::LINK,
+        Header::Bare => &Datapath::BARE_LINK,
+    }
+}
+
+impl LinkPrograms {
+    /// Brings them in step; returns what failed.
+    pub fn bring(
+        &mut self,
+        links: &Links,
+        facts: &Facts,
+        notes: Vec<String>,
+        datapath: &mut Datapath,
+    ) -> Vec<String> {
+        let mut errors = Vec::new();
+        errors.extend(self.attach_loopback(datapath).err());
+        if !self.taken_over {
+            self.take_over(links, facts, datapath, &mut errors);
+        }
+        for link in links.chosen.values() {
+            errors.extend(self.attach(link, datapath).err());
+        }
+        let attached = self.attached.keys().copied();
+        let gone: Vec<u32> = attached
+            .filter(|index| !links.chosen.contains_key(index))
+            .collect();
+        for index in gone {
+            match datapath.detach_interface(index) {
+                Ok(()) => {
+                    tracing::info!(index, "programs taken off a link");
+                    self.attached.remove(&index);
+                }
+                Err(error) => errors.push(error.to_string()),
+            }
+        }
+        self.status = LinksStatus {
+            links: links
+                .chosen
+                .values()
+                .map(|link| self.describe(link))
+                .collect(),
+            notes,
+        };
+        errors
+    }
+
+    /// What the host sends to its own addresses.
+    fn attach_loopback(&mut self, datapath: &mut Datapath) -> Result<(), String> {
+        if self.loopback && is_there(datapath, LO, &LOOPBACK) {
+            return Ok(());
+        }
+        let mode = datapath.attach(LO, &LOOPBACK);
+        let mode = mode.map_err(|error| error.to_string())?;
+        tracing::info!(%mode, "program attached to the loopback");
+        self.loopback = true;
+        Ok(())
+    }
+
+    /// For the status.
+    pub fn status(&self) -> LinksStatus {
+        self.status.clone()
+    }
+
+    /// Takes off what a former agent left where it must not be: links may have changed hands meanwhile.
+    fn take_over(
+        &mut self,
+        links: &Links,
+        facts: &Facts,
+        datapath: &Datapath,
+        errors: &mut Vec<String>,
+    ) {
+        let others = facts.interfaces.iter().filter(|interface| {
+            let name = interface.name.as_str();
+            interface.index != LO
+                && !links.chosen.contains_key(&interface.index)
+                && !is_host_ifname(name)
+                && !name.starts_with("weir_")
+        });
+        let mut done = true;
+        match datapath.sweep() {
+            Ok(swept) if !swept.is_empty() => {
+                tracing::info!(?swept, "pins of links that are gone removed");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                done = false;
+                errors.push(error.to_string());
+            }
+        }
+        for other in others {
+            let all = Datapath::LINK.iter().chain(&Datapath::BARE_LINK);
+            let mut left = all.filter(|hook| is_there(datapath, other.index, &[**hook]));
+            if left.next().is_none() {
+                continue;
+            }
+            match datapath.detach_interface(other.index) {
+                Ok(()) => tracing::info!(link = other.name, "programs of a former agent taken off"),
+                Err(error) => {
+                    done = false;
+                    errors.push(error.to_string());
+                }
+            }
+        }
+        self.taken_over = done;
+    }
+
+    /// Attaches them, and again if someone took them off.
+    fn attach(&mut self, link: &Link, datapath: &mut Datapath) -> Result<(), String> {
+        let hooks = hooks(link.header);
+        let failed = |error: crate::datapath::DatapathError| error.to_string();
+        let present = self.attached.get(&link.index).map(|present| present.header);
+        if present == Some(link.header) && is_there(datapath, link.index, hooks) {
+            return Ok(());
+        }
+        if present.is_some_and(|header| header != link.header) {
+            datapath.detach_interface(link.index).map_err(failed)?;
+        }
+        self.attached.remove(&link.index);
+        let mode = datapath.attach(link.index, hooks).map_err(failed)?;
+        tracing::info!(link = link.name, index = link.index, header = ?link.header, %mode, "programs attached to a link");
+        let header = link.header;
+        self.attached.insert(link.index, Attached { header, mode });
+        Ok(())
+    }
+
+    fn describe(&self, link: &Link) -> LinkStatus {
+        let attached = self.attached.get(&link.index);
+        let v4 = link.sources.v4.map(|ip| ip.to_string());
+        let v6 = link.sources.v6.map(|ip| ip.to_string());
+        LinkStatus {
+            name: link.name.clone(),
+            ethernet: link.header == Header::Ethernet,
+            attached: attached.map(|attached| attached.mode.to_string()),
+            sources: v4.into_iter().chain(v6).collect(),
+        }
+    }
+}

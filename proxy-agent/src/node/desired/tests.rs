@@ -1,0 +1,124 @@
+use std::sync::Arc;
+
+use super::*;
+
+fn node(name: &str, ips: &[&str], range: &str) -> (Arc<str>, Arc<Node>) {
+    let node = Node {
+        name: name.into(),
+        internal_ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
+        pod_cidrs: vec![range.parse().unwrap()],
+        ..Node::default()
+    };
+    (name.into(), Arc::new(node))
+}
+
+fn facts() -> Facts {
+    let interface = |name: &str, index, mtu, addresses: &[&str]| Interface {
+        name: name.into(),
+        index,
+        mtu,
+        up: true,
+        addresses: addresses
+            .iter()
+            .map(|net| net.parse::<IpNetwork>().unwrap().into())
+            .collect(),
+        ..Interface::default()
+    };
+    Facts {
+        interfaces: vec![
+            interface("eth0", 7, 1450, &["10.0.0.1/32", "10.1.1.1/32"]),
+            interface("eth1", 8, 1400, &["10.8.0.1/24"]),
+            interface("weir_x", 9, 9000, &[]),
+        ],
+        ..Facts::default()
+    }
+}
+
+/// What the kernel would say: 10.0.0.0/24 is on the link 7 by a route, 10.8.0.0/24 on 8.
+fn kernel(ip: IpAddr) -> Reached {
+    let on = |index, mtu| Reached::OnLink { index, mtu };
+    match ip.to_string() {
+        ip if ip.starts_with("10.0.0.") => on(7, None),
+        ip if ip.starts_with("10.8.0.") => on(8, Some(1300)),
+        ip if ip.starts_with("10.9.0.") => on(9, None),
+        ip if ip.starts_with("192.0.2.") => Reached::Through("10.0.0.254".into()),
+        _ => Reached::Not("Network is unreachable".into()),
+    }
+}
+
+fn desired(others: &[(&str, &[&str], &str)]) -> Desired {
+    let config = Configuration {
+        node_name: "a".into(),
+        ..Configuration::default()
+    };
+    let others = others
+        .iter()
+        .map(|(name, ips, range)| node(name, ips, range));
+    let snapshot = Snapshot {
+        nodes: others
+            .chain([node("a", &["10.0.0.1"], "10.1.1.0/24")])
+            .collect(),
+        ..Snapshot::default()
+    };
+    Desired::of(&config, "boot", &snapshot, &facts(), &mut kernel)
+}
+
+fn way(index: u32, gateway: &str) -> Way {
+    Way {
+        index,
+        gateway: gateway.parse().ok(),
+        source: None,
+    }
+}
+
+#[test]
+fn routes_lead_where_the_kernel_finds_a_node_on_a_link_of_ours() {
+    let desired = desired(&[
+        ("b", &["10.0.0.2"], "10.1.2.0/24"),
+        // The second address is the one on a link.
+        ("c", &["192.0.2.3", "10.8.0.3"], "10.1.3.0/24"),
+        ("d", &["192.0.2.4"], "10.1.4.0/24"),
+        ("e", &["10.9.0.5"], "10.1.5.0/24"),
+        ("f", &["fd00::6"], "10.1.6.0/24"),
+        ("g", &["198.51.100.7"], "10.1.7.0/24"),
+    ]);
+    let expected = [
+        ("10.1.2.0/24".parse().unwrap(), way(7, "10.0.0.2")),
+        ("10.1.3.0/24".parse().unwrap(), way(8, "10.8.0.3")),
+    ];
+    assert_eq!(desired.routes, expected.into());
+    let why = [
+        ("d", "its address 192.0.2.4 is behind the router 10.0.0.254"),
+        (
+            "e",
+            "its address 10.9.0.5 is on weir_x, which carries no node traffic (node.links)",
+        ),
+        ("f", "it has no InternalIP of the family of 10.1.6.0/24"),
+        (
+            "g",
+            "its address 198.51.100.7 is not reached: Network is unreachable",
+        ),
+    ];
+    let why = why.map(|(node, why)| (node.to_owned(), why.to_owned()));
+    assert_eq!(desired.unreachable, why.into());
+}
+
+#[test]
+fn the_plugin_learns_ranges_and_reserved_addresses() {
+    let file = desired(&[]).file.unwrap();
+    assert_eq!(file.pod_cidrs, ["10.1.1.0/24".parse().unwrap()]);
+    assert_eq!(file.reserved, ["10.1.1.1".parse::<IpAddr>().unwrap()]);
+}
+
+#[test]
+fn pods_have_the_mtu_of_the_narrowest_way_to_another_node() {
+    assert_eq!(
+        desired(&[]).mtu,
+        1450,
+        "of the link with the node's address"
+    );
+    let near = ("b", &["10.0.0.2"][..], "10.1.2.0/24");
+    assert_eq!(desired(&[near]).mtu, 1450);
+    let narrow = ("c", &["10.8.0.3"][..], "10.1.3.0/24");
+    assert_eq!(desired(&[near, narrow]).mtu, 1300, "of the route");
+}

@@ -1,0 +1,112 @@
+//! Routes of the main table, and which addresses are local by a route.
+
+use std::{collections::BTreeSet, io, net::IpAddr};
+
+use cni_plugin::wiring::{
+    netlink::{DUMP, Netlink},
+    route::{self, Route},
+};
+use ipnetwork::IpNetwork;
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+};
+
+/// `RT_TABLE_LOCAL`.
+const LOCAL_TABLE: u8 = 255;
+
+/// What the routing tables say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Routing {
+    /// Ways out by a default route, one for each link that is among its next hops.
+    pub defaults: Vec<DefaultRoute>,
+    /// Destinations of `local` routes of the table `local`.
+    pub local: BTreeSet<IpNetwork>,
+    /// Routes of the main table.
+    pub main: Vec<Route>,
+    /// As `main`, those with several next hops or of a kind that is not ours to read: whether they changed is all that matters.
+    pub others: Vec<RouteMessage>,
+}
+
+/// A link by which a default route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// IPv4, else IPv6.
+    pub ipv4: bool,
+    /// Index of the link.
+    pub index: u32,
+    /// The source that the route prefers.
+    pub source: Option<IpAddr>,
+}
+
+/// Reads them.
+pub(super) fn read(netlink: &mut Netlink) -> io::Result<Routing> {
+    let mut routing = Routing::default();
+    for ipv4 in [true, false] {
+        let request = RouteNetlinkMessage::GetRoute(route::request(ipv4));
+        for answer in netlink.request(&request, DUMP)? {
+            if let RouteNetlinkMessage::NewRoute(message) = answer {
+                routing.take(message);
+            }
+        }
+    }
+    Ok(routing)
+}
+
+impl Routing {
+    fn take(&mut self, message: RouteMessage) {
+        if message.header.table == LOCAL_TABLE {
+            if message.header.kind == RouteType::Local {
+                self.local.extend(destination(&message));
+            }
+            return;
+        }
+        let Some(route) = Route::of(&message) else {
+            return;
+        };
+        if route.to.prefix() == 0 {
+            self.defaults.extend(defaults(&message, &route));
+        }
+        if route.way.index == 0 {
+            self.others.push(message);
+        } else {
+            self.main.push(route);
+        }
+    }
+}
+
+fn destination(message: &RouteMessage) -> Option<IpNetwork> {
+    message.attributes.iter().find_map(|attribute| {
+        let ip = match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(ip)) => IpAddr::V4(*ip),
+            RouteAttribute::Destination(RouteAddress::Inet6(ip)) => IpAddr::V6(*ip),
+            _ => return None,
+        };
+        IpNetwork::new(ip, message.header.destination_prefix_length).ok()
+    })
+}
+
+/// One for each next hop.
+fn defaults(message: &RouteMessage, route: &Route) -> Vec<DefaultRoute> {
+    let hops = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::MultiPath(hops) => Some(hops.iter().map(|hop| hop.interface_index)),
+            _ => None,
+        });
+    let links: Vec<u32> = match hops {
+        Some(hops) => hops.collect(),
+        None => vec![route.way.index],
+    };
+    let way = |index| DefaultRoute {
+        ipv4: route.to.is_ipv4(),
+        index,
+        source: route.way.source,
+    };
+    links
+        .into_iter()
+        .filter(|index| *index != 0)
+        .map(way)
+        .collect()
+}

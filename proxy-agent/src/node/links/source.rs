@@ -1,0 +1,48 @@
+//! The source of what is translated on its way out by a link.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::node::facts::{Facts, Interface};
+
+/// The source by family; none where the link has none of its own: the node's internal one then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl Sources {
+    /// The node's internal address if the link has it; else what its default route prefers; else what the kernel would
+    /// choose on it.
+    pub fn of(interface: &Interface, internal: &[IpAddr], facts: &Facts) -> Self {
+        Self {
+            v4: source(interface, internal, facts, true).and_then(|ip| match ip {
+                IpAddr::V4(ip) => Some(ip),
+                IpAddr::V6(_) => None,
+            }),
+            v6: source(interface, internal, facts, false).and_then(|ip| match ip {
+                IpAddr::V6(ip) => Some(ip),
+                IpAddr::V4(_) => None,
+            }),
+        }
+    }
+}
+
+fn source(interface: &Interface, internal: &[IpAddr], facts: &Facts, ipv4: bool) -> Option<IpAddr> {
+    let primary = internal.iter().copied().find(|ip| ip.is_ipv4() == ipv4);
+    if let Some(primary) = primary.filter(|ip| interface.has(*ip)) {
+        return Some(primary);
+    }
+    let defaults = facts.routing.defaults.iter();
+    let mut here = defaults.filter(|route| route.index == interface.index && route.ipv4 == ipv4);
+    if let Some(preferred) = here.find_map(|route| route.source) {
+        return Some(preferred);
+    }
+    let addresses = interface.addresses.iter();
+    let mut global = addresses.filter(|a| a.net.is_ipv4() == ipv4 && a.global);
+    let first = global.clone().next();
+    let chosen = global.find(|address| address.preferred).or(first);
+    chosen.map(|address| address.net.ip())
+}

@@ -1,0 +1,102 @@
+//! How the kernel would reach other nodes: a question to its routing tables, never to prefixes of addresses.
+
+use std::{collections::BTreeMap, io, net::IpAddr};
+
+use cni_plugin::wiring::{netlink::Netlink, route};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType},
+};
+
+use super::facts::Facts;
+
+/// What the kernel says about an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// It is on a link itself.
+    OnLink {
+        /// Index of the link.
+        index: u32,
+        /// MTU of the route, if it has one of its own.
+        mtu: Option<u32>,
+    },
+    /// A router leads there.
+    Through(String),
+    /// It is this machine's.
+    Here,
+    /// Nothing leads there, and why.
+    Not(String),
+}
+
+/// Asks the kernel, and remembers what it said until links or routes change.
+#[derive(Debug, Default)]
+pub struct Reach {
+    known: BTreeMap<IpAddr, Reached>,
+    facts: Facts,
+}
+
+impl Reach {
+    /// Forgets what may be otherwise by now. Routes of our own (`ours` by protocol) lead to pods, not to nodes.
+    pub fn renew(&mut self, facts: &Facts, ours: &[u8]) {
+        let mut facts = facts.clone();
+        facts
+            .routing
+            .main
+            .retain(|route| !ours.contains(&route.protocol));
+        if self.facts != facts {
+            self.known.clear();
+            self.facts = facts;
+        }
+    }
+
+    /// How an address is reached.
+    pub fn ask(&mut self, ip: IpAddr) -> Reached {
+        let ask = || Netlink::open().and_then(|mut netlink| ask(&mut netlink, ip));
+        let known = self.known.entry(ip);
+        let reached =
+            known.or_insert_with(|| ask().unwrap_or_else(|e| Reached::Not(e.to_string())));
+        reached.clone()
+    }
+}
+
+fn ask(netlink: &mut Netlink, ip: IpAddr) -> io::Result<Reached> {
+    let mut request = route::request(ip.is_ipv4());
+    request.header.destination_prefix_length = if ip.is_ipv4() { 32 } else { 128 };
+    request
+        .attributes
+        .push(RouteAttribute::Destination(ip.into()));
+    let answers = netlink.request(&RouteNetlinkMessage::GetRoute(request), 0)?;
+    let reached = answers.iter().find_map(|answer| match answer {
+        RouteNetlinkMessage::NewRoute(message) => Some(reached(message)),
+        _ => None,
+    });
+    reached.ok_or_else(|| io::Error::other("the kernel names no route"))
+}
+
+fn reached(message: &RouteMessage) -> Reached {
+    let (mut link, mut mtu, mut router, mut learned) = (0, None, None, false);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Oif(oif) => link = *oif,
+            RouteAttribute::Gateway(RouteAddress::Inet(ip)) => router = Some(ip.to_string()),
+            RouteAttribute::Gateway(RouteAddress::Inet6(ip)) => router = Some(ip.to_string()),
+            RouteAttribute::Via(via) => router = Some(format!("{via:?}")),
+            RouteAttribute::Metrics(metrics) => {
+                mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
+            // What an ICMP message said holds for a while, and for that address alone.
+            RouteAttribute::CacheInfo(cache) => learned = cache.expires != 0,
+            _ => {}
+        }
+    }
+    let mtu = mtu.filter(|_| !learned);
+    match (message.header.kind, router) {
+        (RouteType::Local, _) => Reached::Here,
+        (RouteType::Unicast, Some(router)) => Reached::Through(router),
+        (RouteType::Unicast, None) => Reached::OnLink { index: link, mtu },
+        (kind, _) => Reached::Not(format!("its route is of type {kind:?}")),
+    }
+}

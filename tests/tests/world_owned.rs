@@ -1,0 +1,234 @@
+//! What somebody breaks of what Weir put on a node comes back by itself, with the traffic that needs it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::SocketAddr;
+
+use proxy_agent::{
+    agent::owned::{Care, OWNED, Owned},
+    datapath::Table as _,
+};
+use weir_tests::{
+    datapath::reader,
+    served::{Served, await_answer, near_then_far},
+    world::{Cluster, Node, Place, Pod, ask_tcp, until},
+};
+
+/// What to do to a thing, and how it looks when it is well: lines of a shell. `$veth` is the host's side of a pod's
+/// interface.
+struct Harm {
+    harm: &'static str,
+    looks: &'static str,
+}
+
+/// None: it is not a matter for a shell.
+fn harm(what: Owned) -> Option<Harm> {
+    let (harm, looks) = match what {
+        Owned::NodeRoutes => (
+            "ip route flush proto 87; ip -6 route flush proto 87",
+            "ip route show proto 87; ip -6 route show proto 87",
+        ),
+        Owned::ServiceRoutes => (
+            "ip route flush proto 89; ip -6 route flush proto 89",
+            "ip route show proto 89; ip -6 route show proto 89",
+        ),
+        Owned::HostDevice => (
+            "ip link set weir_net down mtu 1300; ip link del weir_host",
+            "cd /sys/class/net; cat weir_host/address weir_net/address weir_host/mtu weir_net/mtu weir_host/carrier",
+        ),
+        Owned::HostDeviceAddress => (
+            "ip addr flush dev weir_host",
+            "ip -brief addr show dev weir_host",
+        ),
+        Owned::HostDeviceSettings => (
+            "cd /proc/sys/net/ipv4/conf; echo 1 >weir_host/rp_filter; echo 0 >weir_net/forwarding",
+            "cd /proc/sys/net/ipv4/conf; cat weir_host/rp_filter weir_net/forwarding",
+        ),
+        Owned::Forwarding => (
+            "cd /proc/sys/net; echo 0 >ipv4/ip_forward; echo 0 >ipv4/conf/lo/accept_local; echo 0 >ipv6/conf/all/forwarding; echo 1 >ipv4/conf/all/rp_filter; echo 1 >ipv4/conf/eth0/rp_filter",
+            "cd /proc/sys/net; cat ipv4/ip_forward ipv4/conf/lo/accept_local ipv4/conf/eth0/forwarding ipv6/conf/all/forwarding ipv6/conf/eth0/forwarding; \
+             grep -vx 1 ipv4/conf/all/rp_filter ipv4/conf/eth0/rp_filter | wc -l",
+        ),
+        Owned::Advertisements => (
+            "cd /proc/sys/net/ipv6/conf; echo 1 >eth0/accept_ra",
+            "cd /proc/sys/net/ipv6/conf; cat eth0/accept_ra",
+        ),
+        Owned::LinkPrograms => (
+            "find /sys/fs/bpf -path '*/links/*_net*' -delete; find /sys/fs/bpf -path '*/links/from_lo*' -delete",
+            "find /sys/fs/bpf -path '*/links/*_net*' | sort; find /sys/fs/bpf -path '*/links/from_lo*'",
+        ),
+        Owned::HostDeviceProgram => (
+            "find /sys/fs/bpf -path '*/links/from_host*' -delete",
+            "find /sys/fs/bpf -path '*/links/from_host*' | sort",
+        ),
+        Owned::PodPrograms => (
+            "find /sys/fs/bpf -path '*/links/*_pod-*' -delete; tc qdisc del dev $veth clsact",
+            "find /sys/fs/bpf -path '*/links/*_pod-*' | sort; tc qdisc show dev $veth clsact",
+        ),
+        Owned::SocketPrograms => (
+            "find /sys/fs/bpf -path '*/links/connect*' -delete",
+            "find /sys/fs/bpf -path '*/links/connect*' | sort",
+        ),
+        Owned::PodRoutes => (
+            "ip route flush proto 88; ip -6 route flush proto 88",
+            "ip route show proto 88; ip -6 route show proto 88",
+        ),
+        Owned::PodNeighbours => (
+            "ip neigh flush dev $veth nud all; ip -6 neigh flush dev $veth nud all",
+            "ip neigh show dev $veth nud permanent; ip -6 neigh show dev $veth nud permanent",
+        ),
+        Owned::PodGateways => (
+            "ip -6 addr del fe80::1/64 dev $veth",
+            "ip -brief -6 addr show dev $veth",
+        ),
+        Owned::PodInterfaces => (
+            "ip link set $veth down",
+            "ip -brief addr show dev $veth; ip route show dev $veth; ip -6 route show dev $veth proto 88; \
+             ip neigh show dev $veth nud permanent; ip -6 neigh show dev $veth nud permanent",
+        ),
+        Owned::NodeMaps => return None,
+        Owned::NodeFile => ("rm /run/weir/node.json", "cat /run/weir/node.json"),
+        Owned::Plugin => ("rm /run/cni/bin/weir", "sha256sum /run/cni/bin/weir"),
+        Owned::Conflist => ("rm /run/cni/net.d/05-weir.conflist", "cat /run/cni/net.d/*"),
+    };
+    Some(Harm { harm, looks })
+}
+
+/// Two nodes, a pod on each, one behind a Service each, and a client.
+struct Lab {
+    far: Served,
+    near: Served,
+    client: Pod,
+    veth: String,
+    cluster: Cluster,
+}
+
+impl Lab {
+    fn start() -> Self {
+        let cluster = Cluster::start("owned", &["a", "b"], &["--map-size", "small"]).unwrap();
+        let client = cluster.pod(0, "client").unwrap();
+        let mut served = near_then_far(&cluster).map(Result::unwrap);
+        let (near, far) = (served.next().unwrap(), served.next().unwrap());
+        drop(served);
+        let route = ["ip", "-o", "route", "get", &near.pod.ipv4().to_string()];
+        let route = cluster.node(0).run(&route).unwrap();
+        let mut words = route.split_whitespace();
+        words.find(|word| *word == "dev").unwrap();
+        let veth = words.next().unwrap().to_owned();
+        let lab = Self {
+            far,
+            near,
+            client,
+            veth,
+            cluster,
+        };
+        for to in lab.near.to.into_iter().chain(lab.far.to) {
+            await_answer(&lab.cluster, &lab.client, to).unwrap();
+        }
+        lab
+    }
+
+    fn node(&self) -> &Node {
+        self.cluster.node(0)
+    }
+
+    fn shell(&self, script: &str) -> String {
+        let script = format!("veth={}; {script}", self.veth);
+        let done = self.node().run(&["sh", "-c", &script]);
+        done.unwrap_or_else(|error| error.to_string())
+    }
+
+    /// The host without hooks, to Services and to pods; a pod to both.
+    fn everything_works(&self) -> bool {
+        let outsider = self.node().outsider().unwrap();
+        let pods = self
+            .near
+            .pod
+            .at(8080)
+            .into_iter()
+            .chain(self.far.pod.at(8080));
+        let all: Vec<SocketAddr> = pods.chain(self.near.to).chain(self.far.to).collect();
+        let asks = |place: &Place| all.iter().all(|to| ask_tcp(place, *to).is_ok());
+        asks(&outsider) && asks(&self.client) && asks(self.node())
+    }
+
+    fn heals(&self, care: &Care, harm: impl Fn(), well: impl Fn() -> bool) {
+        assert!(well(), "{care:?}: not well to begin with");
+        harm();
+        let back = until(&format!("{care:?} to be back"), care.within, || {
+            Ok(well().then_some(()))
+        });
+        back.unwrap_or_else(|error| panic!("{error:#}\n{}", self.cluster.agent(0).log()));
+        self.cluster
+            .eventually(&format!("traffic after {care:?}"), || {
+                self.everything_works().then_some(())
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn what_is_broken_comes_back() {
+    let lab = Lab::start();
+    // So that the agent has something to keep.
+    lab.shell("cd /proc/sys/net/ipv6/conf; echo 1 >eth0/accept_ra; echo 0 >all/forwarding");
+    lab.cluster
+        .eventually("advertisements to be kept", || {
+            lab.shell(
+                "cat /proc/sys/net/ipv6/conf/eth0/accept_ra /proc/sys/net/ipv6/conf/all/forwarding",
+            )
+            .eq("2\n1\n")
+            .then_some(())
+        })
+        .unwrap();
+    // Links of pods are made when the node is quiet.
+    lab.cluster
+        .eventually("links of pods", || {
+            let links = lab.shell("find /sys/fs/bpf -path '*/links/*_pod-*' | wc -l");
+            (links.trim() == "4").then_some(())
+        })
+        .unwrap();
+    for care in &OWNED {
+        if let Some(Harm { harm, looks }) = harm(care.what) {
+            let before = lab.shell(looks);
+            assert!(!before.trim().is_empty(), "{care:?}");
+            lab.heals(
+                care,
+                || drop(lab.shell(harm)),
+                || lab.shell(looks) == before,
+            );
+        } else {
+            maps(&lab, care);
+        }
+    }
+}
+
+/// An address that is gone and one that is none, and another configuration.
+fn maps(lab: &Lab, care: &Care) {
+    let node = lab.node();
+    let read = || {
+        let reader = reader(node).unwrap();
+        let maps = reader.maps();
+        let mut addresses = maps.node_addresses4.entries().unwrap();
+        addresses.sort_unstable();
+        let links = maps.links.entries().unwrap();
+        (addresses, links, maps.node_config.get(&0).unwrap())
+    };
+    let before = read();
+    let harm = || {
+        let reader = reader(node).unwrap();
+        let maps = reader.maps();
+        let (mut addresses, mut config) = (maps.node_addresses4.clone(), maps.node_config.clone());
+        let mut links = maps.links.clone();
+        links.remove(&before.1[0].0).unwrap();
+        links.set(&9999, &before.1[0].1).unwrap();
+        let [(own, _), ..] = before.0[..] else {
+            panic!("no addresses");
+        };
+        addresses.remove(&own).unwrap();
+        addresses.set(&0x0101_0101, &7).unwrap();
+        let mut wrong = before.2.unwrap();
+        wrong.address4 = 0;
+        config.set(&0, &wrong).unwrap();
+    };
+    lab.heals(care, harm, || read() == before);
+}
