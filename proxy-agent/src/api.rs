@@ -115,7 +115,7 @@ impl Shared {
         let maps: Vec<_> = maps
             .inspect(|map| {
                 self.metrics
-                    .set_map(&map.name, map.entries.unwrap_or(0), map.max_entries);
+                    .set_map(&map.name, map.entries, map.max_entries);
             })
             .collect();
         *locked(&self.maps) = maps;

@@ -14,7 +14,7 @@ mod seen;
 
 pub use bench::{Bench, Hook, NEXT, Outcome, REDIRECT, SHOT};
 pub use flows::Entry;
-pub use frame::{Tcp, error_about, fragments, icmpv6, ping, tcp, udp, with_options};
+pub use frame::{Tcp, error_about, fragments, icmpv6, ping, segment, tcp, udp, with_options};
 pub use plan::{FAMILIES, Plan, V4, V6};
 pub use policies::list;
 pub use seen::{Seen, see};

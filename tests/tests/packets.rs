@@ -7,6 +7,8 @@
 mod direct;
 #[path = "packets/fragments.rs"]
 mod fragments;
+#[path = "packets/frames.rs"]
+mod frames;
 #[path = "packets/from_host.rs"]
 mod from_host;
 #[path = "packets/host.rs"]
@@ -15,6 +17,8 @@ mod host;
 mod host_port;
 #[path = "packets/icmp.rs"]
 mod icmp;
+#[path = "packets/life.rs"]
+mod life;
 #[path = "packets/load_balancer.rs"]
 mod load_balancer;
 #[path = "packets/malformed.rs"]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use weir_tests::{
     datapath::reader,
     served::only_client,
-    world::{Cluster, Pod, Server, ask_tcp, cluster::POD_PORT, program, until},
+    world::{Cluster, Pod, Server, Talk, ask_tcp, cluster::POD_PORT, program, until},
 };
 
 #[path = "proxyctl_live/forms.rs"]
@@ -27,6 +27,8 @@ struct Stage {
     web: Pod,
     _stranger: Pod,
     vip: String,
+    /// Of the client to the Service.
+    _talk: Talk,
     _servers: Vec<Server>,
     cluster: Cluster,
 }
@@ -55,9 +57,11 @@ impl Stage {
             let rows = cluster.agent(0).proxyctl(&["dump", "policy"]).ok()?;
             rows.contains("isolated").then_some(())
         })?;
+        let talk = Talk::open(&client, (vip, 80).into())?;
         Ok(Self {
             client,
             web,
+            _talk: talk,
             _stranger: stranger,
             vip: vip.to_string(),
             _servers: servers,
@@ -156,9 +160,13 @@ fn endpoints_and_flows(stage: &Stage) {
         .find(|line| line.contains("default/client"))
         .unwrap_or_else(|| panic!("{flows}"));
     assert!(
-        flow.contains("default/web:tcp") && flow.contains(&format!("{}:8080", stage.web.ipv4())),
+        flow.contains("default/web:tcp")
+            && flow.contains(&format!("{}:8080", stage.web.ipv4()))
+            && flow.contains(" established "),
         "{flow}"
     );
+    let all = stage.says(0, &["dump", "conntrack", "--all"]);
+    assert!(all.lines().count() >= flows.lines().count(), "{all}");
 }
 
 fn policy_and_maps(stage: &Stage) {
@@ -235,8 +243,10 @@ fn where_a_connection_goes(stage: &Stage) {
     let backend = format!("{}:8080", stage.web.ipv4());
     let to = format!("{}:80", stage.vip);
     let trace = stage.says(0, &["service", "trace", "default/client", &to]);
+    let begun = format!("of this client there are some to {backend}");
     assert!(
         trace.contains("of Service default/web:tcp")
+            && trace.contains(&begun)
             && trace.ends_with(&format!("goes to {backend}\n")),
         "{trace}"
     );

@@ -67,14 +67,17 @@ impl Metrics {
         counter.inc_by(to.saturating_sub(now));
     }
 
-    /// One map's figures.
-    pub fn set_map(&self, name: &str, entries: u64, capacity: u64) {
+    /// One map's figures; entries are not counted in every kind of map.
+    pub fn set_map(&self, name: &str, entries: Option<u64>, capacity: u64) {
         let labels = MapName::new(name);
         let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        self.map_entries.get_or_create(&labels).set(whole(entries));
         self.map_max_entries
             .get_or_create(&labels)
             .set(whole(capacity));
+        let Some(entries) = entries else {
+            return;
+        };
+        self.map_entries.get_or_create(&labels).set(whole(entries));
         #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
         let pressure = if capacity == 0 {
             0.0
@@ -105,7 +108,8 @@ mod tests {
     #[test]
     fn names_are_kube_proxys_and_ours() {
         let metrics = Metrics::new();
-        metrics.set_map("FLOWS4", 3, 4);
+        metrics.set_map("FLOWS4", Some(3), 4);
+        metrics.set_map("FLOW_INDEX4", None, 9);
         metrics
             .watch_restarts
             .get_or_create(&KindName::new("Service"))
@@ -133,5 +137,11 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
         assert!(text.contains("weir_build_info{version="), "{text}");
+        let uncounted = text.lines().filter(|line| line.contains("FLOW_INDEX4"));
+        let uncounted: Vec<_> = uncounted.collect();
+        assert_eq!(
+            uncounted,
+            ["weir_bpf_map_max_entries{map=\"FLOW_INDEX4\"} 9"]
+        );
     }
 }

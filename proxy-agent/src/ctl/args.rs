@@ -117,6 +117,9 @@ pub struct DumpArgs {
     /// Do not ask the agent for names
     #[arg(long)]
     pub raw: bool,
+    /// Show flows too that are over, as long as their slots are not taken by others (conntrack only)
+    #[arg(long)]
+    pub all: bool,
     /// Print flows that begin, change their state or end, until interrupted (conntrack only)
     #[arg(long)]
     pub watch: bool,

@@ -52,7 +52,7 @@ pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result
         }
         Subject::Conntrack => {
             let mut rows = conntrack::rows(live, &names);
-            rows.retain(|row| wanted(&row.service));
+            rows.retain(|row| wanted(&row.service) && (args.all || !row.is_over()));
             out.rows(rows)?;
         }
         Subject::Affinity => {

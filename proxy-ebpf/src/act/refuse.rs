@@ -10,7 +10,7 @@ use super::course::hook;
 use super::host::INGRESS;
 use crate::machine::frame::Frame as _;
 use crate::machine::skb::{Skb, redirect, redirect_peer};
-use crate::machine::verdict::{CONTINUE, Verdict, dropped};
+use crate::machine::verdict::{Verdict, dropped};
 use crate::maps::{DROPS, Family};
 use crate::packet::answer::{Speaker, answer};
 use crate::packet::description::Packet;
@@ -48,13 +48,13 @@ pub fn count(skb: Skb, reason: u32) {
 pub fn tell<F: Family>(
     skb: Skb,
     packet: &mut Packet<F>,
-    speaker: &mut Speaker<F>,
+    speaker: &Speaker<F>,
     [at, reason, kind, mtu]: [u32; 4],
 ) -> Verdict {
     if at == hook::FROM_NET && !may_answer(packet.now) {
         return dropped(reason);
     }
-    if answer(skb, packet, speaker, kind, mtu) != CONTINUE {
+    if !answer(skb, packet, speaker, kind, mtu) {
         return dropped(reason);
     }
     count(skb, reason);

@@ -79,7 +79,7 @@ fn tell_why<F: Family>(skb: Skb, work: &mut Work<F>, reason: u32, at: u32) -> Ve
     tell(
         skb,
         &mut work.packet,
-        &mut work.speaker,
+        &work.speaker,
         [at, reason, kind, mtu],
     )
 }

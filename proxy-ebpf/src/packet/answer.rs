@@ -10,9 +10,7 @@ use proxy_common::address::TCP;
 
 use super::description::{ACK, ERROR, FIN, LATER_FRAGMENT, Packet, RST, SYN};
 use crate::machine::frame::{Checksum, Frame};
-use crate::machine::global::global;
 use crate::machine::skb::Skb;
-use crate::machine::verdict::CONTINUE;
 use crate::maps::Family;
 
 /// The port is unreachable, or the connection refused.
@@ -43,28 +41,24 @@ struct Tcp {
     window: u16,
 }
 
-global! {
-    /// Makes the answer of `speaker` in place: `kind` is one of this module's, `mtu` that of the way if that is too small. `CONTINUE`:
-    /// send it back where the packet came from. `NEXT`: there is none to be made.
-    pub fn answer(skb, packet: Packet, speaker: Speaker; kind, mtu) = make
-}
-
+/// Makes the answer of `speaker` in place: `kind` is one of this module's, `mtu` that of the way if that is too small.
+/// True: send it back where the packet came from. False: there is none to be made.
 #[inline(always)]
-fn make<F: Family>(
+pub fn answer<F: Family>(
     skb: Skb,
     packet: &mut Packet<F>,
-    speaker: &mut Speaker<F>,
+    speaker: &Speaker<F>,
     kind: u32,
     mtu: u32,
-) -> Verdict {
+) -> bool {
     if packet.shape >= LATER_FRAGMENT || !may_be_told(packet) {
-        return NEXT;
+        return false;
     }
     let resets = kind == REFUSED && packet.protocol == TCP;
     let made = if resets {
         if packet.tcp & RST != 0 {
             // No RST for a RST.
-            return NEXT;
+            return false;
         }
         reset(skb, packet)
     } else if let Some(v6) = packet.v6() {
@@ -72,11 +66,7 @@ fn make<F: Family>(
     } else {
         v4::unreachable(skb, packet, F::as_ipv6(speaker.address)[3], kind, mtu)
     };
-    if made && swap_hardware(skb, packet.link) {
-        CONTINUE
-    } else {
-        NEXT
-    }
+    made && swap_hardware(skb, packet.link)
 }
 
 /// Errors about errors are not made, nor any for those who cannot have asked (RFC 1122, 3.2.2; RFC 4443, 2.4).
@@ -107,9 +97,9 @@ fn swap_hardware(frame: impl Frame, link: u32) -> bool {
     frame.store(0, &[source, destination])
 }
 
-/// RFC 9293, 3.10.7.1.
-#[inline(always)]
-fn reset<F: Family>(frame: impl Frame, packet: &Packet<F>) -> bool {
+/// RFC 9293, 3.10.7.1. Not inlined, as all that makes answers: it needs stack of which few packets have need.
+#[inline(never)]
+fn reset<F: Family>(frame: Skb, packet: &Packet<F>) -> bool {
     let at = packet.transport;
     let Some(old) = frame.load::<Tcp>(at) else {
         return false;
@@ -165,5 +155,3 @@ fn fresh_hops<F: Family>(frame: impl Frame, packet: &Packet<F>) -> bool {
     let difference = crate::machine::checksum::difference(&old, &new);
     frame.header_checksum(packet.link + 10, difference) && frame.store(packet.link + 8, &HOPS)
 }
-
-use crate::machine::verdict::{NEXT, Verdict};

@@ -44,8 +44,24 @@ fn ip(from: IpAddr, to: IpAddr) -> PacketBuilderStep<etherparse::IpHeaders> {
 
 /// A TCP segment.
 pub fn tcp(from: SocketAddr, to: SocketAddr, what: Tcp, payload: &[u8]) -> Vec<u8> {
-    let mut header = TcpHeader::new(from.port(), to.port(), SEQUENCE, 512);
-    header.acknowledgment_number = if what == Tcp::Syn { 0 } else { ACKNOWLEDGED };
+    let acknowledged = if what == Tcp::Syn { 0 } else { ACKNOWLEDGED };
+    numbered(from, to, what, [SEQUENCE, acknowledged], payload)
+}
+
+/// An empty TCP segment with its number and the one that it acknowledges.
+pub fn segment(from: SocketAddr, to: SocketAddr, what: Tcp, numbers: [u32; 2]) -> Vec<u8> {
+    numbered(from, to, what, numbers, b"")
+}
+
+fn numbered(
+    from: SocketAddr,
+    to: SocketAddr,
+    what: Tcp,
+    [sequence, acknowledged]: [u32; 2],
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut header = TcpHeader::new(from.port(), to.port(), sequence, 512);
+    header.acknowledgment_number = acknowledged;
     header.syn = matches!(what, Tcp::Syn | Tcp::SynAck);
     header.ack = what != Tcp::Syn;
     header.fin = what == Tcp::Fin;

@@ -89,6 +89,11 @@ impl Plan {
         SocketAddr::new(self.second, port)
     }
 
+    /// This node's loopback, at a port.
+    pub fn loopback_at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.loopback, port)
+    }
+
     /// Somebody outside, at a port.
     pub fn outside(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.outside, port)

@@ -144,6 +144,11 @@ impl FlowRow {
         }
     }
 
+    /// Whether it is over: its slot is as good as free.
+    pub fn is_over(&self) -> bool {
+        self.state == FlowState::Expired.word()
+    }
+
     /// Where to, and from where, if that is not what the client wrote.
     fn translated(&self) -> String {
         let to = self.translated_destination.as_deref().unwrap_or_default();
@@ -155,7 +160,7 @@ impl FlowRow {
     }
 }
 
-/// All tracked flows, sorted.
+/// All tracked flows, sorted; those that are over, too.
 pub fn rows(maps: &Maps, names: &Names) -> Vec<FlowRow> {
     let now = clock::seconds();
     let flows = maps.flows().into_iter().flat_map(Flows::iter);

@@ -39,7 +39,7 @@ const fn kind_of(kind: u32, mtu: u32) -> (u8, u8, u16) {
 }
 
 /// Turns an IPv4 packet without options into the error about it.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn unreachable<F: Family>(
     skb: Skb,
     packet: &Packet<F>,

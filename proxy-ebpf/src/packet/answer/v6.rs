@@ -45,7 +45,7 @@ const fn kind_of(kind: u32, mtu: u32) -> (u8, u8, u16) {
 }
 
 /// Turns an IPv6 packet without extension headers into the error about it.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn unreachable(
     skb: Skb,
     packet: &Packet<V6>,
