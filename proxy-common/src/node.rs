@@ -44,10 +44,9 @@ pub struct Link {
 /// Frames of the link have no Ethernet header.
 pub const LINK_WITHOUT_ETHERNET: u32 = 1 << 0;
 
-/// Words of 64 bits in `NODE_PORTS`. Bit p (host order; word p / 64, bit p % 64) is set where a frontend that is no cluster
-/// IP (`NodePort`, `hostPort`, external or load balancer's address) or a backend on the node itself (host network) has
-/// port p, whatever the protocol: only packets with such a port, or one used for source translation, can concern more
-/// than the host's own sockets.
+/// Words of 64 bits in `NODE_PORTS`. Bit p (host order; word p / 64, bit p % 64) is set where a frontend, or a backend on the
+/// node itself (host network), has port p, whatever address and protocol: only packets with such a port, or one used for
+/// source translation, can concern more than the host's own sockets.
 pub const NODE_PORT_WORDS: u32 = 1024;
 
 /// Deliver to local pods by `bpf_redirect_peer` and to other nodes by `bpf_redirect_neigh`, past the host's

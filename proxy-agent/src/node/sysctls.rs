@@ -74,6 +74,7 @@ fn forwarding(root: &Path, links: &[&str]) -> Vec<String> {
         // Answers of pods to what the host sends to Services at its own addresses come by the loopback, from one of
         // these addresses. Nobody else sends there.
         set(root, "ipv4/conf/lo/accept_local", "1"),
+        set(root, "ipv4/conf/lo/route_localnet", "1"),
     ];
     for link in links {
         // `bpf_fib_lookup` asks the link by which a packet came.

@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use proxy_common::frontends::{FLAG_CLUSTER_IP, Frontend};
-
 use super::{
     image::Image,
     plan::Step,
@@ -41,17 +39,14 @@ impl NodePorts {
     /// What a step that is not done yet will change.
     pub fn change(&self, step: &Step, image: &Image) -> Option<Use> {
         let (address, port, more) = match step {
-            Step::Frontend(key, new) => {
-                let before = image.frontend(key).is_some_and(|old| is_outward(&old));
-                return match (before, is_outward(new)) {
-                    (false, true) => Some(Use::More(key.port())),
-                    (true, false) => Some(Use::Less(key.port())),
-                    _ => None,
+            Step::Frontend(key, _) => {
+                return match image.frontend(key) {
+                    None => Some(Use::More(key.port())),
+                    Some(_) => None,
                 };
             }
             Step::RemoveFrontend(key, _) => {
-                let outward = image.frontend(key).filter(is_outward);
-                return outward.map(|_| Use::Less(key.port()));
+                return image.frontend(key).map(|_| Use::Less(key.port()));
             }
             Step::Backend4(id, backend) if image.pool4.get(*id).is_none() => {
                 let server = server4(backend);
@@ -102,7 +97,7 @@ impl NodePorts {
     /// Counts anew by what the maps hold. Before the addresses are known nothing is cleared.
     pub fn recount(&mut self, image: &Image, words: &mut dyn Words) {
         let frontends = image.frontends();
-        let outward = frontends.filter(|(_, frontend)| is_outward(frontend));
+        let outward = frontends;
         let v4 = image.pool4.entries().map(|(_, backend)| server4(&backend));
         let v6 = image.pool6.entries().map(|(_, backend)| server6(&backend));
         let backends = v4.chain(v6).filter(|server| self.is_own(server.address));
@@ -130,11 +125,6 @@ impl NodePorts {
         let own = self.own.as_deref().unwrap_or_default();
         address.is_loopback() || own.binary_search(&address).is_ok()
     }
-}
-
-/// Whether a frontend may be asked for on an address of the node.
-const fn is_outward(frontend: &Frontend) -> bool {
-    frontend.flags & FLAG_CLUSTER_IP == 0
 }
 
 #[cfg(test)]
@@ -234,12 +224,10 @@ mod tests {
             node.step(&backend(7, "192.0.2.1", 65_535)),
             [30_000, 65_535]
         );
-        for elsewhere in [
-            frontend(key("10.96.0.1", 80, Protocol::Tcp), 3, FLAG_CLUSTER_IP),
-            backend(8, "10.0.0.1", 82),
-        ] {
-            assert_eq!(node.step(&elsewhere), [30_000, 65_535]);
-        }
+        assert_eq!(node.step(&backend(8, "10.0.0.1", 82)), [30_000, 65_535]);
+        let vip = key("10.96.0.1", 80, Protocol::Tcp);
+        assert_eq!(node.step(&frontend(vip, 3, FLAG_CLUSTER_IP)), [80, 30_000, 65_535]);
+        node.step(&Step::RemoveFrontend(vip, 3));
         node.step(&Step::RemoveFrontend(tcp, 1));
         assert_eq!(node.set(), [30_000, 65_535]);
         assert_eq!(node.step(&Step::RemoveFrontend(udp, 2)), [30_000, 65_535]);
@@ -247,12 +235,6 @@ mod tests {
         node.step(&Step::RemoveBackend(7));
         node.step(&Step::RemoveBackend(8));
         assert_eq!(node.set(), [0; 0]);
-        // An address that becomes a cluster IP, and back.
-        let both = key("192.0.2.7", 83, Protocol::Tcp);
-        node.step(&frontend(both, 1, FLAG_EXTERNAL_IP));
-        node.step(&frontend(both, 1, FLAG_CLUSTER_IP));
-        assert_eq!(node.set(), [0; 0]);
-        assert_eq!(node.step(&frontend(both, 1, FLAG_LOAD_BALANCER)), [83]);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::act::course::HOST;
 use crate::act::course::hook::{FORWARDED, FROM_HOST};
 use crate::machine::frame::{ETHERNET, Frame as _};
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{NEXT, Verdict, dropped};
+use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
+use crate::machine::words::same;
 use crate::maps::{Family, V4, V6};
 use crate::packet::description::UNKNOWN_FRAGMENT;
 
@@ -55,6 +56,10 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
         return dropped(FRAGMENT_UNKNOWN);
     }
     let verdict = work.follow(skb, at);
+    if verdict == CONTINUE && same(&work.course.target, &work.packet.tuple) {
+        // Tracked where it came from, but nobody's frontend.
+        return NEXT;
+    }
     if verdict != NEXT {
         return verdict;
     }

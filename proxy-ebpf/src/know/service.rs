@@ -8,6 +8,7 @@ use proxy_common::counters::{BACKEND_GONE, NO_BACKEND, NO_LOCAL_BACKEND};
 use proxy_common::frontends::{
     FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_INTERNAL_DROP, FLAG_MEMBERS, Frontend,
 };
+use proxy_common::node::{ADDRESS_HOST_PORT, ADDRESS_NODE_PORT};
 
 use super::frontend;
 use super::node;
@@ -46,7 +47,12 @@ fn of<F: Family>(packet: &Packet<F>) -> Option<&'static Frontend> {
     }
     let to = &packet.tuple;
     frontend::find::<F>(to.destination, to.destination_port, packet.protocol, || {
-        node::address::<F>(to.destination)
+        // Only the host itself speaks from its loopback to it.
+        if F::is_loopback(to.destination) && F::is_loopback(to.source) {
+            ADDRESS_NODE_PORT | ADDRESS_HOST_PORT
+        } else {
+            node::address::<F>(to.destination)
+        }
     })
 }
 

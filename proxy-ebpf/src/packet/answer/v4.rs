@@ -1,7 +1,7 @@
 //! ICMP errors (RFC 792, RFC 1191).
 
 use aya_ebpf::helpers::{bpf_skb_adjust_room, bpf_skb_change_tail};
-use proxy_common::address::ICMP;
+use proxy_common::address::{ICMP, TCP};
 
 use super::{NO_HOPS, NO_ROUTE, TOO_BIG};
 use crate::machine::checksum::{fold, sum};
@@ -14,6 +14,10 @@ use crate::packet::parse::v4::Header;
 
 /// The IP header and eight bytes.
 type Quote = [u32; 7];
+
+/// The rest of a TCP header, which is quoted too: the kernel cuts no packet within what a device is to compute a checksum of
+/// (<https://elixir.bootlin.com/linux/v6.12/source/net/core/filter.c#L3750>).
+pub(super) type RestOfTcp = [u32; 3];
 
 /// What stands before the packet that is quoted, which stays where it is.
 #[derive(Clone, Copy)]
@@ -52,11 +56,19 @@ pub(super) fn unreachable<F: Family>(
         return false;
     }
     // Its bytes are read for their sum only, and the stack that they need is free again.
-    let Some(quoted) = skb.load::<Quote>(link).map(|quote| sum(&quote, 0)) else {
+    let Some(mut quoted) = skb.load::<Quote>(link).map(|quote| sum(&quote, 0)) else {
         return false;
     };
+    let mut kept = size_of::<Quote>() as u32;
+    if packet.protocol == TCP {
+        let Some(more) = skb.load::<RestOfTcp>(link + kept) else {
+            return false;
+        };
+        quoted = sum(&more, quoted);
+        kept += size_of::<RestOfTcp>() as u32;
+    }
     let (kind, code, sequence) = kind_of(kind, mtu);
-    let length = ADDED as u16 + size_of::<Quote>() as u16;
+    let length = ADDED as u16 + kept as u16;
     let mut front = Front {
         header: Header {
             version: 0x45,
@@ -80,7 +92,7 @@ pub(super) fn unreachable<F: Family>(
     };
     front.header.checksum = fold(sum(&front.header, 0));
     front.icmp.checksum = fold(sum(&front.icmp, quoted));
-    make_room(skb, link + size_of::<Quote>() as u32, ADDED) && skb.store(link, &front)
+    make_room(skb, link + kept, ADDED) && skb.store(link, &front)
 }
 
 /// Cuts the packet off at `kept` bytes and makes room for `added` before its network header.

@@ -1,8 +1,8 @@
 //! ICMP errors for IPv6 (RFC 4443).
 
-use proxy_common::address::ICMPV6;
+use proxy_common::address::{ICMPV6, TCP};
 
-use super::v4::make_room;
+use super::v4::{RestOfTcp, make_room};
 use super::{NO_HOPS, NO_ROUTE, TOO_BIG};
 use crate::machine::checksum::{fold, sum};
 use crate::machine::frame::Frame as _;
@@ -58,11 +58,19 @@ pub(super) fn unreachable(
         return false;
     }
     // Its bytes are read for their sum only, and the stack that they need is free again.
-    let Some(quoted) = skb.load::<Quote>(link).map(|quote| sum(&quote, 0)) else {
+    let Some(mut quoted) = skb.load::<Quote>(link).map(|quote| sum(&quote, 0)) else {
         return false;
     };
+    let mut kept = size_of::<Quote>() as u32;
+    if packet.protocol == TCP {
+        let Some(more) = skb.load::<RestOfTcp>(link + kept) else {
+            return false;
+        };
+        quoted = sum(&more, quoted);
+        kept += size_of::<RestOfTcp>() as u32;
+    }
     let (kind, code, sequence) = kind_of(kind, mtu);
-    let length = (size_of::<Icmp>() + size_of::<Quote>()) as u16;
+    let length = size_of::<Icmp>() as u16 + kept as u16;
     let mut front = Front {
         header: Header {
             version: [0x60, 0, 0, 0],
@@ -86,5 +94,5 @@ pub(super) fn unreachable(
     };
     let ends = sum(&front.header.source, sum(&front.header.destination, quoted));
     front.icmp.checksum = fold(sum(&front.icmp, sum(&pseudo, ends)));
-    make_room(skb, link + size_of::<Quote>() as u32, ADDED) && skb.store(link, &front)
+    make_room(skb, link + kept, ADDED) && skb.store(link, &front)
 }
