@@ -12,7 +12,13 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 /// Maps that are no part of the ABI: scratch space, and what is remembered for a second or a few. Each load of the
 /// programs has its own, unpinned, so that a later version may shape them as it likes; the programs that an earlier
 /// agent attached go on with theirs.
-const PRIVATE: [&str; 5] = ["SCRATCH", "NEXT_HOPS", "FIB", "FLOW_CURSOR", "ANSWERED"];
+const PRIVATE: [&str; 5] = [
+    "SCRATCH",
+    "NEXT_HOPS",
+    "NEXT_HOP_ASKED",
+    "FLOW_CURSOR",
+    "ANSWERED",
+];
 
 /// The maps to be pinned that the object declares, with the capacities that they are to get.
 pub(super) fn maps(capacities: &Capacities) -> Result<BTreeMap<String, MapInfo>, DatapathError> {
