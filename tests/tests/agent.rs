@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agent {
+    mod datagrams;
     mod drift;
     mod fixture;
     mod flows;

@@ -83,7 +83,13 @@ fn what_is_private_to_the_programs_is_not_pinned_and_flows_are() {
     let node = node("private");
     let datapath = datapath::open(&node).unwrap();
     let pinned = |name: &str| datapath.pins().map(name).exists();
-    for name in ["SCRATCH", "NEXT_HOPS", "FIB", "FLOW_CURSOR", "ANSWERED"] {
+    for name in [
+        "SCRATCH",
+        "NEXT_HOPS",
+        "NEXT_HOP_ASKED",
+        "FLOW_CURSOR",
+        "ANSWERED",
+    ] {
         assert!(!pinned(name), "{name}");
     }
     let flows = object::open_map(&datapath.pins().map("FLOWS4")).unwrap();

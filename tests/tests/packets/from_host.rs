@@ -7,8 +7,7 @@ use proxy_common::{
     host::{HOST_DEVICE_MAC, HOST_PEER_IPV4, HOST_PEER_IPV6},
 };
 use weir_tests::packets::{
-    Bench, FAMILIES, Hook, NEXT, Outcome, Plan, REDIRECT, Tcp, error_about, ping, see, tcp,
-    udp,
+    Bench, FAMILIES, Hook, NEXT, Outcome, Plan, REDIRECT, Tcp, error_about, ping, see, tcp, udp,
 };
 
 /// The address that stands for the host itself.
