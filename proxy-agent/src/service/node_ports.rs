@@ -97,13 +97,12 @@ impl NodePorts {
     /// Counts anew by what the maps hold. Before the addresses are known nothing is cleared.
     pub fn recount(&mut self, image: &Image, words: &mut dyn Words) {
         let frontends = image.frontends();
-        let outward = frontends;
         let v4 = image.pool4.entries().map(|(_, backend)| server4(&backend));
         let v6 = image.pool6.entries().map(|(_, backend)| server6(&backend));
         let backends = v4.chain(v6).filter(|server| self.is_own(server.address));
         let ports = backends.map(|server| server.port);
         let mut uses = BTreeMap::new();
-        for port in outward.map(|(key, _)| key.port()).chain(ports) {
+        for port in frontends.map(|(key, _)| key.port()).chain(ports) {
             *uses.entry(port).or_default() += 1;
         }
         self.uses = uses;
@@ -131,7 +130,7 @@ impl NodePorts {
 mod tests {
     use proxy_common::{
         backends::Backend4,
-        frontends::{BackendSet, FLAG_EXTERNAL_IP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT},
+        frontends::{BackendSet, FLAG_CLUSTER_IP, FLAG_EXTERNAL_IP, FLAG_NODE_PORT, Frontend},
         node::NODE_PORT_WORDS,
     };
 
@@ -226,7 +225,10 @@ mod tests {
         );
         assert_eq!(node.step(&backend(8, "10.0.0.1", 82)), [30_000, 65_535]);
         let vip = key("10.96.0.1", 80, Protocol::Tcp);
-        assert_eq!(node.step(&frontend(vip, 3, FLAG_CLUSTER_IP)), [80, 30_000, 65_535]);
+        assert_eq!(
+            node.step(&frontend(vip, 3, FLAG_CLUSTER_IP)),
+            [80, 30_000, 65_535]
+        );
         node.step(&Step::RemoveFrontend(vip, 3));
         node.step(&Step::RemoveFrontend(tcp, 1));
         assert_eq!(node.set(), [30_000, 65_535]);

@@ -51,6 +51,7 @@ fn a_node_as_it_comes_is_made_to_forward() {
         ("ipv6/conf/all/forwarding", "1"),
         // For answers by the loopback from its own addresses.
         ("ipv4/conf/lo/accept_local", "1"),
+        ("ipv4/conf/lo/route_localnet", "1"),
         // A router keeps its default route from advertisements only so.
         ("ipv6/conf/eth0/accept_ra", "2"),
         // Strict would drop what comes back another way.
