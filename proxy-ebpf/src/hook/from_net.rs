@@ -32,6 +32,7 @@ pub fn from_net_bare(context: TcContext) -> i32 {
 #[inline(always)]
 fn entry<const LINK: u32>(context: &TcContext) -> i32 {
     let skb = Skb::new(context.skb.skb);
+    skb.set_begun();
     if !skb.is_for_us() {
         return NEXT;
     }

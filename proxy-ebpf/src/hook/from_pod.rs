@@ -28,6 +28,7 @@ pub fn from_pod(context: TcContext) -> i32 {
 /// (<https://elixir.bootlin.com/linux/v6.12/source/net/core/dev.c#L5531>).
 #[inline(always)]
 fn frame(skb: Skb) -> Verdict {
+    skb.set_begun();
     if skb.is_tagged() {
         return dropped(UNSUPPORTED_FRAME);
     }

@@ -117,6 +117,13 @@ impl Skb {
         unsafe { write_volatile(&raw mut (*self.0).tc_index, DONE) };
     }
 
+    /// Takes back what another machine's programs may have said: between namespaces of one kernel it comes along.
+    #[inline(always)]
+    pub fn set_begun(self) {
+        // SAFETY: as above.
+        unsafe { write_volatile(&raw mut (*self.0).tc_index, 0) };
+    }
+
     /// Gives a packet of a link without one an Ethernet header, all zero but for its type.
     #[inline(always)]
     pub fn add_ethernet(self, kind: u16) -> bool {
