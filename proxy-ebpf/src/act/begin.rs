@@ -291,7 +291,11 @@ fn track<F: Family>(start: &mut Start<F>) -> Verdict {
         if verdict != dropped(FLOW_CLASH) || !has_free_port(start.protocol) {
             break;
         }
-        start.flow.target[0].source_port = port::any();
+        start.flow.target[0].source_port = if start.flow.endpoint[0] == ENDPOINT_HOST {
+            port::of_node()
+        } else {
+            port::any()
+        };
         verdict = start::commit(start);
     }
     verdict

@@ -58,7 +58,9 @@ fn run_turned<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Cours
     // Found by the tuple of its answers.
     found.place.slot_and_direction ^= 1;
     let [_, receiver] = found.ends();
-    if !endpoint::is_at(receiver, skb.ifindex()) {
+    // What was turned before the stack had it opened its flow anew there.
+    let begins = packet.opens() && flow::is_closed(found.head);
+    if begins || !endpoint::is_at(receiver, skb.ifindex()) {
         return NEXT;
     }
     let verdict = go(packet, course, &found, hook::TO_POD);

@@ -90,6 +90,20 @@ pub fn allocate<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
     dropped(NO_SOURCE_PORT)
 }
 
+/// Any port for a flow of the host's own, network order: by it the answer is known to be one. 0 if there is none.
+#[inline(always)]
+pub fn of_node() -> u16 {
+    let Some(config) = node::config() else {
+        return 0;
+    };
+    let first = u32::from(config.source_port_min);
+    let range = u32::from(config.source_port_max).wrapping_sub(first) + 1;
+    // SAFETY: a helper without arguments.
+    let random = unsafe { bpf_get_prandom_u32() };
+    let port = first + random.checked_rem(range & 0xffff).unwrap_or(0);
+    (port as u16).to_be()
+}
+
 /// Any port that needs no privilege, network order.
 #[inline(always)]
 pub fn any() -> u16 {

@@ -9,6 +9,7 @@ use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish};
 use crate::act::course::HOST;
 use crate::act::course::hook::{FORWARDED, FROM_HOST};
+use crate::know::service;
 use crate::machine::frame::{ETHERNET, Frame as _};
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
@@ -63,8 +64,11 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
     if verdict != NEXT {
         return verdict;
     }
-    match work.begin(skb, at, HOST) {
-        NEXT if work.packet.tcp != 0 && !work.packet.opens() => dropped(NO_FLOW),
-        verdict => verdict,
+    if work.packet.is_segment() && !work.packet.opens() {
+        return dropped(NO_FLOW);
     }
+    if !service::has_frontend(&work.packet) {
+        return NEXT;
+    }
+    work.begin(skb, at, HOST)
 }

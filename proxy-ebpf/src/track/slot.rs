@@ -11,11 +11,13 @@ use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_loop};
 use aya_ebpf::macros::btf_map;
 use proxy_common::conntrack::{
-    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, FLOW_HALF_OPEN_SECONDS, Flow, FlowKey,
+    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey,
     FlowPlace, Head,
 };
 
 use super::flow::is_closed;
+use super::life;
+use crate::know::node::timeouts;
 use crate::machine::atomic::swap;
 use crate::maps::{FLOW_SLOTS, Family};
 
@@ -23,7 +25,7 @@ use crate::maps::{FLOW_SLOTS, Family};
 const NEAR: u32 = 8;
 /// Slots that are looked at.
 const FAR: u32 = 64;
-/// Flows younger than this are left alone if there is another choice: they may yet be answered.
+/// Flows that had a packet within so many seconds are left alone if there is another choice: they may yet be answered.
 const YOUNG: u32 = 1;
 
 /// The next slot that a CPU looks at, plus one; 0 before the first. Private to one load of the programs.
@@ -75,14 +77,14 @@ const FRESH: u32 = 2;
 const KEPT: u32 = 3;
 
 #[inline(always)]
-const fn use_of(head: Head, expires: u32, now: u32) -> u32 {
+fn use_of<F: Family>(head: Head, expires: u32, now: u32) -> u32 {
     if head.flags & FLOW_BUSY != 0 {
         KEPT
     } else if head.flags & FLOW_ENDED != 0 || expires + FLOW_GRACE_SECONDS < now {
         FREE
     } else if head.flags & FLOW_ASSURED != 0 && !is_closed(head) {
         KEPT
-    } else if expires > now + FLOW_HALF_OPEN_SECONDS - YOUNG {
+    } else if expires + YOUNG > now + life::of::<F>(head.protocol, head.flags, timeouts()) {
         FRESH
     } else {
         TAKEABLE
@@ -128,7 +130,7 @@ extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
             read_volatile(&raw const (*record).expires),
         )
     };
-    let rank = use_of(Head::unpack(word), expires, search.now);
+    let rank = use_of::<F>(Head::unpack(word), expires, search.now);
     if rank < search.rank {
         search.rank = rank;
         search.slot = slot;

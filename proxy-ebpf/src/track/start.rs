@@ -184,15 +184,16 @@ fn insert<F: Family>(start: &mut Start<F>) -> Verdict {
     if held.is_none() || !write(start, held) {
         return dropped(FLOWS_FULL);
     }
-    // The second key claims the tuple of answers, the first one makes the flow known.
-    direction = 1;
-    if put(start, held, 1) {
-        if put(start, held, 0) {
+    // In one order, whoever begins: of two ends that begin with each other at once, one is first.
+    let [early, late] = if is_before(start) { [0, 1] } else { [1, 0] };
+    direction = early;
+    if put(start, held, early) {
+        if put(start, held, late) {
             settle::<F>(held);
             return CONTINUE;
         }
-        withdraw(start, held);
-        direction = 0;
+        withdraw(start, held, early);
+        direction = late;
     }
     slot::release::<F>(held);
     // Another processor was faster, or the index is full.
@@ -202,11 +203,29 @@ fn insert<F: Family>(start: &mut Start<F>) -> Verdict {
     }
 }
 
-/// Takes the claim of the tuple of answers back.
+/// Whether the key of direction 0 comes before that of direction 1, in an order that both ends of a plain flow see alike.
+#[inline(always)]
+fn is_before<F: Family>(start: &Start<F>) -> bool {
+    let [first, second] = &start.flow.target;
+    let (one, other): (*const u32, *const u32) =
+        ((&raw const *first).cast(), (&raw const *second).cast());
+    let mut word = 0;
+    while word < size_of::<Target<F>>() / 4 {
+        // SAFETY: below the size of both, which are made of such words.
+        let (a, b) = unsafe { (one.add(word).read(), other.add(word).read()) };
+        if a != b {
+            return a < b;
+        }
+        word += 1;
+    }
+    true
+}
+
+/// Takes the key of a direction back.
 #[inline(never)]
-fn withdraw<F: Family>(start: &Start<F>, held: Held) {
-    let place = FlowPlace::new(held.slot, 1, held.generation());
-    slot::remove::<F>(&key_of(start, 1), place);
+fn withdraw<F: Family>(start: &Start<F>, held: Held, direction: u32) {
+    let place = FlowPlace::new(held.slot, direction, held.generation());
+    slot::remove::<F>(&key_of(start, direction), place);
 }
 
 /// A flow has the key of a direction: it may be the same one, begun by another processor, or another one.
@@ -222,17 +241,24 @@ fn met<F: Family>(start: &mut Start<F>, owner: u64, direction: u32) -> Verdict {
     let Some(record) = slot::record::<F>(place.slot()) else {
         return dropped(FLOW_CLASH);
     };
+    let [forth, back] = &start.flow.target;
+    let turned = place.direction() != direction;
     // SAFETY: a record of the map; checked against its generation after it was read.
-    let is_ours = unsafe {
+    let (is_ours, word) = unsafe {
         let theirs = (&raw const (*record).target).cast::<Target<F>>();
-        let same = same(&*theirs.add(1), &start.flow.target[1]);
-        if same && place.direction() == direction {
+        let (first, second) = (&*theirs, &*theirs.add(1));
+        let is_ours = if turned {
+            // Begun by the other end at the same time: this packet is an answer.
+            same(first, back) && same(second, forth)
+        } else {
+            same(second, back)
+        };
+        if is_ours && !turned {
             copy(theirs, &raw mut start.flow.target[0]);
         }
-        let word = read_volatile(&raw const (*record).head);
-        same && u32::from(Head::unpack(word).generation) == place.generation
+        (is_ours, read_volatile(&raw const (*record).head))
     };
-    if is_ours && place.direction() == direction {
+    if is_ours && u32::from(Head::unpack(word).generation) == place.generation {
         CONTINUE
     } else {
         dropped(FLOW_CLASH)
