@@ -88,10 +88,13 @@ fn stay_on_one_cpu() -> Result<()> {
 
 /// The bench, with maps as large as an agent makes them, and the Services.
 fn prepare(object: &[u8]) -> Result<Bench> {
+    let capacities = Capacities::default();
     let mut loader = EbpfLoader::new();
-    for (map, entries) in Capacities::default().by_map() {
+    for (map, entries) in capacities.by_map() {
         loader.map_max_entries(map, entries);
     }
+    // Older commits have no such slots.
+    loader.override_global("FLOW_SLOTS", &capacities.conntrack, false);
     let mut bench = Bench::of(object, &mut loader)?;
     bench.allow_unanswered(MANY)?;
     way::serve(&mut bench)?;
