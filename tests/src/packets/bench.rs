@@ -245,6 +245,29 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// As [`Self::run`], of a program that has run already, for several threads at once: action and bytes.
+    pub fn put(&self, hook: Hook, packet: &[u8]) -> Result<(i32, Vec<u8>)> {
+        let mut context = [0_u8; 192];
+        let came_on = hook.came_on().map_or(Ok(0), index)?;
+        context[36..40].copy_from_slice(&came_on.to_ne_bytes());
+        context[40..44].copy_from_slice(&index(hook.interface())?.to_ne_bytes());
+        let program = self.ebpf.program(hook.program());
+        let program: &SchedClassifier = program.context("the program is there")?.try_into()?;
+        let mut bytes = vec![0; packet.len() + 256];
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut bytes),
+            ctx_in: Some(&context),
+            repeat: 1,
+            ..TestRunOptions::default()
+        };
+        let result = program.test_run(options).context("run the program")?;
+        bytes.truncate(result.data_size_out as usize);
+        Ok((hook.action(result.return_value.cast_signed())?, bytes))
+    }
+}
+
 /// Loads a program; the verifier gives up on a signal to the thread and asks to be called again.
 fn load(program: &mut SchedClassifier) -> Result<(), ProgramError> {
     for _ in 0..10 {

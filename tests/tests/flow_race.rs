@@ -1,0 +1,53 @@
+//! Two processors begin the same flows, and such as clash, at the same time: each tuple has one owner afterwards, and no
+//! key is left that leads nowhere.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+#[path = "flow_race/pair.rs"]
+mod pair;
+#[path = "flow_race/scenario.rs"]
+mod scenario;
+
+use weir_tests::{flow_table::consistent, length, packets::Bench};
+
+use pair::{ROUNDS, Seen};
+use scenario::{SCENARIOS, Scenario};
+
+/// For all flows of all scenarios.
+const ROOM: u32 = 1 << 15;
+/// So few that most flows begin where another one was.
+const FEW: u32 = 256;
+
+#[test]
+fn two_processors_agree_on_a_flow() {
+    race(ROOM, |scenario, seen| {
+        for both in seen {
+            if let Err(wrong) = (scenario.holds)(both) {
+                panic!("{}: {wrong}: {both:?}", scenario.name);
+            }
+        }
+    });
+}
+
+#[test]
+fn two_processors_share_no_tuple_where_slots_are_few() {
+    race(FEW, |_, _| {});
+}
+
+fn race(slots: u32, check: impl Fn(&Scenario, &[[Seen; 2]])) {
+    let mut bench = scenario::bench(slots).unwrap();
+    let laps = length::steps(20_000, 1_000_000) / (ROUNDS * SCENARIOS.len() as u64);
+    for lap in 0..laps {
+        for scenario in &SCENARIOS {
+            check(scenario, &pair::run(&bench, scenario, lap).unwrap());
+        }
+        look(&mut bench, lap);
+    }
+}
+
+fn look(bench: &mut Bench, lap: u64) {
+    for dump in bench.dump().unwrap() {
+        if let Err(wrong) = consistent(&dump) {
+            panic!("lap {lap}: {wrong}");
+        }
+    }
+}
