@@ -196,11 +196,9 @@ fn insert<F: Family>(start: &mut Start<F>) -> Verdict {
         direction = late;
     }
     slot::release::<F>(held);
-    // Another processor was faster, or the index is full.
-    match owner(start, direction) {
-        FREE => dropped(FLOWS_FULL),
-        who => met(start, who, direction),
-    }
+    // Another processor was faster; if it has taken its claim back meanwhile, the caller tries another tuple.
+    let who = owner(start, direction);
+    met(start, who, direction)
 }
 
 /// Whether the key of direction 0 comes before that of direction 1, in an order that both ends of a plain flow see alike.
