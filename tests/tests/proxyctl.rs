@@ -38,7 +38,9 @@ impl Api {
             ..Configuration::default()
         };
         let runtime = Runtime::new().unwrap();
-        let shared = Arc::new(Shared::new(config, Metrics::new(), LogLevel::default()));
+        let store = Store::new();
+        let shared = Shared::new(config, Metrics::new(), LogLevel::default(), &store);
+        let shared = Arc::new(shared);
         shared.publish(status);
         let (questions, _nobody) = mpsc::channel(1);
         let handlers = Handlers {

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     host_device::{HostDevice, is_there},
+    last_known,
     node_condition::NodeCondition,
     readiness::{Guard, Readiness},
     service_ranges::ServiceRanges,
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     api::{
         Shared,
+        health_check_node_port::ServedOn,
         messages::{CniStatus, HostStatus, SyncStatus},
     },
     datapath::Datapath,
@@ -51,6 +53,8 @@ struct Routing {
     to_nodes: Option<Routes>,
     leads: Option<Leads>,
     facts: Facts,
+    /// There are no other routes to nodes.
+    all_routes: bool,
     /// All ranges of Services are known.
     complete: bool,
 }
@@ -99,14 +103,22 @@ impl Node {
         }
         self.next = Instant::now() + PERIOD;
         let shared = Arc::clone(&self.shared);
-        let config = &shared.config;
+        let maps = datapath.maps();
+        let config = match last_known::fill_in(&shared.config, snapshot, maps) {
+            Ok(config) => config,
+            Err(error) => {
+                self.errors = vec![format!("{error:#}")];
+                return;
+            }
+        };
+        let config = config.as_ref();
         let published = self.host.published(config);
         if self.host.waits(config) {
             self.next = Instant::now() + BEAT;
         }
-        let maps = datapath.maps();
         let mut report = self.keeper.sync(config, snapshot, &published, maps, ready);
         self.errors = std::mem::take(&mut report.errors);
+        let all_routes = report.uplink.is_some() && last_known::knows_ways(config, snapshot);
         if let Some(uplink) = report.uplink {
             self.attach(uplink, datapath);
         }
@@ -119,6 +131,7 @@ impl Node {
             to_nodes: report.routes,
             leads,
             facts: report.facts,
+            all_routes,
             complete: snapshot.complete.has(&[Kind::Node, Kind::Service]),
         });
         self.serving = report.node_port_addresses;
@@ -149,9 +162,8 @@ impl Node {
 
     async fn set_routes(&mut self, table: &RouteTable, routing: &Routing) {
         if let Some(routes) = &routing.to_nodes {
-            // A sync has the Nodes whole, or there is none.
-            self.errors
-                .extend(routes::bring(table, TO_NODES, routes, true).await);
+            let errors = routes::bring(table, TO_NODES, routes, routing.all_routes).await;
+            self.errors.extend(errors);
         }
         if let Some(leads) = &routing.leads {
             let (facts, complete) = (&routing.facts, routing.complete);
@@ -160,13 +172,14 @@ impl Node {
         }
     }
 
-    /// Where health check node ports are served; empty means on all addresses.
-    pub fn health_check_addresses(&self) -> Vec<IpAddr> {
+    /// Where health check node ports are served: nowhere while the node's addresses in the ranges are not
+    /// known, or if there are none.
+    pub fn health_checks_served_on(&self) -> ServedOn {
         let ranges = &self.shared.config.node.node_port_addresses;
         if ranges.is_empty() || ranges.iter().any(|range| range.prefix() == 0) {
-            return Vec::new();
+            return ServedOn::All;
         }
-        self.serving.clone()
+        ServedOn::Addresses(self.serving.clone())
     }
 
     /// Puts the programs on the uplink, and again if someone took them off.

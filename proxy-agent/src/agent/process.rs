@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     live_reader::LiveReader,
+    lock::Lock,
     main_loop::MainLoop,
     node_condition::NodeCondition,
     readiness::Readiness,
@@ -48,19 +49,23 @@ pub fn run(config: Configuration, log_level: LogLevel) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()> {
+    // Whoever comes second must have touched nothing.
+    let _lock = Lock::take(&config.run_dir)?;
+    let bound = servers::bind(&config)?;
     let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
-    let shared = Arc::new(Shared::new(config, Metrics::new(), log_level));
-    let readiness = Readiness::default();
     let store = Store::new();
+    let shared = Arc::new(Shared::new(config, Metrics::new(), log_level, &store));
+    let prepared = sources::prepare(&shared).await?;
+    let servers = bound.serve(&shared);
+    let readiness = Readiness::default();
     let reader = LiveReader::default();
     let condition = NodeCondition::default();
     let ranges = ServiceRanges::default();
     let api = (&condition, &ranges);
     let mut main_loop = MainLoop::open(&shared, &store, &readiness, &reader, api)?;
-    let servers = servers::serve(&shared).await?;
     let upkeep = upkeep::spawn(&shared, main_loop.maps());
-    let source = sources::observe(&shared.config, &store).await?;
+    let source = prepared.observe(&shared, &store)?;
     if let Source::Kubernetes(watches) = &source {
         reader.begin(watches.pods().clone());
         condition.begin(watches.nodes().clone());

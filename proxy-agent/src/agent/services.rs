@@ -1,14 +1,17 @@
 //! The Services' part of a sync: maps, health check node ports, figures.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 
 use super::{local_endpoints::LocalEndpoints, named_ids::NamedIds};
 use crate::{
     api::{
-        Shared, health::FAMILIES, health_check_node_port::HealthCheckNodePorts,
-        messages::SyncStatus, metrics::IpFamily,
+        Shared,
+        health::FAMILIES,
+        health_check_node_port::{HealthCheckNodePorts, ServedOn},
+        messages::SyncStatus,
+        metrics::IpFamily,
     },
     datapath::Maps,
     model::{Dirty, Snapshot},
@@ -79,12 +82,17 @@ impl Services {
     }
 
     /// Opens and closes health check node ports.
-    pub async fn listen(&mut self, addresses: Vec<IpAddr>) {
-        let problems = self.ports.sync(self.local.checks(), addresses).await;
+    pub async fn listen(&mut self, served_on: ServedOn) {
+        let problems = self.ports.sync(self.local.checks(), served_on).await;
         for problem in problems.iter().filter(|p| !self.port_problems.contains(p)) {
             tracing::warn!("{problem}");
         }
         self.port_problems = problems;
+    }
+
+    /// A write that the kernel does not take, of those that are tried again.
+    pub fn broken(&self) -> Option<&str> {
+        self.sync.broken()
     }
 
     /// How many Services are not in step with a change of themselves, and how many with one of their slices.

@@ -20,28 +20,33 @@ use crate::{
 
 /// How often the maps' entries are counted.
 const COUNT_PERIOD: Duration = Duration::from_secs(15);
+/// How long one round may take.
+const ROUND_LIMIT: Duration = Duration::from_secs(30);
 
 /// Begins the rounds; they end with the runtime.
 pub fn spawn(shared: &Arc<Shared>, maps: &Maps) -> [JoinHandle<()>; 2] {
     let collect = shared.config.sync.collect_period.0;
     [
-        rounds(shared, maps, collect, collector::round),
-        rounds(shared, maps, COUNT_PERIOD, count),
+        rounds(shared, maps, ("flow collector", collect), collector::round),
+        rounds(shared, maps, ("counting of entries", COUNT_PERIOD), count),
     ]
 }
 
 fn rounds(
     shared: &Arc<Shared>,
     maps: &Maps,
-    period: Duration,
+    (name, period): (&str, Duration),
     round: fn(&Shared, &Maps),
 ) -> JoinHandle<()> {
     let (shared, maps) = (Arc::clone(shared), maps.clone());
+    let limit = period * 2 + ROUND_LIMIT;
+    let pulse = shared.watchdog.register_with(name, limit);
     tokio::spawn(async move {
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            pulse.beat().await;
             let (shared, maps) = (Arc::clone(&shared), maps.clone());
             // Thousands of system calls: not on a thread that serves.
             if let Err(error) = spawn_blocking(move || round(&shared, &maps)).await {

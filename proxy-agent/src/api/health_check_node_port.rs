@@ -17,9 +17,9 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 
-use super::Shared;
+use super::{Shared, listen};
 use crate::model::ObjectName;
 
 /// What a Service asks for: its port, and how many of its endpoints here are ready. Endpoints that only
@@ -30,6 +30,24 @@ pub struct HealthCheck {
     pub port: u16,
     /// Ready endpoints on this node.
     pub local_endpoints: u64,
+}
+
+/// Where they are served (`nodePortAddresses`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServedOn {
+    /// On all addresses of the node, of both families.
+    All,
+    /// On these; without any there is no listener.
+    Addresses(Vec<IpAddr>),
+}
+
+impl ServedOn {
+    fn addresses(self) -> Vec<IpAddr> {
+        match self {
+            Self::All => vec![Ipv6Addr::UNSPECIFIED.into()],
+            Self::Addresses(addresses) => addresses,
+        }
+    }
 }
 
 /// The listeners that are open.
@@ -83,16 +101,13 @@ impl HealthCheckNodePorts {
         }
     }
 
-    /// Opens, updates and closes listeners on these addresses; none means all. What could not be opened is
-    /// returned and tried again next time.
+    /// Opens, updates and closes listeners. What could not be opened is returned and tried again next time.
     pub async fn sync(
         &mut self,
         wanted: &BTreeMap<ObjectName, HealthCheck>,
-        mut addresses: Vec<IpAddr>,
+        served_on: ServedOn,
     ) -> Vec<String> {
-        if addresses.is_empty() {
-            addresses.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        }
+        let addresses = served_on.addresses();
         self.close(wanted, &addresses).await;
         let mut problems = Vec::new();
         for (name, want) in wanted {
@@ -107,7 +122,7 @@ impl HealthCheckNodePorts {
                 }
                 let at = SocketAddr::new(*address, want.port);
                 let answer = Answer::new(&self.shared, name, &open.local_endpoints);
-                match listen(at, answer).await {
+                match serve(at, answer) {
                     Ok(listener) => drop(open.listeners.insert(*address, listener)),
                     Err(error) => problems.push(format!(
                         "FailedToStartServiceHealthcheck: {name}: listen on {at}: {error}"
@@ -130,8 +145,8 @@ impl HealthCheckNodePorts {
     }
 }
 
-async fn listen(at: SocketAddr, answer: Answer) -> std::io::Result<JoinHandle<()>> {
-    let listener = TcpListener::bind(at).await?;
+fn serve(at: SocketAddr, answer: Answer) -> std::io::Result<JoinHandle<()>> {
+    let listener = listen::bind(at)?;
     // Any path: load balancers differ in what they ask for.
     let router = Router::new().fallback(respond).with_state(answer);
     Ok(tokio::spawn(async move {
@@ -173,12 +188,15 @@ struct Body {
     service: ServiceName,
     local_endpoints: u64,
     service_proxy_healthy: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
 }
 
 async fn respond(State(answer): State<Answer>) -> Response {
     let local_endpoints = answer.local_endpoints.load(Ordering::Relaxed);
-    let healthy = answer.shared.health.healthy();
-    let code = if local_endpoints > 0 && healthy {
+    let problems = answer.shared.health.healthz().problems;
+    let service_proxy_healthy = problems.is_empty();
+    let code = if local_endpoints > 0 && service_proxy_healthy {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
@@ -193,7 +211,8 @@ async fn respond(State(answer): State<Answer>) -> Response {
     let body = Body {
         service: answer.service,
         local_endpoints,
-        service_proxy_healthy: healthy,
+        service_proxy_healthy,
+        problems,
     };
     (code, headers, Json(body)).into_response()
 }

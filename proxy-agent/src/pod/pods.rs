@@ -31,7 +31,9 @@ use super::{
     server::{self, Asked},
     waiting::{Missing, Waiting, settle},
 };
-use crate::{datapath::TcMode, model::ObjectName, policy::LocalEndpoint, service::HostPorts};
+use crate::{
+    datapath::TcMode, model::ObjectName, policy::LocalEndpoint, service::HostPorts, watchdog::Pulse,
+};
 
 /// What [`Pods`] needs to know.
 #[derive(Clone)]
@@ -108,13 +110,13 @@ impl Pods {
         Ok(pods)
     }
 
-    /// Begins to serve the plugin. Needs a runtime.
-    pub fn serve(&self) -> anyhow::Result<()> {
+    /// Begins to serve the plugin, with this pulse. Needs a runtime.
+    pub fn serve(&self, pulse: Pulse) -> anyhow::Result<()> {
         let socket = self.paths.socket();
         let (to, mut asked) = mpsc::channel(64);
         // Ends with the runtime.
         drop(
-            server::serve(&socket, to)
+            server::serve(&socket, to, pulse)
                 .with_context(|| format!("listen on {}", socket.display()))?,
         );
         let send = self.send.clone();

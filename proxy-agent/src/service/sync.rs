@@ -80,6 +80,8 @@ struct Failure {
     error: String,
     /// Everything is programmed but for frontends that others have.
     taken: bool,
+    /// The kernel did not take a write; else it is refused, and waits for another change or for room.
+    broken: bool,
     attempts: u32,
     due: Instant,
     /// What waits.
@@ -195,6 +197,12 @@ impl ServiceSync {
         self.failed.iter().map(|(n, f)| (n, f.error.as_str()))
     }
 
+    /// Why the kernel does not take a write, if there is such a one.
+    pub fn broken(&self) -> Option<&str> {
+        let mut failed = self.failed.values();
+        failed.find(|f| f.broken).map(|f| f.error.as_str())
+    }
+
     /// How many Services are not in step with a change of themselves, and how many with one of their slices.
     pub fn waiting(&self) -> (usize, usize) {
         let failed = self.failed.iter();
@@ -301,6 +309,7 @@ impl ServiceSync {
 
     fn fail(&mut self, owner: Owner, stamp: Stamp, error: &ServiceError, progress: bool) {
         let taken = matches!(error, ServiceError::Taken { .. });
+        let broken = matches!(error, ServiceError::Table(TableError::Kernel { .. }));
         let error = error.to_string();
         let known = self.failed.get(&owner);
         if known.is_none_or(|f| f.error != error) {
@@ -312,6 +321,7 @@ impl ServiceSync {
         let failure = Failure {
             error,
             taken,
+            broken,
             attempts: attempts + 1,
             due: Instant::now() + backoff.min(BACKOFF_MAX),
             stamp,
