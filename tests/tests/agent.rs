@@ -4,6 +4,7 @@
 mod agent {
     mod collector;
     mod drift;
+    mod families;
     mod fixture;
     mod health;
     mod ids;
@@ -11,6 +12,8 @@ mod agent {
     mod peers;
     mod preflight;
     mod restart;
+    mod second;
     mod serving;
+    mod unhealthy;
     mod unreachable;
 }

@@ -18,6 +18,7 @@ use proxy_agent::{
     },
     config::Configuration,
     ctl::version,
+    observe::Store,
 };
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::mpsc};

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{ConfigError, Configuration, Flags, load},
-    datapath::{DatapathError, TableError},
+    datapath::{DatapathError, Pins, TableError},
     observe::{kubernetes::KubernetesError, manifests::ManifestsError},
 };
 
@@ -116,7 +116,8 @@ fn execute(arguments: &Arguments, config: Configuration) -> anyhow::Result<()> {
         Some(Verb::Cleanup) => {
             logging::begin(&config.logging)?;
             // What an agent keeps would come back while it is removed.
-            let _lock = Lock::take(&config.run_dir)?;
+            let mut lock = Lock::take(&config.run_dir)?;
+            lock.add_pins(Pins::new(&config.bpffs, &config.instance)?.instance())?;
             cleanup::run(&config)
         }
     }

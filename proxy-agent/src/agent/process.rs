@@ -22,6 +22,7 @@ use super::{
 use crate::{
     api::{Shared, log_level::LogLevel, metrics::Metrics},
     config::Configuration,
+    datapath::Pins,
     observe::Store,
 };
 
@@ -50,7 +51,9 @@ pub fn run(config: Configuration, log_level: LogLevel) -> anyhow::Result<()> {
 
 async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()> {
     // Whoever comes second must have touched nothing.
-    let _lock = Lock::take(&config.run_dir)?;
+    let mut lock = Lock::take(&config.run_dir)?;
+    let pins = Pins::new(&config.bpffs, &config.instance)?;
+    lock.add_pins(pins.instance())?;
     let bound = servers::bind(&config)?;
     let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
@@ -64,6 +67,7 @@ async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()>
     let ranges = ServiceRanges::default();
     let api = (&condition, &ranges);
     let mut main_loop = MainLoop::open(&shared, &store, &readiness, &reader, api)?;
+    lock.add_pins(pins.instance())?;
     let upkeep = upkeep::spawn(&shared, main_loop.maps());
     let source = prepared.observe(&shared, &store)?;
     if let Source::Kubernetes(watches) = &source {

@@ -40,8 +40,8 @@ pub(super) struct Follower {
 
 /// Why a watch has to be started anew.
 enum Restart {
-    /// Another API server is in use, or the same by new connections.
-    Server,
+    /// Another API server is in use, or the same by new connections; or it has forgotten where we were.
+    Anew,
     /// This API server cannot stream lists (`WatchList` is off), or does not come to their end.
     Paging,
 }
@@ -51,8 +51,8 @@ enum Next<K> {
     Event(Event<K>),
     /// It goes on after a pause.
     Failed(Failure),
-    /// It does not go on.
-    Stalled(Failure),
+    /// It has to begin anew after a pause.
+    Over(Failure, Restart),
     Restart(Restart),
 }
 
@@ -87,7 +87,7 @@ impl Follower {
             let server = Arc::clone(&servers.borrow_and_update());
             let events = watcher::watcher(Api::<K>::all(server.watches.clone()), config);
             streaming = match self.watch(events, &mut servers, &mut failures).await {
-                Restart::Server => true,
+                Restart::Anew => true,
                 Restart::Paging => {
                     tracing::debug!(kind = %K::KIND, "no streaming lists here: paging");
                     false
@@ -107,12 +107,12 @@ impl Follower {
         loop {
             let next = tokio::select! {
                 next = next(&mut events, &list) => next,
-                _ = servers.changed() => return Restart::Server,
+                _ = servers.changed() => return Restart::Anew,
             };
-            let (failure, goes_on) = match next {
+            let (failure, over) = match next {
                 Next::Restart(restart) => return restart,
                 Next::Event(Event::Init) if list.is_some() => {
-                    (Failure::new("a list ended half-way"), true)
+                    (Failure::new("a list ended half-way"), None)
                 }
                 Next::Event(event) => {
                     if self.handle(event, &mut list) {
@@ -123,15 +123,18 @@ impl Follower {
                 }
                 Next::Failed(failure) => {
                     list = None;
-                    (failure, true)
+                    (failure, None)
                 }
-                Next::Stalled(failure) => (failure, false),
+                Next::Over(failure, restart) => (failure, Some(restart)),
             };
             self.tell::<K>(failure, failures);
             if self.pause(servers, failures).await {
-                return Restart::Server;
+                return Restart::Anew;
             }
-            if !goes_on || list.is_some() && failures.is_persistent() {
+            if let Some(restart) = over {
+                return restart;
+            }
+            if list.is_some() && failures.is_persistent() {
                 return Restart::Paging;
             }
             list = list.map(|_| Vec::new());
@@ -206,14 +209,20 @@ async fn next<K>(
         event
     } else {
         let why = format!("a list made no progress within {LIST_PATIENCE:?}");
-        return Next::Stalled(Failure::new(why));
+        return Next::Over(Failure::new(why), Restart::Paging);
     };
     match event {
         Some(Ok(event)) => Next::Event(event),
         Some(Err(error)) if refuses_streaming(&error) => Next::Restart(Restart::Paging),
+        Some(Err(error)) if is_gone(&error) => Next::Over(Failure::of(&error), Restart::Anew),
         Some(Err(error)) => Next::Failed(Failure::of(&error)),
-        None => Next::Restart(Restart::Server),
+        None => Next::Restart(Restart::Anew),
     }
+}
+
+/// Whether a watch cannot begin where the last one ended. The library lists anew only if the stream says so.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
 }
 
 /// Whether the API server does not know `sendInitialEvents`: it says 422 Invalid or 400, or ends the stream
