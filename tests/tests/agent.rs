@@ -16,4 +16,5 @@ mod agent {
     mod serving;
     mod unhealthy;
     mod unreachable;
+    mod vanished;
 }
