@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,10 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tempfile::TempDir;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
 
 mod apply;
 #[path = "../../xtask/src/cache.rs"]
@@ -138,6 +143,24 @@ impl ControlPlane {
     pub fn credentials(&self) -> Result<[String; 2]> {
         let certificate = fs::read_to_string(self.folder.path().join("pki/apiserver.crt"))?;
         Ok([certificate, TOKEN.to_owned()])
+    }
+
+    /// A way to the API server by another address of this machine, which its certificate does not hold.
+    pub async fn forward(&self, address: IpAddr) -> Result<SocketAddr> {
+        let listener = TcpListener::bind((address, 0)).await?;
+        let at = listener.local_addr()?;
+        let to = (Ipv4Addr::LOCALHOST, self.port);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    if let Ok(mut server) = TcpStream::connect(to).await {
+                        // Either side may end it.
+                        copy_bidirectional(&mut client, &mut server).await.ok();
+                    }
+                });
+            }
+        });
+        Ok(at)
     }
 
     /// Makes etcd forget all but what is there now.

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    net::SocketAddr,
     process::Command,
     time::Duration,
 };
@@ -16,11 +15,7 @@ use kube::{
 use nix::sched::{CloneFlags, setns};
 use proxy_agent::datapath::Table as _;
 use serde_json::json;
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use weir_tests::{
     controlplane::{ControlPlane, Proxy},
     datapath::reader,
@@ -138,7 +133,7 @@ kind: Node
 metadata: { name: a }
 "#;
 
-const THE_REST: &str = r#"
+const THE_REST: &str = r"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: { name: rest }
@@ -150,7 +145,7 @@ kind: ClusterRoleBinding
 metadata: { name: rest }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: rest }
 subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
-"#;
+";
 
 async fn refused(node: &Node) -> Result<()> {
     let plane = ControlPlane::start().await?;
@@ -209,6 +204,31 @@ async fn refused(node: &Node) -> Result<()> {
     agent.terminate().map(drop)
 }
 
+#[test]
+fn services_are_served_though_nodes_are_refused() -> Result<()> {
+    on_a_node("agent-no-nodes", without_nodes)
+}
+
+async fn without_nodes(node: &Node) -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    plane.apply(&LIMITED.replace("nodes, ", "")).await?;
+    let kubeconfig = plane.limited_kubeconfig()?;
+    let kubeconfig = kubeconfig.to_str().context("a path")?;
+    let agent = launch(node, &["--kubeconfig", kubeconfig])?;
+    create_service(&plane, "served").await?;
+    until("the Service", PATIENCE, || {
+        Ok((frontends(node)? >= 2).then_some(()))
+    })?;
+    // Whatever is needed of the node itself is configured.
+    until("the node's address", PATIENCE, || {
+        let config = reader(node)?.maps().node_config.get(&0)?;
+        Ok(config.filter(|config| config.address4 != 0).map(drop))
+    })?;
+    let (code, text) = health(node, "/readyz")?;
+    ensure!(code == 503 && text.contains("list of Node\n"), "{text}");
+    agent.terminate().map(drop)
+}
+
 /// Starts an agent with these flags and what any on this node needs.
 fn launch(node: &Node, flags: &[&str]) -> Result<Process> {
     Process::start(command(node, flags)?)
@@ -240,25 +260,6 @@ fn command(node: &Node, flags: &[&str]) -> Result<Command> {
         .stdout(log.try_clone()?)
         .stderr(log);
     Ok(command)
-}
-
-/// A way to the API server by an address that its certificate does not hold.
-async fn forward(plane: &ControlPlane, node: &Node) -> Result<SocketAddr> {
-    let listener = TcpListener::bind((node.ipv4(), 0)).await?;
-    let address = listener.local_addr()?;
-    let to = plane.url().trim_start_matches("https://").to_owned();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let to = to.clone();
-            tokio::spawn(async move {
-                if let Ok(mut server) = TcpStream::connect(to).await {
-                    // Either side may end it.
-                    copy_bidirectional(&mut client, &mut server).await.ok();
-                }
-            });
-        }
-    });
-    Ok(address)
 }
 
 #[test]
@@ -297,7 +298,7 @@ async fn own_vip(node: &Node) -> Result<()> {
     ensure!(pins.is_empty(), "nothing was touched: {pins}");
 
     // Unless it knows what stands behind the Service.
-    let at = forward(&plane, node).await?;
+    let at = plane.forward(node.ipv4().into()).await?;
     let known = json!({ "apiServers": [format!("https://{at}")] });
     fs::write(node.file("/run/weir/api-servers.json"), known.to_string())?;
     let agent = Process::start(in_pod(&[])?)?;

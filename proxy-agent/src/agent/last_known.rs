@@ -13,7 +13,7 @@ use proxy_common::address::{octets4, octets6};
 use crate::{
     config::Configuration,
     datapath::{Maps, Table as _},
-    model::{Node, Snapshot},
+    model::{Kind, Node, Snapshot},
     node::facts::Facts,
 };
 
@@ -75,7 +75,7 @@ fn lost_addresses(named: &[IpAddr], in_force: &[IpAddr]) -> anyhow::Result<Vec<I
 pub(super) fn knows_ways(config: &Configuration, snapshot: &Snapshot) -> bool {
     let peers = snapshot.nodes.values();
     let mut peers = peers.filter(|node| node.name != config.node_name);
-    peers.all(|node| has_ways(node))
+    snapshot.complete.has(&[Kind::Node]) && peers.all(|node| has_ways(node))
 }
 
 fn has_ways(node: &Node) -> bool {

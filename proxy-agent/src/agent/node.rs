@@ -98,7 +98,7 @@ impl Node {
     /// Brings the node in step. Before the Nodes are listed it stays as a former agent left it: with no
     /// address of its own known, traffic that needs one would break.
     pub fn sync(&mut self, snapshot: &Snapshot, datapath: &mut Datapath, ready: bool) {
-        if !snapshot.complete.has(&[Kind::Node]) {
+        if !snapshot.nodes_known() {
             return;
         }
         self.next = Instant::now() + PERIOD;

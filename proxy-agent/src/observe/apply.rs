@@ -96,6 +96,7 @@ impl Observed {
             _ => {} // There are not as many of them.
         }
         self.snapshot.complete.0.insert(kind);
+        self.snapshot.refused.remove(&kind);
     }
 
     fn names(&self, kind: Kind) -> Vec<ObjectName> {

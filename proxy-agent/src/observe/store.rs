@@ -89,6 +89,19 @@ impl Store {
         self.mark(Dirty::default(), changed);
     }
 
+    /// The API server does not let us list a kind.
+    pub(super) fn refuse(&self, kind: Kind) {
+        if self.read().refused.contains(&kind) {
+            return;
+        }
+        let mut observed = self
+            .observed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        observed.snapshot.refused.insert(kind);
+        self.mark(Dirty::default(), true);
+    }
+
     /// Forgets Nodes whose object has been gone for long. To be called now and then.
     pub fn expire(&self) {
         let now = Instant::now();

@@ -30,8 +30,9 @@ use crate::{
     model::{Dirty, Kind, Snapshot, Stamp, full},
 };
 
-/// Nothing is written before these are listed whole (Nodes: the zone decides who serves).
-const NEEDED: [Kind; 3] = [Kind::Service, Kind::EndpointSlice, Kind::Node];
+/// Nothing is written before these are listed whole, and the Nodes: the zone decides who serves. Where Nodes are
+/// refused, no zone counts.
+const NEEDED: [Kind; 2] = [Kind::Service, Kind::EndpointSlice];
 /// When to go on with a pruning that met errors.
 const PRUNE_AGAIN: Duration = Duration::from_millis(100);
 /// After a failure that followed writes which succeeded.
@@ -88,6 +89,13 @@ struct Failure {
     stamp: Stamp,
 }
 
+/// What is needed and still to be listed.
+fn lacking(snapshot: &Snapshot) -> Vec<Kind> {
+    let missing = |kind: &Kind| !snapshot.complete.has(&[*kind]);
+    let nodes = (!snapshot.nodes_known()).then_some(Kind::Node);
+    NEEDED.into_iter().filter(missing).chain(nodes).collect()
+}
+
 impl ServiceSync {
     /// Goes on from what the maps hold: ids are kept, and nothing is written until the lists are complete.
     pub fn new(tables: ServiceTables, node: &str) -> Result<Self, TableError> {
@@ -136,10 +144,11 @@ impl ServiceSync {
             }
             self.mark(owner, stamp.clone());
         }
-        let mut report = SyncReport::default();
-        if !snapshot.complete.has(&NEEDED) {
-            let missing = |k: &Kind| !snapshot.complete.has(&[*k]);
-            report.waiting = NEEDED.into_iter().filter(missing).collect();
+        let mut report = SyncReport {
+            waiting: lacking(snapshot),
+            ..SyncReport::default()
+        };
+        if !report.waiting.is_empty() {
             return report;
         }
         self.locate(snapshot);

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context as _, Result};
@@ -66,7 +69,9 @@ struct Shared {
     client: Client,
     /// While true nothing is passed on, in no direction.
     frozen: watch::Sender<bool>,
-    /// Counts how often all connections were forgotten.
+    /// Who asks on a stranded connection is told.
+    forgets: AtomicBool,
+    /// Counts how often all connections were stranded.
     stranded: watch::Sender<u64>,
     /// That count when a connection was first seen, by its client's address.
     connections: Mutex<BTreeMap<SocketAddr, u64>>,
@@ -106,6 +111,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             client: plane.client().await?,
             frozen: watch::Sender::new(false),
+            forgets: AtomicBool::new(false),
             stranded: watch::Sender::new(0),
             connections: Mutex::default(),
             cuts: watch::Sender::new(0),
@@ -142,6 +148,13 @@ impl Proxy {
     /// Nothing is passed on any more on the connections that there are; new ones work.
     pub fn strand(&self) {
         self.shared.stranded.send_modify(|times| *times += 1);
+    }
+
+    /// The machine behind starts anew and knows no connection any more: who waits on one waits for ever, who asks
+    /// on one is told.
+    pub fn forget(&self) {
+        self.shared.forgets.store(true, Ordering::Relaxed);
+        self.strand();
     }
 
     /// Ends all answers that are being passed on.
@@ -187,20 +200,24 @@ impl Shared {
         Some(rule.fault.clone())
     }
 
+    /// When a connection was first seen.
+    fn since(&self, client: SocketAddr) -> u64 {
+        let now = *self.stranded.borrow();
+        *lock(&self.connections).entry(client).or_insert(now)
+    }
+
+    /// Whether a request on this connection breaks.
+    fn breaks(&self, client: SocketAddr) -> bool {
+        self.since(client) < *self.stranded.borrow() && self.forgets.load(Ordering::Relaxed)
+    }
+
     /// Returns when something may be passed on to a client. The senders are ours: they do not end.
     async fn thawed(&self, client: SocketAddr) {
-        self.frozen
-            .subscribe()
-            .wait_for(|frozen| !frozen)
-            .await
-            .ok();
-        let now = *self.stranded.borrow();
-        let since = *lock(&self.connections).entry(client).or_insert(now);
-        self.stranded
-            .subscribe()
-            .wait_for(|times| *times == since)
-            .await
-            .ok();
+        let mut frozen = self.frozen.subscribe();
+        frozen.wait_for(|frozen| !frozen).await.ok();
+        let since = self.since(client);
+        let mut stranded = self.stranded.subscribe();
+        stranded.wait_for(|times| *times == since).await.ok();
     }
 }
 
@@ -215,6 +232,11 @@ async fn pass(
 ) -> Response<Body> {
     let uri = request.uri().to_string();
     lock(&shared.seen).push(uri.clone());
+    if shared.breaks(client) {
+        return Response::new(Body::from_stream(stream::iter([Err::<Vec<u8>, _>(
+            broken(),
+        )])));
+    }
     shared.thawed(client).await;
     let fault = shared.meets(&uri);
     match &fault {

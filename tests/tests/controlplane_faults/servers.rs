@@ -1,6 +1,6 @@
 //! Which API servers are tried.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use axum::http::StatusCode;
@@ -8,11 +8,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, api::PostParams};
 use proxy_agent::observe::kubernetes::Options;
 use serde_json::json;
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    time::timeout,
-};
+use tokio::time::timeout;
 use weir_tests::{
     controlplane::{ControlPlane, Fault, Observer, Proxy},
     watched::on_a_node,
@@ -37,30 +33,20 @@ async fn one_that_is_not_ready_is_left_for_one_that_is() -> Result<()> {
     until_listed(&mut observer).await?;
     ensure!(observer.source() == second.url());
     // Where none is ready, one that answers is better than none.
-    second.fault(&["/readyz"], away.clone(), None);
-    second.fault(&["/version"], away, None);
+    second.fault(&["/readyz"], away, None);
     create(&client, "later").await?;
     observer.until("later", has("later")).await?;
+    let mut status = observer.store.status();
+    let said = status.wait_for(|s| s.error.as_deref() == Some("/readyz says 500"));
+    timeout(PATIENCE, said).await.context("nothing is said")??;
+    ensure!(observer.source() == second.url());
+    first.clear();
+    let mut status = observer.store.status();
+    let left = status.wait_for(|status| status.source.starts_with(&first.url()));
+    timeout(PATIENCE, left).await.context("it is not left")??;
+    create(&client, "last").await?;
+    observer.until("last", has("last")).await?;
     Ok(())
-}
-
-/// A way to the API server by an address that its certificate does not hold.
-async fn forward(plane: &ControlPlane, address: Ipv4Addr) -> Result<u16> {
-    let listener = TcpListener::bind((address, 0)).await?;
-    let port = listener.local_addr()?.port();
-    let to = plane.url().trim_start_matches("https://").to_owned();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let to = to.clone();
-            tokio::spawn(async move {
-                if let Ok(mut server) = TcpStream::connect(to).await {
-                    // Either side may end it.
-                    copy_bidirectional(&mut client, &mut server).await.ok();
-                }
-            });
-        }
-    });
-    Ok(port)
 }
 
 #[test]
@@ -76,8 +62,8 @@ async fn remembered(node: &Node) -> Result<()> {
         known_servers: Some(file.clone()),
         ..Observer::options(&plane, urls)
     };
-    let (address, dead) = (node.ipv4(), "https://127.0.0.1:1");
-    let port = forward(&plane, address).await?;
+    let at = plane.forward(node.ipv4().into()).await?;
+    let (address, port, dead) = (at.ip(), at.port(), "https://127.0.0.1:1");
     {
         let mut observer = Observer::start(options(&[])).await?;
         until_listed(&mut observer).await?;
@@ -115,9 +101,7 @@ async fn remembered(node: &Node) -> Result<()> {
     ensure!(observer.source() == format!("https://{address}:{port}"));
     // Without the file there would be nobody.
     let without = Observer::start(Observer::options(&plane, &[dead])).await?;
-    without
-        .connected_within(Duration::from_secs(5), true)
-        .await
-        .unwrap_err();
+    let alone = without.connected_within(Duration::from_secs(5), true);
+    ensure!(alone.await.is_err());
     Ok(())
 }

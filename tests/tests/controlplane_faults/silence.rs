@@ -120,6 +120,15 @@ async fn a_slow_one_is_left_in_peace() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_somebody_forgot_are_made_anew() -> Result<()> {
+    forgotten(Proxy::strand).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_a_machine_that_started_anew_are_made_anew() -> Result<()> {
+    forgotten(Proxy::forget).await
+}
+
+async fn forgotten(fault: fn(&Proxy)) -> Result<()> {
     let plane = ControlPlane::start().await?;
     let client = plane.client().await?;
     let proxy = Proxy::start(&plane).await?;
@@ -128,7 +137,7 @@ async fn connections_that_somebody_forgot_are_made_anew() -> Result<()> {
     observer.until_connected(true).await?;
     // The probe needs a connection that is as old as those of the watches.
     tokio::time::sleep(Duration::from_secs(7)).await;
-    proxy.strand();
+    fault(&proxy);
     create(&client, "meanwhile").await?;
     observer
         .within(FAILED_OVER, "meanwhile", has("meanwhile"))

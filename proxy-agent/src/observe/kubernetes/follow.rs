@@ -145,6 +145,9 @@ impl Follower {
     fn tell<K: Convert>(&self, failure: Failure, failures: &mut Failures) {
         let kind = K::KIND;
         tracing::debug!(%kind, error = failure.why, "watch failed");
+        if failure.is_refusal() {
+            self.store.refuse(kind);
+        }
         if failures.add(&failure) {
             self.health.fails(kind, failure.why);
         } else {

@@ -14,7 +14,8 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    known, probe,
+    known,
+    probe::{self, Found},
     servers::{Server, Servers},
 };
 use crate::{model::Kind, observe::Store};
@@ -91,37 +92,46 @@ impl Health {
         }
     }
 
-    /// Asks the API server in use. Without an answer all are asked; connections on which none came at all are
-    /// taken for dead, even if the same API server answers on new ones.
+    /// Asks the API server in use. If it is late all are asked; connections on which no answer came are taken
+    /// for dead, even if the same API server answers on new ones.
     async fn ask(&self) {
         let server = self.servers.current();
-        let mut asked = pin!(probe::version(&server));
+        let mut asked = pin!(probe::readiness(&server));
         let early = timeout(LATE, &mut asked).await;
-        if let Ok(Ok(())) = early {
-            return self.answers(&server.url);
+        if let Ok(Ok(unready)) = early {
+            return self.compare(&server, unready).await;
         }
         let found = self.find().await;
-        let is_alive = match early {
-            // Refused or reset: watches know that of themselves, and go on where they were.
-            Ok(_) => true,
-            Err(_) => matches!(timeout(DEAD, asked).await, Ok(Ok(()))),
-        };
-        self.take(found, is_alive);
+        // A connection that was reset tells of the others: idle ones do not notice.
+        let is_slow = early.is_err() && matches!(timeout(DEAD, asked).await, Ok(Ok(_)));
+        self.take(found, is_slow);
+    }
+
+    /// The one in use answers; if it is not ready it is left for one that is.
+    async fn compare(&self, server: &Server, unready: Option<String>) {
+        if unready.is_some()
+            && let Ok(found) = probe::best(self.servers.candidates()).await
+            && found.unready.is_none()
+        {
+            return self.take(found, true);
+        }
+        self.answers(&server.url, unready);
     }
 
     /// Goes on with an API server that answers: as before, if connections to it `may_stay`.
-    fn take(&self, found: Server, may_stay: bool) {
-        let url = found.url.clone();
-        if may_stay && self.servers.current().is_same(&found) {
+    fn take(&self, found: Found, may_stay: bool) {
+        let Found { server, unready } = found;
+        let url = server.url.clone();
+        if may_stay && self.servers.current().is_same(&server) {
             self.servers.recovered();
         } else {
-            self.servers.select(found);
+            self.servers.select(server);
         }
-        self.answers(&url);
+        self.answers(&url, unready);
     }
 
     /// Asks all API servers until one answers.
-    async fn find(&self) -> Server {
+    async fn find(&self) -> Found {
         let (least, most) = PAUSES;
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(least)
@@ -131,7 +141,7 @@ impl Health {
             .build();
         loop {
             let error = match probe::best(self.servers.candidates()).await {
-                Ok(server) => return server,
+                Ok(found) => return found,
                 Err(error) => error,
             };
             let url = &self.servers.current().url;
@@ -142,8 +152,10 @@ impl Health {
         }
     }
 
-    fn answers(&self, url: &str) {
-        let failures = self.failures();
+    fn answers(&self, url: &str, unready: Option<String>) {
+        let failures = unready.into_iter().chain(self.failures());
+        let failures: Vec<String> = failures.collect();
+        let failures = (!failures.is_empty()).then(|| failures.join("; "));
         if !self.store.report(url, true, failures.as_deref()) {
             return;
         }

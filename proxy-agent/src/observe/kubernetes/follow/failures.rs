@@ -20,16 +20,21 @@ const LONGEST: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) why: String,
-    /// The API server does answer, and refuses.
-    refused: bool,
+    /// The status of the API server's answer, if it is one.
+    code: Option<u16>,
 }
 
 impl Failure {
     pub(super) fn new(why: impl Into<String>) -> Self {
         Self {
             why: why.into(),
-            refused: false,
+            code: None,
         }
+    }
+
+    /// Whether a right is missing, or the kind.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self.code, Some(401 | 403 | 404))
     }
 
     /// Of a watch. That one ends is no refusal: time-outs, compaction.
@@ -37,7 +42,7 @@ impl Failure {
         match error {
             Error::InitialListFailed(Api(status)) | Error::WatchStartFailed(Api(status)) => Self {
                 why: status.message.clone(),
-                refused: true,
+                code: Some(status.code),
             },
             error => Self::new(chain(error)),
         }
@@ -61,7 +66,7 @@ impl Failures {
     /// It failed once more; true if people are to be told.
     pub(super) fn add(&mut self, failure: &Failure) -> bool {
         self.count += 1;
-        failure.refused || self.is_persistent()
+        failure.code.is_some() || self.is_persistent()
     }
 
     /// Whether it is more than a hiccup.
