@@ -68,8 +68,8 @@ async fn serve(config: Configuration, log_level: LogLevel) -> anyhow::Result<()>
     let api = (&condition, &ranges);
     let mut main_loop = MainLoop::open(&shared, &store, &readiness, &reader, api)?;
     lock.add_pins(pins.instance())?;
-    let upkeep = upkeep::spawn(&shared, main_loop.maps());
     let source = prepared.observe(&shared, &store)?;
+    let upkeep = upkeep::spawn(&shared, main_loop.maps());
     if let Source::Kubernetes(watches) = &source {
         reader.begin(watches.pods().clone());
         condition.begin(watches.nodes().clone());

@@ -155,5 +155,6 @@ fn health(shared: &Shared) -> HealthStatus {
         healthy: report.healthy,
         node_eligible: report.node_eligible,
         metrics_address: shared.config.metrics_bind_address.to_string(),
+        problems: Vec::new(),
     }
 }

@@ -49,7 +49,9 @@ fn rounds(
             pulse.beat().await;
             let (shared, maps) = (Arc::clone(&shared), maps.clone());
             // Thousands of system calls: not on a thread that serves.
-            if let Err(error) = spawn_blocking(move || round(&shared, &maps)).await {
+            if let Err(error) = spawn_blocking(move || round(&shared, &maps)).await
+                && !error.is_cancelled()
+            {
                 tracing::error!(%error, "upkeep failed");
             }
         }

@@ -167,6 +167,10 @@ fn a_main_loop_that_the_kernel_does_not_run_is_noticed_and_so_are_changes_that_w
         Ok((code == 503 && text.contains("main loop has stood still")).then_some(()))
     })
     .unwrap();
+    let (code, text) = agent.proxyctl_verdict(&["status"]).unwrap();
+    assert_eq!(code, 1, "{text}");
+    let said = "ERROR Health: main loop has stood still for ";
+    assert!(text.contains(said), "{text}");
     ptrace::detach(thread, None).unwrap();
     answers(&node, LIVEZ, 200, "nodeEligible");
     answers(&node, HEALTHZ, 200, "nodeEligible");

@@ -11,7 +11,7 @@ use std::{
 };
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
     known,
@@ -22,6 +22,8 @@ use crate::{model::Kind, observe::Store};
 
 /// How long nothing need be heard.
 const QUIET: Duration = Duration::from_secs(5);
+/// How often it is asked in any case: there must be a connection to ask on that is as old as those of watches.
+const KEEP: Duration = Duration::from_mins(1);
 /// How long an answer may take before all API servers are asked.
 const LATE: Duration = Duration::from_secs(5);
 /// How much longer, before connections are taken for dead.
@@ -82,12 +84,16 @@ impl Health {
     pub(super) async fn run(&self) {
         let found = self.find().await;
         self.take(found, true);
+        self.ask().await;
+        let mut asked = Instant::now();
         loop {
-            let suspected = timeout(QUIET, self.servers.suspected()).await.is_ok();
+            let due = *self.heard() + QUIET;
+            let suspected = timeout_at(due, self.servers.suspected()).await.is_ok();
             self.servers.remember(known::of(&self.store.read()));
-            let is_heard = self.heard().elapsed() < QUIET;
-            if suspected || !is_heard {
+            let is_quiet = self.heard().elapsed() >= QUIET;
+            if suspected || is_quiet || asked.elapsed() >= KEEP {
                 self.ask().await;
+                asked = Instant::now();
             }
         }
     }
@@ -153,6 +159,7 @@ impl Health {
     }
 
     fn answers(&self, url: &str, unready: Option<String>) {
+        *self.heard() = Instant::now();
         let failures = unready.into_iter().chain(self.failures());
         let failures: Vec<String> = failures.collect();
         let failures = (!failures.is_empty()).then(|| failures.join("; "));
