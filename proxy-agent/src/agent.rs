@@ -20,6 +20,7 @@ pub mod node_condition;
 pub mod own_addresses;
 pub mod policies;
 pub mod process;
+mod progress;
 pub mod readiness;
 pub mod servers;
 pub mod service_ranges;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{self, Duration, SystemTime, UNIX_EPOCH},
+    time::{self, Duration},
 };
 
 use anyhow::Context as _;
@@ -20,6 +20,7 @@ use super::{
     node_condition::NodeCondition,
     own_addresses,
     policies::Policies,
+    progress::{self, count},
     readiness::{Guard, Readiness},
     service_ranges::ServiceRanges,
     services::Services,
@@ -28,9 +29,8 @@ use super::{
 use crate::{
     api::{
         Shared,
-        health::FAMILIES,
         messages::SyncStatus,
-        metrics::{IpFamily, KindName, Metrics},
+        metrics::{KindName, Metrics},
         socket::Question,
     },
     datapath::{Datapath, DatapathConfig, Maps, Table as _, TcMode, Words as _},
@@ -154,26 +154,11 @@ impl MainLoop {
         self.changes.done();
     }
 
-    /// Tells metrics that changes wait. Before the first sync nothing is late.
+    /// Tells metrics that changes wait.
     fn queued(&self, dirty: &Dirty) {
-        let metrics = &self.shared.metrics;
-        for stamp in dirty.services.values() {
-            metrics.service_changes.inc_by(stamp.services.into());
-            metrics.endpoint_changes.inc_by(stamp.slices.into());
-        }
-        let (services, endpoints) = self.services.waiting();
-        let stamps = || dirty.services.values();
-        let services = services + stamps().filter(|s| s.services > 0).count();
-        let endpoints = endpoints + stamps().filter(|s| s.slices > 0).count();
-        metrics.service_changes_pending.set(count(services));
-        metrics.endpoint_changes_pending.set(count(endpoints));
+        progress::queued(&self.shared, &self.services, dirty);
         if self.first_sync.is_none() {
-            each_family(|labels| {
-                metrics
-                    .last_queued
-                    .get_or_create(labels)
-                    .set(unix_seconds());
-            });
+            progress::stamp_queued(&self.shared);
         }
     }
 
@@ -216,18 +201,8 @@ impl MainLoop {
         self.applied(began, first);
     }
 
-    /// Tells health what the kernel does not take of the changes that arrived `since` then. What was refused
-    /// waits for another change or for room; that makes no node unhealthy.
     fn judge(&self, since: Option<time::Instant>) {
-        let health = &self.shared.health;
-        let since = since.unwrap_or_else(time::Instant::now);
-        let (services, policies) = (self.services.broken(), self.policies.broken());
-        for (subject, broken) in [("Services", services), ("policy", policies)] {
-            match broken {
-                Some(why) => health.behind(subject, since, why),
-                None => health.in_step(subject),
-            }
-        }
+        progress::judge(&self.shared, &self.services, &self.policies, since);
     }
 
     /// Something about this node's pods: the plugin asks, or a look at what waits is due.
@@ -299,25 +274,8 @@ impl MainLoop {
         }
     }
 
-    /// Tells metrics that a sync came to its end, and what it could not apply.
-    fn applied(&mut self, began: Instant, full: bool) {
-        let metrics = &self.shared.metrics;
-        let (services, endpoints) = self.services.waiting();
-        metrics.service_changes_pending.set(count(services));
-        metrics.endpoint_changes_pending.set(count(endpoints));
-        let took = began.elapsed().as_secs_f64();
-        let kind = if full {
-            &metrics.sync_full
-        } else {
-            &metrics.sync_partial
-        };
-        each_family(|labels| {
-            metrics.sync.get_or_create(labels).observe(took);
-            kind.get_or_create(labels).observe(took);
-            if self.services.broken().is_none() {
-                metrics.last_sync.get_or_create(labels).set(unix_seconds());
-            }
-        });
+    fn applied(&self, began: Instant, full: bool) {
+        progress::applied(&self.shared, &self.services, began, full);
     }
 
     /// Serves health check node ports.
@@ -414,21 +372,4 @@ fn open_pods(
 
 fn ids(pods: &Pods) -> BTreeSet<u32> {
     pods.names().map(|(id, _, _)| id).collect()
-}
-
-fn count(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn each_family(mut set: impl FnMut(&IpFamily)) {
-    for family in FAMILIES {
-        set(&IpFamily::new(family));
-    }
-}
-
-fn unix_seconds() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
 }
