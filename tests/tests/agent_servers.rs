@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::{Node as ApiNode, Service};
+use k8s_openapi::api::core::v1::{Node as ApiNode, Pod, Service};
 use kube::{
     Api,
     api::{DeleteParams, PostParams},
@@ -20,7 +20,7 @@ use weir_tests::{
     controlplane::{ControlPlane, Proxy},
     datapath::reader,
     watched::{PATIENCE, on_a_node, ready, start_agent},
-    world::{Node, Process, World, http_get, program, until},
+    world::{Node, Plugin, Process, World, http_get, program, until},
 };
 
 const HEALTH: u16 = 10256;
@@ -131,6 +131,10 @@ subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
 apiVersion: v1
 kind: Node
 metadata: { name: a }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: default, namespace: default }
 "#;
 
 const THE_REST: &str = r"
@@ -199,8 +203,26 @@ async fn refused(node: &Node) -> Result<()> {
     );
     ensure!(status.contains("forbidden"), "{status}");
 
+    // What a pod may do is not known: it does not start. Hosts' pods and Services do not mind.
+    let pods = Api::<Pod>::default_namespaced(plane.client().await?);
+    let object = json!({
+        "metadata": { "name": "web" },
+        "spec": { "nodeName": "a", "containers": [{ "name": "main", "image": "none" }] },
+    });
+    let object = serde_json::from_value(object)?;
+    let made = pods.create(&PostParams::default(), &object).await?;
+    let plugin = Plugin::weir()?.with_uid(made.metadata.uid.context("no UID")?);
+    let refused = node.pod(&plugin, "web").err().context("it was started")?;
+    let text = format!("{refused:#}");
+    ensure!(
+        text.contains("policy of pod default/web is not in force"),
+        "{text}"
+    );
+
     plane.apply(THE_REST).await?;
     ready(node)?;
+    node.run(&["ip", "netns", "del", "web"])?;
+    drop(node.pod(&plugin, "web")?);
     agent.terminate().map(drop)
 }
 
