@@ -48,8 +48,8 @@ pub struct NodeReport {
     pub facts: Facts,
     /// The network is usable: the Node's condition `NetworkUnavailable` is to be False.
     pub ready: bool,
-    /// Where health check node ports are served.
-    pub health_checks: ListenOn,
+    /// Where health check node ports are served; none if that is not known.
+    pub health_checks: Option<ListenOn>,
 }
 
 /// Keeps the node as it should be.
@@ -131,7 +131,7 @@ impl NodeKeeper {
             report.leads = ranges.map(|ranges| Leads::of(ranges, index, &desired.internal, &facts));
         }
         report.ready = self.ready;
-        report.health_checks = desired.health_checks;
+        report.health_checks = Some(desired.health_checks);
         report.links = Some(desired.links);
         report.routes = Some(desired.routes);
         report.facts = facts;

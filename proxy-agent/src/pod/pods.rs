@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     datapath::TcMode, model::ObjectName, node::wires::Wire, policy::LocalEndpoint,
-    service::HostPorts,
+    service::HostPorts, watchdog::Pulse,
 };
 
 /// What [`Pods`] needs to know.
@@ -113,13 +113,13 @@ impl Pods {
         Ok(pods)
     }
 
-    /// Begins to serve the plugin. Needs a runtime.
-    pub fn serve(&self) -> anyhow::Result<()> {
+    /// Begins to serve the plugin, with this pulse. Needs a runtime.
+    pub fn serve(&self, pulse: Pulse) -> anyhow::Result<()> {
         let socket = self.paths.socket();
         let (to, mut asked) = mpsc::channel(64);
         // Ends with the runtime.
         drop(
-            server::serve(&socket, to)
+            server::serve(&socket, to, pulse)
                 .with_context(|| format!("listen on {}", socket.display()))?,
         );
         let send = self.send.clone();

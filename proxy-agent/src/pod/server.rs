@@ -11,6 +11,8 @@ use tokio::{
     time::{Duration, timeout},
 };
 
+use crate::watchdog::Pulse;
+
 /// How long a peer may take to send its line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -24,7 +26,7 @@ pub struct Asked {
 }
 
 /// Binds the socket, replacing what a dead agent left, and passes on what is asked. Only root may ask.
-pub fn serve(path: &Path, to: mpsc::Sender<Asked>) -> io::Result<JoinHandle<()>> {
+pub fn serve(path: &Path, to: mpsc::Sender<Asked>, pulse: Pulse) -> io::Result<JoinHandle<()>> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -34,7 +36,9 @@ pub fn serve(path: &Path, to: mpsc::Sender<Asked>) -> io::Result<JoinHandle<()>>
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(tokio::spawn(accept(listener, to)))
+    Ok(tokio::spawn(async move {
+        pulse.during(accept(listener, to)).await;
+    }))
 }
 
 async fn accept(listener: UnixListener, to: mpsc::Sender<Asked>) {
