@@ -12,7 +12,7 @@ use netlink_packet_route::{
 use super::{
     ROUTE_PROTOCOL, gateway,
     netlink::{REPLACE, Request, family},
-    route::{self, Route, Way},
+    route::{self, Route, Stand, Way},
 };
 
 /// Puts an address on a link, usable at once.
@@ -54,7 +54,7 @@ pub fn neighbour(index: u32, ip: IpAddr, mac: [u8; 6]) -> Request {
 }
 
 /// A route to one address, directly on a link.
-pub fn route_on_link(index: u32, to: IpAddr) -> Request {
+pub fn route_on_link(index: u32, to: IpAddr, stand: Stand) -> Request {
     let way = Way {
         index,
         ..Way::default()
@@ -66,12 +66,12 @@ pub fn route_on_link(index: u32, to: IpAddr) -> Request {
     };
     replace(
         format!("add route to {to}"),
-        RouteNetlinkMessage::NewRoute(route.message()),
+        RouteNetlinkMessage::NewRoute(route.message_at(stand)),
     )
 }
 
 /// The default route of a family, through its gateway.
-pub fn default_route(index: u32, of: IpAddr) -> Request {
+pub fn default_route(index: u32, of: IpAddr, stand: Stand) -> Request {
     let way = Way {
         index,
         gateway: Some(gateway(of)),
@@ -84,7 +84,7 @@ pub fn default_route(index: u32, of: IpAddr) -> Request {
     };
     replace(
         format!("add default route through {}", gateway(of)),
-        RouteNetlinkMessage::NewRoute(route.message()),
+        RouteNetlinkMessage::NewRoute(route.message_at(stand)),
     )
 }
 

@@ -28,6 +28,8 @@ pub struct Link {
     pub running: bool,
     /// MTU.
     pub mtu: u32,
+    /// Hardware address; empty if it has none.
+    pub mac: Vec<u8>,
     /// What people call it; of a pod's host side namespace and name of the pod.
     pub alias: String,
 }
@@ -42,12 +44,14 @@ impl Link {
                 .attributes
                 .contains(&LinkAttribute::OperState(State::Up)),
             mtu: 0,
+            mac: Vec::new(),
             alias: String::new(),
         };
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::Address(mac) => link.mac.clone_from(mac),
                 LinkAttribute::IfAlias(alias) => link.alias.clone_from(alias),
                 _ => {}
             }
@@ -127,7 +131,7 @@ pub fn neighbours(at: &mut Netlink, index: u32, ipv4: bool) -> io::Result<Vec<(I
         .collect())
 }
 
-fn neighbour(message: &NeighbourMessage) -> Option<(IpAddr, Vec<u8>)> {
+pub(super) fn neighbour(message: &NeighbourMessage) -> Option<(IpAddr, Vec<u8>)> {
     let (mut to, mut mac) = (None, Vec::new());
     for attribute in &message.attributes {
         match attribute {

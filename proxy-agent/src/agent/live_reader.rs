@@ -33,6 +33,7 @@ async fn read(cell: &OnceLock<PodReader>, name: &ObjectName) -> anyhow::Result<O
     let reader = cell.get().context("the agent is starting")?;
     let pod = reader.read(name).await?;
     Ok(pod.map(|pod| FetchedPod {
+        uids: [pod.uid, pod.static_uid],
         labels: pod.labels,
         named_ports: pod.named_ports,
     }))

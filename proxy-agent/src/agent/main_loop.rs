@@ -212,7 +212,10 @@ impl MainLoop {
     /// Something about this node's pods: the plugin asks, or a look at what waits is due.
     fn pod(&mut self, event: Event) {
         let snapshot = self.store.read();
-        let known = |pod: &ObjectName| snapshot.pods.contains_key(pod);
+        let known = |pod: &ObjectName, uid: &str| {
+            let pod = snapshot.pods.get(pod);
+            pod.is_some_and(|pod| pod.is(uid))
+        };
         let (mut event, mut changed) = (Some(event), false);
         while let Some(one) = event {
             self.policies.deny_unused(&ids(&self.pods));

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use cni_plugin::{
+    heartbeat,
     ipam::file::write_json,
     node_file::{NodeFile, boot_id},
     paths::Paths,
@@ -14,7 +15,8 @@ use super::{
     desired::Desired,
     facts::Facts,
     host_device::{self, Leads, Published},
-    install, maps,
+    install::{self, Installed},
+    maps,
     routes::Routes,
     sysctls,
 };
@@ -50,6 +52,7 @@ pub struct NodeKeeper {
     paths: Paths,
     boot_id: String,
     written: Option<NodeFile>,
+    installed: Installed,
     unreachable: BTreeMap<String, String>,
     errors: Vec<String>,
     ready: bool,
@@ -62,6 +65,7 @@ impl NodeKeeper {
             paths: Paths::new(&config.run_dir),
             boot_id: boot_id().context("read boot_id")?,
             written: None,
+            installed: Installed::default(),
             unreachable: BTreeMap::new(),
             errors: Vec::new(),
             ready: false,
@@ -127,7 +131,7 @@ impl NodeKeeper {
     pub fn beat(&self) {
         let path = self.paths.heartbeat();
         if let Err(error) =
-            fs::create_dir_all(self.paths.root()).and_then(|()| fs::write(&path, ""))
+            fs::create_dir_all(self.paths.root()).and_then(|()| heartbeat::beat(&path))
         {
             tracing::warn!(path = %path.display(), %error, "heartbeat not written");
         }
@@ -144,8 +148,9 @@ impl NodeKeeper {
             return Ok(());
         }
         let source: PathBuf = install::source(&config.cni.plugin)?;
-        if !self.ready {
+        if !self.installed.is_whole(&config.cni.bin_dir) {
             install::binary(&source, &config.cni.bin_dir)?;
+            self.installed = Installed::look(&config.cni.bin_dir);
         }
         conflist::write(&config.cni.conf_dir, &config.cni.conf_file, &config.run_dir)?;
         Ok(())

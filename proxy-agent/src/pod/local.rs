@@ -8,7 +8,7 @@ use crate::{datapath::TcMode, policy::endpoint::FetchedPod};
 pub(super) struct Local {
     pub(super) id: u32,
     pub(super) add: Add,
-    /// When it was wired, seconds since 1970.
+    /// When it was wired, seconds since boot.
     pub(super) since: u64,
     pub(super) fetched: Option<FetchedPod>,
     /// How its programs are attached; none: not at all, which the next sweep mends.

@@ -95,7 +95,7 @@ impl Pods {
         for (key, local) in known {
             pods.known.insert(key, local);
         }
-        pods.bury();
+        pods.bury(&*interfaces);
         pods.reconcile();
         if let Err(error) = interfaces.take_over() {
             tracing::warn!(%error, "pods keep the programs of the agent before");
@@ -184,12 +184,12 @@ impl Pods {
     }
 
     /// Handles an event. True: [`Self::endpoints`] changed; [`Self::attach`] must follow, and policy be brought in
-    /// step, before [`Self::settle`]. `known` tells whether the watch has delivered a pod.
+    /// step, before [`Self::settle`]. `known` tells whether the watch has delivered a pod of this name and UID.
     pub fn take(
         &mut self,
         event: Event,
         interfaces: &mut dyn Interfaces,
-        known: impl Fn(&ObjectName) -> bool,
+        known: impl Fn(&ObjectName, &str) -> bool,
     ) -> bool {
         match event {
             Event::Asked(Asked { call, reply }) => match call {

@@ -21,8 +21,8 @@ use super::{PodsConfig, entries::endpoint, ids::Ids, local::Local};
 /// Endpoints by attachment.
 pub(super) type Restored = BTreeMap<Key, Local>;
 
-/// How long the plugin's lock may be waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the plugin's lock may be waited for: Services wait for us meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Wired attachments of this boot, with their ids. One whose record is broken or gone counts while its interface
 /// is there: an entry that went would cut a pod off that lives.
@@ -36,7 +36,14 @@ pub(super) fn restore(
     let folder = paths.attachments();
     let (records, broken) =
         Attachment::read_all(&folder).with_context(|| format!("read {}", folder.display()))?;
-    let salvaged = salvage(paths, boot_id, (&records, &broken))?;
+    let salvaged = salvage(paths, boot_id, (&records, &broken)).unwrap_or_else(|error| {
+        let error = format!("{error:#}");
+        tracing::error!(
+            error,
+            "pods without a good record are not served before the next sweep"
+        );
+        Vec::new()
+    });
     let pinned: BTreeMap<u32, &Endpoint> = pinned.iter().map(|(k, v)| (*k, v)).collect();
     let live = records
         .into_iter()
@@ -59,9 +66,10 @@ pub(super) fn restore(
     }
     let mut ids = Ids::new(limit, used, config.resting.clone());
     for (add, since) in new {
-        let id = ids
-            .take()
-            .with_context(|| format!("no endpoint id is free for pod {}", add.pod))?;
+        let Some(id) = ids.take() else {
+            tracing::error!(pod = %add.pod, limit, "no endpoint id is free: pod is cut off (raise maps.endpoints)");
+            continue;
+        };
         known.insert(add.key.clone(), Local::new(id, add, since));
     }
     Ok((known, ids))
@@ -77,7 +85,10 @@ fn salvage(
     }
     let mut netlink = Netlink::open().context("open netlink socket")?;
     let links = salvage::links(&mut netlink).context("list interfaces")?;
-    let keys = ledger::keys(paths, boot_id, Instant::now() + PATIENCE)?;
+    let keys = ledger::keys(paths, boot_id, Instant::now() + PATIENCE).or_else(|error| {
+        tracing::warn!(%error, "attachments are read without the lock");
+        ledger::peek(paths, boot_id)
+    })?;
     let salvaged = salvage::live(&mut netlink, paths, boot_id, &keys, known, &links)
         .context("read pods' interfaces")?;
     for one in &salvaged {

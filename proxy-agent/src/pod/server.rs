@@ -66,7 +66,11 @@ async fn converse(stream: UnixStream, to: mpsc::Sender<Asked>) -> io::Result<()>
     timeout(PATIENCE, read.read_until(b'\n', &mut line)).await??;
     let response = match parse(&line) {
         Ok(call) => ask(call, &to).await,
-        Err(refusal) => Response::Error(refusal),
+        Err(refusal) => Some(Response::Error(refusal)),
+    };
+    // The agent is stopping. Closed without an answer, the plugin asks the next one.
+    let Some(response) = response else {
+        return Ok(());
     };
     let mut line = serde_json::to_vec(&response)?;
     line.push(b'\n');
@@ -89,16 +93,8 @@ fn parse(line: &[u8]) -> Result<Call, Refusal> {
     Ok(request.call)
 }
 
-async fn ask(call: Call, to: &mpsc::Sender<Asked>) -> Response {
+async fn ask(call: Call, to: &mpsc::Sender<Asked>) -> Option<Response> {
     let (reply, answer) = oneshot::channel();
-    if to.send(Asked { call, reply }).await.is_ok()
-        && let Ok(response) = answer.await
-    {
-        return response;
-    }
-    Response::Error(Refusal {
-        code: 11,
-        msg: "the weir agent is stopping".into(),
-        details: "it goes on when it is back".into(),
-    })
+    to.send(Asked { call, reply }).await.ok()?;
+    answer.await.ok()
 }

@@ -157,7 +157,7 @@ fn ask(pods: &mut Pods, interfaces: &mut Fake, call: Call) -> oneshot::Receiver<
 
 fn take(pods: &mut Pods, interfaces: &mut Fake, call: Call) -> oneshot::Receiver<Response> {
     let (reply, answer) = oneshot::channel();
-    pods.take(Event::Asked(Asked { call, reply }), interfaces, |_| true);
+    pods.take(Event::Asked(Asked { call, reply }), interfaces, |_, _| true);
     answer
 }
 

@@ -22,6 +22,8 @@ pub struct LocalEndpoint {
 /// The part of a pod that policy needs, read outside the watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FetchedPod {
+    /// UID, and that of the static pod that it mirrors.
+    pub uids: [String; 2],
     /// Labels.
     pub labels: Labels,
     /// Named ports of containers and restartable init containers.

@@ -65,7 +65,7 @@ async fn quiet(lifter: FakeLifter, count: u32) -> (Pods, Fake, Arc<FakeLifter>) 
 }
 
 fn take(pods: &mut Pods, fake: &mut Fake, event: Event) {
-    pods.take(event, fake, |_| true);
+    pods.take(event, fake, |_, _| true);
 }
 
 /// A tick, and what comes of it.
