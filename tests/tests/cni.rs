@@ -13,6 +13,7 @@ mod cni {
     mod garbage;
     mod gc;
     mod interfaces;
+    mod lists;
     mod log;
     mod loopback;
     mod names;
