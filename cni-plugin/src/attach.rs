@@ -148,9 +148,12 @@ fn wire_host(at: &mut Netlink, plan: &Plan<'_>, index: u32) -> io::Result<()> {
     sysctl::prepare_host(plan.pair.host_ifname, ipv6)?;
     let mut requests = vec![veth::set_up(index, Some(plan.alias.to_owned()))];
     for &ip in plan.ips {
-        if ip.is_ipv6() {
-            requests.push(addresses::add(index, GATEWAY6.into(), 64));
-        }
+        // The pod knows its gateway already; but a hardware address that changes lets it forget that.
+        requests.push(if ip.is_ipv6() {
+            addresses::add(index, GATEWAY6.into(), 64)
+        } else {
+            addresses::proxy(index, GATEWAY4.into())
+        });
         requests.push(addresses::neighbour(index, ip, plan.pair.mac));
         requests.push(addresses::route_on_link(index, ip, Stand::MAIN));
     }

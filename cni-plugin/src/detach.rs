@@ -100,8 +100,8 @@ impl Detach<'_> {
     }
 
     fn give_back(&self, paths: &Paths) -> Result<(), Error> {
-        // Nothing was ever written here: leave nothing behind.
-        if !paths.root().exists() {
+        // Nothing was ever written here: leave nothing behind, not even a lock.
+        if !paths.ipam().exists() && !paths.attachments().exists() {
             return Ok(());
         }
         let boot = boot_id().map_err(|e| Error::io("read boot_id", &e))?;

@@ -4,5 +4,6 @@
 mod cni_agent {
     mod interfaces;
     mod static_pod;
+    mod tuned;
     mod upkeep;
 }

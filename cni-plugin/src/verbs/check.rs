@@ -101,7 +101,7 @@ fn check_inside(pod: &mut Netlink, attachment: &Attachment) -> Checked<Vec<u8>> 
         if !present.contains(ip) {
             return Ok(Err(broken(format!("{ifname} of the container lacks {ip}"))));
         }
-        let lacks = check_ways(pod, link.index, *ip, attachment)?;
+        let lacks = check_ways(pod, &link, *ip, attachment)?;
         if let Some(lacks) = lacks {
             return Ok(Err(broken(format!("the container lacks {lacks}"))));
         }
@@ -112,21 +112,21 @@ fn check_inside(pod: &mut Netlink, attachment: &Attachment) -> Checked<Vec<u8>> 
 /// What the way out from an address lacks.
 fn check_ways(
     pod: &mut Netlink,
-    index: u32,
+    link: &Link,
     ip: IpAddr,
     attachment: &Attachment,
 ) -> io::Result<Option<String>> {
     let via = gateway(ip);
     let is_default =
-        |r: &Route| r.to.prefix() == 0 && r.way.gateway == Some(via) && r.way.index == index;
+        |r: &Route| r.to.prefix() == 0 && r.way.gateway == Some(via) && r.way.index == link.index;
     if !route::routes(pod, ip.is_ipv4())?.iter().any(is_default) {
         return Ok(Some(format!("the default route via {via}")));
     }
-    let known = inspect::neighbours(pod, index, ip.is_ipv4())?;
-    if !known
-        .iter()
-        .any(|(to, mac)| *to == via && mac[..] == HOST_MAC)
-    {
+    // With its hardware address a later plugin lets it forget all neighbours; it asks for them, then.
+    let is_as_made = link.mac == attachment.add.pod_mac;
+    let known = inspect::neighbours(pod, link.index, ip.is_ipv4())?;
+    let is_gateway = |(to, mac): &(IpAddr, Vec<u8>)| *to == via && mac[..] == HOST_MAC;
+    if is_as_made && !known.iter().any(is_gateway) {
         return Ok(Some(format!("the neighbour {via}")));
     }
     if attachment.beside && !rule::is_there(pod, ip, name::table(attachment.key()))? {

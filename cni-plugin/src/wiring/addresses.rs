@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    neighbour::{
+        NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+    },
     route::{RouteProtocol, RouteType},
 };
 
@@ -41,16 +43,33 @@ pub fn neighbour(index: u32, ip: IpAddr, mac: [u8; 6]) -> Request {
     message.header.state = NeighbourState::Permanent;
     message.header.kind = RouteType::Unicast;
     message.attributes = vec![
-        NeighbourAttribute::Destination(match ip {
-            IpAddr::V4(a) => NeighbourAddress::Inet(a),
-            IpAddr::V6(a) => NeighbourAddress::Inet6(a),
-        }),
+        NeighbourAttribute::Destination(destination(ip)),
         NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
     ];
     replace(
         format!("add neighbour {ip}"),
         RouteNetlinkMessage::NewNeighbour(message),
     )
+}
+
+/// Has the host answer on a link when somebody there asks for an address that is not the host's.
+pub fn proxy(index: u32, ip: IpAddr) -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(ip.is_ipv4());
+    message.header.ifindex = index;
+    message.header.flags = NeighbourFlags::Proxy;
+    message.attributes = vec![NeighbourAttribute::Destination(destination(ip))];
+    replace(
+        format!("answer for {ip}"),
+        RouteNetlinkMessage::NewNeighbour(message),
+    )
+}
+
+const fn destination(ip: IpAddr) -> NeighbourAddress {
+    match ip {
+        IpAddr::V4(a) => NeighbourAddress::Inet(a),
+        IpAddr::V6(a) => NeighbourAddress::Inet6(a),
+    }
 }
 
 /// A route to one address, directly on a link.

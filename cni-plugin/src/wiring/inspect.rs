@@ -65,6 +65,44 @@ pub fn link(at: &mut Netlink, ifname: &str) -> io::Result<Option<Link>> {
     Ok(veth::find(at, ifname)?.map(|l| Link::of(&l)))
 }
 
+/// Hardware address of the other end of a veth pair, wherever that is; none if there is no such pair, or it has none
+/// that a single host may have.
+pub fn peer_mac(at: &mut Netlink, index: u32) -> io::Result<Option<[u8; 6]>> {
+    let Some(here) = by_index(at, index, None)? else {
+        return Ok(None);
+    };
+    let (mut peer, mut netns) = (None, None);
+    for attribute in &here.attributes {
+        match attribute {
+            LinkAttribute::Link(index) => peer = Some(*index),
+            LinkAttribute::LinkNetNsId(id) => netns = Some(*id),
+            _ => {}
+        }
+    }
+    let Some((peer, netns)) = peer.zip(netns) else {
+        return Ok(None);
+    };
+    let there = by_index(at, peer, Some(netns))?;
+    let mac = there.and_then(|link| <[u8; 6]>::try_from(Link::of(&link).mac).ok());
+    Ok(mac.filter(|mac| mac[0] & 1 == 0 && *mac != [0; 6]))
+}
+
+/// `netns`: the kernel's number of the network namespace, if it is not this one.
+fn by_index(at: &mut Netlink, index: u32, netns: Option<i32>) -> io::Result<Option<LinkMessage>> {
+    let mut request = LinkMessage::default();
+    request.header.index = index;
+    let netns = netns.map(LinkAttribute::IfNetnsId);
+    request.attributes.extend(netns);
+    match at.request(&RouteNetlinkMessage::GetLink(request), 0) {
+        // The link is gone, or its namespace.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENODEV | libc::EINVAL)) => Ok(None),
+        answers => Ok(answers?.into_iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
+            _ => None,
+        })),
+    }
+}
+
 /// All links.
 pub fn links(at: &mut Netlink) -> io::Result<Vec<Link>> {
     let request = RouteNetlinkMessage::GetLink(LinkMessage::default());

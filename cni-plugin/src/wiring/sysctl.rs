@@ -29,6 +29,7 @@ pub fn prepare_pod() -> io::Result<()> {
 /// On the host's side: no address but ours, replies may come from anywhere.
 pub fn prepare_host(ifname: &str, ipv6: bool) -> io::Result<()> {
     set(&format!("ipv4/conf/{ifname}/rp_filter"), "0")?;
+    set(&format!("ipv4/neigh/{ifname}/proxy_delay"), "0")?;
     if ipv6 {
         set(&format!("ipv6/conf/{ifname}/disable_ipv6"), "0")?;
     }

@@ -214,7 +214,7 @@ impl MainLoop {
         let snapshot = self.store.read();
         let known = |pod: &ObjectName, uid: &str| {
             let pod = snapshot.pods.get(pod);
-            pod.is_some_and(|pod| pod.is(uid))
+            pod.filter(|pod| pod.is(uid)).cloned()
         };
         let (mut event, mut changed) = (Some(event), false);
         while let Some(one) = event {

@@ -1,6 +1,6 @@
 //! Taking endpoints in and forgetting them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cni_plugin::{
     clock,
@@ -15,7 +15,7 @@ use super::{
     Interfaces, Pods, entries::Entries, event::Event, fetch::Fetched, host_port, local::Local,
     pods::name, waiting::Waiting,
 };
-use crate::model::{ObjectName, same_uid};
+use crate::model::{ObjectName, Pod, same_uid};
 
 /// How long an ADD may wait for policy; less than the plugin waits.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ impl Pods {
         add: Add,
         reply: oneshot::Sender<Response>,
         interfaces: &dyn Interfaces,
-        known: impl Fn(&ObjectName, &str) -> bool,
+        known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
     ) -> bool {
         let key = add.key.clone();
         if let Err(error) = host_port::of(&add) {
@@ -51,8 +51,9 @@ impl Pods {
         };
         let (pod, uid) = (name(&add), add.pod.uid.clone());
         let entries = Entries::of([(endpoint, &add)]);
-        self.known
-            .insert(key.clone(), Local::new(endpoint, add, clock::now()));
+        let mut local = Local::new(endpoint, add, clock::now());
+        local.added = Some(Instant::now());
+        self.known.insert(key.clone(), local);
         // The entry before the programs, so that no packet meets one that does not know its endpoint. The word of
         // an unused id denies everything: the main loop sees to it before each event.
         if let Err(error) = self.tables.insert(&entries) {
@@ -61,8 +62,9 @@ impl Pods {
             return true;
         }
         self.fresh.push(key.clone());
-        if !known(&pod, &uid) {
-            self.fetch(key.clone(), pod.clone());
+        match known(&pod, &uid) {
+            Some(found) => tell_of_limits(&pod, found.asks_for_limits),
+            None => self.fetch(key.clone(), pod.clone()),
         }
         self.waiting.push(Waiting {
             key,
@@ -142,6 +144,7 @@ impl Pods {
         let uid = local.add.pod.uid.as_str();
         let hopeless = match fetched {
             Ok(Some(pod)) if same_uid(pod.uids.each_ref().map(String::as_str), uid) => {
+                tell_of_limits(&name(&local.add), pod.asks_for_limits);
                 local.fetched = Some(pod);
                 return true;
             }
@@ -200,6 +203,13 @@ impl Pods {
             tracing::warn!(pod = %local.add.pod, %error, "pod's programs not detached");
         }
         true
+    }
+}
+
+/// Kubernetes says that a network may leave these annotations aside; but not that it may do so in silence.
+fn tell_of_limits(pod: &ObjectName, asks_for_limits: bool) {
+    if asks_for_limits {
+        tracing::warn!(%pod, "not served: limits of bandwidth, which its annotations ask for; it runs without");
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     time::{Duration, Instant},
 };
 
@@ -148,12 +148,12 @@ fn try_sweep(
     Ok(())
 }
 
-/// Looks by name before the interface of a pod that may live is removed: lists may lack what is there.
-fn second_look(
+/// Those of `dead` that are. Looks by name before the interface of a pod that may live is removed: lists may lack what is there.
+pub fn second_look(
     netlink: &mut Netlink,
     mut dead: Vec<Key>,
     records: &BTreeMap<&Key, &Attachment>,
-) -> anyhow::Result<Vec<Key>> {
+) -> io::Result<Vec<Key>> {
     let is_creating = |key: &Key| records.get(key).is_some_and(|r| r.state == State::Creating);
     let mut there = BTreeSet::new();
     for key in dead.iter().filter(|key| !is_creating(key)) {

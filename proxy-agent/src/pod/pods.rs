@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,6 +24,7 @@ use super::{
     collector::Memory,
     entries::Entries,
     event::Event,
+    hardware::Looking,
     host_port,
     ids::Ids,
     lift::Lifting,
@@ -31,7 +33,12 @@ use super::{
     server::{self, Asked},
     waiting::{Missing, Waiting, settle},
 };
-use crate::{datapath::TcMode, model::ObjectName, policy::LocalEndpoint, service::HostPorts};
+use crate::{
+    datapath::TcMode,
+    model::{ObjectName, Pod},
+    policy::LocalEndpoint,
+    service::HostPorts,
+};
 
 /// What [`Pods`] needs to know.
 #[derive(Clone)]
@@ -58,6 +65,7 @@ pub struct Pods {
     /// Taken in, but not yet attached.
     pub(super) fresh: Vec<Key>,
     pub(super) lifting: Lifting,
+    pub(super) looking: Looking,
     pub(super) memory: Option<Memory>,
     pub(super) next_sweep: Instant,
     pub(super) send: mpsc::Sender<Event>,
@@ -87,6 +95,7 @@ impl Pods {
             waiting: Vec::new(),
             fresh: Vec::new(),
             lifting: Lifting::new(interfaces)?,
+            looking: Looking::new(),
             memory: Some(Memory::default()),
             next_sweep: Instant::now(),
             send,
@@ -184,12 +193,12 @@ impl Pods {
     }
 
     /// Handles an event. True: [`Self::endpoints`] changed; [`Self::attach`] must follow, and policy be brought in
-    /// step, before [`Self::settle`]. `known` tells whether the watch has delivered a pod of this name and UID.
+    /// step, before [`Self::settle`]. `known` gives the pod of this name and UID, if the watch has delivered it.
     pub fn take(
         &mut self,
         event: Event,
         interfaces: &mut dyn Interfaces,
-        known: impl Fn(&ObjectName, &str) -> bool,
+        known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
     ) -> bool {
         match event {
             Event::Asked(Asked { call, reply }) => match call {
@@ -214,8 +223,13 @@ impl Pods {
                 self.lifted(outcomes, interfaces);
                 false
             }
+            Event::Looked(changed) => {
+                self.looked(changed);
+                false
+            }
             Event::Tick => {
                 self.sweep();
+                self.look();
                 self.lift();
                 false
             }

@@ -52,13 +52,13 @@ pub(super) fn restore(
         .map(|r| (r.add, r.since));
     let (mut known, mut new) = (BTreeMap::new(), Vec::new());
     let mut used = BTreeSet::new();
-    for (add, since) in live {
-        let id = pinned
+    for (mut add, since) in live {
+        let entry = pinned
             .get(&add.host_ifindex)
-            .filter(|e| is_same(e, &add) && (1..limit).contains(&e.id))
-            .map(|e| e.id);
-        match id {
-            Some(id) if used.insert(id) => {
+            .filter(|e| is_same(e, &add) && (1..limit).contains(&e.id));
+        match entry.map(|e| (e.id, e.pod_mac)) {
+            Some((id, mac)) if used.insert(id) => {
+                add.pod_mac = mac;
                 known.insert(add.key.clone(), Local::new(id, add, since));
             }
             _ => new.push((add, since)),
@@ -98,10 +98,11 @@ fn salvage(
 }
 
 /// Whether an entry was made of this attachment: interface indexes are used again after a reboot. Flags may differ:
-/// a record that cannot be read does not tell them.
+/// a record that cannot be read does not tell them. So may the pod's hardware address, which a later plugin chose.
 fn is_same(entry: &Endpoint, add: &Add) -> bool {
     let made = Endpoint {
         flags: entry.flags,
+        pod_mac: entry.pod_mac,
         ..endpoint(entry.id, add)
     };
     *entry == made

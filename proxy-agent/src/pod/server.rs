@@ -98,3 +98,37 @@ async fn ask(call: Call, to: &mpsc::Sender<Asked>) -> Option<Response> {
     to.send(Asked { call, reply }).await.ok()?;
     answer.await.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use cni_plugin::rpc::Key;
+
+    use super::*;
+
+    /// Asks, and gives the line that comes back.
+    async fn ask(path: &Path) -> String {
+        let mut stream = UnixStream::connect(path).await.unwrap();
+        let call = Request::new(Call::Del(Key::default()));
+        let line = serde_json::to_string(&call).unwrap() + "\n";
+        stream.write_all(line.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_stops_hangs_up_so_that_the_next_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cni.sock");
+        let (to, mut asked) = mpsc::channel(1);
+        let serving = serve(&path, to).unwrap();
+        let (answer, ()) = tokio::join!(ask(&path), async {
+            let question: Asked = asked.recv().await.unwrap();
+            drop(question.reply);
+        });
+        assert_eq!(answer, "");
+        drop(asked);
+        assert_eq!(ask(&path).await, "");
+        serving.abort();
+    }
+}

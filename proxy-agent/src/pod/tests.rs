@@ -22,7 +22,9 @@ use super::{
 };
 use crate::datapath::{DatapathError, Faults, MemoryTable, Table as _, TcMode};
 
+mod admit;
 mod lift;
+mod upkeep;
 
 use lift::FakeLifter;
 
@@ -157,7 +159,9 @@ fn ask(pods: &mut Pods, interfaces: &mut Fake, call: Call) -> oneshot::Receiver<
 
 fn take(pods: &mut Pods, interfaces: &mut Fake, call: Call) -> oneshot::Receiver<Response> {
     let (reply, answer) = oneshot::channel();
-    pods.take(Event::Asked(Asked { call, reply }), interfaces, |_, _| true);
+    pods.take(Event::Asked(Asked { call, reply }), interfaces, |_, _| {
+        Some(Arc::default())
+    });
     answer
 }
 

@@ -109,6 +109,29 @@ fn an_mtu_that_a_later_plugin_made_smaller_is_right_in_every_version() {
 }
 
 #[test]
+fn a_hardware_address_that_a_later_plugin_chose_is_right_once_the_host_knows_it() {
+    let runtime = Runtime::new(&DUAL).unwrap();
+    let container = Container::new("a").unwrap();
+    let result = runtime.add(&container).unwrap().document;
+    let mac = "02:00:00:00:00:99";
+    container
+        .space
+        .ip(&format!("link set eth0 address {mac}"))
+        .unwrap();
+    let checked = runtime.check(&container, &result).unwrap();
+    assert_eq!(checked.code(), 102, "{checked:?}");
+    let host = &runtime.host.links().unwrap()[1];
+    for ip in ["10.244.1.2", "fd00:244:1::2"] {
+        runtime
+            .host
+            .ip(&format!("neigh replace {ip} lladdr {mac} dev {host}"))
+            .unwrap();
+    }
+    let checked = runtime.check(&container, &result).unwrap();
+    assert_eq!(checked.status, Some(0), "{checked:?}");
+}
+
+#[test]
 fn an_absent_agent_is_no_breakage() {
     let runtime = Runtime::new(&DUAL).unwrap();
     let container = Container::new("a").unwrap();

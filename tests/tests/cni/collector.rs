@@ -1,6 +1,9 @@
 //! The agent's collector over real interfaces: what is dead goes, what lives stays.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use cni_plugin::{
     attachment::{Attachment, State},
@@ -8,8 +11,9 @@ use cni_plugin::{
     ipam::file::write_json,
     node_file::boot_id,
     rpc::Key,
+    wiring::netlink::Netlink,
 };
-use proxy_agent::pod::collector::{Memory, Sweep, sweep};
+use proxy_agent::pod::collector::{Memory, Sweep, second_look, sweep};
 use weir_tests::cni::{Container, Runtime};
 
 fn look(runtime: &Runtime, memory: &mut Memory) -> Sweep {
@@ -102,4 +106,35 @@ fn what_has_no_interface_is_released_and_what_has_no_record_is_removed_at_the_se
     assert_eq!(links(&runtime), 1, "may be new");
     look(&runtime, &mut memory);
     runtime.nothing_left().unwrap();
+}
+
+#[test]
+fn the_interface_of_a_pod_that_lives_is_looked_for_by_name_before_it_is_removed() {
+    let runtime = Runtime::new(&["10.244.1.0/24"]).unwrap();
+    let ids = ["lives", "gone", "creating", "no-record"];
+    let containers = ids.map(|id| Container::new(id).unwrap());
+    for container in &containers {
+        runtime.add(container).unwrap();
+    }
+    let gone = runtime.host.ip("-br link").unwrap();
+    let keys = ids.map(|id| Key {
+        container_id: id.into(),
+        ifname: "eth0".into(),
+    });
+    let host = cni_plugin::wiring::name::host_ifname(&keys[1]);
+    assert!(gone.contains(&host));
+    runtime.host.ip(&format!("link del {host}")).unwrap();
+    change(&runtime, "creating", |record| {
+        record.state = State::Creating;
+    });
+    let read = |key: &Key| Attachment::read(&runtime.paths.attachment(key)).unwrap();
+    let records: Vec<Attachment> = keys[..3].iter().map(read).collect();
+    let by_key: BTreeMap<&Key, &Attachment> = records.iter().map(|r| (r.key(), r)).collect();
+    // As if a list had lacked all of them.
+    let dead = runtime
+        .host
+        .inside(|| Ok(second_look(&mut Netlink::open()?, keys.to_vec(), &by_key)?))
+        .unwrap();
+    let dead: Vec<_> = dead.iter().map(|key| key.container_id.as_str()).collect();
+    assert_eq!(dead, ["gone", "creating"]);
 }

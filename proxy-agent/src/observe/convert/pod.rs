@@ -15,6 +15,12 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 /// UID that the kubelet gave a static pod.
 const HASH: &str = "kubernetes.io/config.hash";
 
+/// Limits of bandwidth.
+const LIMITS: [&str; 2] = [
+    "kubernetes.io/ingress-bandwidth",
+    "kubernetes.io/egress-bandwidth",
+];
+
 impl Convert for core::Pod {
     const KIND: Kind = Kind::Pod;
 
@@ -33,6 +39,7 @@ impl Convert for core::Pod {
         let pod = Pod {
             uid: self.metadata.uid.unwrap_or_default(),
             static_uid: static_uid(self.metadata.annotations.as_ref()),
+            asks_for_limits: asks_for_limits(self.metadata.annotations.as_ref()),
             labels: self.metadata.labels.unwrap_or_default(),
             ips: problems.take_all("status.podIPs", ips.map(address::address)),
             host_network: spec.host_network.unwrap_or(false),
@@ -43,6 +50,10 @@ impl Convert for core::Pod {
         };
         Some(problems.done(Kind::Pod, name, Some(Object::Pod(pod))))
     }
+}
+
+fn asks_for_limits(annotations: Option<&BTreeMap<String, String>>) -> bool {
+    annotations.is_some_and(|a| LIMITS.iter().any(|limit| a.contains_key(*limit)))
 }
 
 /// A pod that is no mirror has none, whatever it says of hashes.
