@@ -67,7 +67,7 @@ impl Inside {
         self.cookie
     }
 
-    /// Refuses if the interface is there. True: another one is, beside `lo`.
+    /// Refuses if the interface is there. True: another one is up, beside `lo`. (The kernel's own tunnels are down.)
     pub fn must_not_have(&mut self, ifname: &str) -> Result<bool, Error> {
         let links = inspect::links(&mut self.netlink)
             .map_err(|e| failed(format!("look for interface {ifname}"), &e))?;
@@ -76,7 +76,7 @@ impl Inside {
             return Err(Error::new(code::ALLOCATION, msg)
                 .because("another plugin made it, or ADD was called twice"));
         }
-        Ok(links.iter().any(|link| link.index != veth::LO))
+        Ok(links.iter().any(|link| link.index != veth::LO && link.up))
     }
 
     /// Makes the pair, and gives the index of its host side. `is_ours`: the key is still ours, and with it what has

@@ -94,8 +94,15 @@ fn by_index(at: &mut Netlink, index: u32, netns: Option<i32>) -> io::Result<Opti
     let netns = netns.map(LinkAttribute::IfNetnsId);
     request.attributes.extend(netns);
     match at.request(&RouteNetlinkMessage::GetLink(request), 0) {
-        // The link is gone, or its namespace.
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENODEV | libc::EINVAL)) => Ok(None),
+        // The link is gone, or its namespace; or that is not ours to look into.
+        Err(e)
+            if matches!(
+                e.raw_os_error(),
+                Some(libc::ENODEV | libc::EINVAL | libc::EACCES | libc::EPERM)
+            ) =>
+        {
+            Ok(None)
+        }
         answers => Ok(answers?.into_iter().find_map(|answer| match answer {
             RouteNetlinkMessage::NewLink(link) => Some(link),
             _ => None,

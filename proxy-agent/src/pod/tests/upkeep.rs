@@ -42,6 +42,41 @@ fn one_that_was_dead_and_is_there_again_stays() {
 }
 
 #[test]
+fn more_pods_than_ids_keep_no_agent_from_starting() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    for n in 1..=20 {
+        record(&folder, n);
+    }
+    let mut pods = pods(&folder, &maps, &mut fake);
+    assert_eq!(pods.endpoints().len(), 15, "all ids are in use");
+    let gone = pods.endpoints()[0].pod.to_string();
+    let gone = (1..=20).find(|n| add(*n).pod.to_string() == gone).unwrap();
+    ask(&mut pods, &mut fake, Call::Del(add(gone).key));
+    let late = (1..=20).find(|n| {
+        !pods
+            .endpoints()
+            .iter()
+            .any(|e| e.pod.to_string() == add(*n).pod.to_string())
+            && *n != gone
+    });
+    let live = Attachment {
+        state: State::Ready,
+        add: add(late.unwrap()),
+        ..Attachment::default()
+    };
+    let sweep = Sweep {
+        live: vec![live],
+        ..Sweep::default()
+    };
+    pods.take(swept(sweep), &mut fake, |_, _| None);
+    assert_eq!(
+        pods.endpoints().len(),
+        15,
+        "the next sweep takes in what has room"
+    );
+}
+
+#[test]
 fn a_tombstone_ends_an_endpoint_once() {
     let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
     let mut pods = pods(&folder, &maps, &mut fake);
