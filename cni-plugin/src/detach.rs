@@ -71,11 +71,13 @@ impl Detach<'_> {
         };
         let mut own = Netlink::open().map_err(|e| failed(&e))?;
         if let Some(mine) = self.of {
-            let index = mine.add.host_ifindex;
-            if index != 0 {
-                veth::remove_index(&mut own, index).map_err(|e| failed(&e))?;
-            }
-            return Ok(());
+            let removed = match mine.add.host_ifindex {
+                // It may have been made, but not been found again.
+                0 if ledger::is_ours(paths, mine) => veth::remove(&mut own, &host),
+                0 => Ok(false),
+                index => veth::remove_index(&mut own, index),
+            };
+            return removed.map(drop).map_err(|e| failed(&e));
         }
         // Before the link, with which it may lose its routes, but not its rules.
         let beside = Attachment::read(&paths.attachment(self.key)).is_ok_and(|r| r.beside);

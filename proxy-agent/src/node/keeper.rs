@@ -53,6 +53,7 @@ pub struct NodeKeeper {
     boot_id: String,
     written: Option<NodeFile>,
     installed: Installed,
+    rival: Option<String>,
     unreachable: BTreeMap<String, String>,
     errors: Vec<String>,
     ready: bool,
@@ -66,6 +67,7 @@ impl NodeKeeper {
             boot_id: boot_id().context("read boot_id")?,
             written: None,
             installed: Installed::default(),
+            rival: None,
             unreachable: BTreeMap::new(),
             errors: Vec::new(),
             ready: false,
@@ -153,7 +155,22 @@ impl NodeKeeper {
             self.installed = Installed::look(&config.cni.bin_dir);
         }
         conflist::write(&config.cni.conf_dir, &config.cni.conf_file, &config.run_dir)?;
+        self.tell_rival(conflist::rival(&config.cni.conf_dir, &config.cni.conf_file));
         Ok(())
+    }
+
+    /// Says once that another plugin's configuration comes first, and once that it does not any more.
+    fn tell_rival(&mut self, rival: Option<String>) {
+        if rival == self.rival {
+            return;
+        }
+        if let Some(file) = &rival {
+            let what = "another plugin's configuration comes before ours: new pods are not Weir's";
+            tracing::warn!(file, "{what}");
+        } else {
+            tracing::info!("our network configuration comes first again");
+        }
+        self.rival = rival;
     }
 
     fn tell(&mut self, desired: &Desired) {
