@@ -118,6 +118,25 @@ impl Inside {
     }
 }
 
+impl Inside {
+    /// Waits until the pod's IPv6 addresses are its own: a worker of the kernel makes them so, duplicate detection or
+    /// not, and what comes before that is lost
+    /// (<https://elixir.bootlin.com/linux/v6.8/source/net/ipv6/addrconf.c#L4193>).
+    pub fn await_addresses(&mut self, ips: &[IpAddr], deadline: Instant) -> Result<(), Error> {
+        for ip in ips.iter().filter(|ip| ip.is_ipv6()) {
+            let what = || format!("wait for address {ip} of the pod");
+            while !route::is_local(&mut self.netlink, *ip).map_err(|e| failed(what(), &e))? {
+                if Instant::now() >= deadline {
+                    let why = "the kernel does not make it the pod's own";
+                    return Err(Error::new(code::WIRING, what()).because(why));
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Waits until the host's side is in operation. It came up before its peer, so a worker of the kernel makes it ready some
 /// time after the peer is up; what is sent before that is lost
 /// (<https://elixir.bootlin.com/linux/v6.8/source/net/core/link_watch.c#L178>).

@@ -3,14 +3,14 @@
 //! The record of an attachment is written before its addresses are taken and removed after they are given
 //! back, so that a kill between the two leaves something that the collector finds.
 
-use std::{fs, io, net::IpAddr, time::Instant};
+use std::{collections::HashSet, fs, io, net::IpAddr, time::Instant};
 
 use ipnetwork::IpNetwork;
 
 use crate::{
     attachment::{Attachment, Broken, State as Progress},
     clock,
-    ipam::{NoChoice, State, file::write_json, lock},
+    ipam::{State, file::write_json, lock},
     node_file::NodeFile,
     paths::{Paths, key_of},
     protocol::error::{Error, code},
@@ -28,46 +28,90 @@ pub fn take(
     node: &NodeFile,
     deadline: Instant,
 ) -> Result<(), Error> {
+    let failed =
+        |e: io::Error| Error::new(code::WIRING, "look for addresses in use").because(e.to_string());
     let families = ranges(node).map(|range| range.is_ipv4());
-    let mut occupied = Occupied::read(families)
-        .map_err(|e| Error::new(code::WIRING, "read neighbours").because(e.to_string()))?;
+    let mut occupied = Occupied::read(families).map_err(failed)?;
+    let mut foreign: HashSet<IpAddr> = occupied.neighbours().clone();
+    foreign.extend(&node.reserved);
+    if !lease(paths, attachment, node, (&foreign, &[]), deadline)? {
+        return Ok(());
+    }
+    loop {
+        // Not under the lock: the kernel may answer late, and all other ADDs would wait.
+        let ips = attachment.add.ips.clone();
+        let mut free = Vec::new();
+        for ip in &ips {
+            if occupied.is_routed(*ip).map_err(failed)? {
+                foreign.insert(*ip);
+            } else {
+                free.push(*ip);
+            }
+        }
+        if free == ips {
+            return Ok(());
+        }
+        if let Err(error) = lease(paths, attachment, node, (&foreign, &free), deadline) {
+            let (key, boot) = (attachment.key(), &attachment.boot_id);
+            give_back(paths, key, Some(attachment), boot, false, deadline)?;
+            return Err(error);
+        }
+    }
+}
+
+/// `keep`: what this very attachment has, and may; what else it has goes. True: the key had no addresses, or not
+/// these.
+fn lease(
+    paths: &Paths,
+    attachment: &mut Attachment,
+    node: &NodeFile,
+    (foreign, keep): (&HashSet<IpAddr>, &[IpAddr]),
+    deadline: Instant,
+) -> Result<bool, Error> {
     let _held = hold(paths, deadline)?;
     let mut state = read(paths, &node.boot_id)?;
-    remove(&paths.tombstone(attachment.key()))?;
-    let known = state.lease(attachment.key()).map(<[_]>::to_vec);
-    let given = known.is_none();
-    attachment.add.ips = match known {
-        Some(ips) => ips,
-        None => choose(&mut state, attachment.key(), node, &mut occupied)?,
-    };
+    let key = attachment.key().clone();
+    remove(&paths.tombstone(&key))?;
+    let before = std::mem::take(&mut attachment.add.ips);
+    if before.is_empty() {
+        if let Some(known) = state.lease(&key) {
+            attachment.add.ips = known.to_vec();
+            record(paths, attachment)?;
+            return Ok(false);
+        }
+    } else {
+        state.leases.retain(|lease| lease.key != key);
+        for ip in before.iter().filter(|ip| !keep.contains(ip)) {
+            state.pass_over(*ip, clock::now());
+        }
+    }
+    attachment.add.ips = choose(&mut state, &key, node, (foreign, keep))?;
     record(paths, attachment)?;
-    if given && let Err(e) = state.write(&paths.ipam()) {
-        drop(fs::remove_file(paths.attachment(attachment.key())));
+    if let Err(e) = state.write(&paths.ipam()) {
+        drop(fs::remove_file(paths.attachment(&key)));
         return Err(Error::io(format!("write {}", paths.ipam().display()), &e));
     }
-    Ok(())
+    Ok(true)
 }
 
 fn choose(
     state: &mut State,
     key: &Key,
     node: &NodeFile,
-    occupied: &mut Occupied,
+    (foreign, keep): (&HashSet<IpAddr>, &[IpAddr]),
 ) -> Result<Vec<IpAddr>, Error> {
     let now = clock::now();
     let mut ips = Vec::new();
     for range in ranges(node) {
-        let mut in_use = |ip| Ok(node.reserved.contains(&ip) || occupied.holds(ip)?);
+        if let Some(kept) = keep.iter().find(|ip| range.contains(**ip)) {
+            ips.push(*kept);
+            continue;
+        }
         let choice = state
-            .choose(range, &mut in_use, now)
-            .map_err(|none| match none {
-                NoChoice::Exhausted(exhausted) => {
-                    Error::new(code::ALLOCATION, exhausted.to_string())
-                        .because("see 'proxyctl dump endpoints' on the node")
-                }
-                NoChoice::Unknown(e) => {
-                    Error::new(code::WIRING, "look for a free address").because(e.to_string())
-                }
+            .choose(range, &|ip| foreign.contains(&ip), now)
+            .map_err(|exhausted| {
+                Error::new(code::ALLOCATION, exhausted.to_string())
+                    .because("see 'proxyctl dump endpoints' on the node")
             })?;
         if choice.hasty {
             say(format_args!(

@@ -4,7 +4,7 @@
 //! An address is kept back for two minutes after its release, as long as `nf_conntrack` elsewhere remembers
 //! half-open connections to it; under pressure for five seconds.
 
-use std::{collections::HashSet, io, net::IpAddr};
+use std::{collections::HashSet, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 
@@ -31,13 +31,13 @@ pub struct Choice {
 
 impl Choice {
     /// Decides for an address, unless somebody else uses it.
-    fn takes(&mut self, ip: IpAddr, in_use: InUse<'_>) -> Result<bool, NoChoice> {
-        if in_use(ip).map_err(NoChoice::Unknown)? {
+    fn takes(&mut self, ip: IpAddr, in_use: InUse<'_>) -> bool {
+        if in_use(ip) {
             self.passed_over.push(ip);
-            return Ok(false);
+            return false;
         }
         self.ip = ip;
-        Ok(true)
+        true
     }
 }
 
@@ -74,17 +74,8 @@ impl std::fmt::Display for Exhausted {
     }
 }
 
-/// Why there is no choice.
-#[derive(Debug)]
-pub enum NoChoice {
-    /// No address is free.
-    Exhausted(Exhausted),
-    /// Whether one is free cannot be told.
-    Unknown(io::Error),
-}
-
 /// Tells whether somebody else uses an address.
-pub type InUse<'a> = &'a mut dyn FnMut(IpAddr) -> io::Result<bool>;
+pub type InUse<'a> = &'a dyn Fn(IpAddr) -> bool;
 
 impl State {
     /// Chooses an address of a range; [`State::advance`] makes it stick. `now` is seconds since boot.
@@ -93,7 +84,7 @@ impl State {
         range: IpNetwork,
         in_use: InUse<'_>,
         now: u64,
-    ) -> Result<Choice, NoChoice> {
+    ) -> Result<Choice, Exhausted> {
         let mut choice = Choice {
             ip: range.network(),
             hasty: false,
@@ -104,49 +95,41 @@ impl State {
         let mut resting: Vec<&Released> = here.collect();
         resting.sort_by_key(|r| r.at);
         let rested = resting.iter().filter(|r| r.rested(REST, now)).count();
-        let found = rested < RESTED_ENOUGH && self.never_used(range, in_use, &mut choice)?
-            || again(&resting, in_use, &mut choice, now)?;
+        let found = rested < RESTED_ENOUGH && self.never_used(range, in_use, &mut choice)
+            || again(&resting, in_use, &mut choice, now);
         if found {
             return Ok(choice);
         }
-        let exhausted = self.exhausted(range, &resting, &choice.passed_over);
-        Err(NoChoice::Exhausted(exhausted))
-    }
-
-    fn exhausted(&self, range: IpNetwork, resting: &[&Released], foreign: &[IpAddr]) -> Exhausted {
-        let used = self
-            .taken()
-            .iter()
-            .filter(|ip| range.contains(**ip))
-            .count();
-        let cooling = resting.iter().filter(|r| !foreign.contains(&r.ip)).count();
-        Exhausted {
+        let resting = resting.iter().map(|r| r.ip);
+        let (foreign, cooling): (Vec<_>, Vec<_>) = resting.partition(|ip| in_use(*ip));
+        let passed_over = choice.passed_over.iter();
+        let new = passed_over.filter(|ip| !foreign.contains(ip)).count();
+        Err(Exhausted {
             range,
-            used,
-            cooling,
-            foreign: foreign.len(),
-        }
+            used: self
+                .taken()
+                .iter()
+                .filter(|ip| range.contains(**ip))
+                .count(),
+            cooling: cooling.len(),
+            foreign: foreign.len() + new,
+        })
     }
 
     /// The next address that nobody has had yet.
-    fn never_used(
-        &self,
-        range: IpNetwork,
-        in_use: InUse<'_>,
-        choice: &mut Choice,
-    ) -> Result<bool, NoChoice> {
+    fn never_used(&self, range: IpNetwork, in_use: InUse<'_>, choice: &mut Choice) -> bool {
         let offsets = range::offsets(range);
         let from = self.cursor(range).max(offsets.start);
         let mut known: HashSet<IpAddr> = self.taken();
         known.extend(self.released.iter().map(|r| r.ip));
         let new = (from..offsets.end).map(|offset| (offset, range::address(range, offset)));
         for (offset, ip) in new.filter(|(_, ip)| !known.contains(ip)) {
-            if choice.takes(ip, in_use)? {
+            if choice.takes(ip, in_use) {
                 choice.cursor = Some(offset + 1);
-                return Ok(true);
+                return true;
             }
         }
-        Ok(false)
+        false
     }
 
     fn cursor(&self, range: IpNetwork) -> u32 {
@@ -165,22 +148,17 @@ impl State {
 }
 
 /// The address that was released longest ago, and may be given out again.
-fn again(
-    resting: &[&Released],
-    in_use: InUse<'_>,
-    choice: &mut Choice,
-    now: u64,
-) -> Result<bool, NoChoice> {
+fn again(resting: &[&Released], in_use: InUse<'_>, choice: &mut Choice, now: u64) -> bool {
     for released in resting
         .iter()
         .filter(|r| r.rested(REST_UNDER_PRESSURE, now))
     {
-        if choice.takes(released.ip, in_use)? {
+        if choice.takes(released.ip, in_use) {
             choice.hasty = !released.rested(REST, now);
-            return Ok(true);
+            return true;
         }
     }
-    Ok(false)
+    false
 }
 
 #[cfg(test)]
@@ -203,11 +181,7 @@ mod tests {
         others: &[IpAddr],
         now: u64,
     ) -> Result<Choice, Exhausted> {
-        let choice = state.choose(range, &mut |ip| Ok(others.contains(&ip)), now);
-        choice.map_err(|none| match none {
-            NoChoice::Exhausted(exhausted) => exhausted,
-            NoChoice::Unknown(error) => panic!("{error}"),
-        })
+        state.choose(range, &|ip| others.contains(&ip), now)
     }
 
     fn take(state: &mut State, n: usize, range: IpNetwork, now: u64) -> Result<IpAddr, Exhausted> {

@@ -170,6 +170,9 @@ fn finish(
     wire(context, inside, netns, attachment).map_err(|e| (e, false))?;
     announce(context, agent, attachment).map_err(|e| (e, true))?;
     attach::await_running(&attachment.add.host_ifname, deadline(context)).map_err(|e| (e, true))?;
+    inside
+        .await_addresses(&attachment.add.ips, deadline(context))
+        .map_err(|e| (e, true))?;
     ledger::confirm(&context.paths, attachment, deadline(context)).map_err(|e| (e, true))
 }
 

@@ -42,13 +42,13 @@ impl Occupied {
         })
     }
 
-    /// Whether somebody uses an address.
-    pub fn holds(&mut self, ip: IpAddr) -> io::Result<bool> {
-        Ok(self.neighbours.contains(&ip) || self.is_routed(ip)?)
+    /// Addresses that neighbours have.
+    pub const fn neighbours(&self) -> &HashSet<IpAddr> {
+        &self.neighbours
     }
 
     /// Whether the route that the kernel takes is to this address alone.
-    fn is_routed(&mut self, ip: IpAddr) -> io::Result<bool> {
+    pub fn is_routed(&mut self, ip: IpAddr) -> io::Result<bool> {
         let mut request = route::request(ip.is_ipv4());
         request.header.destination_prefix_length = full_prefix(ip);
         request.header.flags = RouteFlags::FibMatch;

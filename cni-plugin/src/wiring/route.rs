@@ -151,6 +151,29 @@ pub fn routes(at: &mut Netlink, ipv4: bool) -> io::Result<Vec<Route>> {
     Ok(routes.collect())
 }
 
+/// Whether an address is this namespace's own.
+pub fn is_local(at: &mut Netlink, ip: IpAddr) -> io::Result<bool> {
+    let mut request = request(ip.is_ipv4());
+    request.header.destination_prefix_length = super::full_prefix(ip);
+    request
+        .attributes
+        .push(RouteAttribute::Destination(ip.into()));
+    let answers = match at.request(&RouteNetlinkMessage::GetRoute(request), 0) {
+        Err(e)
+            if matches!(
+                e.raw_os_error(),
+                Some(libc::ENETUNREACH | libc::EHOSTUNREACH)
+            ) =>
+        {
+            return Ok(false);
+        }
+        answers => answers?,
+    };
+    Ok(answers.iter().any(|answer| {
+        matches!(answer, RouteNetlinkMessage::NewRoute(m) if m.header.kind == RouteType::Local)
+    }))
+}
+
 /// The next metric at which a default route of a family stands behind those that are there; none if there is none.
 pub fn behind_defaults(at: &mut Netlink, ipv4: bool) -> io::Result<Option<u32>> {
     let answers = at.request(&RouteNetlinkMessage::GetRoute(request(ipv4)), DUMP)?;
