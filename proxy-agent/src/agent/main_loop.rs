@@ -209,7 +209,10 @@ impl MainLoop {
     /// Something about this node's pods: the plugin asks, or a look at what waits is due.
     fn pod(&mut self, event: Event) {
         let snapshot = self.store.read();
-        let known = |pod: &ObjectName| snapshot.pods.contains_key(pod);
+        let known = |pod: &ObjectName, uid: &str| {
+            let pod = snapshot.pods.get(pod);
+            pod.filter(|pod| pod.is(uid)).cloned()
+        };
         let (mut event, mut changed) = (Some(event), false);
         while let Some(one) = event {
             self.policies.deny_unused(&ids(&self.pods));
