@@ -140,6 +140,8 @@ impl Pods {
                 }
                 Some(_) => continue,
             }
+            // As for an ADD: what a pod that is gone had begun is not this one's.
+            self.end_spent_flows();
             let Some(id) = self.ids.take() else {
                 tracing::warn!(pod = %record.add.pod, "no endpoint id is free");
                 continue;
