@@ -268,14 +268,7 @@ fn command(node: &Node, flags: &[&str]) -> Result<Command> {
         .env("HOME", "/nonexistent")
         .args(["--node-name", node.name(), "--node-address", &addresses])
         .args(["--pod-cidr", &node.pod_ranges().join(",")])
-        .args([
-            "--uplink",
-            "eth0",
-            "--map-size",
-            "small",
-            "--log-format",
-            "text",
-        ])
+        .args(["--map-size", "small", "--log-format", "text"])
         .arg("--cgroup-root")
         .arg(node.cgroup_root().path())
         .args(flags)

@@ -126,7 +126,7 @@ fn health_answers_on_a_host_without_ipv6() {
     let log = File::create(node.file("/run/agent.log")).unwrap();
     let mut command = node.command(program("proxy-agent").unwrap()).unwrap();
     command
-        .args(["--node-name", "a", "--uplink", "eth0", "--manifests"])
+        .args(["--node-name", "a", "--manifests"])
         .arg(manifests.path())
         .args(["--map-size", "small", "--log-format", "text"])
         .args(["--node-address", &node.ipv4().to_string()])
