@@ -11,9 +11,10 @@ use crate::{
     protocol::error::{Error, code},
     wiring::{
         GATEWAY4, GATEWAY6, HOST_MAC, addresses, full_prefix, gateway, inspect,
-        netlink::Netlink,
+        netlink::{Netlink, Request},
         netns::{self, Netns},
-        sysctl,
+        route::{self, Stand},
+        rule, sysctl,
         veth::{self, Pair},
     },
 };
@@ -31,92 +32,108 @@ pub struct Plan<'a> {
     pub ips: &'a [IpAddr],
     /// For people: namespace and name of the pod.
     pub alias: &'a str,
+    /// Of an interface that is not the container's first, the number of its own routing table.
+    pub table: Option<u32>,
 }
 
-/// What came of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Wired {
-    /// Interface index of the host side.
-    pub host_ifindex: u32,
-    /// `SO_NETNS_COOKIE` of the pod.
-    pub netns_cookie: u64,
-}
-
-/// A socket inside the pod's namespace, and that namespace's cookie.
+/// Sockets inside the pod's namespace and outside of it, and that namespace's cookie.
 #[derive(Debug)]
 pub struct Inside {
     netlink: Netlink,
+    host: Netlink,
     cookie: u64,
 }
 
 /// Enters a namespace once: what can only be done from within.
 pub fn enter(netns: &Netns, path: &str) -> Result<Inside, Error> {
-    netns
-        .inside(|| -> io::Result<Inside> {
-            Ok(Inside {
-                netlink: Netlink::open()?,
-                cookie: netns::cookie(),
-            })
-        })
+    let (netlink, cookie) = netns
+        .inside(|| -> io::Result<(Netlink, u64)> { Ok((Netlink::open()?, netns::cookie())) })
         .and_then(|inside| inside)
         .map_err(|e| {
             Error::new(code::NETNS, format!("enter network namespace {path}"))
                 .because(e.to_string())
-        })
+        })?;
+    let host = Netlink::open().map_err(|e| failed("open netlink socket", &e))?;
+    Ok(Inside {
+        netlink,
+        host,
+        cookie,
+    })
 }
 
 impl Inside {
-    /// Refuses if the interface is there.
-    pub fn must_not_have(&mut self, ifname: &str) -> Result<(), Error> {
-        match veth::find(&mut self.netlink, ifname) {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(Error::new(
-                code::ALLOCATION,
-                format!("interface {ifname} exists in the container"),
-            )
-            .because("another plugin made it, or ADD was called twice")),
-            Err(e) => Err(failed(format!("look for interface {ifname}"), &e)),
+    /// Cookie of the namespace.
+    pub const fn cookie(&self) -> u64 {
+        self.cookie
+    }
+
+    /// Refuses if the interface is there. True: another one is up, beside `lo`. (The kernel's own tunnels are down.)
+    pub fn must_not_have(&mut self, ifname: &str) -> Result<bool, Error> {
+        let links = inspect::links(&mut self.netlink)
+            .map_err(|e| failed(format!("look for interface {ifname}"), &e))?;
+        if links.iter().any(|link| link.name == ifname) {
+            let msg = format!("interface {ifname} exists in the container");
+            return Err(Error::new(code::ALLOCATION, msg)
+                .because("another plugin made it, or ADD was called twice"));
         }
+        Ok(links.iter().any(|link| link.index != veth::LO && link.up))
     }
 
-    /// Makes the pair and all that belongs to it.
-    pub fn wire(mut self, plan: &Plan<'_>) -> Result<Wired, Error> {
-        let mut host = Netlink::open().map_err(|e| failed("open netlink socket", &e))?;
-        plan.netns
-            .inside(sysctl::prepare_pod)
-            .and_then(|done| done)
-            .map_err(|e| failed("prepare the pod's namespace", &e))?;
-        self.create(&mut host, plan)?;
-        let name = plan.pair.host_ifname;
-        let host_ifindex = wire_host(&mut host, plan)
-            .map_err(|e| failed(format!("wire host interface {name}"), &e))?;
-        wire_pod(&mut self.netlink, plan)
-            .map_err(|e| failed(format!("wire pod interface {}", plan.pair.ifname), &e))?;
-        Ok(Wired {
-            host_ifindex,
-            netns_cookie: self.cookie,
-        })
-    }
-
-    fn create(&mut self, host: &mut Netlink, plan: &Plan<'_>) -> Result<(), Error> {
+    /// Makes the pair, and gives the index of its host side. `is_ours`: the key is still ours, and with it what has
+    /// its name.
+    pub fn create(
+        &mut self,
+        plan: &Plan<'_>,
+        is_ours: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<u32, Error> {
+        if plan.ips.iter().any(IpAddr::is_ipv6) {
+            plan.netns
+                .inside(sysctl::prepare_pod)
+                .and_then(|done| done)
+                .map_err(|e| failed("prepare the pod's namespace", &e))?;
+        }
         let pair = &plan.pair;
+        let name = pair.host_ifname;
         let mut made = veth::create(&mut self.netlink, pair, plan.host);
         // An earlier ADD of this very key died: its host side has our name.
-        if made
-            .as_ref()
-            .is_err_and(|e| e.raw_os_error() == Some(libc::EEXIST))
-            && veth::remove(host, pair.host_ifname).is_ok_and(|removed| removed)
-        {
-            made = veth::create(&mut self.netlink, pair, plan.host);
+        let exists = |e: &io::Error| e.raw_os_error() == Some(libc::EEXIST);
+        if made.as_ref().is_err_and(exists) {
+            is_ours()?;
+            if veth::remove(&mut self.host, name).is_ok_and(|removed| removed) {
+                made = veth::create(&mut self.netlink, pair, plan.host);
+            }
         }
-        made.map_err(|e| {
-            let Pair {
-                ifname,
-                host_ifname,
-                ..
-            } = pair;
-            failed(format!("create veth pair {ifname} and {host_ifname}"), &e)
-        })
+        let what = || format!("create veth pair {} and {name}", pair.ifname);
+        made.map_err(|e| failed(what(), &e))?;
+        veth::index(&mut self.host, name).map_err(|e| failed(what(), &e))
+    }
+
+    /// Gives the pair all that belongs to it.
+    pub fn wire(&mut self, plan: &Plan<'_>, host_ifindex: u32) -> Result<(), Error> {
+        let name = plan.pair.host_ifname;
+        wire_host(&mut self.host, plan, host_ifindex)
+            .map_err(|e| failed(format!("wire host interface {name}"), &e))?;
+        wire_pod(&mut self.netlink, plan)
+            .map_err(|e| failed(format!("wire pod interface {}", plan.pair.ifname), &e))
+    }
+}
+
+impl Inside {
+    /// Waits until the pod's IPv6 addresses are its own: a worker of the kernel makes them so, duplicate detection or
+    /// not, and what comes before that is lost
+    /// (<https://elixir.bootlin.com/linux/v6.8/source/net/ipv6/addrconf.c#L4193>).
+    pub fn await_addresses(&mut self, ips: &[IpAddr], deadline: Instant) -> Result<(), Error> {
+        for ip in ips.iter().filter(|ip| ip.is_ipv6()) {
+            let what = || format!("wait for address {ip} of the pod");
+            while !route::is_local(&mut self.netlink, *ip).map_err(|e| failed(what(), &e))? {
+                if Instant::now() >= deadline {
+                    let why = "the kernel does not make it the pod's own";
+                    return Err(Error::new(code::WIRING, what()).because(why));
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -128,7 +145,10 @@ pub fn await_running(ifname: &str, deadline: Instant) -> Result<(), Error> {
     let mut host = Netlink::open().map_err(|e| failed(what(), &e))?;
     loop {
         let link = inspect::link(&mut host, ifname).map_err(|e| failed(what(), &e))?;
-        if link.is_some_and(|link| link.running) {
+        let Some(link) = link else {
+            return Err(Error::new(code::WIRING, what()).because("it is gone"));
+        };
+        if link.running {
             return Ok(());
         }
         if Instant::now() >= deadline {
@@ -142,32 +162,56 @@ fn failed(what: impl Into<String>, cause: &io::Error) -> Error {
     Error::new(code::WIRING, what).because(cause.to_string())
 }
 
-fn wire_host(at: &mut Netlink, plan: &Plan<'_>) -> io::Result<u32> {
-    let ifname = plan.pair.host_ifname;
-    sysctl::prepare_host(ifname)?;
-    let index = veth::index(at, ifname)?;
+fn wire_host(at: &mut Netlink, plan: &Plan<'_>, index: u32) -> io::Result<()> {
+    let ipv6 = plan.ips.iter().any(IpAddr::is_ipv6);
+    sysctl::prepare_host(plan.pair.host_ifname, ipv6)?;
     let mut requests = vec![veth::set_up(index, Some(plan.alias.to_owned()))];
     for &ip in plan.ips {
-        if ip.is_ipv6() {
-            requests.push(addresses::add(index, GATEWAY6.into(), 64));
-        }
+        // The pod knows its gateway already; but a hardware address that changes lets it forget that.
+        requests.push(if ip.is_ipv6() {
+            addresses::add(index, GATEWAY6.into(), 64)
+        } else {
+            addresses::proxy(index, GATEWAY4.into())
+        });
         requests.push(addresses::neighbour(index, ip, plan.pair.mac));
-        requests.push(addresses::route_on_link(index, ip));
+        requests.push(addresses::route_on_link(index, ip, Stand::MAIN));
     }
-    at.carry_out(requests)?;
-    Ok(index)
+    at.carry_out(requests)
 }
 
+/// The first interface has the default routes. A further one stands behind it there, for sockets that are bound to it,
+/// and has a table of its own for packets from its addresses, so that none leaves by an interface that is not its own.
 fn wire_pod(at: &mut Netlink, plan: &Plan<'_>) -> io::Result<()> {
     let index = veth::index(at, plan.pair.ifname)?;
     let mut requests = vec![veth::set_up(veth::LO, None), veth::set_up(index, None)];
+    if let Some(table) = plan.table {
+        // Left over of an earlier ADD of this key in this namespace.
+        rule::remove(at, table)?;
+    }
     for &ip in plan.ips {
         requests.push(addresses::add(index, ip, full_prefix(ip)));
         requests.push(addresses::neighbour(index, gateway(ip), HOST_MAC));
-        if ip.is_ipv4() {
-            requests.push(addresses::route_on_link(index, GATEWAY4.into()));
+        let mut stands = vec![Stand::MAIN];
+        if let Some(table) = plan.table {
+            let behind = route::behind_defaults(at, ip.is_ipv4())?;
+            stands = vec![
+                Stand { table, metric: 0 },
+                behind.map_or(Stand::MAIN, Stand::behind),
+            ];
+            requests.push(rule::from(ip, table));
         }
-        requests.push(addresses::default_route(index, ip));
+        for stand in stands {
+            requests.extend(routes(index, ip, stand));
+        }
     }
     at.carry_out(requests)
+}
+
+fn routes(index: u32, ip: IpAddr, stand: Stand) -> impl Iterator<Item = Request> {
+    let gateway = ip
+        .is_ipv4()
+        .then(|| addresses::route_on_link(index, GATEWAY4.into(), stand));
+    gateway
+        .into_iter()
+        .chain([addresses::default_route(index, ip, stand)])
 }

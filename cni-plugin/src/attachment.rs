@@ -29,8 +29,14 @@ pub struct Attachment {
     pub state: State,
     /// Boot that it belongs to.
     pub boot_id: String,
-    /// When ADD began, seconds since 1970.
+    /// When ADD began, seconds since boot ([`crate::clock`]).
     pub since: u64,
+    /// When ADD gives up, seconds since boot; 0 if unknown.
+    pub until: u64,
+    /// Which ADD of the key this is: process id and nanoseconds since boot.
+    pub attempt: (u32, u64),
+    /// It is not the container's first interface: its routes stand beside those of another.
+    pub beside: bool,
     /// MTU that its interfaces were given, 0 if unknown.
     pub mtu: u32,
     /// Device and inode of the network namespace's file, 0 until known.

@@ -3,10 +3,14 @@
 //! Needs neither the agent nor the namespace nor a record: the host's interface has a name that follows from
 //! the key. The addresses are given back last, and only if the interface is gone.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    client,
+    attachment::Attachment,
+    client::{self, Patience},
     ipam::file::write_json,
     ledger,
     node_file::boot_id,
@@ -14,14 +18,19 @@ use crate::{
     protocol::error::{Error, code},
     rpc::{Call, Key},
     talk::say,
-    wiring::{name, netlink::Netlink, netns, netns::Netns, veth},
+    wiring::{name, netlink::Netlink, netns, netns::Netns, rule, veth},
 };
+
+/// How long the agent may take to hear.
+const HEARING: Duration = Duration::from_millis(500);
 
 /// How an attachment is undone.
 #[derive(Clone, Copy, Debug)]
 pub struct Detach<'a> {
     /// Which.
     pub key: &'a Key,
+    /// Only what this ADD has made: another may have the key by now.
+    pub of: Option<&'a Attachment>,
     /// `CNI_NETNS`, if it is known.
     pub netns: Option<&'a str>,
     /// Tell the agent, and leave a tombstone if it does not hear.
@@ -36,8 +45,8 @@ impl Detach<'_> {
     /// Undoes all that can be undone; what could not be is returned.
     pub fn run(&self, paths: &Paths) -> Vec<Error> {
         let mut errors = Vec::new();
-        let removed = self.remove_links();
-        if self.tell_agent {
+        let removed = self.remove_links(paths);
+        if self.tell_agent && !self.is_anothers(paths) {
             errors.extend(self.tell(paths).err());
         }
         match removed {
@@ -48,25 +57,41 @@ impl Detach<'_> {
         errors
     }
 
-    fn remove_links(&self) -> Result<(), Error> {
+    /// The key is another ADD's by now.
+    fn is_anothers(&self, paths: &Paths) -> bool {
+        let record = paths.attachment(self.key);
+        self.of
+            .is_some_and(|mine| record.exists() && !ledger::is_ours(paths, mine))
+    }
+
+    fn remove_links(&self, paths: &Paths) -> Result<(), Error> {
         let host = name::host_ifname(self.key);
         let failed = |e: &std::io::Error| {
             Error::new(code::WIRING, format!("remove interface {host}")).because(e.to_string())
         };
         let mut own = Netlink::open().map_err(|e| failed(&e))?;
+        if let Some(mine) = self.of {
+            let removed = match mine.add.host_ifindex {
+                // It may have been made, but not been found again.
+                0 if ledger::is_ours(paths, mine) => veth::remove(&mut own, &host),
+                0 => Ok(false),
+                index => veth::remove_index(&mut own, index),
+            };
+            return removed.map(drop).map_err(|e| failed(&e));
+        }
+        // Before the link, with which it may lose its routes, but not its rules.
+        let beside = Attachment::read(&paths.attachment(self.key)).is_ok_and(|r| r.beside);
         let found = veth::remove(&mut own, &host).map_err(|e| failed(&e))?;
-        if !found && let Some(path) = self.netns {
-            remove_inside(Path::new(path), &self.key.ifname);
+        if let Some(path) = self.netns.filter(|_| !found || beside) {
+            remove_inside(Path::new(path), self.key, found);
         }
         Ok(())
     }
 
     fn tell(&self, paths: &Paths) -> Result<(), Error> {
-        let soon = self
-            .deadline
-            .min(Instant::now() + std::time::Duration::from_millis(500));
+        let soon = self.deadline.min(Instant::now() + HEARING);
         let call = Call::Del(self.key.clone());
-        if client::ask(&paths.socket(), call, Instant::now(), soon).is_ok()
+        if client::ask(&paths.socket(), call, Patience::until(soon)).is_ok()
             || !paths.attachment(self.key).exists()
         {
             return Ok(());
@@ -77,23 +102,31 @@ impl Detach<'_> {
     }
 
     fn give_back(&self, paths: &Paths) -> Result<(), Error> {
-        // Nothing was ever written here: leave nothing behind.
-        if !paths.root().exists() {
+        // Nothing was ever written here: leave nothing behind, not even a lock.
+        if !paths.ipam().exists() && !paths.attachments().exists() {
             return Ok(());
         }
         let boot = boot_id().map_err(|e| Error::io("read boot_id", &e))?;
-        ledger::give_back(paths, self.key, &boot, self.rest, self.deadline)
+        ledger::give_back(paths, self.key, self.of, &boot, self.rest, self.deadline)
     }
 }
 
-/// An interface whose host side is gone is gone too, except one that is not ours by name. Namespaces that
-/// are gone took it with them.
-fn remove_inside(path: &Path, ifname: &str) {
+/// What goes with no link, and the interface, if its host side is gone but it is not (one that is not ours by name).
+/// Namespaces that are gone took both with them.
+fn remove_inside(path: &Path, key: &Key, link_is_gone: bool) {
     let Ok(netns) = Netns::open(path) else { return };
     if netns::is_own(&netns).unwrap_or(true) {
         return;
     }
-    let removed = netns.inside(|| veth::remove(&mut Netlink::open()?, ifname));
+    let ifname = &key.ifname;
+    let removed = netns.inside(|| {
+        let mut inside = Netlink::open()?;
+        rule::remove(&mut inside, name::table(key))?;
+        if !link_is_gone {
+            veth::remove(&mut inside, ifname)?;
+        }
+        Ok::<_, std::io::Error>(())
+    });
     if let Ok(Err(e)) | Err(e) = removed {
         say(format_args!("remove {ifname} in {}: {e}", path.display()));
     }

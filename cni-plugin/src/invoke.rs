@@ -3,15 +3,17 @@
 use std::{
     io::{self, Write as _},
     process::ExitCode,
+    time::Instant,
 };
 
 use crate::{
     protocol::{
-        config::Config,
+        config::{self, Config},
         env::{Call, Verb},
         error::Error,
+        version::Version,
     },
-    talk::say,
+    talk::{self, say},
     verbs::{self, Context},
 };
 
@@ -26,6 +28,7 @@ pub enum Plugin {
 
 /// Runs the call that environment and stdin describe.
 pub fn main(plugin: Plugin) -> ExitCode {
+    let began = Instant::now();
     let call = match Call::parse(|name| std::env::var(name).ok()) {
         Ok(Some(call)) => call,
         Ok(None) => {
@@ -40,17 +43,44 @@ pub fn main(plugin: Plugin) -> ExitCode {
     if call.verb == Verb::Version {
         return answer(&verbs::version::run());
     }
-    let config = match Config::read(&mut io::stdin().lock()) {
+    let config = match configuration(call.verb) {
         Ok(config) => config,
         Err(e) => return refuse(&e, None),
     };
+    if plugin == Plugin::Weir {
+        talk::log_for(&verbs::paths(&config), &call);
+    }
     let asked = config.cni_version.clone();
-    match config
-        .validate(call.verb)
-        .and_then(|version| run(plugin, &Context::new(call, config, version)))
-    {
+    let verb = call.verb;
+    let version = match config.validate(verb) {
+        // Whatever is wrong with the configuration, the key is in the environment: the container goes.
+        Err(e) if verb == Verb::Del => {
+            say(format_args!("DEL goes on all the same: {e}"));
+            Ok(Version::NEWEST)
+        }
+        version => version,
+    };
+    match version.and_then(|version| run(plugin, &Context::new(call, config, version, began))) {
         Ok(document) => answer(&document),
-        Err(e) => refuse(&e, asked.as_deref()),
+        Err(e) => {
+            // Runtimes ask for the status every few seconds.
+            if verb != Verb::Status {
+                talk::note(&e);
+            }
+            refuse(&e, asked.as_deref())
+        }
+    }
+}
+
+/// What is on stdin. DEL goes on with what can be read of it.
+fn configuration(verb: Verb) -> Result<Config, Error> {
+    let text = match config::read(&mut io::stdin().lock()) {
+        Err(_) if verb == Verb::Del => Vec::new(),
+        text => text?,
+    };
+    match Config::decode(&text) {
+        Err(_) if verb == Verb::Del => Ok(Config::of_undecodable(&text)),
+        config => config,
     }
 }
 

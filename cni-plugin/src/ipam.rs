@@ -9,5 +9,5 @@ pub mod lock;
 pub mod range;
 pub mod state;
 
-pub use choose::{Choice, Exhausted};
+pub use choose::{Choice, Exhausted, InUse};
 pub use state::State;

@@ -3,16 +3,13 @@
 //! The record of an attachment is written before its addresses are taken and removed after they are given
 //! back, so that a kill between the two leaves something that the collector finds.
 
-use std::{
-    fs, io,
-    net::IpAddr,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashSet, fs, io, net::IpAddr, time::Instant};
 
 use ipnetwork::IpNetwork;
 
 use crate::{
-    attachment::{Attachment, Broken},
+    attachment::{Attachment, Broken, State as Progress},
+    clock,
     ipam::{State, file::write_json, lock},
     node_file::NodeFile,
     paths::{Paths, key_of},
@@ -20,44 +17,98 @@ use crate::{
     rpc::Key,
     salvage,
     talk::say,
+    wiring::occupied::Occupied,
 };
 
-/// Seconds since 1970.
-pub fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
-}
-
 /// Takes one address of each family for an attachment and writes its record, all or nothing. A key that has
-/// addresses keeps them.
+/// addresses keeps them, and forgets that it was ever deleted.
 pub fn take(
     paths: &Paths,
     attachment: &mut Attachment,
     node: &NodeFile,
     deadline: Instant,
 ) -> Result<(), Error> {
-    let _held = hold(paths, deadline)?;
-    let mut state = read(paths, &node.boot_id)?;
-    let known = state.lease(attachment.key()).map(<[_]>::to_vec);
-    let given = known.is_none();
-    attachment.add.ips = match known {
-        Some(ips) => ips,
-        None => choose(&mut state, attachment.key(), node)?,
-    };
-    record(paths, attachment)?;
-    if given && let Err(e) = state.write(&paths.ipam()) {
-        drop(fs::remove_file(paths.attachment(attachment.key())));
-        return Err(Error::io(format!("write {}", paths.ipam().display()), &e));
+    let failed =
+        |e: io::Error| Error::new(code::WIRING, "look for addresses in use").because(e.to_string());
+    let families = ranges(node).map(|range| range.is_ipv4());
+    let mut occupied = Occupied::read(families).map_err(failed)?;
+    let mut foreign: HashSet<IpAddr> = occupied.neighbours().clone();
+    foreign.extend(&node.reserved);
+    if !lease(paths, attachment, node, (&foreign, &[]), deadline)? {
+        return Ok(());
     }
-    Ok(())
+    loop {
+        // Not under the lock: the kernel may answer late, and all other ADDs would wait.
+        let ips = attachment.add.ips.clone();
+        let mut free = Vec::new();
+        for ip in &ips {
+            if occupied.is_routed(*ip).map_err(failed)? {
+                foreign.insert(*ip);
+            } else {
+                free.push(*ip);
+            }
+        }
+        if free == ips {
+            return Ok(());
+        }
+        if let Err(error) = lease(paths, attachment, node, (&foreign, &free), deadline) {
+            let (key, boot) = (attachment.key(), &attachment.boot_id);
+            give_back(paths, key, Some(attachment), boot, false, deadline)?;
+            return Err(error);
+        }
+    }
 }
 
-fn choose(state: &mut State, key: &Key, node: &NodeFile) -> Result<Vec<IpAddr>, Error> {
+/// `keep`: what this very attachment has, and may; what else it has goes. True: the key had no addresses, or not
+/// these.
+fn lease(
+    paths: &Paths,
+    attachment: &mut Attachment,
+    node: &NodeFile,
+    (foreign, keep): (&HashSet<IpAddr>, &[IpAddr]),
+    deadline: Instant,
+) -> Result<bool, Error> {
+    let _held = hold(paths, deadline)?;
+    let mut state = read(paths, &node.boot_id)?;
+    let key = attachment.key().clone();
+    remove(&paths.tombstone(&key))?;
+    let before = std::mem::take(&mut attachment.add.ips);
+    if before.is_empty() {
+        if let Some(known) = state.lease(&key) {
+            attachment.add.ips = known.to_vec();
+            record(paths, attachment)?;
+            return Ok(false);
+        }
+    } else {
+        state.leases.retain(|lease| lease.key != key);
+        for ip in before.iter().filter(|ip| !keep.contains(ip)) {
+            state.pass_over(*ip, clock::now());
+        }
+    }
+    attachment.add.ips = choose(&mut state, &key, node, (foreign, keep))?;
+    record(paths, attachment)?;
+    if let Err(e) = state.write(&paths.ipam()) {
+        drop(fs::remove_file(paths.attachment(&key)));
+        return Err(Error::io(format!("write {}", paths.ipam().display()), &e));
+    }
+    Ok(true)
+}
+
+fn choose(
+    state: &mut State,
+    key: &Key,
+    node: &NodeFile,
+    (foreign, keep): (&HashSet<IpAddr>, &[IpAddr]),
+) -> Result<Vec<IpAddr>, Error> {
+    let now = clock::now();
     let mut ips = Vec::new();
     for range in ranges(node) {
+        if let Some(kept) = keep.iter().find(|ip| range.contains(**ip)) {
+            ips.push(*kept);
+            continue;
+        }
         let choice = state
-            .choose(range, &node.reserved, now())
+            .choose(range, &|ip| foreign.contains(&ip), now)
             .map_err(|exhausted| {
                 Error::new(code::ALLOCATION, exhausted.to_string())
                     .because("see 'proxyctl dump endpoints' on the node")
@@ -68,7 +119,7 @@ fn choose(state: &mut State, key: &Key, node: &NodeFile) -> Result<Vec<IpAddr>, 
                 choice.ip
             ));
         }
-        state.advance(range, &choice);
+        state.advance(range, &choice, now);
         ips.push(choice.ip);
     }
     state.give(key.clone(), ips.clone());
@@ -87,19 +138,48 @@ pub fn record(paths: &Paths, attachment: &Attachment) -> Result<(), Error> {
     write_json(&path, attachment).map_err(|e| Error::io(format!("write {}", path.display()), &e))
 }
 
+/// Whether the key is still this ADD's: no DEL has been there since, and no other ADD.
+pub fn is_ours(paths: &Paths, attachment: &Attachment) -> bool {
+    let record = Attachment::read(&paths.attachment(attachment.key()));
+    record.is_ok_and(|r| r.attempt == attachment.attempt && r.state == Progress::Creating)
+}
+
+/// The error of an ADD whose key is not its own any more.
+pub fn lost(attachment: &Attachment) -> Error {
+    let pod = &attachment.add.pod;
+    let msg = format!("the network of pod {pod} was deleted while ADD was at work");
+    Error::new(code::TRY_AGAIN, msg)
+}
+
+/// Records that an ADD is done, if the key is still its own: else its addresses may be another pod's by now.
+pub fn confirm(paths: &Paths, attachment: &mut Attachment, deadline: Instant) -> Result<(), Error> {
+    let _held = hold(paths, deadline)?;
+    let state = read(paths, &attachment.boot_id)?;
+    let leased = state.lease(attachment.key()) == Some(attachment.add.ips.as_slice());
+    if !leased || !is_ours(paths, attachment) {
+        return Err(lost(attachment));
+    }
+    attachment.state = Progress::Ready;
+    record(paths, attachment)
+}
+
 /// Gives the addresses of a key back and removes its record. `rest`: someone may know the addresses, they
-/// are not given to others at once. Unknown keys are no error.
+/// are not given to others at once. `of`: only if the key is still this ADD's. Unknown keys are no error.
 pub fn give_back(
     paths: &Paths,
     key: &Key,
+    of: Option<&Attachment>,
     boot_id: &str,
     rest: bool,
     deadline: Instant,
 ) -> Result<(), Error> {
     let _held = hold(paths, deadline)?;
+    if of.is_some_and(|attachment| !is_ours(paths, attachment)) {
+        return Ok(());
+    }
     let mut state = read(paths, boot_id)?;
     if state.lease(key).is_some() {
-        state.release(key, if rest { now() } else { 0 });
+        state.release(key, if rest { clock::now() } else { 0 });
         state
             .write(&paths.ipam())
             .map_err(|e| Error::io(format!("write {}", paths.ipam().display()), &e))?;
@@ -110,11 +190,20 @@ pub fn give_back(
 /// Keys that have a record, be it unreadable, or addresses.
 pub fn keys(paths: &Paths, boot_id: &str, deadline: Instant) -> Result<Vec<Key>, Error> {
     let _held = hold(paths, deadline)?;
-    let mut keys: Vec<Key> = read(paths, boot_id)?
-        .leases
-        .into_iter()
-        .map(|l| l.key)
-        .collect();
+    let state = read(paths, boot_id)?;
+    keys_of(paths, state)
+}
+
+/// As [`keys`], while the lock is not to be had. Each file is whole; an ADD or DEL at work may be seen half done.
+pub fn peek(paths: &Paths, boot_id: &str) -> Result<Vec<Key>, Error> {
+    let path = paths.ipam();
+    let state = State::read(&path, boot_id)
+        .map_err(|e| Error::io(format!("read {}", path.display()), &e))?;
+    keys_of(paths, state.unwrap_or_default())
+}
+
+fn keys_of(paths: &Paths, state: State) -> Result<Vec<Key>, Error> {
+    let mut keys: Vec<Key> = state.leases.into_iter().map(|l| l.key).collect();
     let (records, broken) = attachments(paths)?;
     keys.extend(records.iter().map(|r| r.key().clone()));
     keys.extend(broken.iter().filter_map(|(path, _)| key_of(path)));
@@ -133,9 +222,15 @@ pub fn remove(path: &std::path::Path) -> Result<(), Error> {
     }
 }
 
-fn hold(paths: &Paths, deadline: Instant) -> Result<lock::Lock, Error> {
-    lock::lock(&paths.lock(), deadline)
-        .map_err(|e| Error::io(format!("lock {}", paths.lock().display()), &e))
+/// Takes the lock; one that is held for longer than a call may take is tried again later.
+pub(crate) fn hold(paths: &Paths, deadline: Instant) -> Result<lock::Lock, Error> {
+    lock::lock(&paths.lock(), deadline).map_err(|e| {
+        let what = format!("lock {}", paths.lock().display());
+        match e.kind() {
+            io::ErrorKind::WouldBlock => Error::new(code::TRY_AGAIN, what).because(e.to_string()),
+            _ => Error::io(what, &e),
+        }
+    })
 }
 
 fn attachments(paths: &Paths) -> Result<(Vec<Attachment>, Broken), Error> {
@@ -148,7 +243,12 @@ fn read(paths: &Paths, boot_id: &str) -> Result<State, Error> {
     let path = paths.ipam();
     let state = State::read(&path, boot_id)
         .map_err(|e| Error::io(format!("read {}", path.display()), &e))?;
-    if let Some(state) = state {
+    if let Some(mut state) = state {
+        if state.clamp(clock::now()) {
+            state
+                .write(&path)
+                .map_err(|e| Error::io(format!("write {}", path.display()), &e))?;
+        }
         return Ok(state);
     }
     let mut state = State {

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
@@ -14,9 +14,17 @@ use crate::{
 /// Whoever writes a file renames it within a fraction of this.
 const AGE: Duration = Duration::from_mins(1);
 
-/// Removes them, goes on after errors and returns these. What is younger than a minute may be at work.
-pub fn sweep(paths: &Paths) -> Vec<Error> {
+/// Removes them, goes on after errors and returns these. What is younger than a minute may be at work; and under the
+/// lock no ADD or DEL is, should the calendar, by which files are dated, have jumped.
+pub fn sweep(paths: &Paths, deadline: Instant) -> Vec<Error> {
     let mut errors = Vec::new();
+    if !paths.root().exists() {
+        return errors;
+    }
+    let _held = match crate::ledger::hold(paths, deadline) {
+        Ok(held) => held,
+        Err(e) => return vec![e],
+    };
     for folder in [paths.root().to_owned(), paths.attachments()] {
         remove_old(&folder, is_temporary, &mut errors);
     }
@@ -102,9 +110,10 @@ mod tests {
             make(gone.join("c:eth0.json"), 90),
             make(gone.join("nobody-yet"), 5),
         ];
-        assert!(sweep(&paths).is_empty());
+        let soon = Instant::now() + Duration::from_secs(1);
+        assert!(sweep(&paths, soon).is_empty());
         assert!(left.iter().all(|path| !path.exists()), "{left:?}");
         assert!(kept.iter().all(|path| path.exists()), "{kept:?}");
-        assert!(sweep(&Paths::new("/nonexistent")).is_empty());
+        assert!(sweep(&Paths::new("/nonexistent"), soon).is_empty());
     }
 }

@@ -10,11 +10,14 @@
 pub mod attach;
 pub mod attachment;
 pub mod client;
+pub mod clock;
 pub mod detach;
+pub mod heartbeat;
 pub mod invoke;
 pub mod ipam;
 pub mod ledger;
 pub mod leftovers;
+pub mod log;
 pub mod node_file;
 pub mod paths;
 pub mod protocol;

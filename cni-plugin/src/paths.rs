@@ -41,7 +41,7 @@ impl Paths {
         self.root.join("node.json")
     }
 
-    /// Agent → plugin: touched while the agent lives.
+    /// Agent → plugin: written while the agent lives ([`crate::heartbeat`]).
     pub fn heartbeat(&self) -> PathBuf {
         self.root.join("heartbeat")
     }
@@ -49,6 +49,11 @@ impl Paths {
     /// The agent's socket for the plugin ([`crate::rpc`]).
     pub fn socket(&self) -> PathBuf {
         self.root.join("cni.sock")
+    }
+
+    /// What the plugin has said ([`crate::log`]).
+    pub fn log(&self) -> PathBuf {
+        self.root.join("cni.log")
     }
 
     /// Addresses given, written under [`Self::lock`].

@@ -9,9 +9,9 @@ use std::{collections::BTreeMap, fs, io, net::IpAddr, path::Path, path::PathBuf}
 use crate::{
     attachment::{Attachment, Broken, State},
     paths::{Paths, key_of},
-    rpc::{Add, Key, PodRef},
+    rpc::{Add, Key},
     wiring::{
-        HOST_MAC, full_prefix,
+        HOST_MAC, alias, full_prefix,
         inspect::{self, Link},
         name,
         netlink::Netlink,
@@ -98,7 +98,6 @@ fn add(netlink: &mut Netlink, record: &Path, key: &Key, link: &Link) -> io::Resu
     if let Some(add) = told {
         return Ok(add);
     }
-    let (namespace, pod) = link.alias.split_once('/').unwrap_or_default();
     Ok(Add {
         key: key.clone(),
         host_ifname: link.name.clone(),
@@ -106,11 +105,8 @@ fn add(netlink: &mut Netlink, record: &Path, key: &Key, link: &Link) -> io::Resu
         host_mac: HOST_MAC,
         pod_mac: name::pod_mac(key),
         ips: addresses(netlink, link.index)?,
-        pod: PodRef {
-            namespace: namespace.to_owned(),
-            name: pod.to_owned(),
-            uid: String::new(),
-        },
+        // Unknown: policy has no pod to select by and denies.
+        pod: alias::pod(&link.alias).unwrap_or_default(),
         ..Add::default()
     })
 }

@@ -2,11 +2,13 @@
 
 use std::{
     path::PathBuf,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use crate::{
     LOGS_HINT,
+    ipam::range,
+    ledger,
     node_file::{NodeFile, boot_id},
     paths::{Paths, RUN_DIR, RUN_DIR_ENV},
     protocol::{
@@ -25,6 +27,8 @@ pub mod loopback;
 pub mod status;
 pub mod version;
 
+mod mtu;
+
 /// A call with its configuration.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -42,19 +46,13 @@ pub struct Context {
 
 impl Context {
     /// Of a validated configuration.
-    pub fn new(call: Call, config: Config, version: Version) -> Self {
-        let folder = config
-            .run_dir
-            .clone()
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os(RUN_DIR_ENV).map(PathBuf::from))
-            .unwrap_or_else(|| RUN_DIR.into());
+    pub fn new(call: Call, config: Config, version: Version, began: Instant) -> Self {
         Self {
+            paths: paths(&config),
             call,
             config,
             version,
-            paths: Paths::new(folder),
-            began: Instant::now(),
+            began,
         }
     }
 
@@ -63,7 +61,17 @@ impl Context {
     }
 }
 
-/// `node.json`, if it is of this boot and names a range.
+/// The files of a configuration's network.
+pub fn paths(config: &Config) -> Paths {
+    let folder = config
+        .run_dir
+        .clone()
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os(RUN_DIR_ENV).map(PathBuf::from));
+    Paths::new(folder.unwrap_or_else(|| RUN_DIR.into()))
+}
+
+/// `node.json`, if it is of this boot and names ranges that can serve a pod.
 fn node(paths: &Paths) -> Result<NodeFile, String> {
     let path = paths.node();
     let node = NodeFile::read(&path).map_err(|e| format!("read {}: {e}", path.display()))?;
@@ -78,6 +86,15 @@ fn node(paths: &Paths) -> Result<NodeFile, String> {
             node.node
         ));
     }
+    for range in ledger::ranges(&node) {
+        if !range::serves(range, &node.reserved) {
+            return Err(format!(
+                "range {range} of Node {} has no address for a pod",
+                node.node
+            ));
+        }
+    }
+    mtu::check(&node)?;
     Ok(node)
 }
 
@@ -87,14 +104,6 @@ fn uninitialised(verb_code: u32, cause: &str) -> Error {
         "the weir agent has not initialised this node since boot",
     )
     .because(format!("{cause}; {LOGS_HINT}"))
-}
-
-/// How long ago the agent showed that it lives.
-fn silence(paths: &Paths) -> Option<Duration> {
-    let touched = std::fs::metadata(paths.heartbeat())
-        .and_then(|m| m.modified())
-        .ok()?;
-    SystemTime::now().duration_since(touched).ok()
 }
 
 /// Why not to trust a broken network of a container.

@@ -5,11 +5,14 @@
 //! first packet of the pod needs no answer of anyone.
 
 pub mod addresses;
+pub mod alias;
 pub mod inspect;
 pub mod name;
 pub mod netlink;
 pub mod netns;
+pub mod occupied;
 pub mod route;
+pub mod rule;
 pub mod sysctl;
 pub mod veth;
 

@@ -7,6 +7,7 @@ pub mod client;
 pub mod health;
 pub mod health_check_node_port;
 pub mod health_server;
+pub mod listen;
 pub mod log_level;
 pub mod messages;
 pub mod metrics;
@@ -15,7 +16,11 @@ pub mod socket;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::{Configuration, Conntrack};
+use crate::{
+    config::{Configuration, Conntrack},
+    observe::Store,
+    watchdog::Watchdog,
+};
 use health::ProxyHealth;
 use log_level::LogLevel;
 use messages::{FlowsStatus, MapStatus, Status};
@@ -28,6 +33,8 @@ pub struct Shared {
     pub config: Configuration,
     /// Whether the proxy keeps up.
     pub health: ProxyHealth,
+    /// Whether the tasks go on.
+    pub watchdog: Watchdog,
     /// Counters and gauges.
     pub metrics: Metrics,
     /// The log filter.
@@ -42,13 +49,20 @@ pub struct Shared {
 
 impl Shared {
     /// The state at start.
-    pub fn new(config: Configuration, metrics: Metrics, log_level: LogLevel) -> Self {
-        let health = ProxyHealth::new(config.sync.full_period.0 * 2);
+    pub fn new(
+        config: Configuration,
+        metrics: Metrics,
+        log_level: LogLevel,
+        store: &Arc<Store>,
+    ) -> Self {
+        let watchdog = Watchdog::new(&config.run_dir);
+        let timeout = config.sync.full_period.0 * 2;
         Self {
+            health: ProxyHealth::new(timeout, Arc::clone(store), watchdog.clone()),
+            watchdog,
             conntrack: Mutex::new(config.conntrack),
             config_error: Mutex::default(),
             config,
-            health,
             metrics,
             log_level,
             status: Mutex::default(),

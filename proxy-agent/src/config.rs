@@ -46,7 +46,8 @@ pub struct Configuration {
     pub bpffs: PathBuf,
     /// Folder of the API socket and of what must survive the agent, but not the machine.
     pub run_dir: PathBuf,
-    /// Where `/healthz`, `/livez` and `/readyz` are served.
+    /// Where `/healthz`, `/livez` and `/readyz` are served; `0.0.0.0` and `[::]` both mean all addresses of both
+    /// families.
     pub healthz_bind_address: SocketAddr,
     /// Where `/metrics`, `/proxyMode` and `/configz` are served.
     pub metrics_bind_address: SocketAddr,
@@ -107,14 +108,15 @@ impl Configuration {
     }
 }
 
-/// How to reach the API server. Nothing given means the Pod's service account.
+/// How to reach the API server. Without a kubeconfig the credentials are the Pod's service account.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ClientConnection {
     /// A kubeconfig file.
     pub kubeconfig: Option<PathBuf>,
     /// URLs of API servers, tried in turn; they override the kubeconfig's, whose credentials are kept. The
-    /// agent must not need the `kubernetes` Service, which it serves itself.
+    /// agent must not need the `kubernetes` Service, which it serves itself: without a URL here or in a kubeconfig it
+    /// starts only where it remembers what stands behind that Service.
     pub api_servers: Vec<String>,
 }
 

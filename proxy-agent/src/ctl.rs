@@ -2,6 +2,7 @@
 //! adds names.
 
 pub mod args;
+pub mod cni_log;
 pub mod diff;
 pub mod dump;
 pub mod error;
@@ -21,7 +22,7 @@ use std::io::{self, Write as _};
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::api::client::Client;
-use args::{Arguments, Command, PolicyVerb, ServiceVerb};
+use args::{Arguments, CniVerb, Command, PolicyVerb, ServiceVerb};
 pub use error::{CtlError, Exit};
 use output::Output;
 
@@ -73,6 +74,9 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> 
         Command::Service {
             verb: ServiceVerb::Trace(args),
         } => trace::run(context, &args, &mut out).await?,
+        Command::Cni {
+            verb: CniVerb::Log(args),
+        } => cni_log::run(context, &args, &mut out)?,
         Command::Diff => diff::run(context, &mut out).await?,
         Command::Version => version::run(context, &mut out).await?,
         Command::LogLevel(args) => log_level::run(context, &args, &mut out).await?,

@@ -14,3 +14,4 @@ pub mod observe;
 pub mod pod;
 pub mod policy;
 pub mod service;
+pub mod watchdog;

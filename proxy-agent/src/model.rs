@@ -24,7 +24,7 @@ pub use full::full;
 pub use name::ObjectName;
 pub use network_policy::{NetworkPolicy, Peer, PolicyPort, PolicyRule};
 pub use node::Node;
-pub use pod::{ContainerPort, Namespace, Pod};
+pub use pod::{ContainerPort, Namespace, Pod, same_uid};
 pub use selector::{LabelSelector, Labels, Operator, Requirement};
 pub use service::{
     ClusterIps, External, Protocol, Service, ServicePort, ServiceType, TrafficDistribution,

@@ -16,6 +16,7 @@ pub mod store;
 pub mod update;
 
 mod apply;
+mod nodes;
 
 pub use changes::{Change, Changes};
 pub use status::SourceStatus;

@@ -18,6 +18,7 @@ pub mod tables;
 pub mod waiting;
 
 mod admit;
+mod hardware;
 mod ids;
 mod lift;
 mod local;

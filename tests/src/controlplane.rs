@@ -4,6 +4,8 @@
 //! No scheduler and no kubelet: the test writes Pods, Nodes and their status itself.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,12 +13,21 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tempfile::TempDir;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
 
 mod apply;
 #[path = "../../xtask/src/cache.rs"]
 pub(crate) mod cache;
 mod kubeconfig;
+mod observer;
 mod process;
+mod proxy;
+
+pub use observer::Observer;
+pub use proxy::{Fault, Hold, Proxy};
 
 use process::Process;
 
@@ -26,6 +37,8 @@ pub const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
 pub const CLUSTER_CIDRS: &str = "10.244.0.0/16,fd00:10:244::/56";
 
 const TOKEN: &str = "weir-test-admin";
+/// Of the user `limited`, who has no rights but those that a test gives.
+const LIMITED_TOKEN: &str = "weir-test-limited";
 /// Far beyond the 5 s that it takes on an idle machine.
 const START_PATIENCE: Duration = Duration::from_mins(2);
 
@@ -116,6 +129,61 @@ impl ControlPlane {
     /// A kubeconfig file for an administrator.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// A kubeconfig file for the user `limited`.
+    pub fn limited_kubeconfig(&self) -> Result<PathBuf> {
+        let path = self.folder.path().join("limited-kubeconfig");
+        let certificate = self.folder.path().join("pki/apiserver.crt");
+        kubeconfig::write(&path, self.port, &certificate, LIMITED_TOKEN)?;
+        Ok(path)
+    }
+
+    /// Certificate and token that a Pod would find in its service account's folder.
+    pub fn credentials(&self) -> Result<[String; 2]> {
+        let certificate = fs::read_to_string(self.folder.path().join("pki/apiserver.crt"))?;
+        Ok([certificate, TOKEN.to_owned()])
+    }
+
+    /// A way to the API server by another address of this machine, which its certificate does not hold.
+    pub async fn forward(&self, address: IpAddr) -> Result<SocketAddr> {
+        let listener = TcpListener::bind((address, 0)).await?;
+        let at = listener.local_addr()?;
+        let to = (Ipv4Addr::LOCALHOST, self.port);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    if let Ok(mut server) = TcpStream::connect(to).await {
+                        // Either side may end it.
+                        copy_bidirectional(&mut client, &mut server).await.ok();
+                    }
+                });
+            }
+        });
+        Ok(at)
+    }
+
+    /// Makes etcd forget all but what is there now.
+    pub async fn compact(&self) -> Result<()> {
+        let client = self.client().await?;
+        let request = http::Request::get("/api/v1/namespaces?limit=1").body(Vec::new())?;
+        let list: serde_json::Value = client.request(request).await?;
+        let revision = &list["metadata"]["resourceVersion"];
+        let body = serde_json::json!({ "revision": revision, "physical": true }).to_string();
+        let address = self.etcd_url.trim_start_matches("http://");
+        let mut stream = std::net::TcpStream::connect(address)?;
+        write!(
+            stream,
+            "POST /v3/kv/compaction HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        if !answer.starts_with("HTTP/1.1 200") {
+            bail!("etcd does not compact: {answer}");
+        }
+        Ok(())
     }
 
     /// The API server's URL.
@@ -236,7 +304,7 @@ fn start_etcd(program: &Path, folder: &Path, url: &str, peer: u16) -> Result<Pro
 fn write_credentials(folder: &Path) -> Result<()> {
     fs::write(
         folder.join("tokens.csv"),
-        format!("{TOKEN},admin,admin,system:masters\n"),
+        format!("{TOKEN},admin,admin,system:masters\n{LIMITED_TOKEN},limited,limited\n"),
     )?;
     let key = folder.join("sa.key");
     let made = std::process::Command::new("openssl")

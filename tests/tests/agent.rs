@@ -4,6 +4,7 @@
 mod agent {
     mod datagrams;
     mod drift;
+    mod families;
     mod fixture;
     mod flows;
     mod health;
@@ -13,6 +14,9 @@ mod agent {
     mod preflight;
     mod records;
     mod restart;
+    mod second;
     mod serving;
+    mod unhealthy;
     mod unreachable;
+    mod vanished;
 }

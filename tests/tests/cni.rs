@@ -4,11 +4,19 @@
 mod cni {
     mod add;
     mod agent;
+    mod away;
     mod check;
+    mod collector;
     mod crash;
     mod del;
     mod errors;
     mod garbage;
     mod gc;
+    mod interfaces;
+    mod lists;
+    mod log;
     mod loopback;
+    mod names;
+    mod occupied;
+    mod orphan;
 }

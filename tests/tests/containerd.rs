@@ -143,3 +143,65 @@ fn a_runtime_that_is_killed_takes_its_sandboxes_down_later() {
         machine.nothing_left();
     }
 }
+
+/// Names of the network configurations that the runtime sees.
+fn configurations(node: &Node) -> Vec<String> {
+    let files = std::fs::read_dir(node.file("/run/cni/net.d")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    names.sort();
+    names
+}
+
+fn cleanup(node: &Node) {
+    let program = weir_tests::world::program("proxy-agent").unwrap();
+    let words = [
+        program.to_str().unwrap(),
+        "cleanup",
+        "--cni-install",
+        "true",
+        "--cni-conf-dir",
+        "/run/cni/net.d",
+    ];
+    node.run(&words).unwrap();
+}
+
+#[test]
+fn sandboxes_can_be_deleted_after_weir_is_removed() {
+    for version in VERSIONS {
+        let world = World::new("ctrd-gone").unwrap();
+        let mut machine = Machine::start(&world, version);
+        let sandboxes = ["one", "two"].map(|pod| machine.run(pod).unwrap());
+        machine.agent.crash().unwrap();
+        for _ in 0..2 {
+            cleanup(&machine.node);
+            assert_eq!(
+                configurations(&machine.node),
+                ["zz-weir-uninstalled.conflist"],
+                "containerd {version}"
+            );
+        }
+        let cri = machine.containerd.cri();
+        let refused = machine.run("three").unwrap_err();
+        assert!(format!("{refused:#}").contains("weir agent"), "{refused:#}");
+        // The runtime is started anew meanwhile, and knows nothing but what is on disk.
+        cri.stop(&sandboxes[0]).unwrap();
+        machine.containerd.crash().unwrap();
+        machine.containerd.restart().unwrap();
+        let cri = machine.containerd.cri();
+        for sandbox in &sandboxes {
+            cri.stop(sandbox)
+                .unwrap_or_else(|e| panic!("containerd {version}: {e:#}"));
+            cri.remove(sandbox).unwrap();
+        }
+        machine.nothing_left();
+        cleanup(&machine.node);
+        assert!(configurations(&machine.node).is_empty());
+        for file in ["att", "gone", "ipam.json", "lock", "cni.log"] {
+            assert!(
+                !machine.node.file(&format!("/run/weir/{file}")).exists(),
+                "{file}"
+            );
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The observer against a real API server: what is created, changed and deleted there arrives in the model.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::{
@@ -14,66 +14,15 @@ use kube::{
 };
 use proxy_agent::{
     model::{Dirty, Kind, ObjectName, Snapshot},
-    observe::{
-        Changes, Store,
-        kubernetes::{self, Options, Watches},
-    },
     service::{MemoryMaps, ServiceSync, render::services},
 };
 use serde_json::json;
-use weir_tests::controlplane::ControlPlane;
+use weir_tests::controlplane::{ControlPlane, Observer};
 
 /// The node that observes.
 const NODE: &str = "here";
 /// Far beyond what any change takes.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-struct Observer {
-    store: Arc<Store>,
-    changes: Changes,
-    _watches: Watches,
-}
-
-impl Observer {
-    async fn start(options: Options) -> Result<Self> {
-        let store = Store::new();
-        Ok(Self {
-            _watches: kubernetes::spawn(Arc::clone(&store), options).await?,
-            changes: Changes::new(Arc::clone(&store), Duration::from_millis(2)),
-            store,
-        })
-    }
-
-    async fn of(plane: &ControlPlane) -> Result<Self> {
-        Self::start(Options {
-            node: NODE.to_owned(),
-            kubeconfig: Some(plane.kubeconfig().to_owned()),
-            api_servers: Vec::new(),
-        })
-        .await
-    }
-
-    /// Waits for a state; gives all that was dirty meanwhile.
-    async fn until(&mut self, what: &str, reached: impl Fn(&Snapshot) -> bool) -> Result<Dirty> {
-        let mut dirty = Dirty::default();
-        let wait = async {
-            while !reached(&self.store.read()) {
-                dirty.merge(self.changes.next().await.dirty);
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, wait).await;
-        waited.with_context(|| format!("{what}: {:?}", self.store.status().borrow().clone()))?;
-        dirty.merge(self.changes.take().dirty);
-        Ok(dirty)
-    }
-
-    async fn until_connected(&self, connected: bool) -> Result<()> {
-        let mut status = self.store.status();
-        let wait = status.wait_for(|s| s.connected == connected);
-        tokio::time::timeout(PATIENCE, wait).await??;
-        Ok(())
-    }
-}
 
 fn web() -> ObjectName {
     ObjectName::new("default", "web")
@@ -247,18 +196,13 @@ async fn an_unreachable_api_server_is_waited_for_and_failed_over_from() -> Resul
     let client = plane.client().await?;
     let url = plane.url();
     // Nobody listens on the first one: port 1 of loopback.
-    let mut observer = Observer::start(Options {
-        node: NODE.to_owned(),
-        kubeconfig: Some(plane.kubeconfig().to_owned()),
-        api_servers: vec!["https://127.0.0.1:1".to_owned(), url.clone()],
-    })
-    .await?;
+    let dead = "https://127.0.0.1:1";
+    let mut observer = Observer::start(Observer::options(&plane, &[dead, &url])).await?;
     observer
         .until("all lists", |s| s.complete.has(&Kind::ALL))
         .await?;
     observer.until_connected(true).await?;
-    let source = observer.store.status().borrow().source.clone();
-    assert_eq!(source.trim_end_matches('/'), url.trim_end_matches('/'));
+    assert_eq!(observer.source(), url);
     create_web(&client).await?;
     observer
         .until("web", |s| {
@@ -266,12 +210,7 @@ async fn an_unreachable_api_server_is_waited_for_and_failed_over_from() -> Resul
         })
         .await?;
 
-    let alone = Observer::start(Options {
-        node: NODE.to_owned(),
-        kubeconfig: Some(plane.kubeconfig().to_owned()),
-        api_servers: vec!["https://127.0.0.1:1".to_owned()],
-    })
-    .await?;
+    let alone = Observer::start(Observer::options(&plane, &[dead])).await?;
     let mut status = alone.store.status();
     let refused = status.wait_for(|s| s.error.is_some());
     let refused = tokio::time::timeout(PATIENCE, refused).await??.clone();

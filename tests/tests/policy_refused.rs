@@ -212,6 +212,7 @@ fn a_pod_that_the_watch_has_not_shown_is_judged_by_what_was_fetched() {
     cluster.endpoints[0].fetched = Some(FetchedPod {
         labels: labels("pod=a"),
         named_ports: Vec::new(),
+        ..FetchedPod::default()
     });
     engine.sync(&cluster.snapshot, &cluster.endpoints).unwrap();
     assert!(engine.ready(2) && reaches(&maps, 80));

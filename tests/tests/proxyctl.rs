@@ -18,6 +18,7 @@ use proxy_agent::{
     },
     config::Configuration,
     ctl::version,
+    observe::Store,
 };
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::mpsc};
@@ -38,7 +39,9 @@ impl Api {
             ..Configuration::default()
         };
         let runtime = Runtime::new().unwrap();
-        let shared = Arc::new(Shared::new(config, Metrics::new(), LogLevel::default()));
+        let store = Store::new();
+        let shared = Shared::new(config, Metrics::new(), LogLevel::default(), &store);
+        let shared = Arc::new(shared);
         shared.publish(status);
         let (questions, _nobody) = mpsc::channel(1);
         let handlers = Handlers {

@@ -18,6 +18,11 @@ pub fn offsets(range: IpNetwork) -> std::ops::Range<u32> {
     2..if last_is_broadcast { end - 1 } else { end }
 }
 
+/// Whether a range has an address that a pod may have, beside the reserved ones.
+pub fn serves(range: IpNetwork, reserved: &[IpAddr]) -> bool {
+    offsets(range).any(|offset| !reserved.contains(&address(range, offset)))
+}
+
 /// The address at an offset.
 pub fn address(range: IpNetwork, offset: u32) -> IpAddr {
     match range.network() {
@@ -38,7 +43,13 @@ mod tests {
         assert_eq!(r("10.0.0.0/8"), 2..65535);
         assert_eq!(r("10.1.1.0/28"), 2..16);
         assert_eq!(r("fd00::/64"), 2..65536);
-        assert!(r("10.1.1.1/32").is_empty());
+        for none in ["10.1.1.1/32", "10.1.1.0/31", "fd00::/128", "fd00::/127"] {
+            assert!(r(none).is_empty());
+            assert!(!serves(none.parse().unwrap(), &[]));
+        }
+        let range = "10.1.1.0/30".parse().unwrap();
+        let reserved = ["10.1.1.2", "10.1.1.3"].map(|ip| ip.parse().unwrap());
+        assert!(serves(range, &reserved[..1]) && !serves(range, &reserved));
         assert_eq!(
             address("fd00::/64".parse().unwrap(), 258),
             "fd00::102".parse::<IpAddr>().unwrap()

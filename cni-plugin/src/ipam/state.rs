@@ -39,11 +39,30 @@ pub struct Lease {
 pub struct Released {
     /// Which.
     pub ip: IpAddr,
-    /// When, seconds since 1970; 0 if nobody ever heard of it, so that it may be given out at once.
+    /// When, seconds since boot; 0 if nobody ever heard of it, so that it may be given out at once.
     pub at: u64,
 }
 
+impl Released {
+    /// Whether it has rested for so many seconds.
+    pub const fn rested(&self, seconds: u64, now: u64) -> bool {
+        self.at == 0 || self.at.saturating_add(seconds) <= now
+    }
+}
+
 impl State {
+    /// Makes stamps of the future (an older version stamped by the calendar) those of now. True: there were some.
+    pub fn clamp(&mut self, now: u64) -> bool {
+        let future = self.released.iter_mut().filter(|r| r.at > now);
+        future.map(|r| r.at = now).count() > 0
+    }
+
+    /// Notes that an address was passed over because somebody else uses it: it is looked at again, like one that rests.
+    pub fn pass_over(&mut self, ip: IpAddr, at: u64) {
+        self.released.retain(|r| r.ip != ip);
+        self.released.push(Released { ip, at });
+    }
+
     /// The addresses of a key.
     pub fn lease(&self, key: &Key) -> Option<&[IpAddr]> {
         self.leases

@@ -16,6 +16,9 @@ use crate::rpc::{Bandwidth, Key, PortMapping};
 /// More than this on stdin is not a network configuration.
 const LIMIT: u64 = 4 << 20;
 
+/// Most seconds that ADD may be given.
+pub const LONGEST: u64 = 60;
+
 /// A network configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -26,7 +29,7 @@ pub struct Config {
     pub name: String,
     /// Folder shared with the agent, instead of the default (for tests).
     pub run_dir: Option<String>,
-    /// Seconds that ADD may take, instead of 15.
+    /// Seconds that ADD may take, instead of 15; at most [`LONGEST`].
     pub timeout_seconds: Option<u64>,
     /// Addresses come from the node's ranges: a choice of another source is refused.
     pub ipam: Option<Value>,
@@ -34,10 +37,11 @@ pub struct Config {
     pub prev_result: Option<Value>,
     /// What the runtime adds for declared capabilities.
     pub runtime_config: RuntimeConfig,
-    /// GC. Outer `None`: the key is absent and nothing may be dropped. Inner `None`: it is null, and no
-    /// attachment is valid.
-    #[serde(rename = "cni.dev/valid-attachments", deserialize_with = "present")]
-    pub valid_attachments: Option<Option<Vec<ValidAttachment>>>,
+    #[serde(rename = "cni.dev/valid-attachments", deserialize_with = "list")]
+    valid_attachments: Option<Vec<ValidAttachment>>,
+    /// As it was called in drafts of the specification; runtimes write both.
+    #[serde(rename = "cni.dev/attachments", deserialize_with = "list")]
+    attachments: Option<Vec<ValidAttachment>>,
 }
 
 /// Capabilities, in the spelling of CRI-O (camelCase) or containerd (`PascalCase` within).
@@ -69,30 +73,89 @@ impl From<ValidAttachment> for Key {
     }
 }
 
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(from).map(Some)
+/// Null is an empty list, which is not the same as none.
+fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<ValidAttachment>>, D::Error> {
+    Option::deserialize(from).map(|list| Some(list.unwrap_or_default()))
+}
+
+/// Reads what is on stdin.
+pub fn read(from: &mut impl Read) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::new();
+    from.take(LIMIT + 1)
+        .read_to_end(&mut text)
+        .map_err(|e| Error::io("read the network configuration from stdin", &e))?;
+    if text.len() as u64 > LIMIT {
+        return Err(
+            Error::new(code::DECODE, "network configuration is too long")
+                .because(format!("more than {LIMIT} bytes on stdin")),
+        );
+    }
+    Ok(text)
 }
 
 impl Config {
     /// Reads and decodes; not validated yet, so that an error can be written in the configuration's version.
     pub fn read(from: &mut impl Read) -> Result<Self, Error> {
-        let mut text = Vec::new();
-        from.take(LIMIT + 1)
-            .read_to_end(&mut text)
-            .map_err(|e| Error::io("read the network configuration from stdin", &e))?;
-        if text.len() as u64 > LIMIT {
-            return Err(
-                Error::new(code::DECODE, "network configuration is too long")
-                    .because(format!("more than {LIMIT} bytes on stdin")),
-            );
-        }
+        Self::decode(&read(from)?)
+    }
+
+    /// Decodes what was read.
+    pub fn decode(text: &[u8]) -> Result<Self, Error> {
         let undecodable = |e: serde_json::Error| {
             Error::new(code::DECODE, "decode the network configuration on stdin")
                 .because(e.to_string())
         };
         // Through an object, because an array would decode field by field.
-        let object: Map<String, Value> = serde_json::from_slice(&text).map_err(undecodable)?;
+        let object: Map<String, Value> = serde_json::from_slice(text).map_err(undecodable)?;
         serde_json::from_value(Value::Object(object)).map_err(undecodable)
+    }
+
+    /// What a DEL goes by that came with a configuration which cannot be decoded: its key is in the environment.
+    /// The folder is read from what can be.
+    pub fn of_undecodable(text: &[u8]) -> Self {
+        let object: Map<String, Value> = serde_json::from_slice(text).unwrap_or_default();
+        Self {
+            run_dir: object
+                .get("runDir")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            ..Self::default()
+        }
+    }
+
+    /// The attachments that the runtime still knows. None: it does not say, and nothing may be dropped.
+    pub fn valid_attachments(&self) -> Option<&[ValidAttachment]> {
+        let given = self
+            .valid_attachments
+            .as_ref()
+            .or(self.attachments.as_ref());
+        given.map(Vec::as_slice)
+    }
+
+    /// Checks what ADD alone needs.
+    fn validate_add(&self) -> Result<(), Error> {
+        if let Some(ipam) = self.ipam.as_ref().filter(|i| i.get("type").is_some()) {
+            let msg = format!("unsupported field \"ipam\": {ipam}");
+            return Err(Error::new(code::UNSUPPORTED_FIELD, msg)
+                .because("addresses come from spec.podCIDRs of the Node"));
+        }
+        if let Some(seconds) = self.timeout_seconds.filter(|s| !(1..=LONGEST).contains(s)) {
+            let msg = format!("timeoutSeconds is {seconds}");
+            let why = format!("it must be between 1 and {LONGEST}");
+            return Err(Error::new(code::CONFIG, msg).because(why));
+        }
+        let limits = self.runtime_config.bandwidth.as_ref();
+        if let Some(limits) = limits.filter(|b| b.ingress_rate > 0 || b.egress_rate > 0) {
+            let msg = format!(
+                "unsupported field \"runtimeConfig.bandwidth\": ingress {} and egress {} bit/s",
+                limits.ingress_rate, limits.egress_rate
+            );
+            return Err(Error::new(code::UNSUPPORTED_FIELD, msg).because(
+                "weir cannot limit bandwidth: take the capability out of the network configuration, \
+                 or the annotations kubernetes.io/ingress-bandwidth and egress-bandwidth off the pod",
+            ));
+        }
+        Ok(())
     }
 
     /// Checks what every verb needs and gives the version to answer in.
@@ -113,14 +176,10 @@ impl Config {
                     .because(&self.name),
             );
         }
-        match &self.ipam {
-            Some(ipam) if verb == Verb::Add && ipam.get("type").is_some() => Err(Error::new(
-                code::UNSUPPORTED_FIELD,
-                format!("unsupported field \"ipam\": {ipam}"),
-            )
-            .because("addresses come from spec.podCIDRs of the Node")),
-            _ => Ok(version),
+        if verb == Verb::Add {
+            self.validate_add()?;
         }
+        Ok(version)
     }
 }
 
@@ -134,11 +193,47 @@ mod tests {
 
     #[test]
     fn absent_null_and_empty_attachments_differ() {
-        assert!(config("{}").unwrap().valid_attachments.is_none());
-        let null = config(r#"{"cni.dev/valid-attachments":null}"#).unwrap();
-        assert!(null.valid_attachments.unwrap().is_none());
-        let empty = config(r#"{"cni.dev/valid-attachments":[]}"#).unwrap();
-        assert!(empty.valid_attachments.unwrap().unwrap().is_empty());
+        assert!(config("{}").unwrap().valid_attachments().is_none());
+        for name in ["valid-attachments", "attachments"] {
+            let given = |value: &str| config(&format!("{{\"cni.dev/{name}\":{value}}}")).unwrap();
+            for none in ["null", "[]"] {
+                assert!(given(none).valid_attachments().unwrap().is_empty());
+            }
+        }
+        let both = r#"{"cni.dev/attachments":[],"cni.dev/valid-attachments":[{"containerID":"a","ifname":"b"}]}"#;
+        let both = config(both).unwrap();
+        assert_eq!(both.valid_attachments().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn of_what_cannot_be_decoded_the_folder_is_read() {
+        for text in ["", "{", "[]", "7"] {
+            assert_eq!(Config::of_undecodable(text.as_bytes()).run_dir, None);
+        }
+        let text = br#"{"runDir":"/x","name":7,"runtimeConfig":[]}"#;
+        assert!(Config::decode(text).is_err());
+        assert_eq!(Config::of_undecodable(text).run_dir.as_deref(), Some("/x"));
+    }
+
+    #[test]
+    fn what_only_add_needs_is_refused_to_add_alone() {
+        let keys = [
+            r#""timeoutSeconds":0"#,
+            r#""timeoutSeconds":61"#,
+            r#""timeoutSeconds":18446744073709551615"#,
+            r#""runtimeConfig":{"bandwidth":{"ingressRate":1}}"#,
+            r#""runtimeConfig":{"bandwidth":{"EgressRate":1}}"#,
+        ];
+        for key in keys {
+            let config = config(&format!(r#"{{"cniVersion":"1.1.0","name":"n",{key}}}"#)).unwrap();
+            assert!(config.validate(Verb::Add).is_err(), "{key}");
+            for verb in [Verb::Del, Verb::Check, Verb::Gc, Verb::Status] {
+                assert!(config.validate(verb).is_ok(), "{key}");
+            }
+        }
+        let none =
+            r#"{"cniVersion":"1.1.0","name":"n","runtimeConfig":{"bandwidth":{"ingressBurst":7}}}"#;
+        assert!(config(none).unwrap().validate(Verb::Add).is_ok());
     }
 
     #[test]

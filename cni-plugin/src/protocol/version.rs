@@ -16,6 +16,8 @@ impl Version {
     pub const V1: Self = Self(3);
     /// 1.1.0 brought GC, STATUS and `interfaces[].mtu`.
     pub const V1_1: Self = Self(4);
+    /// The newest.
+    pub const NEWEST: Self = Self::V1_1;
 
     /// From `cniVersion` of a configuration. None is what the specification reads as 0.1.0.
     pub fn parse(text: Option<&str>) -> Result<Self, Error> {

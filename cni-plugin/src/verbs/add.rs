@@ -1,17 +1,19 @@
 //! ADD: wires the pod and returns when the agent says that its policy is in force.
 
 use std::{
+    os::unix::net::UnixStream,
     thread,
     time::{Duration, Instant},
 };
 
-use super::{Context, node, uninitialised};
+use super::{Context, mtu, node, uninitialised};
 use crate::{
     attach::{self, Inside, Plan},
     attachment::{Attachment, State},
-    client::{self, Failure},
+    client::{self, Failure, Patience},
+    clock,
     detach::Detach,
-    ledger,
+    heartbeat, ledger,
     node_file::NodeFile,
     protocol::{
         error::{Error, code},
@@ -20,7 +22,7 @@ use crate::{
     rpc::{Add, Call},
     talk::say,
     wiring::{
-        HOST_MAC, full_prefix, gateway, name,
+        HOST_MAC, alias, full_prefix, gateway, name,
         netns::{self, Netns},
         veth::Pair,
     },
@@ -28,10 +30,9 @@ use crate::{
 
 /// Seconds that the whole of ADD may take, unless configured.
 const DEADLINE: u64 = 15;
-/// Seconds to wait for an agent that has never been ready since boot.
-const WAIT_FOR_NODE: u64 = 3;
-/// Seconds to wait for an agent that is just starting again.
-const WAIT_FOR_AGENT: u64 = 5;
+/// How long an agent that is away, or has never been ready since boot, is waited for. Runtimes hold a lock while ADD
+/// is at work, which their status waits for.
+const AWAY: Duration = Duration::from_millis(800);
 
 /// Runs the verb; what it returns goes to stdout.
 pub fn run(context: &Context) -> Result<String, Error> {
@@ -42,20 +43,38 @@ pub fn run(context: &Context) -> Result<String, Error> {
         )
         .because("ADD came with a prevResult"));
     }
+    must_be_a_pod(context)?;
     let path = context.call.netns.clone().unwrap_or_default();
     let netns = open(&path)?;
     let mut inside = attach::enter(&netns, &path)?;
-    inside.must_not_have(&context.call.key.ifname)?;
+    let beside = inside.must_not_have(&context.call.key.ifname)?;
     let node = wait_for_node(context)?;
-    let mut attachment = start(context, &netns, path, &node);
+    // Before anything is made: without the agent it would only be undone.
+    let agent = wait_for_agent(context)?;
+    let mut attachment = Attachment {
+        beside,
+        ..start(context, &netns, path, &node)
+    };
     ledger::take(&context.paths, &mut attachment, &node, deadline(context))?;
-    match finish(context, inside, &netns, &node, &mut attachment) {
-        Ok(()) => Ok(result(context, &attachment, node.mtu)),
+    match finish(context, &mut inside, &netns, agent, &mut attachment) {
+        Ok(()) => Ok(result(context, &attachment)),
         Err((error, announced)) => {
-            undo(context, announced);
+            undo(context, &attachment, announced);
             Err(error)
         }
     }
+}
+
+/// The agent admits none but pods, whose policy it can know.
+fn must_be_a_pod(context: &Context) -> Result<(), Error> {
+    let pod = &context.call.pod;
+    if !pod.namespace.is_empty() && !pod.name.is_empty() {
+        return Ok(());
+    }
+    let msg =
+        "the container is no Kubernetes pod: CNI_ARGS names no K8S_POD_NAMESPACE and K8S_POD_NAME";
+    Err(Error::new(code::ENVIRONMENT, msg)
+        .because("weir serves pods alone, whose policies it knows"))
 }
 
 fn deadline(context: &Context) -> Instant {
@@ -74,11 +93,11 @@ fn open(path: &str) -> Result<Netns, Error> {
 }
 
 fn wait_for_node(context: &Context) -> Result<NodeFile, Error> {
-    let until = context.after(WAIT_FOR_NODE).min(deadline(context));
+    let until = context.began + AWAY;
     loop {
         match node(&context.paths) {
             Ok(node) => return Ok(node),
-            Err(_) if Instant::now() < until => thread::sleep(Duration::from_millis(50)),
+            Err(_) if Instant::now() < until => thread::sleep(Duration::from_millis(20)),
             Err(cause) => {
                 let pod = &context.call.pod;
                 return Err(uninitialised(
@@ -90,14 +109,38 @@ fn wait_for_node(context: &Context) -> Result<NodeFile, Error> {
     }
 }
 
+/// A connection to an agent that lives.
+fn wait_for_agent(context: &Context) -> Result<UnixStream, Error> {
+    let (socket, heartbeat) = (context.paths.socket(), context.paths.heartbeat());
+    let until = context.began + AWAY;
+    let failed = |cause| client::unreachable(&socket, &cause);
+    let stream = client::connect_until(&socket, until).map_err(failed)?;
+    loop {
+        match heartbeat::silence(&heartbeat).filter(|silence| *silence > heartbeat::AWAY) {
+            None => return Ok(stream),
+            Some(_) if Instant::now() < until => thread::sleep(Duration::from_millis(20)),
+            Some(silence) => {
+                let why = format!("it has been silent for {} s", silence.as_secs());
+                return Err(failed(std::io::Error::new(
+                    std::io::ErrorKind::TimedOut,
+                    why,
+                )));
+            }
+        }
+    }
+}
+
 fn start(context: &Context, netns: &Netns, path: String, node: &NodeFile) -> Attachment {
     let key = &context.call.key;
     let runtime = &context.config.runtime_config;
     Attachment {
         state: State::Creating,
         boot_id: node.boot_id.clone(),
-        since: ledger::now(),
-        mtu: node.mtu,
+        since: clock::now(),
+        until: clock::now() + context.config.timeout_seconds.unwrap_or(DEADLINE),
+        attempt: (std::process::id(), nanoseconds()),
+        beside: false,
+        mtu: mtu::of_pods(node),
         netns_id: netns.id(),
         add: Add {
             key: key.clone(),
@@ -107,60 +150,86 @@ fn start(context: &Context, netns: &Netns, path: String, node: &NodeFile) -> Att
             pod_mac: name::pod_mac(key),
             pod: context.call.pod.clone(),
             ports: runtime.port_mappings.clone().unwrap_or_default(),
-            bandwidth: runtime.bandwidth.clone(),
             ..Add::default()
         },
     }
 }
 
+fn nanoseconds() -> u64 {
+    u64::try_from(clock::since_boot().as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The error says beside itself whether anyone may know of the addresses.
 fn finish(
     context: &Context,
-    inside: Inside,
+    inside: &mut Inside,
     netns: &Netns,
-    node: &NodeFile,
+    agent: UnixStream,
     attachment: &mut Attachment,
 ) -> Result<(), (Error, bool)> {
-    let host = Netns::own().map_err(|e| (Error::io("open own network namespace", &e), false))?;
-    let add = &attachment.add;
-    let wired = inside
-        .wire(&Plan {
-            netns,
-            host: &host,
-            pair: Pair {
-                ifname: &add.key.ifname,
-                mac: add.pod_mac,
-                host_ifname: &add.host_ifname,
-                mtu: node.mtu,
-            },
-            ips: &add.ips,
-            alias: &add.pod.to_string(),
-        })
-        .map_err(|e| (e, false))?;
-    attachment.add.host_ifindex = wired.host_ifindex;
-    attachment.add.netns_cookie = wired.netns_cookie;
-    announce(context, attachment).map_err(|e| (e, true))?;
+    wire(context, inside, netns, attachment).map_err(|e| (e, false))?;
+    announce(context, agent, attachment).map_err(|e| (e, true))?;
     attach::await_running(&attachment.add.host_ifname, deadline(context)).map_err(|e| (e, true))?;
-    attachment.state = State::Ready;
-    ledger::record(&context.paths, attachment).map_err(|e| (e, true))
+    inside
+        .await_addresses(&attachment.add.ips, deadline(context))
+        .map_err(|e| (e, true))?;
+    ledger::confirm(&context.paths, attachment, deadline(context)).map_err(|e| (e, true))
+}
+
+fn wire(
+    context: &Context,
+    inside: &mut Inside,
+    netns: &Netns,
+    attachment: &mut Attachment,
+) -> Result<(), Error> {
+    let host = Netns::own().map_err(|e| Error::io("open own network namespace", &e))?;
+    let still_ours = |attachment: &Attachment| {
+        let ours = ledger::is_ours(&context.paths, attachment);
+        ours.then_some(()).ok_or_else(|| ledger::lost(attachment))
+    };
+    let add = &attachment.add;
+    let plan = Plan {
+        netns,
+        host: &host,
+        pair: Pair {
+            ifname: &add.key.ifname,
+            mac: add.pod_mac,
+            host_ifname: &add.host_ifname,
+            mtu: attachment.mtu,
+        },
+        ips: &add.ips,
+        alias: &alias::of(&add.pod),
+        table: attachment.beside.then(|| name::table(&add.key)),
+    };
+    let index = inside.create(&plan, || still_ours(attachment))?;
+    let wired = inside.wire(&plan, index);
+    attachment.add.host_ifindex = index;
+    attachment.add.netns_cookie = inside.cookie();
+    wired?;
+    // The agent must not hear of an interface whose DEL it has heard already.
+    still_ours(attachment)
 }
 
 /// No pod runs without its policy: the silence of the agent fails the ADD.
-fn announce(context: &Context, attachment: &Attachment) -> Result<(), Error> {
-    let socket = context.paths.socket();
+fn announce(context: &Context, agent: UnixStream, attachment: &Attachment) -> Result<(), Error> {
+    let (socket, heartbeat) = (context.paths.socket(), context.paths.heartbeat());
     let call = Call::Add(Box::new(attachment.add.clone()));
-    let deadline = deadline(context);
-    let connect = deadline.min(Instant::now() + Duration::from_secs(WAIT_FOR_AGENT));
-    match client::ask(&socket, call, connect, deadline) {
+    let patience = Patience {
+        connect: Instant::now(),
+        answer: deadline(context),
+        away: &|| heartbeat::is_away(&heartbeat),
+    };
+    match client::ask_twice(agent, &socket, call, patience) {
         Ok(_) => Ok(()),
         Err(Failure::Refused(error)) => Err(error),
         Err(Failure::Unreachable(cause)) => Err(client::unreachable(&socket, &cause)),
     }
 }
 
-fn undo(context: &Context, announced: bool) {
+fn undo(context: &Context, attachment: &Attachment, announced: bool) {
     let errors = Detach {
         key: &context.call.key,
+        of: Some(attachment),
         netns: None,
         tell_agent: announced,
         rest: announced,
@@ -172,7 +241,8 @@ fn undo(context: &Context, announced: bool) {
     }
 }
 
-fn result(context: &Context, attachment: &Attachment, mtu: u32) -> String {
+fn result(context: &Context, attachment: &Attachment) -> String {
+    let mtu = attachment.mtu;
     let add = &attachment.add;
     let interfaces = vec![
         Interface {

@@ -3,13 +3,14 @@
 use super::Context;
 use crate::{detach::Detach, talk::say};
 
-/// Seconds that DEL may take.
-const DEADLINE: u64 = 8;
+/// Seconds after which DEL waits for nothing any more. What follows the last wait takes less than one.
+const DEADLINE: u64 = 6;
 
 /// Runs the verb.
 pub fn run(context: &Context) -> String {
     let errors = Detach {
         key: &context.call.key,
+        of: None,
         netns: context.call.netns.as_deref(),
         tell_agent: true,
         rest: true,

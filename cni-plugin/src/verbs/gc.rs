@@ -14,17 +14,13 @@ const DEADLINE: u64 = 25;
 
 /// Runs the verb. Without a list nothing is known to be dead; null is an empty list.
 pub fn run(context: &Context) -> Result<String, Error> {
-    let Some(valid) = context.config.valid_attachments.clone() else {
+    let Some(valid) = context.config.valid_attachments() else {
         return Ok(String::new());
     };
     if !context.paths.root().exists() {
         return Ok(String::new());
     }
-    let valid: Vec<Key> = valid
-        .unwrap_or_default()
-        .into_iter()
-        .map(Key::from)
-        .collect();
+    let valid: Vec<Key> = valid.iter().cloned().map(Key::from).collect();
     let boot = boot_id().map_err(|e| Error::io("read boot_id", &e))?;
     let deadline = context.after(DEADLINE);
     let errors: Vec<String> = ledger::keys(&context.paths, &boot, deadline)?
@@ -33,6 +29,7 @@ pub fn run(context: &Context) -> Result<String, Error> {
         .flat_map(|key| {
             Detach {
                 key,
+                of: None,
                 netns: None,
                 tell_agent: true,
                 rest: true,
@@ -40,7 +37,7 @@ pub fn run(context: &Context) -> Result<String, Error> {
             }
             .run(&context.paths)
         })
-        .chain(leftovers::sweep(&context.paths))
+        .chain(leftovers::sweep(&context.paths, deadline))
         .map(|e| e.to_string())
         .collect();
     if errors.is_empty() {

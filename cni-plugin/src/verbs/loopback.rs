@@ -40,8 +40,10 @@ fn inside<T>(context: &Context, work: impl FnOnce() -> io::Result<T>) -> Result<
 }
 
 fn add(context: &Context) -> Result<String, Error> {
-    inside(context, || {
-        Netlink::open()?.carry_out(vec![veth::set_up(veth::LO, None)])
+    let present = inside(context, || {
+        let mut netlink = Netlink::open()?;
+        netlink.carry_out(vec![veth::set_up(veth::LO, None)])?;
+        inspect::addresses(&mut netlink, veth::LO)
     })?;
     if let Some(previous) = &context.config.prev_result {
         return Ok(previous.to_string());
@@ -55,12 +57,16 @@ fn add(context: &Context) -> Result<String, Error> {
     let addresses = [
         (IpAddr::V4(Ipv4Addr::LOCALHOST), 8),
         (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
-    ]
-    .map(|(ip, prefix)| Address {
-        ip,
-        prefix,
-        gateway: None,
-    });
+    ];
+    // Without IPv6 the kernel gives one only.
+    let addresses = addresses.into_iter().filter(|(ip, _)| present.contains(ip));
+    let addresses: Vec<Address> = addresses
+        .map(|(ip, prefix)| Address {
+            ip,
+            prefix,
+            gateway: None,
+        })
+        .collect();
     Ok(AddResult::new(context.version, vec![lo], 0, &addresses).to_json())
 }
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::{Context, node, silence, uninitialised};
+use super::{Context, node, uninitialised};
 use crate::{
-    LOGS_HINT,
+    LOGS_HINT, heartbeat,
     protocol::error::{Error, code},
 };
 
@@ -15,7 +15,7 @@ const SILENCE: Duration = Duration::from_mins(1);
 /// Runs the verb.
 pub fn run(context: &Context) -> Result<String, Error> {
     node(&context.paths).map_err(|cause| uninitialised(code::NOT_AVAILABLE, &cause))?;
-    match silence(&context.paths) {
+    match heartbeat::silence(&context.paths.heartbeat()) {
         Some(silence) if silence > SILENCE => Err(Error::new(
             code::LIMITED,
             format!("the weir agent has been silent for {} s", silence.as_secs()),

@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    neighbour::{
+        NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+    },
     route::{RouteProtocol, RouteType},
 };
 
 use super::{
     ROUTE_PROTOCOL, gateway,
     netlink::{REPLACE, Request, family},
-    route::{self, Route, Way},
+    route::{self, Route, Stand, Way},
 };
 
 /// Puts an address on a link, usable at once.
@@ -41,10 +43,7 @@ pub fn neighbour(index: u32, ip: IpAddr, mac: [u8; 6]) -> Request {
     message.header.state = NeighbourState::Permanent;
     message.header.kind = RouteType::Unicast;
     message.attributes = vec![
-        NeighbourAttribute::Destination(match ip {
-            IpAddr::V4(a) => NeighbourAddress::Inet(a),
-            IpAddr::V6(a) => NeighbourAddress::Inet6(a),
-        }),
+        NeighbourAttribute::Destination(destination(ip)),
         NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
     ];
     replace(
@@ -53,8 +52,28 @@ pub fn neighbour(index: u32, ip: IpAddr, mac: [u8; 6]) -> Request {
     )
 }
 
+/// Has the host answer on a link when somebody there asks for an address that is not the host's.
+pub fn proxy(index: u32, ip: IpAddr) -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(ip.is_ipv4());
+    message.header.ifindex = index;
+    message.header.flags = NeighbourFlags::Proxy;
+    message.attributes = vec![NeighbourAttribute::Destination(destination(ip))];
+    replace(
+        format!("answer for {ip}"),
+        RouteNetlinkMessage::NewNeighbour(message),
+    )
+}
+
+const fn destination(ip: IpAddr) -> NeighbourAddress {
+    match ip {
+        IpAddr::V4(a) => NeighbourAddress::Inet(a),
+        IpAddr::V6(a) => NeighbourAddress::Inet6(a),
+    }
+}
+
 /// A route to one address, directly on a link.
-pub fn route_on_link(index: u32, to: IpAddr) -> Request {
+pub fn route_on_link(index: u32, to: IpAddr, stand: Stand) -> Request {
     let way = Way {
         index,
         ..Way::default()
@@ -66,12 +85,12 @@ pub fn route_on_link(index: u32, to: IpAddr) -> Request {
     };
     replace(
         format!("add route to {to}"),
-        RouteNetlinkMessage::NewRoute(route.message()),
+        RouteNetlinkMessage::NewRoute(route.message_at(stand)),
     )
 }
 
 /// The default route of a family, through its gateway.
-pub fn default_route(index: u32, of: IpAddr) -> Request {
+pub fn default_route(index: u32, of: IpAddr, stand: Stand) -> Request {
     let way = Way {
         index,
         gateway: Some(gateway(of)),
@@ -84,7 +103,7 @@ pub fn default_route(index: u32, of: IpAddr) -> Request {
     };
     replace(
         format!("add default route through {}", gateway(of)),
-        RouteNetlinkMessage::NewRoute(route.message()),
+        RouteNetlinkMessage::NewRoute(route.message_at(stand)),
     )
 }
 

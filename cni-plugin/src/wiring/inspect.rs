@@ -28,6 +28,8 @@ pub struct Link {
     pub running: bool,
     /// MTU.
     pub mtu: u32,
+    /// Hardware address; empty if it has none.
+    pub mac: Vec<u8>,
     /// What people call it; of a pod's host side namespace and name of the pod.
     pub alias: String,
 }
@@ -42,12 +44,14 @@ impl Link {
                 .attributes
                 .contains(&LinkAttribute::OperState(State::Up)),
             mtu: 0,
+            mac: Vec::new(),
             alias: String::new(),
         };
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::Address(mac) => link.mac.clone_from(mac),
                 LinkAttribute::IfAlias(alias) => link.alias.clone_from(alias),
                 _ => {}
             }
@@ -59,6 +63,51 @@ impl Link {
 /// A link by name.
 pub fn link(at: &mut Netlink, ifname: &str) -> io::Result<Option<Link>> {
     Ok(veth::find(at, ifname)?.map(|l| Link::of(&l)))
+}
+
+/// Hardware address of the other end of a veth pair, wherever that is; none if there is no such pair, or it has none
+/// that a single host may have.
+pub fn peer_mac(at: &mut Netlink, index: u32) -> io::Result<Option<[u8; 6]>> {
+    let Some(here) = by_index(at, index, None)? else {
+        return Ok(None);
+    };
+    let (mut peer, mut netns) = (None, None);
+    for attribute in &here.attributes {
+        match attribute {
+            LinkAttribute::Link(index) => peer = Some(*index),
+            LinkAttribute::LinkNetNsId(id) => netns = Some(*id),
+            _ => {}
+        }
+    }
+    let Some((peer, netns)) = peer.zip(netns) else {
+        return Ok(None);
+    };
+    let there = by_index(at, peer, Some(netns))?;
+    let mac = there.and_then(|link| <[u8; 6]>::try_from(Link::of(&link).mac).ok());
+    Ok(mac.filter(|mac| mac[0] & 1 == 0 && *mac != [0; 6]))
+}
+
+/// `netns`: the kernel's number of the network namespace, if it is not this one.
+fn by_index(at: &mut Netlink, index: u32, netns: Option<i32>) -> io::Result<Option<LinkMessage>> {
+    let mut request = LinkMessage::default();
+    request.header.index = index;
+    let netns = netns.map(LinkAttribute::IfNetnsId);
+    request.attributes.extend(netns);
+    match at.request(&RouteNetlinkMessage::GetLink(request), 0) {
+        // The link is gone, or its namespace; or that is not ours to look into.
+        Err(e)
+            if matches!(
+                e.raw_os_error(),
+                Some(libc::ENODEV | libc::EINVAL | libc::EACCES | libc::EPERM)
+            ) =>
+        {
+            Ok(None)
+        }
+        answers => Ok(answers?.into_iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
+            _ => None,
+        })),
+    }
 }
 
 /// All links.
@@ -127,7 +176,7 @@ pub fn neighbours(at: &mut Netlink, index: u32, ipv4: bool) -> io::Result<Vec<(I
         .collect())
 }
 
-fn neighbour(message: &NeighbourMessage) -> Option<(IpAddr, Vec<u8>)> {
+pub(super) fn neighbour(message: &NeighbourMessage) -> Option<(IpAddr, Vec<u8>)> {
     let (mut to, mut mac) = (None, Vec::new());
     for attribute in &message.attributes {
         match attribute {

@@ -21,6 +21,14 @@ pub fn host_ifname(key: &Key) -> String {
     format!("{HOST_IFNAME_PREFIX}{eleven:011x}")
 }
 
+/// Number of the routing table of an interface that is not the container's first.
+pub fn table(key: &Key) -> u32 {
+    let mut digits = [0; 4];
+    digits[1..].copy_from_slice(&hash(key)[8..11]);
+    // Away from the numbers that people choose, and from those below 256 that have names.
+    0x5700_0000 | u32::from_be_bytes(digits)
+}
+
 /// Whether a name is one of ours.
 pub fn is_host_ifname(name: &str) -> bool {
     name.strip_prefix(HOST_IFNAME_PREFIX)

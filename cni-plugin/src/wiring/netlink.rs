@@ -1,6 +1,6 @@
 //! A route netlink socket: one request, its answers. It stays in the namespace in which it was opened.
 
-use std::io;
+use std::{io, time::Duration};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
@@ -8,6 +8,14 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::sys::{
+    socket::{setsockopt, sockopt::ReceiveTimeout},
+    time::{TimeVal, TimeValLike as _},
+};
+
+mod answers;
+
+use answers::Answers;
 
 /// Make it, or fail if it is there.
 pub const CREATE: u16 = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
@@ -23,6 +31,8 @@ pub const DUMP: u16 = NLM_F_DUMP;
 
 /// How often a request that the kernel asks to repeat is repeated.
 const TRIES: u32 = 10;
+/// How long an answer of the kernel is waited for. It is there when the request has been sent, unless it was lost.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A request that is answered by no more than an acknowledgement, to be sent with others.
 #[derive(Clone, Debug)]
@@ -54,7 +64,17 @@ pub struct Netlink {
 impl Netlink {
     /// Opens one in the calling thread's namespace.
     pub fn open() -> io::Result<Self> {
+        Self::patient(PATIENCE)
+    }
+
+    fn patient(patience: Duration) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
+        let milliseconds = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
+        setsockopt(
+            &socket,
+            ReceiveTimeout,
+            &TimeVal::milliseconds(milliseconds),
+        )?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         // Filters of dumps are applied by the kernel; without it (before 4.20) they would be ignored.
@@ -65,7 +85,8 @@ impl Netlink {
         })
     }
 
-    /// Sends one request and gives its answers. `EINTR` and `EBUSY` (a change at the same time) are repeated.
+    /// Sends one request and gives its answers. `EINTR` and `EBUSY` (a change at the same time) are repeated, so
+    /// that what a list lacks is not there.
     pub fn request(
         &mut self,
         message: &RouteNetlinkMessage,
@@ -79,6 +100,7 @@ impl Netlink {
                         && tries < TRIES =>
                 {
                     tries += 1;
+                    std::thread::sleep(Duration::from_millis(tries.into()));
                 }
                 result => return result,
             }
@@ -95,9 +117,16 @@ impl Netlink {
             wire.extend(packet(request.message, request.flags, self.sequence));
         }
         self.socket.send(&wire, 0)?;
-        Ok((first..=self.sequence)
-            .map(|sequence| self.answers(NLM_F_ACK, sequence).map(drop))
-            .collect())
+        let mut answers = Vec::new();
+        for sequence in first..=self.sequence {
+            let answer = self.answers(NLM_F_ACK, sequence).map(drop);
+            // What is lost is lost: the others are not waited for as long again.
+            if answer.as_ref().is_err_and(is_lost) {
+                return Err(answer.err().unwrap_or_else(lost));
+            }
+            answers.push(answer);
+        }
+        Ok(answers)
     }
 
     /// As [`Self::batch`], for requests that must all succeed: the error is that of the first that did not.
@@ -121,36 +150,25 @@ impl Netlink {
     }
 
     fn answers(&self, flags: u16, sequence: u32) -> io::Result<Vec<RouteNetlinkMessage>> {
-        let mut answers = Vec::new();
+        let mut answers = Answers::to(sequence, flags);
         loop {
-            let (datagram, _) = self.socket.recv_from_full()?;
-            let mut rest = datagram.as_slice();
-            while rest.len() >= 16 {
-                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                    .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
-                let length = (answer.header.length as usize).next_multiple_of(4);
-                rest = rest.get(length..).unwrap_or_default();
-                // Left over from a request that was given up.
-                if answer.header.sequence_number != sequence {
-                    continue;
-                }
-                match answer.payload {
-                    NetlinkPayload::Done(_) => return Ok(answers),
-                    NetlinkPayload::Error(e) => match e.code {
-                        Some(_) => return Err(e.to_io()),
-                        None => return Ok(answers),
-                    },
-                    NetlinkPayload::InnerMessage(inner) => {
-                        answers.push(inner);
-                        if flags & (NLM_F_ACK | NLM_F_DUMP) == 0 {
-                            return Ok(answers);
-                        }
-                    }
-                    _ => {}
-                }
+            let (datagram, _) = self.socket.recv_from_full().map_err(|e| match e.kind() {
+                io::ErrorKind::WouldBlock => lost(),
+                _ => e,
+            })?;
+            if answers.take(&datagram)? {
+                return Ok(answers.into_messages());
             }
         }
     }
+}
+
+fn lost() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the kernel's answer was lost")
+}
+
+fn is_lost(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 fn packet(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
@@ -163,4 +181,34 @@ fn packet(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
     let mut wire = vec![0; packet.buffer_len().next_multiple_of(4)];
     packet.serialize(&mut wire);
     wire
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use netlink_packet_route::link::LinkMessage;
+
+    use super::*;
+    use crate::wiring::veth;
+
+    #[test]
+    fn an_answer_that_never_comes_is_not_waited_for() {
+        let mut netlink = Netlink::patient(Duration::from_millis(50)).unwrap();
+        let began = Instant::now();
+        let error = netlink.answers(DUMP, 4711).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        // These are shown, but not acknowledged: the second is not waited for as long again.
+        let mut link = LinkMessage::default();
+        link.header.index = veth::LO;
+        let unacknowledged = || Request {
+            what: "nothing".to_owned(),
+            message: RouteNetlinkMessage::GetLink(link.clone()),
+            flags: 0,
+        };
+        let requests = (0..20).map(|_| unacknowledged()).collect();
+        let error = netlink.batch(requests).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        assert!(began.elapsed() < Duration::from_millis(600));
+    }
 }

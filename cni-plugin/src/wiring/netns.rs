@@ -10,6 +10,8 @@ use std::{
 
 use nix::sched::{CloneFlags, setns};
 
+use crate::talk::say;
+
 /// The file of the calling thread's own namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
 
@@ -52,7 +54,12 @@ impl Netns {
         let own = Self::own()?;
         setns(&self.file, CloneFlags::CLONE_NEWNET)?;
         let done = work();
-        setns(&own.file, CloneFlags::CLONE_NEWNET)?;
+        if let Err(errno) = setns(&own.file, CloneFlags::CLONE_NEWNET) {
+            say(format_args!(
+                "go back to the host's network namespace: {errno}"
+            ));
+            std::process::abort();
+        }
         Ok(done)
     }
 }

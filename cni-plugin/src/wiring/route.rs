@@ -39,6 +39,31 @@ pub struct Way {
     pub source: Option<IpAddr>,
 }
 
+/// Where a route stands: its table, and its metric, which orders routes to the same destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// Table.
+    pub table: u32,
+    /// Metric; 0 leaves it to the kernel.
+    pub metric: u32,
+}
+
+impl Stand {
+    /// In the main table, in front of all.
+    pub const MAIN: Self = Self {
+        table: MAIN_TABLE as u32,
+        metric: 0,
+    };
+
+    /// In the main table, at a metric.
+    pub const fn behind(metric: u32) -> Self {
+        Self {
+            metric,
+            ..Self::MAIN
+        }
+    }
+}
+
 impl Route {
     /// The message that asks for this route.
     pub fn message(&self) -> RouteMessage {
@@ -65,6 +90,20 @@ impl Route {
             Some(RouteAttribute::Oif(index)),
         ];
         message.attributes = attributes.into_iter().flatten().collect();
+        message
+    }
+
+    /// As [`Self::message`], elsewhere than in front of the main table.
+    pub fn message_at(&self, stand: Stand) -> RouteMessage {
+        let mut message = self.message();
+        // 0 where it does not fit: the attribute tells it.
+        message.header.table = u8::try_from(stand.table).unwrap_or(0);
+        let table = RouteAttribute::Table(stand.table);
+        message.attributes.push(table);
+        if stand.metric != 0 {
+            let metric = RouteAttribute::Priority(stand.metric);
+            message.attributes.push(metric);
+        }
         message
     }
 
@@ -110,6 +149,47 @@ pub fn routes(at: &mut Netlink, ipv4: bool) -> io::Result<Vec<Route>> {
         _ => None,
     });
     Ok(routes.collect())
+}
+
+/// Whether an address is this namespace's own.
+pub fn is_local(at: &mut Netlink, ip: IpAddr) -> io::Result<bool> {
+    let mut request = request(ip.is_ipv4());
+    request.header.destination_prefix_length = super::full_prefix(ip);
+    request
+        .attributes
+        .push(RouteAttribute::Destination(ip.into()));
+    let answers = match at.request(&RouteNetlinkMessage::GetRoute(request), 0) {
+        Err(e)
+            if matches!(
+                e.raw_os_error(),
+                Some(libc::ENETUNREACH | libc::EHOSTUNREACH)
+            ) =>
+        {
+            return Ok(false);
+        }
+        answers => answers?,
+    };
+    Ok(answers.iter().any(|answer| {
+        matches!(answer, RouteNetlinkMessage::NewRoute(m) if m.header.kind == RouteType::Local)
+    }))
+}
+
+/// The next metric at which a default route of a family stands behind those that are there; none if there is none.
+pub fn behind_defaults(at: &mut Netlink, ipv4: bool) -> io::Result<Option<u32>> {
+    let answers = at.request(&RouteNetlinkMessage::GetRoute(request(ipv4)), DUMP)?;
+    let metrics = answers.iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewRoute(m) => (Route::of(m)?.to.prefix() == 0).then(|| metric(m)),
+        _ => None,
+    });
+    Ok(metrics.max().map(|last| last.saturating_add(1)))
+}
+
+fn metric(message: &RouteMessage) -> u32 {
+    let metric = message.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Priority(metric) => Some(*metric),
+        _ => None,
+    });
+    metric.unwrap_or(0)
 }
 
 /// All addresses of a family.

@@ -15,8 +15,8 @@ pub fn set(path: &str, value: &str) -> io::Result<()> {
     }
 }
 
-/// In the pod's namespace, before its interface exists: addresses are usable at once, and routers on the
-/// link (there are none) are not believed.
+/// In the pod's namespace, before an interface with an IPv6 address exists: IPv6 is on, addresses are usable at
+/// once, and routers on the link (there are none) are not believed. Without such an address nothing is touched.
 pub fn prepare_pod() -> io::Result<()> {
     for group in ["all", "default"] {
         set(&format!("ipv6/conf/{group}/disable_ipv6"), "0")?;
@@ -27,9 +27,12 @@ pub fn prepare_pod() -> io::Result<()> {
 }
 
 /// On the host's side: no address but ours, replies may come from anywhere.
-pub fn prepare_host(ifname: &str) -> io::Result<()> {
+pub fn prepare_host(ifname: &str, ipv6: bool) -> io::Result<()> {
     set(&format!("ipv4/conf/{ifname}/rp_filter"), "0")?;
-    set(&format!("ipv6/conf/{ifname}/disable_ipv6"), "0")?;
+    set(&format!("ipv4/neigh/{ifname}/proxy_delay"), "0")?;
+    if ipv6 {
+        set(&format!("ipv6/conf/{ifname}/disable_ipv6"), "0")?;
+    }
     set(&format!("ipv6/conf/{ifname}/accept_ra"), "0")?;
     set(&format!("ipv6/conf/{ifname}/accept_dad"), "0")?;
     // IN6_ADDR_GEN_MODE_NONE

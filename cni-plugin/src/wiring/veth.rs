@@ -94,6 +94,17 @@ pub fn remove(at: &mut Netlink, ifname: &str) -> io::Result<bool> {
     let mut link = LinkMessage::default();
     link.attributes
         .push(LinkAttribute::IfName(ifname.to_owned()));
+    delete(at, link)
+}
+
+/// Removes this very link, not another that has its name by now. Says whether it was there.
+pub fn remove_index(at: &mut Netlink, index: u32) -> io::Result<bool> {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    delete(at, link)
+}
+
+fn delete(at: &mut Netlink, link: LinkMessage) -> io::Result<bool> {
     match at.request(&RouteNetlinkMessage::DelLink(link), CHANGE) {
         Ok(_) => Ok(true),
         Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(false),

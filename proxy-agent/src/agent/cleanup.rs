@@ -4,7 +4,7 @@ use std::{fs, io, path::Path};
 
 use anyhow::bail;
 
-use cni_plugin::paths::Paths;
+use cni_plugin::{attachment::Attachment, log, paths::Paths, salvage, wiring::netlink::Netlink};
 use proxy_common::host::HOST_DEVICE;
 use tokio::runtime;
 
@@ -12,17 +12,21 @@ use crate::{
     config::Configuration,
     datapath::{DatapathError, Pins, detach_all},
     node::{
+        conflist,
         facts::Facts,
         host_device::link,
         routes::{self, RouteTable, Routes, TO_NODES},
     },
 };
 
-/// Removes everything; fails with the list of what could not be removed. The conflist goes first, so that
-/// no pod is wired meanwhile, and the pins last, so that traffic goes on as long as it can.
+/// Removes everything; fails with the list of what could not be removed. First what lets the plugin wire pods, and the
+/// pins last, so that traffic goes on as long as it can. While pods of ours are left, what their DEL needs stays.
 pub fn run(config: &Configuration) -> anyhow::Result<()> {
     let mut errors = Vec::new();
-    conflist(config, &mut errors);
+    let paths = Paths::new(&config.run_dir);
+    remove(&paths.node(), &mut errors);
+    let pods = pods(&paths, &mut errors);
+    conflist(config, pods > 0, &mut errors);
     host_device(&mut errors);
     match Pins::new(&config.bpffs, &config.instance) {
         Ok(pins) => {
@@ -32,17 +36,23 @@ pub fn run(config: &Configuration) -> anyhow::Result<()> {
         Err(error) => errors.push(error.to_string()),
     }
     routes(&mut errors);
-    let paths = Paths::new(&config.run_dir);
-    for path in [
-        config.socket(),
-        paths.socket(),
-        paths.node(),
-        paths.heartbeat(),
-    ] {
+    for path in [config.socket(), paths.socket(), paths.heartbeat()] {
         remove(&path, &mut errors);
     }
-    if errors.is_empty() {
+    if pods == 0 {
+        ledger(&paths, &mut errors);
+    }
+    if errors.is_empty() && pods == 0 {
         tracing::info!("cleaned up");
+        return Ok(());
+    }
+    if errors.is_empty() {
+        let left = config.cni.conf_dir.join(conflist::FAREWELL);
+        tracing::warn!(
+            pods,
+            left = %left.display(),
+            "cleaned up but for what deletes the pods that are left; run it again when they are gone"
+        );
         return Ok(());
     }
     bail!(
@@ -58,11 +68,47 @@ fn host_device(errors: &mut Vec<String>) {
     }
 }
 
-/// Only where this instance installs it. The plugin's binary stays: pods that it has wired still need its
-/// DEL, which works without us.
-fn conflist(config: &Configuration, errors: &mut Vec<String>) {
-    if config.cni.install {
-        remove(&config.cni.conf_dir.join(&config.cni.conf_file), errors);
+/// How many pods of ours there are: by their records, and by their interfaces should these be lost. What cannot be told
+/// counts as one.
+fn pods(paths: &Paths, errors: &mut Vec<String>) -> usize {
+    let folder = paths.attachments();
+    let records = Attachment::read_all(&folder).map(|(good, broken)| good.len() + broken.len());
+    let links = Netlink::open().and_then(|mut netlink| salvage::links(&mut netlink));
+    let mut most = 0;
+    for (what, found) in [
+        (format!("read {}", folder.display()), records),
+        ("list interfaces".to_owned(), links.map(|links| links.len())),
+    ] {
+        most = most.max(found.unwrap_or_else(|error| {
+            errors.push(format!("{what}: {error}"));
+            1
+        }));
+    }
+    most
+}
+
+/// Only where this instance installs it. The plugin's binary stays: a runtime may be about to call it.
+fn conflist(config: &Configuration, pods: bool, errors: &mut Vec<String>) {
+    let cni = &config.cni;
+    if cni.install {
+        let retired = conflist::retire(&cni.conf_dir, &cni.conf_file, &config.run_dir, pods);
+        errors.extend(retired.err().map(|error| format!("{error:#}")));
+    }
+}
+
+/// What the plugin wrote.
+fn ledger(paths: &Paths, errors: &mut Vec<String>) {
+    let log = paths.log();
+    for path in [log::former(&log), log, paths.ipam(), paths.lock()] {
+        remove(&path, errors);
+    }
+    for folder in [paths.attachments(), paths.tombstones()] {
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                errors.push(format!("remove {}: {error}", folder.display()));
+            }
+            _ => {}
+        }
     }
 }
 

@@ -8,10 +8,15 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use super::{cleanup, logging, process, servers::ListenError};
+use super::{
+    cleanup,
+    lock::{Lock, LockError},
+    logging, process,
+    servers::ListenError,
+};
 use crate::{
     config::{ConfigError, Configuration, Flags, load},
-    datapath::{DatapathError, TableError},
+    datapath::{DatapathError, Pins, TableError},
     observe::{kubernetes::KubernetesError, manifests::ManifestsError},
 };
 
@@ -76,6 +81,9 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<ListenError>() {
         return Some(error.hint());
     }
+    if let Some(error) = error.downcast_ref::<LockError>() {
+        return Some(error.hint());
+    }
     if let Some(error) = error.downcast_ref::<KubernetesError>() {
         return Some(error.hint().to_owned());
     }
@@ -107,6 +115,9 @@ fn execute(arguments: &Arguments, config: Configuration) -> anyhow::Result<()> {
         }
         Some(Verb::Cleanup) => {
             logging::begin(&config.logging)?;
+            // What an agent keeps would come back while it is removed.
+            let mut lock = Lock::take(&config.run_dir)?;
+            lock.add_pins(Pins::new(&config.bpffs, &config.instance)?.instance())?;
             cleanup::run(&config)
         }
     }

@@ -33,6 +33,8 @@ async fn read(cell: &OnceLock<PodReader>, name: &ObjectName) -> anyhow::Result<O
     let reader = cell.get().context("the agent is starting")?;
     let pod = reader.read(name).await?;
     Ok(pod.map(|pod| FetchedPod {
+        uids: [pod.uid, pod.static_uid],
+        asks_for_limits: pod.asks_for_limits,
         labels: pod.labels,
         named_ports: pod.named_ports,
     }))

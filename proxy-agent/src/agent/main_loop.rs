@@ -1,9 +1,9 @@
 //! The main loop: one thread that owns all state and does all writes, fed by changes, questions and timers.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{self, Duration},
 };
 
 use anyhow::Context as _;
@@ -20,6 +20,7 @@ use super::{
     node_condition::NodeCondition,
     own_addresses,
     policies::Policies,
+    progress::{self, count},
     readiness::{Guard, Readiness},
     service_ranges::ServiceRanges,
     services::Services,
@@ -28,19 +29,21 @@ use super::{
 use crate::{
     api::{
         Shared,
-        health::FAMILIES,
         messages::SyncStatus,
-        metrics::{IpFamily, KindName, Metrics},
+        metrics::{KindName, Metrics},
         socket::Question,
     },
     datapath::{Datapath, DatapathConfig, Maps, Table as _, TcMode, Words as _},
     model::{Dirty, Kind, ObjectName},
     observe::{Change, Changes, Store},
     pod::{Event, Missing, PodTables, Pods, PodsConfig},
+    watchdog::{self, Pulse},
 };
 
 /// How often the status is published.
 const TICK: Duration = Duration::from_secs(1);
+/// How long the datapath may take to be opened.
+const START_LIMIT: Duration = Duration::from_mins(5);
 
 /// Everything that only the main loop touches.
 pub struct MainLoop {
@@ -57,9 +60,10 @@ pub struct MainLoop {
     services_due: Instant,
     /// When policies are.
     policies_due: Instant,
-    lists: Option<Guard>,
-    listed: Option<Instant>,
+    /// What is still to be listed whole. Each subject waits for its own kinds only.
+    lists: BTreeMap<Kind, Guard>,
     first_sync: Option<Guard>,
+    pulse: Pulse,
 }
 
 impl MainLoop {
@@ -72,6 +76,7 @@ impl MainLoop {
         api: (&NodeCondition, &ServiceRanges),
     ) -> anyhow::Result<Self> {
         let config = &shared.config;
+        let pulse = shared.watchdog.register_with("main loop", START_LIMIT);
         let mut datapath = Datapath::open(&DatapathConfig {
             bpffs: config.bpffs.clone(),
             instance: config.instance.clone(),
@@ -104,9 +109,11 @@ impl MainLoop {
             figures: Figures::new(readiness.clone()),
             services_due: due::after(None),
             policies_due: due::after(None),
-            lists: Some(readiness.register("lists of all kinds")),
-            listed: None,
+            lists: Kind::ALL
+                .map(|kind| (kind, readiness.register(format!("list of {kind}"))))
+                .into(),
             first_sync: Some(readiness.register("first sync")),
+            pulse,
         })
     }
 
@@ -122,12 +129,14 @@ impl MainLoop {
         full.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.pulse.limit(watchdog::LIMIT);
         loop {
+            self.pulse.beat().await;
             tokio::select! {
                 change = self.changes.next() => self.change(&change).await,
                 event = self.pods.next() => self.pod(event),
                 () = self.node.changed() => self.look().await,
-                () = sleep_until(self.services_due.min(self.policies_due)) => self.sync(&Dirty::default()),
+                () = sleep_until(self.services_due.min(self.policies_due)) => self.sync(&Dirty::default(), None),
                 Some(question) = questions.recv() => self.answer(question),
                 _ = full.tick() => self.full(),
                 _ = tick.tick() => self.tick().await,
@@ -137,43 +146,25 @@ impl MainLoop {
 
     async fn change(&mut self, change: &Change) {
         self.figures.last_event = Some(Instant::now());
-        if change.complete.has(&Kind::ALL) {
-            self.lists = None;
-            self.listed.get_or_insert_with(Instant::now);
-        }
+        self.lists.retain(|kind, _| !change.complete.has(&[*kind]));
         self.queued(&change.dirty);
-        self.sync(&change.dirty);
+        self.sync(&change.dirty, change.since);
         self.node.route().await;
         self.listen().await;
         self.publish();
+        self.changes.done();
     }
 
-    /// Tells health and metrics that changes wait. Before the lists are complete nothing is late.
+    /// Tells metrics that changes wait.
     fn queued(&self, dirty: &Dirty) {
-        let metrics = &self.shared.metrics;
-        for stamp in dirty.services.values() {
-            metrics.service_changes.inc_by(stamp.services.into());
-            metrics.endpoint_changes.inc_by(stamp.slices.into());
-        }
-        let (services, endpoints) = self.services.waiting();
-        let stamps = || dirty.services.values();
-        let services = services + stamps().filter(|s| s.services > 0).count();
-        let endpoints = endpoints + stamps().filter(|s| s.slices > 0).count();
-        metrics.service_changes_pending.set(count(services));
-        metrics.endpoint_changes_pending.set(count(endpoints));
-        if self.lists.is_none() {
-            self.shared.health.queued();
-            each_family(|labels| {
-                metrics
-                    .last_queued
-                    .get_or_create(labels)
-                    .set(unix_seconds());
-            });
+        progress::queued(&self.shared, &self.services, dirty);
+        if self.first_sync.is_none() {
+            progress::stamp_queued(&self.shared);
         }
     }
 
-    /// Brings everything in step with what is dirty.
-    fn sync(&mut self, dirty: &Dirty) {
+    /// Brings everything in step with what is dirty, `since` when.
+    fn sync(&mut self, dirty: &Dirty, since: Option<time::Instant>) {
         let began = Instant::now();
         let snapshot = self.store.read();
         let report = self.services.sync(&snapshot, dirty);
@@ -187,13 +178,13 @@ impl MainLoop {
         if !report.waiting.is_empty() {
             return;
         }
-        let first = self.lists.is_none() && self.first_sync.take().is_some();
+        let first = self.first_sync.take().is_some();
         if first {
             // It began from what the maps hold, so it was a full comparison.
             self.figures.full_done(began, 0);
-            let listed = self.listed.unwrap_or(began);
             let metrics = &self.shared.metrics;
-            metrics.first_sync.set(listed.elapsed().as_secs_f64());
+            metrics.first_sync.set(began.elapsed().as_secs_f64());
+            self.shared.health.begin();
             tracing::info!(
                 services = report.synced,
                 writes = report.writes,
@@ -207,13 +198,21 @@ impl MainLoop {
                 .sync(&self.store.read(), &mut self.datapath, ready);
             self.own_addresses();
         }
+        self.judge(since);
         self.applied(began, first);
+    }
+
+    fn judge(&self, since: Option<time::Instant>) {
+        progress::judge(&self.shared, &self.services, &self.policies, since);
     }
 
     /// Something about this node's pods: the plugin asks, or a look at what waits is due.
     fn pod(&mut self, event: Event) {
         let snapshot = self.store.read();
-        let known = |pod: &ObjectName| snapshot.pods.contains_key(pod);
+        let known = |pod: &ObjectName, uid: &str| {
+            let pod = snapshot.pods.get(pod);
+            pod.filter(|pod| pod.is(uid)).cloned()
+        };
         let (mut event, mut changed) = (Some(event), false);
         while let Some(one) = event {
             self.policies.deny_unused(&ids(&self.pods));
@@ -228,6 +227,7 @@ impl MainLoop {
         drop(snapshot);
         if changed {
             self.host_ports();
+            self.judge(None);
         }
         self.settle();
     }
@@ -271,37 +271,21 @@ impl MainLoop {
                 self.services_due = due::after(report.again_after);
                 self.figures.full_done(began, drift as u64);
                 self.shared.metrics.drift_entries.set(count(drift));
+                self.judge(None);
                 self.applied(began, true);
             }
             Err(error) => tracing::error!(error = format!("{error:#}"), "full comparison failed"),
         }
     }
 
-    /// Tells health and metrics that a sync came to its end, and what it could not apply. A Service that was
-    /// refused waits for another change or for room; that makes no node unhealthy.
-    fn applied(&mut self, began: Instant, full: bool) {
-        let metrics = &self.shared.metrics;
-        let (services, endpoints) = self.services.waiting();
-        metrics.service_changes_pending.set(count(services));
-        metrics.endpoint_changes_pending.set(count(endpoints));
-        let took = began.elapsed().as_secs_f64();
-        let kind = if full {
-            &metrics.sync_full
-        } else {
-            &metrics.sync_partial
-        };
-        each_family(|labels| {
-            metrics.sync.get_or_create(labels).observe(took);
-            kind.get_or_create(labels).observe(took);
-            metrics.last_sync.get_or_create(labels).set(unix_seconds());
-        });
-        (0..FAMILIES.len()).for_each(|family| self.shared.health.applied(family));
+    fn applied(&self, began: Instant, full: bool) {
+        progress::applied(&self.shared, &self.services, began, full);
     }
 
     /// Serves health check node ports.
     async fn listen(&mut self) {
-        let addresses = self.node.health_check_addresses();
-        self.services.listen(addresses).await;
+        let on = self.node.health_checks();
+        self.services.listen(on).await;
     }
 
     /// Looks at the node, if it is time to.
@@ -315,6 +299,7 @@ impl MainLoop {
     }
 
     async fn tick(&mut self) {
+        self.store.expire();
         self.look().await;
         self.listen().await;
         for (kind, restarts) in self.store.restarts() {
@@ -392,27 +377,10 @@ fn open_pods(
     };
     let tables = PodTables::from(maps);
     let pods = Pods::open(config, tables, datapath)?;
-    pods.serve()?;
+    pods.serve(shared.watchdog.register("pod server"))?;
     Ok(pods)
 }
 
 fn ids(pods: &Pods) -> BTreeSet<u32> {
     pods.names().map(|(id, _, _)| id).collect()
-}
-
-fn count(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn each_family(mut set: impl FnMut(&IpFamily)) {
-    for family in FAMILIES {
-        set(&IpFamily::new(family));
-    }
-}
-
-fn unix_seconds() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
 }

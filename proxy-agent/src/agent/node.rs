@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     host_device::HostDevice,
+    last_known,
     links::LinkPrograms,
     node_condition::NodeCondition,
     readiness::{Guard, Readiness},
@@ -62,6 +63,8 @@ struct Routing {
     to_nodes: Option<Routes>,
     leads: Option<Leads>,
     facts: Facts,
+    /// There are no other routes to nodes.
+    all_routes: bool,
     /// All ranges of Services are known.
     complete: bool,
 }
@@ -77,7 +80,7 @@ impl Node {
         Ok(Self {
             shared: Arc::clone(shared),
             keeper: NodeKeeper::new(&shared.config)?,
-            monitor: Monitor::begin(&OURS),
+            monitor: Monitor::begin(&OURS, shared.watchdog.register("news of links")),
             links: LinkPrograms::default(),
             host: HostDevice::new(ranges),
             errors: Vec::new(),
@@ -87,7 +90,7 @@ impl Node {
             next_mend: Instant::now(),
             opened: install.then(|| readiness.register("installation of the CNI plugin")),
             condition: condition.clone(),
-            health_checks: ListenOn::default(),
+            health_checks: ListenOn::unknown(&shared.config.node),
             mended: Vec::new(),
             routing: None,
             conntrack: shared.conntrack(),
@@ -133,18 +136,26 @@ impl Node {
     /// Brings the node in step. Before the Nodes are listed it stays as a former agent left it: with no
     /// address of its own known, traffic that needs one would break.
     pub fn sync(&mut self, snapshot: &Snapshot, datapath: &mut Datapath, ready: bool) {
-        if !snapshot.complete.has(&[Kind::Node]) {
+        if !snapshot.nodes_known() {
             return;
         }
         self.next = Instant::now() + PERIOD;
         let shared = Arc::clone(&self.shared);
-        let config = &shared.configuration();
-        self.conntrack = config.conntrack;
+        let whole = shared.configuration();
+        self.conntrack = whole.conntrack;
+        let maps = datapath.maps();
+        let config = match last_known::fill_in(&whole, snapshot, maps) {
+            Ok(config) => config,
+            Err(error) => {
+                self.errors = vec![format!("{error:#}")];
+                return;
+            }
+        };
+        let config = config.as_ref();
         let published = self.host.published(config);
         if self.host.waits(config) {
             self.next = Instant::now() + BEAT;
         }
-        let maps = datapath.maps();
         let mut report = self.keeper.sync(config, snapshot, &published, maps, ready);
         self.errors = std::mem::take(&mut report.errors);
         if let Some(links) = &report.links {
@@ -166,9 +177,12 @@ impl Node {
             to_nodes: report.routes,
             leads,
             facts: report.facts,
+            all_routes: last_known::knows_ways(config, snapshot),
             complete: snapshot.complete.has(&[Kind::Node, Kind::Service]),
         });
-        self.health_checks = report.health_checks;
+        if let Some(on) = report.health_checks {
+            self.health_checks = on;
+        }
         let here = snapshot.nodes.get(config.node_name.as_str());
         if report.ready {
             self.installed = config.cni.install;
@@ -196,9 +210,8 @@ impl Node {
 
     async fn set_routes(&mut self, table: &RouteTable, routing: &Routing) {
         if let Some(routes) = &routing.to_nodes {
-            // A sync has the Nodes whole, or there is none.
-            self.errors
-                .extend(routes::bring(table, TO_NODES, routes, true).await);
+            let errors = routes::bring(table, TO_NODES, routes, routing.all_routes).await;
+            self.errors.extend(errors);
         }
         if let Some(leads) = &routing.leads {
             let (facts, complete) = (&routing.facts, routing.complete);
@@ -208,7 +221,7 @@ impl Node {
     }
 
     /// Where health check node ports are served.
-    pub fn health_check_addresses(&self) -> ListenOn {
+    pub fn health_checks(&self) -> ListenOn {
         self.health_checks.clone()
     }
 

@@ -13,9 +13,12 @@ use tokio::time::Instant;
 use super::{due, named_ids::NamedIds};
 use crate::{
     api::{Shared, messages::SyncStatus, metrics::Apply},
-    datapath::Maps,
+    datapath::{Maps, TableError},
     model::Snapshot,
-    policy::{LocalEndpoint, PolicyReport, PolicyTables, engine::PolicyEngine, names::PolicyNames},
+    policy::{
+        LocalEndpoint, PolicyError, PolicyReport, PolicyTables, engine::PolicyEngine,
+        names::PolicyNames,
+    },
 };
 
 /// When a sync that failed is tried again.
@@ -30,6 +33,8 @@ pub struct Policies {
     endpoints: usize,
     observed: usize,
     error: Option<String>,
+    /// The kernel did not take a write.
+    broken: bool,
     addresses: Vec<IpAddr>,
     /// What was changed by somebody else could not all be set right.
     damaged: bool,
@@ -49,6 +54,7 @@ impl Policies {
             endpoints: 0,
             observed: 0,
             error: None,
+            broken: false,
             addresses: Vec::new(),
             damaged: false,
         })
@@ -81,6 +87,7 @@ impl Policies {
                 self.tell(&report);
                 self.forget_flows(&report.wrapped);
                 self.error = None;
+                self.broken = false;
                 self.last = report;
                 due::after(self.last.again_after)
             }
@@ -91,6 +98,7 @@ impl Policies {
                     tracing::warn!(error = text, "policy not in step; what was in force stays");
                 }
                 self.error = Some(text);
+                self.broken = matches!(error, PolicyError::Table(TableError::Kernel { .. }));
                 Instant::now() + RETRY
             }
         }
@@ -141,6 +149,11 @@ impl Policies {
         let labels = Apply::new("policy", operation);
         let errors = &self.shared.metrics.apply_errors;
         errors.get_or_create(&labels).inc();
+    }
+
+    /// Why the kernel does not take a write, if that is so.
+    pub fn broken(&self) -> Option<&str> {
+        self.error.as_deref().filter(|_| self.broken)
     }
 
     /// Whether an endpoint's policy is in force.

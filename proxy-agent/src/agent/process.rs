@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     live_reader::LiveReader,
+    lock::Lock,
     main_loop::MainLoop,
     node_condition::NodeCondition,
     readiness::Readiness,
@@ -21,6 +22,7 @@ use super::{
 use crate::{
     api::{Shared, log_level::LogLevel, metrics::Metrics},
     config::{Configuration, Flags},
+    datapath::Pins,
     observe::Store,
 };
 
@@ -49,20 +51,27 @@ pub fn run(config: Configuration, flags: Flags, log_level: LogLevel) -> anyhow::
 }
 
 async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyhow::Result<()> {
+    // Whoever comes second must have touched nothing.
+    let mut lock = Lock::take(&config.run_dir)?;
+    let pins = Pins::new(&config.bpffs, &config.instance)?;
+    lock.add_pins(pins.instance())?;
+    let bound = servers::bind(&config)?;
     let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
-    let shared = Arc::new(Shared::new(config, Metrics::new(), log_level));
-    let readiness = Readiness::default();
     let store = Store::new();
+    let shared = Arc::new(Shared::new(config, Metrics::new(), log_level, &store));
+    let prepared = sources::prepare(&shared).await?;
+    let servers = bound.serve(&shared);
+    let readiness = Readiness::default();
     let reader = LiveReader::default();
     let condition = NodeCondition::default();
     let ranges = ServiceRanges::default();
     let api = (&condition, &ranges);
     let mut main_loop = MainLoop::open(&shared, &store, &readiness, &reader, api)?;
-    let servers = servers::serve(&shared).await?;
+    lock.add_pins(pins.instance())?;
+    let source = prepared.observe(&shared, &store)?;
     let reload = reload::spawn(flags, &shared)?;
     let upkeep = upkeep::spawn(&shared, main_loop.maps());
-    let source = sources::observe(&shared.config, &store).await?;
     if let Source::Kubernetes(watches) = &source {
         reader.begin(watches.pods().clone());
         condition.begin(watches.nodes().clone());

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// The tasks that are awaited.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    awaited: Arc<Mutex<Vec<&'static str>>>,
+    awaited: Arc<Mutex<Vec<String>>>,
     began: Instant,
 }
 
@@ -17,7 +17,7 @@ pub struct Readiness {
 #[must_use = "the task counts as done when this is dropped"]
 pub struct Guard {
     readiness: Readiness,
-    task: &'static str,
+    task: String,
 }
 
 impl Default for Readiness {
@@ -30,13 +30,14 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    fn awaited(&self) -> MutexGuard<'_, Vec<&'static str>> {
+    fn awaited(&self) -> MutexGuard<'_, Vec<String>> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Registers a task.
-    pub fn register(&self, task: &'static str) -> Guard {
-        self.awaited().push(task);
+    pub fn register(&self, task: impl Into<String>) -> Guard {
+        let task = task.into();
+        self.awaited().push(task.clone());
         Guard {
             readiness: self.clone(),
             task,
@@ -45,7 +46,7 @@ impl Readiness {
 
     /// What is awaited; empty once ready.
     pub fn awaiting(&self) -> Vec<String> {
-        self.awaited().iter().map(ToString::to_string).collect()
+        self.awaited().clone()
     }
 }
 

@@ -40,7 +40,8 @@ pub fn spawn(flags: Flags, shared: &Arc<Shared>) -> anyhow::Result<Option<JoinHa
         .with_context(|| format!("watch the configuration {}", path.display()))?;
     let mut file = File::new(path, flags);
     let shared = Arc::clone(shared);
-    Ok(Some(tokio::spawn(async move {
+    let pulse = shared.watchdog.register("configuration watch");
+    let follow = async move {
         let _watcher = watcher; // Dropping it would end the events.
         loop {
             if time::timeout(RESCAN, changed.notified()).await.is_ok() {
@@ -48,7 +49,10 @@ pub fn spawn(flags: Flags, shared: &Arc<Shared>) -> anyhow::Result<Option<JoinHa
             }
             file.look(&shared);
         }
-    })))
+    };
+    Ok(Some(tokio::spawn(
+        async move { pulse.during(follow).await },
+    )))
 }
 
 fn folder(path: &Path) -> &Path {
@@ -108,6 +112,7 @@ mod tests {
     use crate::{
         api::{log_level::LogLevel, metrics::Metrics},
         config::Period,
+        observe::Store,
     };
 
     const HEAD: &str = "apiVersion: weir.dev/v1alpha1\nkind: AgentConfiguration\n";
@@ -130,7 +135,12 @@ mod tests {
                 ..Flags::default()
             };
             let config = load::load(&flags).unwrap();
-            let shared = Arc::new(Shared::new(config, Metrics::new(), LogLevel::default()));
+            let shared = Arc::new(Shared::new(
+                config,
+                Metrics::new(),
+                LogLevel::default(),
+                &Store::new(),
+            ));
             Self {
                 folder,
                 flags,

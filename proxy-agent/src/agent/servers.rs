@@ -1,17 +1,33 @@
-//! The three servers of the agent: health, metrics, and the unix socket.
+//! The three servers of the agent: health, metrics, and the unix socket. All are bound before the agent
+//! touches anything, so that a second agent, which cannot bind, has touched nothing.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use axum::Router;
-use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
+use axum::{Router, serve::Listener};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::mpsc,
+    task::JoinSet,
+};
 
-use crate::api::{
-    Shared, health_server, metrics_server,
-    socket::{self, Handlers, Question},
+use crate::{
+    api::{
+        Shared, health_server, listen, metrics_server,
+        socket::{self, Handlers, Question},
+    },
+    config::Configuration,
 };
 
 /// How many questions may wait for the main loop.
 const QUESTIONS: usize = 16;
+
+/// Sockets that listen, but do not answer yet.
+#[derive(Debug)]
+pub struct Bound {
+    health: TcpListener,
+    metrics: TcpListener,
+    socket: UnixListener,
+}
 
 /// Running servers; they stop when this is dropped.
 #[derive(Debug)]
@@ -47,65 +63,68 @@ impl ListenError {
     }
 }
 
-/// Binds and serves. An address that is taken is an error: a probe would ask someone else.
-pub async fn serve(shared: &Arc<Shared>) -> Result<Servers, ListenError> {
-    let mut tasks = JoinSet::new();
-    let config = &shared.config;
-    let health = health_server::router(Arc::clone(shared));
-    listen(
-        &mut tasks,
-        "healthzBindAddress",
-        config.healthz_bind_address,
-        health,
-    )
-    .await?;
-    let metrics = metrics_server::router(Arc::clone(shared));
-    listen(
-        &mut tasks,
-        "metricsBindAddress",
-        config.metrics_bind_address,
-        metrics,
-    )
-    .await?;
-
+/// Binds. An address that is taken is an error: a probe would ask someone else. The caller has the lock, so
+/// that a unix socket that is there is nobody's.
+pub fn bind(config: &Configuration) -> Result<Bound, ListenError> {
+    let health = tcp("healthzBindAddress", config.healthz_bind_address)?;
+    let metrics = tcp("metricsBindAddress", config.metrics_bind_address)?;
     let path = config.socket();
-    let listener = socket::bind(&path).map_err(|source| ListenError {
+    let socket = socket::bind(&path).map_err(|source| ListenError {
         field: "runDir",
         place: path.display().to_string(),
         source,
     })?;
-    let (sender, questions) = mpsc::channel(QUESTIONS);
-    let handlers = Handlers {
-        shared: Arc::clone(shared),
-        questions: sender,
-    };
-    tasks.spawn(async move {
-        report("api", axum::serve(listener, socket::router(handlers)).await);
-    });
-    Ok(Servers { tasks, questions })
+    Ok(Bound {
+        health,
+        metrics,
+        socket,
+    })
 }
 
-async fn listen(
-    tasks: &mut JoinSet<()>,
-    field: &'static str,
-    address: SocketAddr,
-    router: Router,
-) -> Result<(), ListenError> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| ListenError {
-            field,
-            place: address.to_string(),
-            source,
-        })?;
-    tasks.spawn(async move {
-        report(field, axum::serve(listener, router).await);
-    });
-    Ok(())
+fn tcp(field: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
+    listen::bind(address).map_err(|source| ListenError {
+        field,
+        place: address.to_string(),
+        source,
+    })
 }
 
-fn report(server: &'static str, ended: io::Result<()>) {
-    if let Err(error) = ended {
-        tracing::error!(server, %error, "server stopped");
+impl Bound {
+    /// Serves.
+    pub fn serve(self, shared: &Arc<Shared>) -> Servers {
+        let mut tasks = JoinSet::new();
+        let (sender, questions) = mpsc::channel(QUESTIONS);
+        let handlers = Handlers {
+            shared: Arc::clone(shared),
+            questions: sender,
+        };
+        let health = health_server::router(Arc::clone(shared));
+        let metrics = metrics_server::router(Arc::clone(shared));
+        serve(&mut tasks, shared, "health server", self.health, health);
+        serve(&mut tasks, shared, "metrics server", self.metrics, metrics);
+        let api = socket::router(handlers);
+        serve(&mut tasks, shared, "api server", self.socket, api);
+        Servers { tasks, questions }
     }
+}
+
+fn serve<L>(
+    tasks: &mut JoinSet<()>,
+    shared: &Shared,
+    server: &'static str,
+    listener: L,
+    router: Router,
+) where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
+    let pulse = shared.watchdog.register(server);
+    tasks.spawn(async move {
+        let served = pulse
+            .during(async move { axum::serve(listener, router).await })
+            .await;
+        if let Err(error) = served {
+            tracing::error!(server, %error, "server stopped");
+        }
+    });
 }

@@ -93,6 +93,11 @@ impl Services {
         self.port_problems = problems;
     }
 
+    /// A write that the kernel does not take, of those that are tried again.
+    pub fn broken(&self) -> Option<&str> {
+        self.sync.broken()
+    }
+
     /// How many Services are not in step with a change of themselves, and how many with one of their slices.
     pub fn waiting(&self) -> (usize, usize) {
         self.sync.waiting()

@@ -1,13 +1,26 @@
 //! Where the cluster's objects come from: the API server, or a folder of manifests.
 
-use std::{path::Path, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 
 use crate::{
-    config::Configuration,
-    observe::{Store, kubernetes, manifests},
+    api::Shared,
+    observe::{
+        Store,
+        kubernetes::{self, KNOWN_SERVERS},
+        manifests,
+    },
 };
+
+/// A source that does not run yet: what cannot be right is known before anything is touched.
+#[derive(Debug)]
+pub enum Prepared {
+    /// The API server.
+    Kubernetes(kubernetes::Options, Box<kubernetes::Servers>),
+    /// A folder.
+    Manifests(PathBuf),
+}
 
 /// A running source; it ends when this is dropped.
 #[derive(Debug)]
@@ -18,25 +31,41 @@ pub enum Source {
     Manifests(manifests::Watch),
 }
 
-/// Begins to observe. An API server that does not answer is no error: the agent keeps trying, says so, and
-/// the kernel works from the pinned state meanwhile.
-pub async fn observe(config: &Configuration, store: &Arc<Store>) -> anyhow::Result<Source> {
+/// Reads how to reach the API server.
+pub async fn prepare(shared: &Shared) -> anyhow::Result<Prepared> {
+    let config = &shared.config;
     if let Some(folder) = &config.manifests {
-        return folder_source(folder, &config.node_name, store);
+        return Ok(Prepared::Manifests(folder.clone()));
     }
     let options = kubernetes::Options {
         node: config.node_name.clone(),
         kubeconfig: config.client_connection.kubeconfig.clone(),
         api_servers: config.client_connection.api_servers.clone(),
+        known_servers: Some(config.run_dir.join(KNOWN_SERVERS)),
+        watchdog: shared.watchdog.clone(),
     };
-    let watches = kubernetes::spawn(Arc::clone(store), options)
+    let servers = kubernetes::Servers::new(&options)
         .await
         .context("clientConnection")?;
-    Ok(Source::Kubernetes(watches))
+    Ok(Prepared::Kubernetes(options, Box::new(servers)))
 }
 
-fn folder_source(folder: &Path, node: &str, store: &Arc<Store>) -> anyhow::Result<Source> {
-    let watch =
-        manifests::spawn(Arc::clone(store), folder.to_owned(), node).context("manifests")?;
-    Ok(Source::Manifests(watch))
+impl Prepared {
+    /// Begins to observe. An API server that does not answer is no error: the agent keeps trying, says so, and
+    /// the kernel works from the pinned state meanwhile.
+    pub fn observe(self, shared: &Shared, store: &Arc<Store>) -> anyhow::Result<Source> {
+        let store = Arc::clone(store);
+        match self {
+            Self::Kubernetes(options, servers) => {
+                let watches = kubernetes::spawn_with(store, &options, *servers);
+                Ok(Source::Kubernetes(watches))
+            }
+            Self::Manifests(folder) => {
+                let pulse = shared.watchdog.register("watch of the manifests");
+                let node = &shared.config.node_name;
+                let watch = manifests::spawn(store, folder, node, pulse).context("manifests")?;
+                Ok(Source::Manifests(watch))
+            }
+        }
+    }
 }

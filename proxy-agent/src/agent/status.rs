@@ -155,11 +155,12 @@ fn objects(snapshot: &Snapshot) -> BTreeMap<String, u64> {
 }
 
 fn health(shared: &Shared) -> HealthStatus {
-    let report = shared.health.report(false);
+    let report = shared.health.healthz();
     HealthStatus {
         healthz_address: shared.config.healthz_bind_address.to_string(),
         healthy: report.healthy,
         node_eligible: report.node_eligible,
         metrics_address: shared.config.metrics_bind_address.to_string(),
+        problems: Vec::new(),
     }
 }

@@ -20,18 +20,25 @@ use crate::{
 
 /// How often the maps' entries are counted.
 const COUNT_PERIOD: Duration = Duration::from_secs(15);
+/// How long one round may take.
+const ROUND_LIMIT: Duration = Duration::from_secs(30);
 
 /// Begins the rounds; they end with the runtime.
 pub fn spawn(shared: &Arc<Shared>, maps: &Maps) -> JoinHandle<()> {
     let (shared, maps) = (Arc::clone(shared), maps.clone());
+    let limit = COUNT_PERIOD * 2 + ROUND_LIMIT;
+    let pulse = shared.watchdog.register_with("counting of entries", limit);
     tokio::spawn(async move {
         let mut ticks = interval(COUNT_PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            pulse.beat().await;
             let (shared, maps) = (Arc::clone(&shared), maps.clone());
             // Thousands of system calls, and all flows: not on a thread that serves.
-            if let Err(error) = spawn_blocking(move || count(&shared, &maps)).await {
+            if let Err(error) = spawn_blocking(move || count(&shared, &maps)).await
+                && !error.is_cancelled()
+            {
                 tracing::error!(%error, "upkeep failed");
             }
         }

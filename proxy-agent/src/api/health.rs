@@ -1,31 +1,45 @@
 //! Whether the proxy keeps up, by kube-proxy's rule (`pkg/proxy/healthcheck/proxy_health.go`): healthy while no
-//! queued update of either family has waited longer than the time-out. Starting up counts as healthy.
+//! change has waited longer than the time-out. A change waits from its arrival in the store until it is applied;
+//! a write that failed is not. Starting up counts as healthy.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::Instant;
 
-/// The families, in the order of [`State`]'s arrays.
+use crate::{observe::Store, watchdog::Watchdog};
+
+/// The families, as metrics name them.
 pub const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 
 /// Whether the proxy keeps up and whether its node is eligible for traffic.
 #[derive(Debug)]
 pub struct ProxyHealth {
     timeout: Duration,
+    store: Arc<Store>,
+    watchdog: Watchdog,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Since when the oldest update that is not applied waits, per family.
-    waiting: [Option<Instant>; 2],
+    /// The first sync is done: before it nothing is late.
+    begun: bool,
+    /// What could not be applied, by subject.
+    behind: BTreeMap<&'static str, Behind>,
     updated: Option<Timestamp>,
     eligible: bool,
+}
+
+/// Changes that could not be applied.
+#[derive(Debug)]
+struct Behind {
+    since: Instant,
+    why: String,
 }
 
 /// The body of `/healthz` and `/livez`.
@@ -38,21 +52,27 @@ pub struct Report {
     pub current_time: String,
     /// False while the node is being deleted (KEP-3836); always true for `/livez`.
     pub node_eligible: bool,
-    /// Whether the proxy keeps up.
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+    /// Whether the proxy keeps up, and for `/livez` whether its tasks go on.
     #[serde(skip)]
     pub healthy: bool,
 }
 
 impl ProxyHealth {
-    /// Health with kube-proxy's `healthTimeout`.
-    pub fn new(timeout: Duration) -> Self {
+    /// Health with kube-proxy's `healthTimeout`, of the changes of a store.
+    pub fn new(timeout: Duration, store: Arc<Store>, watchdog: Watchdog) -> Self {
         let state = State {
-            waiting: [None; 2],
+            begun: false,
+            behind: BTreeMap::new(),
             updated: None,
             eligible: true,
         };
         Self {
             timeout,
+            store,
+            watchdog,
             state: Mutex::new(state),
         }
     }
@@ -61,19 +81,28 @@ impl ProxyHealth {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An update was queued for both families.
-    pub fn queued(&self) {
-        let now = Instant::now();
-        for waiting in &mut self.state().waiting {
-            waiting.get_or_insert(now);
-        }
+    /// The first sync is done.
+    pub fn begin(&self) {
+        self.state().begun = true;
     }
 
-    /// Everything queued for a family (index in [`FAMILIES`]) was applied.
-    pub fn applied(&self, family: usize) {
+    /// A subject (`Services`, `policy`) has changes that the kernel does not take, the oldest since then.
+    pub fn behind(&self, subject: &'static str, since: Instant, why: &str) {
         let mut state = self.state();
-        state.waiting[family] = None;
-        state.updated = Some(Timestamp::now());
+        let known = state.behind.entry(subject).or_insert_with(|| Behind {
+            since,
+            why: String::new(),
+        });
+        why.clone_into(&mut known.why);
+    }
+
+    /// Everything of a subject is applied.
+    pub fn in_step(&self, subject: &str) {
+        let mut state = self.state();
+        state.behind.remove(subject);
+        if state.behind.is_empty() {
+            state.updated = Some(Timestamp::now());
+        }
     }
 
     /// Tells whether the node may get traffic.
@@ -81,54 +110,61 @@ impl ProxyHealth {
         self.state().eligible = eligible;
     }
 
-    /// Whether every queued update was applied in time.
-    pub fn healthy(&self) -> bool {
+    /// What has waited for longer than the time-out.
+    fn late(&self) -> Vec<String> {
+        let waiting = self.store.waiting_since();
+        let state = self.state();
+        if !state.begun {
+            return Vec::new();
+        }
         let late = |since: Instant| since.elapsed() > self.timeout;
-        !self.state().waiting.iter().flatten().any(|at| late(*at))
+        let unseen = waiting.filter(|since| late(*since)).map(|since| {
+            let waited = since.elapsed().as_secs();
+            format!("changes have waited for {waited} s to be looked at")
+        });
+        let behind = state.behind.iter().filter(|(_, behind)| late(behind.since));
+        let behind = behind.map(|(subject, Behind { since, why })| {
+            let waited = since.elapsed().as_secs();
+            format!("{subject}: changes not applied for {waited} s: {why}")
+        });
+        unseen.into_iter().chain(behind).collect()
     }
 
-    /// The report; `livez` does not look at the node.
-    pub fn report(&self, livez: bool) -> Report {
-        let healthy = self.healthy();
-        let state = self.state();
+    /// Whether every change was applied in time.
+    pub fn healthy(&self) -> bool {
+        self.late().is_empty()
+    }
+
+    /// The report of `/healthz`.
+    pub fn healthz(&self) -> Report {
+        let eligible = self.state().eligible;
+        self.report(self.late(), eligible)
+    }
+
+    /// The report of `/livez`: it does not look at the node, but at the tasks.
+    pub fn livez(&self) -> Report {
+        let stalled = self.watchdog.stalled();
+        let stalled = stalled.iter().map(ToString::to_string);
+        self.report(self.late().into_iter().chain(stalled).collect(), true)
+    }
+
+    fn report(&self, problems: Vec<String>, node_eligible: bool) -> Report {
+        let healthy = problems.is_empty();
         let now = Timestamp::now();
-        let updated = if healthy { Some(now) } else { state.updated };
+        let updated = if healthy {
+            Some(now)
+        } else {
+            self.state().updated
+        };
         Report {
             last_updated: updated.unwrap_or(Timestamp::UNIX_EPOCH).to_string(),
             current_time: now.to_string(),
-            node_eligible: livez || state.eligible,
+            node_eligible,
+            problems,
             healthy,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::ProxyHealth;
-
-    #[tokio::test(start_paused = true)]
-    async fn is_unhealthy_while_a_family_is_late() {
-        let health = ProxyHealth::new(Duration::from_secs(10));
-        assert!(health.healthy(), "starting up");
-        health.queued();
-        tokio::time::advance(Duration::from_secs(9)).await;
-        health.queued();
-        assert!(health.healthy(), "in time");
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert!(!health.healthy(), "counted from the oldest");
-        health.applied(0);
-        assert!(!health.healthy(), "the other family still waits");
-        health.applied(1);
-        assert!(health.healthy());
-    }
-
-    #[test]
-    fn livez_does_not_look_at_the_node() {
-        let health = ProxyHealth::new(Duration::from_secs(10));
-        health.set_eligible(false);
-        assert!(!health.report(false).node_eligible);
-        assert!(health.report(true).node_eligible);
-    }
-}
+mod tests;

@@ -17,9 +17,9 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 
-use super::Shared;
+use super::{Shared, listen};
 use crate::{model::ObjectName, node::addresses::ListenOn};
 
 /// What a Service asks for: its port, and how many of its endpoints here are ready. Endpoints that only
@@ -89,6 +89,7 @@ impl HealthCheckNodePorts {
         wanted: &BTreeMap<ObjectName, HealthCheck>,
         on: ListenOn,
     ) -> Vec<String> {
+        // Both families, or the one that the machine has.
         let addresses = match on {
             ListenOn::All => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             ListenOn::Only(addresses) => addresses,
@@ -107,7 +108,7 @@ impl HealthCheckNodePorts {
                 }
                 let at = SocketAddr::new(*address, want.port);
                 let answer = Answer::new(&self.shared, name, &open.local_endpoints);
-                match listen(at, answer).await {
+                match serve(at, answer) {
                     Ok(listener) => drop(open.listeners.insert(*address, listener)),
                     Err(error) => problems.push(format!(
                         "FailedToStartServiceHealthcheck: {name}: listen on {at}: {error}"
@@ -130,8 +131,8 @@ impl HealthCheckNodePorts {
     }
 }
 
-async fn listen(at: SocketAddr, answer: Answer) -> std::io::Result<JoinHandle<()>> {
-    let listener = TcpListener::bind(at).await?;
+fn serve(at: SocketAddr, answer: Answer) -> std::io::Result<JoinHandle<()>> {
+    let listener = listen::bind(at)?;
     // Any path: load balancers differ in what they ask for.
     let router = Router::new().fallback(respond).with_state(answer);
     Ok(tokio::spawn(async move {
@@ -173,12 +174,15 @@ struct Body {
     service: ServiceName,
     local_endpoints: u64,
     service_proxy_healthy: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
 }
 
 async fn respond(State(answer): State<Answer>) -> Response {
     let local_endpoints = answer.local_endpoints.load(Ordering::Relaxed);
-    let healthy = answer.shared.health.healthy();
-    let code = if local_endpoints > 0 && healthy {
+    let problems = answer.shared.health.healthz().problems;
+    let service_proxy_healthy = problems.is_empty();
+    let code = if local_endpoints > 0 && service_proxy_healthy {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
@@ -193,7 +197,8 @@ async fn respond(State(answer): State<Answer>) -> Response {
     let body = Body {
         service: answer.service,
         local_endpoints,
-        service_proxy_healthy: healthy,
+        service_proxy_healthy,
+        problems,
     };
     (code, headers, Json(body)).into_response()
 }

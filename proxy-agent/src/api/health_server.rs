@@ -11,7 +11,7 @@ use axum::{
     routing::get,
 };
 
-use super::Shared;
+use super::{Shared, health::Report};
 
 /// The routes.
 pub fn router(shared: Arc<Shared>) -> Router {
@@ -23,19 +23,18 @@ pub fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
-    let (code, response) = answer(&shared, false);
+    let (code, response) = answer(shared.health.healthz());
     shared.metrics.healthz.get_or_create(&code.into()).inc();
     response
 }
 
 async fn livez(State(shared): State<Arc<Shared>>) -> Response {
-    let (code, response) = answer(&shared, true);
+    let (code, response) = answer(shared.health.livez());
     shared.metrics.livez.get_or_create(&code.into()).inc();
     response
 }
 
-fn answer(shared: &Shared, livez: bool) -> (StatusCode, Response) {
-    let report = shared.health.report(livez);
+fn answer(report: Report) -> (StatusCode, Response) {
     let code = if report.healthy && report.node_eligible {
         StatusCode::OK
     } else {
@@ -47,10 +46,12 @@ fn answer(shared: &Shared, livez: bool) -> (StatusCode, Response) {
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let status = shared.status();
-    if status.agent.ready {
+    let stalled = shared.watchdog.stalled();
+    if status.agent.ready && stalled.is_empty() {
         return "ready\n".into_response();
     }
-    let mut awaited = status.agent.awaiting.join("\n");
-    awaited.push('\n');
-    (StatusCode::SERVICE_UNAVAILABLE, awaited).into_response()
+    let stalled = stalled.iter().map(|stalled| format!("{stalled}\n"));
+    let awaited = status.agent.awaiting.iter().map(|task| format!("{task}\n"));
+    let text: String = awaited.chain(stalled).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }

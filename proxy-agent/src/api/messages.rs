@@ -217,6 +217,8 @@ pub struct HealthStatus {
     pub node_eligible: bool,
     /// Address of `/metrics`.
     pub metrics_address: String,
+    /// What is wrong: changes that are not applied, tasks that stand still.
+    pub problems: Vec<String>,
 }
 
 /// `GET /v1/names`: what the numbers in the maps stand for.

@@ -86,7 +86,10 @@ impl Handlers {
 }
 
 async fn status(State(handlers): State<Handlers>) -> Json<Status> {
-    Json(Status::clone(&handlers.shared.status()))
+    let mut status = Status::clone(&handlers.shared.status());
+    // Now: a main loop that stands still publishes nothing.
+    status.health.problems = handlers.shared.health.livez().problems;
+    Json(status)
 }
 
 async fn names(State(handlers): State<Handlers>) -> Result<Json<Names>, Response> {

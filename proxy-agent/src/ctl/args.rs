@@ -63,6 +63,12 @@ pub enum Command {
         #[command(subcommand)]
         verb: ServiceVerb,
     },
+    /// Explains the CNI plugin
+    Cni {
+        /// What about it.
+        #[command(subcommand)]
+        verb: CniVerb,
+    },
     /// Shows what a full comparison of Services and policy would change; exit code 1 if anything
     Diff,
     /// Versions of this program, the agent and the map layout
@@ -179,6 +185,24 @@ pub struct TraceArgs {
     pub client: String,
     /// Where to, such as 10.96.0.10:80 or 10.96.0.10:53/udp; IPv6 addresses in brackets
     pub destination: String,
+}
+
+/// `cni ...`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CniVerb {
+    /// What the plugin said on this node; runtimes throw it away when a call succeeds
+    Log(CniLogArgs),
+}
+
+/// Flags of `cni log`.
+#[derive(Clone, Debug, Args)]
+pub struct CniLogArgs {
+    /// How many of the newest entries
+    #[arg(short = 'n', long, default_value_t = 200)]
+    pub lines: usize,
+    /// Only entries of this pod (`namespace/name`)
+    #[arg(long)]
+    pub pod: Option<String>,
 }
 
 /// Flags of `log-level`.

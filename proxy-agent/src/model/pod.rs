@@ -11,6 +11,11 @@ pub struct Pod {
     pub name: ObjectName,
     /// UID.
     pub uid: String,
+    /// Of a mirror pod, the UID of the static pod that it stands for: what the kubelet tells the runtime
+    /// (annotations `kubernetes.io/config.mirror` and `kubernetes.io/config.hash`). Empty for all others.
+    pub static_uid: String,
+    /// Its annotations ask for limits of bandwidth.
+    pub asks_for_limits: bool,
     /// Labels.
     pub labels: Labels,
     /// `spec.nodeName`; empty while not scheduled.
@@ -23,6 +28,19 @@ pub struct Pod {
     pub terminated: bool,
     /// Named ports of containers and restartable init containers.
     pub named_ports: Vec<ContainerPort>,
+}
+
+impl Pod {
+    /// Whether a runtime that says this UID speaks of this pod. One that says none means the name alone, and
+    /// manifests in a folder need not name a UID.
+    pub fn is(&self, uid: &str) -> bool {
+        same_uid([&self.uid, &self.static_uid], uid)
+    }
+}
+
+/// Whether one of a pod's UIDs (its own, then that of the static pod it mirrors) is this one.
+pub fn same_uid([own, of_static]: [&str; 2], uid: &str) -> bool {
+    uid.is_empty() || own.is_empty() || own == uid || of_static == uid
 }
 
 /// A named container port.

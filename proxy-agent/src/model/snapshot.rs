@@ -78,12 +78,19 @@ pub struct Snapshot {
     pub nodes: BTreeMap<Arc<str>, Arc<Node>>,
     /// What has been listed whole.
     pub complete: Completeness,
+    /// Kinds that the API server does not let us list.
+    pub refused: BTreeSet<Kind>,
     /// Something has never been readable since the start (a broken manifest): what it may justify must not
     /// be pruned from the maps, though all the rest is programmed.
     pub partial: bool,
 }
 
 impl Snapshot {
+    /// Whether what is known of Nodes is all that there will be.
+    pub fn nodes_known(&self) -> bool {
+        self.complete.has(&[Kind::Node]) || self.refused.contains(&Kind::Node)
+    }
+
     /// The slices of a Service.
     pub fn slices_of(&self, service: &ObjectName) -> &[Arc<EndpointSlice>] {
         self.slices.get(service).map_or(&[], |slices| slices)

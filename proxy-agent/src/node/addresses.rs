@@ -105,30 +105,47 @@ impl Selection {
 }
 
 /// Where health check node ports are served.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenOn {
-    /// On every address.
-    #[default]
+    /// On every address, of both families.
     All,
     /// On these; on none if there are none.
     Only(Vec<IpAddr>),
 }
 
+/// On none.
+impl Default for ListenOn {
+    fn default() -> Self {
+        Self::Only(Vec::new())
+    }
+}
+
 impl ListenOn {
+    /// While the node's addresses are not known: on none, unless it is every one anyway.
+    pub fn unknown(settings: &NodeSettings) -> Self {
+        if is_every(&settings.node_port_addresses) {
+            return Self::All;
+        }
+        Self::default()
+    }
+
     /// As kube-proxy: on every address if `NodePort`s are served on every one of a family, or nothing is said.
     pub fn of(settings: &NodeSettings, addresses: &Addresses, facts: &Facts) -> Self {
-        let entries = &settings.node_port_addresses;
-        let every = |entry: &NodePortAddress| match entry {
-            NodePortAddress::Range(range) => range.prefix() == 0,
-            NodePortAddress::Primary => false,
-        };
-        if entries.is_empty() || entries.iter().any(every) {
+        if is_every(&settings.node_port_addresses) {
             return Self::All;
         }
         // A link-local one says nothing without its link, and clouds' load balancers come from further away.
         let bound = |ip: &IpAddr| facts.with_address(*ip).is_some() && !is_link_local(*ip);
         Self::Only(addresses.serving_node_ports().filter(bound).collect())
     }
+}
+
+fn is_every(entries: &[NodePortAddress]) -> bool {
+    let every = |entry: &NodePortAddress| match entry {
+        NodePortAddress::Range(range) => range.prefix() == 0,
+        NodePortAddress::Primary => false,
+    };
+    entries.is_empty() || entries.iter().any(every)
 }
 
 const fn is_link_local(ip: IpAddr) -> bool {
@@ -241,7 +258,13 @@ mod tests {
             let settings = settings(entries);
             let internal = ["10.0.0.1".parse().unwrap()];
             let addresses = Addresses::of(&settings, &internal, &facts);
-            ListenOn::of(&settings, &addresses, &facts)
+            let on = ListenOn::of(&settings, &addresses, &facts);
+            let unknown = match &on {
+                ListenOn::All => ListenOn::All,
+                ListenOn::Only(_) => ListenOn::Only(Vec::new()),
+            };
+            assert_eq!(ListenOn::unknown(&settings), unknown);
+            on
         };
         assert_eq!(on(&[]), ListenOn::All);
         assert_eq!(on(&["0.0.0.0/0"]), ListenOn::All);

@@ -4,7 +4,7 @@
 //! Its contents never change with the node, so it is hardly ever written again: every write makes
 //! containerd load it anew, behind a lock that waits for ADDs.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use anyhow::Context as _;
 use cni_plugin::paths::RUN_DIR;
@@ -12,12 +12,16 @@ use serde_json::json;
 
 use super::install::{PLUGIN, replace};
 
+/// Name of the configuration that is left for the deletion of pods.
+pub const FAREWELL: &str = "zz-weir-uninstalled.conflist";
+
 /// The file's contents. The name of the network must stay the same for ever: runtimes find the results of
-/// former ADDs by it. `cniVersions` is for runtimes that know 1.1.0; to others the older one is named.
+/// former ADDs by it. `cniVersions` is for runtimes that know 1.1.0; to others the older one is named. `bandwidth` is
+/// no capability of ours: runtimes then leave pods' annotations aside, as Kubernetes says of such plugins.
 pub fn contents(run_dir: &Path) -> String {
     let mut plugin = json!({
         "type": PLUGIN,
-        "capabilities": { "portMappings": true, "bandwidth": true },
+        "capabilities": { "portMappings": true },
     });
     if run_dir != Path::new(RUN_DIR) {
         plugin["runDir"] = json!(run_dir);
@@ -45,7 +49,31 @@ pub fn write(conf_dir: &Path, name: &str, run_dir: &Path) -> anyhow::Result<bool
     fs::write(&nudge, "").with_context(|| format!("write {}", nudge.display()))?;
     fs::remove_file(&nudge).with_context(|| format!("remove {}", nudge.display()))?;
     tracing::info!(path = %path.display(), "network configuration installed");
+    remove(&conf_dir.join(FAREWELL))?;
     Ok(true)
+}
+
+/// Takes the configuration away when Weir goes. As long as it has `pods` it stays under a name that comes last:
+/// without any, runtimes could not delete these pods, and whatever is installed next comes first.
+pub fn retire(conf_dir: &Path, name: &str, run_dir: &Path, pods: bool) -> anyhow::Result<()> {
+    let farewell = conf_dir.join(FAREWELL);
+    if pods {
+        replace(&farewell, contents(run_dir).as_bytes(), 0o644)
+            .with_context(|| format!("write {}", farewell.display()))?;
+    } else {
+        remove(&farewell)?;
+    }
+    remove(&conf_dir.join(name))
+}
+
+/// Absent files are no error.
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A configuration of another plugin that the runtime prefers to ours: it takes the first by name.
@@ -77,6 +105,37 @@ mod tests {
         assert_eq!(list["cniVersion"], "1.0.0");
         assert_eq!(list["plugins"][0]["type"], "weir");
         assert_eq!(list["plugins"][0].get("runDir"), None);
+        let capabilities = list["plugins"][0]["capabilities"].as_object().unwrap();
+        assert!(capabilities.keys().eq(["portMappings"]), "only what exists");
+    }
+
+    #[test]
+    fn it_goes_when_no_pod_needs_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, run) = (folder.path(), Path::new(RUN_DIR));
+        let names = || {
+            let files = fs::read_dir(dir).unwrap();
+            let mut names: Vec<_> = files.map(|f| f.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        write(dir, "05-weir.conflist", run).unwrap();
+        for _ in 0..2 {
+            retire(dir, "05-weir.conflist", run, true).unwrap();
+            assert_eq!(names(), [FAREWELL]);
+        }
+        assert_eq!(
+            fs::read_to_string(dir.join(FAREWELL)).unwrap(),
+            contents(run)
+        );
+        // Installed again.
+        write(dir, "05-weir.conflist", run).unwrap();
+        assert_eq!(names(), ["05-weir.conflist"]);
+        retire(dir, "05-weir.conflist", run, true).unwrap();
+        for _ in 0..2 {
+            retire(dir, "05-weir.conflist", run, false).unwrap();
+            assert!(names().is_empty());
+        }
     }
 
     #[test]

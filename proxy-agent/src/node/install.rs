@@ -12,24 +12,48 @@ use sha2::{Digest as _, Sha256};
 
 /// Name of the installed plugin: the `type` in the conflist.
 pub const PLUGIN: &str = "weir";
+/// Name of the plugin that sets `lo` up, which containerd before 2.4 calls for every pod.
+const LOOPBACK: &str = "loopback";
 
-/// Installs the plugin, and itself as `loopback` if there is none. Returns whether anything was written.
-pub fn binary(source: &Path, bin_dir: &Path) -> anyhow::Result<bool> {
-    let installed = copy(source, &bin_dir.join(PLUGIN))?;
-    let loopback = bin_dir.join("loopback");
-    if !loopback.exists() {
-        copy(source, &loopback)?;
+/// What tells one installed file from another: device and inode, length, and seconds and nanoseconds of the last
+/// change.
+type Stamp = (u64, u64, u64, i64, i64);
+
+/// What a folder of the runtime held when the plugin was installed there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Installed(Vec<Option<Stamp>>);
+
+impl Installed {
+    /// As it is now.
+    pub fn look(bin_dir: &Path) -> Self {
+        let stamp = |name: &str| {
+            let meta = fs::metadata(bin_dir.join(name)).ok()?;
+            let (second, nanosecond) = (meta.ctime(), meta.ctime_nsec());
+            Some((meta.dev(), meta.ino(), meta.size(), second, nanosecond))
+        };
+        Self([PLUGIN, LOOPBACK].map(stamp).into())
     }
-    Ok(installed)
+
+    /// Nobody has touched what was installed, and all of it is there.
+    pub fn is_whole(&self, bin_dir: &Path) -> bool {
+        self.0.iter().all(Option::is_some) && *self == Self::look(bin_dir) && !self.0.is_empty()
+    }
 }
 
-/// What tells one installed file from another: inode, length, and seconds and nanoseconds of the last change.
-pub type Stamp = (u64, u64, i64, i64);
-
-/// That of the installed plugin, if it is there.
-pub fn stamp(bin_dir: &Path) -> Option<Stamp> {
-    let file = fs::metadata(bin_dir.join(PLUGIN)).ok()?;
-    Some((file.ino(), file.len(), file.ctime(), file.ctime_nsec()))
+/// Installs the plugin, and itself as `loopback` if there is none, or a former version of itself. Returns whether
+/// the plugin was written.
+pub fn binary(source: &Path, bin_dir: &Path) -> anyhow::Result<bool> {
+    let (plugin, loopback) = (bin_dir.join(PLUGIN), bin_dir.join(LOOPBACK));
+    let is_ours = match (fs::read(&loopback), fs::read(&plugin)) {
+        (Err(e), _) => e.kind() == io::ErrorKind::NotFound,
+        (Ok(present), Ok(former)) => present == former,
+        (Ok(_), Err(_)) => false,
+    };
+    // First, because what it was is known by what the plugin was.
+    if is_ours {
+        copy(source, &loopback)?;
+    }
+    copy(source, &plugin)
 }
 
 /// Where the plugin is, unless configured: beside the agent.
@@ -83,6 +107,9 @@ mod tests {
         let bin = folder.path().join("bin");
         assert!(binary(&source, &bin).unwrap());
         assert!(!binary(&source, &bin).unwrap());
+        fs::write(&source, "newer").unwrap();
+        assert!(binary(&source, &bin).unwrap());
+        assert_eq!(fs::read_to_string(bin.join("loopback")).unwrap(), "newer");
         fs::write(bin.join("loopback"), "another's").unwrap();
         fs::write(&source, "two").unwrap();
         assert!(binary(&source, &bin).unwrap());
@@ -98,5 +125,23 @@ mod tests {
             2,
             "a temporary file is left"
         );
+    }
+
+    #[test]
+    fn what_is_wiped_or_replaced_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, bin) = (folder.path().join("cni-plugin"), folder.path().join("bin"));
+        fs::write(&source, "one").unwrap();
+        assert!(!Installed::default().is_whole(&bin));
+        binary(&source, &bin).unwrap();
+        let installed = Installed::look(&bin);
+        assert!(installed.is_whole(&bin));
+        for name in ["weir", "loopback"] {
+            fs::remove_file(bin.join(name)).unwrap();
+            assert!(!installed.is_whole(&bin), "{name} is gone");
+            assert!(!Installed::look(&bin).is_whole(&bin), "{name} is gone");
+            fs::write(bin.join(name), "another's").unwrap();
+            assert!(!installed.is_whole(&bin), "{name} is another");
+        }
     }
 }

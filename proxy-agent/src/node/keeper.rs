@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::Context as _;
 use cni_plugin::{
+    heartbeat,
     ipam::file::write_json,
     node_file::{NodeFile, boot_id},
     paths::Paths,
@@ -15,7 +16,7 @@ use super::{
     desired::Desired,
     facts::Facts,
     host_device::{self, Leads, Published},
-    install::{self, Stamp},
+    install::{self, Installed},
     links::{Link, Links},
     maps,
     reach::Reach,
@@ -48,8 +49,8 @@ pub struct NodeReport {
     pub facts: Facts,
     /// The network is usable: the Node's condition `NetworkUnavailable` is to be False.
     pub ready: bool,
-    /// Where health check node ports are served.
-    pub health_checks: ListenOn,
+    /// Where health check node ports are served; none if that is not known.
+    pub health_checks: Option<ListenOn>,
 }
 
 /// Keeps the node as it should be.
@@ -57,7 +58,8 @@ pub struct NodeKeeper {
     paths: Paths,
     boot_id: String,
     written: Option<NodeFile>,
-    installed: Option<Stamp>,
+    installed: Installed,
+    rival: Option<String>,
     unreachable: BTreeMap<String, String>,
     errors: Vec<String>,
     ready: bool,
@@ -72,7 +74,8 @@ impl NodeKeeper {
             paths: Paths::new(&config.run_dir),
             boot_id: boot_id().context("read boot_id")?,
             written: None,
-            installed: None,
+            installed: Installed::default(),
+            rival: None,
             unreachable: BTreeMap::new(),
             errors: Vec::new(),
             ready: false,
@@ -131,7 +134,7 @@ impl NodeKeeper {
             report.leads = ranges.map(|ranges| Leads::of(ranges, index, &desired.internal, &facts));
         }
         report.ready = self.ready;
-        report.health_checks = desired.health_checks;
+        report.health_checks = Some(desired.health_checks);
         report.links = Some(desired.links);
         report.routes = Some(desired.routes);
         report.facts = facts;
@@ -142,7 +145,7 @@ impl NodeKeeper {
     pub fn beat(&self) {
         let path = self.paths.heartbeat();
         if let Err(error) =
-            fs::create_dir_all(self.paths.root()).and_then(|()| fs::write(&path, ""))
+            fs::create_dir_all(self.paths.root()).and_then(|()| heartbeat::beat(&path))
         {
             tracing::warn!(path = %path.display(), %error, "heartbeat not written");
         }
@@ -160,12 +163,27 @@ impl NodeKeeper {
         }
         let source: PathBuf = install::source(&config.cni.plugin)?;
         // Reading it all takes long: only if it is another file than the one that was installed.
-        if self.installed.is_none() || self.installed != install::stamp(&config.cni.bin_dir) {
+        if !self.installed.is_whole(&config.cni.bin_dir) {
             install::binary(&source, &config.cni.bin_dir)?;
-            self.installed = install::stamp(&config.cni.bin_dir);
+            self.installed = Installed::look(&config.cni.bin_dir);
         }
         conflist::write(&config.cni.conf_dir, &config.cni.conf_file, &config.run_dir)?;
+        self.tell_rival(conflist::rival(&config.cni.conf_dir, &config.cni.conf_file));
         Ok(())
+    }
+
+    /// Says once that another plugin's configuration comes first, and once that it does not any more.
+    fn tell_rival(&mut self, rival: Option<String>) {
+        if rival == self.rival {
+            return;
+        }
+        if let Some(file) = &rival {
+            let what = "another plugin's configuration comes before ours: new pods are not Weir's";
+            tracing::warn!(file, "{what}");
+        } else {
+            tracing::info!("our network configuration comes first again");
+        }
+        self.rival = rival;
     }
 
     fn tell(&mut self, desired: &Desired) {

@@ -17,6 +17,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::watchdog::Pulse;
+
 /// How long news are gathered: a link is made in several steps.
 const GATHER: Duration = Duration::from_millis(50);
 /// Between one piece of news and the next, at least.
@@ -42,9 +44,10 @@ pub struct Monitor {
 impl Monitor {
     /// Begins to listen in the calling thread's namespace, for as long as it lives. `ours`: protocols of our own
     /// routes, which are no news unless they go. A runtime must be at work.
-    pub fn begin(ours: &'static [u8]) -> Self {
+    pub fn begin(ours: &'static [u8], pulse: Pulse) -> Self {
         let news = Arc::new(Notify::new());
-        let listener = tokio::spawn(listen(Arc::clone(&news), ours));
+        let told = Arc::clone(&news);
+        let listener = tokio::spawn(async move { pulse.during(listen(told, ours)).await });
         Self { news, listener }
     }
 

@@ -4,14 +4,17 @@
 use std::{collections::BTreeSet, io, net::IpAddr};
 
 use cni_plugin::wiring::{
-    GATEWAY6, addresses,
+    GATEWAY4, GATEWAY6, addresses,
     netlink::{DUMP, Netlink, Request, family},
+    route::Stand,
     veth,
 };
 use ipnetwork::IpNetwork;
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    neighbour::{
+        NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+    },
 };
 
 use super::facts::Facts;
@@ -29,8 +32,15 @@ pub struct Wire {
     pub ips: Vec<IpAddr>,
 }
 
-/// Permanent neighbours: link, address and hardware address.
-type Neighbours = BTreeSet<(u32, IpAddr, Vec<u8>)>;
+/// Link, address and hardware address.
+type Neighbour = (u32, IpAddr, Vec<u8>);
+
+/// What the kernel knows.
+struct Neighbours {
+    permanent: BTreeSet<Neighbour>,
+    /// Links where the host answers for the pods' gateway.
+    answered: BTreeSet<u32>,
+}
 
 /// Puts back what is missing; says what it could not.
 pub fn mend(wires: &[Wire], facts: &Facts) -> Vec<String> {
@@ -42,7 +52,7 @@ fn try_mend(wires: &[Wire], facts: &Facts) -> io::Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let mut netlink = Netlink::open()?;
-    let neighbours = neighbours(&mut netlink)?;
+    let neighbours = Neighbours::read(&mut netlink)?;
     let requests: Vec<Request> = wires
         .iter()
         .flat_map(|wire| missing(wire, facts, &neighbours))
@@ -75,15 +85,21 @@ fn missing(wire: &Wire, facts: &Facts, neighbours: &Neighbours) -> Vec<Request> 
     if wire.ips.iter().any(IpAddr::is_ipv6) && !link.has(gateway) {
         requests.push(addresses::add(wire.index, gateway, 64));
     }
+    if wire.ips.iter().any(IpAddr::is_ipv4) && !neighbours.answered.contains(&wire.index) {
+        requests.push(addresses::proxy(wire.index, GATEWAY4.into()));
+    }
     for &ip in &wire.ips {
-        if !neighbours.contains(&(wire.index, ip, wire.pod_mac.to_vec())) {
+        if !neighbours
+            .permanent
+            .contains(&(wire.index, ip, wire.pod_mac.to_vec()))
+        {
             requests.push(addresses::neighbour(wire.index, ip, wire.pod_mac));
         }
         // One that leads elsewhere is somebody's: two records may name one address for a while.
         let to = IpNetwork::from(ip);
         let routed = facts.routing.main.iter().any(|route| route.to == to);
         if !routed {
-            requests.push(addresses::route_on_link(wire.index, ip));
+            requests.push(addresses::route_on_link(wire.index, ip, Stand::MAIN));
         }
     }
     for request in &mut requests {
@@ -92,32 +108,63 @@ fn missing(wire: &Wire, facts: &Facts, neighbours: &Neighbours) -> Vec<Request> 
     requests
 }
 
-fn neighbours(netlink: &mut Netlink) -> io::Result<Neighbours> {
-    let mut all = Neighbours::new();
-    for ipv4 in [true, false] {
-        let mut request = NeighbourMessage::default();
-        request.header.family = family(ipv4);
-        let answers = netlink.request(&RouteNetlinkMessage::GetNeighbour(request), DUMP)?;
-        all.extend(answers.iter().filter_map(|answer| match answer {
-            RouteNetlinkMessage::NewNeighbour(message) => permanent(message),
-            _ => None,
-        }));
+impl Neighbours {
+    fn read(netlink: &mut Netlink) -> io::Result<Self> {
+        let mut permanent = BTreeSet::new();
+        for ipv4 in [true, false] {
+            let all = list(netlink, ipv4, NeighbourFlags::empty())?;
+            let lasting = all
+                .iter()
+                .filter(|one| one.header.state == NeighbourState::Permanent);
+            permanent.extend(lasting.filter_map(neighbour));
+        }
+        let proxies = list(netlink, true, NeighbourFlags::Proxy)?;
+        let ours = proxies
+            .iter()
+            .filter(|one| destination(one) == Some(GATEWAY4.into()));
+        let answered = ours.map(|one| one.header.ifindex).collect();
+        Ok(Self {
+            permanent,
+            answered,
+        })
     }
-    Ok(all)
 }
 
-fn permanent(message: &NeighbourMessage) -> Option<(u32, IpAddr, Vec<u8>)> {
-    if message.header.state != NeighbourState::Permanent {
-        return None;
-    }
-    let (mut to, mut mac) = (None, Vec::new());
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => to = Some((*ip).into()),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => to = Some((*ip).into()),
-            NeighbourAttribute::LinkLayerAddress(octets) => mac.clone_from(octets),
-            _ => {}
-        }
-    }
-    Some((message.header.ifindex, to?, mac))
+fn list(
+    netlink: &mut Netlink,
+    ipv4: bool,
+    of: NeighbourFlags,
+) -> io::Result<Vec<NeighbourMessage>> {
+    let mut request = NeighbourMessage::default();
+    request.header.family = family(ipv4);
+    request.header.flags = of;
+    let answers = netlink.request(&RouteNetlinkMessage::GetNeighbour(request), DUMP)?;
+    let answers = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewNeighbour(message) => Some(message),
+        _ => None,
+    });
+    Ok(answers.collect())
+}
+
+fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+    let mac = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::LinkLayerAddress(octets) => Some(octets.clone()),
+            _ => None,
+        });
+    let to = destination(message)?;
+    Some((message.header.ifindex, to, mac.unwrap_or_default()))
+}
+
+fn destination(message: &NeighbourMessage) -> Option<IpAddr> {
+    message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some((*ip).into()),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some((*ip).into()),
+            _ => None,
+        })
 }

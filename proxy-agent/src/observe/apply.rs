@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Converted, Object, Update, store::Problems};
+use super::{Converted, Object, Update, nodes::Gone, store::Problems};
 use crate::model::{Dirty, EndpointSlice, Few, Kind, ObjectName, Snapshot, Stamp, full};
 
 /// The snapshot, and what is needed to keep it.
@@ -18,6 +18,8 @@ pub(super) struct Observed {
     pub(super) problems: Problems,
     /// Slices by their own name: a delete names the slice, and its Service label may have changed.
     slices: BTreeSet<ByName>,
+    /// Nodes whose object is gone.
+    pub(super) gone: Gone,
     /// Trigger times before this belong to changes that the agent was not there for.
     started: SystemTime,
 }
@@ -58,6 +60,7 @@ impl Default for Observed {
             snapshot: Snapshot::default(),
             problems: Problems::default(),
             slices: BTreeSet::new(),
+            gone: Gone::default(),
             started: SystemTime::now(),
         }
     }
@@ -93,6 +96,7 @@ impl Observed {
             _ => {} // There are not as many of them.
         }
         self.snapshot.complete.0.insert(kind);
+        self.snapshot.refused.remove(&kind);
     }
 
     fn names(&self, kind: Kind) -> Vec<ObjectName> {
@@ -151,8 +155,7 @@ impl Observed {
             }
             Some(Object::Node(new)) => {
                 let name = name.name().into();
-                let changed = put(&mut snapshot.nodes, &name, new);
-                dirty.nodes.extend(changed.then_some(name));
+                self.gone.apply(snapshot, &name, new, dirty);
             }
         }
     }
@@ -207,11 +210,7 @@ impl Observed {
                     dirty.namespaces.insert(name.name().into());
                 }
             }
-            Kind::Node => {
-                if snapshot.nodes.remove(name.name()).is_some() {
-                    dirty.nodes.insert(name.name().into());
-                }
-            }
+            Kind::Node => self.gone.delete(snapshot, name.name(), dirty),
         }
     }
 

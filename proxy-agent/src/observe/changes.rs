@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Store;
+use super::{Store, store::Pending};
 use crate::model::{Completeness, Dirty};
 
 /// What has changed since the last time; the objects are in the [`Store`].
@@ -16,6 +16,8 @@ pub struct Change {
     pub dirty: Dirty,
     /// What has been listed whole by now.
     pub complete: Completeness,
+    /// When the first of them arrived.
+    pub since: Option<Instant>,
 }
 
 /// The one consumer's end of a [`Store`].
@@ -48,12 +50,28 @@ impl Changes {
         }
     }
 
-    /// Takes what is there, at once.
+    /// Takes what is there, at once. It counts as waiting until [`Self::done`] is called.
     pub fn take(&mut self) -> Change {
-        let pending = std::mem::take(&mut *self.store.pending());
+        let mut pending = self.store.pending();
+        let since = pending.since.take();
+        let in_hand = pending.in_hand.or(since);
+        let taken = std::mem::replace(
+            &mut *pending,
+            Pending {
+                in_hand,
+                ..Pending::default()
+            },
+        );
+        drop(pending);
         Change {
-            dirty: pending.dirty,
+            dirty: taken.dirty,
             complete: self.store.complete(),
+            since,
         }
+    }
+
+    /// What was taken has been dealt with.
+    pub fn done(&mut self) {
+        self.store.pending().in_hand = None;
     }
 }

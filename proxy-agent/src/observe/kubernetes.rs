@@ -2,13 +2,17 @@
 
 mod follow;
 mod health;
+mod known;
+mod probe;
 mod ranges;
 mod read;
 mod servers;
 mod write;
 
+pub use known::KNOWN_SERVERS;
 pub use ranges::{RangeReader, ReadRanges};
 pub use read::PodReader;
+pub use servers::{RequestError, Servers};
 pub use write::NodeWriter;
 
 use std::{path::PathBuf, sync::Arc};
@@ -19,8 +23,9 @@ use k8s_openapi::api::{
 use kube::runtime::watcher;
 use tokio::task::JoinSet;
 
-use self::{follow::Follower, health::Health, servers::Servers};
+use self::{follow::Follower, health::Health};
 use super::{Store, convert::FOREIGN, intern::Interner};
+use crate::watchdog::Watchdog;
 
 /// How to reach the API.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +37,10 @@ pub struct Options {
     /// URLs that replace the one of the configuration, in order of preference. None of them may be a VIP
     /// that this node is yet to program.
     pub api_servers: Vec<String>,
+    /// File that remembers the API servers that the cluster names.
+    pub known_servers: Option<PathBuf>,
+    /// Watches over the watches.
+    pub watchdog: Watchdog,
 }
 
 /// The watches; they end when this is dropped.
@@ -67,6 +76,14 @@ pub enum KubernetesError {
     /// The kubeconfig or service account cannot be used.
     #[error("reading the Kubernetes client configuration: {0}")]
     Config(String),
+    /// There is no way but by a Service that this agent is to serve.
+    #[error(
+        "no apiServers: {url} is the address of the Service `kubernetes`, which this agent itself serves"
+    )]
+    OwnVip {
+        /// What the Pod is told.
+        url: String,
+    },
     /// A URL is none.
     #[error("API server {url:?}: {reason}")]
     Url {
@@ -92,6 +109,10 @@ impl KubernetesError {
             Self::Config(_) => {
                 "--kubeconfig names a file; in a Pod, is the token of its service account mounted?"
             }
+            Self::OwnVip { .. } => {
+                "set clientConnection.apiServers (--api-server) to what nodes reach without any Service; `kubectl get \
+                 endpointslices -l kubernetes.io/service-name=kubernetes` names the API servers' own addresses"
+            }
             Self::Url { .. } => "for example --api-server https://192.0.2.1:6443",
             Self::Client { .. } => "are the certificates and keys of the kubeconfig right?",
         }
@@ -101,7 +122,13 @@ impl KubernetesError {
 /// Starts to watch all kinds into `store`. Returns at once; an API server that does not answer is retried
 /// with back-off and shows in [`Store::status`].
 pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, KubernetesError> {
-    let servers = Arc::new(Servers::new(&options).await?);
+    let servers = Servers::new(&options).await?;
+    Ok(spawn_with(store, &options, servers))
+}
+
+/// As [`spawn`], with API servers that are known to be usable.
+pub fn spawn_with(store: Arc<Store>, options: &Options, servers: Servers) -> Watches {
+    let servers = Arc::new(servers);
     let health = Health::new(Arc::clone(&store), Arc::clone(&servers));
     let interner = Arc::new(Interner::new(&options.node));
     let pods = PodReader::new(Arc::clone(&servers), Arc::clone(&interner));
@@ -112,23 +139,25 @@ pub async fn spawn(store: Arc<Store>, options: Options) -> Result<Watches, Kuber
         servers,
         health: Arc::clone(&health),
         interner,
+        watchdog: options.watchdog.clone(),
     };
     let all = watcher::Config::default();
     // The filter of kube-proxy: other proxies' Services and headless ones never get here.
     let ours = FOREIGN.map(|label| format!("!{label}")).join(",");
     let ours = all.clone().labels(&ours);
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move { health.run().await });
+    let pulse = options.watchdog.register("probe of the API server");
+    tasks.spawn(async move { pulse.during(health.run()).await });
     tasks.spawn(follower.clone().follow::<core::Node>(all.clone()));
     tasks.spawn(follower.clone().follow::<core::Service>(ours.clone()));
     tasks.spawn(follower.clone().follow::<discovery::EndpointSlice>(ours));
     tasks.spawn(follower.clone().follow::<core::Namespace>(all.clone()));
     tasks.spawn(follower.clone().follow::<core::Pod>(all.clone()));
     tasks.spawn(follower.follow::<networking::NetworkPolicy>(all));
-    Ok(Watches {
+    Watches {
         tasks,
         pods,
         nodes,
         ranges,
-    })
+    }
 }

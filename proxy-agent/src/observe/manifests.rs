@@ -14,6 +14,7 @@ use tokio::{sync::Notify, task::JoinHandle, time};
 
 use self::folder::Folder;
 use super::{Store, Update};
+use crate::watchdog::Pulse;
 
 /// How long the folder must be quiet before it is read.
 const QUIET: Duration = Duration::from_millis(20);
@@ -56,7 +57,12 @@ impl ManifestsError {
 }
 
 /// Reads the folder into `store`, as seen from a node, then keeps it in step in the background.
-pub fn spawn(store: Arc<Store>, path: PathBuf, node: &str) -> Result<Watch, ManifestsError> {
+pub fn spawn(
+    store: Arc<Store>,
+    path: PathBuf,
+    node: &str,
+    pulse: Pulse,
+) -> Result<Watch, ManifestsError> {
     let wake = Arc::new(Notify::new());
     let changed = Arc::clone(&wake);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -73,12 +79,15 @@ pub fn spawn(store: Arc<Store>, path: PathBuf, node: &str) -> Result<Watch, Mani
     scan(&store, &mut folder);
     let task = tokio::spawn(async move {
         let _watcher = watcher; // Dropping it would end the events.
-        loop {
-            if time::timeout(RESCAN, changed.notified()).await.is_ok() {
-                while time::timeout(QUIET, changed.notified()).await.is_ok() {}
+        let follow = async {
+            loop {
+                if time::timeout(RESCAN, changed.notified()).await.is_ok() {
+                    while time::timeout(QUIET, changed.notified()).await.is_ok() {}
+                }
+                scan(&store, &mut folder);
             }
-            scan(&store, &mut folder);
-        }
+        };
+        pulse.during::<()>(follow).await;
     });
     Ok(Watch { task })
 }
@@ -130,7 +139,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{model::Kind, observe::Changes};
+    use crate::{model::Kind, observe::Changes, watchdog::Watchdog};
 
     fn service(name: &str, address: &str) -> String {
         format!("kind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: {address}}}\n")
@@ -204,7 +213,8 @@ mod tests {
     async fn changes_of_the_folder_arrive() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new();
-        let _watch = spawn(Arc::clone(&store), folder.path().to_owned(), "a").unwrap();
+        let pulse = Watchdog::default().register("manifests");
+        let _watch = spawn(Arc::clone(&store), folder.path().to_owned(), "a", pulse).unwrap();
         let mut changes = Changes::new(Arc::clone(&store), Duration::from_millis(5));
         let first = changes.next().await;
         assert!(first.dirty.is_empty() && first.complete.has(&Kind::ALL));

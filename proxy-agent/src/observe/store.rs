@@ -28,6 +28,8 @@ pub(super) struct Pending {
     pub(super) completed: bool,
     /// When the first of them arrived.
     pub(super) since: Option<Instant>,
+    /// When the first of those arrived that the consumer has taken and is not done with.
+    pub(super) in_hand: Option<Instant>,
 }
 
 /// Invalid fields by object.
@@ -87,13 +89,42 @@ impl Store {
         self.mark(Dirty::default(), changed);
     }
 
-    /// A watch begins to list.
-    pub(super) fn lists(&self, kind: Kind) {
+    /// The API server does not let us list a kind.
+    pub(super) fn refuse(&self, kind: Kind) {
+        if self.read().refused.contains(&kind) {
+            return;
+        }
+        let mut observed = self
+            .observed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        observed.snapshot.refused.insert(kind);
+        self.mark(Dirty::default(), true);
+    }
+
+    /// Forgets Nodes whose object has been gone for long. To be called now and then.
+    pub fn expire(&self) {
+        let now = Instant::now();
+        if !self.read().0.gone.is_due(now) {
+            return;
+        }
+        let mut dirty = Dirty::default();
+        let mut observed = self
+            .observed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let apply::Observed { gone, snapshot, .. } = &mut *observed;
+        gone.expire(snapshot, now, &mut dirty);
+        self.mark(dirty, false);
+    }
+
+    /// A watch has listed its kind.
+    pub(super) fn listed(&self, kind: Kind) {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         *lists.entry(kind).or_default() += 1;
     }
 
-    /// How often each watch had to begin anew.
+    /// How often each watch had to list anew.
     pub fn restarts(&self) -> Vec<(Kind, u64)> {
         let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         lists.iter().map(|(kind, n)| (*kind, n - 1)).collect()
@@ -108,6 +139,12 @@ impl Store {
     /// What has been listed whole.
     pub fn complete(&self) -> Completeness {
         self.read().complete.clone()
+    }
+
+    /// Since when the oldest change waits that the consumer is not done with.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        let pending = self.pending();
+        pending.in_hand.or(pending.since)
     }
 
     pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {

@@ -1,9 +1,9 @@
 //! Taking endpoints in and forgetting them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cni_plugin::{
-    ledger,
+    clock,
     rpc::{Add, Key, Refusal, Reply, Response},
 };
 use tokio::{
@@ -15,7 +15,7 @@ use super::{
     Interfaces, Pods, entries::Entries, event::Event, fetch::Fetched, host_port, local::Local,
     pods::name, waiting::Waiting,
 };
-use crate::model::ObjectName;
+use crate::model::{ObjectName, Pod, same_uid};
 
 /// How long an ADD may wait for policy; less than the plugin waits.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ impl Pods {
         add: Add,
         reply: oneshot::Sender<Response>,
         interfaces: &dyn Interfaces,
-        known: impl Fn(&ObjectName) -> bool,
+        known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
     ) -> bool {
         let key = add.key.clone();
         if let Err(error) = host_port::of(&add) {
@@ -44,16 +44,18 @@ impl Pods {
         // Another id than before: the word of that one may still name rows.
         let endpoint = self.ids.take();
         // The plugin asks twice only if its first request was lost with an agent.
+        self.withdraw(&key, "it is asked for anew");
         self.remove(&key, interfaces);
         let Some(endpoint) = endpoint else {
             let msg = format!("no endpoint id is free ({} in use)", self.known.len());
             refuse(reply, 100, msg, "raise maps.endpoints of the agent");
             return true;
         };
-        let pod = name(&add);
+        let (pod, uid) = (name(&add), add.pod.uid.clone());
         let entries = Entries::of([(endpoint, &add)]);
-        self.known
-            .insert(key.clone(), Local::new(endpoint, add, ledger::now()));
+        let mut local = Local::new(endpoint, add, clock::now());
+        local.added = Some(Instant::now());
+        self.known.insert(key.clone(), local);
         // The entry before the programs, so that no packet meets one that does not know its endpoint. The word of
         // an unused id denies everything: the main loop sees to it before each event.
         if let Err(error) = self.tables.insert(&entries) {
@@ -62,8 +64,9 @@ impl Pods {
             return true;
         }
         self.fresh.push(key.clone());
-        if !known(&pod) {
-            self.fetch(key.clone(), pod.clone());
+        match known(&pod, &uid) {
+            Some(found) => tell_of_limits(&pod, found.asks_for_limits),
+            None => self.fetch(key.clone(), pod.clone()),
         }
         self.waiting.push(Waiting {
             key,
@@ -137,14 +140,19 @@ impl Pods {
     }
 
     pub(super) fn fetched(&mut self, key: &Key, fetched: Fetched) -> bool {
+        let Some(local) = self.known.get_mut(key) else {
+            return false;
+        };
+        let uid = local.add.pod.uid.as_str();
         let hopeless = match fetched {
+            Ok(Some(pod)) if same_uid(pod.uids.each_ref().map(String::as_str), uid) => {
+                tell_of_limits(&name(&local.add), pod.asks_for_limits);
+                local.fetched = Some(pod);
+                return true;
+            }
             Ok(Some(pod)) => {
-                let local = self.known.get_mut(key);
-                let found = local.is_some();
-                if let Some(local) = local {
-                    local.fetched = Some(pod);
-                }
-                return found;
+                let [own, _] = &pod.uids;
+                format!("the API server knows a pod of this name, but its UID is {own}, not {uid}")
             }
             Ok(None) => "the API server knows no such pod".to_owned(),
             Err(error) => format!("reading the pod from the API server: {error:#}"),
@@ -167,12 +175,24 @@ impl Pods {
         }
     }
 
+    /// Tells an ADD that still waits that nothing will come of it.
+    pub(super) fn withdraw(&mut self, key: &Key, why: &str) {
+        while let Some(position) = self.waiting.iter().position(|w| w.key == *key) {
+            let waiting = self.waiting.swap_remove(position);
+            let msg = format!("ADD of pod {} was withdrawn while it waited", waiting.pod);
+            refuse(waiting.reply, 11, msg, why);
+        }
+    }
+
     /// Forgets an endpoint. What cannot be removed now is removed by the next sweep.
     pub(super) fn remove(&mut self, key: &Key, interfaces: &dyn Interfaces) -> bool {
         let Some(local) = self.known.remove(key) else {
             return false;
         };
-        self.waiting.retain(|w| w.key != *key);
+        self.withdraw(
+            key,
+            "its interface is gone: DEL, or the collector, was there",
+        );
         let gone = Entries::of([(local.id, &local.add)]);
         if let Err(error) = self.tables.remove(&gone, &self.desired()) {
             tracing::warn!(pod = %local.add.pod, %error, "endpoint not removed");
@@ -185,6 +205,13 @@ impl Pods {
             tracing::warn!(pod = %local.add.pod, %error, "pod's programs not detached");
         }
         true
+    }
+}
+
+/// Kubernetes says that a network may leave these annotations aside; but not that it may do so in silence.
+fn tell_of_limits(pod: &ObjectName, asks_for_limits: bool) {
+    if asks_for_limits {
+        tracing::warn!(%pod, "not served: limits of bandwidth, which its annotations ask for; it runs without");
     }
 }
 

@@ -5,25 +5,26 @@
 //! container with its own mounts that path says nothing.
 
 use std::{
-    collections::BTreeSet,
-    fs,
-    path::Path,
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
     time::{Duration, Instant},
 };
 
 use cni_plugin::{
     attachment::{Attachment, State},
+    clock,
     detach::Detach,
     ledger, leftovers,
     paths::{Paths, key_of},
+    protocol::config::LONGEST,
     rpc::Key,
     salvage::{self, Links, Salvaged},
-    wiring::{name, netlink::Netlink, veth},
+    wiring::{inspect, name, netlink::Netlink, veth},
 };
 
 /// Seconds after which an attachment without its interface is dead.
 const DEAD: u64 = 120;
-/// Seconds after which an ADD that is not done is dead: twice what it may take.
+/// Seconds after its end for which an ADD may still be at work, and for which one may be that tells no end.
 const ABANDONED: u64 = 30;
 
 /// What is remembered from sweep to sweep.
@@ -31,6 +32,27 @@ const ABANDONED: u64 = 30;
 pub struct Memory {
     /// Interfaces without an attachment that the last sweep saw.
     orphans: BTreeSet<String>,
+    /// Since when each attachment is as it is.
+    seen: BTreeMap<Key, (Progress, Instant)>,
+}
+
+/// How far an attachment is, as its record says (none: it has none that can be read), and by which ADD.
+type Progress = Option<(State, (u32, u64))>;
+
+impl Memory {
+    /// Seconds for which this agent has seen attachments as they are.
+    fn look(&mut self, keys: &[Key], records: &BTreeMap<&Key, &Attachment>) -> BTreeMap<Key, u64> {
+        let before = std::mem::take(&mut self.seen);
+        for key in keys {
+            let progress = records.get(key).map(|r| (r.state, r.attempt));
+            let same = before.get(key).filter(|(then, _)| *then == progress);
+            let since = same.map_or_else(Instant::now, |(_, since)| *since);
+            self.seen.insert(key.clone(), (progress, since));
+        }
+        let ages = self.seen.iter();
+        ages.map(|(key, (_, since))| (key.clone(), since.elapsed().as_secs()))
+            .collect()
+    }
 }
 
 /// What a sweep did.
@@ -89,18 +111,17 @@ fn try_sweep(
     sweep
         .errors
         .extend(sweep.salvaged.iter().map(ToString::to_string));
-    let mut dead = Vec::new();
-    for key in &keys {
-        let record = records.iter().find(|r| r.key() == key);
+    let by_key: BTreeMap<&Key, &Attachment> = records.iter().map(|r| (r.key(), r)).collect();
+    let seen = memory.look(&keys, &by_key);
+    let is_dead = |key: &&Key| {
+        let record = by_key.get(key).copied();
+        let has_file = record.is_some() || paths.attachment(key).exists();
         let linked = links.contains_key(&name::host_ifname(key));
-        let age = record.map_or_else(
-            || file_age(&paths.attachment(key)),
-            |record| Some(ledger::now().saturating_sub(record.since)),
-        );
-        if is_dead(record.map(|r| r.state), age, linked) {
-            dead.push(key);
-        }
-    }
+        let seen = seen.get(*key).copied().unwrap_or(0);
+        is_dead(record, has_file.then_some(seen), linked, clock::now())
+    };
+    let dead: Vec<Key> = keys.iter().filter(is_dead).cloned().collect();
+    let dead = second_look(&mut netlink, dead, &by_key)?;
     let owned: BTreeSet<String> = keys.iter().map(name::host_ifname).collect();
     let orphans: BTreeSet<String> = links
         .keys()
@@ -119,34 +140,60 @@ fn try_sweep(
         .filter(|r| r.state != State::Creating && r.boot_id == boot_id)
         .filter(|r| links.contains_key(&r.add.host_ifname))
         .collect();
-    let left = leftovers::sweep(paths);
+    let left = leftovers::sweep(paths, deadline);
     sweep.errors.extend(left.iter().map(ToString::to_string));
-    for key in dead {
+    for key in &dead {
         undo(paths, key, deadline, sweep);
     }
     Ok(())
 }
 
-/// Seconds since a file was written; none if there is none.
-fn file_age(path: &Path) -> Option<u64> {
-    let written = fs::metadata(path).and_then(|m| m.modified()).ok()?;
-    // Of the future: as if it were new.
-    Some(written.elapsed().map_or(0, |age| age.as_secs()))
+/// Those of `dead` that are. Looks by name before the interface of a pod that may live is removed: lists may lack what is there.
+pub fn second_look(
+    netlink: &mut Netlink,
+    mut dead: Vec<Key>,
+    records: &BTreeMap<&Key, &Attachment>,
+) -> io::Result<Vec<Key>> {
+    let is_creating = |key: &Key| records.get(key).is_some_and(|r| r.state == State::Creating);
+    let mut there = BTreeSet::new();
+    for key in dead.iter().filter(|key| !is_creating(key)) {
+        let interface = name::host_ifname(key);
+        if inspect::link(netlink, &interface)?.is_some() {
+            tracing::warn!(interface, "a list of interfaces lacked one of a live pod");
+            there.insert(key.clone());
+        }
+    }
+    dead.retain(|key| !there.contains(key));
+    Ok(dead)
 }
 
-/// `state`: none if no record says it. `age`: none if there is no record at all, which an ADD never leaves behind
-/// while it works. Whatever the files say, a pod whose ADD may be done lives as long as its interface.
-const fn is_dead(state: Option<State>, age: Option<u64>, linked: bool) -> bool {
-    match (state, age) {
-        (Some(State::Creating), Some(age)) => age > ABANDONED,
-        (_, Some(age)) => age > DEAD && !linked,
-        (_, None) => !linked,
+/// `seen`: seconds for which it has been as it is; none if there is no record at all, which an ADD never leaves
+/// behind while it works. Whatever the files say, a pod whose ADD may be done lives as long as its interface.
+fn is_dead(record: Option<&Attachment>, seen: Option<u64>, linked: bool, now: u64) -> bool {
+    let (record, seen) = match (record, seen) {
+        (_, None) => return !linked,
+        (None, Some(seen)) => return seen > DEAD && !linked,
+        (Some(record), Some(seen)) => (record, seen),
+    };
+    // A stamp of the future (an older version stamped by the calendar) says nothing: what was seen does.
+    let age = if record.since > now {
+        seen
+    } else {
+        clock::age(now, record.since)
+    };
+    match record.state {
+        State::Creating if (record.since..=now).contains(&record.until) => {
+            clock::age(now, record.until) > ABANDONED
+        }
+        State::Creating => age > ABANDONED && record.until <= now || seen > LONGEST + ABANDONED,
+        State::Ready => age > DEAD && !linked,
     }
 }
 
 fn undo(paths: &Paths, key: &Key, deadline: Instant, sweep: &mut Sweep) {
     let errors = Detach {
         key,
+        of: None,
         netns: None,
         tell_agent: false,
         rest: true,
@@ -163,14 +210,63 @@ fn undo(paths: &Paths, key: &Key, deadline: Instant, sweep: &mut Sweep) {
 mod tests {
     use super::*;
 
+    fn record(state: State, since: u64, until: u64) -> Attachment {
+        Attachment {
+            state,
+            since,
+            until,
+            ..Attachment::default()
+        }
+    }
+
     #[test]
     fn only_what_is_old_and_has_no_interface_is_dead() {
-        let (ready, creating) = (Some(State::Ready), Some(State::Creating));
-        assert!(!is_dead(ready, Some(100), false));
-        assert!(is_dead(ready, Some(200), false));
-        assert!(!is_dead(ready, Some(1000), true));
-        assert!(!is_dead(creating, Some(20), false));
-        assert!(is_dead(creating, Some(40), true));
+        let ready = |age: u64, linked| {
+            is_dead(
+                Some(&record(State::Ready, 5000 - age, 0)),
+                Some(0),
+                linked,
+                5000,
+            )
+        };
+        assert!(!ready(100, false));
+        assert!(ready(200, false));
+        assert!(!ready(1000, true));
+    }
+
+    #[test]
+    fn an_add_is_abandoned_some_time_after_it_has_given_up() {
+        let dead = |since: u64, until: u64, seen| {
+            is_dead(
+                Some(&record(State::Creating, since, until)),
+                Some(seen),
+                true,
+                5000,
+            )
+        };
+        assert!(!dead(4950, 5010, 50), "at work");
+        assert!(!dead(4910, 4970, 60), "may be undoing");
+        assert!(dead(4900, 4960, 60));
+        assert!(!dead(4980, 0, 10) && dead(4960, 0, 10), "tells no end");
+        // Stamped by the calendar, by an older version.
+        let future = 1_800_000_000;
+        assert!(!dead(future, 0, 20) && dead(future, 0, 40));
+        assert!(!dead(future, future + 15, 60) && dead(future, future + 15, 100));
+    }
+
+    #[test]
+    fn how_long_it_is_seen_counts_from_its_last_change() {
+        let mut memory = Memory::default();
+        let (mut one, keys) = (record(State::Creating, 1, 0), [Key::default()]);
+        let mut since = |record: &Attachment| {
+            let key = record.key().clone();
+            memory.look(&keys, &BTreeMap::from([(record.key(), record)]));
+            memory.seen[&key].1
+        };
+        let first = since(&one);
+        assert_eq!(since(&one), first);
+        one.attempt = (1, 1);
+        assert!(since(&one) > first);
     }
 
     #[test]
@@ -190,10 +286,11 @@ mod tests {
 
     #[test]
     fn without_a_good_record_the_interface_decides() {
-        assert!(!is_dead(None, Some(1000), true), "broken");
-        assert!(is_dead(None, Some(1000), false), "broken");
-        assert!(!is_dead(None, Some(100), false), "broken a moment ago");
-        assert!(!is_dead(None, None, true), "gone");
-        assert!(is_dead(None, None, false), "gone");
+        let dead = |seen, linked| is_dead(None, seen, linked, 5000);
+        assert!(!dead(Some(1000), true), "broken");
+        assert!(dead(Some(1000), false), "broken");
+        assert!(!dead(Some(100), false), "broken a moment ago");
+        assert!(!dead(None, true), "gone");
+        assert!(dead(None, false), "gone");
     }
 }

@@ -5,6 +5,7 @@ use cni_plugin::rpc::Key;
 use super::{
     collector::{Memory, Sweep},
     fetch::Fetched,
+    hardware::Changed,
     lift::Outcome,
     server::Asked,
 };
@@ -20,6 +21,8 @@ pub enum Event {
     Swept(Memory, Sweep),
     /// Interfaces were lifted to TCX.
     Lifted(Vec<Outcome>),
+    /// Hardware addresses of pods' interfaces were looked at: those that are not as known.
+    Looked(std::io::Result<Vec<Changed>>),
     /// Look again at what waits.
     Tick,
 }

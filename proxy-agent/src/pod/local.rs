@@ -1,6 +1,7 @@
 //! An endpoint as the agent knows it.
 
 use cni_plugin::rpc::Add;
+use tokio::time::Instant;
 
 use crate::{datapath::TcMode, policy::endpoint::FetchedPod};
 
@@ -8,8 +9,10 @@ use crate::{datapath::TcMode, policy::endpoint::FetchedPod};
 pub(super) struct Local {
     pub(super) id: u32,
     pub(super) add: Add,
-    /// When it was wired, seconds since 1970.
+    /// When it was wired, seconds since boot.
     pub(super) since: u64,
+    /// When this agent was asked to take it in.
+    pub(super) added: Option<Instant>,
     pub(super) fetched: Option<FetchedPod>,
     /// How its programs are attached; none: not at all, which the next sweep mends.
     pub(super) mode: Option<TcMode>,
@@ -21,6 +24,7 @@ impl Local {
             id,
             add,
             since,
+            added: None,
             fetched: None,
             mode: None,
         }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,6 +24,7 @@ use super::{
     collector::Memory,
     entries::Entries,
     event::Event,
+    hardware::Looking,
     host_port,
     ids::Ids,
     lift::Lifting,
@@ -32,8 +34,12 @@ use super::{
     waiting::{Missing, Waiting, settle},
 };
 use crate::{
-    datapath::TcMode, model::ObjectName, node::wires::Wire, policy::LocalEndpoint,
+    datapath::TcMode,
+    model::{ObjectName, Pod},
+    node::wires::Wire,
+    policy::LocalEndpoint,
     service::HostPorts,
+    watchdog::Pulse,
 };
 
 /// What [`Pods`] needs to know.
@@ -59,6 +65,7 @@ pub struct Pods {
     /// Taken in, but not yet attached.
     pub(super) fresh: Vec<Key>,
     pub(super) lifting: Lifting,
+    pub(super) looking: Looking,
     pub(super) memory: Option<Memory>,
     pub(super) next_sweep: Instant,
     pub(super) next_look: Instant,
@@ -89,6 +96,7 @@ impl Pods {
             waiting: Vec::new(),
             fresh: Vec::new(),
             lifting: Lifting::new(interfaces)?,
+            looking: Looking::new(),
             memory: Some(Memory::default()),
             next_sweep: Instant::now(),
             next_look: Instant::now(),
@@ -98,7 +106,7 @@ impl Pods {
         for (key, local) in known {
             pods.known.insert(key, local);
         }
-        pods.bury();
+        pods.bury(&*interfaces);
         pods.reconcile();
         // Of pods that went while no agent was there, too.
         pods.end_flows();
@@ -113,13 +121,13 @@ impl Pods {
         Ok(pods)
     }
 
-    /// Begins to serve the plugin. Needs a runtime.
-    pub fn serve(&self) -> anyhow::Result<()> {
+    /// Begins to serve the plugin, with this pulse. Needs a runtime.
+    pub fn serve(&self, pulse: Pulse) -> anyhow::Result<()> {
         let socket = self.paths.socket();
         let (to, mut asked) = mpsc::channel(64);
         // Ends with the runtime.
         drop(
-            server::serve(&socket, to)
+            server::serve(&socket, to, pulse)
                 .with_context(|| format!("listen on {}", socket.display()))?,
         );
         let send = self.send.clone();
@@ -201,12 +209,12 @@ impl Pods {
     }
 
     /// Handles an event. True: [`Self::endpoints`] changed; [`Self::attach`] must follow, and policy be brought in
-    /// step, before [`Self::settle`]. `known` tells whether the watch has delivered a pod.
+    /// step, before [`Self::settle`]. `known` gives the pod of this name and UID, if the watch has delivered it.
     pub fn take(
         &mut self,
         event: Event,
         interfaces: &mut dyn Interfaces,
-        known: impl Fn(&ObjectName) -> bool,
+        known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
     ) -> bool {
         match event {
             Event::Asked(Asked { call, reply }) => match call {
@@ -231,10 +239,15 @@ impl Pods {
                 self.lifted(outcomes, interfaces);
                 false
             }
+            Event::Looked(changed) => {
+                self.looked(changed);
+                false
+            }
             Event::Tick => {
                 self.end_spent_flows();
                 self.sweep();
                 self.look(interfaces);
+                self.look_at_hardware();
                 self.lift();
                 false
             }

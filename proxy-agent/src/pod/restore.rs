@@ -21,8 +21,8 @@ use super::{PodsConfig, entries::endpoint, ids::Ids, local::Local};
 /// Endpoints by attachment.
 pub(super) type Restored = BTreeMap<Key, Local>;
 
-/// How long the plugin's lock may be waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the plugin's lock may be waited for: Services wait for us meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Wired attachments of this boot, with their ids. One whose record is broken or gone counts while its interface
 /// is there: an entry that went would cut a pod off that lives.
@@ -36,7 +36,14 @@ pub(super) fn restore(
     let folder = paths.attachments();
     let (records, broken) =
         Attachment::read_all(&folder).with_context(|| format!("read {}", folder.display()))?;
-    let salvaged = salvage(paths, boot_id, (&records, &broken))?;
+    let salvaged = salvage(paths, boot_id, (&records, &broken)).unwrap_or_else(|error| {
+        let error = format!("{error:#}");
+        tracing::error!(
+            error,
+            "pods without a good record are not served before the next sweep"
+        );
+        Vec::new()
+    });
     let by_interface = pinned.iter().map(|(id, e)| (e.ifindex, (*id, e)));
     let pinned: BTreeMap<u32, (u32, &Endpoint)> = by_interface.collect();
     let live = records
@@ -46,13 +53,13 @@ pub(super) fn restore(
         .map(|r| (r.add, r.since));
     let (mut known, mut new) = (BTreeMap::new(), Vec::new());
     let mut used = BTreeSet::new();
-    for (add, since) in live {
-        let id = pinned
+    for (mut add, since) in live {
+        let entry = pinned
             .get(&add.host_ifindex)
-            .filter(|(id, e)| is_same(e, &add) && (1..limit).contains(id))
-            .map(|(id, _)| *id);
-        match id {
-            Some(id) if used.insert(id) => {
+            .filter(|(id, e)| is_same(e, &add) && (1..limit).contains(id));
+        match entry.map(|(id, e)| (*id, e.pod_mac)) {
+            Some((id, mac)) if used.insert(id) => {
+                add.pod_mac = mac;
                 known.insert(add.key.clone(), Local::new(id, add, since));
             }
             _ => new.push((add, since)),
@@ -60,9 +67,10 @@ pub(super) fn restore(
     }
     let mut ids = Ids::new(limit, used);
     for (add, since) in new {
-        let id = ids
-            .take()
-            .with_context(|| format!("no endpoint id is free for pod {}", add.pod))?;
+        let Some(id) = ids.take() else {
+            tracing::error!(pod = %add.pod, limit, "no endpoint id is free: pod is cut off (raise maps.endpoints)");
+            continue;
+        };
         known.insert(add.key.clone(), Local::new(id, add, since));
     }
     Ok((known, ids))
@@ -78,7 +86,10 @@ fn salvage(
     }
     let mut netlink = Netlink::open().context("open netlink socket")?;
     let links = salvage::links(&mut netlink).context("list interfaces")?;
-    let keys = ledger::keys(paths, boot_id, Instant::now() + PATIENCE)?;
+    let keys = ledger::keys(paths, boot_id, Instant::now() + PATIENCE).or_else(|error| {
+        tracing::warn!(%error, "attachments are read without the lock");
+        ledger::peek(paths, boot_id)
+    })?;
     let salvaged = salvage::live(&mut netlink, paths, boot_id, &keys, known, &links)
         .context("read pods' interfaces")?;
     for one in &salvaged {
@@ -88,10 +99,11 @@ fn salvage(
 }
 
 /// Whether an entry was made of this attachment: interface indexes are used again after a reboot. Flags may differ:
-/// a record that cannot be read does not tell them.
+/// a record that cannot be read does not tell them. So may the pod's hardware address, which a later plugin chose.
 fn is_same(entry: &Endpoint, add: &Add) -> bool {
     let made = Endpoint {
         flags: entry.flags,
+        pod_mac: entry.pod_mac,
         ..endpoint(add)
     };
     *entry == made

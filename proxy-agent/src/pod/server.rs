@@ -11,6 +11,8 @@ use tokio::{
     time::{Duration, timeout},
 };
 
+use crate::watchdog::Pulse;
+
 /// How long a peer may take to send its line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -24,7 +26,7 @@ pub struct Asked {
 }
 
 /// Binds the socket, replacing what a dead agent left, and passes on what is asked. Only root may ask.
-pub fn serve(path: &Path, to: mpsc::Sender<Asked>) -> io::Result<JoinHandle<()>> {
+pub fn serve(path: &Path, to: mpsc::Sender<Asked>, pulse: Pulse) -> io::Result<JoinHandle<()>> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -34,7 +36,9 @@ pub fn serve(path: &Path, to: mpsc::Sender<Asked>) -> io::Result<JoinHandle<()>>
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(tokio::spawn(accept(listener, to)))
+    Ok(tokio::spawn(async move {
+        pulse.during(accept(listener, to)).await;
+    }))
 }
 
 async fn accept(listener: UnixListener, to: mpsc::Sender<Asked>) {
@@ -66,7 +70,11 @@ async fn converse(stream: UnixStream, to: mpsc::Sender<Asked>) -> io::Result<()>
     timeout(PATIENCE, read.read_until(b'\n', &mut line)).await??;
     let response = match parse(&line) {
         Ok(call) => ask(call, &to).await,
-        Err(refusal) => Response::Error(refusal),
+        Err(refusal) => Some(Response::Error(refusal)),
+    };
+    // The agent is stopping. Closed without an answer, the plugin asks the next one.
+    let Some(response) = response else {
+        return Ok(());
     };
     let mut line = serde_json::to_vec(&response)?;
     line.push(b'\n');
@@ -89,16 +97,44 @@ fn parse(line: &[u8]) -> Result<Call, Refusal> {
     Ok(request.call)
 }
 
-async fn ask(call: Call, to: &mpsc::Sender<Asked>) -> Response {
+async fn ask(call: Call, to: &mpsc::Sender<Asked>) -> Option<Response> {
     let (reply, answer) = oneshot::channel();
-    if to.send(Asked { call, reply }).await.is_ok()
-        && let Ok(response) = answer.await
-    {
-        return response;
+    to.send(Asked { call, reply }).await.ok()?;
+    answer.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use cni_plugin::rpc::Key;
+
+    use super::*;
+    use crate::watchdog::Watchdog;
+
+    /// Asks, and gives the line that comes back.
+    async fn ask(path: &Path) -> String {
+        let mut stream = UnixStream::connect(path).await.unwrap();
+        let call = Request::new(Call::Del(Key::default()));
+        let line = serde_json::to_string(&call).unwrap() + "\n";
+        stream.write_all(line.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
-    Response::Error(Refusal {
-        code: 11,
-        msg: "the weir agent is stopping".into(),
-        details: "it goes on when it is back".into(),
-    })
+
+    #[tokio::test]
+    async fn an_agent_that_stops_hangs_up_so_that_the_next_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cni.sock");
+        let (to, mut asked) = mpsc::channel(1);
+        let pulse = Watchdog::default().register("pod server");
+        let serving = serve(&path, to, pulse).unwrap();
+        let (answer, ()) = tokio::join!(ask(&path), async {
+            let question: Asked = asked.recv().await.unwrap();
+            drop(question.reply);
+        });
+        assert_eq!(answer, "");
+        drop(asked);
+        assert_eq!(ask(&path).await, "");
+        serving.abort();
+    }
 }

@@ -22,8 +22,10 @@ use super::{
 };
 use crate::datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode};
 
+mod admit;
 mod flows;
 mod lift;
+mod upkeep;
 
 use lift::FakeLifter;
 
@@ -169,7 +171,9 @@ fn ask(pods: &mut Pods, interfaces: &mut Fake, call: Call) -> oneshot::Receiver<
 
 fn take(pods: &mut Pods, interfaces: &mut Fake, call: Call) -> oneshot::Receiver<Response> {
     let (reply, answer) = oneshot::channel();
-    pods.take(Event::Asked(Asked { call, reply }), interfaces, |_| true);
+    pods.take(Event::Asked(Asked { call, reply }), interfaces, |_, _| {
+        Some(Arc::default())
+    });
     answer
 }
 

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use cni_plugin::{attachment::Attachment, rpc::Key, wiring::name::host_ifname};
+use cni_plugin::{
+    attachment::{Attachment, State},
+    rpc::Key,
+    wiring::name::host_ifname,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -18,16 +22,17 @@ const SWEEP_PERIOD: Duration = Duration::from_mins(1);
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
 
 impl Pods {
-    /// Removes what the plugin could not tell a former agent of.
-    pub(super) fn bury(&mut self) {
+    /// Removes what the plugin could not tell a former agent of, or this one. An ADD of the same key has taken its
+    /// tombstone away before it asks.
+    pub(super) fn bury(&mut self, interfaces: &dyn Interfaces) -> bool {
+        let mut changed = false;
         for key in collector::tombstones(&self.paths) {
-            if let Some(local) = self.known.remove(&key) {
-                self.ids.free(local.id);
-            }
+            changed |= self.remove(&key, interfaces);
             if let Err(error) = cni_plugin::ledger::remove(&self.paths.tombstone(&key)) {
                 tracing::warn!(%error, "tombstone not removed");
             }
         }
+        changed
     }
 
     pub(super) fn sweep(&mut self) {
@@ -60,14 +65,14 @@ impl Pods {
         }
         let mut changed = false;
         self.adopt(&sweep, interfaces, &mut changed);
-        for key in sweep.dead {
+        // One that has a record again was added anew since the sweep.
+        let is_gone = |key: &Key| !self.paths.attachment(key).exists();
+        let dead: Vec<Key> = sweep.dead.into_iter().filter(is_gone).collect();
+        for key in dead {
             tracing::info!(container = key.container_id, "dead attachment released");
             changed |= self.remove(&key, interfaces);
         }
-        for key in collector::tombstones(&self.paths) {
-            changed |= self.remove(&key, interfaces);
-        }
-        self.bury();
+        changed |= self.bury(interfaces);
         self.reconcile();
         self.lifting.forgive();
         self.watch(interfaces);
@@ -108,6 +113,17 @@ impl Pods {
         }
     }
 
+    /// Whether an endpoint's interface is another by now: an ADD of the same key, whose plugin ended before it asked.
+    fn is_superseded(&self, local: &Local, record: &Attachment) -> bool {
+        if local.add.host_ifindex == record.add.host_ifindex {
+            return false;
+        }
+        // As it is now: the sweep's is older than what the plugin may have asked for since.
+        let record = Attachment::read(&self.paths.attachment(record.key()));
+        record
+            .is_ok_and(|r| r.state == State::Ready && r.add.host_ifindex != local.add.host_ifindex)
+    }
+
     /// Brings what is known in step with the plugin's records: takes in those whose ADD
     /// was answered by an agent that ended before it was recorded, forgets what has neither a record nor an interface any more.
     fn adopt(&mut self, sweep: &Sweep, interfaces: &mut dyn Interfaces, changed: &mut bool) {
@@ -115,10 +131,17 @@ impl Pods {
         let recorded = |record: &&Attachment| self.paths.attachment(record.key()).exists();
         let live = sweep.live.iter().filter(recorded);
         let live = live.chain(sweep.salvaged.iter().map(|one| &one.attachment));
-        let new: Vec<&Attachment> = live
-            .filter(|record| !self.known.contains_key(record.key()))
-            .collect();
-        for record in new {
+        let live: Vec<&Attachment> = live.collect();
+        for record in live {
+            match self.known.get(record.key()) {
+                None => {}
+                Some(local) if self.is_superseded(local, record) => {
+                    self.remove(record.key(), interfaces);
+                }
+                Some(_) => continue,
+            }
+            // As for an ADD: what a pod that is gone had begun is not this one's.
+            self.end_spent_flows();
             let Some(id) = self.ids.take() else {
                 tracing::warn!(pod = %record.add.pod, "no endpoint id is free");
                 continue;

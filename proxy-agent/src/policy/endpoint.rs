@@ -22,6 +22,10 @@ pub struct LocalEndpoint {
 /// The part of a pod that policy needs, read outside the watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FetchedPod {
+    /// UID, and that of the static pod that it mirrors.
+    pub uids: [String; 2],
+    /// Its annotations ask for limits of bandwidth.
+    pub asks_for_limits: bool,
     /// Labels.
     pub labels: Labels,
     /// Named ports of containers and restartable init containers.

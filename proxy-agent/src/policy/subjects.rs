@@ -41,10 +41,8 @@ pub fn find(endpoints: &[LocalEndpoint], snapshot: &Snapshot, before: &Locals) -
 
 fn local(endpoint: &LocalEndpoint, snapshot: &Snapshot, before: Option<&Local>) -> Local {
     let before = before.filter(|b| b.pod == endpoint.pod && b.uid == endpoint.uid);
-    // Manifests in a folder need not name a UID.
-    let same_uid =
-        |p: &&Arc<Pod>| endpoint.uid.is_empty() || p.uid.is_empty() || p.uid == endpoint.uid;
-    let source = snapshot.pods.get(&endpoint.pod).filter(same_uid);
+    let source = snapshot.pods.get(&endpoint.pod);
+    let source = source.filter(|pod| pod.is(&endpoint.uid));
     Local {
         pod: endpoint.pod.clone(),
         uid: endpoint.uid.clone(),

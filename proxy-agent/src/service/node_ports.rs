@@ -9,7 +9,7 @@ use super::{
 };
 use crate::datapath::words::{Words, set_bit};
 
-/// How often each port is used by a frontend that is no cluster IP, or by a backend on an address of the node.
+/// How often each port is used by a frontend, or by a backend on an address of the node.
 #[derive(Clone, Debug, Default)]
 pub struct NodePorts {
     uses: BTreeMap<u16, u32>,

@@ -34,8 +34,9 @@ use crate::{
     model::{Dirty, Kind, Snapshot, Stamp, full},
 };
 
-/// Nothing is written before these are listed whole (Nodes: the zone decides who serves).
-const NEEDED: [Kind; 3] = [Kind::Service, Kind::EndpointSlice, Kind::Node];
+/// Nothing is written before these are listed whole, and the Nodes: the zone decides who serves. Where Nodes are
+/// refused, no zone counts.
+const NEEDED: [Kind; 2] = [Kind::Service, Kind::EndpointSlice];
 /// When to go on with a pruning that met errors.
 const PRUNE_AGAIN: Duration = Duration::from_millis(100);
 /// After a failure that followed writes which succeeded.
@@ -86,10 +87,19 @@ struct Failure {
     error: String,
     /// Everything is programmed but for frontends that others have.
     taken: bool,
+    /// The kernel did not take a write; else it is refused, and waits for another change or for room.
+    broken: bool,
     attempts: u32,
     due: Instant,
     /// What waits.
     stamp: Stamp,
+}
+
+/// What is needed and still to be listed.
+fn lacking(snapshot: &Snapshot) -> Vec<Kind> {
+    let missing = |kind: &Kind| !snapshot.complete.has(&[*kind]);
+    let nodes = (!snapshot.nodes_known()).then_some(Kind::Node);
+    NEEDED.into_iter().filter(missing).chain(nodes).collect()
 }
 
 impl ServiceSync {
@@ -142,10 +152,11 @@ impl ServiceSync {
             }
             self.mark(owner, stamp.clone());
         }
-        let mut report = SyncReport::default();
-        if !snapshot.complete.has(&NEEDED) {
-            let missing = |k: &Kind| !snapshot.complete.has(&[*k]);
-            report.waiting = NEEDED.into_iter().filter(missing).collect();
+        let mut report = SyncReport {
+            waiting: lacking(snapshot),
+            ..SyncReport::default()
+        };
+        if !report.waiting.is_empty() {
             return report;
         }
         self.locate(snapshot);
@@ -209,6 +220,12 @@ impl ServiceSync {
     /// Who is not in step, and why.
     pub fn failures(&self) -> impl Iterator<Item = (&Owner, &str)> {
         self.failed.iter().map(|(n, f)| (n, f.error.as_str()))
+    }
+
+    /// Why the kernel does not take a write, if there is such a one.
+    pub fn broken(&self) -> Option<&str> {
+        let mut failed = self.failed.values();
+        failed.find(|f| f.broken).map(|f| f.error.as_str())
     }
 
     /// How many Services are not in step with a change of themselves, and how many with one of their slices.
@@ -317,6 +334,7 @@ impl ServiceSync {
 
     fn fail(&mut self, owner: Owner, stamp: Stamp, error: &ServiceError, progress: bool) {
         let taken = matches!(error, ServiceError::Taken { .. });
+        let broken = matches!(error, ServiceError::Table(TableError::Kernel { .. }));
         let error = error.to_string();
         let known = self.failed.get(&owner);
         if known.is_none_or(|f| f.error != error) {
@@ -328,6 +346,7 @@ impl ServiceSync {
         let failure = Failure {
             error,
             taken,
+            broken,
             attempts: attempts + 1,
             due: Instant::now() + backoff.min(BACKOFF_MAX),
             stamp,

@@ -159,6 +159,21 @@ impl Runtime {
         self.call("CHECK", Some(container), &config)
     }
 
+    /// Any verb for another interface than `eth0`.
+    pub fn call_for(
+        &self,
+        verb: &str,
+        container: &Container,
+        ifname: &str,
+        config: &Value,
+    ) -> Result<Outcome> {
+        let mut environment = vec![("CNI_COMMAND", verb.to_owned())];
+        environment.extend(of(container));
+        environment.retain(|(name, _)| *name != "CNI_IFNAME");
+        environment.push(("CNI_IFNAME", ifname.to_owned()));
+        self.run(&environment, config.to_string().as_bytes())
+    }
+
     /// Any verb.
     pub fn call(
         &self,

@@ -35,13 +35,13 @@ fn what_the_machine_lacks_is_named() {
     let absent = ["--map-size", "small", "--kubeconfig", "/absent"];
     for (flags, wanted, said, hint) in [
         (
-            &["--bpffs", "/tmp"][..],
+            &["--bpffs", "/tmp", "--manifests", "/tmp"][..],
             1,
             "no BPF file system at /tmp",
             "mount -t bpf bpf /tmp",
         ),
         (
-            &["--cgroup-root", "/tmp"],
+            &["--cgroup-root", "/tmp", "--manifests", "/tmp"],
             1,
             "no cgroup v2 hierarchy at /tmp",
             "cgroup",
@@ -110,7 +110,8 @@ fn without_privileges_it_says_which_are_missing() {
     command
         .args(["--bounding-set", "-all", "--inh-caps", "-all"])
         .arg(program("proxy-agent").unwrap());
-    let (code, text) = failure(command, &["--log-level", "error"]);
+    let flags = ["--log-level", "error", "--manifests", "/tmp"];
+    let (code, text) = failure(command, &flags);
     assert_eq!(code, 1, "{text}");
     assert_eq!(
         text,
@@ -127,7 +128,8 @@ fn pins_of_a_newer_version_are_refused_with_a_way_out() {
     let node = node("agent-newer");
     node.run(&["mkdir", "-p", "/sys/fs/bpf/weir/default/v99"])
         .unwrap();
-    let (code, text) = failure(agent(&node), &["--log-level", "error"]);
+    let flags = ["--log-level", "error", "--manifests", "/tmp"];
+    let (code, text) = failure(agent(&node), &flags);
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("error: the maps under "), "{text}");
     assert!(text.contains("schema 99"), "{text}");

@@ -100,5 +100,5 @@ fn what_is_pinned_serves_on_while_no_api_server_answers() {
     assert_eq!(get(&node, 10256, "/livez").unwrap().0, 200);
     let (code, text) = get(&node, 10256, "/readyz").unwrap();
     assert_eq!(code, 503, "{text}");
-    assert!(text.contains("lists of all kinds"), "{text}");
+    assert!(text.contains("list of EndpointSlice"), "{text}");
 }

@@ -29,7 +29,7 @@ fn ask(server: &Space, client: &Space, at: &str) {
             stream.read_to_string(&mut text)?;
             Ok(text)
         })
-        .unwrap();
+        .unwrap_or_else(|error| panic!("{at}: {error:#}"));
     assert_eq!(text, "hello");
     serving.join().unwrap();
 }

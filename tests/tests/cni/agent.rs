@@ -13,7 +13,6 @@ fn is_told_everything_and_waited_for() {
     let container = Container::new("a").unwrap();
     let config = runtime.with(&json!({ "runtimeConfig": {
         "portMappings": [{ "HostPort": 8080, "ContainerPort": 80, "Protocol": "tcp", "HostIP": "" }],
-        "bandwidth": { "IngressRate": 1_000_000, "IngressBurst": 4_294_967_295_u64 },
     }}));
     let added = runtime.call("ADD", Some(&container), &config).unwrap();
     let calls = agent.calls();
@@ -33,7 +32,6 @@ fn is_told_everything_and_waited_for() {
         (add.ports[0].host_port, add.ports[0].container_port),
         (8080, 80)
     );
-    assert_eq!(add.bandwidth.as_ref().unwrap().ingress_rate, 1_000_000);
     assert_ne!(add.netns_cookie, 0);
     let links = runtime
         .host

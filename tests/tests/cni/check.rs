@@ -5,7 +5,7 @@ use weir_tests::cni::{Container, Runtime};
 const DUAL: [&str; 2] = ["10.244.1.0/24", "fd00:244:1::/64"];
 
 /// How something breaks, in the pod or on the host (`HOST` is the host's interface), and what CHECK says.
-const BREAKAGES: [(bool, &str, &str); 10] = [
+const BREAKAGES: [(bool, &str, &str); 13] = [
     (
         true,
         "link set eth0 down",
@@ -13,8 +13,8 @@ const BREAKAGES: [(bool, &str, &str); 10] = [
     ),
     (
         true,
-        "link set eth0 mtu 1300",
-        "interface eth0 of the container has an MTU of 1300, not 1400",
+        "link set eth0 mtu 1450",
+        "interface eth0 of the container has an MTU of 1450, more than 1400",
     ),
     (
         false,
@@ -53,6 +53,21 @@ const BREAKAGES: [(bool, &str, &str); 10] = [
     ),
     (
         false,
+        "link set HOST address 02:00:00:00:00:01",
+        "interface HOST of the host has another hardware address than ee:ee:ee:ee:ee:ee",
+    ),
+    (
+        false,
+        "neigh del 10.244.1.2 dev HOST",
+        "the host does not know the hardware address of 10.244.1.2 on HOST",
+    ),
+    (
+        false,
+        "neigh replace fd00:244:1::2 lladdr 02:00:00:00:00:01 dev HOST",
+        "the host does not know the hardware address of fd00:244:1::2 on HOST",
+    ),
+    (
+        false,
         "link del HOST",
         "interface eth0 of the container is gone",
     ),
@@ -80,20 +95,40 @@ fn names_what_is_broken() {
 }
 
 #[test]
-fn an_mtu_that_a_later_plugin_chose_is_right() {
+fn an_mtu_that_a_later_plugin_made_smaller_is_right_in_every_version() {
+    for version in ["0.4.0", "1.0.0", "1.1.0"] {
+        let mut runtime = Runtime::new(&DUAL).unwrap();
+        runtime.config["cniVersion"] = version.into();
+        let container = Container::new("a").unwrap();
+        // As `tuning` does it: the result is passed on as it was.
+        let result = runtime.add(&container).unwrap().document;
+        container.space.ip("link set eth0 mtu 1300").unwrap();
+        let checked = runtime.check(&container, &result).unwrap();
+        assert_eq!(checked.status, Some(0), "{version}: {checked:?}");
+    }
+}
+
+#[test]
+fn a_hardware_address_that_a_later_plugin_chose_is_right_once_the_host_knows_it() {
     let runtime = Runtime::new(&DUAL).unwrap();
     let container = Container::new("a").unwrap();
-    let mut result = runtime.add(&container).unwrap().document;
-    container.space.ip("link set eth0 mtu 1300").unwrap();
-    result["interfaces"][1]["mtu"] = 1300.into();
+    let result = runtime.add(&container).unwrap().document;
+    let mac = "02:00:00:00:00:99";
+    container
+        .space
+        .ip(&format!("link set eth0 address {mac}"))
+        .unwrap();
+    let checked = runtime.check(&container, &result).unwrap();
+    assert_eq!(checked.code(), 102, "{checked:?}");
+    let host = &runtime.host.links().unwrap()[1];
+    for ip in ["10.244.1.2", "fd00:244:1::2"] {
+        runtime
+            .host
+            .ip(&format!("neigh replace {ip} lladdr {mac} dev {host}"))
+            .unwrap();
+    }
     let checked = runtime.check(&container, &result).unwrap();
     assert_eq!(checked.status, Some(0), "{checked:?}");
-    // Versions before 1.1.0 say nothing of it: what ADD gave counts.
-    result["interfaces"][1]
-        .as_object_mut()
-        .unwrap()
-        .remove("mtu");
-    assert_eq!(runtime.check(&container, &result).unwrap().code(), 102);
 }
 
 #[test]

@@ -48,6 +48,11 @@ fn without_the_run_folder_it_makes_none() {
     let deleted = runtime.call("DEL", Some(&container), &config).unwrap();
     assert_eq!(deleted.status, Some(0));
     assert!(!folder.exists());
+    assert_eq!(runtime.del(&container).unwrap().status, Some(0));
+    assert!(
+        !runtime.paths.lock().exists(),
+        "of a container nobody knows"
+    );
 }
 
 #[test]

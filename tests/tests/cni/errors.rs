@@ -1,10 +1,8 @@
 //! Every error code.
 
-use std::{
-    fs,
-    time::{Duration, SystemTime},
-};
+use std::fs;
 
+use cni_plugin::{clock, heartbeat};
 use serde_json::{Value, json};
 use weir_tests::cni::{Container, Outcome, Runtime, runtime};
 
@@ -147,15 +145,106 @@ fn of_the_namespace() {
 fn of_the_kernel() {
     let runtime = Runtime::new(&RANGE).unwrap();
     let c = Container::new("a").unwrap();
-    let text = fs::read_to_string(runtime.paths.node()).unwrap();
-    fs::write(runtime.paths.node(), text.replace("1400", "1000000")).unwrap();
-    let added = runtime.add(&c).unwrap();
+    // The kernel makes a number of `%d`, so that nobody finds the interface by this name.
+    let added = add_with(&runtime, &c, "CNI_IFNAME", "e%d");
     assert_eq!(added.code(), 101, "{added:?}");
-    assert!(
-        added.msg().starts_with("create veth pair eth0 and weir"),
-        "{added:?}"
+    assert!(added.msg().contains("pod interface e%d"), "{added:?}");
+    runtime.nothing_left().unwrap();
+}
+
+#[test]
+fn of_an_mtu_that_no_interface_can_have() {
+    let runtime = Runtime::new(&["10.244.1.0/24", "fd00:244:1::/64"]).unwrap();
+    let whole = fs::read_to_string(runtime.paths.node()).unwrap();
+    let set = |mtu: &str| fs::write(runtime.paths.node(), whole.replace("1400", mtu)).unwrap();
+    // The node's link is `lo`, say.
+    set("65536");
+    let c = Container::new("a").unwrap();
+    let added = runtime.add(&c).unwrap();
+    assert_eq!(added.document["interfaces"][1]["mtu"], 65535, "{added:?}");
+    let checked = runtime.check(&c, &added.document).unwrap();
+    assert_eq!(checked.status, Some(0), "{checked:?}");
+    runtime.del(&c).unwrap();
+    set("1279");
+    let c = Container::new("b").unwrap();
+    for verb in ["ADD", "STATUS"] {
+        let refused = runtime.call(verb, Some(&c), &runtime.config).unwrap();
+        let why = refused.document["details"].to_string();
+        assert!(
+            why.contains("MTU 1279 of Node n is too small: IPv6 needs 1280"),
+            "{refused:?}"
+        );
+    }
+    runtime.nothing_left().unwrap();
+}
+
+#[test]
+fn of_a_container_that_is_no_pod() {
+    let runtime = Runtime::new(&RANGE).unwrap();
+    let c = Container::new("a").unwrap();
+    for arguments in [
+        "",
+        "IgnoreUnknown=1",
+        "K8S_POD_NAMESPACE=ns",
+        "K8S_POD_NAME=p",
+    ] {
+        let added = add_with(&runtime, &c, "CNI_ARGS", arguments);
+        assert_eq!(added.code(), 4, "{added:?}");
+        assert!(
+            added
+                .msg()
+                .starts_with("the container is no Kubernetes pod"),
+            "{added:?}"
+        );
+    }
+    runtime.nothing_left().unwrap();
+    assert!(runtime.agent.calls().is_empty());
+}
+
+#[test]
+fn of_limits_of_bandwidth() {
+    let runtime = Runtime::new(&RANGE).unwrap();
+    let c = Container::new("a").unwrap();
+    let keys =
+        json!({ "runtimeConfig": { "bandwidth": { "IngressRate": 1_000_000, "EgressRate": 0 } } });
+    let added = runtime.call("ADD", Some(&c), &runtime.with(&keys)).unwrap();
+    expect(
+        &added,
+        2,
+        "unsupported field \"runtimeConfig.bandwidth\": ingress 1000000 and egress 0 bit/s",
     );
     runtime.nothing_left().unwrap();
+    let deleted = runtime.call("DEL", Some(&c), &runtime.with(&keys)).unwrap();
+    assert_eq!(deleted.status, Some(0));
+}
+
+#[test]
+fn of_a_time_that_is_none() {
+    let runtime = Runtime::new(&RANGE).unwrap();
+    let c = Container::new("a").unwrap();
+    for seconds in [0, 61, u64::MAX] {
+        let keys = json!({ "timeoutSeconds": seconds });
+        let added = runtime.call("ADD", Some(&c), &runtime.with(&keys)).unwrap();
+        expect(&added, 7, &format!("timeoutSeconds is {seconds}"));
+        let deleted = runtime.call("DEL", Some(&c), &runtime.with(&keys)).unwrap();
+        assert_eq!(deleted.status, Some(0));
+    }
+}
+
+#[test]
+fn of_a_lock_that_is_held_names_the_holder() {
+    let runtime = Runtime::new(&RANGE).unwrap();
+    let c = Container::new("a").unwrap();
+    let held =
+        cni_plugin::ipam::lock::lock(&runtime.paths.lock(), std::time::Instant::now()).unwrap();
+    let config = runtime.with(&json!({ "timeoutSeconds": 1 }));
+    let added = runtime.call("ADD", Some(&c), &config).unwrap();
+    assert_eq!(added.code(), 11, "{added:?}");
+    let why = added.document["details"].to_string();
+    let me = format!("held by process {} (", std::process::id());
+    assert!(why.contains(&me), "{added:?}");
+    drop(held);
+    assert_eq!(runtime.add(&c).unwrap().status, Some(0));
 }
 
 #[test]
@@ -165,16 +254,29 @@ fn of_a_node_that_is_not_ready() {
     let text = "the weir agent has not initialised this node since boot";
     let status = || runtime.call("STATUS", None, &runtime.config).unwrap();
     assert_eq!(status().status, Some(0));
-    fs::write(runtime.paths.heartbeat(), "").unwrap();
+    let heart = runtime.paths.heartbeat();
+    // No beat, one of a moment ago, one of an older version, one of the future.
     assert_eq!(status().status, Some(0));
-    let heart = fs::File::options()
-        .write(true)
-        .open(runtime.paths.heartbeat())
-        .unwrap();
-    heart
-        .set_modified(SystemTime::now() - Duration::from_secs(90))
-        .unwrap();
+    heartbeat::beat(&heart).unwrap();
+    assert_eq!(status().status, Some(0));
+    for text in ["", "99999999999"] {
+        fs::write(&heart, text).unwrap();
+        assert_eq!(status().status, Some(0), "{text:?}");
+    }
+    fs::write(&heart, (clock::now() - 90).to_string()).unwrap();
     assert_eq!(status().code(), 51);
+    for none in ["10.9.9.0/31", "10.9.9.0/32", "fd00::/127", "fd00::/128"] {
+        runtime
+            .write_node(&["10.244.1.0/24", "fd00:1::/64"])
+            .unwrap();
+        runtime.write_node(&[none]).unwrap();
+        expect(&status(), 50, text);
+        let why = status().document["details"].to_string();
+        assert!(
+            why.contains(&format!("range {none} of Node n has no address")),
+            "{why}"
+        );
+    }
     runtime.write_node(&[]).unwrap();
     expect(&status(), 50, text);
     assert!(

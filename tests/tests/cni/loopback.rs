@@ -24,5 +24,16 @@ fn sets_lo_up() {
             .unwrap()
             .contains("LOWER_UP")
     );
+    assert_eq!(added.document["ips"][1]["address"], "::1/128");
     assert_eq!(runtime.del(&container).unwrap().status, Some(0));
+    // Where IPv6 is off there is no such address to tell of.
+    let container = Container::new("b").unwrap();
+    let key = "ipv6/conf/all/disable_ipv6";
+    container.space.sysctl(key, "1").unwrap();
+    let added = runtime.add(&container).unwrap();
+    assert_eq!(
+        added.document["ips"].as_array().unwrap().len(),
+        1,
+        "{added:?}"
+    );
 }

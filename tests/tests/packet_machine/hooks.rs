@@ -138,7 +138,13 @@ impl Model {
             } else {
                 Way::Redirected
             };
-            return self.becomes(packet, (id, direction), flow.leaves(direction), way, fate);
+            let leaves = flow.leaves(direction);
+            let judged = self.becomes(packet, (id, direction), leaves, way, fate);
+            if !by_link && leaves == packet.key() {
+                // Known, but nobody's frontend.
+                return refused(fate);
+            }
+            return judged;
         }
         let frontend = self.world.frontend(packet.tuple);
         let is_error = matches!(packet.kind, Kind::Error(_));

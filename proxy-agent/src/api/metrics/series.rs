@@ -96,7 +96,7 @@ series! {
         drift_entries: Gauge,
             "drift_entries", "Entries that the last full comparison found to differ";
         apply_errors: Family<Apply, Counter>, "apply_errors", "Writes of maps that failed";
-        watch_restarts: Family<KindName, Counter>, "watch_restarts", "Watches that began anew";
+        watch_restarts: Family<KindName, Counter>, "watch_restarts", "Watches that had to list anew";
         cni_requests: Family<CniRequest, Counter>, "cni_requests", "Requests of the CNI plugin";
     }
 }

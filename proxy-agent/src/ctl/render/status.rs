@@ -306,13 +306,14 @@ fn health(status: &Status) -> Row {
         "{} /healthz {code}   {} /metrics",
         health.healthz_address, health.metrics_address
     );
-    let level = if health.healthy {
+    let level = if health.healthy && health.problems.is_empty() {
         Level::Ok
     } else {
         Level::Error
     };
     let mut row = Row::new("Health", level, text);
-    if !health.healthy {
+    row.notes.clone_from(&health.problems);
+    if !health.healthy && health.problems.is_empty() {
         row.notes
             .push("an update has waited too long to be applied".to_owned());
     }

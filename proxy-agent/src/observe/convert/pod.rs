@@ -1,5 +1,7 @@
 //! Pod and Namespace.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1 as core;
 
 use super::{Convert, Problems, address, port, protocol};
@@ -7,6 +9,17 @@ use crate::{
     model::{ContainerPort, Kind, Namespace, Pod},
     observe::{Converted, Object, intern::Interner},
 };
+
+/// Marks a mirror pod; its value is the hash of the static pod's manifest.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+/// UID that the kubelet gave a static pod.
+const HASH: &str = "kubernetes.io/config.hash";
+
+/// Limits of bandwidth.
+const LIMITS: [&str; 2] = [
+    "kubernetes.io/ingress-bandwidth",
+    "kubernetes.io/egress-bandwidth",
+];
 
 impl Convert for core::Pod {
     const KIND: Kind = Kind::Pod;
@@ -25,6 +38,8 @@ impl Convert for core::Pod {
         let ips = ips.into_iter().filter(|ip| !ip.is_empty());
         let pod = Pod {
             uid: self.metadata.uid.unwrap_or_default(),
+            static_uid: static_uid(self.metadata.annotations.as_ref()),
+            asks_for_limits: asks_for_limits(self.metadata.annotations.as_ref()),
             labels: self.metadata.labels.unwrap_or_default(),
             ips: problems.take_all("status.podIPs", ips.map(address::address)),
             host_network: spec.host_network.unwrap_or(false),
@@ -35,6 +50,18 @@ impl Convert for core::Pod {
         };
         Some(problems.done(Kind::Pod, name, Some(Object::Pod(pod))))
     }
+}
+
+fn asks_for_limits(annotations: Option<&BTreeMap<String, String>>) -> bool {
+    annotations.is_some_and(|a| LIMITS.iter().any(|limit| a.contains_key(*limit)))
+}
+
+/// A pod that is no mirror has none, whatever it says of hashes.
+fn static_uid(annotations: Option<&BTreeMap<String, String>>) -> String {
+    let Some((annotations, mirror)) = annotations.and_then(|a| Some((a, a.get(MIRROR)?))) else {
+        return String::new();
+    };
+    annotations.get(HASH).unwrap_or(mirror).clone()
 }
 
 fn named_ports(spec: &core::PodSpec, problems: &mut Problems) -> Vec<ContainerPort> {

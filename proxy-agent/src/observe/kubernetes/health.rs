@@ -1,28 +1,43 @@
-//! Whether an API server answers: said once per change of state, and fail-over to the next one.
+//! Whether the API server in use answers: said once per change of state, and fail-over to another one.
+//!
+//! A peer that is gone without a word makes no error. So when nothing has been heard for a while the API server
+//! is asked, over a connection that was there before; if it does not answer, all are asked over new ones.
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{sync::Notify, time};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::servers::Servers;
+use super::{
+    known,
+    probe::{self, Found},
+    servers::{Server, Servers},
+};
 use crate::{model::Kind, observe::Store};
 
-/// How long an API server may take to tell its version.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
-const BACKOFF_MIN: Duration = Duration::from_millis(250);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// How long nothing need be heard.
+const QUIET: Duration = Duration::from_secs(5);
+/// How often it is asked in any case: there must be a connection to ask on that is as old as those of watches.
+const KEEP: Duration = Duration::from_mins(1);
+/// How long an answer may take before all API servers are asked.
+const LATE: Duration = Duration::from_secs(5);
+/// How much longer, before connections are taken for dead.
+const DEAD: Duration = Duration::from_secs(3);
+/// Pauses while no API server answers.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
 
 /// Health of the connection, shared by all watches.
 pub(super) struct Health {
     store: Arc<Store>,
     servers: Arc<Servers>,
-    suspect: Notify,
-    /// Kinds whose watch the API server refuses (a missing right), and what it says.
-    refused: Mutex<BTreeMap<Kind, String>>,
+    /// Kinds whose list or watch fails though the API server answers, and what it says.
+    failing: Mutex<BTreeMap<Kind, String>>,
+    heard: Mutex<Instant>,
 }
 
 impl Health {
@@ -30,112 +45,130 @@ impl Health {
         Arc::new(Self {
             store,
             servers,
-            suspect: Notify::new(),
-            refused: Mutex::default(),
+            failing: Mutex::default(),
+            heard: Mutex::new(Instant::now()),
         })
     }
 
-    /// A watch could not be started: have the API server probed.
-    pub(super) fn suspect(&self) {
-        self.suspect.notify_one();
+    /// A kind cannot be listed or watched.
+    pub(super) fn fails(&self, kind: Kind, error: String) {
+        tracing::debug!(%kind, error, "watch fails");
+        self.failing().insert(kind, error);
+        self.servers.suspect();
     }
 
-    /// The API server answers, but refuses this watch.
-    pub(super) fn refused(&self, kind: Kind, error: String) {
-        tracing::debug!(%kind, error, "watch refused");
-        self.refusals().insert(kind, error);
-        self.suspect();
-    }
-
-    /// A watch has objects.
+    /// A kind is listed, or something of it has changed.
     pub(super) fn works(&self, kind: Kind) {
-        if self.refusals().remove(&kind).is_some() {
-            self.suspect();
+        *self.heard() = Instant::now();
+        if self.failing().remove(&kind).is_some() {
+            self.servers.suspect();
         }
     }
 
-    fn refusals(&self) -> MutexGuard<'_, BTreeMap<Kind, String>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failing(&self) -> MutexGuard<'_, BTreeMap<Kind, String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refusal(&self) -> Option<String> {
-        let refused = self.refusals();
-        let texts: Vec<String> = refused.iter().map(|(k, e)| format!("{k}: {e}")).collect();
+    fn heard(&self) -> MutexGuard<'_, Instant> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> Option<String> {
+        let failing = self.failing();
+        let texts: Vec<String> = failing.iter().map(|(k, e)| format!("{k}: {e}")).collect();
         (!texts.is_empty()).then(|| texts.join("; "))
     }
 
-    /// Probes at the start and whenever a watch has trouble, until some API server answers.
+    /// Finds an API server that answers and keeps watch over it.
     #[expect(clippy::infinite_loop, reason = "ends with its task")]
     pub(super) async fn run(&self) {
+        let found = self.find().await;
+        self.take(found, true);
+        self.ask().await;
+        let mut asked = Instant::now();
         loop {
-            let mut backoff = Backoff::default();
-            while let Err(error) = self.probe().await {
-                let url = &self.servers.current().url;
-                if self.store.report(url, false, Some(&error)) {
-                    tracing::warn!(server = %url, %error, "API server unreachable; keeping what is programmed, retrying");
-                }
-                time::sleep(backoff.next()).await;
+            let due = *self.heard() + QUIET;
+            let suspected = timeout_at(due, self.servers.suspected()).await.is_ok();
+            self.servers.remember(known::of(&self.store.read()));
+            let is_quiet = self.heard().elapsed() >= QUIET;
+            if suspected || is_quiet || asked.elapsed() >= KEEP {
+                self.ask().await;
+                asked = Instant::now();
             }
-            self.suspect.notified().await;
         }
     }
 
-    fn answers(&self, url: &str, version: &str) {
-        let refusal = self.refusal();
-        if !self.store.report(url, true, refusal.as_deref()) {
+    /// Asks the API server in use. If it is late all are asked; connections on which no answer came are taken
+    /// for dead, even if the same API server answers on new ones.
+    async fn ask(&self) {
+        let server = self.servers.current();
+        let mut asked = pin!(probe::readiness(&server));
+        let early = timeout(LATE, &mut asked).await;
+        if let Ok(Ok(unready)) = early {
+            return self.compare(&server, unready).await;
+        }
+        let found = self.find().await;
+        // A connection that was reset tells of the others: idle ones do not notice.
+        let is_slow = early.is_err() && matches!(timeout(DEAD, asked).await, Ok(Ok(_)));
+        self.take(found, is_slow);
+    }
+
+    /// The one in use answers; if it is not ready it is left for one that is.
+    async fn compare(&self, server: &Server, unready: Option<String>) {
+        if unready.is_some()
+            && let Ok(found) = probe::best(self.servers.candidates()).await
+            && found.unready.is_none()
+        {
+            return self.take(found, true);
+        }
+        self.answers(&server.url, unready);
+    }
+
+    /// Goes on with an API server that answers: as before, if connections to it `may_stay`.
+    fn take(&self, found: Found, may_stay: bool) {
+        let Found { server, unready } = found;
+        let url = server.url.clone();
+        if may_stay && self.servers.current().is_same(&server) {
+            self.servers.recovered();
+        } else {
+            self.servers.select(server);
+        }
+        self.answers(&url, unready);
+    }
+
+    /// Asks all API servers until one answers.
+    async fn find(&self) -> Found {
+        let (least, most) = PAUSES;
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(least)
+            .with_max_delay(most)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        loop {
+            let error = match probe::best(self.servers.candidates()).await {
+                Ok(found) => return found,
+                Err(error) => error,
+            };
+            let url = &self.servers.current().url;
+            if self.store.report(url, false, Some(&error)) {
+                tracing::warn!(server = %url, error, "API server unreachable; keeping what is programmed, retrying");
+            }
+            sleep(pauses.next().unwrap_or(most)).await;
+        }
+    }
+
+    fn answers(&self, url: &str, unready: Option<String>) {
+        *self.heard() = Instant::now();
+        let failures = unready.into_iter().chain(self.failures());
+        let failures: Vec<String> = failures.collect();
+        let failures = (!failures.is_empty()).then(|| failures.join("; "));
+        if !self.store.report(url, true, failures.as_deref()) {
             return;
         }
-        match refusal {
-            None => tracing::info!(server = %url, version, "API server answers"),
-            Some(error) => tracing::error!(server = %url, error, "API server refuses a watch"),
+        match failures {
+            None => tracing::info!(server = %url, "API server answers"),
+            Some(error) => tracing::error!(server = %url, error, "API server answers, but not all"),
         }
-    }
-
-    /// Takes the first API server that answers.
-    async fn probe(&self) -> Result<(), String> {
-        let mut errors = Vec::new();
-        for (index, server) in self.servers.candidates() {
-            match time::timeout(PROBE_TIMEOUT, server.client.apiserver_version()).await {
-                Ok(Ok(version)) => {
-                    self.servers.select(index);
-                    self.answers(&server.url, &version.git_version);
-                    return Ok(());
-                }
-                Ok(Err(error)) => errors.push(format!("{}: {}", server.url, chain(&error))),
-                Err(_) => errors.push(format!("{}: no answer in time", server.url)),
-            }
-        }
-        Err(errors.join("; "))
-    }
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        if !text.contains(&reason) {
-            text.push_str(": ");
-            text.push_str(&reason);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-/// Delays that double from [`BACKOFF_MIN`] to [`BACKOFF_MAX`].
-#[derive(Debug, Default)]
-pub(super) struct Backoff(u32);
-
-impl Backoff {
-    pub(super) fn next(&mut self) -> Duration {
-        let delay = BACKOFF_MIN.saturating_mul(1 << self.0.min(10));
-        self.0 += 1;
-        delay.min(BACKOFF_MAX)
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.0 = 0;
     }
 }

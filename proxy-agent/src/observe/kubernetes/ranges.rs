@@ -1,13 +1,15 @@
 //! The ranges of Services' addresses, read now and then: they change once in a cluster's life.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::{Api, ResourceExt as _, api::ListParams};
 
-use super::servers::Servers;
+use super::servers::{RequestError, Servers};
 use crate::observe::convert::address;
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads the `ServiceCIDR`s from the API server in use. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,14 +32,15 @@ impl RangeReader {
     }
 
     /// The ranges; none if the API server has no such objects (before Kubernetes 1.33), or does not show them.
-    pub async fn read(&self) -> Result<Option<ReadRanges>, kube::Error> {
-        let client = self.servers.current().client.clone();
+    pub async fn read(&self) -> Result<Option<ReadRanges>, RequestError> {
         // Whatever its cache holds is new enough.
         let any = ListParams::default().match_any();
-        match Api::<ServiceCIDR>::all(client).list(&any).await {
+        let ask = async |client| match Api::<ServiceCIDR>::all(client).list(&any).await {
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
-            list => Ok(Some(ReadRanges::of(list?))),
-        }
+            list => list.map(Some),
+        };
+        let list = self.servers.request(PATIENCE, ask).await?;
+        Ok(list.map(ReadRanges::of))
     }
 }
 

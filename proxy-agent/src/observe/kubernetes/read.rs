@@ -1,15 +1,18 @@
 //! A live read of one pod, for whoever cannot wait for the watch.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1 as core;
 use kube::Api;
 
-use super::servers::Servers;
+use super::servers::{RequestError, Servers};
 use crate::{
     model::{ObjectName, Pod},
     observe::{Object, convert::Convert as _, intern::Interner},
 };
+
+/// Less than an ADD waits.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Reads pods from the API server in use. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,10 +27,12 @@ impl PodReader {
     }
 
     /// The pod; none if there is no such pod.
-    pub async fn read(&self, name: &ObjectName) -> Result<Option<Pod>, kube::Error> {
-        let client = self.servers.current().client.clone();
-        let pods = Api::<core::Pod>::namespaced(client, name.namespace());
-        let found = pods.get_opt(name.name()).await?;
+    pub async fn read(&self, name: &ObjectName) -> Result<Option<Pod>, RequestError> {
+        let ask = async |client| {
+            let pods = Api::<core::Pod>::namespaced(client, name.namespace());
+            pods.get_opt(name.name()).await
+        };
+        let found = self.servers.request(PATIENCE, ask).await?;
         let converted = found.and_then(|pod| pod.convert(&self.interner));
         Ok(converted.and_then(|converted| match converted.object {
             Some(Object::Pod(pod)) => Some(pod),

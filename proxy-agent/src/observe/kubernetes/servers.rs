@@ -1,100 +1,136 @@
-//! The API servers, one of which is in use.
+//! The API servers: those that are configured, and those that the `kubernetes` Service has named. One is in use.
 
-use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
-use tokio::sync::watch;
+mod client;
+mod config;
+mod request;
 
-use super::{KubernetesError, Options};
+pub use request::RequestError;
 
-/// Clients for all API servers.
-pub(super) struct Servers {
-    servers: Vec<Server>,
-    current: watch::Sender<usize>,
-}
+pub(super) use client::Server;
 
-/// One API server.
-pub(super) struct Server {
-    pub(super) url: String,
-    pub(super) client: Client,
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kube::Config;
+use tokio::sync::{Notify, watch};
+
+use self::config::{Configured, at};
+use super::{KubernetesError, Options, known};
+
+/// All API servers, and the clients of the one in use.
+pub struct Servers {
+    configured: Configured,
+    /// URLs of API servers as the cluster names them, beside the configured ones.
+    known: Mutex<Vec<String>>,
+    file: Option<PathBuf>,
+    current: watch::Sender<Arc<Server>>,
+    /// Counts the times when an API server answers again.
+    recovered: watch::Sender<u64>,
+    /// Somebody got no answer.
+    suspect: Notify,
 }
 
 impl std::fmt::Debug for Servers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let urls = self.servers.iter().map(|server| &server.url);
+        let urls = self
+            .candidates()
+            .into_iter()
+            .map(|c| c.cluster_url.to_string());
         f.debug_list().entries(urls).finish()
     }
 }
 
 impl Servers {
-    pub(super) async fn new(options: &Options) -> Result<Self, KubernetesError> {
-        let config = config(options).await?;
-        let mut servers = Vec::new();
-        for url in &options.api_servers {
-            let mut config = config.clone();
-            config.cluster_url = url.parse().map_err(|e| KubernetesError::Url {
-                url: url.clone(),
-                reason: format!("{e}"),
-            })?;
-            if config.cluster_url.host().is_none() || config.cluster_url.scheme().is_none() {
-                return Err(KubernetesError::Url {
-                    url: url.clone(),
-                    reason: "not of the form https://HOST[:PORT]".into(),
-                });
-            }
-            servers.push(server(config)?);
-        }
-        if servers.is_empty() {
-            servers.push(server(config)?);
-        }
+    /// Reads the configuration and what is remembered. Nobody is asked yet.
+    pub async fn new(options: &Options) -> Result<Self, KubernetesError> {
+        let known = options.known_servers.as_deref();
+        let known = known.map_or_else(Vec::new, known::read);
+        let configured = Configured::read(options, !known.is_empty()).await?;
+        let all = configured.candidates(&known);
+        let first = all.into_iter().next().ok_or_else(|| {
+            KubernetesError::Config("neither an API server nor a kubeconfig".to_owned())
+        })?;
         Ok(Self {
-            servers,
-            current: watch::Sender::new(0),
+            configured,
+            known: Mutex::new(known),
+            file: options.known_servers.clone(),
+            current: watch::Sender::new(Arc::new(Server::new(first)?)),
+            recovered: watch::Sender::new(0),
+            suspect: Notify::new(),
         })
     }
 
     /// The one in use.
-    pub(super) fn current(&self) -> &Server {
-        &self.servers[*self.current.borrow()]
+    pub(super) fn current(&self) -> Arc<Server> {
+        Arc::clone(&self.current.borrow())
     }
 
-    /// Tells when another one comes into use.
-    pub(super) fn changes(&self) -> watch::Receiver<usize> {
+    /// Tells when another one comes into use, or the same with new connections.
+    pub(super) fn changes(&self) -> watch::Receiver<Arc<Server>> {
         self.current.subscribe()
     }
 
-    /// All, the one in use first.
-    pub(super) fn candidates(&self) -> impl Iterator<Item = (usize, &Server)> {
-        let first = *self.current.borrow();
-        let order = (0..self.servers.len()).map(move |i| (first + i) % self.servers.len());
-        order.map(|i| (i, &self.servers[i]))
+    /// Tells when the one in use answers again.
+    pub(super) fn recoveries(&self) -> watch::Receiver<u64> {
+        self.recovered.subscribe()
+    }
+
+    /// How to reach each, the one in use first.
+    pub(super) fn candidates(&self) -> Vec<Config> {
+        let mut all = self.configured.candidates(&self.known());
+        let current = self.current();
+        if let Some(first) = all.iter().position(|config| current.is(config)) {
+            all.rotate_left(first);
+        }
+        all
     }
 
     /// Brings one into use.
-    pub(super) fn select(&self, index: usize) {
-        self.current.send_if_modified(|current| {
-            let changed = *current != index;
-            *current = index;
-            changed
-        });
+    pub(super) fn select(&self, server: Server) {
+        self.current.send_replace(Arc::new(server));
+    }
+
+    /// The one in use answers again: nobody needs to wait any longer.
+    pub(super) fn recovered(&self) {
+        self.recovered.send_modify(|times| *times += 1);
+    }
+
+    /// Somebody got no answer: have the API server probed.
+    pub(super) fn suspect(&self) {
+        self.suspect.notify_one();
+    }
+
+    pub(super) async fn suspected(&self) {
+        self.suspect.notified().await;
+    }
+
+    /// Remembers which API servers the cluster names, also for the next start.
+    pub(super) fn remember(&self, urls: Vec<String>) {
+        if urls.is_empty() || *self.known() == urls {
+            return;
+        }
+        if let Some(file) = &self.file {
+            known::write(file, &urls);
+        }
+        *self.known() = urls;
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<String>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn config(options: &Options) -> Result<Config, KubernetesError> {
-    let wrong = |e: &dyn std::fmt::Display| KubernetesError::Config(e.to_string());
-    let Some(path) = &options.kubeconfig else {
-        return Config::infer().await.map_err(|e| wrong(&e));
+/// The configuration of one API server, for a URL.
+fn with_url(config: &Config, url: &str) -> Result<Config, KubernetesError> {
+    let wrong = |reason: String| KubernetesError::Url {
+        url: url.to_owned(),
+        reason,
     };
-    let file = Kubeconfig::read_from(path).map_err(|e| wrong(&e))?;
-    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
-    config.map_err(|e| wrong(&e))
-}
-
-fn server(config: Config) -> Result<Server, KubernetesError> {
-    let url = config.cluster_url.to_string();
-    match Client::try_from(config) {
-        Ok(client) => Ok(Server { url, client }),
-        Err(source) => Err(KubernetesError::Client {
-            url,
-            source: Box::new(source),
-        }),
+    let parsed: http::Uri = url.parse().map_err(|e| wrong(format!("{e}")))?;
+    if parsed.host().is_none() || parsed.scheme().is_none() {
+        return Err(wrong("not of the form https://HOST[:PORT]".to_owned()));
     }
+    Ok(at(config, parsed))
 }

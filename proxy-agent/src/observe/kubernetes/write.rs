@@ -1,6 +1,6 @@
 //! The little that the agent tells the API server.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::core::v1 as core, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
@@ -11,7 +11,9 @@ use kube::{
 };
 use serde_json::json;
 
-use super::servers::Servers;
+use super::servers::{RequestError, Servers};
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Writes conditions of Nodes through the API server in use. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,8 +27,7 @@ impl NodeWriter {
     }
 
     /// Sets a Node's condition `NetworkUnavailable` to False, beside the others.
-    pub async fn network_available(&self, node: &str) -> Result<(), kube::Error> {
-        let client = self.servers.current().client.clone();
+    pub async fn network_available(&self, node: &str) -> Result<(), RequestError> {
         let now = Time(Timestamp::now());
         let condition = core::NodeCondition {
             type_: "NetworkUnavailable".to_owned(),
@@ -38,10 +39,11 @@ impl NodeWriter {
         };
         // Conditions are merged by type.
         let patch = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
-        let nodes = Api::<core::Node>::all(client);
-        nodes
-            .patch_status(node, &PatchParams::default(), &patch)
-            .await
-            .map(drop)
+        let ask = async |client| {
+            let nodes = Api::<core::Node>::all(client);
+            let params = PatchParams::default();
+            nodes.patch_status(node, &params, &patch).await
+        };
+        self.servers.request(PATIENCE, ask).await.map(drop)
     }
 }

@@ -54,6 +54,7 @@ async fn quiet(lifter: FakeLifter, count: u32) -> (Pods, Fake, Arc<FakeLifter>) 
     let mut pods = pods(&folder, &Maps::new(), &mut fake);
     // It would look at the machine.
     pods.next_sweep += Duration::from_hours(1);
+    pods.looking.running = true;
     for n in 1..=count {
         ask(&mut pods, &mut fake, Call::Add(Box::new(add(n))));
     }
@@ -65,7 +66,7 @@ async fn quiet(lifter: FakeLifter, count: u32) -> (Pods, Fake, Arc<FakeLifter>) 
 }
 
 fn take(pods: &mut Pods, fake: &mut Fake, event: Event) {
-    pods.take(event, fake, |_| true);
+    pods.take(event, fake, |_, _| Some(Arc::default()));
 }
 
 /// A tick, and what comes of it.

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Instant};
 
 use proxy_common::backends::SlotKey;
 
-use super::{NEEDED, Port, ServiceSync};
+use super::{Port, ServiceSync, lacking};
 use crate::{
     datapath::table::TableError,
     model::Snapshot,
@@ -16,7 +16,7 @@ impl ServiceSync {
     /// Reads all maps, counts what is not as it was left, plans every Service anew and prunes.
     pub fn verify(&mut self, snapshot: &Snapshot) -> Result<SyncReport, TableError> {
         let mut report = SyncReport::default();
-        if !self.started || !snapshot.complete.has(&NEEDED) {
+        if !self.started || !lacking(snapshot).is_empty() {
             return Ok(report);
         }
         let (actual, stray) = Image::read(&self.tables)?;

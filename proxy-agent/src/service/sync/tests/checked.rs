@@ -13,7 +13,7 @@ use std::{
 use proxy_common::{
     address::UDP,
     backends::{MEMBER_LINGERS, MemberKey, SlotKey},
-    frontends::{BackendSet, FLAG_CLUSTER_IP, FLAG_MEMBERS, Frontend},
+    frontends::{BackendSet, FLAG_MEMBERS, Frontend},
 };
 
 use crate::{
@@ -191,16 +191,15 @@ impl World {
         assert!(!unannounced, "the epoch of Services was not raised");
     }
 
-    /// Ports of frontends that are no cluster IPs, and of backends on this node.
+    /// Ports of frontends, and of backends on this node.
     fn node_ports(&self) -> BTreeSet<u16> {
         let own: Vec<IpAddr> = OWN.map(|own| own.parse().unwrap()).into();
         let frontends = self.frontends().into_iter();
-        let outward = frontends.filter(|(_, f)| f.flags & FLAG_CLUSTER_IP == 0);
         let backends = self.maps.backends4.entries().unwrap().into_iter();
         let here = backends
             .map(|(_, b)| server4(&b))
             .filter(|s| own.contains(&s.address));
-        outward
+        frontends
             .map(|(key, _)| key.port())
             .chain(here.map(|s| s.port))
             .collect()

@@ -97,6 +97,14 @@ fn nothing_is_written_before_the_lists_are_complete() {
     let report = sync.sync(&incomplete, &all_dirty(1));
     assert_eq!(report.waiting, [Kind::EndpointSlice]);
     assert_eq!(contents(&maps), before);
+    // Nodes that are never listed are not waited for.
+    let mut refused = cluster([plain(&[1])]);
+    refused.complete.0.remove(&Kind::Node);
+    let mut other = start(&maps);
+    assert_eq!(other.sync(&refused, &all_dirty(1)).waiting, [Kind::Node]);
+    refused.refused.insert(Kind::Node);
+    settle(&mut other, &refused, &all_dirty(1));
+    assert_eq!(contents(&maps), before);
     // A manifest that was never readable may justify what nothing else does.
     let mut partial = snapshot(&[]);
     partial.partial = true;

@@ -1,0 +1,84 @@
+//! What this node is, where its Node object is silent about it: as it was, for as long as the machine has what is
+//! named. What was comes from the pinned maps and `node.json`, and so outlives the agent too.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use anyhow::Context as _;
+use cni_plugin::{
+    node_file::{NodeFile, boot_id},
+    paths::Paths,
+};
+use proxy_common::address::{octets4, octets6};
+
+use crate::{
+    config::Configuration,
+    datapath::{Maps, Table as _},
+    model::{Kind, Node, Snapshot},
+    node::facts::Facts,
+};
+
+/// The configuration, with the node's addresses and ranges filled in where neither it nor the object names any.
+pub(super) fn fill_in<'a>(
+    config: &'a Configuration,
+    snapshot: &Snapshot,
+    maps: &Maps,
+) -> anyhow::Result<Cow<'a, Configuration>> {
+    let here = snapshot.nodes.get(config.node_name.as_str());
+    let here = here.map(AsRef::as_ref);
+    let mut config = Cow::Borrowed(config);
+    if config.node.addresses.is_empty() {
+        let named = here.map_or_else(Vec::new, |node| node.internal_ips.clone());
+        let lost = lost_addresses(&named, &in_force(maps)?)?;
+        if !lost.is_empty() {
+            config.to_mut().node.addresses = named.into_iter().chain(lost).collect();
+        }
+    }
+    if config.node.pod_cidrs.is_empty() && here.is_none_or(|node| node.pod_cidrs.is_empty()) {
+        let file = Paths::new(&config.run_dir).node();
+        // Without a file nothing was known.
+        if let Ok(former) = NodeFile::read(&file)
+            && former.node == config.node_name
+            && former.boot_id == boot_id().context("read boot_id")?
+        {
+            config.to_mut().node.pod_cidrs = former.pod_cidrs;
+        }
+    }
+    Ok(config)
+}
+
+/// The node's addresses that translation uses now.
+fn in_force(maps: &Maps) -> anyhow::Result<Vec<IpAddr>> {
+    let value = maps.node_config.get(&0).context("read NODE_CONFIG")?;
+    let Some(value) = value else {
+        return Ok(Vec::new());
+    };
+    let both = [
+        IpAddr::from(octets4(value.address4)),
+        IpAddr::from(octets6(value.address6)),
+    ];
+    Ok(both.into_iter().filter(|ip| !ip.is_unspecified()).collect())
+}
+
+/// Those of families of which none is named, if the machine still has them.
+fn lost_addresses(named: &[IpAddr], in_force: &[IpAddr]) -> anyhow::Result<Vec<IpAddr>> {
+    let is_lost = |ip: &&IpAddr| !named.iter().any(|known| known.is_ipv4() == ip.is_ipv4());
+    let lost: Vec<IpAddr> = in_force.iter().filter(is_lost).copied().collect();
+    if lost.is_empty() {
+        return Ok(lost);
+    }
+    let facts = Facts::read().context("read the machine's interfaces")?;
+    let has = |ip: &IpAddr| facts.addresses().any(|here| here == *ip);
+    Ok(lost.into_iter().filter(has).collect())
+}
+
+/// Whether all ways to the other nodes' pods can be told: none is gone that only cannot be told now.
+pub(super) fn knows_ways(config: &Configuration, snapshot: &Snapshot) -> bool {
+    let peers = snapshot.nodes.values();
+    let mut peers = peers.filter(|node| node.name != config.node_name);
+    snapshot.complete.has(&[Kind::Node]) && peers.all(|node| has_ways(node))
+}
+
+fn has_ways(node: &Node) -> bool {
+    let has = |ipv4| node.internal_ips.iter().any(|ip| ip.is_ipv4() == ipv4);
+    node.pod_cidrs.iter().all(|range| has(range.is_ipv4()))
+}

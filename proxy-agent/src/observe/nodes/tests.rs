@@ -1,0 +1,114 @@
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{GRACE, Gone};
+use crate::model::{Dirty, Node, Snapshot};
+
+fn node(name: &str, addresses: &[&str], ranges: &[&str]) -> Node {
+    let addresses: Vec<IpAddr> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+    Node {
+        name: name.to_owned(),
+        internal_ips: addresses.clone(),
+        addresses,
+        pod_cidrs: ranges.iter().map(|range| range.parse().unwrap()).collect(),
+        ..Node::default()
+    }
+}
+
+/// Nodes as the API tells of them, and as they are known.
+#[derive(Default)]
+struct World {
+    gone: Gone,
+    snapshot: Snapshot,
+}
+
+impl World {
+    fn apply(&mut self, node: Node) -> bool {
+        let mut dirty = Dirty::default();
+        let name: Arc<str> = node.name.as_str().into();
+        self.gone.apply(&mut self.snapshot, &name, node, &mut dirty);
+        dirty.nodes.contains(&name)
+    }
+
+    fn delete(&mut self, name: &str) {
+        self.gone
+            .delete(&mut self.snapshot, name, &mut Dirty::default());
+    }
+
+    fn expire(&mut self, after: Duration) -> Vec<Arc<str>> {
+        let now = Instant::now() + after;
+        let mut dirty = Dirty::default();
+        assert_eq!(self.gone.is_due(now), after >= GRACE);
+        self.gone.expire(&mut self.snapshot, now, &mut dirty);
+        dirty.nodes.into_iter().collect()
+    }
+
+    fn addresses(&self, name: &str) -> Vec<String> {
+        let node = self.snapshot.nodes.get(name);
+        node.map_or_else(Vec::new, |node| {
+            node.internal_ips.iter().map(ToString::to_string).collect()
+        })
+    }
+}
+
+const BOTH: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
+const RANGES: [&str; 2] = ["10.1.1.0/24", "fd00:1::/64"];
+
+#[test]
+fn what_a_node_is_silent_about_stays_by_family() {
+    let mut world = World::default();
+    assert!(world.apply(node("a", &BOTH, &RANGES)));
+    assert!(!world.apply(node("a", &[], &[])), "nothing has changed");
+    assert_eq!(world.addresses("a"), BOTH);
+    assert_eq!(world.snapshot.nodes["a"].addresses.len(), 2);
+    assert_eq!(world.snapshot.nodes["a"].pod_cidrs.len(), 2);
+    world.apply(node("a", &["2001:db8::1"], &RANGES[1..]));
+    assert_eq!(world.addresses("a").len(), 2);
+    assert_eq!(world.snapshot.nodes["a"].pod_cidrs.len(), 2);
+    // Another address is news.
+    assert!(world.apply(node("a", &["192.0.2.7"], &[])));
+    assert_eq!(world.addresses("a"), ["192.0.2.7", "2001:db8::1"]);
+}
+
+#[test]
+fn a_node_whose_object_is_gone_stays_for_a_while() {
+    let mut world = World::default();
+    let mut leaving = node("a", &BOTH, &RANGES);
+    leaving.leaving = true;
+    world.apply(leaving);
+    world.delete("a");
+    world.delete("unknown");
+    assert_eq!(world.addresses("a"), BOTH);
+    assert!(!world.snapshot.nodes["a"].leaving);
+    assert!(world.expire(GRACE / 2).is_empty());
+    assert_eq!(&*world.expire(GRACE)[0], "a");
+    assert!(world.snapshot.nodes.is_empty());
+
+    // It comes back in time, without addresses at first.
+    world.apply(node("a", &BOTH, &RANGES));
+    world.delete("a");
+    world.apply(node("a", &[], &[]));
+    assert_eq!(world.addresses("a"), BOTH);
+    let due = world.gone.is_due(Instant::now() + GRACE * 2);
+    assert!(!due, "it is there");
+}
+
+#[test]
+fn what_another_node_has_now_is_not_kept_of_one_that_is_gone() {
+    for (addresses, ranges) in [
+        (&["192.0.2.1"][..], &[][..]),
+        (&["192.0.2.9"], &["10.1.0.0/16"]),
+        (&[], &["10.1.1.128/25"]),
+    ] {
+        let mut world = World::default();
+        world.apply(node("a", &BOTH, &RANGES));
+        world.apply(node("b", &["192.0.2.2"], &["10.1.2.0/24"]));
+        world.delete("a");
+        world.delete("b");
+        world.apply(node("c", addresses, ranges));
+        assert!(world.addresses("a").is_empty(), "{addresses:?} {ranges:?}");
+    }
+}

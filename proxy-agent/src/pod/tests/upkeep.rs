@@ -1,0 +1,147 @@
+//! What sweeps and looks find is brought in step; what came since they began stays.
+
+use std::fs;
+
+use cni_plugin::{
+    attachment::{Attachment, State},
+    ipam::file::write_json,
+    node_file::boot_id,
+    paths::Paths,
+};
+
+use super::{Call, Event, Fake, Maps, add, ask, pods, record};
+use crate::{
+    datapath::Table as _,
+    pod::collector::{Memory, Sweep},
+};
+
+fn swept(sweep: Sweep) -> Event {
+    Event::Swept(Memory::default(), sweep)
+}
+
+#[test]
+fn one_that_was_dead_and_is_there_again_stays() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    for n in [1, 2] {
+        ask(&mut pods, &mut fake, Call::Add(Box::new(add(n))));
+    }
+    record(&folder, 1);
+    let dead = [1, 2].map(|n| add(n).key).into();
+    let sweep = Sweep {
+        dead,
+        ..Sweep::default()
+    };
+    pods.take(swept(sweep), &mut fake, |_, _| None);
+    let left: Vec<_> = pods
+        .endpoints()
+        .into_iter()
+        .map(|e| e.pod.to_string())
+        .collect();
+    assert_eq!(left, ["ns/p1"]);
+}
+
+#[test]
+fn more_pods_than_ids_keep_no_agent_from_starting() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    for n in 1..=20 {
+        record(&folder, n);
+    }
+    let mut pods = pods(&folder, &maps, &mut fake);
+    assert_eq!(pods.endpoints().len(), 15, "all ids are in use");
+    let gone = pods.endpoints()[0].pod.to_string();
+    let gone = (1..=20).find(|n| add(*n).pod.to_string() == gone).unwrap();
+    ask(&mut pods, &mut fake, Call::Del(add(gone).key));
+    let late = (1..=20).find(|n| {
+        !pods
+            .endpoints()
+            .iter()
+            .any(|e| e.pod.to_string() == add(*n).pod.to_string())
+            && *n != gone
+    });
+    let live = Attachment {
+        state: State::Ready,
+        add: add(late.unwrap()),
+        ..Attachment::default()
+    };
+    let sweep = Sweep {
+        live: vec![live],
+        ..Sweep::default()
+    };
+    pods.take(swept(sweep), &mut fake, |_, _| None);
+    assert_eq!(
+        pods.endpoints().len(),
+        15,
+        "the next sweep takes in what has room"
+    );
+}
+
+#[test]
+fn a_tombstone_ends_an_endpoint_once() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
+    let tombstone = Paths::new(folder.path()).tombstone(&add(1).key);
+    write_json(&tombstone, &add(1).key).unwrap();
+    pods.take(swept(Sweep::default()), &mut fake, |_, _| None);
+    assert!(pods.endpoints().is_empty() && !tombstone.exists());
+    assert_eq!(maps.counts(), [0; 5]);
+    assert_eq!(*fake.detached.lock().unwrap(), [101]);
+}
+
+#[test]
+fn an_endpoint_whose_interface_was_made_anew_moves_to_it() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
+    let at = |ifindex: u32| Attachment {
+        state: State::Ready,
+        boot_id: boot_id().unwrap(),
+        add: cni_plugin::rpc::Add {
+            host_ifindex: ifindex,
+            ..add(1)
+        },
+        ..Attachment::default()
+    };
+    let path = Paths::new(folder.path()).attachment(&add(1).key);
+    let mut look = |seen: u32, now: u32| {
+        write_json(&path, &at(now)).unwrap();
+        let sweep = Sweep {
+            live: vec![at(seen)],
+            ..Sweep::default()
+        };
+        pods.take(swept(sweep), &mut fake, |_, _| None);
+        maps.ids()
+            .into_iter()
+            .map(|(ifindex, _)| ifindex)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(look(101, 101), [101]);
+    assert_eq!(look(99, 101), [101], "the sweep saw an older one");
+    assert_eq!(look(300, 300), [300]);
+    fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_hardware_address_that_changed_is_in_the_maps_and_outlives_the_agent() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut former = pods(&folder, &maps, &mut fake);
+    ask(&mut former, &mut fake, Call::Add(Box::new(add(1))));
+    record(&folder, 1);
+    let before = maps.ids();
+    let mac = [2, 0, 0, 0, 0, 9];
+    former.take(Event::Looked(Ok(vec![(101, mac)])), &mut fake, |_, _| None);
+    let told = || {
+        let endpoints = maps.endpoints.entries().unwrap();
+        endpoints[0].1.pod_mac
+    };
+    assert_eq!(told(), mac);
+    drop(former);
+    let again = pods(&folder, &maps, &mut Fake::default());
+    assert_eq!(
+        (maps.ids(), told()),
+        (before, mac),
+        "id and address are kept"
+    );
+    assert_eq!(again.endpoints().len(), 1);
+}

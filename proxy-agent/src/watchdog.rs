@@ -1,0 +1,205 @@
+//! Whether every task that matters goes on. Each shows a pulse; one that shows none for longer than its limit
+//! stands still, be it blocked, ended or panicked, and `/livez` names it.
+
+#[cfg(debug_assertions)]
+mod fault;
+
+use std::{
+    fmt,
+    path::Path,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// How often a task that waits shows its pulse.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a task may show none, unless it says otherwise: far beyond any work of one turn.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// The pulses of all tasks. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Watchdog {
+    tasks: Arc<Mutex<Vec<Arc<Task>>>>,
+    #[cfg(debug_assertions)]
+    faults: fault::Faults,
+}
+
+#[derive(Debug)]
+struct Task {
+    name: String,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    last: Instant,
+    limit: Duration,
+}
+
+/// One task's pulse. The task is watched for ever, also when this is dropped: it should not have ended.
+#[derive(Debug)]
+#[must_use = "a task that shows no pulse counts as standing still"]
+pub struct Pulse {
+    task: Arc<Task>,
+    #[cfg(debug_assertions)]
+    faults: fault::Faults,
+}
+
+/// A task that stands still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stalled {
+    /// Name of the task.
+    pub task: String,
+    /// For how long.
+    pub since: Duration,
+    /// For how long it may.
+    pub limit: Duration,
+}
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (since, limit) = (self.since.as_secs(), self.limit.as_secs());
+        write!(
+            f,
+            "{} has stood still for {since} s (limit {limit} s)",
+            self.task
+        )
+    }
+}
+
+impl Watchdog {
+    /// Debug builds let tests stop a task: while the folder `faults` in `run_dir` holds a file of its name.
+    #[must_use]
+    #[cfg_attr(
+        not(debug_assertions),
+        expect(unused_variables, reason = "there are no faults in it")
+    )]
+    pub fn new(run_dir: &Path) -> Self {
+        Self {
+            #[cfg(debug_assertions)]
+            faults: fault::Faults::new(run_dir),
+            ..Self::default()
+        }
+    }
+
+    /// Watches a task from now on, with the usual limit.
+    pub fn register(&self, name: impl Into<String>) -> Pulse {
+        self.register_with(name, LIMIT)
+    }
+
+    /// Watches a task from now on.
+    pub fn register_with(&self, name: impl Into<String>, limit: Duration) -> Pulse {
+        let last = Instant::now();
+        let task = Arc::new(Task {
+            name: name.into(),
+            state: Mutex::new(State { last, limit }),
+        });
+        self.tasks().push(Arc::clone(&task));
+        Pulse {
+            task,
+            #[cfg(debug_assertions)]
+            faults: self.faults.clone(),
+        }
+    }
+
+    /// What stands still.
+    pub fn stalled(&self) -> Vec<Stalled> {
+        self.tasks()
+            .iter()
+            .filter_map(|task| task.stalled())
+            .collect()
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<Arc<Task>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Task {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stalled(&self) -> Option<Stalled> {
+        let State { last, limit } = *self.state();
+        let since = last.elapsed();
+        (since > limit).then(|| Stalled {
+            task: self.name.clone(),
+            since,
+            limit,
+        })
+    }
+}
+
+impl Pulse {
+    /// The task goes on.
+    pub async fn beat(&self) {
+        #[cfg(debug_assertions)]
+        self.faults.stand_still(&self.task).await;
+        self.task.state().last = Instant::now();
+    }
+
+    /// Changes for how long the task may show no pulse.
+    pub fn limit(&self, limit: Duration) {
+        *self.task.state() = State {
+            last: Instant::now(),
+            limit,
+        };
+    }
+
+    /// Does a work and beats meanwhile, for as long as the work leaves its thread when it waits.
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let mut ticks = interval(BEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = ticks.tick() => self.beat().await,
+                done = &mut work => return done,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future, time::Duration};
+
+    use super::{LIMIT, Watchdog};
+
+    fn names(watchdog: &Watchdog) -> Vec<String> {
+        let stalled = watchdog.stalled().into_iter();
+        stalled.map(|stalled| stalled.task).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_waits_beats_and_one_that_is_stuck_is_named() {
+        let watchdog = Watchdog::default();
+        let (waits, stuck) = (watchdog.register("waits"), watchdog.register("stuck"));
+        tokio::spawn(async move { waits.during(future::pending::<()>()).await });
+        stuck.beat().await;
+        tokio::time::sleep(LIMIT).await;
+        assert_eq!(names(&watchdog), [""; 0]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(names(&watchdog), ["stuck"]);
+        stuck.beat().await;
+        assert_eq!(names(&watchdog), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_stands_still() {
+        let watchdog = Watchdog::default();
+        let pulse = watchdog.register_with("fails", Duration::from_secs(5));
+        let task = tokio::spawn(async move {
+            pulse.during(async { panic!("as a fault would") }).await;
+        });
+        task.await.unwrap_err();
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let text = watchdog.stalled()[0].to_string();
+        assert_eq!(text, "fails has stood still for 6 s (limit 5 s)");
+    }
+}

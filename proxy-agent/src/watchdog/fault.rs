@@ -1,0 +1,34 @@
+//! Lets a test stop one task of a running agent. Debug builds only.
+
+use std::{fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
+
+use super::Task;
+
+/// How often a task that was stopped looks whether it may go on.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// The folder of files named after the tasks to stop.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Faults(Option<Arc<PathBuf>>);
+
+impl Faults {
+    pub(super) fn new(run_dir: &Path) -> Self {
+        Self(Some(Arc::new(run_dir.join("faults"))))
+    }
+
+    /// Returns when no file of this name is there. What the file holds is the task's limit meanwhile, in seconds:
+    /// tests have no half minute for each task.
+    pub(super) async fn stand_still(&self, task: &Task) {
+        let Some(folder) = &self.0 else {
+            return;
+        };
+        let file = folder.join(&task.name);
+        let limit = task.state().limit;
+        while let Ok(text) = fs::read_to_string(&file) {
+            let seconds = text.trim().parse().map(Duration::from_secs);
+            task.state().limit = seconds.unwrap_or(limit);
+            tokio::time::sleep(AGAIN).await;
+        }
+        task.state().limit = limit;
+    }
+}

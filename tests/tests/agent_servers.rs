@@ -1,0 +1,402 @@
+//! The agent and its API servers, as a process on a node.
+
+use std::{
+    fs::{self, File},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::{Node as ApiNode, Pod, Service};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
+use nix::sched::{CloneFlags, setns};
+use proxy_agent::datapath::Table as _;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+use weir_tests::{
+    controlplane::{ControlPlane, Proxy},
+    datapath::reader,
+    watched::{PATIENCE, on_a_node, ready, start_agent},
+    world::{Node, Plugin, Process, World, http_get, program, until},
+};
+
+const HEALTH: u16 = 10256;
+
+fn health(node: &Node, path: &str) -> Result<(u16, String)> {
+    Ok(http_get(node, ([127, 0, 0, 1], HEALTH).into(), path)?)
+}
+
+async fn create_service(plane: &ControlPlane, name: &str) -> Result<()> {
+    let services = Api::<Service>::default_namespaced(plane.client().await?);
+    let object = json!({ "metadata": { "name": name }, "spec": { "ports": [{ "port": 80 }] } });
+    let object = serde_json::from_value(object)?;
+    services.create(&PostParams::default(), &object).await?;
+    Ok(())
+}
+
+/// How many frontends of IPv4 there are.
+fn frontends(node: &Node) -> Result<usize> {
+    Ok(reader(node)?.maps().frontends4.entries()?.len())
+}
+
+/// Waits for something while the control plane and its proxies in this process go on.
+async fn eventually(
+    what: &str,
+    limit: Duration,
+    mut check: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    let end = Instant::now() + limit;
+    loop {
+        let last = check();
+        if matches!(last, Ok(true)) {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            last.with_context(|| format!("waited {limit:?} for {what}"))?;
+            anyhow::bail!("waited {limit:?} for {what}");
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Two ways to the API server by the wire; packets of the first are dropped in both directions.
+#[test]
+fn another_api_server_is_followed_when_packets_are_lost_without_a_word() -> Result<()> {
+    let world = World::new("agent-silent")?;
+    let node = world.node("a")?;
+    let sockets = [6443, 6444].map(|port| world.outside().listen(([172, 30, 0, 1], port).into()));
+    let [first, second] = sockets;
+    let (first, second) = (first?, second?);
+    setns(node.netns(), CloneFlags::CLONE_NEWNET)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        let plane = ControlPlane::start().await?;
+        let first = Proxy::listen(&plane, first).await?;
+        let second = Proxy::listen(&plane, second).await?;
+        let urls = format!("{},{}", first.url(), second.url());
+        let agent = start_agent(&node, &plane, &["--api-server", &urls])?;
+        eventually("the agent to be ready", PATIENCE, || {
+            Ok(health(&node, "/readyz")?.0 == 200)
+        })
+        .await?;
+        let before = frontends(&node)?;
+        world.outside().run_with_input(
+            &["nft", "-f", "-"],
+            "table inet lost {\n\
+             chain in { type filter hook input priority 0; tcp dport 6443 drop; }\n\
+             chain out { type filter hook output priority 0; tcp sport 6443 drop; }\n}\n",
+        )?;
+        create_service(&plane, "meanwhile").await?;
+        eventually("the new Service", Duration::from_secs(30), || {
+            Ok(frontends(&node)? > before)
+        })
+        .await?;
+        agent.terminate().map(drop)
+    });
+    result.with_context(|| log(&node))
+}
+
+fn log(node: &Node) -> String {
+    let log = fs::read_to_string(node.file("/run/agent.log")).unwrap_or_default();
+    format!("log of the agents:\n{log}")
+}
+
+#[test]
+fn a_kind_that_is_refused_stops_nothing_else() -> Result<()> {
+    on_a_node("agent-refused", refused)
+}
+
+const LIMITED: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: limited }
+rules:
+  - { apiGroups: [""], resources: [services, nodes, pods, namespaces], verbs: [get, list, watch] }
+  - { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch] }
+  - { apiGroups: [networking.k8s.io], resources: [servicecidrs], verbs: [list] }
+  - { apiGroups: [""], resources: [nodes/status], verbs: [patch] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: limited }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: limited }
+subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
+---
+apiVersion: v1
+kind: Node
+metadata: { name: a }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: default, namespace: default }
+"#;
+
+const THE_REST: &str = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: rest }
+rules:
+  - { apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: rest }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: rest }
+subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
+";
+
+async fn refused(node: &Node) -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    plane.apply(LIMITED).await?;
+    let kubeconfig = plane.limited_kubeconfig()?;
+    let plugin = program("cni-plugin")?;
+    let flags = [
+        ["--kubeconfig", kubeconfig.to_str().context("a path")?],
+        ["--cni-install", "true"],
+        ["--cni-plugin", plugin.to_str().context("a path")?],
+        ["--cni-bin-dir", "/run/cni/bin"],
+        ["--cni-conf-dir", "/run/cni/net.d"],
+    ];
+    let agent = launch(node, &flags.concat())?;
+    create_service(&plane, "served").await?;
+    until("the Service", PATIENCE, || {
+        Ok((frontends(node)? >= 2).then_some(()))
+    })?;
+    until("the plugin to be installed", PATIENCE, || {
+        Ok(node
+            .file("/run/cni/net.d/05-weir.conflist")
+            .exists()
+            .then_some(()))
+    })?;
+    ensure!(
+        node.file("/run/weir/node.json").exists(),
+        "pods can be wired"
+    );
+    ensure!(health(node, "/healthz")?.0 == 200);
+    ensure!(health(node, "/livez")?.0 == 200);
+    let nodes = Api::<ApiNode>::all(plane.client().await?);
+    let conditions = nodes.get("a").await?.status.and_then(|s| s.conditions);
+    let conditions = conditions.unwrap_or_default();
+    ensure!(
+        conditions
+            .iter()
+            .any(|c| c.type_ == "NetworkUnavailable" && c.status == "False"),
+        "{conditions:?}"
+    );
+    // It says what it lacks, and why.
+    let (code, text) = health(node, "/readyz")?;
+    ensure!(
+        code == 503 && text.ends_with("\r\n\r\nlist of NetworkPolicy\n"),
+        "{text}"
+    );
+    let status = node.command(program("proxyctl")?)?.arg("status").output()?;
+    let status = String::from_utf8(status.stdout)?;
+    ensure!(
+        status.contains("NetworkPolicy: networkpolicies"),
+        "{status}"
+    );
+    ensure!(status.contains("forbidden"), "{status}");
+
+    // What a pod may do is not known: it does not start. Hosts' pods and Services do not mind.
+    let pods = Api::<Pod>::default_namespaced(plane.client().await?);
+    let object = json!({
+        "metadata": { "name": "web" },
+        "spec": { "nodeName": "a", "containers": [{ "name": "main", "image": "none" }] },
+    });
+    let object = serde_json::from_value(object)?;
+    let made = pods.create(&PostParams::default(), &object).await?;
+    let plugin = Plugin::weir()?.with_uid(made.metadata.uid.context("no UID")?);
+    let refused = node.pod(&plugin, "web").err().context("it was started")?;
+    let text = format!("{refused:#}");
+    ensure!(
+        text.contains("policy of pod default/web is not in force"),
+        "{text}"
+    );
+
+    plane.apply(THE_REST).await?;
+    ready(node)?;
+    node.run(&["ip", "netns", "del", "web"])?;
+    drop(node.pod(&plugin, "web")?);
+    agent.terminate().map(drop)
+}
+
+#[test]
+fn services_are_served_though_nodes_are_refused() -> Result<()> {
+    on_a_node("agent-no-nodes", without_nodes)
+}
+
+async fn without_nodes(node: &Node) -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    plane.apply(&LIMITED.replace("nodes, ", "")).await?;
+    let kubeconfig = plane.limited_kubeconfig()?;
+    let kubeconfig = kubeconfig.to_str().context("a path")?;
+    let agent = launch(node, &["--kubeconfig", kubeconfig])?;
+    create_service(&plane, "served").await?;
+    until("the Service", PATIENCE, || {
+        Ok((frontends(node)? >= 2).then_some(()))
+    })?;
+    // Whatever is needed of the node itself is configured.
+    until("the node's address", PATIENCE, || {
+        let config = reader(node)?.maps().node_config.get(&0)?;
+        Ok(config.filter(|config| config.address4 != 0).map(drop))
+    })?;
+    let (code, text) = health(node, "/readyz")?;
+    ensure!(code == 503 && text.contains("list of Node\n"), "{text}");
+    agent.terminate().map(drop)
+}
+
+/// Starts an agent with these flags and what any on this node needs.
+fn launch(node: &Node, flags: &[&str]) -> Result<Process> {
+    Process::start(command(node, flags)?)
+}
+
+fn command(node: &Node, flags: &[&str]) -> Result<Command> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(node.file("/run/agent.log"))?;
+    let addresses = node.addresses().map(|ip| ip.to_string()).join(",");
+    let mut command = node.command(program("proxy-agent")?)?;
+    command
+        .env_remove("KUBECONFIG")
+        .env("HOME", "/nonexistent")
+        .args(["--node-name", node.name(), "--node-address", &addresses])
+        .args(["--pod-cidr", &node.pod_ranges().join(",")])
+        .args(["--map-size", "small", "--log-format", "text"])
+        .arg("--cgroup-root")
+        .arg(node.cgroup_root().path())
+        .args(flags)
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    Ok(command)
+}
+
+#[test]
+fn the_agent_does_not_rely_on_the_address_of_a_service() -> Result<()> {
+    on_a_node("agent-own-vip", own_vip)
+}
+
+/// As in a Pod with a service account and no configured API server.
+async fn own_vip(node: &Node) -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let folder = node.file("/run/secrets/kubernetes.io/serviceaccount");
+    fs::create_dir_all(&folder)?;
+    let [certificate, token] = plane.credentials()?;
+    fs::write(folder.join("ca.crt"), certificate)?;
+    fs::write(folder.join("token"), token)?;
+    fs::write(folder.join("namespace"), "kube-system")?;
+    let in_pod = |flags: &[&str]| -> Result<Command> {
+        let mut command = command(node, flags)?;
+        command
+            .env("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+            .env("KUBERNETES_SERVICE_PORT", "443");
+        Ok(command)
+    };
+    let refused = in_pod(&[])?.stderr(std::process::Stdio::piped()).output()?;
+    let text = String::from_utf8(refused.stderr)?;
+    ensure!(refused.status.code() == Some(1), "{text}");
+    ensure!(
+        text.contains("error: clientConnection: no apiServers: https://10.96.0.1/"),
+        "{text}"
+    );
+    ensure!(
+        text.contains("\nhint: set clientConnection.apiServers"),
+        "{text}"
+    );
+    let pins = node.run(&["find", "/sys/fs/bpf", "-name", "weir"])?;
+    ensure!(pins.is_empty(), "nothing was touched: {pins}");
+
+    // Unless it knows what stands behind the Service.
+    let at = plane.forward(node.ipv4().into()).await?;
+    let known = json!({ "apiServers": [format!("https://{at}")] });
+    fs::write(node.file("/run/weir/api-servers.json"), known.to_string())?;
+    let agent = Process::start(in_pod(&[])?)?;
+    eventually("the agent to be ready", PATIENCE, || {
+        Ok(health(node, "/readyz")?.0 == 200)
+    })
+    .await?;
+    agent.terminate().map(drop)
+}
+
+#[test]
+fn watches_that_stand_still_are_named() -> Result<()> {
+    on_a_node("agent-watches", stopped_watches)
+}
+
+async fn stopped_watches(node: &Node) -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let agent = start_agent(node, &plane, &[])?;
+    ready(node)?;
+    fs::create_dir_all(node.file("/run/weir/faults"))?;
+    for task in [
+        "watch of Service",
+        "watch of EndpointSlice",
+        "watch of Pod",
+        "watch of Namespace",
+        "watch of NetworkPolicy",
+        "watch of Node",
+        "probe of the API server",
+    ] {
+        let fault = node.file(&format!("/run/weir/faults/{task}"));
+        fs::write(&fault, "2")?;
+        until(task, PATIENCE, || {
+            let (code, text) = health(node, "/livez")?;
+            let said = format!("\"problems\":[\"{task} has stood still for ");
+            Ok((code == 503 && text.contains(&said)).then_some(()))
+        })?;
+        fs::remove_file(&fault)?;
+        until("it to go on", PATIENCE, || {
+            Ok((health(node, "/livez")?.0 == 200).then_some(()))
+        })?;
+    }
+    agent.terminate().map(drop)
+}
+
+#[test]
+fn what_is_known_of_a_node_stays_when_its_object_goes() -> Result<()> {
+    on_a_node("agent-deleted", deleted_node)
+}
+
+async fn deleted_node(node: &Node) -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let nodes = Api::<ApiNode>::all(plane.client().await?);
+    for (name, address, range) in [
+        ("a", node.ipv4().to_string(), "10.244.1.0/24"),
+        ("b", "172.30.0.12".to_owned(), "10.244.2.0/24"),
+    ] {
+        let object = json!({
+            "metadata": { "name": name },
+            "spec": { "podCIDR": range, "podCIDRs": [range] },
+            "status": { "addresses": [{ "type": "InternalIP", "address": address }] },
+        });
+        let object: ApiNode = serde_json::from_value(object)?;
+        let made = nodes.create(&PostParams::default(), &object).await?;
+        let status = ApiNode {
+            metadata: made.metadata,
+            ..object
+        };
+        nodes
+            .replace_status(name, &PostParams::default(), &status)
+            .await?;
+    }
+    let agent = start_agent(node, &plane, &[])?;
+    let route = "10.244.2.0/24 via 172.30.0.12";
+    let routes = || node.run(&["ip", "route", "show", "proto", "87"]);
+    until("the route", PATIENCE, || {
+        Ok(routes()?.contains(route).then_some(()))
+    })?;
+    nodes.delete("b", &DeleteParams::default()).await?;
+    // Longer than between two looks at the node.
+    let end = Instant::now() + Duration::from_secs(13);
+    while Instant::now() < end {
+        sleep(Duration::from_millis(200)).await;
+        ensure!(routes()?.contains(route), "the route is gone");
+    }
+    agent.terminate().map(drop)
+}

@@ -1,0 +1,130 @@
+//! What an agent looks after for the plugin, and what stays of both when Weir goes.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use cni_plugin::{ipam::lock::lock, paths::Paths};
+use serde_json::json;
+use weir_tests::world::{
+    Cluster, Plugin, Server, ask_tcp, cluster::POD_PORT, manifests::pod_uid, program, until,
+};
+
+#[test]
+fn a_plugin_that_is_wiped_comes_back() {
+    let cluster = Cluster::start("cni-wiped", &["a"], &[]).unwrap();
+    let bin = cluster.node(0).file("/run/cni/bin");
+    let plugin = fs::read(program("cni-plugin").unwrap()).unwrap();
+    let is_there = |name: &str| fs::read(bin.join(name)).is_ok_and(|there| there == plugin);
+    let comes_back = || {
+        until("the plugin to be back", Duration::from_secs(30), || {
+            Ok((is_there("weir") && is_there("loopback")).then_some(()))
+        })
+        .unwrap();
+    };
+    comes_back();
+    fs::remove_dir_all(&bin).unwrap();
+    comes_back();
+    fs::write(bin.join("weir"), "#!/bin/sh\nexit 0\n").unwrap();
+    comes_back();
+}
+
+#[test]
+fn the_plugins_log_is_shown_without_an_agent_too() {
+    let mut cluster = Cluster::start("cni-log", &["a"], &[]).unwrap();
+    let node = cluster.node(0).clone();
+    let config = json!({ "cniVersion": "9.9.9", "name": "weir", "type": "weir" });
+    let environment = [
+        ("CNI_CONTAINERID", "abc"),
+        ("CNI_ARGS", "K8S_POD_NAMESPACE=ns;K8S_POD_NAME=gone"),
+    ];
+    let plugin = Plugin::weir().unwrap();
+    plugin.call(&node, "DEL", &environment, &config).unwrap();
+    for running in [true, false] {
+        if !running {
+            cluster.agent_mut(0).terminate().unwrap();
+        }
+        let agent = cluster.agent(0);
+        let text = agent.proxyctl(&["cni", "log"]).unwrap();
+        assert!(text.contains("DEL") && text.contains("ns/gone"), "{text}");
+        assert!(text.contains("incompatible CNI versions"), "{text}");
+        let of_pod = ["cni", "log", "--pod", "ns/other", "-o", "json"];
+        let none: serde_json::Value =
+            serde_json::from_str(&agent.proxyctl(&of_pod).unwrap()).unwrap();
+        assert_eq!(none["items"], json!([]), "{none}");
+    }
+    cluster.agent_mut(0).restart().unwrap();
+}
+
+#[test]
+fn a_stuck_lock_keeps_no_agent_from_starting() {
+    let mut cluster = Cluster::start("cni-lock", &["a"], &[]).unwrap();
+    let (pod, client) = (
+        cluster.pod(0, "pod").unwrap(),
+        cluster.pod(0, "client").unwrap(),
+    );
+    let at = pod.at(POD_PORT);
+    let _servers = at.map(|at| Server::tcp(&pod, at, "pod").unwrap());
+    let paths = Paths::new(cluster.node(0).file("/run/weir"));
+    let held = lock(&paths.lock(), Instant::now() + Duration::from_secs(5)).unwrap();
+    cluster.agent_mut(0).crash().unwrap();
+    cluster.agent_mut(0).restart().unwrap();
+    for at in at {
+        cluster
+            .eventually("the pod to be served", || ask_tcp(&client, at).ok())
+            .unwrap();
+    }
+    let log = cluster.agent(0).log();
+    assert!(
+        log.contains("attachments are read without the lock"),
+        "{log}"
+    );
+    assert!(log.contains("held by process"), "{log}");
+    drop(held);
+}
+
+#[test]
+fn a_configuration_in_front_of_ours_is_told_of_and_so_are_limits_that_nobody_sets() {
+    let cluster = Cluster::start("cni-told", &["a"], &[]).unwrap();
+    let node = cluster.node(0);
+    let says = |what: &str| {
+        until(what, Duration::from_secs(30), || {
+            Ok(cluster.agent(0).log().contains(what).then_some(()))
+        })
+        .unwrap_or_else(|e| panic!("{e:#}\n{}", cluster.logs()));
+    };
+    for name in ["limited", "plain"] {
+        let mut metadata = json!({
+            "name": name, "namespace": "default", "uid": pod_uid(node, name),
+            "labels": { "app": name },
+        });
+        if name == "limited" {
+            metadata["annotations"] = json!({ "kubernetes.io/egress-bandwidth": "10M" });
+        }
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": { "nodeName": "a", "containers": [{ "name": "main", "image": "none" }] },
+        });
+        let file = format!("pod-{name}.yaml");
+        cluster.manifests().apply_objects(&file, &[object]).unwrap();
+        drop(node.pod(&Plugin::weir().unwrap(), name).unwrap());
+    }
+    says("limits of bandwidth");
+    let told = cluster.agent(0).log();
+    let told: Vec<&str> = told
+        .lines()
+        .filter(|l| l.contains("limits of bandwidth"))
+        .collect();
+    assert!(
+        told.len() == 1 && told[0].contains("default/limited"),
+        "{told:?}"
+    );
+    let rival = node.file("/run/cni/net.d/00-other.conflist");
+    fs::write(&rival, "{}").unwrap();
+    says("another plugin's configuration comes before ours");
+    fs::remove_file(rival).unwrap();
+    says("our network configuration comes first again");
+}
