@@ -77,13 +77,14 @@ fn harm(what: Owned) -> Option<Harm> {
             "ip neigh show dev $veth nud permanent; ip -6 neigh show dev $veth nud permanent",
         ),
         Owned::PodGateways => (
-            "ip -6 addr del fe80::1/64 dev $veth",
-            "ip -brief -6 addr show dev $veth",
+            "ip -6 addr del fe80::1/64 dev $veth; ip neigh del proxy 169.254.1.1 dev $veth",
+            "ip -brief -6 addr show dev $veth; ip neigh show proxy dev $veth",
         ),
         Owned::PodInterfaces => (
             "ip link set $veth down",
             "ip -brief addr show dev $veth; ip route show dev $veth; ip -6 route show dev $veth proto 88; \
-             ip neigh show dev $veth nud permanent; ip -6 neigh show dev $veth nud permanent",
+             ip neigh show dev $veth nud permanent; ip -6 neigh show dev $veth nud permanent; \
+             ip neigh show proxy dev $veth",
         ),
         Owned::NodeMaps => return None,
         Owned::NodeFile => ("rm /run/weir/node.json", "cat /run/weir/node.json"),

@@ -34,7 +34,7 @@ pub enum Owned {
     PodRoutes,
     /// Permanent neighbours of local pods.
     PodNeighbours,
-    /// `fe80::1` on the host's sides of pods' interfaces.
+    /// `fe80::1` on the host's sides of pods' interfaces, and answers there for 169.254.1.1.
     PodGateways,
     /// Host sides of pods' interfaces are up.
     PodInterfaces,
