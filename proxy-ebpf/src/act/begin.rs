@@ -12,7 +12,7 @@ use crate::know::{endpoint, node};
 use crate::machine::global::global;
 use crate::machine::skb::Skb as Buffer;
 use crate::machine::verdict::{CONTINUE, NEXT};
-use crate::machine::words::copy;
+use crate::machine::words::{copy, same};
 use crate::maps::Family;
 use crate::packet::description::{ERROR, Packet};
 use crate::track::affinity;
@@ -286,6 +286,11 @@ fn own<F: Family>(packet: &Packet<F>, start: &mut Start<F>) -> Verdict {
 /// Tracks a flow as it is; where another one has the tuple of its answers, with another source port.
 #[inline(always)]
 fn track<F: Family>(start: &mut Start<F>) -> Verdict {
+    let [forth, back] = &start.flow.target;
+    if same(forth, back) {
+        // From an address and port to the very same: nobody could tell its answers.
+        return dropped(FLOW_CLASH);
+    }
     let mut verdict = start::commit(start);
     for _ in 0..ATTEMPTS {
         if verdict != dropped(FLOW_CLASH) || !has_free_port(start.protocol) {

@@ -11,8 +11,7 @@ use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_loop};
 use aya_ebpf::macros::btf_map;
 use proxy_common::conntrack::{
-    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey,
-    FlowPlace, Head,
+    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey, FlowPlace, Head,
 };
 
 use super::flow::is_closed;
