@@ -12,7 +12,7 @@ use proxy_agent::{
     api::{
         Shared,
         log_level::LogLevel,
-        messages::{MapStatus, Status},
+        messages::{LinkStatus, MapStatus, Status},
         metrics::Metrics,
         socket::{self, Handlers},
     },
@@ -71,6 +71,12 @@ fn fine() -> Status {
     status.observe.complete = true;
     status.sync.last_full_seconds = Some(1);
     status.host.attached = true;
+    status.links.links.push(LinkStatus {
+        name: "eth0".to_owned(),
+        ethernet: true,
+        attached: Some("tcx".to_owned()),
+        sources: Vec::new(),
+    });
     "configuration".clone_into(&mut status.host.source);
     status.health.healthy = true;
     status.health.node_eligible = true;

@@ -34,7 +34,7 @@ use crate::{
         socket::Question,
     },
     datapath::{Datapath, DatapathConfig, Maps, Table as _, TcMode, Words as _},
-    model::{Dirty, Kind, ObjectName},
+    model::{Dirty, Kind, ObjectName, Pod, Snapshot},
     observe::{Change, Changes, Store},
     pod::{Event, Missing, PodTables, Pods, PodsConfig},
     watchdog::{self, Pulse},
@@ -209,10 +209,7 @@ impl MainLoop {
     /// Something about this node's pods: the plugin asks, or a look at what waits is due.
     fn pod(&mut self, event: Event) {
         let snapshot = self.store.read();
-        let known = |pod: &ObjectName, uid: &str| {
-            let pod = snapshot.pods.get(pod);
-            pod.filter(|pod| pod.is(uid)).cloned()
-        };
+        let known = |pod: &ObjectName, uid: &str| of_this_uid(&snapshot, pod, uid);
         let (mut event, mut changed) = (Some(event), false);
         while let Some(one) = event {
             self.policies.deny_unused(&ids(&self.pods));
@@ -245,14 +242,17 @@ impl MainLoop {
     /// Answers the ADDs of pods that may start.
     fn settle(&mut self) {
         let (policies, services) = (&self.policies, &self.services);
-        self.pods.settle(|endpoint, pod| {
+        let ready = |endpoint: u32, pod: &str| {
             if !policies.ready(endpoint) {
                 return Err(Missing::Policy);
             }
             services
                 .host_ports_in_force(pod)
                 .map_err(Missing::HostPorts)
-        });
+        };
+        let snapshot = self.store.read();
+        self.pods
+            .settle(ready, |pod, uid| of_this_uid(&snapshot, pod, uid));
     }
 
     fn full(&mut self) {
@@ -379,6 +379,11 @@ fn open_pods(
     let pods = Pods::open(config, tables, datapath)?;
     pods.serve(shared.watchdog.register("pod server"))?;
     Ok(pods)
+}
+
+fn of_this_uid(snapshot: &Snapshot, pod: &ObjectName, uid: &str) -> Option<Arc<Pod>> {
+    let pod = snapshot.pods.get(pod);
+    pod.filter(|pod| pod.is(uid)).cloned()
 }
 
 fn ids(pods: &Pods) -> BTreeSet<u32> {

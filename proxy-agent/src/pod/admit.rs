@@ -64,9 +64,8 @@ impl Pods {
             return true;
         }
         self.fresh.push(key.clone());
-        match known(&pod, &uid) {
-            Some(found) => tell_of_limits(&pod, found.asks_for_limits),
-            None => self.fetch(key.clone(), pod.clone()),
+        if known(&pod, &uid).is_none() {
+            self.fetch(key.clone(), pod.clone());
         }
         self.waiting.push(Waiting {
             key,
@@ -146,7 +145,6 @@ impl Pods {
         let uid = local.add.pod.uid.as_str();
         let hopeless = match fetched {
             Ok(Some(pod)) if same_uid(pod.uids.each_ref().map(String::as_str), uid) => {
-                tell_of_limits(&name(&local.add), pod.asks_for_limits);
                 local.fetched = Some(pod);
                 return true;
             }
@@ -205,13 +203,6 @@ impl Pods {
             tracing::warn!(pod = %local.add.pod, %error, "pod's programs not detached");
         }
         true
-    }
-}
-
-/// Kubernetes says that a network may leave these annotations aside; but not that it may do so in silence.
-fn tell_of_limits(pod: &ObjectName, asks_for_limits: bool) {
-    if asks_for_limits {
-        tracing::warn!(%pod, "not served: limits of bandwidth, which its annotations ask for; it runs without");
     }
 }
 

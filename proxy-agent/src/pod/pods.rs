@@ -255,8 +255,12 @@ impl Pods {
     }
 
     /// Answers the ADDs for which nothing is missing, and those that wait in vain. `ready` is given endpoint
-    /// id and pod, once the programs are attached.
-    pub fn settle(&mut self, ready: impl Fn(u32, &str) -> Result<(), Missing>) {
+    /// id and pod, once the programs are attached; `known` is that of [`Self::take`].
+    pub fn settle(
+        &mut self,
+        ready: impl Fn(u32, &str) -> Result<(), Missing>,
+        known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
+    ) {
         if self.waiting.is_empty() {
             return;
         }
@@ -269,7 +273,12 @@ impl Pods {
                 Err(Missing::Policy)
             }
         };
-        settle(&mut self.waiting, Instant::now(), ready);
+        let begun = settle(&mut self.waiting, Instant::now(), ready);
+        for local in begun.iter().filter_map(|key| self.known.get(key)) {
+            let pod = name(&local.add);
+            let observed = known(&pod, &local.add.pod.uid);
+            tell_of_limits(&pod, local, observed.as_deref());
+        }
     }
 
     /// Ends the flows of pods that are gone, if any went: before their ids may be another's.
@@ -293,6 +302,14 @@ impl Pods {
         if let Err(error) = self.tables.reconcile(&desired) {
             tracing::warn!(%error, "endpoints not in step; tried again by the next sweep");
         }
+    }
+}
+
+/// Kubernetes says that a network may leave these annotations aside; but not that it may do so in silence.
+fn tell_of_limits(pod: &ObjectName, local: &Local, observed: Option<&Pod>) {
+    let fetched = local.fetched.as_ref().map(|pod| pod.asks_for_limits);
+    if observed.map(|pod| pod.asks_for_limits).or(fetched) == Some(true) {
+        tracing::warn!(%pod, "not served: limits of bandwidth, which its annotations ask for; it runs without");
     }
 }
 

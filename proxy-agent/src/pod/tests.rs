@@ -20,7 +20,10 @@ use super::{
     interfaces::{Attached, Lift},
     server::Asked,
 };
-use crate::datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode};
+use crate::{
+    datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode},
+    model::{ObjectName, Pod},
+};
 
 mod admit;
 mod flows;
@@ -177,6 +180,11 @@ fn take(pods: &mut Pods, interfaces: &mut Fake, call: Call) -> oneshot::Receiver
     answer
 }
 
+/// The watch has not delivered the pod.
+fn unknown(_: &ObjectName, _: &str) -> Option<Arc<Pod>> {
+    None
+}
+
 #[test]
 fn a_crowd_is_attached_in_one_go_and_who_cannot_be_is_refused_alone() {
     let (folder, maps) = (tempfile::tempdir().unwrap(), Maps::new());
@@ -188,13 +196,13 @@ fn a_crowd_is_attached_in_one_go_and_who_cannot_be_is_refused_alone() {
     let mut answers: Vec<_> = (1..=3)
         .map(|n| take(&mut pods, &mut fake, Call::Add(Box::new(add(n)))))
         .collect();
-    pods.settle(|_, _| Ok(()));
+    pods.settle(|_, _| Ok(()), unknown);
     for answer in &mut answers {
         assert!(answer.try_recv().is_err(), "answered before its programs");
     }
     assert!(pods.attach(&mut fake), "an endpoint went");
     assert_eq!(fake.requests, 1);
-    pods.settle(|_, _| Ok(()));
+    pods.settle(|_, _| Ok(()), unknown);
     let good = |answer: &mut oneshot::Receiver<Response>| {
         matches!(answer.try_recv().unwrap(), Response::Ok(_))
     };
@@ -211,9 +219,12 @@ fn an_add_is_answered_when_its_policy_is_in_force_and_not_before() {
     assert!(fake.attached.contains_key(&101));
     assert_eq!(maps.counts(), [1; 5]);
     let endpoint = pods.endpoints()[0].id;
-    pods.settle(|_, _| Err(Missing::Policy));
+    pods.settle(|_, _| Err(Missing::Policy), unknown);
     assert!(answer.try_recv().is_err(), "answered before policy");
-    pods.settle(|id, _| (id == endpoint).then_some(()).ok_or(Missing::Policy));
+    pods.settle(
+        |id, _| (id == endpoint).then_some(()).ok_or(Missing::Policy),
+        unknown,
+    );
     assert!(
         matches!(answer.try_recv().unwrap(), Response::Ok(reply) if reply.endpoint == endpoint)
     );
@@ -288,15 +299,18 @@ fn host_ports_hold_an_add_up_and_go_with_a_del() {
     let names: Vec<&str> = all.pods().map(|pod| &**pod).collect();
     assert_eq!(names, ["ns/p1"]);
     assert_eq!(all.of_pod("ns/p1").len(), 2, "both families");
-    pods.settle(|_, pod| {
-        assert_eq!(pod, "ns/p1");
-        Err(Missing::HostPorts("no room".into()))
-    });
+    pods.settle(
+        |_, pod| {
+            assert_eq!(pod, "ns/p1");
+            Err(Missing::HostPorts("no room".into()))
+        },
+        unknown,
+    );
     assert!(
         answer.try_recv().is_err(),
         "answered before its hostPort serves"
     );
-    pods.settle(|_, _| Ok(()));
+    pods.settle(|_, _| Ok(()), unknown);
     assert!(matches!(answer.try_recv().unwrap(), Response::Ok(_)));
     ask(&mut pods, &mut fake, Call::Del(add(1).key));
     assert_eq!(pods.host_ports().pods().count(), 0);

@@ -76,18 +76,23 @@ impl Waiting {
     }
 }
 
-/// Answers those that are done, keeps the others.
+/// Answers those that are done, keeps the others. Gives whose pods may start.
 pub fn settle(
     waiting: &mut Vec<Waiting>,
     now: Instant,
     ready: impl Fn(u32, &str) -> Result<(), Missing>,
-) {
+) -> Vec<Key> {
+    let mut begun = Vec::new();
     for add in std::mem::take(waiting) {
         let endpoint = add.endpoint;
         match add.verdict(now, ready(endpoint, &add.pod)) {
             Verdict::Wait => waiting.push(add),
-            Verdict::Ready => add.answer(Response::Ok(Reply { endpoint })),
+            Verdict::Ready => {
+                begun.push(add.key.clone());
+                add.answer(Response::Ok(Reply { endpoint }));
+            }
             Verdict::GiveUp(refusal) => add.answer(Response::Error(refusal)),
         }
     }
+    begun
 }

@@ -124,7 +124,10 @@ impl<'a> Follower<'a> {
                 tuple.source,
                 socket(tuple.destination, tuple.destination_port),
             ) == asked
-            && FlowState::of(flow, now) != FlowState::Expired
+            && !matches!(
+                FlowState::of(flow, now),
+                FlowState::Closed | FlowState::Reset | FlowState::Expired
+            )
     }
 
     /// The backend that session affinity holds the client to.
