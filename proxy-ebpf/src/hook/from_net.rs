@@ -78,7 +78,7 @@ fn receive<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
     }
     if work.packet.protocol == TCP
         && !work.packet.opens()
-        && endpoint::of_address::<F>(work.packet.destination) == 0
+        && endpoint::of_address::<F>(&work.packet.destination) == 0
     {
         return NEXT;
     }
@@ -87,10 +87,10 @@ fn receive<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
 
 #[inline(always)]
 fn begin<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
-    if anti_spoof::is_forged::<F>(work.packet.source) {
+    if anti_spoof::is_forged::<F>(&work.packet.source) {
         return dropped(SPOOFED_SOURCE);
     }
-    if !node::forwards() && endpoint::of_address::<F>(work.packet.destination) != 0 {
+    if !node::forwards() && endpoint::of_address::<F>(&work.packet.destination) != 0 {
         // `to_pod` judges what the stack gives to the pod.
         return NEXT;
     }

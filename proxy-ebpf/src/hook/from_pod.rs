@@ -82,7 +82,7 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
 /// Without ports there is no telling whether a fragment is for a Service, unless a pod has the address.
 #[inline(always)]
 fn fragment<F: Family>(work: &mut Work<F>, id: u32) -> Verdict {
-    let receiver = endpoint::of_address::<F>(work.packet.destination);
+    let receiver = endpoint::of_address::<F>(&work.packet.destination);
     let allowed = policy::word(id).egress_row == ROW_ALLOW_ALL
         && policy::word(receiver).ingress_row == ROW_ALLOW_ALL;
     if receiver == 0 || !allowed {

@@ -234,7 +234,10 @@ impl Bench {
 
     /// Names of the drop reasons that were counted, with how often.
     pub fn dropped(&self) -> Result<Vec<(&'static str, u64)>> {
-        let counted = self.drops()?.into_iter().filter(|(_, packets)| *packets > 0);
+        let counted = self
+            .drops()?
+            .into_iter()
+            .filter(|(_, packets)| *packets > 0);
         Ok(counted
             .map(|(reason, packets)| (reason_name(reason), packets))
             .collect())

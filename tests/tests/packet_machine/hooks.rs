@@ -86,7 +86,7 @@ impl Model {
     /// A packet of a known flow, from a pod or from outside.
     fn comes_in(&mut self, packet: &Packet, (id, direction): (u64, usize), fate: &Fate) -> Judged {
         let flow = &self.flows[&id];
-        if flow.by_stack {
+        if flow.by_stack && flow.beginner != Beginner::Host {
             // An answer is turned round where it leaves the stack: that sees what the backend sent.
             let form = if direction == 0 {
                 flow.leaves(0)
@@ -139,12 +139,12 @@ impl Model {
                 Way::Redirected
             };
             let leaves = flow.leaves(direction);
-            let judged = self.becomes(packet, (id, direction), leaves, way, fate);
             if !by_link && leaves == packet.key() {
                 // Known, but nobody's frontend.
+                self.touch(packet, id, direction);
                 return refused(fate);
             }
-            return judged;
+            return self.becomes(packet, (id, direction), leaves, way, fate);
         }
         let frontend = self.world.frontend(packet.tuple);
         let is_error = matches!(packet.kind, Kind::Error(_));
