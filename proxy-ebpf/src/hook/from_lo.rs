@@ -48,11 +48,7 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
         return verdict;
     }
     let begins = work.packet.opens() || work.packet.protocol != TCP;
-    // Loopback addresses are served at the socket only: a packet from elsewhere could not be answered to them.
-    if !begins
-        || F::is_loopback(work.packet.destination)
-        || service::has_frontend(&mut work.packet) != CONTINUE
-    {
+    if !begins || service::has_frontend(&mut work.packet) != CONTINUE {
         return NEXT;
     }
     work.begin(skb, LOOPBACK, HOST)

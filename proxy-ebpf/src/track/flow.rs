@@ -36,7 +36,7 @@ pub fn find<F: Family>(tuple: &Tuple<F::Address>, protocol: u8, now: u32) -> Opt
     };
     // SAFETY: eight bytes, read at once; an entry that is deleted or re-used meanwhile names a flow that the generation
     // tells from ours, or one that has this very key.
-    let place = *unsafe { F::flow_index().get(&key) }?;
+    let place = *unsafe { F::flow_index().get(key) }?;
     at(place, now)
 }
 
@@ -170,8 +170,8 @@ impl<F: Family> Found<F> {
             write_volatile(
                 (&raw mut (*self.record).epoch).cast::<u32>().add(side & 1),
                 epoch,
-            )
-        };
+            );
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::machine::words::copy;
 /// # Safety
 /// `other` may be read and `key` written; both are aligned to words.
 #[inline(always)]
-pub unsafe fn write<A: Copy>(other: *const Tuple<A>, protocol: u8, key: *mut FlowKey<A>) {
+pub(super) unsafe fn write<A: Copy>(other: *const Tuple<A>, protocol: u8, key: *mut FlowKey<A>) {
     // SAFETY: the caller's; all of the key is written.
     unsafe {
         let tuple = &raw mut (*key).tuple;

@@ -11,32 +11,32 @@ use super::{flow, key, slot};
 use crate::maps::Family;
 
 /// Nobody.
-pub const NOBODY: u32 = 0;
+pub(super) const NOBODY: u32 = 0;
 /// A flow that another processor is beginning or clearing away.
 const UNSETTLED: u32 = 1;
 /// A flow that is over.
-pub const OVER: u32 = 2;
+pub(super) const OVER: u32 = 2;
 /// A live flow.
-pub const LIVE: u32 = 3;
+pub(super) const LIVE: u32 = 3;
 
 /// A look-up that is repeated, and what it found.
 #[repr(C)]
-pub struct Search<F: Family> {
+pub(super) struct Search<F: Family> {
     /// The tuple.
-    pub key: FlowKey<F::Address>,
+    pub(super) key: FlowKey<F::Address>,
     /// Seconds since boot.
     now: u32,
     /// Who has it: [`NOBODY`] and so on.
-    pub state: u32,
+    pub(super) state: u32,
     /// Where the flow is.
-    pub place: FlowPlace,
+    pub(super) place: FlowPlace,
 }
 
 /// Who has the key of a direction, from what the other one is turned into, once no other processor is at work on it, but
 /// after so many looks at the latest: whoever takes so long has it. The search is made in `room`. `now` in seconds since
 /// boot.
 #[inline(always)]
-pub fn find<'a, F: Family>(
+pub(super) fn find<'a, F: Family>(
     room: &'a mut MaybeUninit<Search<F>>,
     other: &Tuple<F::Address>,
     protocol: u8,
@@ -65,6 +65,10 @@ extern "C" fn look<F: Family>(_: u32, search: *mut Search<F>) -> i64 {
 }
 
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack"
+)]
 fn state<F: Family>(search: &mut Search<F>) -> u32 {
     // SAFETY: eight bytes, read at once.
     let Some(place) = (unsafe { F::flow_index().get(&search.key) }).copied() else {

@@ -209,7 +209,9 @@ pub const fn found(slot: u32, generation: u16) -> u64 {
 /// The record of a slot.
 #[inline(always)]
 pub fn record<F: Family>(slot: u32) -> Option<*mut Flow<F::Address>> {
-    F::flows().get_ptr_mut(slot).map(|record| record as *mut _)
+    F::flows()
+        .get_ptr_mut(slot)
+        .map(|record| (&raw mut *record).cast())
 }
 
 /// Takes the slot of a flow ([`found`]) that is over or may be pushed out, and removes its keys: the new generation and a
