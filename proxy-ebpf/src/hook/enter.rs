@@ -11,10 +11,11 @@ use crate::act::review::review;
 use crate::machine::frame::{ETH_IP, ETH_IPV6};
 use crate::machine::scratch;
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{CONTINUE, Verdict, dropped};
+use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
 use crate::maps::Family;
 use crate::packet::answer::Speaker;
-use crate::packet::description::Packet;
+use crate::packet::description::{FIRST_FRAGMENT, Packet};
+use crate::packet::hold::release;
 use crate::packet::parse::parse;
 
 /// What a program has in hand.
@@ -87,6 +88,21 @@ impl<F: Family> Work<F> {
             }
         }
         verdict
+    }
+
+    /// Lets go of later fragments that came before the packet in hand, if that is the first of its datagram and is not
+    /// dropped. Gives the verdict on it.
+    #[inline(always)]
+    pub(super) fn let_go(&mut self, skb: Skb, verdict: Verdict) -> Verdict {
+        if self.packet.shape != FIRST_FRAGMENT || verdict != CONTINUE && verdict != NEXT {
+            return verdict;
+        }
+        // What the stack has, has its other fragments too.
+        let copies = u32::from(verdict == CONTINUE);
+        match release(skb, &mut self.packet, copies) {
+            CONTINUE => verdict,
+            failed => failed,
+        }
     }
 
     /// Begins a flow at a hook, sent by an endpoint. `NEXT`: it is nothing of ours.
