@@ -11,6 +11,7 @@ mod frame;
 mod plan;
 mod policies;
 mod seen;
+mod spare;
 
 pub use bench::{Bench, Hook, NEXT, Outcome, REDIRECT, SHOT};
 pub use flows::Entry;

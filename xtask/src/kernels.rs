@@ -19,34 +19,46 @@ mod kernel;
 mod machine;
 mod programs;
 
+pub(crate) use programs::Choice;
 use programs::Program;
 
-/// Run the kernel tests on older kernels, in emulated machines.
+/// Run the kernel tests on other kernels, in emulated machines.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only this series, such as `6.1`.
+    /// Only this series: `6.1`, `6.12` or `newest`.
     #[arg(long)]
     only: Option<String>,
+    /// Only tests whose name contains this.
+    #[arg(long)]
+    filter: Option<String>,
+    /// All tests, not only those of the short form.
+    #[arg(long)]
+    long: bool,
 }
 
 /// A kernel of the matrix.
 struct Series {
     /// As people call it.
     name: &'static str,
-    /// The suite of Debian that carries it.
-    suite: Suite,
+    /// The suites of Debian that may carry it: the newest one in them counts.
+    suites: &'static [Suite],
 }
 
-/// The oldest kernel that Weir supports, and the newest long-term one in a stable Debian. What this machine
-/// runs, the other layers of `cargo xtask test` use.
-const MATRIX: [Series; 2] = [
+/// The oldest kernel that Weir supports, the newest long-term one in a stable Debian, and the newest that Debian has
+/// released, whether to its stable users or to those of sid. What this machine runs, the other layers of
+/// `cargo xtask test` use.
+const MATRIX: [Series; 3] = [
     Series {
         name: "6.1",
-        suite: Suite::Bookworm,
+        suites: &[Suite::Bookworm],
     },
     Series {
         name: "6.12",
-        suite: Suite::Trixie,
+        suites: &[Suite::Trixie],
+    },
+    Series {
+        name: "newest",
+        suites: &[Suite::Backports, Suite::Sid],
     },
 ];
 
@@ -61,7 +73,11 @@ const HOST: [(&str, &str); 4] = [
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     prepare()?;
-    let count = count(args.only.as_deref(), None)?;
+    let choice = Choice {
+        filter: args.filter.as_deref(),
+        long: args.long,
+    };
+    let count = count(args.only.as_deref(), choice)?;
     say::data(format!(
         "kernels: {} passed, {} failed",
         count.passed, count.failed
@@ -78,8 +94,8 @@ pub(crate) fn prepare() -> Result<()> {
     debian::host(&HOST)
 }
 
-/// Runs the tests, or those whose name contains `filter`, on every kernel of the matrix or on one series.
-pub(crate) fn count(only: Option<&str>, filter: Option<&str>) -> Result<Count> {
+/// Runs the chosen tests on every kernel of the matrix or on one series.
+pub(crate) fn count(only: Option<&str>, choice: Choice<'_>) -> Result<Count> {
     let series: Vec<&Series> = MATRIX
         .iter()
         .filter(|series| only.is_none_or(|only| only == series.name))
@@ -94,16 +110,16 @@ pub(crate) fn count(only: Option<&str>, filter: Option<&str>) -> Result<Count> {
     let programs = programs::build()?;
     Ok(series
         .into_iter()
-        .map(|series| on(series, &programs, filter))
+        .map(|series| on(series, &programs, choice))
         .sum())
 }
 
 /// A kernel that cannot be had or does not boot is a failure; the others still have their say.
-fn on(series: &Series, programs: &[Program], filter: Option<&str>) -> Count {
+fn on(series: &Series, programs: &[Program], choice: Choice<'_>) -> Count {
     let name = series.name;
-    let count = kernel::Kernel::find(series.suite).and_then(|kernel| {
-        let disk = disk::pack(name, &kernel, programs, filter)?;
-        say::step(&format!("tests on kernel {name}"), || {
+    let count = kernel::Kernel::find(series.suites).and_then(|kernel| {
+        let disk = disk::pack(name, &kernel, programs, choice)?;
+        say::step(&format!("tests on kernel {name}: {}", kernel.name), || {
             machine::run(name, &kernel, &disk, programs.len())
         })
     });

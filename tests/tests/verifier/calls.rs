@@ -105,20 +105,20 @@ fn short(name: &str) -> String {
 }
 
 /// What an instruction calls: the index of a function's first instruction.
-fn target(at: usize, instruction: &bpf_insn) -> Option<usize> {
+fn target(at: usize, instruction: bpf_insn) -> Option<usize> {
     let calls = match instruction.code {
         CALL => instruction.src_reg() == OF_OURS,
         LOAD => instruction.src_reg() == FUNCTION,
         _ => false,
     };
-    let distance = usize::try_from(i64::from(instruction.imm) + 1 + at as i64);
-    distance.ok().filter(|_| calls)
+    let place = (at + 1).checked_add_signed(instruction.imm as isize);
+    place.filter(|_| calls)
 }
 
 /// First instructions of all functions, in order.
 fn starts(instructions: &[bpf_insn]) -> Vec<usize> {
     let targets = instructions.iter().enumerate();
-    let mut starts: Vec<usize> = targets.filter_map(|(at, one)| target(at, one)).collect();
+    let mut starts: Vec<usize> = targets.filter_map(|(at, one)| target(at, *one)).collect();
     starts.push(0);
     starts.sort_unstable();
     starts.dedup();
@@ -130,7 +130,7 @@ fn called(instructions: &[bpf_insn], starts: &[usize]) -> Vec<Vec<usize>> {
     let place = |start: usize| starts.partition_point(|other| *other <= start) - 1;
     let mut called = vec![Vec::new(); starts.len()];
     for (at, instruction) in instructions.iter().enumerate() {
-        if let Some(target) = target(at, instruction) {
+        if let Some(target) = target(at, *instruction) {
             called[place(at)].push(place(target));
         }
     }

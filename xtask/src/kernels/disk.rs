@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     kernel::{self, Kernel},
-    programs::Program,
+    programs::{self, Choice, Program},
 };
 use crate::{paths, run};
 
@@ -29,7 +29,7 @@ mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
-export RUST_BACKTRACE=1 PATH=/bin TMPDIR=/tmp
+export RUST_BACKTRACE=1 PATH=/tools:/bin TMPDIR=/tmp
 ";
 
 /// Packs the disk for a kernel; returns its path.
@@ -37,7 +37,7 @@ pub(super) fn pack(
     series: &str,
     kernel: &Kernel,
     programs: &[Program],
-    filter: Option<&str>,
+    choice: Choice<'_>,
 ) -> Result<PathBuf> {
     let folder = paths::root().join("target/kernels").join(series);
     let root = folder.join("root");
@@ -45,7 +45,7 @@ pub(super) fn pack(
         fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
     }
     for part in [
-        "bin", "dev", "modules", "proc", "run", "sys", "tests", "tmp", "etc",
+        "bin", "dev", "modules", "proc", "run", "sys", "tests", "tmp", "tools", "etc",
     ] {
         let part = root.join(part);
         fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
@@ -54,16 +54,19 @@ pub(super) fn pack(
     symlink("busybox", root.join("bin/sh")).context("cannot link /bin/sh")?;
     let modules = kernel.modules(&root.join("modules"))?;
     for program in programs {
-        add(program, &root)?;
+        add(program, "tests", &root)?;
     }
-    write_script(&root.join("init"), &modules, programs, filter)?;
+    for tool in &programs::tools()? {
+        add(tool, "tools", &root)?;
+    }
+    write_script(&root.join("init"), &modules, programs, choice)?;
     let disk = folder.join("disk");
     archive(&root, &disk)?;
     Ok(disk)
 }
 
-fn add(program: &Program, root: &Path) -> Result<()> {
-    let target = root.join("tests").join(&program.name);
+fn add(program: &Program, folder: &str, root: &Path) -> Result<()> {
+    let target = root.join(folder).join(&program.name);
     let mut strip = Command::new("strip");
     run::output(strip.arg("-o").arg(&target).arg(&program.path))?;
     for library in &program.libraries {
@@ -80,15 +83,15 @@ fn write_script(
     path: &Path,
     modules: &[String],
     programs: &[Program],
-    filter: Option<&str>,
+    choice: Choice<'_>,
 ) -> Result<()> {
     let mut script = BEGIN.to_owned();
     for module in modules {
         writeln!(script, "insmod /modules/{module}")?;
     }
-    let filter = filter.unwrap_or_default();
     for Program { name, .. } in programs {
-        writeln!(script, "/tests/{name} --test-threads=1 '{filter}'")?;
+        let words = choice.words(name);
+        writeln!(script, "/tests/{name} --test-threads=1 {words}")?;
         writeln!(script, "echo {REPORT} {name} $?")?;
     }
     script += "poweroff -f\n";

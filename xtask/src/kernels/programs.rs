@@ -1,26 +1,78 @@
-//! The test programs that go into the machine, with the libraries that they are linked against.
+//! What goes into the machine: the test programs, what they call, and the libraries that both are linked against.
 
 use std::{
-    path::PathBuf,
+    env,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Deserialize;
 
 use crate::{run, say, tools};
 
-/// Test targets that need nothing but a kernel and root.
-const TARGETS: [&str; 1] = ["verifier"];
+/// A test target that needs nothing but a kernel and root.
+pub(super) struct Target {
+    name: &'static str,
+    /// Tests that the short form runs, by parts of their names; none: all.
+    short: &'static [&'static str],
+}
 
-/// A test program.
+/// The test targets.
+const TARGETS: [Target; 2] = [
+    Target {
+        name: "verifier",
+        short: &[],
+    },
+    Target {
+        name: "packets",
+        short: &[],
+    },
+];
+
+/// Programs of the host that tests call, for which busybox is no substitute.
+const TOOLS: [&str; 1] = ["ip"];
+
+/// An executable.
 pub(super) struct Program {
-    /// Its test target.
+    /// Its name in the machine.
     pub(super) name: String,
-    /// The executable.
+    /// Where it is on the host.
     pub(super) path: PathBuf,
     /// Shared libraries that it loads, the dynamic linker among them.
     pub(super) libraries: Vec<PathBuf>,
+}
+
+impl Program {
+    fn new(name: String, path: PathBuf) -> Result<Self> {
+        let libraries = libraries(&path)?;
+        Ok(Self {
+            name,
+            path,
+            libraries,
+        })
+    }
+}
+
+/// Which tests of the programs are to run.
+#[derive(Clone, Copy)]
+pub(crate) struct Choice<'a> {
+    /// Only those whose name contains this.
+    pub(crate) filter: Option<&'a str>,
+    /// All, not only those of the short form.
+    pub(crate) long: bool,
+}
+
+impl Choice<'_> {
+    /// What to tell a test program, as the shell takes it.
+    pub(super) fn words(self, program: &str) -> String {
+        let short = TARGETS.iter().find(|target| target.name == program);
+        match (self.filter, short) {
+            (Some(filter), _) => format!("'{filter}'"),
+            (None, Some(target)) if !self.long => target.short.join(" "),
+            _ => String::new(),
+        }
+    }
 }
 
 /// A message of `cargo --message-format=json`, as far as it matters.
@@ -28,15 +80,15 @@ pub(super) struct Program {
 struct Message {
     #[serde(default)]
     executable: Option<PathBuf>,
-    target: Option<Target>,
+    target: Option<Built>,
 }
 
 #[derive(Deserialize)]
-struct Target {
+struct Built {
     name: String,
 }
 
-/// Builds them.
+/// Builds the test programs.
 pub(super) fn build() -> Result<Vec<Program>> {
     tools::toolchain::ensure()?;
     let mut cargo = run::cargo();
@@ -46,33 +98,44 @@ pub(super) fn build() -> Result<Vec<Program>> {
         .arg("--workspace")
         .stderr(Stdio::inherit());
     for target in TARGETS {
-        cargo.args(["--test", target]);
+        cargo.args(["--test", target.name]);
     }
     let messages = say::step("build the test programs", || run::output(&mut cargo))?;
     let programs: Vec<Program> = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
         .filter_map(|message| Some((message.target?.name, message.executable?)))
-        .map(|(name, path)| {
-            let libraries = libraries(&path)?;
-            Ok(Program {
-                name,
-                path,
-                libraries,
-            })
-        })
+        .map(|(name, path)| Program::new(name, path))
         .collect::<Result<_>>()?;
     if programs.len() != TARGETS.len() {
         bail!(
-            "expected the test programs {TARGETS:?}, cargo built {}",
+            "expected the test programs {:?}, cargo built {}",
+            TARGETS.map(|target| target.name),
             programs.len()
         );
     }
     Ok(programs)
 }
 
+/// The host's programs that tests call.
+pub(super) fn tools() -> Result<Vec<Program>> {
+    let tools = TOOLS.iter();
+    tools
+        .map(|name| Program::new((*name).to_owned(), on_path(name)?))
+        .collect()
+}
+
+fn on_path(name: &str) -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|path| path.exists())
+        .ok_or_else(|| anyhow!("no program {name}"))
+}
+
 /// What the dynamic linker would load.
-fn libraries(program: &PathBuf) -> Result<Vec<PathBuf>> {
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let listed = run::output(Command::new("ldd").arg(program))
         .with_context(|| format!("libraries of {}", program.display()))?;
     Ok(listed
