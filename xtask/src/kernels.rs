@@ -4,7 +4,7 @@
 //! Debian's kernels boot in an emulated machine from a RAM disk that holds the test programs, so a newer or
 //! older verifier than this machine's has its say.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, thread};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -19,7 +19,6 @@ mod kernel;
 mod machine;
 mod programs;
 
-pub(crate) use programs::Choice;
 use programs::Program;
 
 /// Run the kernel tests on other kernels, in emulated machines.
@@ -31,9 +30,6 @@ pub(crate) struct Args {
     /// Only tests whose name contains this.
     #[arg(long)]
     filter: Option<String>,
-    /// All tests, not only those of the short form.
-    #[arg(long)]
-    long: bool,
 }
 
 /// A kernel of the matrix.
@@ -73,11 +69,7 @@ const HOST: [(&str, &str); 4] = [
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     prepare()?;
-    let choice = Choice {
-        filter: args.filter.as_deref(),
-        long: args.long,
-    };
-    let count = count(args.only.as_deref(), choice)?;
+    let count = count(args.only.as_deref(), args.filter.as_deref())?;
     say::data(format!(
         "kernels: {} passed, {} failed",
         count.passed, count.failed
@@ -94,8 +86,8 @@ pub(crate) fn prepare() -> Result<()> {
     debian::host(&HOST)
 }
 
-/// Runs the chosen tests on every kernel of the matrix or on one series.
-pub(crate) fn count(only: Option<&str>, choice: Choice<'_>) -> Result<Count> {
+/// Runs the tests, or those whose name contains `filter`, on every kernel of the matrix or on one series.
+pub(crate) fn count(only: Option<&str>, filter: Option<&str>) -> Result<Count> {
     let series: Vec<&Series> = MATRIX
         .iter()
         .filter(|series| only.is_none_or(|only| only == series.name))
@@ -108,17 +100,32 @@ pub(crate) fn count(only: Option<&str>, choice: Choice<'_>) -> Result<Count> {
         );
     }
     let programs = programs::build()?;
-    Ok(series
-        .into_iter()
-        .map(|series| on(series, &programs, choice))
-        .sum())
+    // An emulated machine has one processor; so many of them as there are of ours.
+    let processors = thread::available_parallelism()?.get();
+    let rounds = series.chunks(processors);
+    Ok(rounds.map(|round| at_once(round, &programs, filter)).sum())
+}
+
+/// Runs the tests on several kernels at a time.
+fn at_once(round: &[&Series], programs: &[Program], filter: Option<&str>) -> Count {
+    thread::scope(|scope| {
+        let machines: Vec<_> = round
+            .iter()
+            .map(|series| scope.spawn(|| on(series, programs, filter)))
+            .collect();
+        let counts = machines.into_iter();
+        // One that panicked has said so.
+        counts
+            .map(|machine| machine.join().unwrap_or(Count::FAILURE))
+            .sum()
+    })
 }
 
 /// A kernel that cannot be had or does not boot is a failure; the others still have their say.
-fn on(series: &Series, programs: &[Program], choice: Choice<'_>) -> Count {
+fn on(series: &Series, programs: &[Program], filter: Option<&str>) -> Count {
     let name = series.name;
     let count = kernel::Kernel::find(series.suites).and_then(|kernel| {
-        let disk = disk::pack(name, &kernel, programs, choice)?;
+        let disk = disk::pack(name, &kernel, programs, filter)?;
         say::step(&format!("tests on kernel {name}: {}", kernel.name), || {
             machine::run(name, &kernel, &disk, programs.len())
         })

@@ -5,11 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::{
-    count::Count,
-    kernels::{self, Choice},
-    say,
-};
+use crate::{count::Count, kernels, say};
 
 mod cargo;
 mod layers;
@@ -68,17 +64,14 @@ fn one(layer: &Layer, args: &Args) -> Result<(Count, std::time::Duration)> {
     let started = Instant::now();
     let count = match layer.command(filter, args.long) {
         Some(command) => cargo::run(command)?,
-        None => on_kernels(Choice {
-            filter,
-            long: args.long,
-        }),
+        None => on_kernels(filter),
     };
     Ok((count, started.elapsed()))
 }
 
 /// A kernel that cannot be had or does not boot is a failed test, not the end of the run.
-fn on_kernels(choice: Choice<'_>) -> Count {
-    kernels::count(None, choice).unwrap_or_else(|error| {
+fn on_kernels(filter: Option<&str>) -> Count {
+    kernels::count(None, filter).unwrap_or_else(|error| {
         say::error(&error);
         Count::FAILURE
     })

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     kernel::{self, Kernel},
-    programs::{self, Choice, Program},
+    programs::{self, Program},
 };
 use crate::{paths, run};
 
@@ -37,7 +37,7 @@ pub(super) fn pack(
     series: &str,
     kernel: &Kernel,
     programs: &[Program],
-    choice: Choice<'_>,
+    filter: Option<&str>,
 ) -> Result<PathBuf> {
     let folder = paths::root().join("target/kernels").join(series);
     let root = folder.join("root");
@@ -59,7 +59,7 @@ pub(super) fn pack(
     for tool in &programs::tools()? {
         add(tool, "tools", &root)?;
     }
-    write_script(&root.join("init"), &modules, programs, choice)?;
+    write_script(&root.join("init"), &modules, programs, filter)?;
     let disk = folder.join("disk");
     archive(&root, &disk)?;
     Ok(disk)
@@ -83,15 +83,15 @@ fn write_script(
     path: &Path,
     modules: &[String],
     programs: &[Program],
-    choice: Choice<'_>,
+    filter: Option<&str>,
 ) -> Result<()> {
     let mut script = BEGIN.to_owned();
     for module in modules {
         writeln!(script, "insmod /modules/{module}")?;
     }
+    let filter = filter.unwrap_or_default();
     for Program { name, .. } in programs {
-        let words = choice.words(name);
-        writeln!(script, "/tests/{name} --test-threads=1 {words}")?;
+        writeln!(script, "/tests/{name} --test-threads=1 '{filter}'")?;
         writeln!(script, "echo {REPORT} {name} $?")?;
     }
     script += "poweroff -f\n";

@@ -8,7 +8,7 @@ use super::{disk::REPORT, kernel::Kernel};
 use crate::{count::Count, paths, run, say};
 
 /// The machine is ended after this many seconds, which is no failure by itself: what the console said counts.
-const LIMIT: [&str; 2] = ["--preserve-status", "1800"];
+const LIMIT: [&str; 2] = ["--preserve-status", "900"];
 
 /// Begins what tests say of themselves for people: see `tests/verifier.rs`.
 const FIGURES: &str = "stack of ";

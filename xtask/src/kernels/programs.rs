@@ -11,24 +11,8 @@ use serde::Deserialize;
 
 use crate::{run, say, tools};
 
-/// A test target that needs nothing but a kernel and root.
-pub(super) struct Target {
-    name: &'static str,
-    /// Tests that the short form runs, by parts of their names; none: all.
-    short: &'static [&'static str],
-}
-
-/// The test targets.
-const TARGETS: [Target; 2] = [
-    Target {
-        name: "verifier",
-        short: &[],
-    },
-    Target {
-        name: "packets",
-        short: &[],
-    },
-];
+/// Test targets that need nothing but a kernel and root.
+const TARGETS: [&str; 2] = ["verifier", "packets"];
 
 /// Programs of the host that tests call, for which busybox is no substitute.
 const TOOLS: [&str; 1] = ["ip"];
@@ -54,37 +38,16 @@ impl Program {
     }
 }
 
-/// Which tests of the programs are to run.
-#[derive(Clone, Copy)]
-pub(crate) struct Choice<'a> {
-    /// Only those whose name contains this.
-    pub(crate) filter: Option<&'a str>,
-    /// All, not only those of the short form.
-    pub(crate) long: bool,
-}
-
-impl Choice<'_> {
-    /// What to tell a test program, as the shell takes it.
-    pub(super) fn words(self, program: &str) -> String {
-        let short = TARGETS.iter().find(|target| target.name == program);
-        match (self.filter, short) {
-            (Some(filter), _) => format!("'{filter}'"),
-            (None, Some(target)) if !self.long => target.short.join(" "),
-            _ => String::new(),
-        }
-    }
-}
-
 /// A message of `cargo --message-format=json`, as far as it matters.
 #[derive(Deserialize)]
 struct Message {
     #[serde(default)]
     executable: Option<PathBuf>,
-    target: Option<Built>,
+    target: Option<Target>,
 }
 
 #[derive(Deserialize)]
-struct Built {
+struct Target {
     name: String,
 }
 
@@ -98,7 +61,7 @@ pub(super) fn build() -> Result<Vec<Program>> {
         .arg("--workspace")
         .stderr(Stdio::inherit());
     for target in TARGETS {
-        cargo.args(["--test", target.name]);
+        cargo.args(["--test", target]);
     }
     let messages = say::step("build the test programs", || run::output(&mut cargo))?;
     let programs: Vec<Program> = messages
@@ -109,8 +72,7 @@ pub(super) fn build() -> Result<Vec<Program>> {
         .collect::<Result<_>>()?;
     if programs.len() != TARGETS.len() {
         bail!(
-            "expected the test programs {:?}, cargo built {}",
-            TARGETS.map(|target| target.name),
+            "expected the test programs {TARGETS:?}, cargo built {}",
             programs.len()
         );
     }
