@@ -15,6 +15,7 @@ pub mod datapath;
 pub mod family;
 pub mod flood;
 pub mod flow_table;
+pub mod frames;
 pub mod inside;
 pub mod length;
 pub mod link;
