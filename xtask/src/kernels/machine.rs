@@ -8,7 +8,10 @@ use super::{disk::REPORT, kernel::Kernel};
 use crate::{count::Count, paths, run, say};
 
 /// The machine is ended after this many seconds, which is no failure by itself: what the console said counts.
-const LIMIT: [&str; 2] = ["--preserve-status", "300"];
+const LIMIT: [&str; 2] = ["--preserve-status", "900"];
+
+/// Begins what tests say of themselves for people: see `tests/verifier.rs`.
+const FIGURES: &str = "stack of ";
 
 /// One processor: emulating two misses instructions that newer kernels use.
 const MACHINE: [&str; 14] = [
@@ -57,8 +60,13 @@ pub(super) fn run(series: &str, kernel: &Kernel, disk: &Path, programs: usize) -
             run::tail(&log)?
         );
     }
+    for line in figures(&console) {
+        say::line(format!("kernel {series}: {line}"));
+    }
+    for (program, count) in by_program(&console) {
+        say::line(format!("kernel {series}: {program} {count}"));
+    }
     let count = count(&console);
-    say::line(format!("kernel {series}: {count}"));
     if count.failed > 0 {
         say::line(run::tail(&log)?);
     }
@@ -99,20 +107,30 @@ fn is_final(console: &str, programs: usize) -> bool {
     ended(console) == programs || failures(console).next().is_some() || count(console).failed > 0
 }
 
-/// Adds up the test programs' own summaries; one that ended without a summary counts as a failure.
-fn count(console: &str) -> Count {
+/// What tests said for people.
+fn figures(console: &str) -> impl Iterator<Item = &str> {
+    let lines = console.lines().map(str::trim);
+    lines.filter(|line| line.starts_with(FIGURES))
+}
+
+/// Each test program's own summary; one that ended without a summary counts as a failure.
+fn by_program(console: &str) -> Vec<(&str, Count)> {
     let mut counts = Vec::new();
-    let mut summed = false;
+    let mut summary = None;
     for line in console.lines().map(str::trim) {
-        if let Some(count) = Count::parse(line) {
-            counts.push(count);
-            summed = true;
-        } else if line.contains(REPORT) {
-            counts.extend((!summed).then_some(Count::FAILURE));
-            summed = false;
+        if let Some((_, ended)) = line.split_once(REPORT) {
+            let name = ended.split_whitespace().next().unwrap_or_default();
+            counts.push((name, summary.take().unwrap_or(Count::FAILURE)));
+        } else if let Some(count) = Count::parse(line) {
+            summary = Some(count);
         }
     }
-    counts.into_iter().sum()
+    counts
+}
+
+fn count(console: &str) -> Count {
+    let counts = by_program(console).into_iter();
+    counts.map(|(_, count)| count).sum()
 }
 
 #[cfg(test)]
