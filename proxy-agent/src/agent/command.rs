@@ -5,11 +5,11 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use super::{
     cleanup,
+    config_command::{self, ConfigVerb},
     lock::{Lock, LockError},
     logging, process,
     servers::ListenError,
@@ -26,9 +26,6 @@ use crate::{
 struct Arguments {
     #[command(flatten)]
     flags: Flags,
-    /// Print the effective configuration and exit
-    #[arg(long)]
-    print_config: bool,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -39,6 +36,11 @@ enum Verb {
     Run,
     /// Remove all that Weir put on this node: programs, maps, routes, devices, conflist
     Cleanup,
+    /// Print, check and describe the configuration
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
 }
 
 /// Wrong configuration: restarting does not help.
@@ -46,17 +48,23 @@ const EXIT_CONFIG: u8 = 2;
 
 /// Runs `proxy-agent`.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let config = match load::load(&arguments.flags) {
-        Ok(config) => config,
-        Err(error) => {
-            tell(&config_error(&error));
-            return ExitCode::from(EXIT_CONFIG);
-        }
+    let Arguments { flags, verb } = Arguments::parse();
+    let result = match verb.unwrap_or(Verb::Run) {
+        Verb::Config { verb } => config_command::run(&verb, &flags),
+        Verb::Run => load::load(&flags)
+            .map_err(Into::into)
+            .and_then(|effective| keep_in_step(effective.configuration, flags)),
+        Verb::Cleanup => load::load(&flags)
+            .map_err(Into::into)
+            .and_then(|effective| clean_up(&effective.configuration)),
     };
-    match execute(&arguments, config) {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(wrong) = error.downcast_ref::<ConfigError>() {
+                tell(&wrong.report());
+                return ExitCode::from(EXIT_CONFIG);
+            }
             tell(&failure(&error));
             ExitCode::FAILURE
         }
@@ -92,33 +100,20 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         .map(ManifestsError::hint)
 }
 
-fn config_error(error: &ConfigError) -> String {
-    format!("error: {error}\nhint: {}\n", error.hint())
-}
-
 /// If stderr is closed there is nobody left to tell.
 fn tell(text: &str) {
     drop(io::stderr().write_all(text.as_bytes()));
 }
 
-fn execute(arguments: &Arguments, config: Configuration) -> anyhow::Result<()> {
-    if arguments.print_config {
-        let text = serde_saphyr::to_string(&config).context("print the configuration")?;
-        return io::stdout()
-            .write_all(text.as_bytes())
-            .context("print the configuration");
-    }
-    match arguments.verb {
-        None | Some(Verb::Run) => {
-            let level = logging::begin(&config.logging)?;
-            process::run(config, arguments.flags.clone(), level)
-        }
-        Some(Verb::Cleanup) => {
-            logging::begin(&config.logging)?;
-            // What an agent keeps would come back while it is removed.
-            let mut lock = Lock::take(&config.run_dir)?;
-            lock.add_pins(Pins::new(&config.bpffs, &config.instance)?.instance())?;
-            cleanup::run(&config)
-        }
-    }
+fn keep_in_step(config: Configuration, flags: Flags) -> anyhow::Result<()> {
+    let level = logging::begin(&config.logging)?;
+    process::run(config, flags, level)
+}
+
+fn clean_up(config: &Configuration) -> anyhow::Result<()> {
+    logging::begin(&config.logging)?;
+    // What an agent keeps would come back while it is removed.
+    let mut lock = Lock::take(&config.run_dir)?;
+    lock.add_pins(Pins::new(&config.bpffs, &config.instance)?.instance())?;
+    cleanup::run(config)
 }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::output::Format;
-use crate::config::Period;
+use crate::config::{Configuration, Period};
 
 /// Shows what Weir does on this node, from the live maps
 #[derive(Debug, Parser)]
@@ -24,13 +24,13 @@ pub struct Arguments {
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Folder of the agent's API socket
-    #[arg(long, global = true, env = "WEIR_RUN_DIR", default_value = "/run/weir")]
+    #[arg(long, global = true, env = "WEIR_RUN_DIR", default_value_os_t = Configuration::default().run_dir)]
     pub run_dir: PathBuf,
     /// Mount point of the BPF file system
-    #[arg(long, global = true, env = "WEIR_BPFFS", default_value = "/sys/fs/bpf")]
+    #[arg(long, global = true, env = "WEIR_BPFFS", default_value_os_t = Configuration::default().bpffs)]
     pub bpffs: PathBuf,
     /// Which of several agents on one machine
-    #[arg(long, global = true, env = "WEIR_INSTANCE", default_value = "default")]
+    #[arg(long, global = true, env = "WEIR_INSTANCE", default_value_t = Configuration::default().instance)]
     pub instance: String,
     /// Shape of the output
     #[arg(short, long, global = true, value_enum, default_value_t)]
@@ -210,4 +210,24 @@ pub struct CniLogArgs {
 pub struct LogLevelArgs {
     /// error, warn, info, debug, trace, or a filter; none shows the present one
     pub level: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+    use crate::config::definition::DEFINITION;
+
+    #[test]
+    fn what_the_agent_is_told_too_is_told_alike() {
+        let command = Arguments::command();
+        for path in ["runDir", "bpffs", "instance"] {
+            let setting = DEFINITION.setting(path).unwrap();
+            let mut arguments = command.get_arguments();
+            let same = arguments.find(|a| a.get_long() == setting.flag.as_deref());
+            let variable = same.and_then(|argument| argument.get_env());
+            assert_eq!(variable, Some(setting.variable.as_ref()), "{path}");
+        }
+    }
 }
