@@ -8,6 +8,7 @@ pub mod dump;
 pub mod error;
 pub mod live;
 pub mod log_level;
+pub mod lookup;
 pub mod output;
 pub mod place;
 pub mod render;

@@ -18,6 +18,8 @@ use weir_tests::{
 mod forms;
 #[path = "proxyctl_live/watch.rs"]
 mod watch;
+#[path = "proxyctl_live/why.rs"]
+mod why;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -25,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Stage {
     client: Pod,
     web: Pod,
-    _stranger: Pod,
+    stranger: Pod,
     vip: String,
     /// Of the client to the Service.
     _talk: Talk,
@@ -62,7 +64,7 @@ impl Stage {
             client,
             web,
             _talk: talk,
-            _stranger: stranger,
+            stranger,
             vip: vip.to_string(),
             _servers: servers,
             cluster,
@@ -210,7 +212,7 @@ fn why_policy_decides(stage: &Stage) {
         1,
         &["policy", "why", "default/client", "default/web", "9090"],
     );
-    assert!(why.contains("but not this port"), "{why}");
+    assert!(why.contains("but not port 9090/TCP"), "{why}");
     let why = stage.says(0, &["policy", "why", "default/web", "default/web", "9090"]);
     assert!(
         why.matches("a pod always reaches itself").count() == 2,
@@ -224,10 +226,10 @@ fn why_policy_decides(stage: &Stage) {
         (&json!("PolicyWhy"), &json!(true))
     );
     assert_eq!(why["port"], "8080/TCP");
-    let ingress = &why["steps"][1];
+    let ingress = &why["paths"][0]["steps"][1];
     assert_eq!(
-        (&ingress["direction"], &ingress["allowed"]),
-        (&json!("ingress"), &json!(true))
+        (&ingress["direction"], &ingress["verdict"]),
+        (&json!("ingress"), &json!("allowed"))
     );
     assert!(
         ingress["because"]

@@ -156,7 +156,7 @@ pub enum Subject {
 /// `policy ...`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PolicyVerb {
-    /// Which rule lets a new flow pass or not; exit code 1 if it is denied
+    /// Which rule lets a new flow pass or not; exit code 1 if it is denied, 5 if another node decides too
     Why(WhyArgs),
 }
 
@@ -165,9 +165,10 @@ pub enum PolicyVerb {
 pub struct WhyArgs {
     /// Who begins: an address, namespace/pod or node/name
     pub from: String,
-    /// The other side
+    /// The other side: the same, or a Service by its address or name, namespace/name (service/namespace/name where a pod
+    /// has that name too), whose backends are looked at
     pub to: String,
-    /// Destination port, such as 80 or 53/udp
+    /// Destination port, such as 80 or 53/udp; of a Service its own port
     pub port: String,
 }
 

@@ -1,17 +1,16 @@
 //! `proxyctl service trace CLIENT VIP:PORT[/PROTO]`: what a new connection meets, by the live maps.
 
 mod follow;
-mod lookup;
 
 use std::{
     io::{self, Write},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
 };
 
 use serde::Serialize;
 
 use self::follow::Follower;
-use super::{Context, CtlError, Exit, args::TraceArgs, live, output::Output, place};
+use super::{Context, CtlError, Exit, args::TraceArgs, live, lookup::Asked, output::Output, place};
 use crate::{config::API_VERSION, model::Protocol};
 
 /// The whole answer.
@@ -31,13 +30,6 @@ struct Trace {
 struct Step {
     what: &'static str,
     found: String,
-}
-
-/// One connection that is looked at.
-struct Asked {
-    client: IpAddr,
-    to: SocketAddr,
-    protocol: Protocol,
 }
 
 /// What becomes of the connection, and whether it goes anywhere.
