@@ -2,6 +2,7 @@
 //! adds names.
 
 pub mod args;
+pub mod cluster;
 pub mod cni_log;
 pub mod diff;
 pub mod dump;

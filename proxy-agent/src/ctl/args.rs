@@ -42,6 +42,21 @@ impl Common {
     pub fn socket(&self) -> PathBuf {
         self.run_dir.join("agent.sock")
     }
+
+    /// The flags by which another `proxyctl` means the same, but for the shape of its output.
+    pub fn told(&self) -> Vec<String> {
+        let usual = Configuration::default();
+        let path = |path: &PathBuf| path.display().to_string();
+        let flags = [
+            ("--run-dir", path(&self.run_dir), path(&usual.run_dir)),
+            ("--bpffs", path(&self.bpffs), path(&usual.bpffs)),
+            ("--instance", self.instance.clone(), usual.instance),
+        ];
+        let differ = flags.into_iter().filter(|(_, told, usual)| told != usual);
+        differ
+            .flat_map(|(flag, told, _)| [flag.to_owned(), told])
+            .collect()
+    }
 }
 
 /// The verbs.
@@ -170,6 +185,24 @@ pub struct WhyArgs {
     pub to: String,
     /// Destination port, such as 80 or 53/udp; of a Service its own port
     pub port: String,
+    /// Ask every node that has a say, through the API server, by your rights: get and list pods and nodes, get and create
+    /// pods/exec where the agents are. Works anywhere
+    #[arg(long)]
+    pub all_nodes: bool,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Where the cluster is.
+#[derive(Clone, Debug, Args)]
+pub struct ClusterArgs {
+    /// A kubeconfig file (default: as kubectl)
+    #[arg(long, requires = "all_nodes")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace of the agents
+    #[arg(long, requires = "all_nodes", default_value = "kube-system")]
+    pub agent_namespace: String,
 }
 
 /// `service ...`.

@@ -3,6 +3,7 @@
 
 pub mod answer;
 mod judge;
+mod nodes;
 mod target;
 
 use self::{
@@ -27,7 +28,11 @@ use crate::{
 
 /// Answers; the exit code says the verdict.
 pub async fn run(context: &Context, args: &WhyArgs, out: &mut Output) -> Result<Exit, CtlError> {
-    let why = here(context, args).await?;
+    let why = if args.all_nodes {
+        nodes::ask(&context.common, args).await?
+    } else {
+        here(context, args).await?
+    };
     out.object(&why, |to| answer::write(&why, to))?;
     Ok(why.verdict.exit())
 }

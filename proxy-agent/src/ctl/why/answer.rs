@@ -121,6 +121,17 @@ pub struct Step {
     pub explanation: Option<Explanation>,
 }
 
+impl Step {
+    /// The same, left open for another reason.
+    #[must_use]
+    pub fn left_open(&self, because: String) -> Self {
+        Self {
+            because,
+            ..self.clone()
+        }
+    }
+}
+
 /// What was read on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -251,9 +262,12 @@ fn conclusion(why: &Why) -> String {
         (Verdict::Undecided, _) => {
             let mut pods: Vec<&str> = why.undecided().map(|step| step.pod.as_str()).collect();
             pods.dedup();
+            let pods = pods.join(", of ");
+            if why.undecided().any(|step| step.node.is_some()) {
+                return format!("UNDECIDED: nothing denies it, but the node of {pods} did not say");
+            }
             format!(
-                "UNDECIDED: nothing here denies it, but the node of {} decides too: ask there, or with --all-nodes",
-                pods.join(", of ")
+                "UNDECIDED: nothing here denies it, but the node of {pods} decides too: ask there, or with --all-nodes"
             )
         }
     }
