@@ -104,6 +104,7 @@ fn dumps_are_in_words_and_explanations_name_what_decides() {
     assert_eq!(diff["apiVersion"], "weir.dev/v1alpha1");
     assert_eq!(diff["kind"], "DifferenceList");
     assert_eq!(diff["items"], json!([]));
+    every_answer_has_a_version(&stage);
     assert_eq!(stage.says(0, &["log-level"]), "info\n");
     assert_eq!(stage.says(0, &["log-level", "debug"]), "debug\n");
     let status = stage.says(0, &["status", "--wait"]);
@@ -111,6 +112,30 @@ fn dumps_are_in_words_and_explanations_name_what_decides() {
         status.contains("1/1 services, ") && status.contains("3 endpoints, 1 policies"),
         "{status}"
     );
+}
+
+/// Lists of `dump` are looked at in `forms`.
+fn every_answer_has_a_version(stage: &Stage) {
+    let to = format!("{}:80", stage.vip);
+    for (words, kind) in [
+        (&["status"][..], "Status"),
+        (&["version"], "Version"),
+        (&["log-level"], "LogLevel"),
+        (&["diff"], "DifferenceList"),
+        (
+            &["policy", "why", "default/client", "default/web", "8080"],
+            "PolicyWhy",
+        ),
+        (&["service", "trace", "default/client", &to], "ServiceTrace"),
+        (&["cni", "log"], "CniLog"),
+    ] {
+        let yaml = stage.says(0, &[words, &["-o", "yaml"]].concat());
+        let yaml: Value = serde_saphyr::from_str(&yaml).unwrap();
+        for answer in [stage.json(words), yaml] {
+            assert_eq!(answer["apiVersion"], "weir.dev/v1alpha1", "{words:?}");
+            assert_eq!(answer["kind"], kind, "{words:?}");
+        }
+    }
 }
 
 fn services_and_backends(stage: &Stage) {

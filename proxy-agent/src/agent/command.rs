@@ -18,6 +18,7 @@ use crate::{
     config::{ConfigError, Configuration, Flags, load},
     datapath::{DatapathError, Pins, TableError},
     observe::{kubernetes::KubernetesError, manifests::ManifestsError},
+    usage,
 };
 
 /// Keeps the maps in the kernel in step with the Kubernetes API
@@ -43,12 +44,19 @@ enum Verb {
     },
 }
 
+/// What to do about an error that has no hint of its own.
+const SAYS_MORE: &str =
+    "--log-level debug says what was done before; `dmesg` what the kernel thinks of it";
+
 /// Wrong configuration: restarting does not help.
 const EXIT_CONFIG: u8 = 2;
 
 /// Runs `proxy-agent`.
 pub fn main() -> ExitCode {
-    let Arguments { flags, verb } = Arguments::parse();
+    let Arguments { flags, verb } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misread(&error),
+    };
     let result = match verb.unwrap_or(Verb::Run) {
         Verb::Config { verb } => config_command::run(&verb, &flags),
         Verb::Run => load::load(&flags)
@@ -71,12 +79,24 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Tells what the command line should have been, or the help that was asked for.
+fn misread(error: &clap::Error) -> ExitCode {
+    let (text, is_error) = usage::told(error, "proxy-agent");
+    if is_error {
+        tell(&text);
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// The whole chain, and what to do about the first of its errors that knows.
 fn failure(error: &anyhow::Error) -> String {
-    match error.chain().find_map(hint) {
-        Some(hint) => format!("error: {error:#}\nhint: {hint}\n"),
-        None => format!("error: {error:#}\n"),
-    }
+    let hint = error.chain().find_map(hint);
+    let hint = hint.as_deref().unwrap_or(SAYS_MORE);
+    format!("error: {error:#}\nhint: {hint}\n")
 }
 
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {

@@ -33,7 +33,7 @@ pub async fn run(context: &Context, args: &WhyArgs, out: &mut Output) -> Result<
     } else {
         here(context, args).await?
     };
-    out.object(&why, |to| answer::write(&why, to))?;
+    out.object("PolicyWhy", &why, |to| answer::write(&why, to))?;
     Ok(why.verdict.exit())
 }
 

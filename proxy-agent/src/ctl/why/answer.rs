@@ -7,10 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    config::API_VERSION,
-    policy::{Direction, explain::Explanation},
-};
+use crate::policy::{Direction, explain::Explanation};
 
 /// What becomes of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +28,6 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Why {
-    /// Always [`API_VERSION`].
-    pub api_version: String,
-    /// Always `PolicyWhy`.
-    pub kind: String,
     /// Who begins, with its name.
     pub from: String,
     /// The address of that.
@@ -58,8 +51,6 @@ pub struct Why {
 impl Default for Why {
     fn default() -> Self {
         Self {
-            api_version: API_VERSION.to_owned(),
-            kind: "PolicyWhy".to_owned(),
             from: String::new(),
             client: Ipv4Addr::UNSPECIFIED.into(),
             to: String::new(),
