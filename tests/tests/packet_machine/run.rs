@@ -121,15 +121,15 @@ impl<M: Machine> Run<M> {
                 return Ok(());
             }
         }
-        let judged = self.model.judge(packet, &fate, now);
-        judged.map_err(|wrong| anyhow!("{wrong}"))?;
-        self.settle()?;
         if self.few_slots.is_some() {
+            // First: a flow that gave its slot to the packet's own is in nobody's way any more.
             let dumps = self.machine.dump()?;
             let judged = self.model.lose(&dumps);
             judged.map_err(|wrong| anyhow!("{wrong}"))?;
         }
-        Ok(())
+        let judged = self.model.judge(packet, &fate, now);
+        judged.map_err(|wrong| anyhow!("{wrong}"))?;
+        self.settle()
     }
 
     fn change(&mut self, change: Change) -> Result<()> {
