@@ -116,15 +116,20 @@ fn exit_codes_without_an_agent() {
         (&["policy", "why", "a", "b"], 2, "error: "),
         (&["log-level", "--kubeconfig", "x"], 2, "error: "),
         (
-            &[
-                "policy", "why", "a", "b", "1", "--kubeconfig", "x",
-            ],
+            &["policy", "why", "a", "b", "1", "--kubeconfig", "x"],
             2,
             "error: ",
         ),
         (
             &[
-                "policy", "why", "a", "b", "1", "--all-nodes", "--kubeconfig", "/absent",
+                "policy",
+                "why",
+                "a",
+                "b",
+                "1",
+                "--all-nodes",
+                "--kubeconfig",
+                "/absent",
             ],
             2,
             "error: --all-nodes asks through the API server: ",
