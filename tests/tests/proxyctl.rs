@@ -111,7 +111,7 @@ fn exit_codes_without_an_agent() {
     let table: &[(&[&str], i32, &str)] = &[
         (&["--help"], 0, ""),
         (&["completion", "bash"], 0, ""),
-        (&[], 2, "error: no verb"),
+        (&[], 2, "error: "),
         (&["frobnicate"], 2, "error: "),
         (&["policy", "why", "a", "b"], 2, "error: "),
         (&["log-level", "--kubeconfig", "x"], 2, "error: "),
@@ -157,7 +157,9 @@ fn exit_codes_without_an_agent() {
             stderr(&output)
         );
         if *wanted > 0 {
-            assert_eq!(stdout(&output), "", "{words:?}");
+            // Half of what `version` has to say it knows by itself.
+            let knows = words.first() == Some(&"version");
+            assert_eq!(stdout(&output).is_empty(), !knows, "{words:?}");
             assert!(
                 stderr(&output).contains("\nhint: "),
                 "{words:?}: {}",
