@@ -4,6 +4,7 @@ mod answers;
 pub mod cleanup;
 pub mod cni_metrics;
 pub mod command;
+mod config_command;
 pub mod diff;
 mod due;
 mod flow_count;

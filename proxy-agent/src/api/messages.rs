@@ -53,6 +53,8 @@ pub struct AgentStatus {
     pub awaiting: Vec<String>,
     /// `bpf` or `stack`.
     pub forwarding: String,
+    /// Settings that were changed in the configuration's file and wait for a restart.
+    pub restart_for: Vec<String>,
 }
 
 /// What is observed.
