@@ -57,8 +57,8 @@ fn a_pods_frames_of_other_types_are_dropped(mode: Mode) {
     let bed = Bed::start(mode);
     let link = LinkSocket::open(&bed.sender, "eth0").unwrap();
     let mut frames = bed.counted(UNSUPPORTED);
-    for datagram in datagrams(&bed, LOST) {
-        let datagram = to(&datagram, bed.gateway());
+    for datagram in datagrams(&bed, LOST).iter().take(2) {
+        let datagram = to(datagram, bed.gateway());
         let others = (0..=u16::MAX).filter(|kind| ![0x800, 0x806, 0x86dd].contains(kind));
         frames.send(&link, others.map(|kind| typed(&datagram, kind)));
     }

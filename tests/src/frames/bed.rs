@@ -28,7 +28,7 @@ pub const SPOOFED: &str = "spoofed-source";
 const NODE_PORT: u16 = 30080;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Frames that are sent before the counter is looked at: fewer than a queue holds (`net.core.netdev_max_backlog`).
-const CHUNK: usize = 500;
+const CHUNK: usize = 900;
 
 /// The node and who is on it; ended in this order.
 pub struct Bed {
