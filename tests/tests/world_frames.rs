@@ -6,7 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use weir_tests::{
-    frames::{Bed, SPOOFED, Stack, UNSUPPORTED, arp, is_of_priority, stacks, tagged, to, typed},
+    frames::{
+        Bed, SPOOFED, Stack, UNSUPPORTED, arp, is_hidden, is_of_priority, stacks, tagged, to, typed,
+    },
     in_every_mode,
     link::LinkSocket,
     modes::Mode,
@@ -19,12 +21,15 @@ in_every_mode![
     a_pods_frames_of_other_types_are_dropped,
     a_pods_ip_and_arp_pass_whatever_address_the_frame_bears,
     frames_for_others_and_for_vlans_are_left_alone,
+    nobody_outside_speaks_for_the_node_or_its_pods_below_whatever_tags,
 ];
 
 /// Source port of what must not arrive.
 const LOST: u16 = 4000;
 /// Source port of what may arrive or not.
 const OPEN: u16 = 4001;
+/// From this port on, one for each stack of tags: what must not arrive either.
+const FORGED: u16 = 20000;
 /// Source port of what arrives.
 const FOUND: u16 = 4002;
 
@@ -90,24 +95,36 @@ fn a_pods_ip_and_arp_pass_whatever_address_the_frame_bears(mode: Mode) {
     assert!(!bed.has_arrived(LOST));
 }
 
+fn send_all(link: &LinkSocket, frames: &[Vec<u8>]) {
+    for frame in frames {
+        link.send(frame).unwrap();
+    }
+}
+
 fn frames_for_others_and_for_vlans_are_left_alone(mode: Mode) {
     let bed = Bed::start(mode);
     let link = bed.outside();
     let clients = bed.clients();
-    let lost = bed.from_outside(clients, LOST);
+    let mut hidden = bed.counted(UNSUPPORTED);
     for mac in bed.macs(bed.mac()) {
-        let untagged = Stack::new();
-        let stacks = stacks().chain([untagged]);
-        for stack in stacks.filter(|stack| mac != bed.mac() || !is_of_priority(stack)) {
-            for frame in &lost {
-                link.send(&tagged(&to(frame, mac), &stack)).unwrap();
+        let is_own = mac == bed.mac();
+        let frames = |stack: &Stack| {
+            // The stack takes a single tag of VLAN 0 off, and may have what is below.
+            let is_lost = !is_own || !is_of_priority(stack);
+            let port = if is_lost { LOST } else { OPEN };
+            let frames = bed.from_outside(clients, port).into_iter();
+            let frames = frames.map(|frame| tagged(&to(&frame, mac), stack));
+            frames.collect::<Vec<_>>()
+        };
+        for stack in stacks() {
+            if is_own && is_hidden(&stack) {
+                hidden.send(&link, frames(&stack));
+            } else {
+                send_all(&link, &frames(&stack));
             }
         }
-    }
-    for stack in stacks().filter(is_of_priority) {
-        // The stack takes such tags off.
-        for frame in bed.from_outside(clients, OPEN) {
-            link.send(&tagged(&to(&frame, bed.mac()), &stack)).unwrap();
+        if !is_own {
+            send_all(&link, &frames(&Stack::new()));
         }
     }
     for frame in bed.from_outside(clients, FOUND) {
@@ -115,7 +132,49 @@ fn frames_for_others_and_for_vlans_are_left_alone(mode: Mode) {
     }
     bed.await_arrival(FOUND);
     assert!(!bed.has_arrived(LOST));
-    assert_eq!(bed.drops(), [], "what is left alone is not counted");
+    // What is left alone is not counted.
+    hidden.only();
     assert_eq!(bed.flows_from(LOST), 0);
     assert!(bed.flows_from(FOUND) > 0);
+}
+
+fn nobody_outside_speaks_for_the_node_or_its_pods_below_whatever_tags(mode: Mode) {
+    let bed = Bed::start(mode);
+    let link = bed.outside();
+    let loopback = ["127.0.0.1", "::1"].map(|ip| ip.parse().unwrap());
+    let sources = [
+        bed.neighbour.addresses(),
+        bed.server.addresses(),
+        bed.node().addresses(),
+        loopback,
+    ];
+    let forged = |port| -> Vec<Vec<u8>> {
+        let of_all = sources.iter();
+        of_all
+            .flat_map(|ips| bed.from_outside(*ips, port))
+            .collect()
+    };
+    let mut spoofed = bed.counted(SPOOFED);
+    spoofed.send(&link, forged(LOST).iter().map(|frame| to(frame, bed.mac())));
+    // A port for each stack tells which of them arrives.
+    let stacks: Vec<(u16, Stack)> = (FORGED..).zip(stacks()).collect();
+    for mac in bed.macs(bed.mac()) {
+        for (port, stack) in &stacks {
+            for frame in forged(*port) {
+                link.send(&tagged(&to(&frame, mac), stack)).unwrap();
+            }
+        }
+    }
+    for frame in bed.from_outside(bed.clients(), FOUND) {
+        link.send(&to(&frame, bed.mac())).unwrap();
+    }
+    bed.await_arrival(FOUND);
+    assert!(!bed.has_arrived(LOST));
+    let arrived = stacks.iter().map(|(port, stack)| (stack, bed.peers(*port)));
+    let arrived: Vec<_> = arrived.filter(|(_, peers)| !peers.is_empty()).collect();
+    assert!(
+        arrived.is_empty(),
+        "below {} stacks: {arrived:x?}",
+        arrived.len()
+    );
 }

@@ -14,6 +14,7 @@ use super::frontend;
 use super::node;
 use crate::machine::global::global;
 use crate::machine::verdict::{CONTINUE, NEXT};
+use crate::machine::words::to_stack;
 use crate::maps::{AFFINITY, BACKEND_MEMBERS, BACKEND_SLOTS, Family, SERVICE_EPOCH};
 use crate::packet::description::Packet;
 
@@ -51,15 +52,19 @@ fn of<F: Family>(packet: &Packet<F>) -> Option<&'static Frontend> {
         if F::is_loopback(to.destination) && F::is_loopback(to.source) {
             ADDRESS_NODE_PORT | ADDRESS_HOST_PORT
         } else {
-            node::address::<F>(to.destination)
+            node::address::<F>(&to_stack(&to.destination))
         }
     })
 }
 
-/// Whether a packet goes to a frontend.
+global! {
+    /// Whether (`CONTINUE`) a packet goes to a frontend.
+    pub fn has_frontend(packet: Packet) = has
+}
+
 #[inline(always)]
-pub fn has_frontend<F: Family>(packet: &Packet<F>) -> bool {
-    of(packet).is_some()
+fn has<F: Family>(packet: &mut Packet<F>) -> Verdict {
+    if of(packet).is_some() { CONTINUE } else { NEXT }
 }
 
 global! {

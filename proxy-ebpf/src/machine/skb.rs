@@ -8,8 +8,8 @@ use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::{
-    bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head,
-    bpf_skb_load_bytes, bpf_skb_store_bytes,
+    bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer,
+    bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
 
 use super::frame::{Balance, Checksum, Frame};
@@ -24,6 +24,8 @@ const IPV6_CHANGE: u64 = 1 << 7;
 /// `store_bytes`: a sum over the whole packet takes the change up.
 const RECOMPUTE: u64 = 1 << 0;
 const EINVAL: i64 = -22;
+/// `bpf_redirect`, `bpf_clone_redirect`: into the interface, as if it had received the packet.
+pub const INGRESS: u64 = 1;
 /// In `tc_index`, which is 0 unless someone says otherwise.
 const DONE: u32 = 0x5765;
 
@@ -130,6 +132,36 @@ impl Skb {
         // SAFETY: a helper on the context.
         let made = unsafe { bpf_skb_change_head(self.0, super::frame::ETHERNET, 0) } == 0;
         made && self.store(12, &kind)
+    }
+
+    /// Copies the packet's first bytes out.
+    ///
+    /// # Safety
+    /// `to` has room for so many.
+    #[inline(always)]
+    pub unsafe fn copy_out(self, to: *mut u8, length: u32) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { bpf_skb_load_bytes(self.0.cast(), 0, to.cast::<c_void>(), length) == 0 }
+    }
+
+    /// Makes it a packet of these bytes.
+    ///
+    /// # Safety
+    /// `from` has so many.
+    #[inline(always)]
+    pub unsafe fn become_copy(self, from: *const u8, length: u32) -> bool {
+        // SAFETY: helpers on the context; the caller's promise.
+        unsafe {
+            bpf_skb_change_tail(self.0, length, 0) == 0
+                && bpf_skb_store_bytes(self.0, 0, from.cast::<c_void>(), length, RECOMPUTE) == 0
+        }
+    }
+
+    /// Lets its interface receive a copy of it, once this program is done.
+    #[inline(always)]
+    pub fn receive_copy(self) -> bool {
+        // SAFETY: a helper on the context.
+        unsafe { bpf_clone_redirect(self.0, self.ifindex(), INGRESS) == 0 }
     }
 
     #[inline(always)]

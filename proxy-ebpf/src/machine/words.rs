@@ -1,6 +1,7 @@
 //! Values made of 32-bit words, moved and compared word by word: what the compiler makes of a larger copy or comparison is
 //! a call of a loop over bytes.
 
+use core::mem::MaybeUninit;
 use core::ptr::{read_volatile, write_volatile};
 
 /// Copies a value.
@@ -15,6 +16,17 @@ pub unsafe fn copy<T: Copy>(from: *const T, to: *mut T) {
         // SAFETY: below the size of both.
         unsafe { write_volatile(to.add(word), read_volatile(from.add(word))) };
         word += 1;
+    }
+}
+
+/// A copy on the stack: before Linux 6.4 helpers take no key from the memory that a global function was given.
+#[inline(always)]
+pub fn to_stack<T: Copy>(value: &T) -> T {
+    let mut room = MaybeUninit::uninit();
+    // SAFETY: a value made of words, of which all are written.
+    unsafe {
+        copy(&raw const *value, room.as_mut_ptr());
+        room.assume_init()
     }
 }
 

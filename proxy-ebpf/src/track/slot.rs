@@ -5,18 +5,18 @@
 //! established connection is never pushed out.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_loop};
 use aya_ebpf::macros::btf_map;
 use proxy_common::conntrack::{
-    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey, FlowPlace, Head,
+    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey, FlowPlace, Head, Tuple,
 };
 
 use super::flow::is_closed;
-use super::life;
-use crate::know::node::timeouts;
+use super::{key, life};
 use crate::machine::atomic::swap;
 use crate::maps::{FLOW_SLOTS, Family};
 
@@ -32,6 +32,7 @@ const YOUNG: u32 = 1;
 pub static FLOW_CURSOR: PerCpuArray<u32, 1> = PerCpuArray::new();
 
 /// A slot that the caller holds: marked busy, its former keys removed.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Held {
     /// Its number.
@@ -81,9 +82,11 @@ fn use_of<F: Family>(head: Head, expires: u32, now: u32) -> u32 {
         KEPT
     } else if head.flags & FLOW_ENDED != 0 || expires + FLOW_GRACE_SECONDS < now {
         FREE
+    } else if expires < now {
+        TAKEABLE
     } else if head.flags & FLOW_ASSURED != 0 && !is_closed(head) {
         KEPT
-    } else if expires + YOUNG > now + life::of::<F>(head.protocol, head.flags, timeouts()) {
+    } else if expires + YOUNG > now + life::of::<F>(head.protocol, head.flags) {
         FRESH
     } else {
         TAKEABLE
@@ -141,8 +144,8 @@ extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
 
 /// Looks for a slot that may be taken: its number and generation, packed as [`FlowPlace`] does; 0 if all that were looked at
 /// are in use. `now` in seconds since boot.
-#[inline(never)]
-pub fn search<F: Family>(now: u32) -> u64 {
+#[inline(always)]
+fn search<F: Family>(now: u32) -> u64 {
     let Some(cursor) = FLOW_CURSOR.get_ptr_mut(0) else {
         return 0;
     };
@@ -178,6 +181,25 @@ pub fn search<F: Family>(now: u32) -> u64 {
     found(search.slot, Head::unpack(search.word).generation)
 }
 
+/// How often another slot is looked for, where other processors are faster.
+const TRIES: u32 = 3;
+
+/// Takes a slot that is free or may be taken. None: all that were looked at are in use. `now` in seconds since boot.
+#[inline(always)]
+pub fn take<F: Family>(now: u32) -> Held {
+    for _ in 0..TRIES {
+        let slot = search::<F>(now);
+        if slot == 0 {
+            continue;
+        }
+        let held = Held::of(slot, hold::<F>(slot));
+        if !held.is_none() {
+            return held;
+        }
+    }
+    Held::NONE
+}
+
 /// Number of a slot and its generation in one word that is not 0.
 #[inline(always)]
 pub const fn found(slot: u32, generation: u16) -> u64 {
@@ -187,7 +209,9 @@ pub const fn found(slot: u32, generation: u16) -> u64 {
 /// The record of a slot.
 #[inline(always)]
 pub fn record<F: Family>(slot: u32) -> Option<*mut Flow<F::Address>> {
-    F::flows().get_ptr_mut(slot).map(|record| record as *mut _)
+    F::flows()
+        .get_ptr_mut(slot)
+        .map(|record| (&raw mut *record).cast())
 }
 
 /// Takes the slot of a flow ([`found`]) that is over or may be pushed out, and removes its keys: the new generation and a
@@ -247,18 +271,15 @@ pub fn release<F: Family>(held: Held) {
 /// and only who takes the slot removes those that name it: between look and removal it cannot become another's.
 #[inline(always)]
 fn forget<F: Family>(record: *mut Flow<F::Address>, place: FlowPlace, protocol: u8) {
+    let mut key = MaybeUninit::uninit();
     // SAFETY: a record of the map that the caller holds: nobody else writes its targets.
-    let other = unsafe {
-        (&raw const (*record).target)
-            .cast::<proxy_common::conntrack::Tuple<F::Address>>()
-            .add(1 - place.direction() as usize)
-            .read()
+    let key = unsafe {
+        let targets = (&raw const (*record).target).cast::<Tuple<F::Address>>();
+        let other = targets.add(1 - place.direction() as usize);
+        key::write(other, protocol, key.as_mut_ptr());
+        key.assume_init_ref()
     };
-    let key = FlowKey {
-        tuple: other.reversed(),
-        protocol: u32::from(protocol),
-    };
-    remove::<F>(&key, place);
+    remove::<F>(key, place);
 }
 
 /// Removes a key if it names this place.

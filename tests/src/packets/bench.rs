@@ -244,6 +244,17 @@ impl Bench {
         program.test_run(options).context("run the program")
     }
 
+    /// Names of the drop reasons that were counted, with how often.
+    pub fn dropped(&self) -> Result<Vec<(&'static str, u64)>> {
+        let counted = self
+            .drops()?
+            .into_iter()
+            .filter(|(_, packets)| *packets > 0);
+        Ok(counted
+            .map(|(reason, packets)| (reason_name(reason), packets))
+            .collect())
+    }
+
     fn drops(&self) -> Result<Vec<(u32, u64)>> {
         let map = self.ebpf.map("DROPS").context("the map is there")?;
         let drops: PerCpuArray<_, Counter> = PerCpuArray::try_from(map)?;

@@ -110,6 +110,15 @@ impl Bench {
         Ok(())
     }
 
+    /// Sets the ports of translated sources, both ends included.
+    pub fn source_ports(&mut self, first: u16, last: u16) -> Result<()> {
+        let mut map = self.array("NODE_CONFIG")?;
+        let mut config: NodeConfig = map.get(&0, 0)?;
+        (config.source_port_min, config.source_port_max) = (first, last);
+        map.set(0, config, 0)?;
+        Ok(())
+    }
+
     /// Adds a Service port with its own set of backends; an unspecified address makes it a `NodePort`.
     pub fn service(
         &mut self,
