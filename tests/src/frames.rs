@@ -3,5 +3,5 @@
 mod bed;
 mod build;
 
-pub use bed::{Bed, Counted, SPOOFED, UNSUPPORTED};
+pub use bed::{Bed, Counted, NODE_PORT, SPOOFED, UNSUPPORTED};
 pub use build::{Stack, arp, is_hidden, is_of_priority, stacks, tagged, to, typed};

@@ -19,7 +19,7 @@ use judge::{Judgement, judge};
 use log::Facts;
 
 /// Bytes of stack that the deepest chain of calls of a program may need, of the kernel's 512 (`MAX_BPF_STACK`).
-const STACK_BAR: u32 = 352;
+const STACK_BAR: u32 = 320;
 
 /// What a program needs.
 struct Need {

@@ -7,6 +7,7 @@ use core::ptr::{read_volatile, write_volatile};
 use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray};
 use aya_ebpf::helpers::bpf_loop;
 use aya_ebpf::macros::btf_map;
+use proxy_common::counters::REWRITE_FAILED;
 
 use super::description::Packet;
 use super::parse;
@@ -62,22 +63,11 @@ pub static FIRST_FRAGMENT: PerCpuArray<[u8; ROOM], 1> = PerCpuArray::new();
 
 #[inline(always)]
 fn datagram<F: Family>(packet: &Packet<F>) -> Datagram {
-    let [a, b, c, d] = F::as_ipv6(packet.source);
-    let [e, f, g, h] = F::as_ipv6(packet.destination);
+    let [s0, s1, s2, s3] = F::as_ipv6(packet.source);
+    let [d0, d1, d2, d3] = F::as_ipv6(packet.destination);
+    let (number, scope) = (packet.identification, packet.scope);
     let carrier = u32::from(packet.carrier);
-    [
-        a,
-        b,
-        c,
-        d,
-        e,
-        f,
-        g,
-        h,
-        packet.identification,
-        packet.scope,
-        carrier,
-    ]
+    [s0, s1, s2, s3, d0, d1, d2, d3, number, scope, carrier]
 }
 
 #[inline(always)]
@@ -178,6 +168,10 @@ struct Release {
 }
 
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack"
+)]
 fn let_go<F: Family>(skb: Buffer, packet: &mut Packet<F>, copies: u32) -> Verdict {
     let mut release = Release {
         skb,
@@ -285,4 +279,3 @@ fn pass(release: &mut Release, slot: *mut Slot) {
 }
 
 use crate::machine::verdict::{Verdict, dropped};
-use proxy_common::counters::REWRITE_FAILED;

@@ -48,11 +48,11 @@ impl Held {
         generation: 0,
     };
 
-    /// The slot of a flow ([`found`]) that [`hold`] took, or none.
+    /// A slot that [`hold`] took, or none.
     #[inline(always)]
-    pub const fn of(flow: u64, taken: u32) -> Self {
+    pub const fn of(slot: u32, taken: u32) -> Self {
         Self {
-            slot: (flow >> 16) as u32,
+            slot,
             generation: taken,
         }
     }
@@ -142,13 +142,11 @@ extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
     i64::from(enough || search.rank == FREE)
 }
 
-/// Looks for a slot that may be taken: its number and generation, packed as [`FlowPlace`] does; 0 if all that were looked at
-/// are in use. `now` in seconds since boot.
+/// Looks for a slot that may be taken, and gives where its flow is or was; none if all that were looked at are in use. `now`
+/// in seconds since boot.
 #[inline(always)]
-fn search<F: Family>(now: u32) -> u64 {
-    let Some(cursor) = FLOW_CURSOR.get_ptr_mut(0) else {
-        return 0;
-    };
+pub fn search<F: Family>(now: u32) -> Option<FlowPlace> {
+    let cursor = FLOW_CURSOR.get_ptr_mut(0)?;
     let slots = FLOW_SLOTS.load();
     // SAFETY: the map's own memory; each CPU has its own.
     let mut next = unsafe { *cursor };
@@ -175,35 +173,8 @@ fn search<F: Family>(now: u32) -> u64 {
     unsafe { bpf_loop(FAR, step as *mut c_void, (&raw mut search).cast(), 0) };
     // SAFETY: as above.
     unsafe { *cursor = search.next + 1 };
-    if search.rank == KEPT {
-        return 0;
-    }
-    found(search.slot, Head::unpack(search.word).generation)
-}
-
-/// How often another slot is looked for, where other processors are faster.
-const TRIES: u32 = 3;
-
-/// Takes a slot that is free or may be taken. None: all that were looked at are in use. `now` in seconds since boot.
-#[inline(always)]
-pub fn take<F: Family>(now: u32) -> Held {
-    for _ in 0..TRIES {
-        let slot = search::<F>(now);
-        if slot == 0 {
-            continue;
-        }
-        let held = Held::of(slot, hold::<F>(slot));
-        if !held.is_none() {
-            return held;
-        }
-    }
-    Held::NONE
-}
-
-/// Number of a slot and its generation in one word that is not 0.
-#[inline(always)]
-pub const fn found(slot: u32, generation: u16) -> u64 {
-    1 << 63 | (slot as u64) << 16 | generation as u64
+    let generation = Head::unpack(search.word).generation;
+    (search.rank != KEPT).then(|| FlowPlace::new(search.slot, 0, generation))
 }
 
 /// The record of a slot.
@@ -214,11 +185,11 @@ pub fn record<F: Family>(slot: u32) -> Option<*mut Flow<F::Address>> {
         .map(|record| (&raw mut *record).cast())
 }
 
-/// Takes the slot of a flow ([`found`]) that is over or may be pushed out, and removes its keys: the new generation and a
-/// bit above it, or 0 if somebody else was faster.
+/// Takes the slot of a flow of this generation that is over or may be pushed out, and removes its keys: the new generation
+/// and a bit above it, or 0 if somebody else was faster.
 #[inline(never)]
-pub fn hold<F: Family>(flow: u64) -> u32 {
-    let (slot, generation) = ((flow >> 16) as u32, flow as u16);
+pub fn hold<F: Family>(slot: u32, generation: u32) -> u32 {
+    let generation = generation as u16;
     let Some(record) = record::<F>(slot) else {
         return 0;
     };

@@ -17,6 +17,8 @@ use crate::packet::description::{Packet, Target};
 const NO_EXIST: u64 = 1;
 /// How often a flow is tried that finds others in its way which are over.
 const TRIES: u32 = 4;
+/// How often a slot is looked for, where other processors are faster.
+const SEARCHES: u32 = 3;
 /// How often a tuple is looked at again while another processor begins or clears away a flow that has it: some tens of
 /// microseconds, and it takes less than one.
 const LOOKS: u32 = 1024;
@@ -37,7 +39,7 @@ pub struct Start<F: Family> {
     pub pad: u8,
     /// The slot for it, kept from one try to the next.
     pub held: Held,
-    /// Where a flow is that has one of its tuples.
+    /// Where a flow is that has one of its tuples, or the slot that it is to take.
     pub owner: FlowPlace,
 }
 
@@ -75,22 +77,24 @@ global! {
 
 #[inline(always)]
 fn insert<F: Family>(start: &mut Start<F>) -> Verdict {
-    if start.held.is_none() {
-        let verdict = seize(start);
-        if verdict != CONTINUE {
-            return verdict;
+    for _ in 0..SEARCHES {
+        if start.held.is_none() && search(start) == CONTINUE {
+            start.held = take_over(start);
         }
+    }
+    if start.held.is_none() {
+        return dropped(FLOWS_FULL);
     }
     for _ in 0..TRIES {
         let verdict = claim(start);
         if verdict != TAKEN_FORTH && verdict != TAKEN_BACK {
             return verdict;
         }
-        let verdict = meet(start, u32::from(verdict == TAKEN_BACK));
-        if verdict == OVER {
-            clear_away(start);
-        } else if verdict != NEXT {
-            return verdict;
+        let direction = u32::from(verdict == TAKEN_BACK);
+        match meet(start, direction) {
+            LIVE => return join(start, direction),
+            OVER => clear_away(start),
+            _ => {}
         }
     }
     dropped(FLOW_CLASH)
@@ -111,20 +115,30 @@ const TAKEN_FORTH: Verdict = CONTINUE + 1;
 const TAKEN_BACK: Verdict = CONTINUE + 2;
 /// The flow that has a key is over.
 const OVER: Verdict = CONTINUE + 3;
+/// It lives.
+const LIVE: Verdict = CONTINUE + 4;
 
 global! {
-    /// Takes a slot for the flow, or `FLOWS_FULL`.
-    fn seize(start: Start) = take
+    /// Looks for a slot for the flow: `CONTINUE`, and `start.owner` is what was there, or `NEXT` if all are in use.
+    fn search(start: Start) = look_for_slot
 }
 
 #[inline(always)]
-fn take<F: Family>(start: &mut Start<F>) -> Verdict {
-    start.held = slot::take::<F>(start.now);
-    if start.held.is_none() {
-        dropped(FLOWS_FULL)
-    } else {
-        CONTINUE
+fn look_for_slot<F: Family>(start: &mut Start<F>) -> Verdict {
+    match slot::search::<F>(start.now) {
+        Some(place) => {
+            start.owner = place;
+            CONTINUE
+        }
+        None => NEXT,
     }
+}
+
+/// Takes the slot of `start.owner`, unless somebody else does.
+#[inline(always)]
+fn take_over<F: Family>(start: &Start<F>) -> Held {
+    let (slot, generation) = (start.owner.slot(), start.owner.generation);
+    Held::of(slot, slot::hold::<F>(slot, generation))
 }
 
 global! {
@@ -216,8 +230,8 @@ fn withdraw<F: Family>(start: &Start<F>, held: Held, direction: u32) {
 }
 
 global! {
-    /// Looks at the flow that has the key of a direction. `CONTINUE`: it is the same, begun by another processor.
-    /// `NEXT`: it is gone. `OVER`: it is to be cleared away. `FLOW_CLASH`: it is another one.
+    /// Looks at the flow that has the key of a direction, whose place is `start.owner` then: `LIVE`, `OVER`, or `NEXT` if it is
+    /// gone.
     fn meet(start: Start; direction) = look
 }
 
@@ -230,23 +244,27 @@ fn look<F: Family>(start: &mut Start<F>, direction: u32) -> Verdict {
     match owner.state {
         owner::NOBODY => NEXT,
         owner::OVER => OVER,
-        _ => join(start, direction),
+        _ => LIVE,
     }
 }
 
-/// Clears away a flow that is over, unless somebody else does.
+/// Clears away the flow of `start.owner`, unless somebody else does.
 #[inline(always)]
 fn clear_away<F: Family>(start: &Start<F>) {
-    let flow = slot::found(start.owner.slot(), start.owner.generation as u16);
-    let cleared = Held::of(flow, slot::hold::<F>(flow));
+    let cleared = take_over(start);
     if !cleared.is_none() {
         slot::release::<F>(cleared);
     }
 }
 
-/// A live flow has the key of a direction: it may be the same one, or that of the other end.
+global! {
+    /// A live flow has the key of a direction. `CONTINUE`: it is the same one, begun by another processor or by the other end.
+    /// `FLOW_CLASH`: it is another one.
+    fn join(start: Start; direction) = compare
+}
+
 #[inline(always)]
-fn join<F: Family>(start: &mut Start<F>, direction: u32) -> Verdict {
+fn compare<F: Family>(start: &mut Start<F>, direction: u32) -> Verdict {
     let place = start.owner;
     let Some(record) = slot::record::<F>(place.slot()) else {
         return dropped(FLOW_CLASH);

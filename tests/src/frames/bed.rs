@@ -24,8 +24,8 @@ use serde_json::json;
 pub const UNSUPPORTED: &str = "unsupported-frame";
 /// Drop reason of packets from addresses that are not their senders'.
 pub const SPOOFED: &str = "spoofed-source";
-/// Port of the node that leads to the server.
-const NODE_PORT: u16 = 30080;
+/// Port of the node that leads to the server (`NodePort`).
+pub const NODE_PORT: u16 = 30080;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Frames that are sent before the counter is looked at: fewer than a queue holds (`net.core.netdev_max_backlog`).
 const CHUNK: usize = 900;
@@ -40,6 +40,7 @@ pub struct Bed {
     /// Another pod.
     pub neighbour: Pod,
     reader: Reader,
+    service: [IpAddr; 2],
     cluster: Cluster,
 }
 
@@ -61,7 +62,7 @@ impl Bed {
             })
         });
         let wish = json!({ "type": "NodePort", "ports": ports });
-        cluster.service("web", 80, &[&server], &wish).unwrap();
+        let service = cluster.service("web", 80, &[&server], &wish).unwrap();
         let servers = serve(&server).unwrap();
         for ip in node.addresses() {
             let to = SocketAddr::new(ip, NODE_PORT);
@@ -73,8 +74,14 @@ impl Bed {
             server,
             neighbour,
             reader: reader(node).unwrap(),
+            service,
             cluster,
         }
+    }
+
+    /// Addresses of the Service that leads to the server.
+    pub fn service(&self) -> [IpAddr; 2] {
+        self.service
     }
 
     /// The node.
