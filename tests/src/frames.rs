@@ -4,4 +4,4 @@ mod bed;
 mod build;
 
 pub use bed::{Bed, Counted, NODE_PORT, SPOOFED, UNSUPPORTED};
-pub use build::{Stack, arp, is_of_priority, stacks, tagged, to, typed};
+pub use build::{Stack, arp, is_hidden, is_of_priority, stacks, tagged, to, typed};

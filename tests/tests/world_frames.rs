@@ -6,7 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use weir_tests::{
-    frames::{Bed, SPOOFED, Stack, UNSUPPORTED, arp, is_of_priority, stacks, tagged, to, typed},
+    frames::{
+        Bed, SPOOFED, Stack, UNSUPPORTED, arp, is_hidden, is_of_priority, stacks, tagged, to, typed,
+    },
     in_every_mode,
     link::LinkSocket,
     modes::Mode,
@@ -57,8 +59,8 @@ fn a_pods_frames_of_other_types_are_dropped(mode: Mode) {
     let bed = Bed::start(mode);
     let link = LinkSocket::open(&bed.sender, "eth0").unwrap();
     let mut frames = bed.counted(UNSUPPORTED);
-    for datagram in datagrams(&bed, LOST) {
-        let datagram = to(&datagram, bed.gateway());
+    for datagram in datagrams(&bed, LOST).iter().take(2) {
+        let datagram = to(datagram, bed.gateway());
         let others = (0..=u16::MAX).filter(|kind| ![0x800, 0x806, 0x86dd].contains(kind));
         frames.send(&link, others.map(|kind| typed(&datagram, kind)));
     }
@@ -90,24 +92,36 @@ fn a_pods_ip_and_arp_pass_whatever_address_the_frame_bears(mode: Mode) {
     assert!(!bed.has_arrived(LOST));
 }
 
+fn send_all(link: &LinkSocket, frames: &[Vec<u8>]) {
+    for frame in frames {
+        link.send(frame).unwrap();
+    }
+}
+
 fn frames_for_others_and_for_vlans_are_left_alone(mode: Mode) {
     let bed = Bed::start(mode);
     let link = bed.outside();
     let clients = bed.clients();
-    let lost = bed.from_outside(clients, LOST);
+    let mut hidden = bed.counted(UNSUPPORTED);
     for mac in bed.macs(bed.mac()) {
-        let untagged = Stack::new();
-        let stacks = stacks().chain([untagged]);
-        for stack in stacks.filter(|stack| mac != bed.mac() || !is_of_priority(stack)) {
-            for frame in &lost {
-                link.send(&tagged(&to(frame, mac), &stack)).unwrap();
+        let is_own = mac == bed.mac();
+        let frames = |stack: &Stack| {
+            // The stack takes a single tag of VLAN 0 off, and may have what is below.
+            let is_lost = !is_own || !is_of_priority(stack);
+            let port = if is_lost { LOST } else { OPEN };
+            let frames = bed.from_outside(clients, port).into_iter();
+            let frames = frames.map(|frame| tagged(&to(&frame, mac), stack));
+            frames.collect::<Vec<_>>()
+        };
+        for stack in stacks() {
+            if is_own && is_hidden(&stack) {
+                hidden.send(&link, frames(&stack));
+            } else {
+                send_all(&link, &frames(&stack));
             }
         }
-    }
-    for stack in stacks().filter(is_of_priority) {
-        // The stack takes such tags off.
-        for frame in bed.from_outside(clients, OPEN) {
-            link.send(&tagged(&to(&frame, bed.mac()), &stack)).unwrap();
+        if !is_own {
+            send_all(&link, &frames(&Stack::new()));
         }
     }
     for frame in bed.from_outside(clients, FOUND) {
@@ -115,7 +129,8 @@ fn frames_for_others_and_for_vlans_are_left_alone(mode: Mode) {
     }
     bed.await_arrival(FOUND);
     assert!(!bed.has_arrived(LOST));
-    assert_eq!(bed.drops(), [], "what is left alone is not counted");
+    // What is left alone is not counted.
+    hidden.only();
     assert_eq!(bed.flows_from(LOST), 0);
     assert!(bed.flows_from(FOUND) > 0);
 }

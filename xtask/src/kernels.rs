@@ -24,7 +24,7 @@ use programs::Program;
 /// Run the kernel tests on other kernels, in emulated machines.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only this series: `6.1`, `6.12` or `newest`.
+    /// Only this series: `6.1`, `6.12`, `newest` or `64-processors`.
     #[arg(long)]
     only: Option<String>,
     /// Only tests whose name contains this.
@@ -38,23 +38,39 @@ struct Series {
     name: &'static str,
     /// The suites of Debian that may carry it: the newest one in them counts.
     suites: &'static [Suite],
+    /// Processors of the machine.
+    processors: u32,
+    /// The test programs that it runs.
+    programs: &'static [&'static str],
 }
 
 /// The oldest kernel that Weir supports, the newest long-term one in a stable Debian, and the newest that Debian has
 /// released, whether to its stable users or to those of sid. What this machine runs, the other layers of
-/// `cargo xtask test` use.
-const MATRIX: [Series; 3] = [
+/// `cargo xtask test` use. And one with more processors than most machines that run tests have.
+const MATRIX: [Series; 4] = [
     Series {
         name: "6.1",
         suites: &[Suite::Bookworm],
+        processors: 1,
+        programs: &["verifier", "packets"],
     },
     Series {
         name: "6.12",
         suites: &[Suite::Trixie],
+        processors: 1,
+        programs: &["verifier", "packets"],
     },
     Series {
         name: "newest",
         suites: &[Suite::Backports, Suite::Sid],
+        processors: 1,
+        programs: &["verifier", "packets"],
+    },
+    Series {
+        name: "64-processors",
+        suites: &[Suite::Trixie],
+        processors: 64,
+        programs: &["processors"],
     },
 ];
 
@@ -124,10 +140,18 @@ fn at_once(round: &[&Series], programs: &[Program], filter: Option<&str>) -> Cou
 /// A kernel that cannot be had or does not boot is a failure; the others still have their say.
 fn on(series: &Series, programs: &[Program], filter: Option<&str>) -> Count {
     let name = series.name;
+    let of_series = |program: &&Program| series.programs.contains(&program.name.as_str());
+    let programs: Vec<&Program> = programs.iter().filter(of_series).collect();
     let count = kernel::Kernel::find(series.suites).and_then(|kernel| {
-        let disk = disk::pack(name, &kernel, programs, filter)?;
+        let disk = disk::pack(name, &kernel, &programs, filter)?;
         say::step(&format!("tests on kernel {name}: {}", kernel.name), || {
-            machine::run(name, &kernel, &disk, programs.len())
+            let machine = machine::Machine {
+                series: name,
+                kernel: &kernel,
+                disk: &disk,
+                processors: series.processors,
+            };
+            machine.run(programs.len())
         })
     });
     count

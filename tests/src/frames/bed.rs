@@ -28,7 +28,7 @@ pub const SPOOFED: &str = "spoofed-source";
 pub const NODE_PORT: u16 = 30080;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Frames that are sent before the counter is looked at: fewer than a queue holds (`net.core.netdev_max_backlog`).
-const CHUNK: usize = 500;
+const CHUNK: usize = 900;
 
 /// The node and who is on it; ended in this order.
 pub struct Bed {
@@ -121,14 +121,11 @@ impl Bed {
 
     /// Whom frames go to: who is meant, another machine, the other pod, all, and many.
     pub fn macs(&self, own: [u8; 6]) -> [[u8; 6]; 6] {
-        let pod = self
-            .server
-            .run(&["cat", "/sys/class/net/eth0/address"])
-            .unwrap();
+        let pod = LinkSocket::open(&self.server, "eth0").unwrap().mac();
         [
             own,
             [2, 0, 0, 0, 0, 0x99],
-            mac(&pod),
+            pod,
             [0xff; 6],
             [1, 0, 0x5e, 0, 0, 1],
             [0x33, 0x33, 0, 0, 0, 1],

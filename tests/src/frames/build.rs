@@ -34,6 +34,11 @@ pub fn stacks() -> impl Iterator<Item = Stack> {
     all.into_iter().skip(1)
 }
 
+/// Whether the frame is below two tags of VLAN 0, which the stack takes off without asking programs again.
+pub fn is_hidden(stack: &Stack) -> bool {
+    stack.len() >= 2 && stack[..2].iter().all(|(_, control)| vlan(*control) == 0)
+}
+
 /// Whether no tag names a VLAN: they only say how urgent the frame is, if anything.
 pub fn is_of_priority(stack: &Stack) -> bool {
     stack.iter().all(|(_, control)| vlan(*control) == 0)

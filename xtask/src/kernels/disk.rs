@@ -36,7 +36,7 @@ export RUST_BACKTRACE=1 PATH=/tools:/bin TMPDIR=/tmp
 pub(super) fn pack(
     series: &str,
     kernel: &Kernel,
-    programs: &[Program],
+    programs: &[&Program],
     filter: Option<&str>,
 ) -> Result<PathBuf> {
     let folder = paths::root().join("target/kernels").join(series);
@@ -82,7 +82,7 @@ fn add(program: &Program, folder: &str, root: &Path) -> Result<()> {
 fn write_script(
     path: &Path,
     modules: &[String],
-    programs: &[Program],
+    programs: &[&Program],
     filter: Option<&str>,
 ) -> Result<()> {
     let mut script = BEGIN.to_owned();

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::{run, say, tools};
 
 /// Test targets that need nothing but a kernel and root.
-const TARGETS: [&str; 2] = ["verifier", "packets"];
+const TARGETS: [&str; 3] = ["verifier", "packets", "processors"];
 
 /// Programs of the host that tests call, for which busybox is no substitute.
 const TOOLS: [&str; 1] = ["ip"];
