@@ -14,6 +14,7 @@ use aya_ebpf::helpers::{
 
 use super::frame::{Balance, Checksum, Frame};
 use super::verdict::Verdict;
+use super::words::opaque;
 
 /// `l4_csum_replace`: the change is one of the pseudo header.
 const PSEUDO_HEADER: u64 = 1 << 4;
@@ -209,7 +210,8 @@ impl Frame for Skb {
                 read_volatile(&raw const (*self.0).data_end) as usize,
             )
         };
-        let at = one_pointer(start + (offset & 63) as usize);
+        // Not computed a second time: the verifier knows bounds of the pointer that was compared.
+        let at = opaque((start + (offset & 63) as usize) as u64) as usize;
         if at + size_of::<T>() <= end {
             // SAFETY: within the packet, as just checked; this machine loads unaligned words.
             return Some(unsafe { *(at as *const T) });
@@ -281,20 +283,6 @@ impl Frame for Skb {
     fn word_checksum(self, checksum: Checksum, old: u32, new: u32) -> bool {
         self.transport_checksum(checksum, [old, new], 4) == 0
     }
-}
-
-/// Keeps the compiler from computing the pointer a second time: the verifier knows bounds of the one that was compared.
-#[inline(always)]
-fn one_pointer(at: usize) -> usize {
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut at = at;
-        // SAFETY: nothing is changed.
-        unsafe { core::arch::asm!("{0} += 0", inout(reg) at) };
-        at
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    at
 }
 
 /// Sends the packet out of an interface, or into it.

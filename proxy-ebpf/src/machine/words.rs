@@ -30,6 +30,20 @@ pub fn to_stack<T: Copy>(value: &T) -> T {
     }
 }
 
+/// A number of which the compiler knows nothing: it cannot put two comparisons of it together.
+#[inline(always)]
+pub fn opaque(number: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut number = number;
+        // SAFETY: nothing is done.
+        unsafe { core::arch::asm!("{0} += 0", inout(reg) number) };
+        number
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    core::hint::black_box(number)
+}
+
 /// Makes a value all zero.
 #[inline(always)]
 pub fn clear<T: Copy>(value: &mut T) {

@@ -4,7 +4,7 @@
 use core::ffi::c_void;
 use core::ptr::{read_volatile, write_volatile};
 
-use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray};
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::helpers::bpf_loop;
 use aya_ebpf::macros::btf_map;
 use proxy_common::counters::REWRITE_FAILED;
@@ -16,7 +16,7 @@ use crate::machine::frame::Frame as _;
 use crate::machine::global::global;
 use crate::machine::skb::{Skb, Skb as Buffer};
 use crate::machine::verdict::{CONTINUE, NEXT};
-use crate::machine::words::copy;
+use crate::machine::words::{copy, opaque, to_stack};
 use crate::maps::Family;
 
 /// How many fragments are held, one for each bit of a word.
@@ -49,9 +49,9 @@ pub struct Slot {
 #[btf_map]
 pub static HELD_FRAGMENTS: Array<Slot, SLOTS> = Array::new();
 
-/// Which slots have fragments of a datagram. Private to one load of the programs.
+/// Which slots have fragments of a datagram: no more than there are slots. Private to one load of the programs.
 #[btf_map]
-pub static HELD_DATAGRAMS: LruHashMap<Datagram, u64, { 2 * SLOTS }> = LruHashMap::new();
+pub static HELD_DATAGRAMS: HashMap<Datagram, u64, { 2 * SLOTS }> = HashMap::new();
 
 /// How many fragments have been held. Private to one load of the programs.
 #[btf_map]
@@ -105,6 +105,9 @@ fn keep<F: Family>(skb: Buffer, packet: &mut Packet<F>, copied: u32) -> Verdict 
     if old == BUSY || !change(slot, old, BUSY) {
         return NEXT;
     }
+    if old != FREE {
+        forget(slot);
+    }
     let of = datagram(packet);
     if !fill(skb, slot, &of) {
         change(slot, BUSY, FREE);
@@ -121,19 +124,38 @@ fn keep<F: Family>(skb: Buffer, packet: &mut Packet<F>, copied: u32) -> Verdict 
     }
 }
 
+/// Forgets the datagram whose fragment gives way: it will not be whole any more.
+#[inline(always)]
+fn forget(slot: *mut Slot) {
+    // SAFETY: a value of the map that nobody else writes.
+    let of = unsafe { to_stack(&(*slot).of) };
+    // Absent is as good as removed.
+    HELD_DATAGRAMS.remove(of).ok();
+}
+
 /// Fills a slot that we have.
 #[inline(always)]
 fn fill(skb: Skb, slot: *mut Slot, of: &Datagram) -> bool {
-    let length = skb.length();
-    if length == 0 || length > ROOM as u32 {
+    let Some(length) = within_room(skb.length()) else {
         return false;
-    }
+    };
     // SAFETY: a value of the map that nobody else writes.
     unsafe {
         copy(of, &raw mut (*slot).of);
         write_volatile(&raw mut (*slot).length, length);
         skb.copy_out((&raw mut (*slot).bytes).cast(), length)
     }
+}
+
+/// The length of a frame, if there is room for it; in such a way that the verifier of Linux 6.1 sees both bounds.
+#[inline(always)]
+fn within_room(length: u32) -> Option<u32> {
+    let length = opaque(u64::from(length));
+    if length == 0 {
+        return None;
+    }
+    let length = opaque(length);
+    (length <= ROOM as u64).then_some(length as u32)
 }
 
 /// Notes that slots have fragments of a datagram.
@@ -186,13 +208,15 @@ fn let_go<F: Family>(skb: Buffer, packet: &mut Packet<F>, copies: u32) -> Verdic
     };
     release.slots = *slots;
     HELD_DATAGRAMS.remove(&release.of).ok();
-    let length = skb.length();
     let Some(first) = FIRST_FRAGMENT.get_ptr_mut(0) else {
         return CONTINUE;
     };
     let first: *mut u8 = (&raw mut *first).cast();
+    let Some(length) = within_room(skb.length()) else {
+        return CONTINUE;
+    };
     // SAFETY: it has that much room.
-    if length == 0 || length > ROOM as u32 || !unsafe { skb.copy_out(first, length) } {
+    if !unsafe { skb.copy_out(first, length) } {
         return CONTINUE;
     }
     let step: extern "C" fn(u32, *mut Release) -> i64 = next;
@@ -264,7 +288,9 @@ fn pass(release: &mut Release, slot: *mut Slot) {
         change(slot, BUSY, state);
         return;
     }
-    if (state == HELD || release.copies != 0) && length != 0 && length <= ROOM as u32 {
+    if (state == HELD || release.copies != 0)
+        && let Some(length) = within_room(length)
+    {
         release.passed += 1;
         // SAFETY: it has so many bytes.
         if unsafe {
