@@ -147,15 +147,15 @@ fn fill(skb: Skb, slot: *mut Slot, of: &Datagram) -> bool {
     }
 }
 
-/// The length of a frame, if there is room for it; in such a way that the verifier of Linux 6.1 sees both bounds.
+/// The length of a frame, if there is room for it; in such a way that the verifier of Linux 6.1 sees both bounds: one
+/// comparison gives both, and what is handed on is what was compared.
 #[inline(always)]
 fn within_room(length: u32) -> Option<u32> {
-    let length = opaque(u64::from(length));
-    if length == 0 {
+    let less = opaque(u64::from(length)).wrapping_sub(1);
+    if less >= ROOM as u64 {
         return None;
     }
-    let length = opaque(length);
-    (length <= ROOM as u64).then_some(length as u32)
+    Some((opaque(less) + 1) as u32)
 }
 
 /// Notes that slots have fragments of a datagram.

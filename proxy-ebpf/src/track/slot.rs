@@ -27,9 +27,9 @@ const FAR: u32 = 64;
 /// Flows that had a packet within so many seconds are left alone if there is another choice: they may yet be answered.
 const YOUNG: u32 = 1;
 
-/// The next slot that a CPU looks at, plus one; 0 before the first. Private to one load of the programs.
+/// The next slot that a CPU looks at, plus one; 0 before the first; and zero. Private to one load of the programs.
 #[btf_map]
-pub static FLOW_CURSOR: PerCpuArray<u32, 1> = PerCpuArray::new();
+pub static FLOW_CURSOR: PerCpuArray<[u32; 2], 1> = PerCpuArray::new();
 
 /// A slot that the caller holds: marked busy, its former keys removed.
 #[repr(C)]
@@ -106,8 +106,8 @@ struct Search {
     rank: u32,
     /// The best one so far.
     slot: u32,
-    /// Zero.
-    pad: u32,
+    /// Zero, which the verifier does not know: it need not look at each round by itself for the sake of its numbers.
+    zero: u32,
     /// Its head when it was looked at.
     word: u64,
 }
@@ -117,11 +117,12 @@ extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
     // SAFETY: the caller's own, which the kernel hands on.
     let search = unsafe { &mut *search };
     let slot = search.next;
-    search.next = if slot + 1 >= search.slots {
+    let next = if slot + 1 >= search.slots {
         0
     } else {
         slot + 1
     };
+    search.next = next | search.zero;
     let Some(record) = record::<F>(slot) else {
         return 1;
     };
@@ -134,7 +135,7 @@ extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
     };
     let rank = use_of::<F>(Head::unpack(word), expires, search.now);
     if rank < search.rank {
-        search.rank = rank;
+        search.rank = rank | search.zero;
         search.slot = slot;
         search.word = word;
     }
@@ -149,7 +150,7 @@ pub fn search<F: Family>(now: u32) -> Option<FlowPlace> {
     let cursor = FLOW_CURSOR.get_ptr_mut(0)?;
     let slots = FLOW_SLOTS.load();
     // SAFETY: the map's own memory; each CPU has its own.
-    let mut next = unsafe { *cursor };
+    let [mut next, zero] = unsafe { *cursor };
     if next == 0 {
         // SAFETY: a helper without arguments.
         let cpu = unsafe { bpf_get_smp_processor_id() };
@@ -163,16 +164,16 @@ pub fn search<F: Family>(now: u32) -> Option<FlowPlace> {
         next: next - 1,
         slots,
         now,
-        rank: KEPT,
-        slot: 0,
-        pad: 0,
-        word: 0,
+        rank: KEPT | zero,
+        slot: zero,
+        zero,
+        word: u64::from(zero),
     };
     let step: extern "C" fn(u32, *mut Search) -> i64 = look::<F>;
     // SAFETY: the callback has the form that the helper asks for, and gets our search.
     unsafe { bpf_loop(FAR, step as *mut c_void, (&raw mut search).cast(), 0) };
     // SAFETY: as above.
-    unsafe { *cursor = search.next + 1 };
+    unsafe { (*cursor)[0] = search.next + 1 };
     let generation = Head::unpack(search.word).generation;
     (search.rank != KEPT).then(|| FlowPlace::new(search.slot, 0, generation))
 }
