@@ -4,7 +4,6 @@ mod answers;
 pub mod cleanup;
 pub mod cni_metrics;
 pub mod command;
-pub mod diff;
 mod due;
 mod flow_count;
 pub mod host_device;

@@ -13,6 +13,7 @@ pub mod messages;
 pub mod metrics;
 pub mod metrics_server;
 pub mod socket;
+pub mod version;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -13,10 +13,8 @@ pub mod classes;
 pub mod compiled;
 pub mod cookie;
 mod desire;
-pub mod direction;
 pub mod drift;
 pub mod effective;
-pub mod endpoint;
 pub mod engine;
 pub mod explain;
 pub mod in_words;
@@ -43,8 +41,8 @@ pub mod vector;
 pub mod version;
 pub mod view;
 
-pub use direction::Direction;
-pub use endpoint::{FetchedPod, LocalEndpoint};
 pub use engine::PolicyEngine;
 pub use report::{PolicyError, PolicyReport, Usage};
 pub use tables::PolicyTables;
+
+pub use crate::model::{Direction, FetchedPod, LocalEndpoint};

@@ -7,6 +7,7 @@
 pub mod by_id;
 pub mod choice;
 pub mod desired;
+pub mod diff;
 pub mod host_ports;
 pub mod image;
 pub mod key;

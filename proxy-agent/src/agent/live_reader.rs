@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context as _;
 
 use crate::{
-    model::ObjectName, observe::kubernetes::PodReader, pod::Fetch, policy::endpoint::FetchedPod,
+    model::{FetchedPod, ObjectName},
+    observe::kubernetes::PodReader,
+    pod::Fetch,
 };
 
 /// A reader that begins to work later.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    answers, cni_metrics, diff, due,
+    answers, cni_metrics, due,
     live_reader::LiveReader,
     named_ids::NamedIds,
     node::Node,
@@ -37,6 +37,7 @@ use crate::{
     model::{Dirty, Kind, ObjectName, Pod, Snapshot},
     observe::{Change, Changes, Store},
     pod::{Event, Missing, PodTables, Pods, PodsConfig},
+    service::diff,
     watchdog::{self, Pulse},
 };
 

@@ -15,20 +15,19 @@ use super::{
 use crate::{
     api::{
         Shared,
+        listen::ListenOn,
         messages::{CniStatus, HostStatus, LinksStatus, SyncStatus},
     },
     config::Conntrack,
     datapath::Datapath,
-    model::{Kind, Snapshot},
+    model::{Kind, Snapshot, Wire},
     node::{
-        NodeKeeper,
-        addresses::ListenOn,
-        conflist,
+        NodeKeeper, conflist,
         facts::Facts,
         host_device::Leads,
         monitor::Monitor,
         routes::{self, OURS, RouteTable, Routes, TO_NODES},
-        wires::{self, Wire},
+        wires,
     },
 };
 

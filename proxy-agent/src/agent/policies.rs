@@ -12,13 +12,14 @@ use tokio::time::Instant;
 
 use super::{due, named_ids::NamedIds};
 use crate::{
-    api::{Shared, messages::SyncStatus, metrics::Apply},
+    api::{
+        Shared,
+        messages::{PolicyNames, SyncStatus},
+        metrics::Apply,
+    },
     datapath::{Maps, TableError},
     model::Snapshot,
-    policy::{
-        LocalEndpoint, PolicyError, PolicyReport, PolicyTables, engine::PolicyEngine,
-        names::PolicyNames,
-    },
+    policy::{LocalEndpoint, PolicyError, PolicyReport, PolicyTables, engine::PolicyEngine},
 };
 
 /// When a sync that failed is tried again.

@@ -7,12 +7,11 @@ use anyhow::Context as _;
 use super::{local_endpoints::LocalEndpoints, named_ids::NamedIds};
 use crate::{
     api::{
-        Shared, health::FAMILIES, health_check_node_port::HealthCheckNodePorts,
+        Shared, health::FAMILIES, health_check_node_port::HealthCheckNodePorts, listen::ListenOn,
         messages::SyncStatus, metrics::IpFamily,
     },
     datapath::Maps,
     model::{Dirty, Snapshot},
-    node::addresses::ListenOn,
     service::{HostPorts, ServiceSync, ServiceTables, SyncReport},
 };
 

@@ -12,9 +12,9 @@ use crate::{
             AgentStatus, CniStatus, HealthStatus, HostStatus, LinksStatus, ObserveStatus, Status,
             SyncStatus,
         },
+        version,
     },
     config::Forwarding,
-    ctl::version,
     model::{Kind, Snapshot},
     observe::Store,
 };

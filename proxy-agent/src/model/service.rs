@@ -40,6 +40,16 @@ impl Protocol {
             _ => None,
         }
     }
+
+    /// The name of any IP protocol; the number of one that has none here.
+    pub fn name_of(number: u8) -> String {
+        match (Self::from_number(number), number) {
+            (Some(known), _) => known.to_string(),
+            (None, proxy_common::address::ICMP) => "ICMP".to_owned(),
+            (None, proxy_common::address::ICMPV6) => "ICMPv6".to_owned(),
+            (None, other) => other.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Protocol {

@@ -6,7 +6,10 @@ use ipnetwork::IpNetwork;
 use proxy_common::node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT};
 
 use super::facts::Facts;
-use crate::config::{NodePortAddress, NodeSettings};
+use crate::{
+    api::listen::ListenOn,
+    config::{NodePortAddress, NodeSettings},
+};
 
 /// Addresses of a range that is local by a route alone, at most: each takes an entry.
 const RANGE: u64 = 256;
@@ -101,22 +104,6 @@ impl Selection {
                 family.clone().next().is_none() || family.any(|range| range.contains(ip))
             }
         }
-    }
-}
-
-/// Where health check node ports are served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenOn {
-    /// On every address, of both families.
-    All,
-    /// On these; on none if there are none.
-    Only(Vec<IpAddr>),
-}
-
-/// On none.
-impl Default for ListenOn {
-    fn default() -> Self {
-        Self::Only(Vec::new())
     }
 }
 

@@ -11,7 +11,6 @@ use cni_plugin::{
 };
 
 use super::{
-    addresses::ListenOn,
     conflist,
     desired::Desired,
     facts::Facts,
@@ -25,6 +24,7 @@ use super::{
     sysctls::Sysctls,
 };
 use crate::{
+    api::listen::ListenOn,
     config::Configuration,
     datapath::Maps,
     model::{Kind, Snapshot},

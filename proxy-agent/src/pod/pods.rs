@@ -35,9 +35,7 @@ use super::{
 };
 use crate::{
     datapath::TcMode,
-    model::{ObjectName, Pod},
-    node::wires::Wire,
-    policy::LocalEndpoint,
+    model::{LocalEndpoint, ObjectName, Pod, Wire},
     service::HostPorts,
     watchdog::Pulse,
 };

@@ -11,10 +11,9 @@ use serde::Serialize;
 use super::{
     in_words::{cookies, passes},
     lookup::{Answer, Reason},
-    names::PolicyNames,
     view::PolicyView,
 };
-use crate::datapath::table::TableError;
+use crate::{api::messages::PolicyNames, datapath::table::TableError};
 
 /// So many near misses are told.
 const TOLD: usize = 3;

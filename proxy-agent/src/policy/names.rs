@@ -1,37 +1,16 @@
 //! What the numbers of rows and classes stand for: for `proxyctl`, which reads only numbers from the maps.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
 use super::{
-    Direction, PolicyEngine,
+    PolicyEngine,
     atoms::{Atom, Namespaces},
     plan::Selected,
     row::RowKey,
     rows::Row,
 };
-use crate::model::{LabelSelector, Operator, Requirement};
-
-/// A row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RowName {
-    /// Direction.
-    pub direction: Direction,
-    /// The policies that isolate its pods, `namespace/name`.
-    pub policies: Vec<String>,
-}
-
-/// Names of all rows and classes in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct PolicyNames {
-    /// Rows by number.
-    pub rows: BTreeMap<u32, RowName>,
-    /// Classes by number: the peers of policies that its addresses are.
-    pub classes: BTreeMap<u32, Vec<String>>,
-}
+use crate::{
+    api::messages::{PolicyNames, RowName},
+    model::{LabelSelector, Operator, Requirement},
+};
 
 impl PolicyEngine {
     /// What the numbers in the maps stand for now.

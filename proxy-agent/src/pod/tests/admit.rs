@@ -12,9 +12,8 @@ use super::{
     unknown,
 };
 use crate::{
-    model::Pod,
+    model::{FetchedPod, Pod},
     pod::{Fetch, fetch::Fetched},
-    policy::endpoint::FetchedPod,
 };
 
 fn refusal(answer: &mut oneshot::Receiver<Response>) -> (u32, String) {

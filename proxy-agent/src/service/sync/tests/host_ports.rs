@@ -5,9 +5,9 @@ use proxy_common::frontends::{FLAG_HOST_PORT, FLAG_MEMBERS, FLAG_NODE_PORT};
 use super::*;
 use crate::{
     datapath::table::Table as _,
+    model::HostPort,
     service::{
         MemoryMaps,
-        host_ports::HostPort,
         render::services::{ServiceRow, rows},
     },
 };
