@@ -64,14 +64,14 @@ impl HostDevice {
     }
 
     /// Leads Services' addresses there; returns what failed.
-    pub async fn lead(
+    pub fn lead(
         &mut self,
-        table: &RouteTable,
+        table: &mut RouteTable,
         leads: &Leads,
         facts: &Facts,
         complete: bool,
     ) -> Vec<String> {
-        let Led { errors, elsewhere } = lead(table, leads, facts, complete).await;
+        let Led { errors, elsewhere } = lead(table, leads, facts, complete);
         for one in elsewhere.iter().filter(|one| !self.elsewhere.contains(one)) {
             tracing::warn!(
                 "the host reaches some Services past weir_host: {one}, which stays as it is"

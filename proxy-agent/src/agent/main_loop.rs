@@ -136,7 +136,7 @@ impl MainLoop {
             tokio::select! {
                 change = self.changes.next() => self.change(&change).await,
                 event = self.pods.next() => self.pod(event),
-                () = self.node.changed() => self.look().await,
+                () = self.node.changed() => self.look(),
                 () = sleep_until(self.services_due.min(self.policies_due)) => self.sync(&Dirty::default(), None),
                 Some(question) = questions.recv() => self.answer(question),
                 _ = full.tick() => self.full(),
@@ -150,7 +150,7 @@ impl MainLoop {
         self.lists.retain(|kind, _| !change.complete.has(&[*kind]));
         self.queued(&change.dirty);
         self.sync(&change.dirty, change.since);
-        self.node.route().await;
+        self.node.route();
         self.listen().await;
         self.publish();
         self.changes.done();
@@ -290,18 +290,18 @@ impl MainLoop {
     }
 
     /// Looks at the node, if it is time to.
-    async fn look(&mut self) {
+    fn look(&mut self) {
         let ready = self.first_sync.is_none();
         self.node
             .tick(&self.store.read(), &mut self.datapath, ready);
         self.node.mend(|| self.pods.wires());
-        self.node.route().await;
+        self.node.route();
         self.own_addresses();
     }
 
     async fn tick(&mut self) {
         self.store.expire();
-        self.look().await;
+        self.look();
         self.listen().await;
         for (kind, restarts) in self.store.restarts() {
             let labels = KindName::new(kind.to_string());

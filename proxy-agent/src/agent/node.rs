@@ -196,25 +196,25 @@ impl Node {
     }
 
     /// Sets the routes that the last sync wanted, if that is not done yet.
-    pub async fn route(&mut self) {
+    pub fn route(&mut self) {
         let Some(routing) = self.routing.take() else {
             return;
         };
         match RouteTable::open() {
-            Ok(table) => self.set_routes(&table, &routing).await,
+            Ok(mut table) => self.set_routes(&mut table, &routing),
             Err(error) => self.errors.push(format!("read routes: {error}")),
         }
         self.keeper.log(&self.errors);
     }
 
-    async fn set_routes(&mut self, table: &RouteTable, routing: &Routing) {
+    fn set_routes(&mut self, table: &mut RouteTable, routing: &Routing) {
         if let Some(routes) = &routing.to_nodes {
-            let errors = routes::bring(table, TO_NODES, routes, routing.all_routes).await;
+            let errors = routes::bring(table, TO_NODES, routes, routing.all_routes);
             self.errors.extend(errors);
         }
         if let Some(leads) = &routing.leads {
             let (facts, complete) = (&routing.facts, routing.complete);
-            let errors = self.host.lead(table, leads, facts, complete).await;
+            let errors = self.host.lead(table, leads, facts, complete);
             self.errors.extend(errors);
         }
     }
