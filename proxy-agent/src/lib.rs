@@ -14,4 +14,5 @@ pub mod observe;
 pub mod pod;
 pub mod policy;
 pub mod service;
+pub mod subject;
 pub mod watchdog;

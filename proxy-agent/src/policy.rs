@@ -25,6 +25,7 @@ pub mod lists;
 pub mod lookup;
 pub mod names;
 pub mod plan;
+pub mod policies;
 pub mod prefix_map;
 pub mod reclaim;
 pub mod regions;
@@ -42,6 +43,7 @@ pub mod version;
 pub mod view;
 
 pub use engine::PolicyEngine;
+pub use policies::Policies;
 pub use report::{PolicyError, PolicyReport, Usage};
 pub use tables::PolicyTables;
 

@@ -25,8 +25,8 @@ const EBPF: Crate = Crate {
 const AGENT: Crate = Crate {
     folder: "proxy-agent",
     layers: &[
-        "model", "watchdog", "datapath", "config", "observe", "api", "policy", "service", "node",
-        "pod", "ctl", "agent",
+        "model", "watchdog", "datapath", "config", "observe", "api", "subject", "policy",
+        "service", "node", "pod", "ctl", "agent",
     ],
 };
 

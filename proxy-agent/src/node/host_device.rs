@@ -9,6 +9,7 @@
 //! answer over `lo`.
 
 pub mod link;
+pub mod program;
 pub mod ranges;
 pub mod routes;
 

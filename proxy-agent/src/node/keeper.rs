@@ -1,6 +1,6 @@
 //! Keeps the node as it should be, driven by the main loop.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use cni_plugin::{
@@ -11,7 +11,7 @@ use cni_plugin::{
 };
 
 use super::{
-    conflist,
+    addresses, conflist,
     desired::Desired,
     facts::Facts,
     host_device::{self, Leads, Published},
@@ -49,6 +49,8 @@ pub struct NodeReport {
     pub facts: Facts,
     /// The network is usable: the Node's condition `NetworkUnavailable` is to be False.
     pub ready: bool,
+    /// The node's own addresses in the maps; none if they are not known.
+    pub addresses: Option<Vec<IpAddr>>,
     /// Where health check node ports are served; none if that is not known.
     pub health_checks: Option<ListenOn>,
 }
@@ -117,6 +119,10 @@ impl NodeKeeper {
         report
             .errors
             .extend(written.err().map(|e| format!("{e:#}")));
+        match addresses::in_force(datapath) {
+            Ok(addresses) => report.addresses = Some(addresses),
+            Err(e) => report.errors.push(format!("{e:#}")),
+        }
         let names: Vec<&str> = desired.links.chosen.values().map(Link::name).collect();
         let set = self.sysctls.apply(&names, &config.conntrack);
         report.errors.extend(set);

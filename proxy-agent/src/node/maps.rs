@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use proxy_common::{
-    address::{address4, address6},
+    address::{address4, address6, octets4, octets6},
     conntrack::Timeouts,
     node::{
         LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE, NODE_FORWARD_BPF,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::{Configuration, Conntrack, Forwarding, Period},
-    datapath::{Maps, Table, bpfsys},
+    datapath::{Maps, Table, TableError, bpfsys},
 };
 
 /// Brings the maps in step. Addresses that the machine has lost go last, and only if `complete`: before the
@@ -51,6 +51,15 @@ pub fn write(
     reconcile(&mut maps.node_addresses6.clone(), &v6, complete)?;
     // A link that is gone has no source that anybody could ask for.
     reconcile(&mut maps.links.clone(), &links(&desired.links), true)
+}
+
+/// The addresses of both families, with what each serves.
+pub fn addresses(maps: &Maps) -> Result<BTreeMap<IpAddr, u32>, TableError> {
+    let v4 = maps.node_addresses4.entries()?.into_iter();
+    let v6 = maps.node_addresses6.entries()?.into_iter();
+    let v4 = v4.map(|(address, flags)| (IpAddr::from(octets4(address)), flags));
+    let v6 = v6.map(|(address, flags)| (IpAddr::from(octets6(address)), flags));
+    Ok(v4.chain(v6).collect())
 }
 
 /// By index.

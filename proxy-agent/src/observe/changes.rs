@@ -16,6 +16,8 @@ pub struct Change {
     pub dirty: Dirty,
     /// What has been listed whole by now.
     pub complete: Completeness,
+    /// A kind was listed whole, or is refused, or the source has been read whole.
+    pub relisted: bool,
     /// When the first of them arrived.
     pub since: Option<Instant>,
 }
@@ -65,6 +67,7 @@ impl Changes {
         drop(pending);
         Change {
             dirty: taken.dirty,
+            relisted: taken.completed,
             complete: self.store.complete(),
             since,
         }

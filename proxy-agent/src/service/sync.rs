@@ -205,16 +205,16 @@ impl ServiceSync {
         &self.host_ports
     }
 
-    /// Whether the `hostPort`s of a pod are in force, but for those that Services have; else why not.
-    pub fn host_ports_in_force(&self, pod: &str) -> Result<(), String> {
-        let owner = Owner::Pod(pod.into());
-        if self.pending.contains_key(&owner) {
-            return Err("the lists of Services are not complete".to_owned());
-        }
-        match self.failed.get(&owner) {
-            Some(failure) if !failure.taken => Err(failure.error.clone()),
-            _ => Ok(()),
-        }
+    /// Pods whose `hostPort`s are not in force, but for those that Services have, and why.
+    pub fn host_ports_not_in_force(&self) -> BTreeMap<String, String> {
+        let waiting = self.pending.keys().filter_map(Owner::pod);
+        let waiting = waiting.map(|pod| (pod, "the lists of Services are not complete"));
+        let failed = self.failed.iter().filter(|(_, failure)| !failure.taken);
+        let failed = failed.filter_map(|(owner, f)| Some((owner.pod()?, f.error.as_str())));
+        let missing = failed.chain(waiting);
+        missing
+            .map(|(pod, why)| (pod.to_owned(), why.to_owned()))
+            .collect()
     }
 
     /// Who is not in step, and why.
@@ -315,7 +315,10 @@ impl ServiceSync {
             let writes = report.writes;
             match self.sync_owner(&owner, snapshot, report) {
                 Ok(()) => self.in_step(&owner, stamp, report),
-                Err(error) => self.fail(owner, stamp, &error, report.writes > writes),
+                Err(error) => {
+                    report.errors += usize::from(matches!(error, ServiceError::Table(_)));
+                    self.fail(owner, stamp, &error, report.writes > writes);
+                }
             }
         }
     }
@@ -326,10 +329,13 @@ impl ServiceSync {
             return;
         }
         report.synced += 1;
-        report.programmed.push(Programmed {
-            since_event: stamp.arrived.elapsed(),
-            triggers: stamp.triggers,
-        });
+        // What was looked at for another reason is no change.
+        if stamp.services + stamp.slices > 0 {
+            report.programmed.push(Programmed {
+                since_event: stamp.arrived.elapsed(),
+                triggers: stamp.triggers,
+            });
+        }
     }
 
     fn fail(&mut self, owner: Owner, stamp: Stamp, error: &ServiceError, progress: bool) {

@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 
+use super::Fetch;
 use crate::{
     model::{FetchedPod, ObjectName},
     observe::kubernetes::PodReader,
-    pod::Fetch,
 };
 
 /// A reader that begins to work later.

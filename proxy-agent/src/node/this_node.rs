@@ -1,45 +1,50 @@
-//! The node's part of a sync: addresses, routes, the programs of links, the plugin's installation.
+//! The node as the main loop knows it: addresses, routes, the programs of links, the plugin's installation.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
 
 use tokio::time::Instant;
 
 use super::{
-    host_device::HostDevice,
+    NodeKeeper, addresses,
+    condition::NodeCondition,
+    conflist,
+    facts::Facts,
+    host_device::{Leads, program::HostDevice},
     last_known,
-    links::LinkPrograms,
-    node_condition::NodeCondition,
-    readiness::{Guard, Readiness},
+    links::programs::LinkPrograms,
+    monitor::Monitor,
+    routes::{self, OURS, RouteTable, Routes, TO_NODES},
     service_ranges::ServiceRanges,
+    wires,
 };
 use crate::{
     api::{
         Shared,
         listen::ListenOn,
-        messages::{CniStatus, HostStatus, LinksStatus, SyncStatus},
+        messages::{Names, Status},
+        readiness::{Guard, Readiness},
     },
     config::Conntrack,
-    datapath::Datapath,
+    datapath::Maps,
     model::{Kind, Snapshot, Wire},
-    node::{
-        NodeKeeper, conflist,
-        facts::Facts,
-        host_device::Leads,
-        monitor::Monitor,
-        routes::{self, OURS, RouteTable, Routes, TO_NODES},
-        wires,
-    },
+    subject::{Here, Subject, Turn},
 };
 
 /// How often the machine is looked at, besides whenever there is news of it: not all that somebody may break is told.
-pub(crate) const PERIOD: Duration = Duration::from_secs(5);
+pub const PERIOD: Duration = Duration::from_secs(5);
 /// How often the plugin is shown that the agent lives.
 const BEAT: Duration = Duration::from_secs(2);
 
 /// Everything about the node.
-pub struct Node {
+pub struct ThisNode {
     shared: Arc<Shared>,
     keeper: NodeKeeper,
+    /// Those in the maps that reach pods.
+    addresses: Vec<IpAddr>,
+    /// Services are in force.
+    serving: bool,
     monitor: Monitor,
     links: LinkPrograms,
     host: HostDevice,
@@ -50,7 +55,8 @@ pub struct Node {
     next_mend: Instant,
     opened: Option<Guard>,
     condition: NodeCondition,
-    health_checks: ListenOn,
+    listen_on: ListenOn,
+    rival: Option<String>,
     mended: Vec<String>,
     routing: Option<Routing>,
     /// What is in force.
@@ -68,10 +74,11 @@ struct Routing {
     complete: bool,
 }
 
-impl Node {
+impl ThisNode {
     /// Takes up the node as it is.
     pub fn open(
         shared: &Arc<Shared>,
+        maps: &Maps,
         readiness: &Readiness,
         (condition, ranges): (&NodeCondition, &ServiceRanges),
     ) -> anyhow::Result<Self> {
@@ -79,6 +86,8 @@ impl Node {
         Ok(Self {
             shared: Arc::clone(shared),
             keeper: NodeKeeper::new(&shared.config)?,
+            addresses: addresses::in_force(maps).context("read the node's addresses")?,
+            serving: false,
             monitor: Monitor::begin(&OURS, shared.watchdog.register("news of links")),
             links: LinkPrograms::default(),
             host: HostDevice::new(ranges),
@@ -89,41 +98,47 @@ impl Node {
             next_mend: Instant::now(),
             opened: install.then(|| readiness.register("installation of the CNI plugin")),
             condition: condition.clone(),
-            health_checks: ListenOn::unknown(&shared.config.node),
+            listen_on: ListenOn::unknown(&shared.config.node),
+            rival: None,
             mended: Vec::new(),
             routing: None,
             conntrack: shared.conntrack(),
         })
     }
 
-    /// Returns when the machine has changed; [`Self::tick`] will then look at it at once. May be dropped at any time.
+    /// Returns when the machine has changed; the next sync looks at it. May be dropped at any time.
     pub async fn changed(&mut self) {
         self.monitor.changed().await;
         self.next = Instant::now();
         self.next_mend = self.next;
     }
 
-    /// Looks at the machine if it is time to, and shows the plugin that the agent lives.
-    pub fn tick(&mut self, snapshot: &Snapshot, datapath: &mut Datapath, ready: bool) {
-        let now = Instant::now();
+    /// Whether the machine is to be looked at.
+    fn is_due(&mut self, turn: &Turn<'_>, here: &Here, now: Instant) -> bool {
+        let serving = *here.serving.get();
+        let begins = serving && !std::mem::replace(&mut self.serving, serving);
+        begins
+            || serving && !turn.dirty.nodes.is_empty()
+            || now >= self.next
+            || self.conntrack != self.shared.conntrack()
+    }
+
+    /// Shows the plugin that the agent lives.
+    fn beat(&mut self, now: Instant) {
         if now >= self.next_beat {
             self.next_beat = now + BEAT;
             self.keeper.beat();
         }
-        if now >= self.next || self.conntrack != self.shared.conntrack() {
-            self.sync(snapshot, datapath, ready);
-        }
     }
 
     /// Puts back what somebody took from the host's side of pods' interfaces, if it is time to look.
-    pub fn mend(&mut self, wires: impl FnOnce() -> Vec<Wire>) {
-        let now = Instant::now();
+    fn mend(&mut self, wires: &[Wire], now: Instant) {
         if now < self.next_mend {
             return;
         }
         self.next_mend = now + PERIOD;
         let failed = match Facts::read() {
-            Ok(facts) => wires::mend(&wires(), &facts),
+            Ok(facts) => wires::mend(wires, &facts),
             Err(error) => vec![format!("read the machine's interfaces: {error}")],
         };
         for error in failed.iter().filter(|e| !self.mended.contains(e)) {
@@ -134,7 +149,8 @@ impl Node {
 
     /// Brings the node in step. Before the Nodes are listed it stays as a former agent left it: with no
     /// address of its own known, traffic that needs one would break.
-    pub fn sync(&mut self, snapshot: &Snapshot, datapath: &mut Datapath, ready: bool) {
+    fn bring(&mut self, snapshot: &Snapshot, here: &mut Here) {
+        let datapath = &mut here.datapath;
         if !snapshot.nodes_known() {
             return;
         }
@@ -155,7 +171,9 @@ impl Node {
         if self.host.waits(config) {
             self.next = Instant::now() + BEAT;
         }
-        let mut report = self.keeper.sync(config, snapshot, &published, maps, ready);
+        let mut report = self
+            .keeper
+            .sync(config, snapshot, &published, maps, self.serving);
         self.errors = std::mem::take(&mut report.errors);
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);
@@ -180,8 +198,13 @@ impl Node {
             complete: snapshot.complete.has(&[Kind::Node, Kind::Service]),
         });
         if let Some(on) = report.health_checks {
-            self.health_checks = on;
+            self.listen_on = on;
         }
+        if let Some(addresses) = report.addresses {
+            self.addresses = addresses;
+        }
+        let cni = &config.cni;
+        self.rival = conflist::rival(&cni.conf_dir, &cni.conf_file).filter(|_| cni.install);
         let here = snapshot.nodes.get(config.node_name.as_str());
         if report.ready {
             self.installed = config.cni.install;
@@ -195,8 +218,8 @@ impl Node {
             .set_eligible(!here.is_some_and(|node| node.leaving));
     }
 
-    /// Sets the routes that the last sync wanted, if that is not done yet.
-    pub fn route(&mut self) {
+    /// Sets the routes that the last look wanted, if that is not done yet.
+    fn route(&mut self) {
         let Some(routing) = self.routing.take() else {
             return;
         };
@@ -218,40 +241,68 @@ impl Node {
             self.errors.extend(errors);
         }
     }
+}
 
-    /// Where health check node ports are served.
-    pub fn health_checks(&self) -> ListenOn {
-        self.health_checks.clone()
+impl Subject for ThisNode {
+    fn name(&self) -> &'static str {
+        "node"
     }
 
-    /// The links that carry node traffic.
-    pub fn links(&self) -> LinksStatus {
-        self.links.status()
+    fn sync(&mut self, turn: &Turn<'_>, here: &mut Here) {
+        let now = Instant::now();
+        self.beat(now);
+        if self.is_due(turn, here, now) {
+            self.bring(turn.snapshot, here);
+        }
+        self.route();
+        self.mend(here.wires.get(), now);
+        if *here.addresses.get() != self.addresses {
+            here.addresses.tell(self.addresses.clone());
+        }
+        if *here.listen_on.get() != self.listen_on {
+            here.listen_on.tell(self.listen_on.clone());
+        }
     }
 
-    /// Services' way for the host's own packets.
-    pub fn host(&self) -> HostStatus {
-        self.host.status()
+    fn due(&self) -> Instant {
+        self.next.min(self.next_beat).min(self.next_mend)
     }
 
-    /// Fills in the figures.
-    pub fn status(&self, sync: &mut SyncStatus, cni: &mut CniStatus) {
+    /// Each look compares.
+    fn verify(&mut self, _: &Snapshot) -> Option<usize> {
+        Some(0)
+    }
+
+    /// What fails here is told, but does not make the node unhealthy: traffic goes on as it was.
+    fn broken(&self) -> Option<&str> {
+        None
+    }
+
+    fn status(&self, status: &mut Status) {
         let errors = self.errors.iter().chain(&self.mended);
-        sync.errors
+        status
+            .sync
+            .errors
             .extend(errors.map(|error| format!("node: {error}")));
+        status.host = self.host.status();
+        status.links = self.links.status();
         let config = &self.shared.config.cni;
+        let cni = &mut status.cni;
         cni.enabled = config.install;
         let path = config.conf_dir.join(&config.conf_file);
         cni.conflist = self.installed.then(|| path.display().to_string());
-        cni.problems.clear();
-        if config.install
-            && let Some(rival) = conflist::rival(&config.conf_dir, &config.conf_file)
-        {
+        cni.problems.extend(self.rival.iter().map(|rival| {
             let path = config.conf_dir.join(rival);
-            cni.problems.push(format!(
+            format!(
                 "{} comes before ours: the runtime calls another plugin",
                 path.display()
-            ));
-        }
+            )
+        }));
+    }
+
+    fn names(&self, _: &mut Names) {}
+
+    fn diff(&self, _: &Snapshot) -> anyhow::Result<Vec<String>> {
+        Ok(Vec::new())
     }
 }

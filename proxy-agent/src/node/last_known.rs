@@ -10,11 +10,11 @@ use cni_plugin::{
 };
 use proxy_common::address::{octets4, octets6};
 
+use super::facts::Facts;
 use crate::{
     config::Configuration,
     datapath::{Maps, Table as _},
     model::{Kind, Node, Snapshot},
-    node::facts::Facts,
 };
 
 /// The configuration, with the node's addresses and ranges filled in where neither it nor the object names any.
