@@ -5,11 +5,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnetwork::IpNetwork;
 use proxy_common::node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT};
 
-use super::{facts::Facts, maps};
+use super::{facts::Facts, maps::NodeMaps};
 use crate::{
     api::listen::ListenOn,
     config::{NodePortAddress, NodeSettings},
-    datapath::{Maps, TableError},
 };
 
 /// The node's own addresses, in order, without such as reach no pod: those of its Node object, and all others that the
@@ -21,8 +20,8 @@ fn own(flags: &BTreeMap<IpAddr, u32>) -> Vec<IpAddr> {
 }
 
 /// Those that the maps hold.
-pub fn in_force(maps: &Maps) -> Result<Vec<IpAddr>, TableError> {
-    Ok(own(&maps::addresses(maps)?))
+pub fn in_force(maps: &NodeMaps) -> Vec<IpAddr> {
+    own(&maps.addresses())
 }
 
 /// Each pod's interface has a link-local address of its own: they would come and go with the pods.

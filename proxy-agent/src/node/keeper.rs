@@ -17,7 +17,7 @@ use super::{
     host_device::{self, Leads, Published},
     install::{self, Installed},
     links::{Link, Links},
-    maps,
+    maps::NodeMaps,
     reach::Reach,
     routes::{OURS, Routes},
     source_ports,
@@ -59,6 +59,7 @@ pub struct NodeReport {
 pub struct NodeKeeper {
     paths: Paths,
     boot_id: String,
+    maps: NodeMaps,
     written: Option<NodeFile>,
     installed: Installed,
     rival: Option<String>,
@@ -71,10 +72,11 @@ pub struct NodeKeeper {
 
 impl NodeKeeper {
     /// For this configuration. A `node.json` that is there stays valid: the plugin goes on meanwhile.
-    pub fn new(config: &Configuration) -> anyhow::Result<Self> {
+    pub fn new(config: &Configuration, maps: &Maps) -> anyhow::Result<Self> {
         Ok(Self {
             paths: Paths::new(&config.run_dir),
             boot_id: boot_id().context("read boot_id")?,
+            maps: NodeMaps::open(maps).context("read the node's maps")?,
             written: None,
             installed: Installed::default(),
             rival: None,
@@ -92,7 +94,6 @@ impl NodeKeeper {
         config: &Configuration,
         snapshot: &Snapshot,
         published: &Published,
-        datapath: &Maps,
         ready: bool,
     ) -> NodeReport {
         let mut report = NodeReport::default();
@@ -115,14 +116,11 @@ impl NodeKeeper {
             Err(e) => report.errors.push(format!("{e:#}")),
         }
         let index = report.host_device.unwrap_or(0);
-        let written = maps::write(config, &desired, index, datapath, complete);
+        let written = self.maps.write(config, &desired, index, complete);
         report
             .errors
             .extend(written.err().map(|e| format!("{e:#}")));
-        match addresses::in_force(datapath) {
-            Ok(addresses) => report.addresses = Some(addresses),
-            Err(e) => report.errors.push(format!("{e:#}")),
-        }
+        report.addresses = Some(addresses::in_force(&self.maps));
         let names: Vec<&str> = desired.links.chosen.values().map(Link::name).collect();
         let set = self.sysctls.apply(&names, &config.conntrack);
         report.errors.extend(set);
@@ -145,6 +143,11 @@ impl NodeKeeper {
         report.routes = Some(desired.routes);
         report.facts = facts;
         report
+    }
+
+    /// The maps.
+    pub const fn maps(&self) -> &NodeMaps {
+        &self.maps
     }
 
     /// Shows the plugin that the agent lives. To be called every few seconds.

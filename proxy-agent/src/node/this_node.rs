@@ -2,8 +2,6 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
-
 use tokio::time::Instant;
 
 use super::{
@@ -83,10 +81,11 @@ impl ThisNode {
         (condition, ranges): (&NodeCondition, &ServiceRanges),
     ) -> anyhow::Result<Self> {
         let install = shared.config.cni.install;
+        let keeper = NodeKeeper::new(&shared.config, maps)?;
         Ok(Self {
             shared: Arc::clone(shared),
-            keeper: NodeKeeper::new(&shared.config)?,
-            addresses: addresses::in_force(maps).context("read the node's addresses")?,
+            addresses: addresses::in_force(keeper.maps()),
+            keeper,
             serving: false,
             monitor: Monitor::begin(&OURS, shared.watchdog.register("news of links")),
             links: LinkPrograms::default(),
@@ -158,8 +157,7 @@ impl ThisNode {
         let shared = Arc::clone(&self.shared);
         let whole = shared.configuration();
         self.conntrack = whole.conntrack;
-        let maps = datapath.maps();
-        let config = match last_known::fill_in(&whole, snapshot, maps) {
+        let config = match last_known::fill_in(&whole, snapshot, self.keeper.maps()) {
             Ok(config) => config,
             Err(error) => {
                 self.errors = vec![format!("{error:#}")];
@@ -171,9 +169,7 @@ impl ThisNode {
         if self.host.waits(config) {
             self.next = Instant::now() + BEAT;
         }
-        let mut report = self
-            .keeper
-            .sync(config, snapshot, &published, maps, self.serving);
+        let mut report = self.keeper.sync(config, snapshot, &published, self.serving);
         self.errors = std::mem::take(&mut report.errors);
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);

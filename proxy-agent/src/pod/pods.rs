@@ -31,6 +31,7 @@ use super::{
     local::Local,
     restore::restore,
     server::{self, Asked},
+    tables::PodMirrors,
     waiting::{Missing, Waiting, settle},
 };
 use crate::{
@@ -55,7 +56,7 @@ pub struct Pods {
     pub(super) config: PodsConfig,
     pub(super) paths: Paths,
     pub(super) boot_id: String,
-    pub(super) tables: PodTables,
+    pub(super) tables: PodMirrors,
     pub(super) ids: Ids,
     pub(super) known: BTreeMap<Key, Local>,
     pub(super) waiting: Vec<Waiting>,
@@ -82,8 +83,8 @@ impl Pods {
     ) -> anyhow::Result<Self> {
         let paths = Paths::new(&config.run_dir);
         let boot_id = boot_id().context("read boot_id")?;
-        let pinned = tables.endpoints.entries()?;
-        let (known, ids) = restore(&paths, &boot_id, &pinned, &config)?;
+        let tables = PodMirrors::open(tables)?;
+        let (known, ids) = restore(&paths, &boot_id, tables.endpoints(), &config)?;
         let (send, events) = mpsc::channel(256);
         let mut pods = Self {
             config,

@@ -75,9 +75,14 @@ impl Subject for Pods {
         subject::after(None)
     }
 
-    /// The sweep compares.
     fn verify(&mut self, _: &Snapshot) -> Option<usize> {
-        Some(0)
+        match self.tables.verify() {
+            Ok(drift) => Some(drift),
+            Err(error) => {
+                tracing::warn!(%error, "maps of endpoints not compared");
+                None
+            }
+        }
     }
 
     /// Who cannot be taken in is refused.
