@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::{
     api::messages::{Names, Status},
     model::{Dirty, Snapshot},
+    observe::Store,
 };
 
 /// When nothing asks for an earlier look.
@@ -30,6 +31,17 @@ pub struct Turn<'a> {
     pub relisted: bool,
 }
 
+/// What came of a piece of a full comparison: how many entries were not as they had been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// There is more to compare.
+    More(usize),
+    /// That was the last piece.
+    Done(usize),
+    /// It could not be done, or not be set right. The next comparison begins anew.
+    Failed,
+}
+
 /// Something that is kept in step with what is observed.
 pub trait Subject {
     /// Its name, as health has it.
@@ -42,9 +54,9 @@ pub trait Subject {
     /// When it wants to be synced again though nothing changes.
     fn due(&self) -> Instant;
 
-    /// Compares the maps with what was written to them, and sets right what differs: how many entries did. None if
-    /// that cannot be told now.
-    fn verify(&mut self, snapshot: &Snapshot) -> Option<usize>;
+    /// Compares a piece of the maps, of about `budget` entries, with what was written to them, and sets right what
+    /// differs. The store is read only where it must be, and briefly.
+    fn verify(&mut self, store: &Store, budget: usize) -> Verified;
 
     /// Why the kernel does not take a write of it, if that is so. What was refused waits for another change or for
     /// room; that makes no node unhealthy.

@@ -21,7 +21,7 @@ use crate::{
     datapath::{Datapath, DatapathConfig, Maps},
     model::{Dirty, Kind},
     observe::{Change, Changes, Store},
-    subject::{Here, Subject, Turn},
+    subject::{Here, Subject, Turn, Verified},
     watchdog::{self, Pulse},
 };
 
@@ -31,6 +31,12 @@ const TICK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the datapath may take to be opened.
 const START_LIMIT: Duration = Duration::from_mins(5);
+/// Entries that a turn compares, beside which a change does not wait long.
+const BUDGET: usize = 1024;
+/// When a comparison that failed begins anew.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Between two pieces of a comparison.
+const REST: Duration = Duration::from_millis(1);
 /// Subjects that tell each other more often than so in a turn go on in the next.
 const ROUNDS: usize = 8;
 
@@ -48,7 +54,53 @@ pub struct MainLoop {
     publish: Instant,
     /// What is still to be listed whole. Each subject waits for its own kinds only.
     lists: BTreeMap<Kind, Guard>,
+    comparison: Option<Comparison>,
     pulse: Pulse,
+}
+
+/// A full comparison that is under way.
+struct Comparison {
+    began: Instant,
+    /// Which subject is compared.
+    subject: usize,
+    /// Entries that differed; none if that could not be told of all.
+    drift: Option<usize>,
+    /// When to go on.
+    next: Instant,
+}
+
+impl Comparison {
+    fn at(begin: Instant) -> Self {
+        Self {
+            began: begin,
+            subject: 0,
+            drift: Some(0),
+            next: begin,
+        }
+    }
+
+    fn note(&mut self, verified: Verified) {
+        self.next = Instant::now() + REST;
+        match verified {
+            Verified::More(drift) => self.drift = self.drift.map(|sum| sum + drift),
+            Verified::Done(drift) => {
+                self.drift = self.drift.map(|sum| sum + drift);
+                self.subject += 1;
+            }
+            Verified::Failed => {
+                self.drift = None;
+                self.subject += 1;
+            }
+        }
+    }
+
+    /// Returns when it is to go on.
+    async fn rest(comparison: Option<&Self>) {
+        match comparison {
+            Some(comparison) => sleep_until(comparison.next).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Why a turn begins.
@@ -56,6 +108,8 @@ enum Wake {
     Change(Change),
     Question(Question),
     Full,
+    /// A piece of the full comparison is due.
+    Piece,
     Publish,
     /// A subject knows why.
     Due,
@@ -87,6 +141,7 @@ impl MainLoop {
             lists: Kind::ALL
                 .map(|kind| (kind, readiness.register(format!("list of {kind}"))))
                 .into(),
+            comparison: None,
             pulse,
         })
     }
@@ -110,6 +165,7 @@ impl MainLoop {
                 () = sleep_until(self.due) => Wake::Due,
                 Some(question) = questions.recv() => Wake::Question(question),
                 _ = full.tick() => Wake::Full,
+                () = Comparison::rest(self.comparison.as_ref()) => Wake::Piece,
                 () = sleep_until(self.publish) => Wake::Publish,
             };
             self.turn(wake);
@@ -125,7 +181,8 @@ impl MainLoop {
                 self.changes.done();
             }
             Wake::Due => self.sync(&Change::default()),
-            Wake::Full => self.verify(),
+            Wake::Full => self.begin_comparison(),
+            Wake::Piece => self.compare().unwrap_or_default(),
             Wake::Question(question) => self.answer(question),
             Wake::Publish => {}
         }
@@ -177,24 +234,28 @@ impl MainLoop {
         self.due = due.min().unwrap_or(self.due);
     }
 
-    fn verify(&mut self) {
-        if !*self.here.serving.get() {
-            return;
+    /// Begins a full comparison, unless one is under way.
+    fn begin_comparison(&mut self) {
+        if *self.here.serving.get() && self.comparison.is_none() {
+            self.comparison = Some(Comparison::at(Instant::now()));
         }
-        let began = Instant::now();
-        let snapshot = self.store.read();
-        let drift: Option<Vec<usize>> = self
-            .subjects
-            .all_mut()
-            .into_iter()
-            .map(|subject| subject.verify(&snapshot))
-            .collect();
-        drop(snapshot);
-        if let Some(drift) = drift {
-            let drift = drift.into_iter().sum();
-            self.figures.full_done(&self.shared, began, drift);
+    }
+
+    /// A piece of the full comparison.
+    fn compare(&mut self) -> Option<()> {
+        let comparison = self.comparison.as_mut()?;
+        let mut subjects = self.subjects.all_mut();
+        let subject = subjects.get_mut(comparison.subject)?;
+        comparison.note(subject.verify(&self.store, BUDGET));
+        if comparison.subject == subjects.len() {
+            let Comparison { began, drift, .. } = self.comparison.take()?;
+            match drift {
+                Some(drift) => self.figures.full_done(&self.shared, began, drift),
+                None => self.comparison = Some(Comparison::at(Instant::now() + AGAIN)),
+            }
         }
         self.judge(&Change::default());
+        Some(())
     }
 
     fn publish(&mut self) {

@@ -53,8 +53,15 @@ pub struct Sweep<K> {
     cursor: Cursor<K>,
     /// Entries found as they were written.
     same: usize,
-    /// The map was read whole; what is missing in it is looked for, after this key.
-    missing: Option<Option<K>>,
+    phase: Phase<K>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase<K> {
+    /// What the map holds is read.
+    Read,
+    /// What is missing in it is looked for, after this key.
+    Look(Option<K>),
 }
 
 impl<K> Default for Sweep<K> {
@@ -62,7 +69,7 @@ impl<K> Default for Sweep<K> {
         Self {
             cursor: Cursor::default(),
             same: 0,
-            missing: None,
+            phase: Phase::Read,
         }
     }
 }
@@ -75,9 +82,9 @@ impl<K: Copy + Ord + Debug> Sweep<K> {
         written: &dyn Written<K, V>,
         limit: usize,
     ) -> Result<Piece<K, V>, TableError> {
-        let piece = match self.missing {
-            None => self.read(table, written, limit)?,
-            Some(last) => self.look(last, table, written, limit)?,
+        let piece = match self.phase {
+            Phase::Read => self.read(table, written, limit)?,
+            Phase::Look(last) => self.look(last, table, written, limit)?,
         };
         if piece.done {
             *self = Self::default();
@@ -103,7 +110,7 @@ impl<K: Copy + Ord + Debug> Sweep<K> {
         // Each is there: then none is missing. Writes meanwhile only make the look be taken in vain.
         let whole = self.same == written.len();
         if self.cursor.done && !whole {
-            self.missing = Some(None);
+            self.phase = Phase::Look(None);
         }
         let done = self.cursor.done && whole;
         Ok(Piece { drift, done })
@@ -125,7 +132,7 @@ impl<K: Copy + Ord + Debug> Sweep<K> {
                 drift.push((*key, wanted));
             }
         }
-        self.missing = Some(keys.last().copied());
+        self.phase = Phase::Look(keys.last().copied());
         let done = keys.is_empty();
         Ok(Piece { drift, done })
     }

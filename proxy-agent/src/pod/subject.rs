@@ -10,7 +10,8 @@ use crate::{
     api::messages::{Names, Status},
     datapath::TcMode,
     model::{ObjectName, Pod, Snapshot},
-    subject::{self, Here, Subject, Turn},
+    observe::Store,
+    subject::{self, Here, Subject, Turn, Verified},
 };
 
 impl Pods {
@@ -75,12 +76,13 @@ impl Subject for Pods {
         subject::after(None)
     }
 
-    fn verify(&mut self, _: &Snapshot) -> Option<usize> {
+    /// There are few entries: all at once.
+    fn verify(&mut self, _: &Store, _: usize) -> Verified {
         match self.tables.verify() {
-            Ok(drift) => Some(drift),
+            Ok(drift) => Verified::Done(drift),
             Err(error) => {
                 tracing::warn!(%error, "maps of endpoints not compared");
-                None
+                Verified::Failed
             }
         }
     }

@@ -14,7 +14,8 @@ use crate::{
     },
     datapath::{Maps, TableError},
     model::{LocalEndpoint, Snapshot},
-    subject::{self, Here, Subject, Turn},
+    observe::Store,
+    subject::{self, Here, Subject, Turn, Verified},
 };
 
 /// When a sync that failed is tried again.
@@ -218,8 +219,8 @@ impl Subject for Policies {
         self.due
     }
 
-    fn verify(&mut self, _: &Snapshot) -> Option<usize> {
-        self.repair()
+    fn verify(&mut self, _: &Store, _: usize) -> Verified {
+        self.repair().map_or(Verified::Failed, Verified::Done)
     }
 
     fn broken(&self) -> Option<&str> {

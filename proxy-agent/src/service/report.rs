@@ -23,7 +23,7 @@ pub struct SyncReport {
     pub failed: BTreeMap<Owner, String>,
     /// The changes that were programmed, and when they became known.
     pub programmed: Vec<Programmed>,
-    /// Entries that were not as they should be (full comparison only).
+    /// Entries that were not as they had been written (full comparison only).
     pub drift: usize,
     /// Something is to be tried again or freed: sync again after this time, even if nothing changes.
     pub again_after: Option<Duration>,

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -22,7 +22,8 @@ use crate::{
     },
     datapath::Maps,
     model::{Dirty, Snapshot},
-    subject::{self, Here, Subject, Turn},
+    observe::Store,
+    subject::{self, Here, Subject, Turn, Verified},
 };
 
 /// Ids that something still names: none up to these may be given out.
@@ -45,6 +46,14 @@ pub struct Services {
     seen: Seen,
     /// They were not in step yet.
     first: Option<Guard>,
+    compared: Compared,
+}
+
+/// The full comparison that is under way.
+#[derive(Debug, Default)]
+struct Compared {
+    took: Duration,
+    drift: usize,
 }
 
 /// What was read of what others told.
@@ -76,6 +85,7 @@ impl Services {
             due: Instant::now(),
             seen: Seen::default(),
             first: Some(readiness.register("first sync")),
+            compared: Compared::default(),
         })
     }
 
@@ -132,22 +142,50 @@ impl Services {
                 "first sync done"
             );
         }
-        self.measure(report, began, first);
+        self.measure(report, began.elapsed(), first);
+    }
+
+    /// Keeps the books of a piece of a full comparison.
+    fn compared(&mut self, report: &SyncReport, done: bool, took: Duration) -> Verified {
+        if let Some(again) = report.again_after {
+            self.due = self.due.min(subject::after(Some(again)));
+        }
+        self.compared.took += took;
+        self.compared.drift += report.drift;
+        if !done {
+            self.count_errors("verify", report.errors);
+            return Verified::More(report.drift);
+        }
+        let Compared { took, drift } = std::mem::take(&mut self.compared);
+        if drift > 0 {
+            tracing::warn!(
+                entries = drift,
+                "maps of Services were changed by somebody else"
+            );
+            // What was put back may be what datagrams wait for.
+            self.due = Instant::now();
+        }
+        self.measure(report, took, true);
+        Verified::Done(report.drift)
+    }
+
+    fn count_errors(&self, operation: &'static str, count: usize) {
+        if count > 0 {
+            let errors = &self.shared.metrics.apply_errors;
+            let labels = Apply::new("service", operation);
+            errors.get_or_create(&labels).inc_by(count as u64);
+        }
     }
 
     /// Tells metrics that a sync came to its end, and what it could not apply.
-    fn measure(&self, report: &SyncReport, began: Instant, full: bool) {
+    fn measure(&self, report: &SyncReport, took: Duration, full: bool) {
         let metrics = &self.shared.metrics;
         self.count_waiting(0, 0);
         for done in &report.programmed {
             metrics.watch_to_map.observe(done.since_event.as_secs_f64());
         }
-        if report.errors > 0 {
-            let errors = &metrics.apply_errors;
-            let labels = Apply::new("service", if full { "verify" } else { "sync" });
-            errors.get_or_create(&labels).inc_by(report.errors as u64);
-        }
-        let took = began.elapsed().as_secs_f64();
+        self.count_errors(if full { "verify" } else { "sync" }, report.errors);
+        let took = took.as_secs_f64();
         let kind = if full {
             &metrics.sync_full
         } else {
@@ -218,20 +256,19 @@ impl Subject for Services {
         self.due
     }
 
-    fn verify(&mut self, snapshot: &Snapshot) -> Option<usize> {
+    fn verify(&mut self, store: &Store, budget: usize) -> Verified {
         if self.first.is_some() {
-            return None;
+            return Verified::Done(0);
         }
         let began = Instant::now();
-        match self.sync.verify(snapshot) {
-            Ok(report) => {
-                self.due = subject::after(report.again_after);
-                self.measure(&report, began, true);
-                Some(report.drift)
-            }
+        let mut report = SyncReport::default();
+        match self.sync.verify(|| store.read(), budget, &mut report) {
+            Ok(done) => self.compared(&report, done, began.elapsed()),
             Err(error) => {
+                self.compared = Compared::default();
+                self.count_errors("verify", 1);
                 tracing::error!(%error, "full comparison of Services failed");
-                None
+                Verified::Failed
             }
         }
     }

@@ -21,6 +21,7 @@ use proxy_common::backends::MemberKey;
 
 use after::After;
 use port::Port;
+use verify::Comparison;
 
 use super::{
     HostPorts, Owner, SyncReport,
@@ -65,6 +66,7 @@ pub struct ServiceSync {
     started: bool,
     /// Entries that nobody wants any more have been removed once.
     pruned: bool,
+    comparison: Comparison,
 }
 
 /// The last ids given out. They only grow, so that an id which stale affinity or a packet on its way still
@@ -122,6 +124,7 @@ impl ServiceSync {
             freed: false,
             started: false,
             pruned: false,
+            comparison: Comparison::default(),
         };
         sync.adopt(image);
         sync.remove_stray(&stray)?;

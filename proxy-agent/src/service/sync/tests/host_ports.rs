@@ -97,7 +97,7 @@ fn they_come_stay_over_a_restart_and_go() {
     sync.set_host_ports(all);
     settle(&mut sync, &lists, &Dirty::default());
     assert_eq!(ids(&maps), before);
-    assert_eq!(sync.verify(&lists).unwrap().drift, 0);
+    assert_eq!(verify(&mut sync, &lists).drift, 0);
 
     sync.set_host_ports(HostPorts::default());
     settle(&mut sync, &lists, &Dirty::default());
