@@ -33,9 +33,7 @@ pub use network_policy::{NetworkPolicy, Peer, PolicyPort, PolicyRule};
 pub use node::Node;
 pub use pod::{ContainerPort, Namespace, Pod, same_uid};
 pub use selector::{LabelSelector, Labels, Operator, Requirement};
-pub use service::{
-    ClusterIps, External, Protocol, Service, ServicePort, ServiceType, TrafficDistribution,
-};
+pub use service::{ClusterIps, External, Protocol, Service, ServicePort, ServiceType};
 pub use shared_list::SharedList;
 pub use slice::{EndpointPort, EndpointSlice};
 pub use snapshot::{Completeness, Kind, Snapshot};

@@ -118,6 +118,7 @@ impl ThisNode {
         let serving = *here.serving.get();
         let begins = serving && !std::mem::replace(&mut self.serving, serving);
         begins
+            || turn.relisted
             || serving && !turn.dirty.nodes.is_empty()
             || now >= self.next
             || self.conntrack != self.shared.conntrack()
@@ -151,10 +152,10 @@ impl ThisNode {
     /// address of its own known, traffic that needs one would break.
     fn bring(&mut self, snapshot: &Snapshot, here: &mut Here) {
         let datapath = &mut here.datapath;
+        self.next = Instant::now() + PERIOD;
         if !snapshot.nodes_known() {
             return;
         }
-        self.next = Instant::now() + PERIOD;
         let shared = Arc::clone(&self.shared);
         let whole = shared.configuration();
         self.conntrack = whole.conntrack;

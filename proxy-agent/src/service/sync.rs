@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     datapath::table::TableError,
-    model::{Dirty, Kind, Snapshot, Stamp, full},
+    model::{Dirty, Kind, ObjectName, Snapshot, Stamp, full},
 };
 
 /// Nothing is written before these are listed whole, and the Nodes: the zone decides who serves. Where Nodes are
@@ -67,6 +67,8 @@ pub struct ServiceSync {
     /// Entries that nobody wants any more have been removed once.
     pruned: bool,
     comparison: Comparison,
+    /// What of Services is not served, and why, as it was said.
+    unserved: BTreeMap<ObjectName, Vec<String>>,
 }
 
 /// The last ids given out. They only grow, so that an id which stale affinity or a packet on its way still
@@ -125,6 +127,7 @@ impl ServiceSync {
             started: false,
             pruned: false,
             comparison: Comparison::default(),
+            unserved: BTreeMap::new(),
         };
         sync.adopt(image);
         sync.remove_stray(&stray)?;

@@ -133,3 +133,30 @@ proptest! {
         prop_assert_eq!(verify(&mut sync, &snapshot).drift, 0);
     }
 }
+
+/// Watches wait while the store is read.
+#[test]
+fn maps_are_compared_without_the_store_and_services_planned_a_few_at_a_time() {
+    let maps = MemoryMaps::new(4096, 0, 0);
+    let mut sync = ServiceSync::new(maps.tables(), "here").unwrap();
+    let shapes = vec![Some(restart::plain(&[1, 2])); 8];
+    let snapshot = snapshot(&shapes);
+    settle(&mut sync, &snapshot, &all_dirty(8));
+    let (mut reads, mut pieces) = (0, 0);
+    let mut report = SyncReport::default();
+    let mut done = false;
+    while !done {
+        let read = || {
+            reads += 1;
+            &snapshot
+        };
+        done = sync.verify(read, 16, &mut report).unwrap();
+        pieces += 1;
+    }
+    assert_eq!(report.drift, 0);
+    assert_eq!(report.writes, 0);
+    assert_eq!(report.synced, 8);
+    // Each Service, the end of them, and those whose owners may be gone.
+    assert_eq!(reads, 8 + 1 + 1);
+    assert!(pieces > reads + 6, "{pieces} pieces");
+}

@@ -5,7 +5,7 @@ use proxy_common::frontends::FrontendKey4;
 use super::*;
 use crate::{datapath::table::Table as _, service::MemoryMaps};
 
-fn plain(hosts: &[u8]) -> Shape {
+pub(super) fn plain(hosts: &[u8]) -> Shape {
     Shape {
         udp: true,
         node_port: true,
