@@ -51,6 +51,9 @@ pub trait Subject {
     /// that it returns at once: it is called in each turn, and again while subjects tell each other something new.
     fn sync(&mut self, turn: &Turn<'_>, here: &mut Here);
 
+    /// Does what waits for the kernel or for files, as the last sync found it due. Nothing of the store is held meanwhile.
+    fn act(&mut self, _: &mut Here) {}
+
     /// When it wants to be synced again though nothing changes.
     fn due(&self) -> Instant;
 

@@ -213,12 +213,20 @@ impl MainLoop {
             turn.relisted = false;
         }
         drop(snapshot);
+        let told = self.here.version();
+        for subject in self.subjects.all_mut() {
+            subject.act(&mut self.here);
+        }
+        let news = self.here.version() != told;
         if change.since.is_some() || self.here.version() != before {
             self.publish = self.publish.min(self.figures.published + PAUSE);
         }
         let serving = *self.here.serving.get();
         self.figures.began_serving(serving, began);
         self.judge(change);
+        if news {
+            self.due = Instant::now();
+        }
     }
 
     /// Tells health what the kernel does not take, and when to look again.

@@ -9,7 +9,7 @@ use super::{
     condition::NodeCondition,
     conflist,
     facts::Facts,
-    host_device::{Leads, program::HostDevice},
+    host_device::{Leads, Published, program::HostDevice},
     last_known,
     links::programs::LinkPrograms,
     monitor::Monitor,
@@ -60,9 +60,11 @@ pub struct ThisNode {
     routing: Option<Routing>,
     /// What is in force.
     conntrack: Conntrack,
+    /// What the next look at the machine goes by.
+    seen: Option<(Snapshot, Published)>,
 }
 
-/// Routes that a sync wants. They are set after it: whoever waits for the kernel must hold no snapshot.
+/// Routes that a look wants. They are set after it.
 struct Routing {
     to_nodes: Option<Routes>,
     leads: Option<Leads>,
@@ -103,6 +105,7 @@ impl ThisNode {
             mended: Vec::new(),
             routing: None,
             conntrack: shared.conntrack(),
+            seen: None,
         })
     }
 
@@ -122,6 +125,21 @@ impl ThisNode {
             || serving && !turn.dirty.nodes.is_empty()
             || now >= self.next
             || self.conntrack != self.shared.conntrack()
+    }
+
+    /// What of the snapshot concerns the node. Services do only where nobody else names their ranges.
+    fn look_at(&self, snapshot: &Snapshot) -> (Snapshot, Published) {
+        let mut seen = Snapshot {
+            nodes: snapshot.nodes.clone(),
+            complete: snapshot.complete.clone(),
+            refused: snapshot.refused.clone(),
+            ..Snapshot::default()
+        };
+        let published = self.host.published(&self.shared.config);
+        if published == Published::Absent {
+            seen.services.clone_from(&snapshot.services);
+        }
+        (seen, published)
     }
 
     /// Shows the plugin that the agent lives.
@@ -150,9 +168,8 @@ impl ThisNode {
 
     /// Brings the node in step. Before the Nodes are listed it stays as a former agent left it: with no
     /// address of its own known, traffic that needs one would break.
-    fn bring(&mut self, snapshot: &Snapshot, here: &mut Here) {
+    fn bring(&mut self, snapshot: &Snapshot, published: &Published, here: &mut Here) {
         let datapath = &mut here.datapath;
-        self.next = Instant::now() + PERIOD;
         if !snapshot.nodes_known() {
             return;
         }
@@ -167,11 +184,10 @@ impl ThisNode {
             }
         };
         let config = config.as_ref();
-        let published = self.host.published(config);
         if self.host.waits(config) {
             self.next = Instant::now() + BEAT;
         }
-        let mut report = self.keeper.sync(config, snapshot, &published, self.serving);
+        let mut report = self.keeper.sync(config, snapshot, published, self.serving);
         self.errors = std::mem::take(&mut report.errors);
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);
@@ -248,9 +264,17 @@ impl Subject for ThisNode {
 
     fn sync(&mut self, turn: &Turn<'_>, here: &mut Here) {
         let now = Instant::now();
-        self.beat(now);
         if self.is_due(turn, here, now) {
-            self.bring(turn.snapshot, here);
+            self.next = now + PERIOD;
+            self.seen = Some(self.look_at(turn.snapshot));
+        }
+    }
+
+    fn act(&mut self, here: &mut Here) {
+        let now = Instant::now();
+        self.beat(now);
+        if let Some((seen, published)) = self.seen.take() {
+            self.bring(&seen, &published, here);
         }
         self.route();
         self.mend(here.wires.get(), now);
