@@ -18,6 +18,8 @@ use crate::{
     subject::{self, Here, Subject, Turn, Verified},
 };
 
+/// Between two syncs that only time asks for.
+const PAUSE: Duration = Duration::from_millis(10);
 /// When a sync that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -100,7 +102,9 @@ impl Policies {
                 self.error = None;
                 self.broken = false;
                 self.last = report;
-                subject::after(self.last.again_after)
+                // Nothing is freed before the lists are complete; and what cannot be freed must not spin.
+                let again = self.last.again_after.map(|again| again.max(PAUSE));
+                subject::after(again.filter(|_| self.last.waiting.is_empty()))
             }
             Err(error) => {
                 let text = error.to_string();
