@@ -44,8 +44,8 @@ pub struct Shared {
     status: Mutex<Arc<Status>>,
     maps: Mutex<Vec<MapStatus>>,
     flows: Mutex<FlowsStatus>,
-    /// What of the configuration may change meanwhile.
-    conntrack: Mutex<Conntrack>,
+    in_force: Mutex<Configuration>,
+    restart_for: Mutex<Vec<String>>,
     config_error: Mutex<Option<String>>,
 }
 
@@ -62,7 +62,8 @@ impl Shared {
         Self {
             health: ProxyHealth::new(timeout, Arc::clone(store), watchdog.clone()),
             watchdog,
-            conntrack: Mutex::new(config.conntrack),
+            in_force: Mutex::new(config.clone()),
+            restart_for: Mutex::default(),
             config_error: Mutex::default(),
             config,
             metrics,
@@ -73,22 +74,29 @@ impl Shared {
         }
     }
 
-    /// The effective configuration.
+    /// The effective configuration: that of the start, with what took effect since.
     pub fn configuration(&self) -> Configuration {
-        Configuration {
-            conntrack: self.conntrack(),
-            ..self.config.clone()
-        }
+        locked(&self.in_force).clone()
     }
 
     /// What is in force about connection tracking.
     pub fn conntrack(&self) -> Conntrack {
-        *locked(&self.conntrack)
+        locked(&self.in_force).conntrack
     }
 
-    /// Puts it in force; false if it is nothing new.
-    pub fn set_conntrack(&self, conntrack: Conntrack) -> bool {
-        std::mem::replace(&mut *locked(&self.conntrack), conntrack) != conntrack
+    /// Puts a configuration in force that differs from the former in what may change while the agent runs.
+    pub fn set_configuration(&self, config: Configuration) {
+        *locked(&self.in_force) = config;
+    }
+
+    /// Settings whose change waits for a restart.
+    pub fn restart_for(&self) -> Vec<String> {
+        locked(&self.restart_for).clone()
+    }
+
+    /// Notes them.
+    pub fn set_restart_for(&self, settings: Vec<String>) {
+        *locked(&self.restart_for) = settings;
     }
 
     /// Why the configuration's file was not taken when it changed last.

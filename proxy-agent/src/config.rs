@@ -1,22 +1,37 @@
-//! Configuration of the agent: one YAML file, and flags that override it.
+//! Configuration of the agent, defined once: by the structs here. Their fields, comments and `Default`s give the YAML
+//! file, the flags, the environment variables, the reference document and the JSON schema (`definition`).
 //!
-//! The effective configuration is a value: it is logged at start, printed by `--print-config` and served
-//! by the API. Every field has a default that is safe; an unknown field is an error that names its place.
+//! A field's `extend` says what Rust does not: `x-flag` is a flag of its own beside `--set`, `x-reload` marks what takes
+//! effect without a restart, with all below it. The effective configuration is a value: it is logged at start, printed
+//! with the origin of every part by `proxy-agent config print`, and served by the API.
 
 mod capacities;
+pub mod change;
+mod check;
+pub mod definition;
 pub mod duration;
+pub mod effective;
+pub mod fault;
+mod file;
 pub mod flags;
+mod format;
 pub mod load;
+mod machine;
 pub mod node;
+pub mod reference;
+mod suggest;
+mod text;
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::datapath::TcPreference;
 pub use duration::Period;
+pub use effective::{Effective, Origin};
+pub use fault::{ConfigError, Fault};
 pub use flags::Flags;
-pub use load::ConfigError;
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
 
 /// `apiVersion` of the file.
@@ -25,45 +40,62 @@ pub const API_VERSION: &str = "weir.dev/v1alpha1";
 pub const KIND: &str = "AgentConfiguration";
 
 /// Everything the agent can be told.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Configuration {
-    /// Always [`API_VERSION`].
+    /// Always `weir.dev/v1alpha1`.
+    #[schemars(extend("const" = API_VERSION))]
     pub api_version: String,
-    /// Always [`KIND`].
+    /// Always `AgentConfiguration`.
+    #[schemars(extend("const" = KIND))]
     pub kind: String,
-    /// Name of this Node; empty means `NODE_NAME`, then the host's name.
+    /// Name of this Node; empty means the host's name.
+    #[schemars(extend("x-flag" = "node-name"))]
     pub node_name: String,
-    /// How to reach the API server.
+    /// How to reach the API server. Without a kubeconfig the credentials are the Pod's service account.
     pub client_connection: ClientConnection,
     /// Folder of manifests that serves in place of an API server.
+    #[schemars(extend("x-flag" = "manifests", "format" = "path"))]
     pub manifests: Option<PathBuf>,
     /// Keeps the pins and sockets of several agents on one machine apart.
+    #[schemars(extend("x-flag" = "instance"))]
     pub instance: String,
     /// Root of the cgroup2 hierarchy whose processes are balanced; empty means its mount point.
+    #[schemars(extend("x-flag" = "cgroup-root", "format" = "path"))]
     pub cgroup_root: PathBuf,
     /// Mount point of the BPF file system.
+    #[schemars(extend("x-flag" = "bpffs", "format" = "path"))]
     pub bpffs: PathBuf,
     /// Folder of the API socket and of what must survive the agent, but not the machine.
+    #[schemars(extend("x-flag" = "run-dir", "format" = "path"))]
     pub run_dir: PathBuf,
     /// Where `/healthz`, `/livez` and `/readyz` are served; `0.0.0.0` and `[::]` both mean all addresses of both
     /// families.
+    #[schemars(extend("x-flag" = "healthz-bind-address", "format" = "address:port"))]
     pub healthz_bind_address: SocketAddr,
     /// Where `/metrics`, `/proxyMode` and `/configz` are served.
+    #[schemars(extend("x-flag" = "metrics-bind-address", "format" = "address:port"))]
     pub metrics_bind_address: SocketAddr,
     /// How packets leave our programs.
+    #[schemars(extend("x-flag" = "forwarding"))]
     pub forwarding: Forwarding,
     /// Balance connections at `connect()`; otherwise, and datagrams always, packet by packet.
+    #[schemars(extend("x-flag" = "socket-balancing"))]
     pub socket_balancing: bool,
     /// How programs are attached to interfaces. For experts: `auto` is right on every kernel.
+    #[schemars(extend("x-flag" = "tc-attach"))]
     pub tc_attach: TcAttach,
     /// What is logged and how.
     pub logging: Logging,
-    /// Capacities of maps.
+    /// Capacities of maps, in entries; 0 means that of `size`. Pinned maps keep theirs.
     pub maps: Maps,
-    /// What the node is told about itself, where no Node object says it.
+    /// What the node is told about itself. Empty lists are filled from its Node object and its interfaces.
     pub node: NodeSettings,
-    /// Connection tracking: our own, and netfilter's, for traffic that the host's stack forwards.
+    /// Connection tracking: how long flows are kept, by our programs and by netfilter's connection tracking, as
+    /// kube-proxy's configuration has it. Netfilter's, for traffic that the host's stack forwards, is set where the
+    /// kernel module is loaded; 0 leaves its value alone, and is the default for our programs: 24h, 1h, 30s and 120s in
+    /// the order established, half closed, unanswered datagrams, answered ones.
+    #[schemars(extend("x-reload" = true))]
     pub conntrack: Conntrack,
     /// What the API leaves open about policies.
     pub policy: Policy,
@@ -108,20 +140,22 @@ impl Configuration {
     }
 }
 
-/// How to reach the API server. Without a kubeconfig the credentials are the Pod's service account.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+/// How to reach the API server.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ClientConnection {
     /// A kubeconfig file.
+    #[schemars(extend("x-flag" = "kubeconfig", "format" = "path"))]
     pub kubeconfig: Option<PathBuf>,
     /// URLs of API servers, tried in turn; they override the kubeconfig's, whose credentials are kept. The
     /// agent must not need the `kubernetes` Service, which it serves itself: without a URL here or in a kubeconfig it
     /// starts only where it remembers what stands behind that Service.
+    #[schemars(extend("x-flag" = "api-server"))]
     pub api_servers: Vec<String>,
 }
 
 /// How packets leave our programs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Forwarding {
     /// By redirects, past the host's stack and netfilter.
@@ -132,7 +166,7 @@ pub enum Forwarding {
 }
 
 /// How programs are attached to interfaces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TcAttach {
     /// By TCX links where the kernel has them (6.6), else by filters of clsact.
@@ -156,15 +190,18 @@ impl TcAttach {
 }
 
 /// What is logged and how.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Logging {
     /// One JSON object or one line of text per event.
+    #[schemars(extend("x-flag" = "log-format"))]
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,proxy_agent::service=debug`.
+    #[schemars(extend("x-flag" = "log-level", "x-reload" = true))]
     pub level: String,
     /// Log each packet that is dropped, with its reason, at level `info`. For debugging: whoever sends much that is
     /// dropped makes as many lines.
+    #[schemars(extend("x-flag" = "log-drops"))]
     pub drops: bool,
 }
 
@@ -179,7 +216,7 @@ impl Default for Logging {
 }
 
 /// Shape of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -191,11 +228,12 @@ pub enum LogFormat {
     Text,
 }
 
-/// Capacities of maps, in entries; 0 means that of `size`. Pinned maps keep theirs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// Capacities of maps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Maps {
     /// What the capacities below begin from.
+    #[schemars(extend("x-flag" = "map-size"))]
     pub size: MapSize,
     /// Frontends of each family.
     pub frontends: u32,
@@ -208,6 +246,7 @@ pub struct Maps {
     /// Session affinities.
     pub affinity: u32,
     /// Tracked flows of each family.
+    #[schemars(extend("x-flag" = "conntrack-max"))]
     pub conntrack: u32,
     /// Pods of this node; at most 4095.
     pub endpoints: u32,
@@ -223,7 +262,7 @@ pub struct Maps {
 }
 
 /// A set of capacities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MapSize {
     /// For 10 000 Services and 100 000 pods.
@@ -233,10 +272,8 @@ pub enum MapSize {
     Small,
 }
 
-/// How long flows are kept, by our programs and by netfilter's connection tracking, as kube-proxy's configuration has
-/// it. A change takes effect without a restart. Netfilter's is set where the kernel module is loaded; 0 leaves its value
-/// alone, and is the default for our programs: 24h, 1h, 30s and 120s in the order of the time-outs below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// Connection tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Conntrack {
     /// Connections that netfilter's table holds, per processor. A table that holds more stays. Ours: `maps.conntrack`.
@@ -270,27 +307,32 @@ impl Default for Conntrack {
 }
 
 /// What the API leaves open about policies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Policy {
     /// Pods may always reach the addresses of their own node, whatever isolates them for egress: for DNS caches and
     /// the like that run there. Otherwise policies hold for the node as for anyone.
+    #[schemars(extend("x-flag" = "allow-egress-to-local-node"))]
     pub allow_egress_to_local_node: bool,
 }
 
 /// The CNI plugin.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Cni {
     /// Install binary and conflist once the agent is ready, and wire pods.
+    #[schemars(extend("x-flag" = "cni-install"))]
     pub install: bool,
     /// Where the runtime looks for plugins.
+    #[schemars(extend("x-flag" = "cni-bin-dir", "format" = "path"))]
     pub bin_dir: PathBuf,
     /// Where the runtime looks for conflists.
+    #[schemars(extend("x-flag" = "cni-conf-dir", "format" = "path"))]
     pub conf_dir: PathBuf,
     /// Name of the conflist's file.
     pub conf_file: String,
     /// The plugin binary to install; empty means `cni-plugin` beside the agent's own.
+    #[schemars(extend("x-flag" = "cni-plugin", "format" = "path"))]
     pub plugin: PathBuf,
     /// MTU of pod interfaces; 0 means what the way to other nodes carries.
     pub mtu: u32,
@@ -310,7 +352,7 @@ impl Default for Cni {
 }
 
 /// How often the maps are brought into step.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SyncPeriods {
     /// How long changes are gathered before they are applied.

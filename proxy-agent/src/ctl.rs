@@ -2,12 +2,14 @@
 //! adds names.
 
 pub mod args;
+pub mod cluster;
 pub mod cni_log;
 pub mod diff;
 pub mod dump;
 pub mod error;
 pub mod live;
 pub mod log_level;
+pub mod lookup;
 pub mod output;
 pub mod place;
 pub mod render;
@@ -21,7 +23,7 @@ use std::io::{self, Write as _};
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::api::client::Client;
+use crate::{api::client::Client, usage};
 use args::{Arguments, CniVerb, Command, PolicyVerb, ServiceVerb};
 pub use error::{CtlError, Exit};
 use output::Output;
@@ -40,15 +42,15 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
     let parsed = match Arguments::try_parse_from(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let code = if error.use_stderr() {
-                Exit::Usage
+            let (text, is_error) = usage::told(&error, "proxyctl");
+            let (code, printed) = if is_error {
+                (Exit::Usage, io::stderr().write_all(text.as_bytes()))
             } else {
-                Exit::Ok
+                (Exit::Ok, io::stdout().write_all(text.as_bytes()))
             };
-            return if error.print().is_ok() {
-                code as u8
-            } else {
-                Exit::Failed as u8
+            return match printed {
+                Ok(()) => code as u8,
+                Err(error) => CtlError::from(error).report(&mut io::stderr()) as u8,
             };
         }
     };

@@ -1,7 +1,8 @@
 //! The agent: keeps the maps in the kernel in step with the Kubernetes API.
 //!
-//! The way of an update: [`observe`] → [`model`] → desired → plan → apply → verify. [`observe`] is the only
-//! module that knows kube, [`datapath`] the only one that knows aya.
+//! The way of an update: [`observe`] → [`model`] → desired → plan → apply → verify. Of the agent's
+//! modules [`observe`] is the only one that knows kube, [`datapath`] the only one that knows aya; of `proxyctl`'s
+//! [`ctl::cluster`] knows kube.
 
 pub mod agent;
 pub mod api;
@@ -15,4 +16,5 @@ pub mod pod;
 pub mod policy;
 pub mod service;
 pub mod subject;
+mod usage;
 pub mod watchdog;

@@ -166,7 +166,7 @@ pub const FLOW_BUSY: u16 = 1 << 10;
 /// The flow is over, whatever `expires` says: set from outside of the datapath.
 pub const FLOW_ENDED: u16 = 1 << 11;
 
-/// Seconds after its expiry for which a slot is not taken by another flow: no program runs as long.
+/// Seconds after its expiry for which the slot of a flow is left alone while there is another one: no program runs as long.
 pub const FLOW_GRACE_SECONDS: u32 = 2;
 
 map_types!(

@@ -9,3 +9,4 @@ pub mod host;
 pub mod judge;
 pub mod port;
 pub mod refuse;
+pub mod review;

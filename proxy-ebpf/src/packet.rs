@@ -3,5 +3,6 @@
 pub mod age;
 pub mod answer;
 pub mod description;
+pub mod hold;
 pub mod parse;
 pub mod rewrite;

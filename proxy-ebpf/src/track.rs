@@ -3,6 +3,8 @@
 
 pub mod affinity;
 pub mod flow;
+mod key;
 pub mod life;
+mod owner;
 pub mod slot;
 pub mod start;

@@ -22,10 +22,12 @@ mod apply;
 #[path = "../../xtask/src/cache.rs"]
 pub(crate) mod cache;
 mod kubeconfig;
+mod kubelet;
 mod observer;
 mod process;
 mod proxy;
 
+pub use kubelet::Kubelet;
 pub use observer::Observer;
 pub use proxy::{Fault, Hold, Proxy};
 

@@ -11,10 +11,13 @@ mod frame;
 mod plan;
 mod policies;
 mod seen;
+mod spare;
 
 pub use bench::{Bench, Hook, NEXT, Outcome, REDIRECT, SHOT};
 pub use flows::Entry;
-pub use frame::{Tcp, error_about, fragments, icmpv6, ping, segment, tcp, udp, with_options};
+pub use frame::{
+    Tcp, error_about, fragments, icmpv6, pieces, ping, segment, tcp, udp, with_options,
+};
 pub use plan::{FAMILIES, Plan, V4, V6};
 pub use policies::list;
 pub use seen::{Seen, see};

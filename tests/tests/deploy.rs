@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use proxy_agent::config::load;
+use proxy_agent::config::{definition::DEFINITION, load};
 use serde_json::Value;
 
 fn overlays() -> Vec<PathBuf> {
@@ -34,9 +34,9 @@ fn the_agent_takes_every_overlays_configuration() {
     assert_eq!(names, ["cluster", "kind", "lab"]);
     for overlay in overlays() {
         let path = overlay.join("config.yaml");
-        let text = fs::read_to_string(&path).unwrap();
-        let configuration =
-            load::parse(&path, &text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let configuration = load::load_file(&path)
+            .unwrap_or_else(|error| panic!("{error}"))
+            .configuration;
         assert!(configuration.cni.install, "{}", path.display());
         assert_eq!(
             configuration.client_connection.api_servers.len(),
@@ -74,5 +74,21 @@ fn overlays_give_the_base_what_it_lacks() {
             (made["name"].as_str(), &made["files"][0]),
             (Some(wanted), &"config.yaml".into())
         );
+    }
+}
+
+#[test]
+fn variables_of_the_daemon_set_are_settings() {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/base");
+    let daemon_set = read(&base.join("daemon-set.yaml"));
+    let pod = &daemon_set["spec"]["template"]["spec"];
+    // A Service called weir would make variables that look like ours.
+    assert_eq!(pod["enableServiceLinks"], false);
+    let variables = pod["containers"][0]["env"].as_array().unwrap();
+    assert!(!variables.is_empty());
+    for variable in variables {
+        let name = variable["name"].as_str().unwrap();
+        let mut settings = DEFINITION.settings.iter();
+        assert!(settings.any(|setting| setting.variable == name), "{name}");
     }
 }

@@ -94,3 +94,41 @@ fn the_rule_the_peer_and_the_near_miss_are_named() {
     let (_, e) = why(&maps, &engine, "192.168.0.2", 5432);
     assert!(e.hints[0].contains("a node's"), "{e:?}");
 }
+
+/// What another policy calls the peers that a rule lets in is nothing that the rule says.
+#[test]
+fn hints_name_what_the_rule_names_and_nothing_else() {
+    let mut cluster = Cluster::new();
+    cluster.namespace("shop", "team=red");
+    cluster.pod("shop/db", "app=db", 1, 2);
+    cluster.pod("shop/other", "app=other", 1, 3);
+    cluster.pod("shop/web", "app=web", 2, 4);
+    let one = rule(
+        vec![block("10.0.2.4/32", &[]), pods("app=web")],
+        vec![tcp(5432)],
+    );
+    let none = rule(vec![pods("app=absent")], vec![]);
+    cluster.policy(policy("shop/db", "app=db", Some(vec![one, none]), None));
+    let wide = rule(
+        vec![block("10.0.0.0/8", &[]), namespaces("team=red")],
+        vec![],
+    );
+    cluster.policy(policy("shop/wide", "app=other", Some(vec![wide]), None));
+    let maps = PolicyMaps::new(64);
+    let mut engine = PolicyEngine::new(maps.tables(), OWN_NODE);
+    engine.sync(&cluster.snapshot, &cluster.endpoints).unwrap();
+    for peer in ["10.111.2.3", "198.51.100.7", "10.0.1.3"] {
+        let (allowed, e) = why(&maps, &engine, peer, 5432);
+        assert!(!allowed);
+        assert_eq!(
+            e.hints,
+            [
+                "rule shop/db ingress[0] lets pass 5432/TCP for ipBlock 10.0.2.4/32 or pods app=web of namespace shop",
+                "rule shop/db ingress[1] lets pass everything for pods app=absent of namespace shop",
+            ],
+            "{peer}"
+        );
+    }
+    let (allowed, e) = why(&maps, &engine, "10.0.2.4", 5432);
+    assert!(allowed && e.hints.is_empty(), "{e:?}");
+}

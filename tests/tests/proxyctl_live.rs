@@ -18,6 +18,8 @@ use weir_tests::{
 mod forms;
 #[path = "proxyctl_live/watch.rs"]
 mod watch;
+#[path = "proxyctl_live/why.rs"]
+mod why;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -25,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Stage {
     client: Pod,
     web: Pod,
-    _stranger: Pod,
+    stranger: Pod,
     vip: String,
     /// Of the client to the Service.
     _talk: Talk,
@@ -62,7 +64,7 @@ impl Stage {
             client,
             web,
             _talk: talk,
-            _stranger: stranger,
+            stranger,
             vip: vip.to_string(),
             _servers: servers,
             cluster,
@@ -102,6 +104,7 @@ fn dumps_are_in_words_and_explanations_name_what_decides() {
     assert_eq!(diff["apiVersion"], "weir.dev/v1alpha1");
     assert_eq!(diff["kind"], "DifferenceList");
     assert_eq!(diff["items"], json!([]));
+    every_answer_has_a_version(&stage);
     assert_eq!(stage.says(0, &["log-level"]), "info\n");
     assert_eq!(stage.says(0, &["log-level", "debug"]), "debug\n");
     let status = stage.says(0, &["status", "--wait"]);
@@ -109,6 +112,30 @@ fn dumps_are_in_words_and_explanations_name_what_decides() {
         status.contains("1/1 services, ") && status.contains("3 endpoints, 1 policies"),
         "{status}"
     );
+}
+
+/// Lists of `dump` are looked at in `forms`.
+fn every_answer_has_a_version(stage: &Stage) {
+    let to = format!("{}:80", stage.vip);
+    for (words, kind) in [
+        (&["status"][..], "Status"),
+        (&["version"], "Version"),
+        (&["log-level"], "LogLevel"),
+        (&["diff"], "DifferenceList"),
+        (
+            &["policy", "why", "default/client", "default/web", "8080"],
+            "PolicyWhy",
+        ),
+        (&["service", "trace", "default/client", &to], "ServiceTrace"),
+        (&["cni", "log"], "CniLog"),
+    ] {
+        let yaml = stage.says(0, &[words, &["-o", "yaml"]].concat());
+        let yaml: Value = serde_saphyr::from_str(&yaml).unwrap();
+        for answer in [stage.json(words), yaml] {
+            assert_eq!(answer["apiVersion"], "weir.dev/v1alpha1", "{words:?}");
+            assert_eq!(answer["kind"], kind, "{words:?}");
+        }
+    }
 }
 
 fn services_and_backends(stage: &Stage) {
@@ -210,7 +237,7 @@ fn why_policy_decides(stage: &Stage) {
         1,
         &["policy", "why", "default/client", "default/web", "9090"],
     );
-    assert!(why.contains("but not this port"), "{why}");
+    assert!(why.contains("but not port 9090/TCP"), "{why}");
     let why = stage.says(0, &["policy", "why", "default/web", "default/web", "9090"]);
     assert!(
         why.matches("a pod always reaches itself").count() == 2,
@@ -224,10 +251,10 @@ fn why_policy_decides(stage: &Stage) {
         (&json!("PolicyWhy"), &json!(true))
     );
     assert_eq!(why["port"], "8080/TCP");
-    let ingress = &why["steps"][1];
+    let ingress = &why["paths"][0]["steps"][1];
     assert_eq!(
-        (&ingress["direction"], &ingress["allowed"]),
-        (&json!("ingress"), &json!(true))
+        (&ingress["direction"], &ingress["verdict"]),
+        (&json!("ingress"), &json!("allowed"))
     );
     assert!(
         ingress["because"]

@@ -116,7 +116,7 @@ fn processes_of_the_node_use_every_address_of_it() {
         assert_eq!(ask_all(node, to), ["web"; 3]);
     }
     for to in at(LOOPBACKS) {
-        assert_eq!(ask_tcp(node, to).unwrap().name, "web");
+        assert_eq!(ask_all(node, to), ["web"; 3]);
     }
     let other = cluster.pod(0, "other").unwrap();
     for to in at(LOOPBACKS) {

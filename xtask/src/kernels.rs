@@ -4,7 +4,7 @@
 //! Debian's kernels boot in an emulated machine from a RAM disk that holds the test programs, so a newer or
 //! older verifier than this machine's has its say.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, thread};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -21,32 +21,56 @@ mod programs;
 
 use programs::Program;
 
-/// Run the kernel tests on older kernels, in emulated machines.
+/// Run the kernel tests on other kernels, in emulated machines.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only this series, such as `6.1`.
+    /// Only this series: `6.1`, `6.12`, `newest` or `64-processors`.
     #[arg(long)]
     only: Option<String>,
+    /// Only tests whose name contains this.
+    #[arg(long)]
+    filter: Option<String>,
 }
 
 /// A kernel of the matrix.
 struct Series {
     /// As people call it.
     name: &'static str,
-    /// The suite of Debian that carries it.
-    suite: Suite,
+    /// The suites of Debian that may carry it: the newest one in them counts.
+    suites: &'static [Suite],
+    /// Processors of the machine.
+    processors: u32,
+    /// The test programs that it runs.
+    programs: &'static [&'static str],
 }
 
-/// The oldest kernel that Weir supports, and the newest long-term one in a stable Debian. What this machine
-/// runs, the other layers of `cargo xtask test` use.
-const MATRIX: [Series; 2] = [
+/// The oldest kernel that Weir supports, the newest long-term one in a stable Debian, and the newest that Debian has
+/// released, whether to its stable users or to those of sid. What this machine runs, the other layers of
+/// `cargo xtask test` use. And one with more processors than most machines that run tests have.
+const MATRIX: [Series; 4] = [
     Series {
         name: "6.1",
-        suite: Suite::Bookworm,
+        suites: &[Suite::Bookworm],
+        processors: 1,
+        programs: &["verifier", "packets"],
     },
     Series {
         name: "6.12",
-        suite: Suite::Trixie,
+        suites: &[Suite::Trixie],
+        processors: 1,
+        programs: &["verifier", "packets"],
+    },
+    Series {
+        name: "newest",
+        suites: &[Suite::Backports, Suite::Sid],
+        processors: 1,
+        programs: &["verifier", "packets"],
+    },
+    Series {
+        name: "64-processors",
+        suites: &[Suite::Trixie],
+        processors: 64,
+        programs: &["processors"],
     },
 ];
 
@@ -61,7 +85,7 @@ const HOST: [(&str, &str); 4] = [
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     prepare()?;
-    let count = count(args.only.as_deref(), None)?;
+    let count = count(args.only.as_deref(), args.filter.as_deref())?;
     say::data(format!(
         "kernels: {} passed, {} failed",
         count.passed, count.failed
@@ -92,19 +116,42 @@ pub(crate) fn count(only: Option<&str>, filter: Option<&str>) -> Result<Count> {
         );
     }
     let programs = programs::build()?;
-    Ok(series
-        .into_iter()
-        .map(|series| on(series, &programs, filter))
-        .sum())
+    // An emulated machine has one processor; so many of them as there are of ours.
+    let processors = thread::available_parallelism()?.get();
+    let rounds = series.chunks(processors);
+    Ok(rounds.map(|round| at_once(round, &programs, filter)).sum())
+}
+
+/// Runs the tests on several kernels at a time.
+fn at_once(round: &[&Series], programs: &[Program], filter: Option<&str>) -> Count {
+    thread::scope(|scope| {
+        let machines: Vec<_> = round
+            .iter()
+            .map(|series| scope.spawn(|| on(series, programs, filter)))
+            .collect();
+        let counts = machines.into_iter();
+        // One that panicked has said so.
+        counts
+            .map(|machine| machine.join().unwrap_or(Count::FAILURE))
+            .sum()
+    })
 }
 
 /// A kernel that cannot be had or does not boot is a failure; the others still have their say.
 fn on(series: &Series, programs: &[Program], filter: Option<&str>) -> Count {
     let name = series.name;
-    let count = kernel::Kernel::find(series.suite).and_then(|kernel| {
-        let disk = disk::pack(name, &kernel, programs, filter)?;
-        say::step(&format!("tests on kernel {name}"), || {
-            machine::run(name, &kernel, &disk, programs.len())
+    let of_series = |program: &&Program| series.programs.contains(&program.name.as_str());
+    let programs: Vec<&Program> = programs.iter().filter(of_series).collect();
+    let count = kernel::Kernel::find(series.suites).and_then(|kernel| {
+        let disk = disk::pack(name, &kernel, &programs, filter)?;
+        say::step(&format!("tests on kernel {name}: {}", kernel.name), || {
+            let machine = machine::Machine {
+                series: name,
+                kernel: &kernel,
+                disk: &disk,
+                processors: series.processors,
+            };
+            machine.run(programs.len())
         })
     });
     count

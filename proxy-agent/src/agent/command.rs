@@ -5,11 +5,11 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use super::{
     cleanup,
+    config_command::{self, ConfigVerb},
     lock::{Lock, LockError},
     logging, process,
     servers::ListenError,
@@ -18,6 +18,7 @@ use crate::{
     config::{ConfigError, Configuration, Flags, load},
     datapath::{DatapathError, Pins, TableError},
     observe::{kubernetes::KubernetesError, manifests::ManifestsError},
+    usage,
 };
 
 /// Keeps the maps in the kernel in step with the Kubernetes API
@@ -26,9 +27,6 @@ use crate::{
 struct Arguments {
     #[command(flatten)]
     flags: Flags,
-    /// Print the effective configuration and exit
-    #[arg(long)]
-    print_config: bool,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -39,36 +37,66 @@ enum Verb {
     Run,
     /// Remove all that Weir put on this node: programs, maps, routes, devices, conflist
     Cleanup,
+    /// Print, check and describe the configuration
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
 }
+
+/// What to do about an error that has no hint of its own.
+const SAYS_MORE: &str =
+    "--log-level debug says what was done before; `dmesg` what the kernel thinks of it";
 
 /// Wrong configuration: restarting does not help.
 const EXIT_CONFIG: u8 = 2;
 
 /// Runs `proxy-agent`.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let config = match load::load(&arguments.flags) {
-        Ok(config) => config,
-        Err(error) => {
-            tell(&config_error(&error));
-            return ExitCode::from(EXIT_CONFIG);
-        }
+    let Arguments { flags, verb } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misread(&error),
     };
-    match execute(&arguments, config) {
+    let result = match verb.unwrap_or(Verb::Run) {
+        Verb::Config { verb } => config_command::run(&verb, &flags),
+        Verb::Run => load::load(&flags)
+            .map_err(Into::into)
+            .and_then(|effective| keep_in_step(effective.configuration, flags)),
+        Verb::Cleanup => load::load(&flags)
+            .map_err(Into::into)
+            .and_then(|effective| clean_up(&effective.configuration)),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(wrong) = error.downcast_ref::<ConfigError>() {
+                tell(&wrong.report());
+                return ExitCode::from(EXIT_CONFIG);
+            }
             tell(&failure(&error));
             ExitCode::FAILURE
         }
     }
 }
 
+/// Tells what the command line should have been, or the help that was asked for.
+fn misread(error: &clap::Error) -> ExitCode {
+    let (text, is_error) = usage::told(error, "proxy-agent");
+    if is_error {
+        tell(&text);
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// The whole chain, and what to do about the first of its errors that knows.
 fn failure(error: &anyhow::Error) -> String {
-    match error.chain().find_map(hint) {
-        Some(hint) => format!("error: {error:#}\nhint: {hint}\n"),
-        None => format!("error: {error:#}\n"),
-    }
+    let hint = error.chain().find_map(hint);
+    let hint = hint.as_deref().unwrap_or(SAYS_MORE);
+    format!("error: {error:#}\nhint: {hint}\n")
 }
 
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
@@ -92,33 +120,20 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         .map(ManifestsError::hint)
 }
 
-fn config_error(error: &ConfigError) -> String {
-    format!("error: {error}\nhint: {}\n", error.hint())
-}
-
 /// If stderr is closed there is nobody left to tell.
 fn tell(text: &str) {
     drop(io::stderr().write_all(text.as_bytes()));
 }
 
-fn execute(arguments: &Arguments, config: Configuration) -> anyhow::Result<()> {
-    if arguments.print_config {
-        let text = serde_saphyr::to_string(&config).context("print the configuration")?;
-        return io::stdout()
-            .write_all(text.as_bytes())
-            .context("print the configuration");
-    }
-    match arguments.verb {
-        None | Some(Verb::Run) => {
-            let level = logging::begin(&config.logging)?;
-            process::run(config, arguments.flags.clone(), level)
-        }
-        Some(Verb::Cleanup) => {
-            logging::begin(&config.logging)?;
-            // What an agent keeps would come back while it is removed.
-            let mut lock = Lock::take(&config.run_dir)?;
-            lock.add_pins(Pins::new(&config.bpffs, &config.instance)?.instance())?;
-            cleanup::run(&config)
-        }
-    }
+fn keep_in_step(config: Configuration, flags: Flags) -> anyhow::Result<()> {
+    let level = logging::begin(&config.logging)?;
+    process::run(config, flags, level)
+}
+
+fn clean_up(config: &Configuration) -> anyhow::Result<()> {
+    logging::begin(&config.logging)?;
+    // What an agent keeps would come back while it is removed.
+    let mut lock = Lock::take(&config.run_dir)?;
+    lock.add_pins(Pins::new(&config.bpffs, &config.instance)?.instance())?;
+    cleanup::run(config)
 }

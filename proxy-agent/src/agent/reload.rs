@@ -12,7 +12,7 @@ use tokio::{sync::Notify, task::JoinHandle, time};
 
 use crate::{
     api::Shared,
-    config::{Configuration, Flags, load},
+    config::{Configuration, Flags, change, definition::Setting, load},
 };
 
 /// How long the file must be quiet before it is read.
@@ -82,31 +82,51 @@ impl File {
             return;
         }
         self.text = text;
-        match load::load(&self.flags) {
-            Ok(config) => take(&config, shared),
-            Err(error) => {
-                tracing::error!(%error, "configuration not taken; what was in force stays");
-                shared.set_config_error(Some(format!("configuration: {error}")));
-            }
+        let result = match load::load(&self.flags) {
+            Ok(effective) => take(&effective.configuration, shared),
+            Err(error) => Err(format!("{error}")),
+        };
+        if let Err(error) = &result {
+            tracing::error!(error, "configuration not taken; what was in force stays");
         }
+        let told = result.err().map(|error| format!("configuration: {error}"));
+        shared.set_config_error(told);
     }
 }
 
-fn take(config: &Configuration, shared: &Shared) {
-    shared.set_config_error(None);
-    if shared.set_conntrack(config.conntrack) {
-        tracing::info!(conntrack = ?config.conntrack, "configuration changed");
+/// Puts in force what may change while the agent runs, and notes what waits for a restart.
+fn take(told: &Configuration, shared: &Shared) -> Result<(), String> {
+    let unread = |error: serde_json::Error| error.to_string();
+    let before = shared.configuration();
+    let now = change::in_force(&shared.config, told).map_err(unread)?;
+    let changed = change::between(&before, &now).map_err(unread)?;
+    if before.logging.level != now.logging.level {
+        shared.log_level.set(&now.logging.level)?;
     }
-    if shared.configuration() != *config {
+    let waiting = change::between(&now, told).map_err(unread)?;
+    let paths = |settings: Vec<&Setting>| -> Vec<String> {
+        settings.into_iter().map(|s| s.path.clone()).collect()
+    };
+    let (changed, waiting) = (paths(changed), paths(waiting));
+    if !changed.is_empty() {
+        tracing::info!(settings = changed.join(","), "configuration changed");
+    }
+    if waiting != shared.restart_for() && !waiting.is_empty() {
         tracing::warn!(
-            "of a changed configuration only `conntrack` takes effect before the next start"
+            settings = waiting.join(","),
+            "changed settings wait for a restart"
         );
     }
+    shared.set_configuration(now);
+    shared.set_restart_for(waiting);
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use tracing_subscriber::{EnvFilter, Registry, reload};
 
     use super::*;
     use crate::{
@@ -122,6 +142,8 @@ mod tests {
         folder: tempfile::TempDir,
         flags: Flags,
         shared: Arc<Shared>,
+        /// The log level's handle works as long as this lives.
+        _filter: reload::Layer<EnvFilter, Registry>,
     }
 
     impl Agent {
@@ -129,22 +151,20 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("agent.yaml");
             fs::write(&path, format!("{HEAD}{text}")).unwrap();
-            let flags = Flags {
-                config: Some(path),
-                node_name: Some("a".into()),
-                ..Flags::default()
-            };
-            let config = load::load(&flags).unwrap();
+            let flags = Flags::of_file(path).set("nodeName", "a");
+            let config = load::load(&flags).unwrap().configuration;
+            let (filter, handle) = reload::Layer::new(EnvFilter::new(&config.logging.level));
             let shared = Arc::new(Shared::new(
                 config,
                 Metrics::new(),
-                LogLevel::default(),
+                LogLevel::new(handle),
                 &Store::new(),
             ));
             Self {
                 folder,
                 flags,
                 shared,
+                _filter: filter,
             }
         }
 
@@ -170,6 +190,7 @@ mod tests {
         file.look(shared);
         assert_eq!(udp(), (Period::from_secs(20), None));
         assert_ne!(shared.configuration().healthz_bind_address.port(), 1);
+        assert_eq!(shared.restart_for(), ["healthzBindAddress"]);
         agent.write("conntrack: {udpTimeout: soon}\n");
         file.look(shared);
         let (period, error) = udp();
@@ -182,6 +203,25 @@ mod tests {
         agent.write("");
         file.look(shared);
         assert_eq!(udp(), (Period::from_secs(0), None));
+        assert!(shared.restart_for().is_empty());
+    }
+
+    #[test]
+    fn the_log_level_changes_where_its_setting_does() {
+        let agent = Agent::start("");
+        let (mut file, shared) = (agent.file(), &agent.shared);
+        agent.write("logging: {level: warn}\n");
+        file.look(shared);
+        assert_eq!(
+            (shared.log_level.get(), shared.config_error()),
+            ("warn".into(), None)
+        );
+        // Another change of the file leaves alone what `proxyctl log-level` has set.
+        shared.log_level.set("debug").unwrap();
+        agent.write("logging: {level: warn}\nconntrack: {udpTimeout: 9s}\n");
+        file.look(shared);
+        assert_eq!(shared.log_level.get(), "debug");
+        assert_eq!(shared.conntrack().udp_timeout, Period::from_secs(9));
     }
 
     #[tokio::test]

@@ -113,6 +113,7 @@ impl Figures {
             kernel: self.kernel.clone(),
             ready: awaiting.is_empty(),
             awaiting,
+            restart_for: shared.restart_for(),
             forwarding: match config.forwarding {
                 Forwarding::Bpf => "bpf".to_owned(),
                 Forwarding::Stack => "stack".to_owned(),

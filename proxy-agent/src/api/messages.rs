@@ -55,6 +55,8 @@ pub struct AgentStatus {
     pub awaiting: Vec<String>,
     /// `bpf` or `stack`.
     pub forwarding: String,
+    /// Settings that were changed in the configuration's file and wait for a restart.
+    pub restart_for: Vec<String>,
 }
 
 /// What is observed.
@@ -255,8 +257,20 @@ pub struct RowName {
 pub struct PolicyNames {
     /// Rows by number.
     pub rows: BTreeMap<u32, RowName>,
-    /// Classes by number: the peers of policies that its addresses are.
+    /// Classes by number: the peers of policies that its addresses are, each of them.
     pub classes: BTreeMap<u32, Vec<String>>,
+    /// What the rules of these rows say, by name: `shop/db ingress[0]`.
+    pub rules: BTreeMap<String, RuleWords>,
+}
+
+/// What one rule says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RuleWords {
+    /// The peers that it names, of which one is enough.
+    pub peers: Vec<String>,
+    /// The ports that it names; empty if it names none, which is all of them.
+    pub ports: Vec<String>,
 }
 
 /// `GET /config_dump` and `/configz`.

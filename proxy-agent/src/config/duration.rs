@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::format::text_schema;
+
 /// A duration that reads and prints as Kubernetes' (`metav1.Duration`, whole milliseconds).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
@@ -69,6 +71,8 @@ impl fmt::Display for Period {
         Ok(())
     }
 }
+
+text_schema!(Period, "duration", pattern = "^([0-9]+(h|m|s|ms))+$");
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

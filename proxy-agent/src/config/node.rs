@@ -3,42 +3,49 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnetwork::IpNetwork;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// What the node is told about itself. Empty lists are filled from its Node object and its interfaces.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+use super::format::{Cidr, text_schema};
+
+/// What the node is told about itself.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NodeSettings {
     /// Internal addresses, at most one per family.
+    #[schemars(extend("x-flag" = "node-address"))]
     pub addresses: Vec<IpAddr>,
     /// Ranges of the node's own pods.
     #[serde(rename = "podCIDRs")]
+    #[schemars(with = "Vec<Cidr>", extend("x-flag" = "pod-cidr"))]
     pub pod_cidrs: Vec<IpNetwork>,
     /// Ranges of Services, routed to `weir_host` for what the host sends past socket hooks. Empty: the API server's
     /// `ServiceCIDR`s, or, where it has none, the /24 or /112 around each `ClusterIP`.
     #[serde(rename = "serviceCIDRs")]
+    #[schemars(with = "Vec<Cidr>", extend("x-flag" = "service-cidr"))]
     pub service_cidrs: Vec<IpNetwork>,
     /// Addresses that serve `NodePort`s and health check node ports, as kube-proxy's field of this name: those of this
     /// node inside these ranges, where a family without a range serves on all of its addresses; or `primary`, its
     /// internal ones. Empty: `primary`, but health check node ports are served on all.
+    #[schemars(extend("x-flag" = "nodeport-addresses"))]
     pub node_port_addresses: Vec<NodePortAddress>,
-    /// Which links carry node traffic.
+    /// Which links carry node traffic: all whose type carries IP, unless named here. `*` in a pattern stands for any
+    /// letters, `?` for one.
     pub links: LinkSettings,
     /// Source ports for connections that are translated to an address of this node.
+    #[schemars(extend("x-flag" = "source-ports"))]
     pub source_ports: SourcePorts,
-    /// Of versions that knew one link only: refused with a word about `links`.
-    #[serde(skip_serializing)]
-    pub uplink: Option<String>,
 }
 
-/// Which links carry node traffic: all whose type carries IP, unless named here. `*` in a pattern stands for any
-/// letters, `?` for one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// Which links carry node traffic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LinkSettings {
     /// Only links with such names. Empty: all.
+    #[schemars(extend("x-flag" = "link"))]
     pub include: Vec<String>,
     /// Never links with such names.
+    #[schemars(extend("x-flag" = "exclude-link"))]
     pub exclude: Vec<String>,
 }
 
@@ -131,16 +138,12 @@ macro_rules! as_text {
 }
 
 as_text!(NodePortAddress, SourcePorts);
+text_schema!(NodePortAddress, "`primary` or CIDR");
+text_schema!(SourcePorts, "port range", pattern = "^[0-9]+-[0-9]+$");
 
 impl NodeSettings {
     /// What cannot be: the field and why.
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
-        if let Some(uplink) = &self.uplink {
-            let message = format!(
-                "there is more than one link now: all that carry node traffic are served, and `node.links.include: [{uplink}]` is what keeps to this one"
-            );
-            return Err(("node.uplink", message));
-        }
         for ipv6 in [false, true] {
             let of_family = self.addresses.iter().filter(|a| a.is_ipv6() == ipv6);
             if of_family.count() > 1 {
@@ -172,13 +175,6 @@ mod tests {
     fn refused(text: &str) -> String {
         let (field, why) = parsed(text).unwrap().check().unwrap_err();
         format!("{field}: {why}")
-    }
-
-    #[test]
-    fn a_former_uplink_is_refused_with_what_to_write_in_its_place() {
-        let text = refused("uplink: eth1");
-        assert!(text.starts_with("node.uplink: "), "{text}");
-        assert!(text.contains("`node.links.include: [eth1]`"), "{text}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::output::Format;
-use crate::config::Period;
+use crate::config::{Configuration, Period};
 
 /// Shows what Weir does on this node, from the live maps
 #[derive(Debug, Parser)]
@@ -24,13 +24,13 @@ pub struct Arguments {
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Folder of the agent's API socket
-    #[arg(long, global = true, env = "WEIR_RUN_DIR", default_value = "/run/weir")]
+    #[arg(long, global = true, env = "WEIR_RUN_DIR", default_value_os_t = Configuration::default().run_dir)]
     pub run_dir: PathBuf,
     /// Mount point of the BPF file system
-    #[arg(long, global = true, env = "WEIR_BPFFS", default_value = "/sys/fs/bpf")]
+    #[arg(long, global = true, env = "WEIR_BPFFS", default_value_os_t = Configuration::default().bpffs)]
     pub bpffs: PathBuf,
     /// Which of several agents on one machine
-    #[arg(long, global = true, env = "WEIR_INSTANCE", default_value = "default")]
+    #[arg(long, global = true, env = "WEIR_INSTANCE", default_value_t = Configuration::default().instance)]
     pub instance: String,
     /// Shape of the output
     #[arg(short, long, global = true, value_enum, default_value_t)]
@@ -41,6 +41,21 @@ impl Common {
     /// The agent's socket.
     pub fn socket(&self) -> PathBuf {
         self.run_dir.join("agent.sock")
+    }
+
+    /// The flags by which another `proxyctl` means the same, but for the shape of its output.
+    pub fn told(&self) -> Vec<String> {
+        let usual = Configuration::default();
+        let path = |path: &PathBuf| path.display().to_string();
+        let flags = [
+            ("--run-dir", path(&self.run_dir), path(&usual.run_dir)),
+            ("--bpffs", path(&self.bpffs), path(&usual.bpffs)),
+            ("--instance", self.instance.clone(), usual.instance),
+        ];
+        let differ = flags.into_iter().filter(|(_, told, usual)| told != usual);
+        differ
+            .flat_map(|(flag, told, _)| [flag.to_owned(), told])
+            .collect()
     }
 }
 
@@ -156,7 +171,7 @@ pub enum Subject {
 /// `policy ...`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PolicyVerb {
-    /// Which rule lets a new flow pass or not; exit code 1 if it is denied
+    /// Which rule lets a new flow pass or not; exit code 1 if it is denied, 5 if another node decides too
     Why(WhyArgs),
 }
 
@@ -165,10 +180,29 @@ pub enum PolicyVerb {
 pub struct WhyArgs {
     /// Who begins: an address, namespace/pod or node/name
     pub from: String,
-    /// The other side
+    /// The other side: the same, or a Service by its address or name, namespace/name (service/namespace/name where a pod
+    /// has that name too), whose backends are looked at
     pub to: String,
-    /// Destination port, such as 80 or 53/udp
+    /// Destination port, such as 80 or 53/udp; of a Service its own port
     pub port: String,
+    /// Ask every node that has a say, through the API server, by your rights: get and list pods and nodes, get and create
+    /// pods/exec where the agents are. Works anywhere
+    #[arg(long)]
+    pub all_nodes: bool,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Where the cluster is.
+#[derive(Clone, Debug, Args)]
+pub struct ClusterArgs {
+    /// A kubeconfig file (default: as kubectl)
+    #[arg(long, requires = "all_nodes")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace of the agents
+    #[arg(long, requires = "all_nodes", default_value = "kube-system")]
+    pub agent_namespace: String,
 }
 
 /// `service ...`.
@@ -210,4 +244,24 @@ pub struct CniLogArgs {
 pub struct LogLevelArgs {
     /// error, warn, info, debug, trace, or a filter; none shows the present one
     pub level: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+    use crate::config::definition::DEFINITION;
+
+    #[test]
+    fn what_the_agent_is_told_too_is_told_alike() {
+        let command = Arguments::command();
+        for path in ["runDir", "bpffs", "instance"] {
+            let setting = DEFINITION.setting(path).unwrap();
+            let mut arguments = command.get_arguments();
+            let same = arguments.find(|a| a.get_long() == setting.flag.as_deref());
+            let variable = same.and_then(|argument| argument.get_env());
+            assert_eq!(variable, Some(setting.variable.as_ref()), "{path}");
+        }
+    }
 }

@@ -18,6 +18,8 @@ pub enum Exit {
     Unreachable = 3,
     /// Waiting took too long.
     TimedOut = 4,
+    /// What was asked can only be told elsewhere.
+    Undecided = 5,
 }
 
 /// Why a verb could not be done.

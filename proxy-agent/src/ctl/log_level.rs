@@ -20,6 +20,6 @@ pub async fn run(
             context.client.put(PATH, &body).await?
         }
     };
-    out.object(&body, |to| writeln!(to, "{}", body.level))?;
+    out.object("LogLevel", &body, |to| writeln!(to, "{}", body.level))?;
     Ok(Exit::Ok)
 }

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
 
-use crate::api::messages::List;
+use crate::{api::messages::List, config::API_VERSION};
 
 pub use stream::Stream;
 
@@ -47,6 +47,26 @@ pub trait Row: Serialize {
     fn name(&self) -> String;
 }
 
+/// An object as programs get it: they can rely on what its version says.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Versioned<'a, T> {
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(flatten)]
+    object: &'a T,
+}
+
+impl<'a, T> Versioned<'a, T> {
+    const fn new(kind: &'static str, object: &'a T) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind,
+            object,
+        }
+    }
+}
+
 /// Where output goes, and its format.
 pub struct Output {
     /// The format.
@@ -81,15 +101,16 @@ impl Output {
         render(self.format, rows, &mut self.to)
     }
 
-    /// Prints one object; a person gets `text`.
+    /// Prints one object of this kind; a person gets `text`.
     pub fn object(
         &mut self,
+        kind: &'static str,
         object: &impl Serialize,
         text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
         match self.format {
-            Format::Json => json(object, &mut self.to),
-            Format::Yaml => yaml(object, &mut self.to),
+            Format::Json => json(&Versioned::new(kind, object), &mut self.to),
+            Format::Yaml => yaml(&Versioned::new(kind, object), &mut self.to),
             Format::Table | Format::Wide | Format::Name => text(&mut self.to),
         }
     }

@@ -61,7 +61,7 @@ fn worst(status: &Status) -> Level {
 }
 
 fn print(status: &Status, args: &StatusArgs, out: &mut Output) -> std::io::Result<()> {
-    out.object(status, |to| {
+    out.object("Status", status, |to| {
         let rows = rows(status);
         if !args.brief {
             return write(&rows, to);

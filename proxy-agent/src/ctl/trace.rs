@@ -1,25 +1,22 @@
 //! `proxyctl service trace CLIENT VIP:PORT[/PROTO]`: what a new connection meets, by the live maps.
 
 mod follow;
-mod lookup;
 
 use std::{
     io::{self, Write},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
 };
 
 use serde::Serialize;
 
 use self::follow::Follower;
-use super::{Context, CtlError, Exit, args::TraceArgs, live, output::Output, place};
-use crate::{config::API_VERSION, model::Protocol};
+use super::{Context, CtlError, Exit, args::TraceArgs, live, lookup::Asked, output::Output, place};
+use crate::model::Protocol;
 
 /// The whole answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Trace {
-    api_version: &'static str,
-    kind: &'static str,
     client: String,
     destination: String,
     steps: Vec<Step>,
@@ -31,13 +28,6 @@ struct Trace {
 struct Step {
     what: &'static str,
     found: String,
-}
-
-/// One connection that is looked at.
-struct Asked {
-    client: IpAddr,
-    to: SocketAddr,
-    protocol: Protocol,
 }
 
 /// What becomes of the connection, and whether it goes anywhere.
@@ -80,14 +70,12 @@ pub async fn run(context: &Context, args: &TraceArgs, out: &mut Output) -> Resul
     let mut follower = Follower::new(reader.maps(), &names, asked)?;
     let verdict = follower.follow()?;
     let trace = Trace {
-        api_version: API_VERSION,
-        kind: "ServiceTrace",
         client: place::describe(&names, client),
         destination: format!("{to}/{protocol}"),
         steps: follower.steps,
         verdict: verdict.text,
     };
-    out.object(&trace, |to| write(&trace, to))?;
+    out.object("ServiceTrace", &trace, |to| write(&trace, to))?;
     Ok(if verdict.good { Exit::Ok } else { Exit::Failed })
 }
 

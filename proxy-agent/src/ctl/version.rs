@@ -5,19 +5,14 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::{Context, CtlError, Exit, output::Output};
-use crate::{
-    api::{
-        messages::Status,
-        version::{VERSION, layout},
-    },
-    config::API_VERSION,
+use crate::api::{
+    messages::Status,
+    version::{VERSION, layout},
 };
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Versions {
-    api_version: &'static str,
-    kind: &'static str,
     client: String,
     client_layout: String,
     agent: Option<String>,
@@ -29,14 +24,12 @@ pub async fn run(context: &Context, out: &mut Output) -> Result<Exit, CtlError> 
     let agent = context.client.get::<Status>("/v1/status").await;
     let known = agent.as_ref().ok().map(|status| &status.agent);
     let versions = Versions {
-        api_version: API_VERSION,
-        kind: "Version",
         client: VERSION.to_owned(),
         client_layout: layout(),
         agent: known.map(|agent| plain(&agent.version)),
         agent_layout: known.map(|agent| agent.layout.clone()),
     };
-    out.object(&versions, |to| {
+    out.object("Version", &versions, |to| {
         writeln!(
             to,
             "client   v{}   layout {}",

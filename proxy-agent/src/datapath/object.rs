@@ -12,12 +12,16 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 /// Maps that are no part of the ABI: scratch space, and what is remembered for a second or a few. Each load of the
 /// programs has its own, unpinned, so that a later version may shape them as it likes; the programs that an earlier
 /// agent attached go on with theirs.
-const PRIVATE: [&str; 5] = [
+const PRIVATE: [&str; 9] = [
     "SCRATCH",
     "NEXT_HOPS",
     "NEXT_HOP_ASKED",
     "FLOW_CURSOR",
     "ANSWERED",
+    "HELD_FRAGMENTS",
+    "HELD_DATAGRAMS",
+    "HELD_COUNT",
+    "FIRST_FRAGMENT",
 ];
 
 /// The maps to be pinned that the object declares, with the capacities that they are to get.

@@ -189,9 +189,11 @@ mod tests {
             udp_stream: u32::MAX,
         };
         assert_eq!(kept, expected);
-        assert_eq!(
-            timeouts(&Conntrack::default()).or_default(),
-            DEFAULT_TIMEOUTS
-        );
+        let zero_is_default = Timeouts {
+            udp: 0,
+            udp_stream: 0,
+            ..DEFAULT_TIMEOUTS
+        };
+        assert_eq!(timeouts(&Conntrack::default()), zero_is_default);
     }
 }

@@ -2,29 +2,31 @@
 //! have passed. All from the live maps; only names come from the agent.
 
 use proxy_common::policy::{
-    cells::{ALLOW_ALL, Cell, DENY_ALL, ROW_STRIDE},
     peers::{PEER_NODE, PEER_UNKNOWN_POD},
     words::ROW_FIRST,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     in_words::{cookies, passes},
     lookup::{Answer, Reason},
     view::PolicyView,
 };
-use crate::{api::messages::PolicyNames, datapath::table::TableError};
+use crate::{
+    api::messages::{PolicyNames, RowName, RuleWords},
+    datapath::table::TableError,
+};
 
 /// So many near misses are told.
 const TOLD: usize = 3;
 
 /// What stands beside a verdict.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Explanation {
     /// Policies that isolate the pod in this direction.
     pub policies: Vec<String>,
-    /// What policies call the other side.
+    /// What policies call the other side; all of it is so.
     pub peer: Vec<String>,
     /// What the other side may use.
     pub passes: Option<String>,
@@ -53,10 +55,12 @@ pub fn explain(
         let near = format!("for this peer {} only lets pass {ports}", rules.join(", "));
         explanation.hints.push(near);
     }
-    if answer.reason == Reason::Cell && !answer.allowed {
-        explanation
-            .hints
-            .extend(others(view, answer, names, &rule)?);
+    let unknown = matches!(
+        answer.reason,
+        Reason::Cell | Reason::NoPeer | Reason::NoColumn
+    );
+    if let Some(row) = row.filter(|_| unknown && !answer.allowed) {
+        explanation.hints.extend(others(row, names));
     }
     Ok(explanation)
 }
@@ -75,34 +79,23 @@ fn about_peer(answer: &Answer) -> Vec<String> {
     hints
 }
 
-/// Rules of the same row that let other peers in.
-fn others(
-    view: &impl PolicyView,
-    answer: &Answer,
-    names: &PolicyNames,
-    rule: impl Fn(u32) -> String,
-) -> Result<Vec<String>, TableError> {
-    let first = answer.row * ROW_STRIDE;
-    let mut told: Vec<String> = Vec::new();
-    for (class, peers) in &names.classes {
-        let cell = Cell::unpack(view.cell(first + 1 + class));
-        let beyond = *class >= view.cell(first) as u32;
-        if beyond || cell.kind == DENY_ALL || peers.is_empty() || told.len() == TOLD {
-            continue;
-        }
-        let rules: Vec<_> = cookies(view, cell)?.into_iter().map(&rule).collect();
-        let ports = match cell.kind {
-            ALLOW_ALL => "everything".to_owned(),
-            _ => passes(view, cell)?,
-        };
-        let near = format!(
-            "{} lets pass {ports} for {}",
-            rules.join(", "),
-            peers.join(" | ")
-        );
-        if !told.contains(&near) {
-            told.push(near);
-        }
-    }
-    Ok(told)
+/// The rules of the row, none of which names this peer: what they let pass, and for whom.
+fn others(row: &RowName, names: &PolicyNames) -> Vec<String> {
+    let direction = row.direction;
+    let rules = row.policies.iter().flat_map(|policy| {
+        let first = format!("{policy} {direction}[");
+        let rules = names.rules.range(first.clone()..);
+        rules.take_while(move |(name, _)| name.starts_with(&first))
+    });
+    // What names nobody that there can be is no near miss.
+    let rules = rules.filter(|(_, rule)| !rule.peers.is_empty()).take(TOLD);
+    rules
+        .map(|(name, RuleWords { peers, ports })| {
+            let ports = match ports.as_slice() {
+                [] => "everything".to_owned(),
+                some => some.join(","),
+            };
+            format!("rule {name} lets pass {ports} for {}", peers.join(" or "))
+        })
+        .collect()
 }

@@ -1,5 +1,7 @@
 //! What the numbers of rows and classes stand for: for `proxyctl`, which reads only numbers from the maps.
 
+use std::collections::BTreeMap;
+
 use super::{
     PolicyEngine,
     atoms::{Atom, Namespaces},
@@ -8,8 +10,8 @@ use super::{
     rows::Row,
 };
 use crate::{
-    api::messages::{PolicyNames, RowName},
-    model::{LabelSelector, Operator, Requirement},
+    api::messages::{PolicyNames, RowName, RuleWords},
+    model::{LabelSelector, Operator, PolicyPort, PolicyRule, Requirement},
 };
 
 impl PolicyEngine {
@@ -20,10 +22,16 @@ impl PolicyEngine {
             Selected::Row(handle) => self.rows.all.get(&handle),
             Selected::Deny | Selected::Allow => None,
         });
-        let named = |row: &Row| Some((row.number, row_name(row.key.as_deref()?)));
+        let rows: BTreeMap<u32, &RowKey> = rows
+            .filter_map(|row: &Row| Some((row.number, row.key.as_deref()?)))
+            .collect();
         let classes = self.kernel.classes.known();
         PolicyNames {
-            rows: rows.filter_map(named).collect(),
+            rules: rows.values().copied().flat_map(rules).collect(),
+            rows: rows
+                .into_iter()
+                .map(|(number, key)| (number, row_name(key)))
+                .collect(),
             classes: classes
                 .map(|(id, vector)| (id, self.peers(vector)))
                 .collect(),
@@ -45,6 +53,36 @@ fn row_name(key: &RowKey) -> RowName {
     RowName {
         direction: key.direction,
         policies: key.policies.iter().map(name).collect(),
+    }
+}
+
+/// The rules that a row is made of.
+fn rules(key: &RowKey) -> impl Iterator<Item = (String, RuleWords)> {
+    let direction = key.direction;
+    key.policies.iter().flat_map(move |version| {
+        let policy = &version.policy;
+        let rules = direction.rules(policy);
+        let name = move |place| format!("{} {direction}[{place}]", policy.name);
+        let rules = rules.into_iter().flatten().enumerate();
+        rules.map(move |(place, rule)| (name(place), rule_words(rule, policy.name.namespace())))
+    })
+}
+
+fn rule_words(rule: &PolicyRule, namespace: &str) -> RuleWords {
+    let peers = rule.peers.iter().filter_map(|p| Atom::of(p, namespace));
+    let everyone = rule.peers.is_empty().then(|| "everyone".to_owned());
+    RuleWords {
+        peers: peers.map(|atom| describe(&atom)).chain(everyone).collect(),
+        ports: rule.ports.iter().map(port).collect(),
+    }
+}
+
+fn port(port: &PolicyPort) -> String {
+    match port {
+        PolicyPort::All(protocol) => protocol.to_string(),
+        PolicyPort::Range(protocol, first, last) if first == last => format!("{first}/{protocol}"),
+        PolicyPort::Range(protocol, first, last) => format!("{first}-{last}/{protocol}"),
+        PolicyPort::Named(protocol, name) => format!("{name}/{protocol}"),
     }
 }
 

@@ -31,20 +31,3 @@ pub const FLOW_CLOSED_SECONDS: u32 = 10;
 pub const FLOW_ICMP_SECONDS: u32 = 30;
 /// Any other protocol.
 pub const FLOW_OTHER_SECONDS: u32 = 600;
-
-impl Timeouts {
-    /// With the defaults in place of zeros.
-    #[must_use]
-    #[inline(always)]
-    pub const fn or_default(self) -> Self {
-        const fn or(value: u32, default: u32) -> u32 {
-            if value == 0 { default } else { value }
-        }
-        Self {
-            tcp_established: or(self.tcp_established, DEFAULT_TIMEOUTS.tcp_established),
-            tcp_close_wait: or(self.tcp_close_wait, DEFAULT_TIMEOUTS.tcp_close_wait),
-            udp: or(self.udp, DEFAULT_TIMEOUTS.udp),
-            udp_stream: or(self.udp_stream, DEFAULT_TIMEOUTS.udp_stream),
-        }
-    }
-}

@@ -12,7 +12,7 @@ use crate::know::{endpoint, node};
 use crate::machine::global::global;
 use crate::machine::skb::Skb as Buffer;
 use crate::machine::verdict::{CONTINUE, NEXT};
-use crate::machine::words::{copy, same};
+use crate::machine::words::{copy, same, to_stack};
 use crate::maps::Family;
 use crate::packet::description::{ERROR, Packet};
 use crate::track::affinity;
@@ -29,6 +29,19 @@ global! {
 
 #[inline(always)]
 fn run<F: Family>(
+    skb: Buffer,
+    packet: &mut Packet<F>,
+    draft: &mut Draft<F>,
+    at: u32,
+    sender: u32,
+) -> Verdict {
+    let verdict = decide(skb, packet, draft, at, sender);
+    start::abandon(&mut draft.start);
+    verdict
+}
+
+#[inline(always)]
+fn decide<F: Family>(
     skb: Buffer,
     packet: &mut Packet<F>,
     draft: &mut Draft<F>,
@@ -160,11 +173,12 @@ fn source_port<F: Family>(packet: &Packet<F>, choice: &Choice<F>, tried: u32) ->
 /// Who has an address.
 #[inline(always)]
 fn receiver<F: Family>(address: &F::Address) -> u16 {
-    let pod = endpoint::of_address::<F>(*address);
+    let address = &to_stack(address);
+    let pod = endpoint::of_address::<F>(address);
     if pod != 0 {
         return pod as u16;
     }
-    if node::address::<F>(*address) != 0 {
+    if node::address::<F>(address) != 0 {
         ENDPOINT_HOST
     } else {
         0
@@ -275,7 +289,10 @@ fn leave<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32) -> Ve
 fn own<F: Family>(packet: &Packet<F>, start: &mut Start<F>) -> Verdict {
     let from = &packet.tuple;
     let begins = packet.is_datagram() || packet.opens();
-    if !begins || !node::port_matters(from.source_port) || node::address::<F>(from.source) == 0 {
+    if !begins || !node::port_matters(from.source_port) {
+        return NEXT;
+    }
+    if node::address::<F>(&to_stack(&from.source)) == 0 {
         return NEXT;
     }
     start.flow.endpoint = [ENDPOINT_HOST, 0];

@@ -5,13 +5,11 @@ use proxy_common::host::HOST_DEVICE_MAC;
 
 use crate::know::node;
 use crate::machine::frame::Frame as _;
-use crate::machine::skb::{Skb, redirect};
+use crate::machine::skb::{INGRESS, Skb, redirect};
 use crate::machine::verdict::{NEXT, Verdict, dropped};
 use crate::maps::Family;
 use crate::packet::description::Packet;
 
-/// `bpf_redirect`: into the interface, as if it had received the packet.
-pub const INGRESS: u64 = 1;
 /// Interface index of the loopback, the first of every network namespace.
 const LOOPBACK: u32 = 1;
 

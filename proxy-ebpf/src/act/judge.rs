@@ -90,20 +90,40 @@ fn is_too_big<F: Family>(packet: &Packet<F>) -> bool {
         && same(&packet.tuple.destination, &packet.destination)
 }
 
-/// Judges a known flow anew where its policy has changed, in the direction that began it, whatever the packet's is. A
-/// flow that is denied stays and is judged by each packet: without it, the other side's next packet would begin the flow
-/// anew in its own direction.
+/// The pods of this node whose egress and whose ingress policy a known flow is subject to, 0 for none: in the direction that
+/// began the flow, whatever the packet's is. What the host itself sends may always reach its pods.
 #[inline(always)]
-pub fn again<F: Family>(found: &Found<F>) -> Verdict {
+fn judges<F: Family>(found: &Found<F>) -> [u32; 2] {
     if found.head.flags & FLOW_HAIRPIN != 0 {
-        return CONTINUE;
+        return [0, 0];
     }
     let [mut sender, mut receiver] = found.ends();
     if found.place.direction() != 0 {
         (sender, receiver) = (receiver, sender);
     }
     let host = u32::from(ENDPOINT_HOST);
-    if sender != 0 && sender != host {
+    if sender == host {
+        return [0, 0];
+    }
+    [sender, if receiver == host { 0 } else { receiver }]
+}
+
+/// Whether the policies that allowed a known flow are those in force.
+#[inline(always)]
+pub fn is_current<F: Family>(found: &Found<F>) -> bool {
+    let [sender, receiver] = judges(found);
+    if sender != 0 && policy::word(sender).epoch != found.epoch(0) {
+        return false;
+    }
+    receiver == 0 || policy::word(receiver).epoch == found.epoch(1)
+}
+
+/// Judges a known flow anew where its policy has changed. A flow that is denied stays and is judged by each packet: without
+/// it, the other side's next packet would begin the flow anew in its own direction.
+#[inline(always)]
+pub fn again<F: Family>(found: &Found<F>) -> Verdict {
+    let [sender, receiver] = judges(found);
+    if sender != 0 {
         let word = policy::word(sender);
         if word.epoch != found.epoch(0) {
             // SAFETY: a record of the map.
@@ -116,7 +136,7 @@ pub fn again<F: Family>(found: &Found<F>) -> Verdict {
             }
         }
     }
-    if receiver != 0 && receiver != host && sender != host {
+    if receiver != 0 {
         let word = policy::word(receiver);
         if word.epoch != found.epoch(1) {
             // The beginner's own address, which a translated source hides.

@@ -7,8 +7,8 @@ use aya_ebpf::macros::btf_map;
 use proxy_common::counters::Counter;
 
 use super::course::hook;
-use super::host::INGRESS;
 use crate::machine::frame::Frame as _;
+use crate::machine::skb::INGRESS;
 use crate::machine::skb::{Skb, redirect, redirect_peer};
 use crate::machine::verdict::{Verdict, dropped};
 use crate::maps::{DROPS, Family};

@@ -4,15 +4,18 @@ use proxy_common::counters::INVALID_PACKET;
 
 use crate::act::begin::begin;
 use crate::act::course::Course;
+use crate::act::course::hook::TO_POD;
 use crate::act::draft::Draft;
-use crate::act::follow::{follow, follow_turned};
+use crate::act::follow::{STALE, follow, follow_turned};
+use crate::act::review::review;
 use crate::machine::frame::{ETH_IP, ETH_IPV6};
 use crate::machine::scratch;
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{CONTINUE, Verdict, dropped};
+use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
 use crate::maps::Family;
 use crate::packet::answer::Speaker;
-use crate::packet::description::Packet;
+use crate::packet::description::{FIRST_FRAGMENT, Packet};
+use crate::packet::hold::release;
 use crate::packet::parse::parse;
 
 /// What a program has in hand.
@@ -64,13 +67,42 @@ impl<F: Family> Work<F> {
     /// Follows the flow of the packet at a hook (`course::hook`). `NEXT`: there is none, or it is over.
     #[inline(always)]
     pub(super) fn follow(&mut self, skb: Skb, at: u32) -> Verdict {
-        follow(skb, &mut self.packet, &mut self.course, at)
+        let mut verdict = follow(skb, &mut self.packet, &mut self.course, at, 0);
+        if verdict == STALE {
+            verdict = review(&mut self.packet, at, 0);
+            if verdict == CONTINUE {
+                verdict = follow(skb, &mut self.packet, &mut self.course, at, 1);
+            }
+        }
+        verdict
     }
 
     /// As [`Self::follow`], of a packet that is turned already, into a pod.
     #[inline(always)]
     pub(super) fn follow_turned(&mut self, skb: Skb) -> Verdict {
-        follow_turned(skb, &mut self.packet, &mut self.course)
+        let mut verdict = follow_turned(skb, &mut self.packet, &mut self.course, 0);
+        if verdict == STALE {
+            verdict = review(&mut self.packet, TO_POD, 1);
+            if verdict == CONTINUE {
+                verdict = follow_turned(skb, &mut self.packet, &mut self.course, 1);
+            }
+        }
+        verdict
+    }
+
+    /// Lets go of later fragments that came before the packet in hand, if that is the first of its datagram and is not
+    /// dropped. Gives the verdict on it.
+    #[inline(always)]
+    pub(super) fn let_go(&mut self, skb: Skb, verdict: Verdict) -> Verdict {
+        if self.packet.shape != FIRST_FRAGMENT || verdict != CONTINUE && verdict != NEXT {
+            return verdict;
+        }
+        // What the stack has, has its other fragments too.
+        let copies = u32::from(verdict == CONTINUE);
+        match release(skb, &mut self.packet, copies) {
+            CONTINUE => verdict,
+            failed => failed,
+        }
     }
 
     /// Begins a flow at a hook, sent by an endpoint. `NEXT`: it is nothing of ours.

@@ -67,7 +67,7 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
     if work.packet.is_segment() && !work.packet.opens() {
         return dropped(NO_FLOW);
     }
-    if !service::has_frontend(&work.packet) {
+    if service::has_frontend(&mut work.packet) != CONTINUE {
         return NEXT;
     }
     work.begin(skb, at, HOST)

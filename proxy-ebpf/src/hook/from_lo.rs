@@ -12,7 +12,7 @@ use crate::act::course::hook::LOOPBACK;
 use crate::know::{node, service};
 use crate::machine::frame::ETHERNET;
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{NEXT, Verdict};
+use crate::machine::verdict::{CONTINUE, NEXT, Verdict};
 use crate::maps::{Family, V4, V6};
 use crate::packet::description::UNKNOWN_FRAGMENT;
 
@@ -48,8 +48,7 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
         return verdict;
     }
     let begins = work.packet.opens() || work.packet.protocol != TCP;
-    // Loopback addresses are served at the socket only: a packet from elsewhere could not be answered to them.
-    if !begins || F::is_loopback(work.packet.destination) || !service::has_frontend(&work.packet) {
+    if !begins || service::has_frontend(&mut work.packet) != CONTINUE {
         return NEXT;
     }
     work.begin(skb, LOOPBACK, HOST)

@@ -4,17 +4,21 @@
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use proxy_common::address::{SCTP, TCP, UDP};
-use proxy_common::counters::SPOOFED_SOURCE;
+use proxy_common::counters::{FRAGMENT_UNKNOWN, SPOOFED_SOURCE, UNSUPPORTED_FRAME};
 
 use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish};
 use crate::act::course::hook::FROM_NET;
 use crate::know::{anti_spoof, endpoint, node};
-use crate::machine::frame::ETHERNET;
+use crate::machine::frame::{ETH_VLANS, ETHERNET, Frame as _};
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{NEXT, Verdict, dropped};
+use crate::machine::verdict::{CONTINUE, NEXT, SHOT, Verdict, dropped};
 use crate::maps::{Family, V4, V6};
 use crate::packet::description::{ERROR, Packet, UNKNOWN_FRAGMENT};
+use crate::packet::hold::hold;
+
+/// The VLAN in a tag.
+const VLAN: u16 = 0xfff;
 
 /// The program of links with an Ethernet header.
 #[classifier]
@@ -36,8 +40,23 @@ fn entry<const LINK: u32>(context: &TcContext) -> i32 {
     if !skb.is_for_us() {
         return NEXT;
     }
-    let verdict = by_family(skb, run::<V4, LINK>, run::<V6, LINK>, |_| NEXT);
+    let verdict = by_family(skb, run::<V4, LINK>, run::<V6, LINK>, |kind| {
+        below_tag(skb, kind)
+    });
     finish(skb, verdict)
+}
+
+/// All tags of VLAN 0, of which we see the first, are taken off before the stack has the packet, and no program is asked again
+/// (<https://elixir.bootlin.com/linux/v6.12/source/net/core/dev.c#L5585>): below two of them anybody could speak for a pod.
+#[inline(always)]
+fn below_tag(skb: Skb, kind: u16) -> Verdict {
+    if !skb.is_tagged() || !ETH_VLANS.contains(&kind) {
+        return NEXT;
+    }
+    match skb.read::<u16>(ETHERNET) {
+        Some(tag) if u16::from_be(tag) & VLAN != 0 => NEXT,
+        _ => dropped(UNSUPPORTED_FRAME),
+    }
 }
 
 #[inline(always)]
@@ -50,6 +69,7 @@ fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
         return NEXT;
     }
     let verdict = receive(skb, work);
+    let verdict = work.let_go(skb, verdict);
     conclude(skb, work, verdict, FROM_NET)
 }
 
@@ -70,7 +90,10 @@ fn is_hosts_own<F: Family>(packet: &Packet<F>) -> bool {
 #[inline(always)]
 fn receive<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
     if work.packet.shape == UNKNOWN_FRAGMENT {
-        return NEXT;
+        let verdict = late(skb, work);
+        if verdict != CONTINUE {
+            return verdict;
+        }
     }
     let verdict = work.follow(skb, FROM_NET);
     if verdict != NEXT {
@@ -78,19 +101,40 @@ fn receive<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
     }
     if work.packet.protocol == TCP
         && !work.packet.opens()
-        && endpoint::of_address::<F>(work.packet.destination) == 0
+        && endpoint::of_address::<F>(&work.packet.destination) == 0
     {
         return NEXT;
     }
     begin(skb, work)
 }
 
+/// A fragment without ports: that of a pod is held until the first one comes. Of all others, which may be for sockets of the
+/// host or go through it, a copy is held, in case they are for a Service. `CONTINUE`: the ports are known now.
+#[inline(always)]
+fn late<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
+    let for_pod = endpoint::of_address::<F>(&work.packet.destination) != 0;
+    if anti_spoof::is_forged::<F>(&work.packet.source) {
+        return if for_pod {
+            dropped(SPOOFED_SOURCE)
+        } else {
+            NEXT
+        };
+    }
+    let held = hold(skb, &mut work.packet, u32::from(!for_pod)) == CONTINUE;
+    match (held, for_pod) {
+        (true, true) => SHOT,
+        (false, _) if work.packet.shape != UNKNOWN_FRAGMENT => CONTINUE,
+        (false, true) => dropped(FRAGMENT_UNKNOWN),
+        (_, false) => NEXT,
+    }
+}
+
 #[inline(always)]
 fn begin<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
-    if anti_spoof::is_forged::<F>(work.packet.source) {
+    if anti_spoof::is_forged::<F>(&work.packet.source) {
         return dropped(SPOOFED_SOURCE);
     }
-    if !node::forwards() && endpoint::of_address::<F>(work.packet.destination) != 0 {
+    if !node::forwards() && endpoint::of_address::<F>(&work.packet.destination) != 0 {
         // `to_pod` judges what the stack gives to the pod.
         return NEXT;
     }

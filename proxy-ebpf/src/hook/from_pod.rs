@@ -3,19 +3,19 @@
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use proxy_common::counters::{FRAGMENT_UNKNOWN, UNKNOWN_ENDPOINT, UNSUPPORTED_FRAME};
-use proxy_common::policy::words::ROW_ALLOW_ALL;
 
 use super::arp;
 use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish_at_pod};
 use crate::act::course::hook::FROM_POD;
-use crate::know::{anti_spoof, endpoint, policy};
+use crate::know::{anti_spoof, endpoint};
 use crate::machine::frame::{ETH_ARP, ETHERNET};
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
-use crate::machine::words::{copy, same};
+use crate::machine::verdict::{CONTINUE, NEXT, SHOT, Verdict, dropped};
+use crate::machine::words::same;
 use crate::maps::{Family, V4, V6};
 use crate::packet::description::{ERROR, UNKNOWN_FRAGMENT};
+use crate::packet::hold::hold;
 
 /// The program.
 #[classifier]
@@ -48,6 +48,7 @@ fn run<F: Family>(skb: Skb) -> Verdict {
         Err(verdict) => return verdict,
     };
     let verdict = send(skb, work);
+    let verdict = work.let_go(skb, verdict);
     conclude(skb, work, verdict, FROM_POD)
 }
 
@@ -74,23 +75,22 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
         return verdict;
     }
     if shape == UNKNOWN_FRAGMENT {
-        return fragment(work, id);
+        return late(skb, work, id);
     }
     work.begin(skb, FROM_POD, id)
 }
 
-/// Without ports there is no telling whether a fragment is for a Service, unless a pod has the address.
+/// Without ports there is no telling where a fragment goes: it is held until the first one comes.
 #[inline(always)]
-fn fragment<F: Family>(work: &mut Work<F>, id: u32) -> Verdict {
-    let receiver = endpoint::of_address::<F>(work.packet.destination);
-    let allowed = policy::word(id).egress_row == ROW_ALLOW_ALL
-        && policy::word(receiver).ingress_row == ROW_ALLOW_ALL;
-    if receiver == 0 || !allowed {
+fn late<F: Family>(skb: Skb, work: &mut Work<F>, id: u32) -> Verdict {
+    if hold(skb, &mut work.packet, 0) == CONTINUE {
+        return SHOT;
+    }
+    if work.packet.shape == UNKNOWN_FRAGMENT {
         return dropped(FRAGMENT_UNKNOWN);
     }
-    // SAFETY: two values made of words.
-    unsafe { copy(&raw const work.packet.tuple, &raw mut work.course.target) };
-    work.course.receiver = receiver;
-    work.course.flags = 0;
-    CONTINUE
+    match work.follow(skb, FROM_POD) {
+        NEXT => work.begin(skb, FROM_POD, id),
+        verdict => verdict,
+    }
 }

@@ -23,8 +23,8 @@ pub fn check<F: Family>(endpoint: &Endpoint, packet: &mut Packet<F>) -> Verdict 
 
 /// Whether what comes by a link from outside says that it comes from this node, from one of its pods, or from nowhere.
 #[inline(always)]
-pub fn is_forged<F: Family>(source: F::Address) -> bool {
-    F::is_loopback(source)
+pub fn is_forged<F: Family>(source: &F::Address) -> bool {
+    F::is_loopback(*source)
         || super::endpoint::of_address::<F>(source) != 0
         || node::address::<F>(source) != 0
 }
@@ -81,7 +81,7 @@ pub fn is_neighbour(packet: &Packet<V6>) -> bool {
 fn stays(destination: [u32; 4]) -> bool {
     destination[0].to_ne_bytes()[0] == 0xff
         || is_link_local(destination)
-        || node::address::<V6>(destination) != 0
+        || node::address::<V6>(&destination) != 0
 }
 
 /// `fe80::/10`.

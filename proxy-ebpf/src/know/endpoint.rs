@@ -17,9 +17,9 @@ pub fn of_interface(ifindex: u32) -> Option<u32> {
     unsafe { INTERFACES.get(ifindex) }.copied()
 }
 
-/// Id of the endpoint that has an address; 0 for none.
+/// Id of the endpoint that has an address, which stands on the stack or in a map; 0 for none.
 #[inline(always)]
-pub fn of_address<F: Family>(address: F::Address) -> u32 {
+pub fn of_address<F: Family>(address: &F::Address) -> u32 {
     // SAFETY: one word, read at once.
     unsafe { F::local_pods().get(address) }.map_or(0, |id| *id)
 }

@@ -32,10 +32,13 @@ pub fn host_device() -> u32 {
     config().map_or(0, |config| config.host_device)
 }
 
-/// How long flows live.
+/// How long flows of a kind live, in seconds: the time-out that `of` takes from those of the node, or the default.
 #[inline(always)]
-pub fn timeouts() -> Timeouts {
-    config().map_or(DEFAULT_TIMEOUTS, |config| config.timeouts.or_default())
+pub fn timeout(of: impl Fn(&Timeouts) -> u32) -> u32 {
+    match config().map(|config| of(&config.timeouts)) {
+        Some(0) | None => of(&DEFAULT_TIMEOUTS),
+        Some(seconds) => seconds,
+    }
 }
 
 /// The node's internal address; unspecified for none.
@@ -62,9 +65,9 @@ pub fn is_own<F: Family>(address: &F::Address) -> bool {
     })
 }
 
-/// `ADDRESS_*` bits of an address; 0 if it is not one of this node's.
+/// `ADDRESS_*` bits of an address, which stands on the stack or in a map; 0 if it is not one of this node's.
 #[inline(always)]
-pub fn address<F: Family>(address: F::Address) -> u32 {
+pub fn address<F: Family>(address: &F::Address) -> u32 {
     // SAFETY: one word, read at once.
     unsafe { F::node_addresses().get(address) }.map_or(0, |flags| *flags)
 }

@@ -14,6 +14,7 @@ use proxy_common::policy::words::{PolicyWord, ROW_ALLOW_ALL, ROW_DENY_ALL};
 use super::node;
 use crate::machine::global::global;
 use crate::machine::verdict::CONTINUE;
+use crate::machine::words::to_stack;
 use crate::maps::{Family, INTERVALS, POLICY_CELLS, POLICY_WORDS};
 
 /// A question to policy, and what it answers besides the verdict.
@@ -115,7 +116,7 @@ fn decide<F: Family>(question: &mut Question<F>) -> Verdict {
     }
     if question.egress != 0
         && node::is_set(NODE_ALLOW_EGRESS_TO_NODE)
-        && node::address::<F>(question.address) != 0
+        && node::address::<F>(&to_stack(&question.address)) != 0
     {
         return CONTINUE;
     }

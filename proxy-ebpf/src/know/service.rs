@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::affinity::{Affinity, AffinityKey};
-use proxy_common::backends::{MemberKey, SlotKey};
+use proxy_common::backends::{MEMBER_LINGERS, MemberKey, SlotKey};
 use proxy_common::counters::{BACKEND_GONE, NO_BACKEND, NO_LOCAL_BACKEND};
 use proxy_common::frontends::{
     FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_INTERNAL_DROP, FLAG_MEMBERS, Frontend,
@@ -14,6 +14,7 @@ use super::frontend;
 use super::node;
 use crate::machine::global::global;
 use crate::machine::verdict::{CONTINUE, NEXT};
+use crate::machine::words::to_stack;
 use crate::maps::{AFFINITY, BACKEND_MEMBERS, BACKEND_SLOTS, Family, SERVICE_EPOCH};
 use crate::packet::description::Packet;
 
@@ -51,15 +52,19 @@ fn of<F: Family>(packet: &Packet<F>) -> Option<&'static Frontend> {
         if F::is_loopback(to.destination) && F::is_loopback(to.source) {
             ADDRESS_NODE_PORT | ADDRESS_HOST_PORT
         } else {
-            node::address::<F>(to.destination)
+            node::address::<F>(&to_stack(&to.destination))
         }
     })
 }
 
-/// Whether a packet goes to a frontend.
+global! {
+    /// Whether (`CONTINUE`) a packet goes to a frontend.
+    pub fn has_frontend(packet: Packet) = has
+}
+
 #[inline(always)]
-pub fn has_frontend<F: Family>(packet: &Packet<F>) -> bool {
-    of(packet).is_some()
+fn has<F: Family>(packet: &mut Packet<F>) -> Verdict {
+    if of(packet).is_some() { CONTINUE } else { NEXT }
 }
 
 global! {
@@ -141,7 +146,7 @@ fn remembered<F: Family>(choice: &Choice<F>, now: u32) -> u32 {
     let Some(&Affinity { backend, last_used }) = (unsafe { AFFINITY.get(client) }) else {
         return 0;
     };
-    if last_used + choice.affinity < now || !is_member(choice.set, backend) {
+    if now.wrapping_sub(last_used) >= choice.affinity || !takes_clients(choice.set, backend) {
         return 0;
     }
     backend
@@ -153,6 +158,14 @@ pub fn is_member(set: u32, backend: u32) -> bool {
     BACKEND_MEMBERS
         .get_ptr(MemberKey { set, backend })
         .is_some()
+}
+
+/// Whether new flows may go to a backend of a set: not if it terminates while others serve.
+#[inline(always)]
+pub fn takes_clients(set: u32, backend: u32) -> bool {
+    // SAFETY: one word, read at once.
+    let member = unsafe { BACKEND_MEMBERS.get(MemberKey { set, backend }) };
+    member.is_some_and(|slot| *slot != MEMBER_LINGERS)
 }
 
 global! {

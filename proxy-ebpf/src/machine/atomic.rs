@@ -1,4 +1,4 @@
-//! Compare-and-swap, which the target has but the compiler's library does not offer (Linux 5.12,
+//! What the target does in one step but the compiler's library does not offer (Linux 5.12,
 //! <https://docs.kernel.org/bpf/standardization/instruction-set.html#atomic-operations>).
 
 /// Puts `new` in the place of `old`. True if it did.
@@ -28,5 +28,55 @@ pub unsafe fn swap(word: *mut u64, old: u64, new: u64) -> bool {
         let word = unsafe { AtomicU64::from_ptr(word) };
         word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+}
+
+/// Sets bits.
+///
+/// # Safety
+/// `word` points to eight aligned bytes of a map's value.
+#[inline(always)]
+pub unsafe fn set(word: *mut u64, bits: u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the caller's promise.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({word} + 0) |= {bits}",
+            word = in(reg) word,
+            bits = in(reg) bits,
+        );
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        use core::sync::atomic::{AtomicU64, Ordering};
+        // SAFETY: the caller's promise.
+        unsafe { AtomicU64::from_ptr(word) }.fetch_or(bits, Ordering::AcqRel);
+    }
+}
+
+/// Adds to a word, and gives what it was.
+///
+/// # Safety
+/// `word` points to eight aligned bytes of a map's value.
+#[inline(always)]
+pub unsafe fn add(word: *mut u64, number: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut value = number;
+        // SAFETY: the caller's promise.
+        unsafe {
+            core::arch::asm!(
+                "{value} = atomic_fetch_add((u64 *)({word} + 0), {value})",
+                word = in(reg) word,
+                value = inout(reg) value,
+            );
+        }
+        value
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        use core::sync::atomic::{AtomicU64, Ordering};
+        // SAFETY: the caller's promise.
+        unsafe { AtomicU64::from_ptr(word) }.fetch_add(number, Ordering::AcqRel)
     }
 }

@@ -6,6 +6,8 @@ pub const ETHERNET: u32 = 14;
 pub const ETH_IP: u16 = 0x0800_u16.to_be();
 /// Ethernet type of ARP, network order.
 pub const ETH_ARP: u16 = 0x0806_u16.to_be();
+/// Ethernet types of VLAN tags (802.1Q, 802.1ad), network order.
+pub const ETH_VLANS: [u16; 2] = [0x8100_u16.to_be(), 0x88a8_u16.to_be()];
 /// Ethernet type of IPv6, network order.
 pub const ETH_IPV6: u16 = 0x86dd_u16.to_be();
 

@@ -19,6 +19,7 @@ macro_rules! global {
             use aya_ebpf::bindings::__sk_buff;
             use proxy_common::counters::INVALID_PACKET;
 
+            #[inline(never)]
             #[unsafe(export_name = concat!(stringify!($name), "_v4"))]
             pub(super) extern "C" fn v4(skb: *mut __sk_buff $(, $pointer: *mut $kind<V4>)* $($(, $number: u32)+)?) -> Verdict {
                 $crate::machine::global::given!($($pointer),* else dropped(INVALID_PACKET));
@@ -27,6 +28,7 @@ macro_rules! global {
                 $body::<V4>(skb $(, $pointer)* $($(, $number)+)?)
             }
 
+            #[inline(never)]
             #[unsafe(export_name = concat!(stringify!($name), "_v6"))]
             pub(super) extern "C" fn v6(skb: *mut __sk_buff $(, $pointer: *mut $kind<V6>)* $($(, $number: u32)+)?) -> Verdict {
                 $crate::machine::global::given!($($pointer),* else dropped(INVALID_PACKET));
@@ -60,12 +62,14 @@ macro_rules! global {
             use $crate::maps::{V4, V6};
             use proxy_common::counters::INVALID_PACKET;
 
+            #[inline(never)]
             #[unsafe(export_name = concat!(stringify!($name), "_v4"))]
             pub(super) extern "C" fn v4($first: *mut $first_kind<V4> $(, $pointer: *mut $kind<V4>)* $($(, $number: u32)+)?) -> Verdict {
                 $crate::machine::global::given!($first $(, $pointer)* else dropped(INVALID_PACKET));
                 $body::<V4>($first $(, $pointer)* $($(, $number)+)?)
             }
 
+            #[inline(never)]
             #[unsafe(export_name = concat!(stringify!($name), "_v6"))]
             pub(super) extern "C" fn v6($first: *mut $first_kind<V6> $(, $pointer: *mut $kind<V6>)* $($(, $number: u32)+)?) -> Verdict {
                 $crate::machine::global::given!($first $(, $pointer)* else dropped(INVALID_PACKET));

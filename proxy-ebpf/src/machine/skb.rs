@@ -8,12 +8,13 @@ use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::{
-    bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head,
-    bpf_skb_load_bytes, bpf_skb_store_bytes,
+    bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer,
+    bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
 
 use super::frame::{Balance, Checksum, Frame};
 use super::verdict::Verdict;
+use super::words::opaque;
 
 /// `l4_csum_replace`: the change is one of the pseudo header.
 const PSEUDO_HEADER: u64 = 1 << 4;
@@ -24,6 +25,8 @@ const IPV6_CHANGE: u64 = 1 << 7;
 /// `store_bytes`: a sum over the whole packet takes the change up.
 const RECOMPUTE: u64 = 1 << 0;
 const EINVAL: i64 = -22;
+/// `bpf_redirect`, `bpf_clone_redirect`: into the interface, as if it had received the packet.
+pub const INGRESS: u64 = 1;
 /// In `tc_index`, which is 0 unless someone says otherwise.
 const DONE: u32 = 0x5765;
 
@@ -132,6 +135,36 @@ impl Skb {
         made && self.store(12, &kind)
     }
 
+    /// Copies the packet's first bytes out.
+    ///
+    /// # Safety
+    /// `to` has room for so many.
+    #[inline(always)]
+    pub unsafe fn copy_out(self, to: *mut u8, length: u32) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { bpf_skb_load_bytes(self.0.cast(), 0, to.cast::<c_void>(), length) == 0 }
+    }
+
+    /// Makes it a packet of these bytes.
+    ///
+    /// # Safety
+    /// `from` has so many.
+    #[inline(always)]
+    pub unsafe fn become_copy(self, from: *const u8, length: u32) -> bool {
+        // SAFETY: helpers on the context; the caller's promise.
+        unsafe {
+            bpf_skb_change_tail(self.0, length, 0) == 0
+                && bpf_skb_store_bytes(self.0, 0, from.cast::<c_void>(), length, RECOMPUTE) == 0
+        }
+    }
+
+    /// Lets its interface receive a copy of it, once this program is done.
+    #[inline(always)]
+    pub fn receive_copy(self) -> bool {
+        // SAFETY: a helper on the context.
+        unsafe { bpf_clone_redirect(self.0, self.ifindex(), INGRESS) == 0 }
+    }
+
     #[inline(always)]
     fn write<T: Copy>(self, offset: u32, value: &T, flags: u64) -> bool {
         // SAFETY: the helper reads all of `value`.
@@ -177,7 +210,8 @@ impl Frame for Skb {
                 read_volatile(&raw const (*self.0).data_end) as usize,
             )
         };
-        let at = one_pointer(start + (offset & 63) as usize);
+        // Not computed a second time: the verifier knows bounds of the pointer that was compared.
+        let at = opaque((start + (offset & 63) as usize) as u64) as usize;
         if at + size_of::<T>() <= end {
             // SAFETY: within the packet, as just checked; this machine loads unaligned words.
             return Some(unsafe { *(at as *const T) });
@@ -249,20 +283,6 @@ impl Frame for Skb {
     fn word_checksum(self, checksum: Checksum, old: u32, new: u32) -> bool {
         self.transport_checksum(checksum, [old, new], 4) == 0
     }
-}
-
-/// Keeps the compiler from computing the pointer a second time: the verifier knows bounds of the one that was compared.
-#[inline(always)]
-fn one_pointer(at: usize) -> usize {
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut at = at;
-        // SAFETY: nothing is changed.
-        unsafe { core::arch::asm!("{0} += 0", inout(reg) at) };
-        at
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    at
 }
 
 /// Sends the packet out of an interface, or into it.

@@ -1,6 +1,7 @@
 //! Values made of 32-bit words, moved and compared word by word: what the compiler makes of a larger copy or comparison is
 //! a call of a loop over bytes.
 
+use core::mem::MaybeUninit;
 use core::ptr::{read_volatile, write_volatile};
 
 /// Copies a value.
@@ -16,6 +17,31 @@ pub unsafe fn copy<T: Copy>(from: *const T, to: *mut T) {
         unsafe { write_volatile(to.add(word), read_volatile(from.add(word))) };
         word += 1;
     }
+}
+
+/// A copy on the stack: before Linux 6.4 helpers take no key from the memory that a global function was given.
+#[inline(always)]
+pub fn to_stack<T: Copy>(value: &T) -> T {
+    let mut room = MaybeUninit::uninit();
+    // SAFETY: a value made of words, of which all are written.
+    unsafe {
+        copy(&raw const *value, room.as_mut_ptr());
+        room.assume_init()
+    }
+}
+
+/// A number of which the compiler knows nothing: it cannot put two comparisons of it together.
+#[inline(always)]
+pub fn opaque(number: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut number = number;
+        // SAFETY: nothing is done.
+        unsafe { core::arch::asm!("{0} += 0", inout(reg) number) };
+        number
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    core::hint::black_box(number)
 }
 
 /// Makes a value all zero.

@@ -54,6 +54,10 @@ pub struct Packet<F: Family> {
     pub acknowledged: u32,
     /// Seconds since boot.
     pub now: u32,
+    /// Fragment: identification of its datagram, as on the wire.
+    pub identification: u32,
+    /// Fragment: those of different scopes are not of one datagram.
+    pub scope: u32,
     /// ICMP: `type << 8 | code`.
     pub icmp: u16,
     /// Protocol of `tuple`.

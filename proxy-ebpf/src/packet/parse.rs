@@ -148,6 +148,32 @@ struct Piece {
     later: bool,
 }
 
+/// The datagram that a fragment is of.
+#[inline(always)]
+const fn fragment_key<F: Family>(packet: &Packet<F>) -> FragmentKey<F::Address> {
+    FragmentKey {
+        source: packet.source,
+        destination: packet.destination,
+        identification: packet.identification,
+        scope: packet.scope,
+        protocol: packet.carrier as u32,
+    }
+}
+
+/// Gives a later fragment the ports of the first, if that went by.
+#[inline(always)]
+pub(super) fn complete<F: Family>(packet: &mut Packet<F>) -> bool {
+    let key = fragment_key(packet);
+    // SAFETY: read at once; a stale entry gives ports of an older datagram with the same number.
+    let Some(known) = (unsafe { F::fragments().get(key) }) else {
+        return false;
+    };
+    packet.shape = LATER_FRAGMENT;
+    packet.tuple.source_port = known.source_port;
+    packet.tuple.destination_port = known.destination_port;
+    true
+}
+
 /// A fragment: the first tells its ports to the later ones.
 #[inline(always)]
 fn fragment<F: Family>(
@@ -156,23 +182,12 @@ fn fragment<F: Family>(
     piece: Piece,
     is_error: impl FnOnce(u8) -> bool,
 ) -> Verdict {
-    let key = FragmentKey {
-        source: packet.source,
-        destination: packet.destination,
-        identification: piece.identification,
-        scope: piece.scope,
-        protocol: u32::from(packet.carrier),
-    };
+    packet.identification = piece.identification;
+    packet.scope = piece.scope;
     if piece.later {
         packet.icmp = u16::from_be_bytes([F::ECHO_REQUEST, 0]);
-        // SAFETY: read at once; a stale entry gives ports of an older datagram with the same number.
-        let Some(known) = (unsafe { F::fragments().get(key) }) else {
-            packet.shape = UNKNOWN_FRAGMENT;
-            return CONTINUE;
-        };
-        packet.shape = LATER_FRAGMENT;
-        packet.tuple.source_port = known.source_port;
-        packet.tuple.destination_port = known.destination_port;
+        packet.shape = UNKNOWN_FRAGMENT;
+        complete(packet);
         return CONTINUE;
     }
     let verdict = transport(frame, packet, is_error);
@@ -185,7 +200,7 @@ fn fragment<F: Family>(
         destination_port: packet.tuple.destination_port,
     };
     // The map evicts; if even that fails, the later fragments count as unknown.
-    F::fragments().insert(key, value, 0).ok();
+    F::fragments().insert(fragment_key(packet), value, 0).ok();
     CONTINUE
 }
 

@@ -3,18 +3,18 @@
 
 use proxy_common::{
     affinity::{Affinity, AffinityKey, CLIENT_NETNS},
-    backends::MemberKey,
     frontends::Frontend,
     node::NodeConfig,
 };
 
 use super::context::SocketCall;
 use crate::{
+    know::service::takes_clients,
     machine::clock::now,
-    maps::{AFFINITY, BACKEND_MEMBERS, CLIENTS, Family},
+    maps::{AFFINITY, CLIENTS, Family},
 };
 
-/// The backend that served the caller last, if that is not too long ago and the backend still serves; the
+/// The backend that served the caller last, if that is not too long ago and the backend still takes clients; the
 /// time-out begins anew.
 #[inline(always)]
 pub fn find<F: Family>(call: &SocketCall, config: &NodeConfig, frontend: &Frontend) -> Option<u32> {
@@ -25,11 +25,9 @@ pub fn find<F: Family>(call: &SocketCall, config: &NodeConfig, frontend: &Fronte
     if now.wrapping_sub(last_used) >= frontend.affinity_seconds {
         return None;
     }
-    let member = MemberKey {
-        set: frontend.internal.id,
-        backend,
-    };
-    BACKEND_MEMBERS.get_ptr(member)?;
+    if !takes_clients(frontend.internal.id, backend) {
+        return None;
+    }
     if now != last_used {
         // SAFETY: as above; one word is written.
         unsafe { core::ptr::write_volatile(&raw mut (*entry).last_used, now) };

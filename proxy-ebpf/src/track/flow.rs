@@ -4,12 +4,11 @@ use core::ptr::{read_volatile, write_volatile};
 
 use proxy_common::address::TCP;
 use proxy_common::conntrack::{
-    FLOW_ASSURED, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED, FLOW_RST_0, FLOW_RST_1, Flow,
-    FlowKey, FlowPlace, Head, Tuple,
+    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED, FLOW_RST_0,
+    FLOW_RST_1, Flow, FlowKey, FlowPlace, Head, Tuple,
 };
 
 use super::life;
-use crate::know::node::timeouts;
 use crate::machine::atomic::swap;
 use crate::maps::Family;
 use crate::packet::description::{ACK, ERROR, FIN, Packet, RST, SYN};
@@ -37,8 +36,21 @@ pub fn find<F: Family>(tuple: &Tuple<F::Address>, protocol: u8, now: u32) -> Opt
     };
     // SAFETY: eight bytes, read at once; an entry that is deleted or re-used meanwhile names a flow that the generation
     // tells from ours, or one that has this very key.
-    let place = *unsafe { F::flow_index().get(&key) }?;
+    let place = *unsafe { F::flow_index().get(key) }?;
     at(place, now)
+}
+
+/// The live flow of a packet that was turned into this tuple already.
+#[inline(always)]
+pub fn find_turned<F: Family>(
+    tuple: &Tuple<F::Address>,
+    protocol: u8,
+    now: u32,
+) -> Option<Found<F>> {
+    let mut found = find::<F>(&tuple.reversed(), protocol, now)?;
+    // Found by the tuple of its answers.
+    found.place.slot_and_direction ^= 1;
+    Some(found)
 }
 
 /// The flow that an entry of the index names, if it lives.
@@ -53,8 +65,9 @@ pub fn at<F: Family>(place: FlowPlace, now: u32) -> Option<Found<F>> {
         )
     };
     let head = Head::unpack(word);
+    // One that is only being begun may yet have to give way.
     let live = u32::from(head.generation) == place.generation
-        && head.flags & FLOW_ENDED == 0
+        && head.flags & (FLOW_ENDED | FLOW_BUSY) == 0
         && expires >= now;
     live.then_some(Found {
         record,
@@ -157,8 +170,8 @@ impl<F: Family> Found<F> {
             write_volatile(
                 (&raw mut (*self.record).epoch).cast::<u32>().add(side & 1),
                 epoch,
-            )
-        };
+            );
+        }
     }
 }
 
@@ -173,7 +186,7 @@ pub fn touch<F: Family>(packet: &Packet<F>, found: &Found<F>) {
     let Some(new) = after(packet, old, direction) else {
         return;
     };
-    let expires = packet.now + life::of::<F>(new.protocol, new.flags, timeouts());
+    let expires = packet.now + life::of::<F>(new.protocol, new.flags);
     // SAFETY: a record of the map; one aligned word.
     let same = unsafe { read_volatile(&raw const (*found.record).expires) } == expires;
     if new.flags == old.flags && same {

@@ -5,18 +5,18 @@
 //! established connection is never pushed out.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_loop};
 use aya_ebpf::macros::btf_map;
 use proxy_common::conntrack::{
-    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey, FlowPlace, Head,
+    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey, FlowPlace, Head, Tuple,
 };
 
 use super::flow::is_closed;
-use super::life;
-use crate::know::node::timeouts;
+use super::{key, life};
 use crate::machine::atomic::swap;
 use crate::maps::{FLOW_SLOTS, Family};
 
@@ -27,11 +27,12 @@ const FAR: u32 = 64;
 /// Flows that had a packet within so many seconds are left alone if there is another choice: they may yet be answered.
 const YOUNG: u32 = 1;
 
-/// The next slot that a CPU looks at, plus one; 0 before the first. Private to one load of the programs.
+/// The next slot that a CPU looks at, plus one; 0 before the first; and zero. Private to one load of the programs.
 #[btf_map]
-pub static FLOW_CURSOR: PerCpuArray<u32, 1> = PerCpuArray::new();
+pub static FLOW_CURSOR: PerCpuArray<[u32; 2], 1> = PerCpuArray::new();
 
 /// A slot that the caller holds: marked busy, its former keys removed.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Held {
     /// Its number.
@@ -47,11 +48,11 @@ impl Held {
         generation: 0,
     };
 
-    /// The slot of a flow ([`found`]) that [`hold`] took, or none.
+    /// A slot that [`hold`] took, or none.
     #[inline(always)]
-    pub const fn of(flow: u64, taken: u32) -> Self {
+    pub const fn of(slot: u32, taken: u32) -> Self {
         Self {
-            slot: (flow >> 16) as u32,
+            slot,
             generation: taken,
         }
     }
@@ -81,9 +82,11 @@ fn use_of<F: Family>(head: Head, expires: u32, now: u32) -> u32 {
         KEPT
     } else if head.flags & FLOW_ENDED != 0 || expires + FLOW_GRACE_SECONDS < now {
         FREE
+    } else if expires < now {
+        TAKEABLE
     } else if head.flags & FLOW_ASSURED != 0 && !is_closed(head) {
         KEPT
-    } else if expires + YOUNG > now + life::of::<F>(head.protocol, head.flags, timeouts()) {
+    } else if expires + YOUNG > now + life::of::<F>(head.protocol, head.flags) {
         FRESH
     } else {
         TAKEABLE
@@ -103,8 +106,8 @@ struct Search {
     rank: u32,
     /// The best one so far.
     slot: u32,
-    /// Zero.
-    pad: u32,
+    /// Zero, which the verifier does not know: it need not look at each round by itself for the sake of its numbers.
+    zero: u32,
     /// Its head when it was looked at.
     word: u64,
 }
@@ -114,11 +117,12 @@ extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
     // SAFETY: the caller's own, which the kernel hands on.
     let search = unsafe { &mut *search };
     let slot = search.next;
-    search.next = if slot + 1 >= search.slots {
+    let next = if slot + 1 >= search.slots {
         0
     } else {
         slot + 1
     };
+    search.next = next | search.zero;
     let Some(record) = record::<F>(slot) else {
         return 1;
     };
@@ -131,7 +135,7 @@ extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
     };
     let rank = use_of::<F>(Head::unpack(word), expires, search.now);
     if rank < search.rank {
-        search.rank = rank;
+        search.rank = rank | search.zero;
         search.slot = slot;
         search.word = word;
     }
@@ -139,16 +143,14 @@ extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
     i64::from(enough || search.rank == FREE)
 }
 
-/// Looks for a slot that may be taken: its number and generation, packed as [`FlowPlace`] does; 0 if all that were looked at
-/// are in use. `now` in seconds since boot.
-#[inline(never)]
-pub fn search<F: Family>(now: u32) -> u64 {
-    let Some(cursor) = FLOW_CURSOR.get_ptr_mut(0) else {
-        return 0;
-    };
+/// Looks for a slot that may be taken, and gives where its flow is or was; none if all that were looked at are in use. `now`
+/// in seconds since boot.
+#[inline(always)]
+pub fn search<F: Family>(now: u32) -> Option<FlowPlace> {
+    let cursor = FLOW_CURSOR.get_ptr_mut(0)?;
     let slots = FLOW_SLOTS.load();
     // SAFETY: the map's own memory; each CPU has its own.
-    let mut next = unsafe { *cursor };
+    let [mut next, zero] = unsafe { *cursor };
     if next == 0 {
         // SAFETY: a helper without arguments.
         let cpu = unsafe { bpf_get_smp_processor_id() };
@@ -162,39 +164,33 @@ pub fn search<F: Family>(now: u32) -> u64 {
         next: next - 1,
         slots,
         now,
-        rank: KEPT,
-        slot: 0,
-        pad: 0,
-        word: 0,
+        rank: KEPT | zero,
+        slot: zero,
+        zero,
+        word: u64::from(zero),
     };
     let step: extern "C" fn(u32, *mut Search) -> i64 = look::<F>;
     // SAFETY: the callback has the form that the helper asks for, and gets our search.
     unsafe { bpf_loop(FAR, step as *mut c_void, (&raw mut search).cast(), 0) };
     // SAFETY: as above.
-    unsafe { *cursor = search.next + 1 };
-    if search.rank == KEPT {
-        return 0;
-    }
-    found(search.slot, Head::unpack(search.word).generation)
-}
-
-/// Number of a slot and its generation in one word that is not 0.
-#[inline(always)]
-pub const fn found(slot: u32, generation: u16) -> u64 {
-    1 << 63 | (slot as u64) << 16 | generation as u64
+    unsafe { (*cursor)[0] = search.next + 1 };
+    let generation = Head::unpack(search.word).generation;
+    (search.rank != KEPT).then(|| FlowPlace::new(search.slot, 0, generation))
 }
 
 /// The record of a slot.
 #[inline(always)]
 pub fn record<F: Family>(slot: u32) -> Option<*mut Flow<F::Address>> {
-    F::flows().get_ptr_mut(slot).map(|record| record as *mut _)
+    F::flows()
+        .get_ptr_mut(slot)
+        .map(|record| (&raw mut *record).cast())
 }
 
-/// Takes the slot of a flow ([`found`]) that is over or may be pushed out, and removes its keys: the new generation and a
-/// bit above it, or 0 if somebody else was faster.
+/// Takes the slot of a flow of this generation that is over or may be pushed out, and removes its keys: the new generation
+/// and a bit above it, or 0 if somebody else was faster.
 #[inline(never)]
-pub fn hold<F: Family>(flow: u64) -> u32 {
-    let (slot, generation) = ((flow >> 16) as u32, flow as u16);
+pub fn hold<F: Family>(slot: u32, generation: u32) -> u32 {
+    let generation = generation as u16;
     let Some(record) = record::<F>(slot) else {
         return 0;
     };
@@ -247,18 +243,15 @@ pub fn release<F: Family>(held: Held) {
 /// and only who takes the slot removes those that name it: between look and removal it cannot become another's.
 #[inline(always)]
 fn forget<F: Family>(record: *mut Flow<F::Address>, place: FlowPlace, protocol: u8) {
+    let mut key = MaybeUninit::uninit();
     // SAFETY: a record of the map that the caller holds: nobody else writes its targets.
-    let other = unsafe {
-        (&raw const (*record).target)
-            .cast::<proxy_common::conntrack::Tuple<F::Address>>()
-            .add(1 - place.direction() as usize)
-            .read()
+    let key = unsafe {
+        let targets = (&raw const (*record).target).cast::<Tuple<F::Address>>();
+        let other = targets.add(1 - place.direction() as usize);
+        key::write(other, protocol, key.as_mut_ptr());
+        key.assume_init_ref()
     };
-    let key = FlowKey {
-        tuple: other.reversed(),
-        protocol: u32::from(protocol),
-    };
-    remove::<F>(&key, place);
+    remove::<F>(key, place);
 }
 
 /// Removes a key if it names this place.

@@ -1,23 +1,27 @@
 //! Flows that begin.
 
+use core::mem::MaybeUninit;
 use core::ptr::{read_volatile, write_volatile};
 
-use proxy_common::conntrack::{FLOW_BUSY, FLOW_ENDED, Flow, FlowKey, FlowPlace, Head};
+use proxy_common::conntrack::{FLOW_BUSY, Flow, FlowKey, FlowPlace, Head};
 use proxy_common::counters::{FLOW_CLASH, FLOWS_FULL};
 
-use super::flow;
-use super::life;
 use super::slot::{self, Held};
-use crate::know::node::timeouts;
+use super::{flow, key, life, owner};
 use crate::machine::global::global;
-use crate::machine::verdict::CONTINUE;
-use crate::machine::words::{copy, same};
+use crate::machine::verdict::{CONTINUE, NEXT};
+use crate::machine::words::{clear, copy, same};
 use crate::maps::{Family, V4, V6};
 use crate::packet::description::{Packet, Target};
 
 const NO_EXIST: u64 = 1;
-/// How often a flow that stands in the way, dead, is cleared away.
-const TRIES: u32 = 3;
+/// How often a flow is tried that finds others in its way which are over.
+const TRIES: u32 = 4;
+/// How often a slot is looked for, where other processors are faster.
+const SEARCHES: u32 = 3;
+/// How often a tuple is looked at again while another processor begins or clears away a flow that has it: some tens of
+/// microseconds, and it takes less than one.
+const LOOKS: u32 = 1024;
 
 /// A flow that is to begin.
 #[repr(C)]
@@ -33,16 +37,20 @@ pub struct Start<F: Family> {
     pub protocol: u8,
     /// Zero.
     pub pad: u8,
+    /// The slot for it, kept from one try to the next.
+    pub held: Held,
+    /// Where a flow is that has one of its tuples, or the slot that it is to take.
+    pub owner: FlowPlace,
 }
 
 /// An untranslated flow that a packet begins, with nothing known yet of its ends.
 #[inline(always)]
 pub fn plain<F: Family>(start: &mut Start<F>, packet: &Packet<F>) {
-    start.flow.epoch = [0; 2];
-    start.flow.endpoint = [0; 2];
-    start.flow.cookie = [0; 2];
-    start.flow.service = 0;
-    start.flow.backend = 0;
+    clear(&mut start.flow.epoch);
+    clear(&mut start.flow.endpoint);
+    clear(&mut start.flow.cookie);
+    clear(&mut start.flow.service);
+    clear(&mut start.flow.backend);
     let [first, second] = &mut start.flow.target;
     // SAFETY: three pairs of values made of words.
     unsafe {
@@ -56,149 +64,144 @@ pub fn plain<F: Family>(start: &mut Start<F>, packet: &Packet<F>) {
     start.flags = 0;
     start.protocol = packet.protocol;
     start.pad = 0;
+    start.held = Held::NONE;
+    start.owner = FlowPlace::new(0, 0, 0);
 }
 
 global! {
     /// Begins a flow. `CONTINUE`: it is there, or another processor began the same one just now, whose record then says into
     /// what packets are turned: `start.flow.target` is that. `FLOW_CLASH`: another flow has one of its tuples.
-    /// `FLOWS_FULL`: there is no room.
+    /// `FLOWS_FULL`: there is no room. [`abandon`] must follow, once no other tuple is tried.
     pub fn commit(start: Start) = insert
 }
 
-/// The key of a direction, from what the other one is turned into.
 #[inline(always)]
-fn key<F: Family>(other: &Target<F>, protocol: u8) -> FlowKey<F::Address> {
-    FlowKey {
-        tuple: other.reversed(),
-        protocol: u32::from(protocol),
+fn insert<F: Family>(start: &mut Start<F>) -> Verdict {
+    for _ in 0..SEARCHES {
+        if start.held.is_none() && search(start) == CONTINUE {
+            start.held = take_over(start);
+        }
+    }
+    if start.held.is_none() {
+        return dropped(FLOWS_FULL);
+    }
+    for _ in 0..TRIES {
+        let verdict = claim(start);
+        if verdict != TAKEN_FORTH && verdict != TAKEN_BACK {
+            return verdict;
+        }
+        let direction = u32::from(verdict == TAKEN_BACK);
+        match meet(start, direction) {
+            LIVE => return join(start, direction),
+            OVER => clear_away(start),
+            _ => {}
+        }
+    }
+    dropped(FLOW_CLASH)
+}
+
+/// Gives back the slot of a flow that did not come to be.
+#[inline(always)]
+pub fn abandon<F: Family>(start: &mut Start<F>) {
+    if !start.held.is_none() {
+        slot::release::<F>(start.held);
+        start.held = Held::NONE;
     }
 }
 
-/// Nobody has the key.
-const FREE: u64 = 0;
-/// Somebody is clearing it away.
-const UNSETTLED: u64 = 1;
-/// A flow that is over has it; its slot, as `slot::found` packs it, is in the other bits.
-const OVER: u64 = 1 << 62;
-/// A live flow has it; its place is in the lower bits.
-const LIVE: u64 = 1 << 61;
+/// Another flow has the key of direction 0.
+const TAKEN_FORTH: Verdict = CONTINUE + 1;
+/// Another flow has the key of direction 1.
+const TAKEN_BACK: Verdict = CONTINUE + 2;
+/// The flow that has a key is over.
+const OVER: Verdict = CONTINUE + 3;
+/// It lives.
+const LIVE: Verdict = CONTINUE + 4;
 
-/// The key of a direction of the flow to begin.
+global! {
+    /// Looks for a slot for the flow: `CONTINUE`, and `start.owner` is what was there, or `NEXT` if all are in use.
+    fn search(start: Start) = look_for_slot
+}
+
 #[inline(always)]
-fn key_of<F: Family>(start: &Start<F>, direction: u32) -> FlowKey<F::Address> {
+fn look_for_slot<F: Family>(start: &mut Start<F>) -> Verdict {
+    match slot::search::<F>(start.now) {
+        Some(place) => {
+            start.owner = place;
+            CONTINUE
+        }
+        None => NEXT,
+    }
+}
+
+/// Takes the slot of `start.owner`, unless somebody else does.
+#[inline(always)]
+fn take_over<F: Family>(start: &Start<F>) -> Held {
+    let (slot, generation) = (start.owner.slot(), start.owner.generation);
+    Held::of(slot, slot::hold::<F>(slot, generation))
+}
+
+global! {
+    /// Writes the record, and puts both keys where none stand; or none, and says which of them is taken.
+    fn claim(start: Start) = try_once
+}
+
+#[inline(always)]
+fn try_once<F: Family>(start: &mut Start<F>) -> Verdict {
+    let held = start.held;
+    if !write(start, held) {
+        return dropped(FLOWS_FULL);
+    }
+    // In one order, whoever begins: of two ends that begin with each other at once, one is first, and nobody waits for
+    // somebody who waits for him.
+    let early = u32::from(!is_before(start));
+    let mut taken = early;
+    if put(start, held, early) {
+        if put(start, held, 1 - early) {
+            settle::<F>(held);
+            start.held = Held::NONE;
+            return CONTINUE;
+        }
+        withdraw(start, held, early);
+        taken = 1 - early;
+    }
+    TAKEN_FORTH + taken.cast_signed()
+}
+
+/// What packets of the other direction of the flow to begin are turned into.
+#[inline(always)]
+const fn other_target<F: Family>(start: &Start<F>, direction: u32) -> &Target<F> {
     let [first, second] = &start.flow.target;
-    key::<F>(if direction == 0 { second } else { first }, start.protocol)
+    if direction == 0 { second } else { first }
+}
+
+/// Does something with the key of a direction of the flow to begin.
+#[inline(always)]
+fn with_key<F: Family, R>(
+    start: &Start<F>,
+    direction: u32,
+    act: impl FnOnce(&FlowKey<F::Address>) -> R,
+) -> R {
+    let mut key = MaybeUninit::uninit();
+    // SAFETY: ours; all of it is written.
+    let key = unsafe {
+        key::write(
+            other_target(start, direction),
+            start.protocol,
+            key.as_mut_ptr(),
+        );
+        key.assume_init_ref()
+    };
+    act(key)
 }
 
 /// Puts the key of a direction where none stands.
 #[inline(never)]
 fn put<F: Family>(start: &Start<F>, held: Held, direction: u32) -> bool {
     let place = FlowPlace::new(held.slot, direction, held.generation());
-    F::flow_index()
-        .insert(key_of(start, direction), place, NO_EXIST)
-        .is_ok()
-}
-
-/// Who has the key of a direction.
-#[inline(never)]
-fn owner<F: Family>(start: &Start<F>, direction: u32) -> u64 {
-    let key = key_of(start, direction);
-    // SAFETY: eight bytes, read at once.
-    let Some(place) = (unsafe { F::flow_index().get(&key) }).copied() else {
-        return FREE;
-    };
-    let Some(record) = slot::record::<F>(place.slot()) else {
-        return UNSETTLED;
-    };
-    // SAFETY: a record of the map; aligned words.
-    let (word, expires) = unsafe {
-        (
-            read_volatile(&raw const (*record).head),
-            read_volatile(&raw const (*record).expires),
-        )
-    };
-    let head = Head::unpack(word);
-    let busy = head.flags & FLOW_BUSY != 0;
-    if u32::from(head.generation) != place.generation {
-        if !busy {
-            // Nobody is at work, and it is still there: left behind.
-            slot::remove::<F>(&key, place);
-        }
-        return UNSETTLED;
-    }
-    let over = head.flags & FLOW_ENDED != 0 || expires < start.now || flow::is_closed(head);
-    if over && !busy {
-        return OVER | slot::found(place.slot(), head.generation);
-    }
-    LIVE | u64::from(place.slot_and_direction) << 16 | u64::from(head.generation)
-}
-
-/// Sees to it that nobody has the key of a direction, and keeps a slot that this sets free in `held`, or returns who has it.
-#[inline(always)]
-fn clear<F: Family>(start: &Start<F>, direction: u32, held: &mut Held) -> u64 {
-    let mut who = UNSETTLED;
-    for _ in 0..TRIES {
-        who = owner(start, direction);
-        if who == FREE || who & LIVE != 0 {
-            break;
-        }
-        if who & OVER == 0 {
-            continue;
-        }
-        let taken = Held::of(who, slot::hold::<F>(who));
-        if taken.is_none() {
-            continue;
-        }
-        if held.is_none() {
-            *held = taken;
-        } else {
-            slot::release::<F>(taken);
-        }
-    }
-    who
-}
-
-#[inline(always)]
-fn insert<F: Family>(start: &mut Start<F>) -> Verdict {
-    let mut held = Held::NONE;
-    let mut direction = 0;
-    let mut who = clear(start, 0, &mut held);
-    if who == FREE {
-        who = clear(start, 1, &mut held);
-        direction = 1;
-    }
-    if who != FREE {
-        if !held.is_none() {
-            slot::release::<F>(held);
-        }
-        return met(start, who, direction);
-    }
-    let mut tried = 0;
-    while held.is_none() && tried < TRIES {
-        let slot = slot::search::<F>(start.now);
-        if slot != 0 {
-            held = Held::of(slot, slot::hold::<F>(slot));
-        }
-        tried += 1;
-    }
-    if held.is_none() || !write(start, held) {
-        return dropped(FLOWS_FULL);
-    }
-    // In one order, whoever begins: of two ends that begin with each other at once, one is first.
-    let [early, late] = if is_before(start) { [0, 1] } else { [1, 0] };
-    direction = early;
-    if put(start, held, early) {
-        if put(start, held, late) {
-            settle::<F>(held);
-            return CONTINUE;
-        }
-        withdraw(start, held, early);
-        direction = late;
-    }
-    slot::release::<F>(held);
-    // Another processor was faster; if it has taken its claim back meanwhile, the caller tries another tuple.
-    let who = owner(start, direction);
-    met(start, who, direction)
+    with_key(start, direction, |key| {
+        F::flow_index().insert(key, place, NO_EXIST).is_ok()
+    })
 }
 
 /// Whether the key of direction 0 comes before that of direction 1, in an order that both ends of a plain flow see alike.
@@ -223,19 +226,46 @@ fn is_before<F: Family>(start: &Start<F>) -> bool {
 #[inline(never)]
 fn withdraw<F: Family>(start: &Start<F>, held: Held, direction: u32) {
     let place = FlowPlace::new(held.slot, direction, held.generation());
-    slot::remove::<F>(&key_of(start, direction), place);
+    with_key(start, direction, |key| slot::remove::<F>(key, place));
 }
 
-/// A flow has the key of a direction: it may be the same one, begun by another processor, or another one.
+global! {
+    /// Looks at the flow that has the key of a direction, whose place is `start.owner` then: `LIVE`, `OVER`, or `NEXT` if it is
+    /// gone.
+    fn meet(start: Start; direction) = look
+}
+
 #[inline(always)]
-fn met<F: Family>(start: &mut Start<F>, owner: u64, direction: u32) -> Verdict {
-    if owner & LIVE == 0 {
-        return dropped(FLOW_CLASH);
+fn look<F: Family>(start: &mut Start<F>, direction: u32) -> Verdict {
+    let mut room = MaybeUninit::uninit();
+    let other = other_target(start, direction);
+    let owner = owner::find::<F>(&mut room, other, start.protocol, start.now, LOOKS);
+    start.owner = owner.place;
+    match owner.state {
+        owner::NOBODY => NEXT,
+        owner::OVER => OVER,
+        _ => LIVE,
     }
-    let place = FlowPlace {
-        slot_and_direction: (owner >> 16) as u32,
-        generation: (owner & 0xffff) as u32,
-    };
+}
+
+/// Clears away the flow of `start.owner`, unless somebody else does.
+#[inline(always)]
+fn clear_away<F: Family>(start: &Start<F>) {
+    let cleared = take_over(start);
+    if !cleared.is_none() {
+        slot::release::<F>(cleared);
+    }
+}
+
+global! {
+    /// A live flow has the key of a direction. `CONTINUE`: it is the same one, begun by another processor or by the other end.
+    /// `FLOW_CLASH`: it is another one.
+    fn join(start: Start; direction) = compare
+}
+
+#[inline(always)]
+fn compare<F: Family>(start: &mut Start<F>, direction: u32) -> Verdict {
+    let place = start.owner;
     let Some(record) = slot::record::<F>(place.slot()) else {
         return dropped(FLOW_CLASH);
     };
@@ -286,7 +316,7 @@ fn write<F: Family>(start: &Start<F>, held: Held) -> bool {
         generation: held.generation(),
         seen: 0,
     };
-    let expires = start.now + life::of::<F>(start.protocol, start.flags, timeouts());
+    let expires = start.now + life::of::<F>(start.protocol, start.flags);
     // SAFETY: a record of the map that we hold.
     unsafe {
         write_volatile(&raw mut (*record).expires, expires);

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind},
-    process::Command,
+    io::{self, ErrorKind, Write as _},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -20,7 +20,10 @@ use proxy_common::{
     host::HOST_DEVICE,
 };
 
-use super::plan::{FAMILIES, Plan};
+use super::{
+    plan::{FAMILIES, Plan},
+    spare::Lent,
+};
 
 /// Hardware address to which all frames go.
 const RECEIVER_MAC: &str = "02:00:00:00:00:02";
@@ -117,17 +120,24 @@ pub struct Outcome {
 /// The bench. Its namespace ends with the thread that made it.
 #[derive(Debug)]
 pub struct Bench {
-    pub(super) ebpf: Ebpf,
+    pub(super) ebpf: Lent,
     pub(super) epoch: u32,
 }
 
-fn ip(arguments: &str) -> Result<()> {
-    let output = Command::new("ip")
-        .args(arguments.split(' '))
-        .output()
-        .with_context(|| format!("start ip {arguments}"))?;
-    let words = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "ip {arguments}: {words}");
+/// Runs a script of `ip` commands, all or an error.
+fn batch(script: &str) -> Result<()> {
+    let mut ip = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("start ip")?;
+    let mut input = ip.stdin.take().context("ip has an input")?;
+    input.write_all(script.as_bytes()).context("write to ip")?;
+    drop(input);
+    let done = ip.wait_with_output()?;
+    let words = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "ip: {words}of:\n{script}");
     Ok(())
 }
 
@@ -148,26 +158,28 @@ impl Bench {
     /// Moves this thread into a namespace of its own, makes the interfaces and the maps, describes the node
     /// and its two pods (policy: all allowed), with forwarding past the stack. Programs are loaded when they first run.
     pub fn new() -> Result<Self> {
-        Self::of(OBJECT, &mut EbpfLoader::new())
+        let load = || load_object(OBJECT, &mut EbpfLoader::new());
+        Self::with(Lent::spare(load)?)
     }
 
     /// As [`Self::new`], of another object, or with maps of other sizes.
     pub fn of(object: &[u8], loader: &mut EbpfLoader<'_>) -> Result<Self> {
+        Self::with(Lent::own(load_object(object, loader)?))
+    }
+
+    fn with(ebpf: Lent) -> Result<Self> {
         unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
-        for name in ["pod1", "pod2", "net0", HOST_DEVICE] {
-            ip(&format!("link add {name} type veth peer name {name}-peer"))?;
-            sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
-            ip(&format!("link set {name} address {RECEIVER_MAC}"))?;
-            ip(&format!("link set {name}-peer up"))?;
-            ip(&format!("link set {name} up"))?;
-        }
+        sysctl("ipv6/conf/default/accept_dad", "0")?;
         sysctl("ipv4/ip_forward", "1")?;
         sysctl("ipv6/conf/all/forwarding", "1")?;
-        for plan in FAMILIES {
-            routes(&plan)?;
-        }
-        drop_log::set(loader, false);
-        let ebpf = loader.load(object).context("create the object's maps")?;
+        let links = ["pod1", "pod2", "net0", HOST_DEVICE].map(|name| {
+            format!(
+                "link add {name} address {RECEIVER_MAC} type veth peer name {name}-peer\n\
+                 link set {name}-peer up\n\
+                 link set {name} up\n"
+            )
+        });
+        batch(&[links.concat(), FAMILIES.map(|plan| routes(&plan)).concat()].concat())?;
         let mut bench = Self { ebpf, epoch: 0 };
         bench.describe()?;
         Ok(bench)
@@ -232,6 +244,17 @@ impl Bench {
         program.test_run(options).context("run the program")
     }
 
+    /// Names of the drop reasons that were counted, with how often.
+    pub fn dropped(&self) -> Result<Vec<(&'static str, u64)>> {
+        let counted = self
+            .drops()?
+            .into_iter()
+            .filter(|(_, packets)| *packets > 0);
+        Ok(counted
+            .map(|(reason, packets)| (reason_name(reason), packets))
+            .collect())
+    }
+
     fn drops(&self) -> Result<Vec<(u32, u64)>> {
         let map = self.ebpf.map("DROPS").context("the map is there")?;
         let drops: PerCpuArray<_, Counter> = PerCpuArray::try_from(map)?;
@@ -268,6 +291,11 @@ impl Bench {
     }
 }
 
+fn load_object(object: &[u8], loader: &mut EbpfLoader<'_>) -> Result<Ebpf> {
+    drop_log::set(loader, false);
+    loader.load(object).context("create the object's maps")
+}
+
 /// Loads a program; the verifier gives up on a signal to the thread and asks to be called again.
 fn load(program: &mut SchedClassifier) -> Result<(), ProgramError> {
     for _ in 0..10 {
@@ -284,18 +312,20 @@ pub(super) fn index(name: &str) -> Result<u32> {
     nix::net::if_::if_nametoindex(name).with_context(|| format!("index of {name}"))
 }
 
-fn routes(plan: &Plan) -> Result<()> {
+/// What leads to the plan's addresses, for `ip`.
+fn routes(plan: &Plan) -> String {
     let (node, outside) = (plan.node, plan.outside);
     let (whole, net, behind) = if plan.is_ipv6() {
         (128, "64 nodad", "fd00:2::/64")
     } else {
         (32, "24", "10.2.0.0/24")
     };
-    ip(&format!("address add {node}/{net} dev net0"))?;
-    ip(&format!("route add {}/{whole} dev pod1", plan.pod))?;
-    ip(&format!("route add {}/{whole} dev pod2", plan.neighbour))?;
-    ip(&format!(
-        "neighbour add {outside} lladdr 02:00:00:00:00:99 dev net0"
-    ))?;
-    ip(&format!("route add {behind} via {outside}"))
+    format!(
+        "address add {node}/{net} dev net0\n\
+         route add {}/{whole} dev pod1\n\
+         route add {}/{whole} dev pod2\n\
+         neighbour add {outside} lladdr 02:00:00:00:00:99 dev net0\n\
+         route add {behind} via {outside}\n",
+        plan.pod, plan.neighbour
+    )
 }

@@ -9,7 +9,7 @@ use aya::{
 };
 use proxy_common::{
     address::{Address4, Address6},
-    backends::{MemberKey, SlotKey},
+    backends::{MEMBER_LINGERS, MemberKey, SlotKey},
     endpoints::Endpoint,
     frontends::{BackendSet, FLAG_CLUSTER_IP, FLAG_MEMBERS, Frontend},
     host::HOST_DEVICE,
@@ -107,6 +107,15 @@ impl Bench {
             ..NodeConfig::default()
         };
         self.array("NODE_CONFIG")?.set(0, config, 0)?;
+        Ok(())
+    }
+
+    /// Sets the ports of translated sources, both ends included.
+    pub fn source_ports(&mut self, first: u16, last: u16) -> Result<()> {
+        let mut map = self.array("NODE_CONFIG")?;
+        let mut config: NodeConfig = map.get(&0, 0)?;
+        (config.source_port_min, config.source_port_max) = (first, last);
+        map.set(0, config, 0)?;
         Ok(())
     }
 
@@ -221,6 +230,25 @@ impl Bench {
                 .remove(&key)?;
         }
         Ok(())
+    }
+
+    /// Gives one slot of a Service's set the backend of another.
+    pub fn replace_slot(&mut self, id: u32, index: u32, by: u32) -> Result<()> {
+        let backend = id * 1000 + by + 1;
+        self.hash("BACKEND_SLOTS")?
+            .insert(SlotKey { set: id, index }, backend, 0)?;
+        Ok(())
+    }
+
+    /// A backend of a Service terminates: it keeps its flows, and gets no new ones.
+    pub fn linger(&mut self, id: u32, index: u32) -> Result<()> {
+        let member = MemberKey {
+            set: id,
+            backend: id * 1000 + index + 1,
+        };
+        self.hash("BACKEND_MEMBERS")?
+            .insert(member, MEMBER_LINGERS, 0)?;
+        self.services_changed()
     }
 
     /// Takes a backend out of a Service's set of members.

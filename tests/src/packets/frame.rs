@@ -163,41 +163,70 @@ pub fn with_options(packet: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A datagram cut into two fragments.
+/// An untagged frame's datagram as two fragments, of the first half of its payload and of the second.
 pub fn fragments(datagram: &[u8], number: u16) -> [Vec<u8>; 2] {
-    let ipv6 = datagram[12..14] == [0x86, 0xdd];
-    let header = 14 + if ipv6 { 40 } else { 20 };
-    let payload = &datagram[header..];
-    let (first, second) = payload.split_at(payload.len() / 2 / 8 * 8);
-    let place = u16::try_from(first.len() / 8).expect("a short datagram");
-    if ipv6 {
-        let cut = |offset: u16, more: bool, part: &[u8]| {
-            let offset = IpFragOffset::try_new(offset).expect("a short datagram");
-            let fragment =
-                Ipv6FragmentHeader::new(IpNumber(datagram[20]), offset, more, number.into());
-            let mut bytes = datagram[..header].to_vec();
-            bytes[20] = 44;
-            let length = u16::try_from(part.len() + 8).expect("a short datagram");
-            bytes[18..20].copy_from_slice(&length.to_be_bytes());
-            bytes.extend_from_slice(&fragment.to_bytes());
-            bytes.extend_from_slice(part);
-            bytes
-        };
-        return [cut(0, true, first), cut(place, false, second)];
-    }
-    let cut = |offset: u16, more: bool, part: &[u8]| {
-        let (mut ip, _) =
-            etherparse::Ipv4Header::from_slice(&datagram[14..]).expect("an IPv4 packet");
-        ip.identification = number;
-        ip.fragment_offset = IpFragOffset::try_new(offset).expect("a short datagram");
-        ip.more_fragments = more;
-        ip.dont_fragment = false;
-        ip.set_payload_len(part.len()).expect("a short datagram");
-        ip.header_checksum = ip.calc_header_checksum();
-        let mut bytes = datagram[..14].to_vec();
-        bytes.extend_from_slice(&ip.to_bytes());
-        bytes.extend_from_slice(part);
-        bytes
+    let half = payload(datagram).len() / 2 / 8 * 8;
+    let all = pieces(datagram, number, &[half]);
+    all.try_into().expect("two pieces")
+}
+
+/// An untagged frame's datagram as fragments that begin at the start of its payload and at these offsets, multiples of 8.
+pub fn pieces(datagram: &[u8], number: u16, cuts: &[usize]) -> Vec<Vec<u8>> {
+    let payload = payload(datagram);
+    let starts = std::iter::once(0).chain(cuts.iter().copied());
+    let ends = cuts.iter().copied().chain(std::iter::once(payload.len()));
+    let piece = |(start, end): (usize, usize)| {
+        let offset = u16::try_from(start / 8).expect("a datagram");
+        let offset = IpFragOffset::try_new(offset).expect("a datagram");
+        let more = end < payload.len();
+        if is_ipv6(datagram) {
+            piece_v6(datagram, number, (offset, more), &payload[start..end])
+        } else {
+            piece_v4(datagram, number, (offset, more), &payload[start..end])
+        }
     };
-    [cut(0, true, first), cut(place, false, second)]
+    starts.zip(ends).map(piece).collect()
+}
+
+fn is_ipv6(datagram: &[u8]) -> bool {
+    datagram[12..14] == [0x86, 0xdd]
+}
+
+fn payload(datagram: &[u8]) -> &[u8] {
+    &datagram[14 + if is_ipv6(datagram) { 40 } else { 20 }..]
+}
+
+fn piece_v6(
+    datagram: &[u8],
+    number: u16,
+    (offset, more): (IpFragOffset, bool),
+    part: &[u8],
+) -> Vec<u8> {
+    let fragment = Ipv6FragmentHeader::new(IpNumber(datagram[20]), offset, more, number.into());
+    let mut bytes = datagram[..14 + 40].to_vec();
+    bytes[20] = 44;
+    let length = u16::try_from(part.len() + 8).expect("a datagram");
+    bytes[18..20].copy_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(&fragment.to_bytes());
+    bytes.extend_from_slice(part);
+    bytes
+}
+
+fn piece_v4(
+    datagram: &[u8],
+    number: u16,
+    (offset, more): (IpFragOffset, bool),
+    part: &[u8],
+) -> Vec<u8> {
+    let (mut ip, _) = etherparse::Ipv4Header::from_slice(&datagram[14..]).expect("an IPv4 packet");
+    ip.identification = number;
+    ip.fragment_offset = offset;
+    ip.more_fragments = more;
+    ip.dont_fragment = false;
+    ip.set_payload_len(part.len()).expect("a datagram");
+    ip.header_checksum = ip.calc_header_checksum();
+    let mut bytes = datagram[..14].to_vec();
+    bytes.extend_from_slice(&ip.to_bytes());
+    bytes.extend_from_slice(part);
+    bytes
 }

@@ -73,14 +73,20 @@ fn what_the_machine_lacks_is_named() {
         (
             &["--instance", "a/b"],
             2,
-            "flags: instance: `a/b`",
-            "--print-config",
+            "--instance: instance: `a/b`",
+            "instance takes text",
+        ),
+        (
+            &["--set", "node.link=eth*"],
+            2,
+            "--set node.link: node.link: unknown setting",
+            "did you mean `node.links`?",
         ),
         (
             &["--log-level", "a=b=c"],
             2,
-            "flags: logging.level: `a=b=c`",
-            "--print-config",
+            "--log-level: logging.level: `a=b=c`",
+            "logging.level takes text",
         ),
     ] {
         let (code, text) = failure(agent(&node), flags);

@@ -194,6 +194,34 @@ fn affinity_keeps_a_client_at_its_backend() {
 }
 
 #[test]
+fn affinity_leads_to_no_backend_that_terminates_but_flows_stay_with_it() {
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let (old, new) = (plan.neighbour(1), plan.neighbour(2));
+        for (id, protocol) in [(id, TCP), (id + 10, UDP)] {
+            let vip = plan.vip(80);
+            let packet = |port| match protocol {
+                TCP => tcp(plan.pod(port), vip, Tcp::Syn, b""),
+                _ => udp(plan.pod(port), vip, b"?"),
+            };
+            bench.service(id, vip, protocol, &[old], 0).unwrap();
+            bench.stick(vip, protocol, 100).unwrap();
+            let begun = bench.run(Hook::FromPod, &packet(4000)).unwrap();
+            assert_eq!(see(&begun.bytes).destination, old);
+            // The new one takes the slot of the old one.
+            bench.service(id, vip, protocol, &[old, new], 0).unwrap();
+            bench.replace_slot(id, 0, 1).unwrap();
+            bench.stick(vip, protocol, 100).unwrap();
+            bench.linger(id, 0).unwrap();
+            let goes_on = bench.run(Hook::FromPod, &packet(4000)).unwrap();
+            assert_eq!(see(&goes_on.bytes).destination, old, "{protocol}");
+            let begins = bench.run(Hook::FromPod, &packet(4001)).unwrap();
+            assert_eq!(see(&begins.bytes).destination, new, "{protocol}");
+        }
+    }
+}
+
+#[test]
 fn backends_share_the_connections() {
     let mut bench = Bench::new().unwrap();
     for (id, plan) in (1..).zip(FAMILIES) {

@@ -88,6 +88,8 @@ fn what_happens_to_flows_is_watched_with_and_without_the_agent() {
     let mut talk = Talk::open(&stage.client, to).unwrap();
     talk.echo("x").unwrap();
     let begun = watch.await_event(&stage, "begin", None);
+    assert_eq!(begun["apiVersion"], "weir.dev/v1alpha1");
+    assert_eq!(begun["kind"], "ConntrackEvent");
     assert_eq!(begun["clientName"], "default/client");
     assert_eq!(begun["serverName"], "default/web");
     assert_eq!(begun["service"], "default/web:tcp");

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     kernel::{self, Kernel},
-    programs::Program,
+    programs::{self, Program},
 };
 use crate::{paths, run};
 
@@ -29,14 +29,14 @@ mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
-export RUST_BACKTRACE=1 PATH=/bin TMPDIR=/tmp
+export RUST_BACKTRACE=1 PATH=/tools:/bin TMPDIR=/tmp
 ";
 
 /// Packs the disk for a kernel; returns its path.
 pub(super) fn pack(
     series: &str,
     kernel: &Kernel,
-    programs: &[Program],
+    programs: &[&Program],
     filter: Option<&str>,
 ) -> Result<PathBuf> {
     let folder = paths::root().join("target/kernels").join(series);
@@ -45,7 +45,7 @@ pub(super) fn pack(
         fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
     }
     for part in [
-        "bin", "dev", "modules", "proc", "run", "sys", "tests", "tmp", "etc",
+        "bin", "dev", "modules", "proc", "run", "sys", "tests", "tmp", "tools", "etc",
     ] {
         let part = root.join(part);
         fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
@@ -54,7 +54,10 @@ pub(super) fn pack(
     symlink("busybox", root.join("bin/sh")).context("cannot link /bin/sh")?;
     let modules = kernel.modules(&root.join("modules"))?;
     for program in programs {
-        add(program, &root)?;
+        add(program, "tests", &root)?;
+    }
+    for tool in &programs::tools()? {
+        add(tool, "tools", &root)?;
     }
     write_script(&root.join("init"), &modules, programs, filter)?;
     let disk = folder.join("disk");
@@ -62,8 +65,8 @@ pub(super) fn pack(
     Ok(disk)
 }
 
-fn add(program: &Program, root: &Path) -> Result<()> {
-    let target = root.join("tests").join(&program.name);
+fn add(program: &Program, folder: &str, root: &Path) -> Result<()> {
+    let target = root.join(folder).join(&program.name);
     let mut strip = Command::new("strip");
     run::output(strip.arg("-o").arg(&target).arg(&program.path))?;
     for library in &program.libraries {
@@ -79,7 +82,7 @@ fn add(program: &Program, root: &Path) -> Result<()> {
 fn write_script(
     path: &Path,
     modules: &[String],
-    programs: &[Program],
+    programs: &[&Program],
     filter: Option<&str>,
 ) -> Result<()> {
     let mut script = BEGIN.to_owned();

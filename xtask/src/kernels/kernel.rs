@@ -16,44 +16,53 @@ use crate::{
 /// Modules that the tests need, each after those that it depends on.
 const MODULES: [&str; 3] = ["veth", "sch_ingress", "cls_bpf"];
 
-/// An unpacked kernel package.
+/// Begins the names of kernels.
+const IMAGE: &str = "linux-image-";
+
+/// Unpacked packages of a kernel.
 pub(super) struct Kernel {
-    folder: PathBuf,
+    /// Release and suite, for people.
+    pub(super) name: String,
+    /// Every file of the packages.
+    files: Vec<PathBuf>,
 }
 
 impl Kernel {
-    /// The newest kernel for virtual machines of a suite.
-    pub(super) fn find(suite: Suite) -> Result<Self> {
-        let meta = "linux-image-cloud-amd64";
-        let package = suite.behind(meta, "linux-image-")?;
-        Ok(Self {
-            folder: suite.unpack(&package, "")?,
-        })
+    /// The newest kernel for virtual machines that these suites have.
+    pub(super) fn find(suites: &[Suite]) -> Result<Self> {
+        let found: Vec<(Suite, String)> = suites
+            .iter()
+            .map(|suite| {
+                let package = suite.behind("linux-image-cloud-amd64", IMAGE)?;
+                Ok((*suite, package))
+            })
+            .collect::<Result<_>>()?;
+        let newest = found
+            .into_iter()
+            .max_by_key(|(_, package)| version(package));
+        let (suite, image) = newest.context("a kernel of no suite")?;
+        let mut files = Vec::new();
+        for package in parts(suite, &image)? {
+            collect(&suite.unpack(&package, "")?, &mut files)?;
+        }
+        let release = image.trim_start_matches(IMAGE);
+        let name = format!("{release} of {}", suite.name());
+        Ok(Self { name, files })
     }
 
     /// The image that boots.
-    pub(super) fn image(&self) -> Result<PathBuf> {
-        let boot = self.folder.join("boot");
-        fs::read_dir(&boot)
-            .with_context(|| format!("cannot read {}", boot.display()))?
-            .flatten()
-            .map(|entry| entry.path())
-            .find(|path| name(path).starts_with("vmlinuz-"))
-            .ok_or_else(|| anyhow!("no vmlinuz in {}", boot.display()))
+    pub(super) fn image(&self) -> Result<&Path> {
+        let image = self.find_file(|name| name.starts_with("vmlinuz"));
+        image.ok_or_else(|| anyhow!("no vmlinuz in the packages of {}", self.name))
     }
 
     /// Puts the modules, decompressed, into a folder; returns their file names in the order to load them.
     pub(super) fn modules(&self, target: &Path) -> Result<Vec<String>> {
-        let mut files = Vec::new();
-        collect(&self.folder.join("lib/modules"), &mut files)
-            .or_else(|_| collect(&self.folder.join("usr/lib/modules"), &mut files))?;
         let mut names = Vec::new();
         for module in MODULES {
+            let files = [".ko", ".ko.xz"].map(|end| format!("{module}{end}"));
             // A module that the image has built in has no file.
-            let Some(file) = files
-                .iter()
-                .find(|file| name(file).split('.').next() == Some(module))
-            else {
+            let Some(file) = self.find_file(|name| files.iter().any(|file| file == name)) else {
                 continue;
             };
             let plain = format!("{module}.ko");
@@ -62,6 +71,28 @@ impl Kernel {
         }
         Ok(names)
     }
+
+    fn find_file(&self, is_it: impl Fn(&str) -> bool) -> Option<&Path> {
+        let mut files = self.files.iter();
+        files.find(|path| is_it(&name(path))).map(PathBuf::as_path)
+    }
+}
+
+/// The packages of a kernel: since 7.3 image and modules are in packages of their own.
+fn parts(suite: Suite, image: &str) -> Result<Vec<String>> {
+    let release = image.trim_start_matches(IMAGE);
+    let parts = ["linux-binary-", "linux-modules-"].map(|part| format!("{part}{release}"));
+    let mut packages = suite.dependencies(image)?;
+    packages.retain(|package| parts.contains(package));
+    packages.push(image.to_owned());
+    Ok(packages)
+}
+
+/// The numbers of a kernel's release.
+fn version(package: &str) -> Vec<u32> {
+    let release = package.trim_start_matches(IMAGE);
+    let numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    numbers.map_while(|number| number.parse().ok()).collect()
 }
 
 fn decompress(module: &Path, target: &Path) -> Result<()> {
@@ -88,7 +119,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in entries.flatten() {
         if entry.file_type()?.is_dir() {
             collect(&entry.path(), files)?;
-        } else if name(&entry.path()).contains(".ko") {
+        } else {
             files.push(entry.path());
         }
     }
@@ -110,4 +141,22 @@ pub(super) fn busybox() -> Result<PathBuf> {
         .into_iter()
         .find(|path| path.exists())
         .ok_or_else(|| anyhow!("no busybox; hint: as root, `apt-get install busybox-static`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn kernels_are_ordered_by_their_numbers() {
+        let packages = [
+            "6.1.0-50-cloud",
+            "6.12.117+deb13-cloud",
+            "7.3.4+deb13-cloud",
+            "7.12-cloud",
+        ];
+        let versions = packages.map(|package| version(&format!("linux-image-{package}-amd64")));
+        assert!(versions.is_sorted(), "{versions:?}");
+        assert_eq!(versions[1], [6, 12, 117]);
+    }
 }

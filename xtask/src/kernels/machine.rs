@@ -8,18 +8,19 @@ use super::{disk::REPORT, kernel::Kernel};
 use crate::{count::Count, paths, run, say};
 
 /// The machine is ended after this many seconds, which is no failure by itself: what the console said counts.
-const LIMIT: [&str; 2] = ["--preserve-status", "300"];
+const LIMIT: [&str; 2] = ["--preserve-status", "900"];
 
-/// One processor: emulating two misses instructions that newer kernels use.
-const MACHINE: [&str; 14] = [
+/// Begin what tests say for people: see `tests/verifier.rs`, `tests/processors.rs`.
+const FIGURES: [&str; 2] = ["stack of ", "flows of "];
+
+/// One thread for all its processors: emulating them side by side misses instructions that newer kernels use.
+const MACHINE: [&str; 12] = [
     "-accel",
     "tcg,thread=single",
     "-cpu",
     "max",
-    "-smp",
-    "1",
     "-m",
-    "2048",
+    "3072",
     "-nographic",
     "-no-reboot",
     "-nic",
@@ -32,55 +33,83 @@ const MACHINE: [&str; 14] = [
 /// host under load. A test that failed stays failed, and a kernel that our programs kill dies at each boot.
 const BOOTS: usize = 3;
 
-/// Boots the kernel with the disk and counts what passed; all `programs` of the disk must have ended.
-pub(super) fn run(series: &str, kernel: &Kernel, disk: &Path, programs: usize) -> Result<Count> {
-    let log = paths::root()
-        .join("target/kernels")
-        .join(series)
-        .join("console.log");
-    let mut console = boot(kernel, disk, &log)?;
-    for again in 2..=BOOTS {
-        if is_final(&console, programs) {
-            break;
-        }
-        say::line(format!(
-            "kernel {series} died before its tests had ended, boot {again} of {BOOTS}; the console said:\n{}",
-            run::tail(&log)?
-        ));
-        console = boot(kernel, disk, &log)?;
-    }
-    let ended = ended(&console);
-    if ended != programs {
-        bail!(
-            "{ended} of {programs} test programs ended; end of {}:\n{}",
-            log.display(),
-            run::tail(&log)?
-        );
-    }
-    let count = count(&console);
-    say::line(format!("kernel {series}: {count}"));
-    if count.failed > 0 {
-        say::line(run::tail(&log)?);
-    }
-    for line in failures(&console) {
-        say::line(format!("kernel {series}: {line}"));
-    }
-    Ok(count)
+/// A machine to be booted.
+pub(super) struct Machine<'a> {
+    /// As people call it.
+    pub(super) series: &'a str,
+    /// What it boots.
+    pub(super) kernel: &'a Kernel,
+    /// Its RAM disk.
+    pub(super) disk: &'a Path,
+    /// How many it has.
+    pub(super) processors: u32,
 }
 
-/// Boots once; returns what the console said.
-fn boot(kernel: &Kernel, disk: &Path, log: &Path) -> Result<String> {
-    let mut machine = Command::new("timeout");
-    machine
-        .args(LIMIT)
-        .arg("qemu-system-x86_64")
-        .args(MACHINE)
-        .arg("-kernel")
-        .arg(kernel.image()?)
-        .arg("-initrd")
-        .arg(disk);
-    run::logged(&mut machine, log)?;
-    Ok(String::from_utf8_lossy(&std::fs::read(log)?).into_owned())
+impl Machine<'_> {
+    /// Boots the kernel with the disk and counts what passed; all `programs` of the disk must have ended.
+    pub(super) fn run(&self, programs: usize) -> Result<Count> {
+        let series = self.series;
+        let log = paths::root()
+            .join("target/kernels")
+            .join(series)
+            .join("console.log");
+        let mut console = self.boot(&log)?;
+        for again in 2..=BOOTS {
+            if is_final(&console, programs) {
+                break;
+            }
+            say::line(format!(
+                "kernel {series} died before its tests had ended, boot {again} of {BOOTS}; the console said:\n{}",
+                run::tail(&log)?
+            ));
+            console = self.boot(&log)?;
+        }
+        let ended = ended(&console);
+        if ended != programs {
+            bail!(
+                "{ended} of {programs} test programs ended; end of {}:\n{}",
+                log.display(),
+                run::tail(&log)?
+            );
+        }
+        self.tell(&console, &log)?;
+        Ok(count(&console))
+    }
+
+    /// Says how the tests ended.
+    fn tell(&self, console: &str, log: &Path) -> Result<()> {
+        let series = self.series;
+        for line in figures(console) {
+            say::line(format!("kernel {series}: {line}"));
+        }
+        for (program, count) in by_program(console) {
+            say::line(format!("kernel {series}: {program} {count}"));
+        }
+        if count(console).failed > 0 {
+            say::line(run::tail(log)?);
+        }
+        for line in failures(console) {
+            say::line(format!("kernel {series}: {line}"));
+        }
+        Ok(())
+    }
+
+    /// Boots once; returns what the console said.
+    fn boot(&self, log: &Path) -> Result<String> {
+        let mut machine = Command::new("timeout");
+        machine
+            .args(LIMIT)
+            .arg("qemu-system-x86_64")
+            .args(MACHINE)
+            .arg("-smp")
+            .arg(self.processors.to_string())
+            .arg("-kernel")
+            .arg(self.kernel.image()?)
+            .arg("-initrd")
+            .arg(self.disk);
+        run::logged(&mut machine, log)?;
+        Ok(String::from_utf8_lossy(&std::fs::read(log)?).into_owned())
+    }
 }
 
 /// How many test programs have ended, well or not.
@@ -99,20 +128,30 @@ fn is_final(console: &str, programs: usize) -> bool {
     ended(console) == programs || failures(console).next().is_some() || count(console).failed > 0
 }
 
-/// Adds up the test programs' own summaries; one that ended without a summary counts as a failure.
-fn count(console: &str) -> Count {
+/// What tests said for people.
+fn figures(console: &str) -> impl Iterator<Item = &str> {
+    let lines = console.lines().map(str::trim);
+    lines.filter(|line| FIGURES.iter().any(|begin| line.starts_with(begin)))
+}
+
+/// Each test program's own summary; one that ended without a summary counts as a failure.
+fn by_program(console: &str) -> Vec<(&str, Count)> {
     let mut counts = Vec::new();
-    let mut summed = false;
+    let mut summary = None;
     for line in console.lines().map(str::trim) {
-        if let Some(count) = Count::parse(line) {
-            counts.push(count);
-            summed = true;
-        } else if line.contains(REPORT) {
-            counts.extend((!summed).then_some(Count::FAILURE));
-            summed = false;
+        if let Some((_, ended)) = line.split_once(REPORT) {
+            let name = ended.split_whitespace().next().unwrap_or_default();
+            counts.push((name, summary.take().unwrap_or(Count::FAILURE)));
+        } else if let Some(count) = Count::parse(line) {
+            summary = Some(count);
         }
     }
-    counts.into_iter().sum()
+    counts
+}
+
+fn count(console: &str) -> Count {
+    let counts = by_program(console).into_iter();
+    counts.map(|(_, count)| count).sum()
 }
 
 #[cfg(test)]

@@ -1,26 +1,41 @@
-//! The test programs that go into the machine, with the libraries that they are linked against.
+//! What goes into the machine: the test programs, what they call, and the libraries that both are linked against.
 
 use std::{
-    path::PathBuf,
+    env,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Deserialize;
 
 use crate::{run, say, tools};
 
 /// Test targets that need nothing but a kernel and root.
-const TARGETS: [&str; 1] = ["verifier"];
+const TARGETS: [&str; 3] = ["verifier", "packets", "processors"];
 
-/// A test program.
+/// Programs of the host that tests call, for which busybox is no substitute.
+const TOOLS: [&str; 1] = ["ip"];
+
+/// An executable.
 pub(super) struct Program {
-    /// Its test target.
+    /// Its name in the machine.
     pub(super) name: String,
-    /// The executable.
+    /// Where it is on the host.
     pub(super) path: PathBuf,
     /// Shared libraries that it loads, the dynamic linker among them.
     pub(super) libraries: Vec<PathBuf>,
+}
+
+impl Program {
+    fn new(name: String, path: PathBuf) -> Result<Self> {
+        let libraries = libraries(&path)?;
+        Ok(Self {
+            name,
+            path,
+            libraries,
+        })
+    }
 }
 
 /// A message of `cargo --message-format=json`, as far as it matters.
@@ -36,7 +51,7 @@ struct Target {
     name: String,
 }
 
-/// Builds them.
+/// Builds the test programs.
 pub(super) fn build() -> Result<Vec<Program>> {
     tools::toolchain::ensure()?;
     let mut cargo = run::cargo();
@@ -53,14 +68,7 @@ pub(super) fn build() -> Result<Vec<Program>> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
         .filter_map(|message| Some((message.target?.name, message.executable?)))
-        .map(|(name, path)| {
-            let libraries = libraries(&path)?;
-            Ok(Program {
-                name,
-                path,
-                libraries,
-            })
-        })
+        .map(|(name, path)| Program::new(name, path))
         .collect::<Result<_>>()?;
     if programs.len() != TARGETS.len() {
         bail!(
@@ -71,8 +79,25 @@ pub(super) fn build() -> Result<Vec<Program>> {
     Ok(programs)
 }
 
+/// The host's programs that tests call.
+pub(super) fn tools() -> Result<Vec<Program>> {
+    let tools = TOOLS.iter();
+    tools
+        .map(|name| Program::new((*name).to_owned(), on_path(name)?))
+        .collect()
+}
+
+fn on_path(name: &str) -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|path| path.exists())
+        .ok_or_else(|| anyhow!("no program {name}"))
+}
+
 /// What the dynamic linker would load.
-fn libraries(program: &PathBuf) -> Result<Vec<PathBuf>> {
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let listed = run::output(Command::new("ldd").arg(program))
         .with_context(|| format!("libraries of {}", program.display()))?;
     Ok(listed

@@ -28,7 +28,8 @@ pub(crate) enum Suite {
 }
 
 impl Suite {
-    fn name(self) -> &'static str {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
@@ -39,13 +40,20 @@ impl Suite {
 
     /// The package behind a meta-package: its first dependency that starts with `prefix`.
     pub(crate) fn behind(self, meta: &str, prefix: &str) -> Result<String> {
-        let apt = Apt::new(self)?;
-        let listed = run::output(apt.command("apt-cache").args(["depends", meta]))
-            .with_context(|| self.absent())?;
-        first_dependency(&listed, prefix).ok_or_else(|| {
+        let all = self.dependencies(meta)?;
+        let found = all.into_iter().find(|package| package.starts_with(prefix));
+        found.ok_or_else(|| {
             anyhow!("{meta} of Debian {} depends on no {prefix}…", self.name())
                 .context(self.absent())
         })
+    }
+
+    /// What a package depends on.
+    pub(crate) fn dependencies(self, package: &str) -> Result<Vec<String>> {
+        let apt = Apt::new(self)?;
+        let listed = run::output(apt.command("apt-cache").args(["depends", package]))
+            .with_context(|| self.absent())?;
+        Ok(dependencies(&listed).map(str::to_owned).collect())
     }
 
     /// The files of `package` in the newest version that starts with `version`; returns their folder.
@@ -166,13 +174,10 @@ fn newest_of(madison: &str, prefix: &str) -> Option<String> {
         .next()
 }
 
-/// The first dependency in `apt-cache depends`' output that starts with `prefix`.
-fn first_dependency(depends: &str, prefix: &str) -> Option<String> {
-    depends
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "))
-        .find(|package| package.starts_with(prefix))
-        .map(str::to_owned)
+/// The dependencies in `apt-cache depends`' output.
+fn dependencies(depends: &str) -> impl Iterator<Item = &str> {
+    let lines = depends.lines().map(str::trim);
+    lines.filter_map(|line| line.strip_prefix("Depends: "))
 }
 
 /// The Debian mirror: `$WEIR_DEBIAN_MIRROR`, else the one that the host's apt uses.
@@ -240,16 +245,14 @@ fn only_file(folder: &Path) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{first_dependency, newest_of};
+    use super::{dependencies, newest_of};
 
     #[test]
-    fn the_package_behind_a_meta_package_is_found() {
-        let depends = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-40-cloud-amd64\n";
-        assert_eq!(
-            first_dependency(depends, "linux-image-").as_deref(),
-            Some("linux-image-6.1.0-40-cloud-amd64")
-        );
-        assert_eq!(first_dependency(depends, "linux-headers-"), None);
+    fn what_a_package_depends_on_is_read() {
+        let depends = "linux-image-cloud-amd64\n  PreDepends: linux-base\n  Depends: linux-image-6.1.0-40-cloud-amd64\n \
+                       |Depends: <dracut>\n  Depends: kmod\n";
+        let found: Vec<&str> = dependencies(depends).collect();
+        assert_eq!(found, ["linux-image-6.1.0-40-cloud-amd64", "kmod"]);
     }
 
     const MADISON: &str = "  rust-src | 1.96.1+dfsg1-2~bpo13+1 | mirror trixie-backports/main amd64 Packages\n  \

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Format, Output, Row, dash};
+use super::{Format, Output, Row, Versioned, dash};
 
 /// Prints rows as they come.
 #[derive(Debug)]
@@ -35,11 +35,12 @@ impl<'a> Stream<'a> {
     pub fn row<T: Row>(&mut self, row: &T) -> io::Result<()> {
         match self.out.format {
             Format::Json => {
-                serde_json::to_writer(&mut *self.out, row)?;
+                serde_json::to_writer(&mut *self.out, &Versioned::new(T::KIND, row))?;
                 writeln!(self.out)
             }
             Format::Yaml => {
-                let text = serde_saphyr::to_string(row).map_err(io::Error::other)?;
+                let row = Versioned::new(T::KIND, row);
+                let text = serde_saphyr::to_string(&row).map_err(io::Error::other)?;
                 write!(self.out, "---\n{text}")
             }
             Format::Name => writeln!(self.out, "{}", row.name()),
@@ -84,7 +85,14 @@ mod tests {
     use super::{Format, Output, Row, Stream};
 
     #[derive(Serialize)]
-    struct Fruit(&'static str, &'static str);
+    struct Fruit {
+        name: &'static str,
+        colour: &'static str,
+    }
+
+    fn fruit(name: &'static str, colour: &'static str) -> Fruit {
+        Fruit { name, colour }
+    }
 
     impl Row for Fruit {
         const KIND: &'static str = "Fruit";
@@ -92,15 +100,15 @@ mod tests {
         const WIDE: &'static [&'static str] = &["LETTERS"];
 
         fn cells(&self) -> Vec<String> {
-            vec![self.0.to_owned(), self.1.to_owned()]
+            vec![self.name.to_owned(), self.colour.to_owned()]
         }
 
         fn wide(&self) -> Vec<String> {
-            vec![self.0.len().to_string()]
+            vec![self.name.len().to_string()]
         }
 
         fn name(&self) -> String {
-            self.0.to_owned()
+            self.name.to_owned()
         }
     }
 
@@ -123,9 +131,9 @@ mod tests {
         let mut stream = Stream::new(&mut out);
         stream.begin::<Fruit>().unwrap();
         for fruit in [
-            Fruit("plum", ""),
-            Fruit("strawberry", "red"),
-            Fruit("lime", "green"),
+            fruit("plum", ""),
+            fruit("strawberry", "red"),
+            fruit("lime", "green"),
         ] {
             stream.row(&fruit).unwrap();
         }
@@ -144,14 +152,15 @@ mod tests {
             "NAME   COLOUR   LETTERS\nplum   -        4\nstrawberry   red      10\nlime         green    4\n"
         );
         assert_eq!(text(Format::Name), "plum\nstrawberry\nlime\n");
-        assert_eq!(
-            text(Format::Json),
-            "[\"plum\",\"\"]\n[\"strawberry\",\"red\"]\n[\"lime\",\"green\"]\n"
-        );
-        assert!(
-            text(Format::Yaml).starts_with("---\n- plum\n"),
-            "{}",
-            text(Format::Yaml)
-        );
+        let head = r#"{"apiVersion":"weir.dev/v1alpha1","kind":"Fruit","#;
+        let json = text(Format::Json);
+        let rows = ["plum", "strawberry", "lime"].map(|name| format!("{head}\"name\":\"{name}\""));
+        assert_eq!(json.lines().count(), rows.len());
+        for (line, row) in json.lines().zip(&rows) {
+            assert!(line.starts_with(row), "{line}");
+        }
+        let yaml = text(Format::Yaml);
+        let head = "---\napiVersion: weir.dev/v1alpha1\nkind: Fruit\nname: plum\n";
+        assert!(yaml.starts_with(head), "{yaml}");
     }
 }

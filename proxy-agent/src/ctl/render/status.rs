@@ -92,6 +92,13 @@ fn agent(status: &Status) -> Row {
     let mut row = Row::new("Agent", level, text);
     row.notes
         .extend(agent.awaiting.iter().map(|what| format!("awaiting {what}")));
+    if !agent.restart_for.is_empty() {
+        row.level = row.level.max(Level::Warning);
+        row.notes.push(format!(
+            "changed in its file, but in force only after a restart: {}",
+            agent.restart_for.join(", ")
+        ));
+    }
     if let Some(skew) = skew(&agent.version, &agent.layout) {
         row.level = row.level.max(Level::Warning);
         row.notes.push(skew);
@@ -465,6 +472,7 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
         status.sync.services_failed = 1;
         status.sync.errors = vec!["Service default/web: the map is full".to_owned()];
         status.agent.version = "9.0.0".to_owned();
+        status.agent.restart_for = vec!["maps.size".to_owned(), "cni.mtu".to_owned()];
         status.health.healthy = false;
         status.cni.clsact = 1;
         status.host.elsewhere = vec!["10.96.7.0/24 is routed elsewhere".to_owned()];
@@ -482,6 +490,7 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
             "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the programs of links serve it, weir_host does not",
             "ERROR Links: programs are not attached to wg0: NodePorts and pods are not served there",
             "ERROR Links: ib0 is left alone",
+            "WARNING Agent: changed in its file, but in force only after a restart: maps.size, cni.mtu",
             "ERROR Health: an update has waited too long to be applied",
         ] {
             assert!(told.lines().any(|l| l == line), "{line} is not in\n{told}");

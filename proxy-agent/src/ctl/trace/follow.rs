@@ -9,18 +9,17 @@ use proxy_common::{
     address::{address4, address6, mapped},
     affinity::AffinityKey,
     conntrack::{Flow, Head},
-    frontends::{BackendSet, FLAG_EXTERNAL_DROP, FLAG_HOST_PORT, FLAG_INTERNAL_DROP, Frontend},
+    frontends::{FLAG_HOST_PORT, Frontend},
     node::ADDRESS_LOCAL,
 };
 
-use super::{
-    Asked, Step, Verdict,
-    lookup::{backends, frontend},
-};
+use super::{Step, Verdict};
 use crate::{
     api::messages::Names,
     ctl::{
-        CtlError, place,
+        CtlError,
+        lookup::{Asked, backends, frontend, set},
+        place,
         render::words::{named, socket},
     },
     datapath::{FlowState, Flows, Maps, Table as _, clock},
@@ -179,6 +178,9 @@ impl<'a> Follower<'a> {
             let verdict = match (leaves, enters) {
                 (false, _) => "denied by the client's egress policy",
                 (true, false) => "denied by the pod's ingress policy",
+                (true, true) if local.is_none() && self.is_pod(backend.ip())? => {
+                    "allowed here, its own node decides too"
+                }
                 (true, true) => "allowed",
             };
             let place = if local.is_some() { "here" } else { "elsewhere" };
@@ -187,6 +189,13 @@ impl<'a> Follower<'a> {
             self.say("backend", format!("{backend}{name}, {place}: {verdict}"));
         }
         Ok(summary(reachable, backends))
+    }
+
+    /// Whether it is a pod's address; nodes are no subjects of policy. Without names, what is not this node's may be.
+    fn is_pod(&self, address: IpAddr) -> Result<bool, CtlError> {
+        let name = self.names.addresses.get(&address);
+        let is_node = name.is_some_and(|name| name.starts_with("node/"));
+        Ok(!is_node && place::node_flags(self.maps, address)? == 0)
     }
 
     /// Whether an endpoint's policy lets the connection to a backend pass; what is no endpoint has none.
@@ -215,17 +224,6 @@ impl<'a> Follower<'a> {
             port: backend.port(),
         };
         Ok(judge(view, &question)?.allowed)
-    }
-}
-
-/// The set that serves a client, its name, and whether it drops where it is empty.
-const fn set(frontend: &Frontend, inside: bool) -> (&'static str, BackendSet, bool) {
-    if inside {
-        let drops = frontend.flags & FLAG_INTERNAL_DROP != 0;
-        ("internal", frontend.internal, drops)
-    } else {
-        let drops = frontend.flags & FLAG_EXTERNAL_DROP != 0;
-        ("external", frontend.external, drops)
     }
 }
 

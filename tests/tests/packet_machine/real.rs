@@ -15,7 +15,7 @@ use proxy_common::{
 use weir_tests::{
     family::{Family, Four, Six},
     flow_table::{Dump, Record, Tuple},
-    packets::{Bench, NEXT, Outcome, REDIRECT, see},
+    packets::{Bench, NEXT, Outcome, REDIRECT, SHOT, see},
 };
 
 use super::{
@@ -216,6 +216,9 @@ fn fate(packet: &Packet, outcome: &Outcome) -> Result<Fate> {
         && outcome.action != REDIRECT
     {
         return Ok(Fate::Dropped(reason));
+    }
+    if outcome.action == SHOT {
+        return Ok(Fate::Held);
     }
     let form = form(packet, &outcome.bytes)?;
     match (outcome.action, form) {

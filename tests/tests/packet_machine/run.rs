@@ -121,15 +121,18 @@ impl<M: Machine> Run<M> {
                 return Ok(());
             }
         }
+        if self.few_slots.is_none() {
+            let judged = self.model.judge(packet, &fate, now);
+            judged.map_err(|wrong| anyhow!("{wrong}"))?;
+            return self.settle();
+        }
+        let dumps = self.machine.dump()?;
+        self.model.give_way(&dumps, packet);
         let judged = self.model.judge(packet, &fate, now);
         judged.map_err(|wrong| anyhow!("{wrong}"))?;
         self.settle()?;
-        if self.few_slots.is_some() {
-            let dumps = self.machine.dump()?;
-            let judged = self.model.lose(&dumps);
-            judged.map_err(|wrong| anyhow!("{wrong}"))?;
-        }
-        Ok(())
+        let judged = self.model.lose(&dumps);
+        judged.map_err(|wrong| anyhow!("{wrong}"))
     }
 
     fn change(&mut self, change: Change) -> Result<()> {

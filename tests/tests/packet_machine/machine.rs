@@ -16,6 +16,8 @@ use super::{
 pub(crate) enum Fate {
     /// Dropped, for this reason.
     Dropped(&'static str),
+    /// Gone, but not lost: a fragment that waits for the first one.
+    Held,
     /// Left to the host's stack.
     Left(Form),
     /// Sent on past it.

@@ -253,6 +253,22 @@ impl Model {
             .collect()
     }
 
+    /// Forgets flows that are not established and whose slots a packet's own flow may have taken: they are in nobody's way
+    /// any more.
+    pub(crate) fn give_way(&mut self, dumps: &[Dump; 2], packet: &Packet) {
+        let records = self.living(dumps);
+        let own = [packet.key(), packet.key().reversed()];
+        let lost = |(id, flow): (&u64, &Flow)| {
+            let is_own = (0..2).any(|direction| own.contains(&flow.arrives(direction)));
+            let gone = !is_own && !flow.assured && !records.contains_key(&flow.asked);
+            gone.then_some(*id)
+        };
+        let lost: Vec<u64> = self.flows.iter().filter_map(lost).collect();
+        for id in lost {
+            self.forget(id);
+        }
+    }
+
     /// Forgets flows whose slots others have taken for want of room. Nobody may take that of an established one.
     pub(crate) fn lose(&mut self, dumps: &[Dump; 2]) -> Judged {
         let records = self.living(dumps);

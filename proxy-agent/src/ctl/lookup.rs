@@ -1,17 +1,17 @@
 //! What the maps hold for a connection to a Service.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use proxy_common::{
     backends::SlotKey,
-    frontends::{FLAG_HOST_PORT, Frontend},
+    frontends::{BackendSet, FLAG_EXTERNAL_DROP, FLAG_HOST_PORT, FLAG_INTERNAL_DROP, Frontend},
     node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT},
 };
 
-use super::Asked;
+use super::{CtlError, place};
 use crate::{
-    ctl::{CtlError, place},
     datapath::{Maps, Table as _},
+    model::Protocol,
     service::{
         ServiceTables,
         key::FrontendKey,
@@ -19,12 +19,31 @@ use crate::{
     },
 };
 
+/// One connection that is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Who connects.
+    pub client: IpAddr,
+    /// Where to.
+    pub to: SocketAddr,
+    /// By what.
+    pub protocol: Protocol,
+}
+
+/// The set that serves a client inside of the cluster or outside, its name, and whether it drops where it is empty.
+pub const fn set(frontend: &Frontend, inside: bool) -> (&'static str, BackendSet, bool) {
+    if inside {
+        let drops = frontend.flags & FLAG_INTERNAL_DROP != 0;
+        ("internal", frontend.internal, drops)
+    } else {
+        let drops = frontend.flags & FLAG_EXTERNAL_DROP != 0;
+        ("external", frontend.external, drops)
+    }
+}
+
 /// As the programs find it (`proxy_ebpf::frontend`): a Service's own, a `NodePort`, a `hostPort` on this
 /// address, one on all addresses. Loopback serves processes of this node only.
-pub(super) fn frontend(
-    maps: &Maps,
-    asked: &Asked,
-) -> Result<Option<(FrontendKey, Frontend)>, CtlError> {
+pub fn frontend(maps: &Maps, asked: &Asked) -> Result<Option<(FrontendKey, Frontend)>, CtlError> {
     let (address, port) = (asked.to.ip(), asked.to.port());
     let found = |key| get(maps, &key).map(|found| found.map(|frontend| (key, frontend)));
     let of_pod = |(_, frontend): &(_, Frontend)| frontend.flags & FLAG_HOST_PORT != 0;
@@ -56,11 +75,7 @@ fn get(maps: &Maps, key: &FrontendKey) -> Result<Option<Frontend>, CtlError> {
 }
 
 /// The backends of a set, with their ids.
-pub(super) fn backends(
-    maps: &Maps,
-    set: u32,
-    count: u32,
-) -> Result<Vec<(u32, SocketAddr)>, CtlError> {
+pub fn backends(maps: &Maps, set: u32, count: u32) -> Result<Vec<(u32, SocketAddr)>, CtlError> {
     let tables = ServiceTables::from(maps);
     let mut found = Vec::new();
     for index in 0..count {

@@ -19,10 +19,11 @@ const FEW: u32 = 256;
 
 #[test]
 fn two_processors_agree_on_a_flow() {
-    race(ROOM, |scenario, seen| {
+    race(ROOM, |bench, scenario, seen| {
         for both in seen {
             if let Err(wrong) = (scenario.holds)(both) {
-                panic!("{}: {wrong}: {both:?}", scenario.name);
+                let drops = bench.dropped().unwrap();
+                panic!("{}: {wrong}: {both:?}, dropped {drops:?}", scenario.name);
             }
         }
     });
@@ -30,15 +31,16 @@ fn two_processors_agree_on_a_flow() {
 
 #[test]
 fn two_processors_share_no_tuple_where_slots_are_few() {
-    race(FEW, |_, _| {});
+    race(FEW, |_, _, _| {});
 }
 
-fn race(slots: u32, check: impl Fn(&Scenario, &[[Seen; 2]])) {
+fn race(slots: u32, check: impl Fn(&Bench, &Scenario, &[[Seen; 2]])) {
     let mut bench = scenario::bench(slots).unwrap();
     let laps = length::steps(20_000, 1_000_000) / (ROUNDS * SCENARIOS.len() as u64);
     for lap in 0..laps {
         for scenario in &SCENARIOS {
-            check(scenario, &pair::run(&bench, scenario, lap).unwrap());
+            let seen = pair::run(&bench, scenario, lap).unwrap();
+            check(&bench, scenario, &seen);
         }
         look(&mut bench, lap);
     }

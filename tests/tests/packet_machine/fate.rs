@@ -24,6 +24,14 @@ pub(crate) fn dropped(fate: &Fate) -> Judged {
     }
 }
 
+/// Kept back.
+pub(crate) fn held(fate: &Fate) -> Judged {
+    match fate {
+        Fate::Held => Ok(()),
+        other => Err(format!("expected it to be held, not {other:?}")),
+    }
+}
+
 /// Told so, or dropped where too many have been told.
 pub(crate) fn refused(fate: &Fate) -> Judged {
     match fate {
@@ -92,6 +100,6 @@ pub(crate) fn is_error_about(packet: &Packet, by: IpAddr, expected: Tuple, form:
 pub(crate) const fn form(fate: &Fate) -> Option<&Form> {
     match fate {
         Fate::Left(form) | Fate::Redirected(form) => Some(form),
-        Fate::Dropped(_) | Fate::Refused => None,
+        Fate::Dropped(_) | Fate::Held | Fate::Refused => None,
     }
 }

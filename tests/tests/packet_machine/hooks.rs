@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use weir_tests::{flow_table::Tuple, packets::Hook};
 
 use super::{
-    fate::{Way, dropped, is, is_error_about, refused, unchanged, went},
+    fate::{Way, dropped, held, is, is_error_about, refused, unchanged, went},
     flow::Beginner,
     machine::Fate,
     model::{Judged, Model, Ports, has_ports},
@@ -23,7 +23,7 @@ impl Model {
         }
         let described = self.with_ports(packet);
         let Ports::Known(packet) = described else {
-            return unknown_fragment(packet, fate);
+            return unknown_fragment(packet, forged, fate);
         };
         if forged {
             return self.forged_outside(&packet, fate);
@@ -86,7 +86,7 @@ impl Model {
     /// A packet of a known flow, from a pod or from outside.
     fn comes_in(&mut self, packet: &Packet, (id, direction): (u64, usize), fate: &Fate) -> Judged {
         let flow = &self.flows[&id];
-        if flow.by_stack {
+        if flow.by_stack && flow.beginner != Beginner::Host {
             // An answer is turned round where it leaves the stack: that sees what the backend sent.
             let form = if direction == 0 {
                 flow.leaves(0)
@@ -139,12 +139,12 @@ impl Model {
                 Way::Redirected
             };
             let leaves = flow.leaves(direction);
-            let judged = self.becomes(packet, (id, direction), leaves, way, fate);
             if !by_link && leaves == packet.key() {
                 // Known, but nobody's frontend.
+                self.touch(packet, id, direction);
                 return refused(fate);
             }
-            return judged;
+            return self.becomes(packet, (id, direction), leaves, way, fate);
         }
         let frontend = self.world.frontend(packet.tuple);
         let is_error = matches!(packet.kind, Kind::Error(_));
@@ -207,14 +207,19 @@ fn is_forged(packet: &Packet) -> bool {
     }
 }
 
-/// A later fragment whose first one has not been seen.
-fn unknown_fragment(packet: &Packet, fate: &Fate) -> Judged {
+/// A later fragment whose first one has not been seen: it is held where it is a pod's.
+fn unknown_fragment(packet: &Packet, forged: bool, fate: &Fate) -> Judged {
     let (_, to) = packet.addresses();
     match packet.hook {
-        Hook::FromPod | Hook::FromNeighbour if matches!(place(to), Place::Pod(_)) => {
-            unchanged(packet, Way::Redirected, fate)
+        Hook::FromNet if matches!(place(to), Place::Pod(_)) => {
+            if forged {
+                dropped(fate)
+            } else {
+                held(fate)
+            }
         }
-        Hook::FromPod | Hook::FromNeighbour | Hook::FromHost => dropped(fate),
+        Hook::FromPod | Hook::FromNeighbour => held(fate),
+        Hook::FromHost => dropped(fate),
         _ => unchanged(packet, Way::Left, fate),
     }
 }

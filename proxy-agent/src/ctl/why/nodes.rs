@@ -1,0 +1,148 @@
+//! `policy why --all-nodes`: asks the node of the one side, then those that it leaves to decide.
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::answer::{Step, Verdict, Why};
+use crate::ctl::{
+    CtlError, Exit,
+    args::{Common, WhyArgs},
+    cluster::Cluster,
+};
+
+/// So many nodes are asked at once.
+const AT_ONCE: usize = 8;
+
+/// Nodes and the agents on them.
+struct Nodes<'a> {
+    cluster: Cluster,
+    agents: Vec<(String, String)>,
+    common: &'a Common,
+}
+
+/// A side that a node left open: where it is in the answer, and the flow that it is about.
+struct Open {
+    path: usize,
+    step: usize,
+    flow: [String; 3],
+    left: Step,
+}
+
+/// What all nodes together say.
+pub(super) async fn ask(common: &Common, args: &WhyArgs) -> Result<Why, CtlError> {
+    let cluster = Cluster::open(&args.cluster).await?;
+    let nodes = Nodes {
+        agents: cluster.agents().await?,
+        cluster,
+        common,
+    };
+    let first = nodes.first(args).await?;
+    let flow = [args.from.clone(), args.to.clone(), args.port.clone()];
+    let mut why = nodes.why(&first, &flow).await?;
+    for step in why.paths.iter_mut().flat_map(|path| &mut path.steps) {
+        step.node = Some(first.clone());
+    }
+    let decided: Vec<_> = stream::iter(open(&why))
+        .map(|open| nodes.decide(open))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    for (open, step) in decided {
+        if let Some(place) = why.paths.get_mut(open.path) {
+            place.steps[open.step] = step;
+        }
+    }
+    why.decide();
+    Ok(why)
+}
+
+/// What is undecided in an answer.
+fn open(why: &Why) -> Vec<Open> {
+    let mut all = Vec::new();
+    for (path, of_path) in why.paths.iter().enumerate() {
+        let (_, protocol) = why.port.split_once('/').unwrap_or(("", "tcp"));
+        let to = of_path.destination;
+        let flow = [
+            why.client.to_string(),
+            to.ip().to_string(),
+            format!("{}/{protocol}", to.port()),
+        ];
+        let steps = of_path.steps.iter().enumerate();
+        let undecided = steps.filter(|(_, step)| step.verdict == Verdict::Undecided);
+        all.extend(undecided.map(|(step, of_step)| Open {
+            path,
+            step,
+            flow: flow.clone(),
+            left: of_step.clone(),
+        }));
+    }
+    all
+}
+
+impl Nodes<'_> {
+    /// The node of who begins, which translates for it; else of the other side; else any.
+    async fn first(&self, args: &WhyArgs) -> Result<String, CtlError> {
+        for word in [&args.from, &args.to] {
+            let node = self.cluster.node_of(word).await?;
+            if let Some(node) = node.filter(|node| self.agent(node).is_some()) {
+                return Ok(node);
+            }
+        }
+        // There is one: otherwise there was an error before.
+        Ok(self
+            .agents
+            .first()
+            .map(|(node, _)| node.clone())
+            .unwrap_or_default())
+    }
+
+    fn agent(&self, node: &str) -> Option<&str> {
+        let mut agents = self.agents.iter();
+        let agent = agents.find(|(of, _)| of == node);
+        agent.map(|(_, pod)| pod.as_str())
+    }
+
+    /// What one node says of a flow.
+    async fn why(&self, node: &str, flow: &[String; 3]) -> Result<Why, CtlError> {
+        let pod = self.agent(node).ok_or_else(|| {
+            CtlError::new(
+                Exit::Unreachable,
+                format!("no agent runs on node {node}"),
+                "try: kubectl -n kube-system get pods -l app.kubernetes.io/name=weir -o wide",
+            )
+        })?;
+        let mut words = self.common.told();
+        words.extend(["policy", "why", "-o", "json", "--"].map(str::to_owned));
+        words.extend(flow.iter().cloned());
+        let said = self.cluster.proxyctl(pod, &words).await?;
+        serde_json::from_str(&said.out).map_err(|error| of_node(node, &said.told, &error))
+    }
+
+    /// Asks the node that has an address. One that cannot be asked leaves the side undecided, and says why.
+    async fn decide(&self, open: Open) -> Result<(Open, Step), CtlError> {
+        let (left, of_side) = (&open.left, (open.left.direction, open.left.address));
+        let Some(node) = self.cluster.node_of(&left.address.to_string()).await? else {
+            let step = left.left_open("nothing of the cluster has this address".to_owned());
+            return Ok((open, step));
+        };
+        let step = match self.why(&node, &open.flow).await {
+            Err(error) => left.left_open(format!("node {node} was not asked: {}", error.message)),
+            Ok(why) => why
+                .paths
+                .into_iter()
+                .flat_map(|path| path.steps)
+                .filter(|step| step.verdict != Verdict::Undecided)
+                .find(|step| (step.direction, step.address) == of_side)
+                .unwrap_or_else(|| left.left_open(format!("node {node} does not know it"))),
+        };
+        let node = Some(node);
+        Ok((open, Step { node, ..step }))
+    }
+}
+
+/// The other `proxyctl`'s own error, with its hint.
+fn of_node(node: &str, told: &str, error: &serde_json::Error) -> CtlError {
+    let line = |head: &str| told.lines().find_map(|line| line.strip_prefix(head));
+    let message = line("error: ").map_or_else(|| error.to_string(), ToOwned::to_owned);
+    let hint = line("hint: ").unwrap_or("is the agent of another version? try: proxyctl version");
+    CtlError::new(Exit::Unreachable, format!("node {node}: {message}"), hint)
+}

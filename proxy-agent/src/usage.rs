@@ -1,0 +1,52 @@
+//! Errors of command lines, in the shape of all others: what is wrong, then a hint.
+
+use clap::{Error, error::ErrorKind};
+
+/// How clap ends what it says of an error.
+const MORE: &str = "For more information, try '--help'.";
+
+/// What to print, and whether it is an error; else it is help or a version, which goes to standard output.
+pub(crate) fn told(error: &Error, program: &str) -> (String, bool) {
+    let text = error.render().to_string();
+    let is_help = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if is_help {
+        return (text, false);
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let hint = format!("hint: name one of these; {program} help VERB says more");
+        return (format!("error: no verb\n\n{text}\n{hint}\n"), true);
+    }
+    let text = text.trim_end();
+    let text = text.strip_suffix(MORE).unwrap_or(text).trim_end();
+    let hint = format!("hint: {program} --help says what there is, for a verb too");
+    (format!("{text}\n{hint}\n"), true)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, Command};
+
+    use super::told;
+
+    fn said(words: &[&str]) -> (String, bool) {
+        let command = Command::new("it")
+            .version("1")
+            .arg_required_else_help(true)
+            .arg(Arg::new("size").long("size").value_parser(["small"]));
+        told(&command.try_get_matches_from(words).unwrap_err(), "it")
+    }
+
+    #[test]
+    fn errors_begin_alike_and_end_in_a_hint() {
+        for words in [&["it", "--sise"][..], &["it", "--size", "huge"], &["it"]] {
+            let (text, is_error) = said(words);
+            assert!(is_error && text.starts_with("error: "), "{text}");
+            let last = text.lines().last().unwrap();
+            assert!(last.starts_with("hint: "), "{text}");
+        }
+        assert_eq!(said(&["it", "--version"]), ("it 1\n".to_owned(), false));
+    }
+}

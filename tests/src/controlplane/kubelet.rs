@@ -1,0 +1,171 @@
+//! The kubelet's part in `kubectl exec`: the API server passes the WebSocket on to it (since Kubernetes 1.36, to nodes that
+//! declare `ExtendWebSocketsToKubelet`), and it runs the program in the container.
+
+use std::{path::Path, process::Output, sync::Arc};
+
+use anyhow::{Context as _, Result, ensure};
+use axum::{extract::Query, http::Uri};
+use futures::SinkExt as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, spawn_blocking},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring::default_provider,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
+use tokio_tungstenite::{
+    accept_hdr_async,
+    tungstenite::{
+        Message,
+        handshake::server::{ErrorResponse, Request, Response},
+        http::HeaderValue,
+    },
+};
+
+/// The newest protocol of streams over a WebSocket (KEP-4006): the first byte of a message is its channel.
+const PROTOCOL: &str = "v5.channel.k8s.io";
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const STATUS: u8 = 3;
+
+/// Runs what is asked for: the pod, and the words of the command.
+type Run = Arc<dyn Fn(&str, &[String]) -> Result<Output> + Send + Sync>;
+
+/// A running one, on loopback; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Kubelet {
+    port: u16,
+    task: JoinHandle<()>,
+}
+
+impl Kubelet {
+    /// Starts it.
+    pub async fn start(
+        run: impl Fn(&str, &[String]) -> Result<Output> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let acceptor = TlsAcceptor::from(Arc::new(config(&folder)?));
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let run: Run = Arc::new(run);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, run) = (acceptor.clone(), Arc::clone(&run));
+                tokio::spawn(async move {
+                    if let Err(error) = serve(stream, &acceptor, run).await {
+                        tracing::error!("kubelet: {error:#}");
+                    }
+                });
+            }
+        });
+        Ok(Self { port, task })
+    }
+
+    /// The status of a Node that has it.
+    pub fn status(&self, address: &str) -> Value {
+        json!({
+            "addresses": [
+                { "type": "InternalIP", "address": "127.0.0.1" },
+                { "type": "ExternalIP", "address": address },
+            ],
+            "daemonEndpoints": { "kubeletEndpoint": { "Port": self.port } },
+            "declaredFeatures": ["ExtendWebSocketsToKubelet"],
+        })
+    }
+}
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// With a certificate that nobody knows, as kubelets have them.
+fn config(folder: &TempDir) -> Result<ServerConfig> {
+    let file = |name: &str| folder.path().join(name);
+    let (key, certificate) = (file("key.pem"), file("cert.pem"));
+    make(&key, &certificate)?;
+    let certificate = CertificateDer::from_pem_file(&certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&key)?;
+    Ok(
+        ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)?,
+    )
+}
+
+fn make(key: &Path, certificate: &Path) -> Result<()> {
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+        ])
+        .args(["-subj", "/CN=kubelet", "-keyout"])
+        .arg(key)
+        .arg("-out")
+        .arg(certificate)
+        .output();
+    let made = made.context("cannot start openssl\nhint: install package openssl")?;
+    let told = String::from_utf8_lossy(&made.stderr);
+    ensure!(made.status.success(), "openssl req failed: {told}");
+    Ok(())
+}
+
+async fn serve(stream: TcpStream, acceptor: &TlsAcceptor, run: Run) -> Result<()> {
+    let stream = acceptor.accept(stream).await.context("TLS")?;
+    let mut uri = Uri::default();
+    #[expect(clippy::result_large_err, reason = "as the library has it")]
+    let answer = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+        uri = request.uri().clone();
+        let protocol = HeaderValue::from_static(PROTOCOL);
+        response
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
+        Ok(response)
+    };
+    let mut socket = accept_hdr_async(stream, answer).await?;
+    let (pod, words) = asked(&uri)?;
+    let output = spawn_blocking(move || run(&pod, &words)).await??;
+    for (channel, bytes) in [
+        (STDOUT, output.stdout.clone()),
+        (STDERR, output.stderr.clone()),
+        (STATUS, status(&output).to_string().into_bytes()),
+    ] {
+        let message = [&[channel][..], &bytes].concat();
+        socket.send(Message::binary(message)).await?;
+    }
+    socket.close(None).await?;
+    Ok(())
+}
+
+/// The pod and the command of `/exec/NAMESPACE/POD/CONTAINER?command=…`.
+fn asked(uri: &Uri) -> Result<(String, Vec<String>)> {
+    let pod = uri.path().split('/').nth(3).context("no pod")?.to_owned();
+    let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(uri)?;
+    let commands = query.into_iter().filter(|(name, _)| name == "command");
+    Ok((pod, commands.map(|(_, word)| word).collect()))
+}
+
+/// As the kubelet says how it ended (`k8s.io/apimachinery`, `metav1.Status`).
+fn status(output: &Output) -> Value {
+    match output.status.code() {
+        Some(0) => json!({ "metadata": {}, "status": "Success" }),
+        code => json!({
+            "metadata": {},
+            "status": "Failure",
+            "reason": "NonZeroExitCode",
+            "message": "command terminated with non-zero exit code",
+            "details": { "causes": [{
+                "reason": "ExitCode",
+                "message": code.unwrap_or(-1).to_string(),
+            }] },
+        }),
+    }
+}
