@@ -12,7 +12,9 @@ pub mod log_level;
 pub mod messages;
 pub mod metrics;
 pub mod metrics_server;
+pub mod readiness;
 pub mod socket;
+pub mod version;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

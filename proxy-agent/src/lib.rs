@@ -15,5 +15,6 @@ pub mod observe;
 pub mod pod;
 pub mod policy;
 pub mod service;
+pub mod subject;
 mod usage;
 pub mod watchdog;

@@ -3,10 +3,13 @@
 //! Values are parsed and validated once, in `observe`; from here on an address is an address. A
 //! [`Snapshot`] is one consistent view of all stores.
 
+pub mod direction;
 pub mod dirty;
+pub mod endpoint_here;
 pub mod endpoints;
 pub mod few;
 pub mod full;
+pub mod host_port;
 pub mod name;
 pub mod network_policy;
 pub mod node;
@@ -16,19 +19,22 @@ pub mod service;
 pub mod shared_list;
 pub mod slice;
 pub mod snapshot;
+pub mod wire;
 
+pub use direction::Direction;
 pub use dirty::{Dirty, Stamp};
+pub use endpoint_here::{FetchedPod, LocalEndpoint};
 pub use endpoints::{Conditions, Endpoint, EndpointState, Endpoints, NodeHint, Placement};
 pub use few::Few;
 pub use full::full;
+pub use host_port::HostPort;
 pub use name::ObjectName;
 pub use network_policy::{NetworkPolicy, Peer, PolicyPort, PolicyRule};
 pub use node::Node;
 pub use pod::{ContainerPort, Namespace, Pod, same_uid};
 pub use selector::{LabelSelector, Labels, Operator, Requirement};
-pub use service::{
-    ClusterIps, External, Protocol, Service, ServicePort, ServiceType, TrafficDistribution,
-};
+pub use service::{ClusterIps, External, Protocol, Service, ServicePort, ServiceType};
 pub use shared_list::SharedList;
 pub use slice::{EndpointPort, EndpointSlice};
 pub use snapshot::{Completeness, Kind, Snapshot};
+pub use wire::Wire;

@@ -4,19 +4,24 @@
 //! difference. Masquerading of what pods send out of the cluster belongs here too; it is not done yet.
 
 pub mod addresses;
+pub mod condition;
 pub mod conflist;
 pub mod desired;
 pub mod facts;
 pub mod host_device;
 pub mod install;
 pub mod keeper;
+mod last_known;
 pub mod links;
 pub mod maps;
 pub mod monitor;
 pub mod reach;
 pub mod routes;
+pub mod service_ranges;
 pub mod source_ports;
 pub mod sysctls;
+pub mod this_node;
 pub mod wires;
 
 pub use keeper::{NodeKeeper, NodeReport};
+pub use this_node::ThisNode;

@@ -11,6 +11,7 @@ pub mod event;
 pub mod fetch;
 pub mod host_port;
 pub mod interfaces;
+pub mod live_reader;
 pub mod pods;
 pub mod restore;
 pub mod server;
@@ -22,6 +23,7 @@ mod hardware;
 mod ids;
 mod lift;
 mod local;
+mod subject;
 mod upkeep;
 
 #[cfg(test)]

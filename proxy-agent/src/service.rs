@@ -7,9 +7,12 @@
 pub mod by_id;
 pub mod choice;
 pub mod desired;
+pub mod diff;
+pub mod health_checks;
 pub mod host_ports;
 pub mod image;
 pub mod key;
+pub mod local_endpoints;
 pub mod memory;
 pub mod node_ports;
 pub mod owner;
@@ -17,6 +20,7 @@ pub mod plan;
 pub mod pool;
 pub mod render;
 pub mod report;
+pub mod services;
 pub mod sync;
 pub mod tables;
 
@@ -24,5 +28,6 @@ pub use host_ports::HostPorts;
 pub use memory::MemoryMaps;
 pub use owner::Owner;
 pub use report::{ServiceError, SyncReport};
+pub use services::Services;
 pub use sync::ServiceSync;
 pub use tables::ServiceTables;

@@ -1,4 +1,5 @@
-//! The layers of `proxy-ebpf`: each uses only those before it, and no two files use each other, directly or not.
+//! The layers of `proxy-ebpf` and `proxy-agent`: each uses only those before it. In `proxy-ebpf` no two files use each
+//! other, directly or not.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::{
@@ -7,16 +8,54 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// From the ground up.
-const LAYERS: [&str; 8] = [
-    "maps", "machine", "packet", "know", "track", "act", "socket", "hook",
-];
+/// A crate's sources and its layers, from the ground up.
+struct Crate {
+    folder: &'static str,
+    layers: &'static [&'static str],
+}
+
+const EBPF: Crate = Crate {
+    folder: "proxy-ebpf",
+    layers: &[
+        "maps", "machine", "packet", "know", "track", "act", "socket", "hook",
+    ],
+};
+
+/// `api` is what subjects tell and how it is served; `agent` is the process, and `ctl` is `proxyctl`.
+const AGENT: Crate = Crate {
+    folder: "proxy-agent",
+    layers: &[
+        "model", "watchdog", "datapath", "config", "observe", "api", "subject", "policy",
+        "service", "node", "pod", "ctl", "agent",
+    ],
+};
 
 /// What a file is a part of: its layer, and within it the module of that name with all that is below it.
 type Unit = (String, String);
 
-fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxy-ebpf/src")
+impl Crate {
+    fn sources(&self) -> PathBuf {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        root.join("..").join(self.folder).join("src")
+    }
+
+    fn rank(&self, layer: &str) -> Option<usize> {
+        self.layers.iter().position(|known| *known == layer)
+    }
+
+    /// Arrows from a layer to one above it.
+    fn arrows_up(&self) -> Vec<String> {
+        let arrows = arrows(self);
+        assert!(arrows.len() > 30, "the sources are read: {}", arrows.len());
+        let mut up = Vec::new();
+        for (from, targets) in &arrows {
+            let own = self.rank(&from.0);
+            let own = own.unwrap_or_else(|| panic!("{from:?} is in no layer"));
+            let wrong = targets.iter().filter(|to| self.rank(&to.0) > Some(own));
+            up.extend(wrong.map(|to| format!("{}/{} -> {}/{}", from.0, from.1, to.0, to.1)));
+        }
+        up
+    }
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -93,8 +132,8 @@ fn spread(path: &str, before: &[String], found: &mut Vec<Vec<String>>) {
 }
 
 /// Which units each unit uses.
-fn arrows() -> BTreeMap<Unit, BTreeSet<Unit>> {
-    let root = sources();
+fn arrows(of: &Crate) -> BTreeMap<Unit, BTreeSet<Unit>> {
+    let root = of.sources();
     let mut all = Vec::new();
     files(&root, &mut all);
     let mut arrows: BTreeMap<Unit, BTreeSet<Unit>> = BTreeMap::new();
@@ -104,7 +143,7 @@ fn arrows() -> BTreeMap<Unit, BTreeSet<Unit>> {
             .iter()
             .map(|part| part.to_str().unwrap().to_owned())
             .collect();
-        if own == ["lib"] || own == ["main"] {
+        if own == ["lib"] || own == ["main"] || own[0] == "bin" {
             continue;
         }
         let from = unit(&own);
@@ -119,7 +158,7 @@ fn arrows() -> BTreeMap<Unit, BTreeSet<Unit>> {
                 }
                 _ => continue,
             };
-            if modules.is_empty() || !LAYERS.contains(&modules[0].as_str()) {
+            if modules.is_empty() || of.rank(&modules[0]).is_none() {
                 continue;
             }
             let to = unit(&modules);
@@ -133,21 +172,32 @@ fn arrows() -> BTreeMap<Unit, BTreeSet<Unit>> {
 
 #[test]
 fn each_layer_uses_only_those_before_it() {
-    let rank = |layer: &str| LAYERS.iter().position(|known| *known == layer);
-    let arrows = arrows();
-    assert!(arrows.len() > 30, "the sources are read: {}", arrows.len());
-    let mut up = Vec::new();
-    for (from, targets) in &arrows {
-        let own = rank(&from.0).unwrap_or_else(|| panic!("{from:?} is in no layer"));
-        let wrong = targets.iter().filter(|to| rank(&to.0) > Some(own));
-        up.extend(wrong.map(|to| format!("{}/{} -> {}/{}", from.0, from.1, to.0, to.1)));
+    for one in [EBPF, AGENT] {
+        let up = one.arrows_up();
+        assert!(
+            up.is_empty(),
+            "{}: arrows that run up:\n{}",
+            one.folder,
+            up.join("\n")
+        );
     }
-    assert!(up.is_empty(), "arrows that run up:\n{}", up.join("\n"));
+}
+
+#[test]
+fn agent_and_proxyctl_do_not_use_each_other() {
+    let arrows = arrows(&AGENT);
+    let mut between = arrows
+        .iter()
+        .flat_map(|(from, to)| to.iter().map(move |to| (from, to)));
+    assert_eq!(
+        between.find(|(from, to)| from.0 == "agent" && to.0 == "ctl"),
+        None
+    );
 }
 
 #[test]
 fn no_two_files_use_each_other() {
-    let arrows = arrows();
+    let arrows = arrows(&EBPF);
     for start in arrows.keys() {
         let mut seen = BTreeSet::new();
         let mut open: Vec<&Unit> = arrows[start].iter().collect();

@@ -15,9 +15,9 @@ use proxy_agent::{
         messages::{LinkStatus, MapStatus, Status},
         metrics::Metrics,
         socket::{self, Handlers},
+        version,
     },
     config::Configuration,
-    ctl::version,
     observe::Store,
 };
 use tempfile::TempDir;

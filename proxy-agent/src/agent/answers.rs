@@ -1,19 +1,9 @@
-//! What ids and addresses mean, for people.
+//! What ids and addresses mean, and what a full comparison would change, for people.
 
-use super::{policies::Policies, services::Services};
-use crate::{api::messages::Names, model::Snapshot, pod::Pods};
+use crate::{api::messages::Names, model::Snapshot, subject::Subject};
 
 /// Names of everything that maps hold by number.
-pub(super) fn names(
-    snapshot: &Snapshot,
-    services: &Services,
-    policies: &Policies,
-    pods: &Pods,
-) -> Names {
-    let wired = pods.names();
-    let endpoints = wired.map(|(id, pod, _)| (id, pod.to_string())).collect();
-    let wired = pods.names();
-    let wired = wired.flat_map(|(_, pod, ips)| ips.iter().map(move |ip| (*ip, pod.to_string())));
+pub(super) fn names(snapshot: &Snapshot, subjects: &[&dyn Subject]) -> Names {
     let watched = snapshot
         .pods
         .values()
@@ -23,11 +13,20 @@ pub(super) fn names(
         let name = format!("node/{}", node.name);
         node.addresses.iter().map(move |ip| (*ip, name.clone()))
     });
-    Names {
-        services: services.names(),
-        cookies: policies.names(),
-        endpoints,
-        addresses: nodes.chain(watched).chain(wired).collect(),
-        policy: policies.rows_and_classes(),
+    let mut names = Names {
+        addresses: nodes.chain(watched).collect(),
+        ..Names::default()
+    };
+    for subject in subjects {
+        subject.names(&mut names);
     }
+    names
+}
+
+/// What a full comparison would change.
+pub(super) fn diff(snapshot: &Snapshot, subjects: &[&dyn Subject]) -> Vec<String> {
+    let lines = subjects.iter().map(|subject| subject.diff(snapshot));
+    lines
+        .flat_map(|lines| lines.unwrap_or_else(|error| vec![format!("! {error:#}")]))
+        .collect()
 }

@@ -6,7 +6,6 @@ use anyhow::bail;
 
 use cni_plugin::{attachment::Attachment, log, paths::Paths, salvage, wiring::netlink::Netlink};
 use proxy_common::host::HOST_DEVICE;
-use tokio::runtime;
 
 use crate::{
     config::Configuration,
@@ -139,13 +138,8 @@ fn detach(pins: &Pins, instance: &str, errors: &mut Vec<String>) {
 
 /// Routes to other nodes' pods.
 fn routes(errors: &mut Vec<String>) {
-    let runtime = runtime::Builder::new_current_thread().enable_io().build();
-    let removed = runtime.and_then(|runtime| {
-        runtime.block_on(async {
-            let table = RouteTable::open()?;
-            Ok(routes::bring(&table, TO_NODES, &Routes::new(), true).await)
-        })
-    });
+    let removed = RouteTable::open()
+        .map(|mut table| routes::bring(&mut table, TO_NODES, &Routes::new(), true));
     match removed {
         Ok(failed) => errors.extend(failed),
         Err(error) => errors.push(format!("read routes: {error}")),

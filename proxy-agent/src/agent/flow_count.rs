@@ -9,8 +9,8 @@ use crate::{
         messages::{FamilyFlows, FlowsStatus, SourcePorts},
         metrics::{FlowLabels, IpFamily},
     },
-    ctl::render::words::protocol,
     datapath::{FlowState, FlowUsage, Flows, Maps, Table as _, clock, flows::PortsTaken},
+    model::Protocol,
 };
 
 /// So many backends are told of.
@@ -85,7 +85,7 @@ fn measure(shared: &Shared, family: &str, fullest: Option<&PortsTaken>, all: u32
 
 fn in_words(taken: &PortsTaken) -> SourcePorts {
     SourcePorts {
-        backend: format!("{}/{}", taken.backend, protocol(taken.protocol)),
+        backend: format!("{}/{}", taken.backend, Protocol::name_of(taken.protocol)),
         source: taken.source.to_string(),
         taken: taken.count,
     }

@@ -1,69 +1,118 @@
-//! The main loop: one thread that owns all state and does all writes, fed by changes, questions and timers.
+//! The main loop: one thread that owns all state and does all writes. It waits, syncs, and publishes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::{self, Duration},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
-    answers, cni_metrics, diff, due,
-    live_reader::LiveReader,
-    named_ids::NamedIds,
-    node::Node,
-    node_condition::NodeCondition,
-    own_addresses,
-    policies::Policies,
-    progress::{self, count},
-    readiness::{Guard, Readiness},
-    service_ranges::ServiceRanges,
-    services::Services,
+    answers,
     status::Figures,
+    subjects::{Live, Subjects},
 };
 use crate::{
     api::{
         Shared,
-        messages::SyncStatus,
-        metrics::{KindName, Metrics},
+        readiness::{Guard, Readiness},
         socket::Question,
     },
-    datapath::{Datapath, DatapathConfig, Maps, Table as _, TcMode, Words as _},
-    model::{Dirty, Kind, ObjectName, Pod, Snapshot},
+    datapath::{Datapath, DatapathConfig, Maps},
+    model::{Dirty, Kind},
     observe::{Change, Changes, Store},
-    pod::{Event, Missing, PodTables, Pods, PodsConfig},
+    subject::{Here, Subject, Turn, Verified},
     watchdog::{self, Pulse},
 };
 
-/// How often the status is published.
+/// How often the status is published at the least.
 const TICK: Duration = Duration::from_secs(1);
+/// Between two times, at the least: a status costs as much as many changes.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long the datapath may take to be opened.
 const START_LIMIT: Duration = Duration::from_mins(5);
+/// Entries that a turn compares, beside which a change does not wait long.
+const BUDGET: usize = 1024;
+/// When a comparison that failed begins anew.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Between two pieces of a comparison.
+const REST: Duration = Duration::from_millis(1);
+/// Subjects that tell each other more often than so in a turn go on in the next.
+const ROUNDS: usize = 8;
 
 /// Everything that only the main loop touches.
 pub struct MainLoop {
     shared: Arc<Shared>,
     store: Arc<Store>,
-    datapath: Datapath,
-    services: Services,
-    policies: Policies,
-    pods: Pods,
-    node: Node,
+    here: Here,
+    subjects: Subjects,
     changes: Changes,
     figures: Figures,
-    /// When Services are to be looked at again, though nothing changes.
-    services_due: Instant,
-    /// When policies are.
-    policies_due: Instant,
+    /// When subjects are to be looked at again, though nothing changes.
+    due: Instant,
+    /// When the status may be published again.
+    publish: Instant,
     /// What is still to be listed whole. Each subject waits for its own kinds only.
     lists: BTreeMap<Kind, Guard>,
-    first_sync: Option<Guard>,
+    comparison: Option<Comparison>,
     pulse: Pulse,
+}
+
+/// A full comparison that is under way.
+struct Comparison {
+    began: Instant,
+    /// Which subject is compared.
+    subject: usize,
+    /// Entries that differed; none if that could not be told of all.
+    drift: Option<usize>,
+    /// When to go on.
+    next: Instant,
+}
+
+impl Comparison {
+    fn at(begin: Instant) -> Self {
+        Self {
+            began: begin,
+            subject: 0,
+            drift: Some(0),
+            next: begin,
+        }
+    }
+
+    fn note(&mut self, verified: Verified) {
+        self.next = Instant::now() + REST;
+        match verified {
+            Verified::More(drift) => self.drift = self.drift.map(|sum| sum + drift),
+            Verified::Done(drift) => {
+                self.drift = self.drift.map(|sum| sum + drift);
+                self.subject += 1;
+            }
+            Verified::Failed => {
+                self.drift = None;
+                self.subject += 1;
+            }
+        }
+    }
+
+    /// Returns when it is to go on.
+    async fn rest(comparison: Option<&Self>) {
+        match comparison {
+            Some(comparison) => sleep_until(comparison.next).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Why a turn begins.
+enum Wake {
+    Change(Change),
+    Question(Question),
+    Full,
+    /// A piece of the full comparison is due.
+    Piece,
+    Publish,
+    /// A subject knows why.
+    Due,
 }
 
 impl MainLoop {
@@ -72,320 +121,177 @@ impl MainLoop {
         shared: &Arc<Shared>,
         store: &Arc<Store>,
         readiness: &Readiness,
-        reader: &LiveReader,
-        api: (&NodeCondition, &ServiceRanges),
+        live: &Live,
     ) -> anyhow::Result<Self> {
-        let config = &shared.config;
         let pulse = shared.watchdog.register_with("main loop", START_LIMIT);
-        let mut datapath = Datapath::open(&DatapathConfig {
-            bpffs: config.bpffs.clone(),
-            instance: config.instance.clone(),
-            cgroup_root: config.cgroup_root.clone(),
-            capacities: config.maps.capacities(),
-            tc: config.tc_attach.preference(),
-            log_drops: config.logging.drops,
-        })?;
+        let mut datapath = open_datapath(shared)?;
         if let Some(log) = datapath.take_drop_log() {
             tokio::spawn(log.run());
         }
-        let named = NamedIds::read(datapath.maps()).context("read which ids are in use")?;
-        let mut services = Services::open(shared, datapath.maps())?;
-        services.stay_above(&named);
-        let mut policies = Policies::open(shared, datapath.maps())?;
-        policies.deny_unused(&named.endpoints);
-        datapath.attach_sockets()?;
-        let pods = open_pods(shared, &mut datapath, reader)?;
-        policies.deny_unused(&ids(&pods));
-        services.set_host_ports(pods.host_ports());
+        let mut here = Here::new(datapath);
         Ok(Self {
             shared: Arc::clone(shared),
             store: Arc::clone(store),
-            datapath,
-            services,
-            policies,
-            pods,
-            node: Node::open(shared, readiness, api)?,
-            changes: Changes::new(Arc::clone(store), config.sync.min_period.0),
+            subjects: Subjects::open(shared, &mut here, readiness, live)?,
+            here,
+            changes: Changes::new(Arc::clone(store), shared.config.sync.min_period.0),
             figures: Figures::new(readiness.clone()),
-            services_due: due::after(None),
-            policies_due: due::after(None),
+            due: Instant::now(),
+            publish: Instant::now(),
             lists: Kind::ALL
                 .map(|kind| (kind, readiness.register(format!("list of {kind}"))))
                 .into(),
-            first_sync: Some(readiness.register("first sync")),
+            comparison: None,
             pulse,
         })
     }
 
     /// The maps.
     pub fn maps(&self) -> &Maps {
-        self.datapath.maps()
+        self.here.datapath.maps()
     }
 
     /// Runs for ever.
     pub async fn run(&mut self, mut questions: mpsc::Receiver<Question>) {
-        let period = self.shared.config.sync.full_period.0;
-        let mut full = interval(period);
+        let mut full = interval(self.shared.config.sync.full_period.0);
         full.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.pulse.limit(watchdog::LIMIT);
         loop {
             self.pulse.beat().await;
-            tokio::select! {
-                change = self.changes.next() => self.change(&change).await,
-                event = self.pods.next() => self.pod(event),
-                () = self.node.changed() => self.look().await,
-                () = sleep_until(self.services_due.min(self.policies_due)) => self.sync(&Dirty::default(), None),
-                Some(question) = questions.recv() => self.answer(question),
-                _ = full.tick() => self.full(),
-                _ = tick.tick() => self.tick().await,
+            let wake = tokio::select! {
+                change = self.changes.next() => Wake::Change(change),
+                () = self.subjects.pods.changed() => Wake::Due,
+                () = self.subjects.node.changed() => Wake::Due,
+                () = sleep_until(self.due) => Wake::Due,
+                Some(question) = questions.recv() => Wake::Question(question),
+                _ = full.tick() => Wake::Full,
+                () = Comparison::rest(self.comparison.as_ref()) => Wake::Piece,
+                () = sleep_until(self.publish) => Wake::Publish,
+            };
+            self.turn(wake);
+        }
+    }
+
+    fn turn(&mut self, wake: Wake) {
+        match wake {
+            Wake::Change(change) => {
+                self.lists.retain(|kind, _| !change.complete.has(&[*kind]));
+                self.figures.changed();
+                self.sync(&change);
+                self.changes.done();
             }
+            Wake::Due => self.sync(&Change::default()),
+            Wake::Full => self.begin_comparison(),
+            Wake::Piece => self.compare().unwrap_or_default(),
+            Wake::Question(question) => self.answer(question),
+            Wake::Publish => {}
+        }
+        if self.publish <= Instant::now() {
+            self.publish();
         }
     }
 
-    async fn change(&mut self, change: &Change) {
-        self.figures.last_event = Some(Instant::now());
-        self.lists.retain(|kind, _| !change.complete.has(&[*kind]));
-        self.queued(&change.dirty);
-        self.sync(&change.dirty, change.since);
-        self.node.route().await;
-        self.listen().await;
-        self.publish();
-        self.changes.done();
-    }
-
-    /// Tells metrics that changes wait.
-    fn queued(&self, dirty: &Dirty) {
-        progress::queued(&self.shared, &self.services, dirty);
-        if self.first_sync.is_none() {
-            progress::stamp_queued(&self.shared);
-        }
-    }
-
-    /// Brings everything in step with what is dirty, `since` when.
-    fn sync(&mut self, dirty: &Dirty, since: Option<time::Instant>) {
-        let began = Instant::now();
+    /// Brings everything in step, until no subject has anything new to tell the others.
+    fn sync(&mut self, change: &Change) {
+        let (began, before) = (Instant::now(), self.here.version());
+        let nothing = Dirty::default();
         let snapshot = self.store.read();
-        let report = self.services.sync(&snapshot, dirty);
-        self.services_due = due::after(report.again_after);
-        let services_only = !dirty.is_empty() && dirty.services.len() == dirty.len();
-        if !services_only || self.policies_due <= Instant::now() {
-            self.policies_due = self.policies.sync(&snapshot, &self.pods.endpoints());
-        }
-        drop(snapshot);
-        self.settle();
-        if !report.waiting.is_empty() {
-            return;
-        }
-        let first = self.first_sync.take().is_some();
-        if first {
-            // It began from what the maps hold, so it was a full comparison.
-            self.figures.full_done(began, 0);
-            let metrics = &self.shared.metrics;
-            metrics.first_sync.set(began.elapsed().as_secs_f64());
-            self.shared.health.begin();
-            tracing::info!(
-                services = report.synced,
-                writes = report.writes,
-                took = ?began.elapsed(),
-                "first sync done"
-            );
-        }
-        if first || !dirty.nodes.is_empty() {
-            let ready = self.first_sync.is_none();
-            self.node
-                .sync(&self.store.read(), &mut self.datapath, ready);
-            self.own_addresses();
-        }
-        self.judge(since);
-        self.applied(began, first);
-    }
-
-    fn judge(&self, since: Option<time::Instant>) {
-        progress::judge(&self.shared, &self.services, &self.policies, since);
-    }
-
-    /// Something about this node's pods: the plugin asks, or a look at what waits is due.
-    fn pod(&mut self, event: Event) {
-        let snapshot = self.store.read();
-        let known = |pod: &ObjectName, uid: &str| of_this_uid(&snapshot, pod, uid);
-        let (mut event, mut changed) = (Some(event), false);
-        while let Some(one) = event {
-            self.policies.deny_unused(&ids(&self.pods));
-            let one = cni_metrics::count(&self.shared, one);
-            changed |= self.pods.take(one, &mut self.datapath, known);
-            event = self.pods.try_next();
-        }
-        changed |= self.pods.attach(&mut self.datapath);
-        if changed {
-            self.policies_due = self.policies.sync(&snapshot, &self.pods.endpoints());
-        }
-        drop(snapshot);
-        if changed {
-            self.host_ports();
-            self.judge(None);
-        }
-        self.settle();
-    }
-
-    /// Brings the `hostPort`s of this node's pods in step. Before the first sync it is that which does it.
-    fn host_ports(&mut self) {
-        let changed = self.services.set_host_ports(self.pods.host_ports());
-        if !changed || self.first_sync.is_some() {
-            return;
-        }
-        let report = self.services.sync(&self.store.read(), &Dirty::default());
-        self.services_due = due::after(report.again_after);
-    }
-
-    /// Answers the ADDs of pods that may start.
-    fn settle(&mut self) {
-        let (policies, services) = (&self.policies, &self.services);
-        let ready = |endpoint: u32, pod: &str| {
-            if !policies.ready(endpoint) {
-                return Err(Missing::Policy);
-            }
-            services
-                .host_ports_in_force(pod)
-                .map_err(Missing::HostPorts)
+        let mut turn = Turn {
+            snapshot: &snapshot,
+            dirty: &change.dirty,
+            relisted: change.relisted,
         };
-        let snapshot = self.store.read();
-        self.pods
-            .settle(ready, |pod, uid| of_this_uid(&snapshot, pod, uid));
-    }
-
-    fn full(&mut self) {
-        if self.first_sync.is_some() {
-            return;
+        for _ in 0..ROUNDS {
+            let told = self.here.version();
+            for subject in self.subjects.all_mut() {
+                subject.sync(&turn, &mut self.here);
+            }
+            if self.here.version() == told {
+                break;
+            }
+            turn.dirty = &nothing;
+            turn.relisted = false;
         }
-        let began = Instant::now();
-        let snapshot = self.store.read();
-        let result = self.services.verify(&snapshot);
         drop(snapshot);
-        let (policies, due) = self.policies.verify();
-        self.policies_due = self.policies_due.min(due);
-        match result {
-            Ok(report) => {
-                let drift = report.drift + policies;
-                self.services_due = due::after(report.again_after);
-                self.figures.full_done(began, drift as u64);
-                self.shared.metrics.drift_entries.set(count(drift));
-                self.judge(None);
-                self.applied(began, true);
+        let told = self.here.version();
+        for subject in self.subjects.all_mut() {
+            subject.act(&mut self.here);
+        }
+        let news = self.here.version() != told;
+        if change.since.is_some() || self.here.version() != before {
+            self.publish = self.publish.min(self.figures.published + PAUSE);
+        }
+        let serving = *self.here.serving.get();
+        self.figures.began_serving(serving, began);
+        self.judge(change);
+        if news {
+            self.due = Instant::now();
+        }
+    }
+
+    /// Tells health what the kernel does not take, and when to look again.
+    fn judge(&mut self, change: &Change) {
+        let since = change.since.unwrap_or_else(std::time::Instant::now);
+        for subject in self.subjects.all() {
+            match subject.broken() {
+                Some(why) => self.shared.health.behind(subject.name(), since, why),
+                None => self.shared.health.in_step(subject.name()),
             }
-            Err(error) => tracing::error!(error = format!("{error:#}"), "full comparison failed"),
+        }
+        let due = self.subjects.all().into_iter().map(Subject::due);
+        self.due = due.min().unwrap_or(self.due);
+    }
+
+    /// Begins a full comparison, unless one is under way.
+    fn begin_comparison(&mut self) {
+        if *self.here.serving.get() && self.comparison.is_none() {
+            self.comparison = Some(Comparison::at(Instant::now()));
         }
     }
 
-    fn applied(&self, began: Instant, full: bool) {
-        progress::applied(&self.shared, &self.services, began, full);
-    }
-
-    /// Serves health check node ports.
-    async fn listen(&mut self) {
-        let on = self.node.health_checks();
-        self.services.listen(on).await;
-    }
-
-    /// Looks at the node, if it is time to.
-    async fn look(&mut self) {
-        let ready = self.first_sync.is_none();
-        self.node
-            .tick(&self.store.read(), &mut self.datapath, ready);
-        self.node.mend(|| self.pods.wires());
-        self.node.route().await;
-        self.own_addresses();
-    }
-
-    async fn tick(&mut self) {
-        self.store.expire();
-        self.look().await;
-        self.listen().await;
-        for (kind, restarts) in self.store.restarts() {
-            let labels = KindName::new(kind.to_string());
-            let counter = self.shared.metrics.watch_restarts.get_or_create(&labels);
-            Metrics::raise(&counter, restarts);
-        }
-        self.publish();
-    }
-
-    /// Tells Services and policy which addresses are the node's own, beside those of its Node object.
-    fn own_addresses(&mut self) {
-        match own_addresses::read(self.datapath.maps()) {
-            Ok(addresses) => {
-                self.services.set_own_addresses(&addresses);
-                if self.policies.set_local_addresses(addresses) {
-                    self.policies_due = Instant::now();
-                }
+    /// A piece of the full comparison.
+    fn compare(&mut self) -> Option<()> {
+        let comparison = self.comparison.as_mut()?;
+        let mut subjects = self.subjects.all_mut();
+        let subject = subjects.get_mut(comparison.subject)?;
+        comparison.note(subject.verify(&self.store, BUDGET));
+        if comparison.subject == subjects.len() {
+            let Comparison { began, drift, .. } = self.comparison.take()?;
+            match drift {
+                Some(drift) => self.figures.full_done(&self.shared, began, drift),
+                None => self.comparison = Some(Comparison::at(Instant::now() + AGAIN)),
             }
-            Err(error) => tracing::warn!(%error, "the node's own addresses not read"),
         }
+        self.judge(&Change::default());
+        Some(())
     }
 
     fn publish(&mut self) {
-        let mut sync = SyncStatus::default();
-        self.services.status(&mut sync);
-        self.policies.status(&mut sync);
-        self.node.status(&mut sync, &mut self.figures.cni);
-        sync.errors.extend(self.shared.config_error());
-        self.figures.set_sync(sync);
-        self.figures.host = self.node.host();
-        self.figures.links = self.node.links();
-        self.figures.cni.pods = self.pods.names().count() as u64;
-        self.figures.cni.tcx = self.pods.attached(TcMode::Tcx) as u64;
-        self.figures.cni.clsact = self.pods.attached(TcMode::Clsact) as u64;
-        self.shared
-            .publish(self.figures.status(&self.shared, &self.store));
-    }
-
-    /// What a full comparison would change.
-    fn diff(&self) -> Vec<String> {
-        let (node, wanted) = (&self.shared.config.node_name, self.services.host_ports());
-        let services = diff::services(&self.store.read(), wanted, self.datapath.maps(), node);
-        [services, self.policies.diff()]
-            .into_iter()
-            .flat_map(|lines| lines.unwrap_or_else(|error| vec![format!("! {error:#}")]))
-            .collect()
+        self.store.expire();
+        self.publish = Instant::now() + TICK;
+        let subjects = self.subjects.all();
+        let status = self.figures.status(&self.shared, &self.store, &subjects);
+        self.shared.publish(status);
     }
 
     fn answer(&self, question: Question) {
+        let (snapshot, subjects) = (self.store.read(), self.subjects.all());
         // Whoever asked may have gone away.
         match question {
-            Question::Names(reply) => {
-                let (services, policies) = (&self.services, &self.policies);
-                let names = answers::names(&self.store.read(), services, policies, &self.pods);
-                drop(reply.send(names));
-            }
-            Question::Diff(reply) => {
-                drop(reply.send(self.diff()));
-            }
+            Question::Names(reply) => drop(reply.send(answers::names(&snapshot, &subjects))),
+            Question::Diff(reply) => drop(reply.send(answers::diff(&snapshot, &subjects))),
         }
     }
 }
 
-fn open_pods(
-    shared: &Shared,
-    datapath: &mut Datapath,
-    reader: &LiveReader,
-) -> anyhow::Result<Pods> {
-    let maps = datapath.maps();
-    let config = PodsConfig {
-        run_dir: shared.config.run_dir.clone(),
-        limit: maps.endpoints.capacity().min(maps.policy_words.len()),
-        fetch: shared.config.manifests.is_none().then(|| reader.fetch()),
-    };
-    let tables = PodTables::from(maps);
-    let pods = Pods::open(config, tables, datapath)?;
-    pods.serve(shared.watchdog.register("pod server"))?;
-    Ok(pods)
-}
-
-fn of_this_uid(snapshot: &Snapshot, pod: &ObjectName, uid: &str) -> Option<Arc<Pod>> {
-    let pod = snapshot.pods.get(pod);
-    pod.filter(|pod| pod.is(uid)).cloned()
-}
-
-fn ids(pods: &Pods) -> BTreeSet<u32> {
-    pods.names().map(|(id, _, _)| id).collect()
+fn open_datapath(shared: &Shared) -> anyhow::Result<Datapath> {
+    let config = &shared.config;
+    Ok(Datapath::open(&DatapathConfig {
+        bpffs: config.bpffs.clone(),
+        instance: config.instance.clone(),
+        cgroup_root: config.cgroup_root.clone(),
+        capacities: config.maps.capacities(),
+        tc: config.tc_attach.preference(),
+        log_drops: config.logging.drops,
+    })?)
 }

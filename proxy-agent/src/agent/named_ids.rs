@@ -35,14 +35,6 @@ impl NamedIds {
         Ok(named)
     }
 
-    /// The cookies of the rules that allowed the flows that live.
-    pub fn cookies(maps: &Maps) -> BTreeSet<u32> {
-        let now = clock::seconds();
-        let flows = maps.flows().into_iter().flat_map(Flows::iter);
-        let live = flows.filter(|(_, flow)| FlowState::of(flow, now) != FlowState::Expired);
-        live.flat_map(|(_, flow)| flow.cookie).collect()
-    }
-
     fn flow(&mut self, flow: &Flow<IpAddr>, now: u32) {
         self.service = self.service.max(flow.service);
         self.backend = self.backend.max(flow.backend);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::node::PERIOD;
+use crate::node::this_node::PERIOD;
 
 /// Something on a node that is Weir's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,17 +98,21 @@ pub const OWNED: [Care; 19] = [
     ),
     care(Owned::Forwarding, "node::sysctls", "node::sysctls"),
     care(Owned::Advertisements, "node::sysctls", "node::sysctls"),
-    care(Owned::LinkPrograms, "agent::links", "agent::links"),
+    care(
+        Owned::LinkPrograms,
+        "node::links::programs",
+        "node::links::programs",
+    ),
     care(
         Owned::HostDeviceProgram,
-        "agent::host_device",
-        "agent::host_device",
+        "node::host_device::program",
+        "node::host_device::program",
     ),
     care(Owned::PodPrograms, "pod::admit", "pod::upkeep"),
     care(
         Owned::SocketPrograms,
         "datapath::programs::cgroup",
-        "agent::node",
+        "node::this_node",
     ),
     care(Owned::PodRoutes, "cni_plugin::attach", "node::wires"),
     care(Owned::PodNeighbours, "cni_plugin::attach", "node::wires"),

@@ -9,18 +9,15 @@ use tokio::{
 };
 
 use super::{
-    live_reader::LiveReader,
     lock::Lock,
     main_loop::MainLoop,
-    node_condition::NodeCondition,
-    readiness::Readiness,
     reload, servers,
-    service_ranges::ServiceRanges,
     sources::{self, Source},
+    subjects::Live,
     upkeep,
 };
 use crate::{
-    api::{Shared, log_level::LogLevel, metrics::Metrics},
+    api::{Shared, log_level::LogLevel, metrics::Metrics, readiness::Readiness},
     config::{Configuration, Flags},
     datapath::Pins,
     observe::Store,
@@ -63,21 +60,18 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
     let prepared = sources::prepare(&shared).await?;
     let servers = bound.serve(&shared);
     let readiness = Readiness::default();
-    let reader = LiveReader::default();
-    let condition = NodeCondition::default();
-    let ranges = ServiceRanges::default();
-    let api = (&condition, &ranges);
-    let mut main_loop = MainLoop::open(&shared, &store, &readiness, &reader, api)?;
+    let live = Live::default();
+    let mut main_loop = MainLoop::open(&shared, &store, &readiness, &live)?;
     lock.add_pins(pins.instance())?;
     let source = prepared.observe(&shared, &store)?;
     let reload = reload::spawn(flags, &shared)?;
     let upkeep = upkeep::spawn(&shared, main_loop.maps());
     if let Source::Kubernetes(watches) = &source {
-        reader.begin(watches.pods().clone());
-        condition.begin(watches.nodes().clone());
-        ranges.begin(Some(watches.ranges().clone()));
+        live.pods.begin(watches.pods().clone());
+        live.condition.begin(watches.nodes().clone());
+        live.ranges.begin(Some(watches.ranges().clone()));
     } else {
-        ranges.begin(None);
+        live.ranges.begin(None);
     }
     tokio::select! {
         () = main_loop.run(servers.questions) => {}

@@ -4,19 +4,18 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::readiness::Readiness;
 use crate::{
     api::{
         Shared,
-        messages::{
-            AgentStatus, CniStatus, HealthStatus, HostStatus, LinksStatus, ObserveStatus, Status,
-            SyncStatus,
-        },
+        messages::{AgentStatus, HealthStatus, ObserveStatus, Status},
+        metrics::{KindName, Metrics},
+        readiness::Readiness,
+        version,
     },
     config::Forwarding,
-    ctl::version,
     model::{Kind, Snapshot},
     observe::Store,
+    subject::Subject,
 };
 
 /// A full comparison.
@@ -33,16 +32,10 @@ pub struct Figures {
     readiness: Readiness,
     began: Instant,
     kernel: String,
-    /// When the last change arrived.
-    pub last_event: Option<Instant>,
+    last_event: Option<Instant>,
     full: Option<Full>,
-    sync: SyncStatus,
-    /// The CNI plugin.
-    pub cni: CniStatus,
-    /// The way of the host's own packets.
-    pub host: HostStatus,
-    /// The links that carry node traffic.
-    pub links: LinksStatus,
+    /// When the last status was made.
+    pub published: Instant,
 }
 
 impl Figures {
@@ -55,49 +48,57 @@ impl Figures {
             kernel: kernel.trim().to_owned(),
             last_event: None,
             full: None,
-            sync: SyncStatus::default(),
-            cni: CniStatus::default(),
-            host: HostStatus::default(),
-            links: LinksStatus::default(),
+            published: Instant::now(),
+        }
+    }
+
+    /// A change has arrived.
+    pub fn changed(&mut self) {
+        self.last_event = Some(Instant::now());
+    }
+
+    /// Whether Services were brought in step once: that began from what the maps hold, so it was a full comparison.
+    pub fn began_serving(&mut self, serving: bool, began: Instant) {
+        if serving && self.full.is_none() {
+            self.full = Some(Full {
+                ended: Instant::now(),
+                took: began.elapsed(),
+                drift: 0,
+            });
         }
     }
 
     /// A full comparison has ended.
-    pub fn full_done(&mut self, began: Instant, drift: u64) {
+    pub fn full_done(&mut self, shared: &Shared, began: Instant, drift: usize) {
+        let gauge = &shared.metrics.drift_entries;
+        gauge.set(i64::try_from(drift).unwrap_or(i64::MAX));
         self.full = Some(Full {
             ended: Instant::now(),
             took: began.elapsed(),
-            drift,
+            drift: drift as u64,
         });
     }
 
-    /// Sync figures; those of the full comparison are filled in.
-    pub fn set_sync(&mut self, sync: SyncStatus) {
-        self.sync = sync;
-    }
-
-    fn sync(&self) -> SyncStatus {
-        SyncStatus {
-            last_full_seconds: self.full.map(|full| full.ended.elapsed().as_secs()),
-            last_full_millis: self.full.map_or(0.0, |full| full.took.as_secs_f64() * 1e3),
-            drift: self.full.map_or(0, |full| full.drift),
-            ..self.sync.clone()
-        }
-    }
-
     /// The status now.
-    pub fn status(&self, shared: &Shared, store: &Store) -> Status {
-        Status {
+    pub fn status(&mut self, shared: &Shared, store: &Store, subjects: &[&dyn Subject]) -> Status {
+        self.published = Instant::now();
+        let mut status = Status {
             agent: self.agent(shared),
             observe: self.observe(store),
-            sync: self.sync(),
             maps: shared.maps(),
             flows: shared.flows(),
-            cni: self.cni.clone(),
-            host: self.host.clone(),
-            links: self.links.clone(),
             health: health(shared),
+            ..Status::default()
+        };
+        status.sync.last_full_seconds = self.full.map(|full| full.ended.elapsed().as_secs());
+        status.sync.last_full_millis = self.full.map_or(0.0, |full| full.took.as_secs_f64() * 1e3);
+        status.sync.drift = self.full.map_or(0, |full| full.drift);
+        for subject in subjects {
+            subject.status(&mut status);
         }
+        status.sync.errors.extend(shared.config_error());
+        count_restarts(shared, store);
+        status
     }
 
     fn agent(&self, shared: &Shared) -> AgentStatus {
@@ -137,6 +138,15 @@ impl Figures {
             last_event_seconds: self.last_event.map(|at| at.elapsed().as_secs()),
             problems,
         }
+    }
+}
+
+/// How often each watch had to list anew.
+fn count_restarts(shared: &Shared, store: &Store) {
+    for (kind, restarts) in store.restarts() {
+        let labels = KindName::new(kind.to_string());
+        let counter = shared.metrics.watch_restarts.get_or_create(&labels);
+        Metrics::raise(&counter, restarts);
     }
 }
 

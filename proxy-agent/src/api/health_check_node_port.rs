@@ -19,8 +19,11 @@ use axum::{
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
-use super::{Shared, listen};
-use crate::{model::ObjectName, node::addresses::ListenOn};
+use super::{
+    Shared,
+    listen::{self, ListenOn},
+};
+use crate::model::ObjectName;
 
 /// What a Service asks for: its port, and how many of its endpoints here are ready. Endpoints that only
 /// serve while they terminate do not count, so that load balancers drain the node.

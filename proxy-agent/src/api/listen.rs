@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,6 +11,22 @@ use tokio::net::TcpListener;
 
 /// As many as axum's and tokio's own listeners let wait.
 const BACKLOG: i32 = 1024;
+
+/// Where health check node ports are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenOn {
+    /// On every address, of both families.
+    All,
+    /// On these; on none if there are none.
+    Only(Vec<IpAddr>),
+}
+
+/// On none.
+impl Default for ListenOn {
+    fn default() -> Self {
+        Self::Only(Vec::new())
+    }
+}
 
 /// Listens. Needs a runtime.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {

@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{API_VERSION, Configuration};
-use crate::policy::names::PolicyNames;
+use crate::{
+    config::{API_VERSION, Configuration},
+    model::Direction,
+};
 
 /// `GET /v1/status`: one screen about the agent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -237,6 +239,38 @@ pub struct Names {
     pub addresses: BTreeMap<IpAddr, String>,
     /// Rows and classes of policy.
     pub policy: PolicyNames,
+}
+
+/// A row of policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RowName {
+    /// Direction.
+    pub direction: Direction,
+    /// The policies that isolate its pods, `namespace/name`.
+    pub policies: Vec<String>,
+}
+
+/// Names of all rows and classes in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PolicyNames {
+    /// Rows by number.
+    pub rows: BTreeMap<u32, RowName>,
+    /// Classes by number: the peers of policies that its addresses are, each of them.
+    pub classes: BTreeMap<u32, Vec<String>>,
+    /// What the rules of these rows say, by name: `shop/db ingress[0]`.
+    pub rules: BTreeMap<String, RuleWords>,
+}
+
+/// What one rule says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RuleWords {
+    /// The peers that it names, of which one is enough.
+    pub peers: Vec<String>,
+    /// The ports that it names; empty if it names none, which is all of them.
+    pub ports: Vec<String>,
 }
 
 /// `GET /config_dump` and `/configz`.

@@ -1,9 +1,10 @@
-//! How each subject looks. The renderers of Services live with their subject.
+//! How each subject looks. What rows of Services hold is found by their subject.
 
 pub mod affinity;
 pub mod conntrack;
 pub mod endpoints;
 pub mod maps;
 pub mod policy;
+pub mod services;
 pub mod status;
 pub mod words;

@@ -2,11 +2,13 @@
 
 use std::io::Write as _;
 
-use proxy_common::layout;
 use serde::Serialize;
 
 use super::{Context, CtlError, Exit, output::Output};
-use crate::api::messages::Status;
+use crate::api::{
+    messages::Status,
+    version::{VERSION, layout},
+};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,14 +18,6 @@ struct Versions {
     agent: Option<String>,
     agent_layout: Option<String>,
 }
-
-/// Hash of the map layout of this program, as it is shown.
-pub fn layout() -> String {
-    format!("v{}-{:016x}", layout::SCHEMA, layout::HASH)
-}
-
-/// Version of this program.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Prints the versions.
 pub async fn run(context: &Context, out: &mut Output) -> Result<Exit, CtlError> {

@@ -7,7 +7,7 @@ use aya::Pod;
 use super::{
     bpfsys::map,
     handle::{MapHandle, MapKind},
-    table::{Table, TableError},
+    table::{Cursor, Table, TableError},
 };
 
 /// Pairs that one batch reads; a hash bucket that holds more makes the batch grow.
@@ -115,12 +115,24 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
     }
 
     fn visit_batches(&self, look: &mut impl FnMut(&K, &V)) -> io::Result<()> {
-        let mut position = vec![0_u8; size_of::<K>().max(8)];
-        let mut started = false;
-        let mut size = BATCH.min(self.capacity().max(1) as usize);
+        let mut cursor = Cursor::default();
+        while !cursor.done {
+            for (key, value) in self.read_batch(&mut cursor, BATCH)? {
+                look(&key, &value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next batch, of so many entries or, where a bucket holds more, of more.
+    fn read_batch(&self, cursor: &mut Cursor<K>, limit: usize) -> io::Result<Vec<(K, V)>> {
+        let mut size = limit.min(BATCH).min(self.capacity().max(1) as usize);
         loop {
             let mut keys = vec![map::zeroed::<K>(); size];
             let mut values = vec![map::zeroed::<V>(); size];
+            let started = !cursor.position.is_empty();
+            let mut position = cursor.position.clone();
+            position.resize(size_of::<K>().max(8), 0);
             let read = map::lookup_batch(&self.map, &mut position, started, &mut keys, &mut values);
             let (count, more) = match read {
                 Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => {
@@ -129,13 +141,9 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
                 }
                 read => read?,
             };
-            for (key, value) in keys.iter().zip(&values).take(count) {
-                look(key, value);
-            }
-            if !more {
-                return Ok(());
-            }
-            started = true;
+            cursor.position = position;
+            cursor.done = !more;
+            return Ok(keys.into_iter().zip(values).take(count).collect());
         }
     }
 
@@ -187,6 +195,19 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> Table<K, V> for KernelTab
     fn entries(&self) -> Result<Vec<(K, V)>, TableError> {
         let read = match self.read_batches() {
             Err(e) if no_batches(&e) => self.read_one_by_one(),
+            read => read,
+        };
+        let mut pairs = read.map_err(|e| self.error("list", None, e))?;
+        pairs.retain(|(_, value)| !self.is_absent(value));
+        Ok(pairs)
+    }
+
+    fn page(&self, cursor: &mut Cursor<K>, limit: usize) -> Result<Vec<(K, V)>, TableError> {
+        let read = match self.read_batch(cursor, limit) {
+            Err(e) if no_batches(&e) => {
+                cursor.done = true;
+                self.read_one_by_one()
+            }
             read => read,
         };
         let mut pairs = read.map_err(|e| self.error("list", None, e))?;

@@ -23,7 +23,7 @@ use super::{
     clock,
     drops::Drops,
     error::DatapathError,
-    flows::Flows,
+    flows::{FlowState, Flows},
     handle::MapHandle,
     kernel_table::KernelTable,
     kernel_words::KernelWords,
@@ -137,6 +137,14 @@ impl Maps {
     /// The flows of both families, IPv4's first.
     pub fn flows(&self) -> [&Flows; 2] {
         [&self.flows4, &self.flows6]
+    }
+
+    /// The cookies of the rules that allowed the flows that live.
+    pub fn cookies_of_flows(&self) -> BTreeSet<u32> {
+        let now = clock::seconds();
+        let flows = self.flows().into_iter().flat_map(Flows::iter);
+        let live = flows.filter(|(_, flow)| FlowState::of(flow, now) != FlowState::Expired);
+        live.flat_map(|(_, flow)| flow.cookie).collect()
     }
 
     /// Ends all flows of these endpoints; gives how many.

@@ -5,10 +5,11 @@ use std::{
     collections::BTreeMap,
     fmt::Debug,
     io,
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::table::{Table, TableError};
+use super::table::{Cursor, Table, TableError};
 
 /// Seeded chance of failure.
 #[derive(Clone, Debug)]
@@ -136,6 +137,16 @@ impl<K: Copy + Ord + Debug + Send, V: Copy + PartialEq + Debug + Send> Table<K, 
 
     fn entries(&self) -> Result<Vec<(K, V)>, TableError> {
         Ok(self.lock().entries.iter().map(|(k, v)| (*k, *v)).collect())
+    }
+
+    fn page(&self, cursor: &mut Cursor<K>, limit: usize) -> Result<Vec<(K, V)>, TableError> {
+        let start = cursor.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let inner = self.lock();
+        let rest = inner.entries.range((start, Bound::Unbounded));
+        let page: Vec<(K, V)> = rest.take(limit).map(|(k, v)| (*k, *v)).collect();
+        cursor.last = page.last().map(|(key, _)| *key).or(cursor.last);
+        cursor.done = page.len() < limit;
+        Ok(page)
     }
 }
 

@@ -64,4 +64,30 @@ pub trait Table<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug>: Send {
     fn remove(&mut self, key: &K) -> Result<(), TableError>;
     /// Reads all entries.
     fn entries(&self) -> Result<Vec<(K, V)>, TableError>;
+    /// Reads about `limit` entries more, in no order; all that are left where that is not possible.
+    fn page(&self, cursor: &mut Cursor<K>, _limit: usize) -> Result<Vec<(K, V)>, TableError> {
+        cursor.done = true;
+        self.entries()
+    }
+}
+
+/// How far a map has been read, page by page.
+#[derive(Clone, Debug)]
+pub struct Cursor<K> {
+    /// All has been read.
+    pub done: bool,
+    /// The last key, where keys have an order.
+    pub(super) last: Option<K>,
+    /// Where the kernel goes on; empty at the beginning.
+    pub(super) position: Vec<u8>,
+}
+
+impl<K> Default for Cursor<K> {
+    fn default() -> Self {
+        Self {
+            done: false,
+            last: None,
+            position: Vec::new(),
+        }
+    }
 }

@@ -8,6 +8,9 @@ use std::{
 
 use super::ObjectName;
 
+/// Trigger times that are kept of a Service which waits: it may change for as long as it is refused.
+const TRIGGERS: usize = 64;
+
 /// The names that changes have touched. The objects themselves are in the snapshot, or gone from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dirty {
@@ -68,6 +71,7 @@ impl Stamp {
     pub fn merge(&mut self, other: Self) {
         self.arrived = self.arrived.min(other.arrived);
         self.triggers.extend(other.triggers);
+        self.triggers.truncate(TRIGGERS);
         self.services += other.services;
         self.slices += other.slices;
     }

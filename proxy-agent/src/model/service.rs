@@ -40,6 +40,16 @@ impl Protocol {
             _ => None,
         }
     }
+
+    /// The name of any IP protocol; the number of one that has none here.
+    pub fn name_of(number: u8) -> String {
+        match (Self::from_number(number), number) {
+            (Some(known), _) => known.to_string(),
+            (None, proxy_common::address::ICMP) => "ICMP".to_owned(),
+            (None, proxy_common::address::ICMPV6) => "ICMPv6".to_owned(),
+            (None, other) => other.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Protocol {
@@ -66,15 +76,6 @@ pub enum ServiceType {
     ExternalName,
 }
 
-/// `spec.trafficDistribution` (`PreferClose` is `PreferSameZone`, KEP-3015).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrafficDistribution {
-    /// Endpoints hinted for this node's zone.
-    PreferSameZone,
-    /// Endpoints hinted for this node, then its zone.
-    PreferSameNode,
-}
-
 /// A Service that this node serves (headless and `ExternalName` ones have no addresses). Small, for there may
 /// be ten thousands: what few Services have is kept apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,8 +98,6 @@ pub struct Service {
     pub affinity_seconds: u32,
     /// `spec.healthCheckNodePort`, 0 for none.
     pub health_check_node_port: u16,
-    /// Topology preference.
-    pub traffic_distribution: Option<TrafficDistribution>,
 }
 
 impl Service {

@@ -5,8 +5,32 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnetwork::IpNetwork;
 use proxy_common::node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT};
 
-use super::facts::Facts;
-use crate::config::{NodePortAddress, NodeSettings};
+use super::{facts::Facts, maps::NodeMaps};
+use crate::{
+    api::listen::ListenOn,
+    config::{NodePortAddress, NodeSettings},
+};
+
+/// The node's own addresses, in order, without such as reach no pod: those of its Node object, and all others that the
+/// machine has. Policy lets them reach its pods, and what is served there is more than the node's own sockets.
+fn own(flags: &BTreeMap<IpAddr, u32>) -> Vec<IpAddr> {
+    let own = flags.iter();
+    let own = own.filter(|(ip, flags)| **flags & ADDRESS_LOCAL != 0 && reaches_pods(**ip));
+    own.map(|(ip, _)| *ip).collect()
+}
+
+/// Those that the maps hold.
+pub fn in_force(maps: &NodeMaps) -> Vec<IpAddr> {
+    own(&maps.addresses())
+}
+
+/// Each pod's interface has a link-local address of its own: they would come and go with the pods.
+const fn reaches_pods(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_loopback(),
+        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    }
+}
 
 /// Addresses of a range that is local by a route alone, at most: each takes an entry.
 const RANGE: u64 = 256;
@@ -101,22 +125,6 @@ impl Selection {
                 family.clone().next().is_none() || family.any(|range| range.contains(ip))
             }
         }
-    }
-}
-
-/// Where health check node ports are served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenOn {
-    /// On every address, of both families.
-    All,
-    /// On these; on none if there are none.
-    Only(Vec<IpAddr>),
-}
-
-/// On none.
-impl Default for ListenOn {
-    fn default() -> Self {
-        Self::Only(Vec::new())
     }
 }
 

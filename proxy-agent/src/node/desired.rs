@@ -6,13 +6,14 @@ use cni_plugin::{node_file::NodeFile, wiring::route::Way};
 use ipnetwork::IpNetwork;
 
 use super::{
-    addresses::{Addresses, ListenOn},
+    addresses::Addresses,
     facts::{Facts, Interface},
     links::{Links, Sources},
     reach::Reached,
     routes::Routes,
 };
 use crate::{
+    api::listen::ListenOn,
     config::Configuration,
     model::{Node, Snapshot},
 };

@@ -9,6 +9,7 @@
 //! answer over `lo`.
 
 pub mod link;
+pub mod program;
 pub mod ranges;
 pub mod routes;
 
@@ -72,8 +73,8 @@ pub struct Led {
 }
 
 /// Sets the routes. Those of former ranges go only if the ranges are `complete`.
-pub async fn lead(table: &RouteTable, leads: &Leads, facts: &Facts, complete: bool) -> Led {
-    let present = match table.read(TO_HOST_DEVICE).await {
+pub fn lead(table: &mut RouteTable, leads: &Leads, facts: &Facts, complete: bool) -> Led {
+    let present = match table.read(TO_HOST_DEVICE) {
         Ok(present) => present,
         Err(e) => {
             return Led {
@@ -83,7 +84,7 @@ pub async fn lead(table: &RouteTable, leads: &Leads, facts: &Facts, complete: bo
         }
     };
     let (plan, mut elsewhere) = routes::plan(&leads.routes, &present, complete);
-    let errors = table.apply(TO_HOST_DEVICE, &plan).await;
+    let errors = table.apply(TO_HOST_DEVICE, &plan);
     for ip in facts.addresses() {
         if leads.ranges.ranges.iter().any(|range| range.contains(ip)) {
             elsewhere.push(format!("{ip} is an address of this machine"));

@@ -1,6 +1,6 @@
 //! Keeps the node as it should be, driven by the main loop.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use cni_plugin::{
@@ -11,20 +11,20 @@ use cni_plugin::{
 };
 
 use super::{
-    addresses::ListenOn,
-    conflist,
+    addresses, conflist,
     desired::Desired,
     facts::Facts,
     host_device::{self, Leads, Published},
     install::{self, Installed},
     links::{Link, Links},
-    maps,
+    maps::NodeMaps,
     reach::Reach,
     routes::{OURS, Routes},
     source_ports,
     sysctls::Sysctls,
 };
 use crate::{
+    api::listen::ListenOn,
     config::Configuration,
     datapath::Maps,
     model::{Kind, Snapshot},
@@ -49,6 +49,8 @@ pub struct NodeReport {
     pub facts: Facts,
     /// The network is usable: the Node's condition `NetworkUnavailable` is to be False.
     pub ready: bool,
+    /// The node's own addresses in the maps; none if they are not known.
+    pub addresses: Option<Vec<IpAddr>>,
     /// Where health check node ports are served; none if that is not known.
     pub health_checks: Option<ListenOn>,
 }
@@ -57,6 +59,7 @@ pub struct NodeReport {
 pub struct NodeKeeper {
     paths: Paths,
     boot_id: String,
+    maps: NodeMaps,
     written: Option<NodeFile>,
     installed: Installed,
     rival: Option<String>,
@@ -69,10 +72,11 @@ pub struct NodeKeeper {
 
 impl NodeKeeper {
     /// For this configuration. A `node.json` that is there stays valid: the plugin goes on meanwhile.
-    pub fn new(config: &Configuration) -> anyhow::Result<Self> {
+    pub fn new(config: &Configuration, maps: &Maps) -> anyhow::Result<Self> {
         Ok(Self {
             paths: Paths::new(&config.run_dir),
             boot_id: boot_id().context("read boot_id")?,
+            maps: NodeMaps::open(maps).context("read the node's maps")?,
             written: None,
             installed: Installed::default(),
             rival: None,
@@ -90,7 +94,6 @@ impl NodeKeeper {
         config: &Configuration,
         snapshot: &Snapshot,
         published: &Published,
-        datapath: &Maps,
         ready: bool,
     ) -> NodeReport {
         let mut report = NodeReport::default();
@@ -113,10 +116,11 @@ impl NodeKeeper {
             Err(e) => report.errors.push(format!("{e:#}")),
         }
         let index = report.host_device.unwrap_or(0);
-        let written = maps::write(config, &desired, index, datapath, complete);
+        let written = self.maps.write(config, &desired, index, complete);
         report
             .errors
             .extend(written.err().map(|e| format!("{e:#}")));
+        report.addresses = Some(addresses::in_force(&self.maps));
         let names: Vec<&str> = desired.links.chosen.values().map(Link::name).collect();
         let set = self.sysctls.apply(&names, &config.conntrack);
         report.errors.extend(set);
@@ -139,6 +143,11 @@ impl NodeKeeper {
         report.routes = Some(desired.routes);
         report.facts = facts;
         report
+    }
+
+    /// The maps.
+    pub const fn maps(&self) -> &NodeMaps {
+        &self.maps
     }
 
     /// Shows the plugin that the agent lives. To be called every few seconds.

@@ -4,6 +4,7 @@
 //! programs. Links that are down have theirs already when they come up.
 
 mod pattern;
+pub mod programs;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use proxy_common::{
-    address::{address4, address6},
+    address::{Address4, Address6, address4, address6, octets4, octets6},
     conntrack::Timeouts,
     node::{
         LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE, NODE_FORWARD_BPF,
@@ -21,36 +21,87 @@ use super::{
 };
 use crate::{
     config::{Configuration, Conntrack, Forwarding, Period},
-    datapath::{Maps, Table, bpfsys},
+    datapath::{Maps, Mirror, TableError, bpfsys},
 };
 
-/// Brings the maps in step. Addresses that the machine has lost go last, and only if `complete`: before the
-/// Node is known the internal ones are not.
-pub fn write(
-    config: &Configuration,
-    desired: &Desired,
-    host_device: u32,
-    maps: &Maps,
-    complete: bool,
-) -> anyhow::Result<()> {
-    let value = value(config, desired, host_device);
-    let mut table = maps.node_config.clone();
-    if table.get(&0)? != Some(value) {
-        table
-            .set(&0, &value)
-            .context("write the node's configuration")?;
+/// The node's maps.
+pub struct NodeMaps {
+    config: Mirror<u32, NodeConfig>,
+    addresses4: Mirror<Address4, u32>,
+    addresses6: Mirror<Address6, u32>,
+    links: Mirror<u32, LinkEntry>,
+}
+
+impl NodeMaps {
+    /// Begins with what a former agent left.
+    pub fn open(maps: &Maps) -> Result<Self, TableError> {
+        Ok(Self {
+            config: Mirror::open(Box::new(maps.node_config.clone()))?,
+            addresses4: Mirror::open(Box::new(maps.node_addresses4.clone()))?,
+            addresses6: Mirror::open(Box::new(maps.node_addresses6.clone()))?,
+            links: Mirror::open(Box::new(maps.links.clone()))?,
+        })
     }
-    let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
-    for (ip, flags) in &desired.addresses.flags {
-        match ip {
-            IpAddr::V4(ip) => drop(v4.insert(address4(ip.octets()), *flags)),
-            IpAddr::V6(ip) => drop(v6.insert(address6(ip.octets()), *flags)),
+
+    /// What was written last to `NODE_CONFIG`.
+    pub fn config(&self) -> Option<NodeConfig> {
+        self.config.written().get(&0).copied()
+    }
+
+    /// The addresses of both families, with what each serves.
+    pub fn addresses(&self) -> BTreeMap<IpAddr, u32> {
+        let v4 = self.addresses4.written().iter();
+        let v6 = self.addresses6.written().iter();
+        let v4 = v4.map(|(address, flags)| (IpAddr::from(octets4(*address)), *flags));
+        let v6 = v6.map(|(address, flags)| (IpAddr::from(octets6(*address)), *flags));
+        v4.chain(v6).collect()
+    }
+
+    /// Brings the maps in step, also with what somebody else changed. Addresses that the machine has lost go last, and
+    /// only if `complete`: before the Node is known the internal ones are not.
+    pub fn write(
+        &mut self,
+        config: &Configuration,
+        desired: &Desired,
+        host_device: u32,
+        complete: bool,
+    ) -> anyhow::Result<()> {
+        let value = value(config, desired, host_device);
+        let written = self.config.insert(&[(0, value)].into());
+        written.context("write the node's configuration")?;
+        let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
+        for (ip, flags) in &desired.addresses.flags {
+            match ip {
+                IpAddr::V4(ip) => drop(v4.insert(address4(ip.octets()), *flags)),
+                IpAddr::V6(ip) => drop(v6.insert(address6(ip.octets()), *flags)),
+            }
         }
+        self.addresses4.insert(&v4)?;
+        self.addresses6.insert(&v6)?;
+        let links = links(&desired.links);
+        self.links.insert(&links)?;
+        if complete {
+            self.addresses4.retain(&v4)?;
+            self.addresses6.retain(&v6)?;
+        }
+        // A link that is gone has no source that anybody could ask for.
+        self.links.retain(&links)?;
+        self.verify()
     }
-    reconcile(&mut maps.node_addresses4.clone(), &v4, complete)?;
-    reconcile(&mut maps.node_addresses6.clone(), &v6, complete)?;
-    // A link that is gone has no source that anybody could ask for.
-    reconcile(&mut maps.links.clone(), &links(&desired.links), true)
+
+    fn verify(&mut self) -> anyhow::Result<()> {
+        let drift = [
+            self.config.verify()?,
+            self.addresses4.verify()?,
+            self.addresses6.verify()?,
+            self.links.verify()?,
+        ];
+        let entries: usize = drift.into_iter().sum();
+        if entries > 0 {
+            tracing::warn!(entries, "the node's maps were changed by somebody else");
+        }
+        Ok(())
+    }
 }
 
 /// By index.
@@ -71,29 +122,6 @@ fn links(links: &Links) -> BTreeMap<u32, LinkEntry> {
         (link.index, entry)
     });
     entries.collect()
-}
-
-fn reconcile<K, V>(
-    table: &mut dyn Table<K, V>,
-    desired: &BTreeMap<K, V>,
-    complete: bool,
-) -> anyhow::Result<()>
-where
-    K: Copy + Ord + std::fmt::Debug,
-    V: Copy + PartialEq + std::fmt::Debug,
-{
-    let actual: BTreeMap<K, V> = table.entries()?.into_iter().collect();
-    for (key, value) in desired {
-        if actual.get(key) != Some(value) {
-            table.set(key, value)?;
-        }
-    }
-    for key in actual.keys() {
-        if complete && !desired.contains_key(key) {
-            table.remove(key)?;
-        }
-    }
-    Ok(())
 }
 
 fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeConfig {

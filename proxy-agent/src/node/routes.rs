@@ -7,12 +7,11 @@ use std::{
 
 use cni_plugin::wiring::{
     ROUTE_PROTOCOL,
+    netlink::{CHANGE, Netlink, REPLACE},
     route::{self, Route, Way},
 };
-use futures::TryStreamExt as _;
 use ipnetwork::IpNetwork;
-use rtnetlink::{Handle, new_connection_with_strict_check};
-use tokio::task::JoinHandle;
+use netlink_packet_route::RouteNetlinkMessage;
 
 /// Protocol number of routes to other nodes' pods (`ip route show proto 87`).
 pub const TO_NODES: u8 = 87;
@@ -62,28 +61,19 @@ pub fn plan(desired: &Routes, actual: &Routes, complete: bool) -> Plan {
 
 /// A way to the main table of the namespace in which it was opened.
 #[derive(Debug)]
-pub struct RouteTable {
-    handle: Handle,
-    connection: JoinHandle<()>,
-}
+pub struct RouteTable(Netlink);
 
 impl RouteTable {
-    /// Opens it, in the calling thread's namespace; a runtime must be at work.
+    /// Opens it, in the calling thread's namespace.
     pub fn open() -> io::Result<Self> {
-        let (connection, handle, _) = new_connection_with_strict_check()?;
-        Ok(Self {
-            handle,
-            connection: tokio::spawn(connection),
-        })
+        Netlink::open().map(Self)
     }
 
     /// Reads it. Ours are the routes of `protocol`.
-    pub async fn read(&self, protocol: u8) -> io::Result<Present> {
+    pub fn read(&mut self, protocol: u8) -> io::Result<Present> {
         let mut present = Present::default();
         for ipv4 in [true, false] {
-            let answers = self.handle.route().get(route::request(ipv4)).execute();
-            let messages: Vec<_> = answers.try_collect().await.map_err(failure)?;
-            for route in messages.iter().filter_map(Route::of) {
+            for route in route::routes(&mut self.0, ipv4)? {
                 if route.protocol == protocol {
                     present.ours.insert(route.to, route.way);
                 } else if route.to.prefix() > 0 {
@@ -95,17 +85,17 @@ impl RouteTable {
     }
 
     /// Carries a plan out, goes on after failures, returns them.
-    pub async fn apply(&self, protocol: u8, plan: &Plan) -> Vec<String> {
+    pub fn apply(&mut self, protocol: u8, plan: &Plan) -> Vec<String> {
         let mut errors = Vec::new();
         let route = |&(to, way): &(IpNetwork, Way)| Route { to, protocol, way };
         for route in plan.set.iter().map(route) {
-            match self.set(&route).await {
+            match self.set(&route) {
                 Ok(()) => tracing::info!(to = %route.to, protocol, "route set"),
                 Err(e) => errors.push(format!("set route to {}: {e}", in_words(&route))),
             }
         }
         for route in plan.remove.iter().map(route) {
-            match self.remove(&route).await {
+            match self.remove(&route) {
                 Ok(()) => tracing::info!(to = %route.to, protocol, "route removed"),
                 Err(e) => errors.push(format!("remove route to {}: {e}", in_words(&route))),
             }
@@ -113,46 +103,32 @@ impl RouteTable {
         errors
     }
 
-    async fn set(&self, route: &Route) -> io::Result<()> {
-        let request = self.handle.route().add(route.message()).replace();
-        request.execute().await.map_err(failure)
+    fn set(&mut self, route: &Route) -> io::Result<()> {
+        let message = RouteNetlinkMessage::NewRoute(route.message());
+        self.0.request(&message, REPLACE).map(drop)
     }
 
     /// One that is gone already needs no removal.
-    async fn remove(&self, route: &Route) -> io::Result<()> {
-        let request = self.handle.route().del(route.message());
-        match request.execute().await.map_err(failure) {
+    fn remove(&mut self, route: &Route) -> io::Result<()> {
+        let message = RouteNetlinkMessage::DelRoute(route.message());
+        match self.0.request(&message, CHANGE) {
             Err(e) if e.raw_os_error() != Some(libc::ESRCH) => Err(e),
             _ => Ok(()),
         }
     }
 }
 
-impl Drop for RouteTable {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
-
-/// The kernel's error where it is one.
-fn failure(error: rtnetlink::Error) -> io::Error {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => message.to_io(),
-        other => io::Error::other(other),
-    }
-}
-
 /// Brings our routes of a protocol in step; returns what failed.
-pub async fn bring(
-    table: &RouteTable,
+pub fn bring(
+    table: &mut RouteTable,
     protocol: u8,
     desired: &Routes,
     complete: bool,
 ) -> Vec<String> {
-    match table.read(protocol).await {
+    match table.read(protocol) {
         Ok(present) => {
             let plan = plan(desired, &present.ours, complete);
-            table.apply(protocol, &plan).await
+            table.apply(protocol, &plan)
         }
         Err(error) => vec![format!("read routes: {error}")],
     }

@@ -18,19 +18,7 @@ use netlink_packet_route::{
 };
 
 use super::facts::Facts;
-
-/// The host's side of a pod's interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wire {
-    /// Its name.
-    pub name: String,
-    /// Its index.
-    pub index: u32,
-    /// Hardware address of the pod's side.
-    pub pod_mac: [u8; 6],
-    /// The pod's addresses.
-    pub ips: Vec<IpAddr>,
-}
+use crate::model::Wire;
 
 /// Link, address and hardware address.
 type Neighbour = (u32, IpAddr, Vec<u8>);

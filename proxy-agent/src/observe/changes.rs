@@ -16,6 +16,8 @@ pub struct Change {
     pub dirty: Dirty,
     /// What has been listed whole by now.
     pub complete: Completeness,
+    /// A kind was listed whole, or is refused, or the source has been read whole.
+    pub relisted: bool,
     /// When the first of them arrived.
     pub since: Option<Instant>,
 }
@@ -25,25 +27,30 @@ pub struct Change {
 pub struct Changes {
     store: Arc<Store>,
     coalesce: Duration,
+    /// When changes were taken last.
+    taken: Option<Instant>,
 }
 
 impl Changes {
-    /// Changes of a store, each held back by at most `coalesce` so that what belongs together (a Service and
-    /// its slices) is handled at once.
+    /// Changes of a store. A lone one waits for nothing; what comes within `coalesce` of the last time is gathered, so
+    /// that a crowd is handled at once.
     pub fn new(store: Arc<Store>, coalesce: Duration) -> Self {
-        Self { store, coalesce }
+        Self {
+            store,
+            coalesce,
+            taken: None,
+        }
     }
 
     /// Waits for the next change. Safe to drop half-way (`select!`): nothing is lost.
     pub async fn next(&mut self) -> Change {
         loop {
-            let since = self.store.pending().since;
-            let Some(since) = since else {
+            if self.store.pending().since.is_none() {
                 self.store.wake.notified().await;
                 continue;
-            };
-            let due = since + self.coalesce;
-            if due > Instant::now() {
+            }
+            let due = self.taken.map(|taken| taken + self.coalesce);
+            if let Some(due) = due.filter(|due| *due > Instant::now()) {
                 tokio::time::sleep_until(due.into()).await;
             }
             return self.take();
@@ -52,6 +59,7 @@ impl Changes {
 
     /// Takes what is there, at once. It counts as waiting until [`Self::done`] is called.
     pub fn take(&mut self) -> Change {
+        self.taken = Some(Instant::now());
         let mut pending = self.store.pending();
         let since = pending.since.take();
         let in_hand = pending.in_hand.or(since);
@@ -65,6 +73,7 @@ impl Changes {
         drop(pending);
         Change {
             dirty: taken.dirty,
+            relisted: taken.completed,
             complete: self.store.complete(),
             since,
         }
@@ -73,5 +82,27 @@ impl Changes {
     /// What was taken has been dealt with.
     pub fn done(&mut self) {
         self.store.pending().in_hand = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_lone_change_waits_for_nothing_and_the_next_ones_are_gathered() {
+        let store = Store::new();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().build().unwrap();
+        let _inside = runtime.enter();
+        let mut changes = Changes::new(Arc::clone(&store), Duration::from_hours(1));
+        assert!(changes.next().now_or_never().is_none(), "nothing changed");
+        store.set_partial(true);
+        assert!(changes.next().now_or_never().is_some());
+        store.set_partial(false);
+        assert!(changes.next().now_or_never().is_none());
+        assert!(changes.take().relisted, "it is there for who asks");
     }
 }

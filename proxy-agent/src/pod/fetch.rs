@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use crate::{model::ObjectName, policy::endpoint::FetchedPod};
+use crate::model::{FetchedPod, ObjectName};
 
 /// What a read gives: nothing if there is no such pod.
 pub type Fetched = anyhow::Result<Option<FetchedPod>>;

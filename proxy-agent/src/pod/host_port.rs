@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use cni_plugin::rpc::{Add, PortMapping};
 
-use crate::{model::Protocol, service::host_ports::HostPort};
+use crate::model::{HostPort, Protocol};
 
 /// The `hostPort`s of an interface: one for each family that the mapping allows and the pod has. An empty
 /// `hostIP` stands for both families, an unspecified one for its own (as with the portmap plugin).

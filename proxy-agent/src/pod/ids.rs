@@ -9,6 +9,8 @@ pub(super) struct Ids {
     used: BTreeSet<u32>,
     /// Of these, those whose pod is gone.
     spent: BTreeSet<u32>,
+    /// How many were ever given back.
+    freed: u64,
     next: u32,
     /// First number that is no id.
     limit: u32,
@@ -22,6 +24,7 @@ impl Ids {
         Self {
             used,
             spent: BTreeSet::new(),
+            freed: 0,
             next,
             limit,
         }
@@ -39,6 +42,12 @@ impl Ids {
     /// Gives an id back: it is free once its flows are ended.
     pub(super) fn free(&mut self, id: u32) {
         self.spent.insert(id);
+        self.freed += 1;
+    }
+
+    /// How many were ever given back.
+    pub(super) const fn freed(&self) -> u64 {
+        self.freed
     }
 
     /// Whether an id is nobody's: not in use, or given back.

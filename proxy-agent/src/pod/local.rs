@@ -3,7 +3,7 @@
 use cni_plugin::rpc::Add;
 use tokio::time::Instant;
 
-use crate::{datapath::TcMode, policy::endpoint::FetchedPod};
+use crate::{datapath::TcMode, model::FetchedPod};
 
 /// One endpoint.
 pub(super) struct Local {

@@ -31,15 +31,13 @@ use super::{
     local::Local,
     restore::restore,
     server::{self, Asked},
+    tables::PodMirrors,
     waiting::{Missing, Waiting, settle},
 };
 use crate::{
+    api::Shared,
     datapath::TcMode,
-    model::{ObjectName, Pod},
-    node::wires::Wire,
-    policy::LocalEndpoint,
-    service::HostPorts,
-    watchdog::Pulse,
+    model::{HostPort, LocalEndpoint, ObjectName, Pod, Wire},
 };
 
 /// What [`Pods`] needs to know.
@@ -58,7 +56,7 @@ pub struct Pods {
     pub(super) config: PodsConfig,
     pub(super) paths: Paths,
     pub(super) boot_id: String,
-    pub(super) tables: PodTables,
+    pub(super) tables: PodMirrors,
     pub(super) ids: Ids,
     pub(super) known: BTreeMap<Key, Local>,
     pub(super) waiting: Vec<Waiting>,
@@ -71,6 +69,8 @@ pub struct Pods {
     pub(super) next_look: Instant,
     pub(super) send: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
+    /// An event that waits to be taken.
+    pub(super) next: Option<Event>,
 }
 
 impl Pods {
@@ -83,8 +83,8 @@ impl Pods {
     ) -> anyhow::Result<Self> {
         let paths = Paths::new(&config.run_dir);
         let boot_id = boot_id().context("read boot_id")?;
-        let pinned = tables.endpoints.entries()?;
-        let (known, ids) = restore(&paths, &boot_id, &pinned, &config)?;
+        let tables = PodMirrors::open(tables)?;
+        let (known, ids) = restore(&paths, &boot_id, tables.endpoints(), &config)?;
         let (send, events) = mpsc::channel(256);
         let mut pods = Self {
             config,
@@ -102,6 +102,7 @@ impl Pods {
             next_look: Instant::now(),
             send,
             events,
+            next: None,
         };
         for (key, local) in known {
             pods.known.insert(key, local);
@@ -121,13 +122,14 @@ impl Pods {
         Ok(pods)
     }
 
-    /// Begins to serve the plugin, with this pulse. Needs a runtime.
-    pub fn serve(&self, pulse: Pulse) -> anyhow::Result<()> {
+    /// Begins to serve the plugin. Needs a runtime.
+    pub fn serve(&self, shared: &Arc<Shared>) -> anyhow::Result<()> {
+        let pulse = shared.watchdog.register("pod server");
         let socket = self.paths.socket();
         let (to, mut asked) = mpsc::channel(64);
         // Ends with the runtime.
         drop(
-            server::serve(&socket, to, pulse)
+            server::serve(&socket, to, server::count_in(shared), pulse)
                 .with_context(|| format!("listen on {}", socket.display()))?,
         );
         let send = self.send.clone();
@@ -147,15 +149,17 @@ impl Pods {
         Ok(())
     }
 
-    /// The next thing to [`Self::take`]. May be dropped at any time.
-    pub async fn next(&mut self) -> Event {
-        // `self` holds a sender: the channel never ends.
-        self.events.recv().await.unwrap_or(Event::Tick)
+    /// Returns when something has happened; the next sync looks at it. May be dropped at any time.
+    pub async fn changed(&mut self) {
+        if self.next.is_none() {
+            // `self` holds a sender: the channel never ends.
+            self.next = self.events.recv().await;
+        }
     }
 
-    /// What waits beside the event that [`Self::next`] gave: one sync of policy serves a whole crowd.
-    pub fn try_next(&mut self) -> Option<Event> {
-        self.events.try_recv().ok()
+    /// What is to be taken next.
+    pub(super) fn next(&mut self) -> Option<Event> {
+        self.next.take().or_else(|| self.events.try_recv().ok())
     }
 
     /// All endpoints, for the policy engine.
@@ -172,19 +176,20 @@ impl Pods {
             .collect()
     }
 
-    /// What the `hostPort`s of all endpoints want.
-    pub fn host_ports(&self) -> HostPorts {
+    /// The `hostPort`s of each endpoint's pod, in the order in which they were wired.
+    pub fn host_ports(&self) -> Vec<(String, Vec<HostPort>)> {
         let mut locals: Vec<&Local> = self.known.values().collect();
         locals.sort_by_key(|local| (local.since, local.id));
-        HostPorts::of(locals.into_iter().map(|local| {
+        let ports = locals.into_iter().map(|local| {
             // An ADD that gives no sense was refused.
             let ports = host_port::of(&local.add).unwrap_or_default();
             (local.add.pod.to_string(), ports)
-        }))
+        });
+        ports.filter(|(_, ports)| !ports.is_empty()).collect()
     }
 
     /// Endpoint id → pod and addresses, for people.
-    pub fn names(&self) -> impl Iterator<Item = (u32, ObjectName, &[IpAddr])> {
+    pub fn wired(&self) -> impl Iterator<Item = (u32, ObjectName, &[IpAddr])> {
         self.known
             .values()
             .map(|local| (local.id, name(&local.add), local.add.ips.as_slice()))

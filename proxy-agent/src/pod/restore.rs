@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) fn restore(
     paths: &Paths,
     boot_id: &str,
-    pinned: &[(u32, Endpoint)],
+    pinned: &BTreeMap<u32, Endpoint>,
     config: &PodsConfig,
 ) -> anyhow::Result<(Restored, Ids)> {
     let limit = config.limit;

@@ -1,6 +1,6 @@
 //! The socket on which the CNI plugin asks: one line of JSON there, one back, per connection.
 
-use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use cni_plugin::rpc::{Call, MAX_LINE, Refusal, Request, Response, VERSION};
 use tokio::{
@@ -11,7 +11,10 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use crate::watchdog::Pulse;
+use crate::{
+    api::{Shared, metrics::CniRequest},
+    watchdog::Pulse,
+};
 
 /// How long a peer may take to send its line.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,8 +28,32 @@ pub struct Asked {
     pub reply: oneshot::Sender<Response>,
 }
 
+/// Counts requests by verb and code.
+pub type Count = Arc<dyn Fn(&'static str, u32) + Send + Sync>;
+
+/// Counts them in the metrics.
+pub fn count_in(shared: &Arc<Shared>) -> Count {
+    let shared = Arc::clone(shared);
+    Arc::new(move |verb, code| {
+        let labels = CniRequest::new(verb, code.to_string());
+        shared.metrics.cni_requests.get_or_create(&labels).inc();
+    })
+}
+
+/// Where questions go, and who counts them.
+#[derive(Clone)]
+struct Asks {
+    to: mpsc::Sender<Asked>,
+    count: Count,
+}
+
 /// Binds the socket, replacing what a dead agent left, and passes on what is asked. Only root may ask.
-pub fn serve(path: &Path, to: mpsc::Sender<Asked>, pulse: Pulse) -> io::Result<JoinHandle<()>> {
+pub fn serve(
+    path: &Path,
+    to: mpsc::Sender<Asked>,
+    count: Count,
+    pulse: Pulse,
+) -> io::Result<JoinHandle<()>> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -37,39 +64,40 @@ pub fn serve(path: &Path, to: mpsc::Sender<Asked>, pulse: Pulse) -> io::Result<J
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(tokio::spawn(async move {
-        pulse.during(accept(listener, to)).await;
+        let asks = Asks { to, count };
+        pulse.during(accept(listener, asks)).await;
     }))
 }
 
-async fn accept(listener: UnixListener, to: mpsc::Sender<Asked>) {
+async fn accept(listener: UnixListener, asks: Asks) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve_one(stream, to.clone()))),
+            Ok((stream, _)) => drop(tokio::spawn(serve_one(stream, asks.clone()))),
             Err(error) => {
                 tracing::warn!(%error, "cni socket: accept");
                 // Out of descriptors, most likely: others must get the chance to close some.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-        if to.is_closed() {
+        if asks.to.is_closed() {
             return;
         }
     }
 }
 
-async fn serve_one(stream: UnixStream, to: mpsc::Sender<Asked>) {
-    if let Err(error) = converse(stream, to).await {
+async fn serve_one(stream: UnixStream, asks: Asks) {
+    if let Err(error) = converse(stream, &asks).await {
         tracing::debug!(%error, "cni socket: the plugin went away");
     }
 }
 
-async fn converse(stream: UnixStream, to: mpsc::Sender<Asked>) -> io::Result<()> {
+async fn converse(stream: UnixStream, asks: &Asks) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
     let mut read = BufReader::new(read).take(MAX_LINE);
     timeout(PATIENCE, read.read_until(b'\n', &mut line)).await??;
     let response = match parse(&line) {
-        Ok(call) => ask(call, &to).await,
+        Ok(call) => asks.ask(call).await,
         Err(refusal) => Some(Response::Error(refusal)),
     };
     // The agent is stopping. Closed without an answer, the plugin asks the next one.
@@ -97,15 +125,30 @@ fn parse(line: &[u8]) -> Result<Call, Refusal> {
     Ok(request.call)
 }
 
-async fn ask(call: Call, to: &mpsc::Sender<Asked>) -> Option<Response> {
-    let (reply, answer) = oneshot::channel();
-    to.send(Asked { call, reply }).await.ok()?;
-    answer.await.ok()
+impl Asks {
+    async fn ask(&self, call: Call) -> Option<Response> {
+        let verb = match &call {
+            Call::Add(_) => "ADD",
+            Call::Del(_) => "DEL",
+            Call::Check(_) => "CHECK",
+        };
+        let (reply, answer) = oneshot::channel();
+        self.to.send(Asked { call, reply }).await.ok()?;
+        let response = answer.await.ok()?;
+        let code = match &response {
+            Response::Ok(_) => 0,
+            Response::Error(refusal) => refusal.code,
+        };
+        (self.count)(verb, code);
+        Some(response)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use cni_plugin::rpc::Key;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use cni_plugin::rpc::{Key, Reply};
 
     use super::*;
     use crate::watchdog::Watchdog;
@@ -127,12 +170,22 @@ mod tests {
         let path = folder.path().join("cni.sock");
         let (to, mut asked) = mpsc::channel(1);
         let pulse = Watchdog::default().register("pod server");
-        let serving = serve(&path, to, pulse).unwrap();
+        let counted = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&counted);
+        let count: Count = Arc::new(move |_, _| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let serving = serve(&path, to, count, pulse).unwrap();
         let (answer, ()) = tokio::join!(ask(&path), async {
             let question: Asked = asked.recv().await.unwrap();
             drop(question.reply);
         });
-        assert_eq!(answer, "");
+        assert_eq!((answer.as_str(), counted.load(Ordering::Relaxed)), ("", 0));
+        tokio::join!(ask(&path), async {
+            let question: Asked = asked.recv().await.unwrap();
+            question.reply.send(Response::Ok(Reply::default())).unwrap();
+        });
+        assert_eq!(counted.load(Ordering::Relaxed), 1);
         drop(asked);
         assert_eq!(ask(&path).await, "");
         serving.abort();

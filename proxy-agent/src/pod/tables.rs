@@ -1,6 +1,6 @@
 //! The maps that endpoints are written to.
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::collections::BTreeMap;
 
 use proxy_common::{
     address::{Address4, Address6},
@@ -10,7 +10,7 @@ use proxy_common::{
 
 use super::entries::Entries;
 use crate::datapath::{
-    clock,
+    Mirror, clock,
     flows::{Flows, is_pod},
     maps::Maps,
     table::{Table, TableError},
@@ -45,55 +45,97 @@ impl From<&Maps> for PodTables {
     }
 }
 
-impl PodTables {
+/// The mirrors of these maps.
+pub(super) struct PodMirrors {
+    endpoints: Mirror<u32, Endpoint>,
+    interfaces: Mirror<u32, u32>,
+    clients: Mirror<u64, Client>,
+    local4: Mirror<Address4, u32>,
+    local6: Mirror<Address6, u32>,
+    flows: [Flows; 2],
+}
+
+impl PodMirrors {
+    /// Begins with what the maps hold.
+    pub(super) fn open(tables: PodTables) -> Result<Self, TableError> {
+        Ok(Self {
+            endpoints: Mirror::open(tables.endpoints)?,
+            interfaces: Mirror::open(tables.interfaces)?,
+            clients: Mirror::open(tables.clients)?,
+            local4: Mirror::open(tables.local4)?,
+            local6: Mirror::open(tables.local6)?,
+            flows: tables.flows,
+        })
+    }
+
+    /// `ENDPOINTS`.
+    pub(super) const fn endpoints(&self) -> &BTreeMap<u32, Endpoint> {
+        self.endpoints.written()
+    }
+
     /// Makes the maps hold these entries and no others; returns how many writes it took. Endpoints come
     /// before the interfaces and addresses that lead to them and go after them. Goes on after a failure and returns the
     /// first.
-    pub fn reconcile(&mut self, desired: &Entries) -> Result<usize, TableError> {
+    pub(super) fn reconcile(&mut self, desired: &Entries) -> Result<usize, TableError> {
         let results = [
-            set_missing(&mut *self.endpoints, &desired.endpoints),
-            set_missing(&mut *self.interfaces, &desired.interfaces),
-            set_missing(&mut *self.clients, &desired.clients),
-            set_missing(&mut *self.local4, &desired.local4),
-            set_missing(&mut *self.local6, &desired.local6),
-            remove_stale(&mut *self.local4, &desired.local4),
-            remove_stale(&mut *self.local6, &desired.local6),
-            remove_stale(&mut *self.clients, &desired.clients),
-            remove_stale(&mut *self.interfaces, &desired.interfaces),
-            remove_stale(&mut *self.endpoints, &desired.endpoints),
+            self.insert(desired),
+            self.local4.retain(&desired.local4),
+            self.local6.retain(&desired.local6),
+            self.clients.retain(&desired.clients),
+            self.interfaces.retain(&desired.interfaces),
+            self.endpoints.retain(&desired.endpoints),
         ];
         results.into_iter().sum()
     }
-}
 
-impl PodTables {
     /// Writes these entries; other ones stay.
-    pub fn insert(&mut self, entries: &Entries) -> Result<usize, TableError> {
+    pub(super) fn insert(&mut self, entries: &Entries) -> Result<usize, TableError> {
         let results = [
-            set_missing(&mut *self.endpoints, &entries.endpoints),
-            set_missing(&mut *self.interfaces, &entries.interfaces),
-            set_missing(&mut *self.clients, &entries.clients),
-            set_missing(&mut *self.local4, &entries.local4),
-            set_missing(&mut *self.local6, &entries.local6),
+            self.endpoints.insert(&entries.endpoints),
+            self.interfaces.insert(&entries.interfaces),
+            self.clients.insert(&entries.clients),
+            self.local4.insert(&entries.local4),
+            self.local6.insert(&entries.local6),
         ];
         results.into_iter().sum()
     }
 
     /// Removes the entries of an endpoint that is gone, except keys that another has by now. Goes on after a
     /// failure and returns the first.
-    pub fn remove(&mut self, gone: &Entries, desired: &Entries) -> Result<(), TableError> {
+    pub(super) fn remove(
+        &mut self,
+        gone: &Entries,
+        desired: &Entries,
+    ) -> Result<usize, TableError> {
         let results = [
-            remove_gone(&mut *self.local4, &gone.local4, &desired.local4),
-            remove_gone(&mut *self.local6, &gone.local6, &desired.local6),
-            remove_gone(&mut *self.clients, &gone.clients, &desired.clients),
-            remove_gone(&mut *self.interfaces, &gone.interfaces, &desired.interfaces),
-            remove_gone(&mut *self.endpoints, &gone.endpoints, &desired.endpoints),
+            self.local4
+                .remove(gone_for_good(&gone.local4, &desired.local4)),
+            self.local6
+                .remove(gone_for_good(&gone.local6, &desired.local6)),
+            self.clients
+                .remove(gone_for_good(&gone.clients, &desired.clients)),
+            self.interfaces
+                .remove(gone_for_good(&gone.interfaces, &desired.interfaces)),
+            self.endpoints
+                .remove(gone_for_good(&gone.endpoints, &desired.endpoints)),
         ];
-        results.into_iter().collect()
+        results.into_iter().sum()
+    }
+
+    /// Sets right what somebody else changed: how many entries.
+    pub(super) fn verify(&mut self) -> Result<usize, TableError> {
+        let results = [
+            self.endpoints.verify(),
+            self.interfaces.verify(),
+            self.clients.verify(),
+            self.local4.verify(),
+            self.local6.verify(),
+        ];
+        results.into_iter().sum()
     }
 
     /// Ends the flows of which one end is a pod of this node whose id is `gone`.
-    pub fn end_flows(&self, gone: impl Fn(u32) -> bool) {
+    pub(super) fn end_flows(&self, gone: impl Fn(u32) -> bool) {
         let now = clock::seconds();
         let gone = |end: &u16| is_pod(*end) && gone(u32::from(*end));
         for flows in &self.flows {
@@ -102,61 +144,12 @@ impl PodTables {
     }
 }
 
-fn remove_gone<K, V>(
-    table: &mut dyn Table<K, V>,
+/// Keys that nobody else has by now.
+fn gone_for_good<K: Copy + Ord, V>(
     gone: &BTreeMap<K, V>,
     desired: &BTreeMap<K, V>,
-) -> Result<(), TableError>
-where
-    K: Copy + Ord + Debug,
-    V: Copy + PartialEq + Debug,
-{
+) -> impl Iterator<Item = K> {
     gone.keys()
         .filter(|key| !desired.contains_key(key))
-        .map(|key| table.remove(key))
-        .fold(Ok(()), Result::and)
-}
-
-fn set_missing<K, V>(
-    table: &mut dyn Table<K, V>,
-    desired: &BTreeMap<K, V>,
-) -> Result<usize, TableError>
-where
-    K: Copy + Ord + Debug,
-    V: Copy + PartialEq + Debug,
-{
-    let mut writes = 0;
-    let mut first = Ok(());
-    for (key, value) in desired {
-        if table.get(key)? == Some(*value) {
-            continue;
-        }
-        match table.set(key, value) {
-            Ok(()) => writes += 1,
-            Err(e) => first = first.and(Err(e)),
-        }
-    }
-    first.map(|()| writes)
-}
-
-fn remove_stale<K, V>(
-    table: &mut dyn Table<K, V>,
-    desired: &BTreeMap<K, V>,
-) -> Result<usize, TableError>
-where
-    K: Copy + Ord + Debug,
-    V: Copy + PartialEq + Debug,
-{
-    let mut writes = 0;
-    let mut first = Ok(());
-    for (key, _) in table.entries()? {
-        if desired.contains_key(&key) {
-            continue;
-        }
-        match table.remove(&key) {
-            Ok(()) => writes += 1,
-            Err(e) => first = first.and(Err(e)),
-        }
-    }
-    first.map(|()| writes)
+        .copied()
 }

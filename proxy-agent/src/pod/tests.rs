@@ -180,6 +180,12 @@ fn take(pods: &mut Pods, interfaces: &mut Fake, call: Call) -> oneshot::Receiver
     answer
 }
 
+/// The next event.
+async fn next(pods: &mut Pods) -> Event {
+    pods.changed().await;
+    pods.next().unwrap()
+}
+
 /// The watch has not delivered the pod.
 fn unknown(_: &ObjectName, _: &str) -> Option<Arc<Pod>> {
     None
@@ -296,9 +302,9 @@ fn host_ports_hold_an_add_up_and_go_with_a_del() {
     let mut pods = pods(&folder, &maps, &mut fake);
     let mut answer = ask(&mut pods, &mut fake, Call::Add(add_with_port(1, "")));
     let all = pods.host_ports();
-    let names: Vec<&str> = all.pods().map(|pod| &**pod).collect();
+    let names: Vec<&str> = all.iter().map(|(pod, _)| pod.as_str()).collect();
     assert_eq!(names, ["ns/p1"]);
-    assert_eq!(all.of_pod("ns/p1").len(), 2, "both families");
+    assert_eq!(all[0].1.len(), 2, "both families");
     pods.settle(
         |_, pod| {
             assert_eq!(pod, "ns/p1");
@@ -313,7 +319,7 @@ fn host_ports_hold_an_add_up_and_go_with_a_del() {
     pods.settle(|_, _| Ok(()), unknown);
     assert!(matches!(answer.try_recv().unwrap(), Response::Ok(_)));
     ask(&mut pods, &mut fake, Call::Del(add(1).key));
-    assert_eq!(pods.host_ports().pods().count(), 0);
+    assert!(pods.host_ports().is_empty());
 }
 
 #[test]

@@ -151,6 +151,11 @@ impl PolicyEngine {
         self.ready.contains(&endpoint)
     }
 
+    /// The endpoints whose policy is in force.
+    pub const fn ready_ids(&self) -> &BTreeSet<u32> {
+        &self.ready
+    }
+
     /// Brings the maps in step with the cluster. `endpoints` are all pods of this node that are wired; ids
     /// that are missing are released.
     pub fn sync(

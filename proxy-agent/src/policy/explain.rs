@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     in_words::{cookies, passes},
     lookup::{Answer, Reason},
-    names::{PolicyNames, RowName, RuleWords},
     view::PolicyView,
 };
-use crate::datapath::table::TableError;
+use crate::{
+    api::messages::{PolicyNames, RowName, RuleWords},
+    datapath::table::TableError,
+};
 
 /// So many near misses are told.
 const TOLD: usize = 3;

@@ -2,48 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    Direction, PolicyEngine,
+    PolicyEngine,
     atoms::{Atom, Namespaces},
     plan::Selected,
     row::RowKey,
     rows::Row,
 };
-use crate::model::{LabelSelector, Operator, PolicyPort, PolicyRule, Requirement};
-
-/// A row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RowName {
-    /// Direction.
-    pub direction: Direction,
-    /// The policies that isolate its pods, `namespace/name`.
-    pub policies: Vec<String>,
-}
-
-/// Names of all rows and classes in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct PolicyNames {
-    /// Rows by number.
-    pub rows: BTreeMap<u32, RowName>,
-    /// Classes by number: the peers of policies that its addresses are, each of them.
-    pub classes: BTreeMap<u32, Vec<String>>,
-    /// What the rules of these rows say, by name: `shop/db ingress[0]`.
-    pub rules: BTreeMap<String, RuleWords>,
-}
-
-/// What one rule says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RuleWords {
-    /// The peers that it names, of which one is enough.
-    pub peers: Vec<String>,
-    /// The ports that it names; empty if it names none, which is all of them.
-    pub ports: Vec<String>,
-}
+use crate::{
+    api::messages::{PolicyNames, RowName, RuleWords},
+    model::{LabelSelector, Operator, PolicyPort, PolicyRule, Requirement},
+};
 
 impl PolicyEngine {
     /// What the numbers in the maps stand for now.

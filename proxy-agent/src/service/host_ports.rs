@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -14,20 +14,7 @@ use super::{
     desired::{DesiredFrontend, DesiredPort, Scope},
     key::FrontendKey,
 };
-use crate::model::Protocol;
-
-/// A port of the node that leads to a port of a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostPort {
-    /// `hostIP`; unspecified for all addresses of the node in its family.
-    pub address: IpAddr,
-    /// `hostPort`.
-    pub port: u16,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// The pod, in the same family.
-    pub to: SocketAddr,
-}
+use crate::model::{HostPort, Protocol};
 
 /// Everything that the `hostPort`s of all pods want in the maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! Service whose writes failed half-way is planned anew from where it stands.
 
 mod read;
+pub mod written;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -28,8 +29,8 @@ pub const GRACE: Duration = Duration::from_millis(50);
 /// The maps of Services.
 #[derive(Clone, Debug)]
 pub struct Image {
-    frontends4: BTreeMap<FrontendKey4, Frontend>,
-    frontends6: BTreeMap<FrontendKey6, Frontend>,
+    pub(super) frontends4: BTreeMap<FrontendKey4, Frontend>,
+    pub(super) frontends6: BTreeMap<FrontendKey6, Frontend>,
     /// `BACKENDS4`.
     pub pool4: Pool<Backend4>,
     /// `BACKENDS6`.
@@ -37,7 +38,7 @@ pub struct Image {
     sets: ById<Set>,
     slot_count: usize,
     /// `BACKEND_MEMBERS`.
-    pub members: HashMap<MemberKey, u32>,
+    pub members: BTreeMap<MemberKey, u32>,
     /// Of sets that shall have some: backends that stay members without a slot.
     lingering: HashMap<u32, Box<[u32]>>,
     loose: VecDeque<(Instant, Loose)>,
@@ -82,7 +83,7 @@ impl Default for Image {
             pool6: Pool::default(),
             sets: ById::default(),
             slot_count: 0,
-            members: HashMap::new(),
+            members: BTreeMap::new(),
             lingering: HashMap::new(),
             loose: VecDeque::new(),
             grace: GRACE,

@@ -86,16 +86,6 @@ impl fmt::Display for FrontendKey {
             IpAddr::V6(a) => write!(f, "[{a}]:{}", self.port())?,
         }
         f.write_str("/")?;
-        f.write_str(protocol_name(self.protocol()))
-    }
-}
-
-/// Name of an IP protocol that Services use.
-pub fn protocol_name(number: u8) -> &'static str {
-    match Protocol::from_number(number) {
-        Some(Protocol::Tcp) => "TCP",
-        Some(Protocol::Udp) => "UDP",
-        Some(Protocol::Sctp) => "SCTP",
-        None => "?",
+        f.write_str(&Protocol::name_of(self.protocol()))
     }
 }

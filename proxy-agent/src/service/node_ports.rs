@@ -106,6 +106,11 @@ impl NodePorts {
             *uses.entry(port).or_default() += 1;
         }
         self.uses = uses;
+        self.state(words);
+    }
+
+    /// Writes what was counted, whatever somebody else wrote.
+    pub fn state(&self, words: &mut dyn Words) {
         let keep = if self.own.is_some() { 0 } else { u64::MAX };
         let mut wanted: Vec<u64> = (0..words.len()).map(|i| words.get(i) & keep).collect();
         for port in self.uses.keys() {

@@ -25,6 +25,14 @@ impl Owner {
         }
     }
 
+    /// The pod, `namespace/name`, if it is one.
+    pub fn pod(&self) -> Option<&str> {
+        match self {
+            Self::Service(_) => None,
+            Self::Pod(pod) => Some(pod),
+        }
+    }
+
     /// Whether it gives way to another one who wants the same frontend.
     pub const fn yields_to(&self, other: &Self) -> bool {
         matches!((self, other), (Self::Pod(_), Self::Service(_)))

@@ -11,10 +11,9 @@ use proxy_common::backends::{Backend4, Backend6};
 use super::{
     ServiceTables,
     choice::Server,
-    key::protocol_name,
     pool::{server4, server6},
 };
-use crate::datapath::table::TableError;
+use crate::{datapath::table::TableError, model::Protocol};
 
 /// Names of Service ports by id, as [`ServiceSync::names`](super::ServiceSync::names) gives them.
 pub type Names = BTreeMap<u32, String>;
@@ -49,5 +48,5 @@ fn socket(server: &Server) -> String {
 }
 
 fn socket_and_protocol((server, protocol): &Known) -> String {
-    format!("{}/{}", socket(server), protocol_name(*protocol))
+    format!("{}/{}", socket(server), Protocol::name_of(*protocol))
 }

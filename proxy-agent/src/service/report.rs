@@ -17,11 +17,13 @@ pub struct SyncReport {
     pub synced: usize,
     /// Map writes.
     pub writes: usize,
+    /// Map writes that failed.
+    pub errors: usize,
     /// Who is not in step, and why. Their last good state stays in force; they are tried again.
     pub failed: BTreeMap<Owner, String>,
-    /// What was programmed, and when it became known.
+    /// The changes that were programmed, and when they became known.
     pub programmed: Vec<Programmed>,
-    /// Entries that were not as they should be (full comparison only).
+    /// Entries that were not as they had been written (full comparison only).
     pub drift: usize,
     /// Something is to be tried again or freed: sync again after this time, even if nothing changes.
     pub again_after: Option<Duration>,

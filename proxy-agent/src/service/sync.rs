@@ -21,6 +21,7 @@ use proxy_common::backends::MemberKey;
 
 use after::After;
 use port::Port;
+use verify::Comparison;
 
 use super::{
     HostPorts, Owner, SyncReport,
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     datapath::table::TableError,
-    model::{Dirty, Kind, Snapshot, Stamp, full},
+    model::{Dirty, Kind, ObjectName, Snapshot, Stamp, full},
 };
 
 /// Nothing is written before these are listed whole, and the Nodes: the zone decides who serves. Where Nodes are
@@ -65,6 +66,9 @@ pub struct ServiceSync {
     started: bool,
     /// Entries that nobody wants any more have been removed once.
     pruned: bool,
+    comparison: Comparison,
+    /// What of Services is not served, and why, as it was said.
+    unserved: BTreeMap<ObjectName, Vec<String>>,
 }
 
 /// The last ids given out. They only grow, so that an id which stale affinity or a packet on its way still
@@ -122,6 +126,8 @@ impl ServiceSync {
             freed: false,
             started: false,
             pruned: false,
+            comparison: Comparison::default(),
+            unserved: BTreeMap::new(),
         };
         sync.adopt(image);
         sync.remove_stray(&stray)?;
@@ -205,16 +211,16 @@ impl ServiceSync {
         &self.host_ports
     }
 
-    /// Whether the `hostPort`s of a pod are in force, but for those that Services have; else why not.
-    pub fn host_ports_in_force(&self, pod: &str) -> Result<(), String> {
-        let owner = Owner::Pod(pod.into());
-        if self.pending.contains_key(&owner) {
-            return Err("the lists of Services are not complete".to_owned());
-        }
-        match self.failed.get(&owner) {
-            Some(failure) if !failure.taken => Err(failure.error.clone()),
-            _ => Ok(()),
-        }
+    /// Pods whose `hostPort`s are not in force, but for those that Services have, and why.
+    pub fn host_ports_not_in_force(&self) -> BTreeMap<String, String> {
+        let waiting = self.pending.keys().filter_map(Owner::pod);
+        let waiting = waiting.map(|pod| (pod, "the lists of Services are not complete"));
+        let failed = self.failed.iter().filter(|(_, failure)| !failure.taken);
+        let failed = failed.filter_map(|(owner, f)| Some((owner.pod()?, f.error.as_str())));
+        let missing = failed.chain(waiting);
+        missing
+            .map(|(pod, why)| (pod.to_owned(), why.to_owned()))
+            .collect()
     }
 
     /// Who is not in step, and why.
@@ -315,7 +321,10 @@ impl ServiceSync {
             let writes = report.writes;
             match self.sync_owner(&owner, snapshot, report) {
                 Ok(()) => self.in_step(&owner, stamp, report),
-                Err(error) => self.fail(owner, stamp, &error, report.writes > writes),
+                Err(error) => {
+                    report.errors += usize::from(matches!(error, ServiceError::Table(_)));
+                    self.fail(owner, stamp, &error, report.writes > writes);
+                }
             }
         }
     }
@@ -326,10 +335,13 @@ impl ServiceSync {
             return;
         }
         report.synced += 1;
-        report.programmed.push(Programmed {
-            since_event: stamp.arrived.elapsed(),
-            triggers: stamp.triggers,
-        });
+        // What was looked at for another reason is no change.
+        if stamp.services + stamp.slices > 0 {
+            report.programmed.push(Programmed {
+                since_event: stamp.arrived.elapsed(),
+                triggers: stamp.triggers,
+            });
+        }
     }
 
     fn fail(&mut self, owner: Owner, stamp: Stamp, error: &ServiceError, progress: bool) {

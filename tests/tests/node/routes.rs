@@ -3,7 +3,6 @@
 use cni_plugin::wiring::route::Way;
 use ipnetwork::IpNetwork;
 use proxy_agent::node::routes::{Plan, Present, RouteTable, Routes, TO_NODES, plan};
-use tokio::runtime;
 use weir_tests::{
     inside::inside,
     world::{Node, Server, World, ask_tcp},
@@ -28,17 +27,12 @@ fn index(node: &Node) -> u32 {
 }
 
 /// Does something with the node's routing table.
-fn at<T: Send>(node: &Node, work: impl AsyncFnOnce(RouteTable) -> T + Send) -> T {
-    inside(node, || {
-        let runtime = runtime::Builder::new_current_thread().enable_io().build();
-        runtime
-            .unwrap()
-            .block_on(async { work(RouteTable::open().unwrap()).await })
-    })
+fn at<T: Send>(node: &Node, work: impl FnOnce(RouteTable) -> T + Send) -> T {
+    inside(node, || work(RouteTable::open().unwrap()))
 }
 
 fn present(node: &Node) -> Present {
-    at(node, async |table| table.read(TO_NODES).await.unwrap())
+    at(node, |mut table| table.read(TO_NODES).unwrap())
 }
 
 fn routes(node: &Node) -> Routes {
@@ -52,7 +46,7 @@ fn bring(node: &Node, desired: &Routes) -> Vec<String> {
 }
 
 fn carry_out(node: &Node, plan: &Plan) -> Vec<String> {
-    at(node, async |table| table.apply(TO_NODES, plan).await)
+    at(node, |mut table| table.apply(TO_NODES, plan))
 }
 
 #[test]

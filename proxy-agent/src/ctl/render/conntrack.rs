@@ -8,11 +8,12 @@ use proxy_common::conntrack::{
 };
 use serde::Serialize;
 
-use super::words::{named, protocol, socket};
+use super::words::{named, socket};
 use crate::{
     api::messages::Names,
     ctl::output::Row,
     datapath::{FlowState, Flows, Maps, clock},
+    model::Protocol,
 };
 
 /// A record of `FLOWS*`.
@@ -120,7 +121,7 @@ impl FlowRow {
         let [source, server] = ends(becomes);
         let name = |end: usize, address| end_name(flow.endpoint[end], address, names);
         Self {
-            protocol: protocol(head.protocol),
+            protocol: Protocol::name_of(head.protocol),
             client: client.to_string(),
             destination: destination.to_string(),
             translated_destination: (server != destination).then(|| server.to_string()),

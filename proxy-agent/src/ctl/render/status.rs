@@ -363,7 +363,7 @@ mod tests {
             CniStatus, FamilyFlows, FlowsStatus, HostStatus, LinkStatus, MapStatus, SourcePorts,
             Status,
         },
-        ctl::version::{VERSION, layout},
+        api::version::{VERSION, layout},
     };
 
     fn fine() -> Status {

@@ -2,9 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use proxy_common::address::{Address4, Address6, ICMP, ICMPV6, octets4, octets6};
-
-use crate::model::Protocol;
+use proxy_common::address::{Address4, Address6, octets4, octets6};
 
 /// An IPv4 address of a map.
 pub fn ip4(address: Address4) -> IpAddr {
@@ -19,16 +17,6 @@ pub fn ip6(address: Address6) -> IpAddr {
 /// An address with a port in network order.
 pub fn socket(address: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(address, u16::from_be(port))
-}
-
-/// The name of an IP protocol.
-pub fn protocol(number: u8) -> String {
-    match (Protocol::from_number(number), number) {
-        (Some(known), _) => known.to_string(),
-        (None, ICMP) => "ICMP".to_owned(),
-        (None, ICMPV6) => "ICMPv6".to_owned(),
-        (None, other) => other.to_string(),
-    }
 }
 
 /// A hardware address.

@@ -10,8 +10,9 @@ use proxy_common::policy::{
 use super::answer::{Details, Path, Step, Verdict};
 use crate::{
     api::messages::Names,
-    ctl::{CtlError, lookup::Asked, place, render::words::protocol},
+    ctl::{CtlError, lookup::Asked, place},
     datapath::Maps,
+    model::Protocol,
     policy::{
         Direction, PolicyTables,
         explain::explain,
@@ -171,7 +172,7 @@ impl<'a> Judge<'a> {
             Reason::NoInterval => format!(
                 "rules allow this peer, but not port {}/{}",
                 question.port,
-                protocol(question.protocol)
+                Protocol::name_of(question.protocol)
             ),
         }
     }

@@ -6,10 +6,7 @@ use k8s_openapi::api::core::v1 as core;
 
 use super::{Convert, Problems, address, is_foreign, port, protocol};
 use crate::{
-    model::{
-        ClusterIps, External, Kind, Service, ServicePort, ServiceType, SharedList,
-        TrafficDistribution,
-    },
+    model::{ClusterIps, External, Kind, Service, ServicePort, ServiceType, SharedList},
     observe::{Converted, Object, intern::Interner},
 };
 
@@ -59,7 +56,6 @@ impl Convert for core::Service {
                 .filter(|p| *p != 0)
                 .and_then(|p| problems.take("spec.healthCheckNodePort", port(p)))
                 .unwrap_or(0),
-            traffic_distribution: traffic_distribution(spec.traffic_distribution.as_deref()),
         };
         Some(problems.done(Kind::Service, name, Some(Object::Service(service))))
     }
@@ -144,12 +140,4 @@ fn affinity_seconds(spec: &core::ServiceSpec, problems: &mut Problems) -> Option
         .filter(|s| (1..=86_400).contains(s))
         .ok_or_else(|| format!("{seconds} is not between 1 and 86400 seconds"));
     problems.take("spec.sessionAffinityConfig.clientIP.timeoutSeconds", valid)
-}
-
-fn traffic_distribution(text: Option<&str>) -> Option<TrafficDistribution> {
-    match text? {
-        "PreferSameNode" => Some(TrafficDistribution::PreferSameNode),
-        "PreferClose" | "PreferSameZone" => Some(TrafficDistribution::PreferSameZone),
-        _ => None, // Implementation-specific values are allowed: no preference (KEP-4444).
-    }
 }

@@ -12,9 +12,8 @@ use super::{
     unknown,
 };
 use crate::{
-    model::Pod,
+    model::{FetchedPod, Pod},
     pod::{Fetch, fetch::Fetched},
-    policy::endpoint::FetchedPod,
 };
 
 fn refusal(answer: &mut oneshot::Receiver<Response>) -> (u32, String) {
@@ -109,7 +108,7 @@ async fn a_pod_that_the_watch_knows_by_name_alone_is_read() {
     drop(add_of(&mut pods, &mut fake, "hash", ["mirror", "hash"]));
     assert_eq!(reads.load(Ordering::Relaxed), 0, "known");
     drop(add_of(&mut pods, &mut fake, "new", ["old", ""]));
-    let event = pods.next().await;
+    let event = super::next(&mut pods).await;
     assert_eq!(reads.load(Ordering::Relaxed), 1);
     assert!(pods.take(event, &mut fake, |_, _| None));
     assert!(pods.endpoints()[0].fetched.is_some());
@@ -121,7 +120,7 @@ async fn a_pod_that_is_another_by_its_uid_is_not_taken_for_it() {
         let (folder, maps) = (tempfile::tempdir().unwrap(), Maps::new());
         let (mut pods, mut fake, _) = reading(&folder, &maps, uids);
         let mut answer = add_of(&mut pods, &mut fake, "hash", ["old", ""]);
-        let event = pods.next().await;
+        let event = super::next(&mut pods).await;
         pods.take(event, &mut fake, |_, _| None);
         assert_eq!(pods.endpoints()[0].fetched.is_some(), is_it);
         pods.settle(|_, _| Err(Missing::Policy), unknown);

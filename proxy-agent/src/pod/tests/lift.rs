@@ -72,7 +72,7 @@ fn take(pods: &mut Pods, fake: &mut Fake, event: Event) {
 /// A tick, and what comes of it.
 async fn lift(pods: &mut Pods, fake: &mut Fake) {
     take(pods, fake, Event::Tick);
-    let event = pods.next().await;
+    let event = super::next(pods).await;
     assert!(matches!(event, Event::Lifted(_)), "{event:?}");
     take(pods, fake, event);
 }
@@ -90,7 +90,7 @@ async fn interfaces_of_a_quiet_node_are_lifted_a_few_at_a_time() {
     lift(&mut pods, &mut fake).await;
     assert_eq!(modes(&pods), [0, 5]);
     take(&mut pods, &mut fake, Event::Tick);
-    assert!(pods.try_next().is_none(), "all is done");
+    assert!(pods.next().is_none(), "all is done");
     assert_eq!(lifter.asked.lock().unwrap().len(), 5, "each once");
 }
 
@@ -104,7 +104,7 @@ async fn an_add_ends_the_lifting() {
     take(&mut pods, &mut fake, Event::Tick);
     ask(&mut pods, &mut fake, Call::Add(Box::new(add(3))));
     // It would go on for ever.
-    let event = pods.next().await;
+    let event = super::next(&mut pods).await;
     take(&mut pods, &mut fake, event);
     assert_eq!(modes(&pods), [3, 0]);
 }
@@ -122,7 +122,7 @@ async fn what_went_while_it_was_lifted_is_detached() {
     }
     ask(&mut pods, &mut fake, Call::Del(add(1).key));
     fake.detached.lock().unwrap().clear();
-    let event = pods.next().await;
+    let event = super::next(&mut pods).await;
     take(&mut pods, &mut fake, event);
     assert_eq!(*fake.detached.lock().unwrap(), [101]);
 }
@@ -136,7 +136,7 @@ async fn without_tcx_it_is_tried_once() {
     let (mut pods, mut fake, lifter) = quiet(never, 1).await;
     lift(&mut pods, &mut fake).await;
     take(&mut pods, &mut fake, Event::Tick);
-    assert!(pods.try_next().is_none());
+    assert!(pods.next().is_none());
     assert_eq!(
         (lifter.asked.lock().unwrap().len(), modes(&pods)),
         (1, [1, 0])

@@ -1,14 +1,9 @@
-//! Reads the maps: at the start, to go on from what the last agent left, and for the full comparison.
-
-use std::hash::Hash;
+//! Reads the maps at the start, to go on from what the last agent left.
 
 use proxy_common::backends::SlotKey;
 
 use super::{Image, Set};
-use crate::{
-    datapath::table::TableError,
-    service::{ServiceTables, plan::slot},
-};
+use crate::{datapath::table::TableError, service::ServiceTables};
 
 /// A slot index beyond this is not ours.
 const SLOT_MAX: usize = 1 << 20;
@@ -55,26 +50,6 @@ impl Image {
         self.use_backend(id);
     }
 
-    /// How many entries differ from another image.
-    pub fn differences(&self, other: &Self) -> usize {
-        let slots = |image: &Self| -> Vec<(SlotKey, u32)> {
-            let sets = image.sets.iter();
-            let slots = sets.flat_map(|(set, s)| {
-                let slots = s.slots.iter().enumerate();
-                slots.map(move |(index, id)| (slot(set, index), *id))
-            });
-            slots.filter(|(_, id)| *id != 0).collect()
-        };
-        difference(self.frontends(), other.frontends())
-            + difference(self.pool4.entries(), other.pool4.entries())
-            + difference(self.pool6.entries(), other.pool6.entries())
-            + difference(slots(self), slots(other))
-            + difference(
-                self.members.iter().map(|(k, v)| (*k, *v)),
-                other.members.iter().map(|(k, v)| (*k, *v)),
-            )
-    }
-
     /// Highest ids in use: Service ports, sets, backends.
     pub fn highest_ids(&self) -> [u32; 3] {
         let frontends = || self.frontends().map(|(_, f)| f);
@@ -93,19 +68,4 @@ impl Image {
 fn sorted<K: Ord + Copy, V>(mut entries: Vec<(K, V)>) -> Vec<(K, V)> {
     entries.sort_unstable_by_key(|(key, _)| *key);
     entries
-}
-
-/// Keys that are in one only, or differ.
-fn difference<K: Eq + Hash, V: PartialEq>(
-    left: impl IntoIterator<Item = (K, V)>,
-    right: impl IntoIterator<Item = (K, V)>,
-) -> usize {
-    let mut left: std::collections::HashMap<K, V> = left.into_iter().collect();
-    let mut missing = 0;
-    for (key, value) in right {
-        if left.remove(&key).is_none_or(|v| v != value) {
-            missing += 1;
-        }
-    }
-    missing + left.len()
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{Names, backends, name, sets, socket_and_protocol};
-use crate::{ctl::output::Row, datapath::table::TableError, service::ServiceTables};
+use crate::{datapath::table::TableError, service::ServiceTables};
 
 /// A backend.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -19,29 +19,6 @@ pub struct BackendRow {
     pub services: Vec<String>,
     /// Its id.
     pub id: u32,
-}
-
-impl Row for BackendRow {
-    const KIND: &'static str = "BackendList";
-    const COLUMNS: &'static [&'static str] = &["BACKEND", "WHERE", "SERVICES"];
-    const WIDE: &'static [&'static str] = &["ID"];
-
-    fn cells(&self) -> Vec<String> {
-        let place = if self.local { "here" } else { "elsewhere" };
-        vec![
-            self.backend.clone(),
-            place.to_owned(),
-            self.services.join(","),
-        ]
-    }
-
-    fn wide(&self) -> Vec<String> {
-        vec![self.id.to_string()]
-    }
-
-    fn name(&self) -> String {
-        self.backend.clone()
-    }
 }
 
 /// All backends, sorted by address.

@@ -10,12 +10,11 @@ use serde::Serialize;
 
 use super::{Known, Names, backends, name, sets, socket};
 use crate::{
-    ctl::output::Row,
     datapath::table::TableError,
     service::{ServiceTables, key::FrontendKey},
 };
 
-/// So many backends are listed in a table's cell.
+/// So many backends are listed in words.
 const LISTED: usize = 3;
 
 /// A frontend.
@@ -54,14 +53,9 @@ pub struct SetRow {
     pub broken: Vec<u32>,
 }
 
-impl Row for ServiceRow {
-    const KIND: &'static str = "ServiceList";
-    const COLUMNS: &'static [&'static str] = &[
-        "SERVICE", "TYPE", "FRONTEND", "BACKENDS", "EXTERNAL", "AFFINITY",
-    ];
-    const WIDE: &'static [&'static str] = &["ID", "SET", "EXTERNAL-SET"];
-
-    fn cells(&self) -> Vec<String> {
+impl ServiceRow {
+    /// In words: Service port, type, frontend, who serves clients here and from outside, affinity.
+    pub fn columns(&self) -> Vec<String> {
         let same = self.external == self.internal;
         let affinity = match self.affinity_seconds {
             0 => String::new(),
@@ -71,28 +65,19 @@ impl Row for ServiceRow {
             self.service.clone(),
             self.kind.to_owned(),
             self.frontend.clone(),
-            self.internal.cell(),
+            self.internal.in_words(),
             if same {
                 "same".to_owned()
             } else {
-                self.external.cell()
+                self.external.in_words()
             },
             affinity,
         ]
     }
-
-    fn wide(&self) -> Vec<String> {
-        let ids = [self.id, self.internal.set, self.external.set];
-        ids.iter().map(ToString::to_string).collect()
-    }
-
-    fn name(&self) -> String {
-        self.frontend.clone()
-    }
 }
 
 impl SetRow {
-    fn cell(&self) -> String {
+    fn in_words(&self) -> String {
         if !self.broken.is_empty() {
             return format!("broken slots {:?}", self.broken);
         }

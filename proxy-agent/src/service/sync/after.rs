@@ -35,6 +35,12 @@ impl After {
         }
     }
 
+    /// Somebody else wrote: nobody knows what.
+    pub(super) const fn disturbed(&mut self) {
+        self.raise = true;
+        self.sweep = true;
+    }
+
     /// Notes a step that is about to be noted in the image.
     pub(super) fn note(&mut self, step: &Step, image: &Image, now: Instant) {
         self.raise |= concerns_datagrams(step, image);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Port, ServiceSync, resolve::Resolved};
 use crate::{
     datapath::table::{Table, TableError},
-    model::{Snapshot, Stamp},
+    model::{ObjectName, Snapshot, Stamp},
     service::{
         Owner, SyncReport,
         desired::{self, DesiredPort, Scope},
@@ -51,14 +51,23 @@ impl ServiceSync {
         }
         self.keep(owner, resolved.ports.into());
         self.release(owner);
-        if let Owner::Service(name) = owner
-            && let Some(service) = snapshot.services.get(name)
-        {
-            for reason in desired::unserved(service) {
-                tracing::warn!(service = %name, "not served: {reason}");
-            }
+        if let Owner::Service(name) = owner {
+            self.tell_unserved(name, snapshot);
         }
         taken.map_or(Ok(()), Err)
+    }
+
+    /// Says what of a Service is not served, and why, if that is anything new.
+    fn tell_unserved(&mut self, name: &ObjectName, snapshot: &Snapshot) {
+        let service = snapshot.services.get(name);
+        let reasons = service.map_or_else(Vec::new, |service| desired::unserved(service));
+        let known = self.unserved.remove(name).unwrap_or_default();
+        for reason in reasons.iter().filter(|reason| !known.contains(reason)) {
+            tracing::warn!(service = %name, "not served: {reason}");
+        }
+        if !reasons.is_empty() {
+            self.unserved.insert(name.clone(), reasons);
+        }
     }
 
     /// What somebody wants in the maps.

@@ -1,42 +1,194 @@
-//! The full comparison: the maps as they are against what they should hold, whoever changed them; and the
-//! removal of what nobody wants.
+//! The full comparison, piece by piece: the maps against what was written to them, whoever changed them, and then what was
+//! written against what Services want. And the removal of what nobody wants.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    fmt::Debug,
+    ops::{Bound, Deref},
+    time::Instant,
+};
 
-use proxy_common::backends::SlotKey;
+use proxy_common::{
+    backends::{MemberKey, SlotKey},
+    frontends::{FrontendKey4, FrontendKey6},
+};
 
 use super::{Port, ServiceSync, lacking};
 use crate::{
-    datapath::table::TableError,
-    model::Snapshot,
-    service::{SyncReport, image::Image, plan::Step},
+    datapath::{
+        Table, TableError,
+        mirror::{Sweep, Written, put},
+    },
+    model::{ObjectName, Snapshot, Stamp},
+    service::{
+        Owner, SyncReport,
+        image::{Image, written::Slots},
+        plan::Step,
+    },
 };
 
+/// Planning a Service takes about as long as comparing so many entries.
+const ENTRIES_OF_A_SERVICE: usize = 16;
+
+/// A comparison that is under way.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    stage: Stage,
+    backends4: Sweep<u32>,
+    backends6: Sweep<u32>,
+    slots: Sweep<SlotKey>,
+    members: Sweep<MemberKey>,
+    frontends4: Sweep<FrontendKey4>,
+    frontends6: Sweep<FrontendKey6>,
+}
+
+/// What is compared next. What is led to comes before what leads there.
+#[derive(Clone, Debug, Default)]
+enum Stage {
+    #[default]
+    Backends4,
+    Backends6,
+    Slots,
+    Members,
+    Frontends4,
+    Frontends6,
+    /// What Services want, after this one.
+    Services(Option<ObjectName>),
+    /// Whoever has ports and may not want them any more, after this one.
+    Owners(Option<Owner>),
+}
+
 impl ServiceSync {
-    /// Reads all maps, counts what is not as it was left, plans every Service anew and prunes.
-    pub fn verify(&mut self, snapshot: &Snapshot) -> Result<SyncReport, TableError> {
-        let mut report = SyncReport::default();
-        if !self.started || !lacking(snapshot).is_empty() {
-            return Ok(report);
+    /// Compares about `budget` entries more, and sets right what differs; true if those were the last. Only for some
+    /// pieces the snapshot is read, by `read`: no longer than planning so much takes. After an error it begins anew.
+    pub fn verify<S: Deref<Target = Snapshot>>(
+        &mut self,
+        read: impl FnOnce() -> S,
+        budget: usize,
+        report: &mut SyncReport,
+    ) -> Result<bool, TableError> {
+        if !self.started {
+            return Ok(true);
         }
-        let (actual, stray) = Image::read(&self.tables)?;
-        report.drift = self.image.differences(&actual) + stray.len();
-        if report.drift > 0 {
-            tracing::warn!(
-                entries = report.drift,
-                "maps of Services were changed by somebody else"
-            );
+        let mut comparison = std::mem::take(&mut self.comparison);
+        let drift = report.drift;
+        let next = match &comparison.stage {
+            Stage::Services(last) => self.plan_services(&read(), last.as_ref(), budget, report),
+            Stage::Owners(last) => self.plan_owners(&read(), last.as_ref(), budget, report),
+            _ => self.compare(&mut comparison, budget, report)?,
+        };
+        if report.drift > drift {
+            self.after.disturbed();
+            self.freed = true;
         }
-        self.adopt(actual);
-        self.remove_stray(&stray)?;
-        self.mark_all(snapshot);
+        let done = next.is_none();
+        comparison.stage = next.unwrap_or_default();
+        self.comparison = comparison;
+        Ok(done)
+    }
+
+    fn compare(
+        &mut self,
+        comparison: &mut Comparison,
+        budget: usize,
+        report: &mut SyncReport,
+    ) -> Result<Option<Stage>, TableError> {
+        let (tables, image) = (&mut self.tables, &self.image);
+        let drift = &mut report.drift;
+        let stage = comparison.stage.clone();
+        let (done, then) = match &stage {
+            Stage::Backends4 => {
+                let (sweep, table) = (&mut comparison.backends4, &mut *tables.backends4);
+                let done = restore(sweep, table, &image.pool4, budget, drift)?;
+                (done, Stage::Backends6)
+            }
+            Stage::Backends6 => {
+                let (sweep, table) = (&mut comparison.backends6, &mut *tables.backends6);
+                let done = restore(sweep, table, &image.pool6, budget, drift)?;
+                (done, Stage::Slots)
+            }
+            Stage::Slots => {
+                let (sweep, table) = (&mut comparison.slots, &mut *tables.slots);
+                let done = restore(sweep, table, &Slots(image), budget, drift)?;
+                (done, Stage::Members)
+            }
+            Stage::Members => {
+                let (sweep, table) = (&mut comparison.members, &mut *tables.members);
+                let done = restore(sweep, table, &image.members, budget, drift)?;
+                (done, Stage::Frontends4)
+            }
+            Stage::Frontends4 => {
+                let (sweep, table) = (&mut comparison.frontends4, &mut *tables.frontends4);
+                let done = restore(sweep, table, &image.frontends4, budget, drift)?;
+                (done, Stage::Frontends6)
+            }
+            Stage::Frontends6 => {
+                let (sweep, table) = (&mut comparison.frontends6, &mut *tables.frontends6);
+                let done = restore(sweep, table, &image.frontends6, budget, drift)?;
+                self.node_ports.state(&mut *tables.node_ports);
+                (done, Stage::Services(None))
+            }
+            Stage::Services(_) | Stage::Owners(_) => (true, Stage::Services(None)),
+        };
+        Ok(Some(if done { then } else { stage }))
+    }
+
+    fn plan_services(
+        &mut self,
+        snapshot: &Snapshot,
+        last: Option<&ObjectName>,
+        budget: usize,
+        report: &mut SyncReport,
+    ) -> Option<Stage> {
+        if !lacking(snapshot).is_empty() {
+            return None;
+        }
+        let after = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let count = (budget / ENTRIES_OF_A_SERVICE).max(1);
+        let names = snapshot.services.range((after, Bound::Unbounded));
+        let names: Vec<&ObjectName> = names.map(|(name, _)| name).take(count).collect();
+        for name in &names {
+            self.mark(Owner::Service((*name).clone()), Stamp::now());
+        }
+        self.plan_marked(snapshot, report);
+        let whole = names.len() < count;
+        let last = names.last().map(|name| (*name).clone());
+        Some(if whole {
+            Stage::Owners(None)
+        } else {
+            Stage::Services(last)
+        })
+    }
+
+    fn plan_owners(
+        &mut self,
+        snapshot: &Snapshot,
+        last: Option<&Owner>,
+        budget: usize,
+        report: &mut SyncReport,
+    ) -> Option<Stage> {
+        let after = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let owners = self.ports.range((after, Bound::Unbounded));
+        let owners: Vec<Owner> = owners
+            .map(|(owner, _)| owner.clone())
+            .take(budget)
+            .collect();
+        let planned = |owner: &&Owner| match owner {
+            Owner::Service(name) => snapshot.services.contains_key(name),
+            Owner::Pod(_) => false,
+        };
+        for owner in owners.iter().filter(|owner| !planned(owner)) {
+            self.mark(owner.clone(), Stamp::now());
+        }
+        self.plan_marked(snapshot, report);
+        let whole = owners.len() < budget;
+        (!whole).then(|| Stage::Owners(owners.last().cloned()))
+    }
+
+    fn plan_marked(&mut self, snapshot: &Snapshot, report: &mut SyncReport) {
         self.locate(snapshot);
-        self.run(snapshot, &mut report);
-        if !snapshot.partial {
-            self.prune(&mut report);
-        }
-        self.finish(&mut report);
-        Ok(report)
+        self.run(snapshot, report);
+        self.finish(report);
     }
 
     /// Takes over what the maps hold.
@@ -108,4 +260,24 @@ impl ServiceSync {
         }
         self.pruned = whole;
     }
+}
+
+/// A piece of the comparison of one map: whether it was the last.
+fn restore<K, V>(
+    sweep: &mut Sweep<K>,
+    table: &mut dyn Table<K, V>,
+    written: &dyn Written<K, V>,
+    budget: usize,
+    drift: &mut usize,
+) -> Result<bool, TableError>
+where
+    K: Copy + Ord + Debug,
+    V: Copy + PartialEq + Debug,
+{
+    let piece = sweep.next(&*table, written, budget)?;
+    *drift += piece.drift.len();
+    for (key, wanted) in piece.drift {
+        put(table, &key, wanted)?;
+    }
+    Ok(piece.done)
 }

@@ -5,7 +5,7 @@ use proxy_common::frontends::FrontendKey4;
 use super::*;
 use crate::{datapath::table::Table as _, service::MemoryMaps};
 
-fn plain(hosts: &[u8]) -> Shape {
+pub(super) fn plain(hosts: &[u8]) -> Shape {
     Shape {
         udp: true,
         node_port: true,
@@ -54,7 +54,7 @@ fn a_restart_with_nothing_changed_writes_nothing() {
     assert_eq!(report.failed.len(), 0);
     assert_eq!(contents(&maps), before);
     assert_eq!(writes(&maps), count);
-    assert_eq!(sync.verify(&snapshot).unwrap().drift, 0);
+    assert_eq!(verify(&mut sync, &snapshot).drift, 0);
     assert_eq!(writes(&maps), count);
 }
 
@@ -144,7 +144,7 @@ fn verify_repairs_what_others_changed() {
     let (key, mut frontend) = maps.frontends4.entries().unwrap()[0];
     frontend.internal.count = 1;
     maps.frontends4.clone().set(&key, &frontend).unwrap();
-    let report = sync.verify(&snapshot).unwrap();
+    let report = verify(&mut sync, &snapshot);
     assert_eq!(report.drift, 3);
     settle(&mut sync, &snapshot, &Dirty::default());
     assert_eq!(contents(&maps), before);

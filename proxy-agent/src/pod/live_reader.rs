@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 
+use super::Fetch;
 use crate::{
-    model::ObjectName, observe::kubernetes::PodReader, pod::Fetch, policy::endpoint::FetchedPod,
+    model::{FetchedPod, ObjectName},
+    observe::kubernetes::PodReader,
 };
 
 /// A reader that begins to work later.

@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 
+use super::{
+    HostPorts, ServiceSync, ServiceTables,
+    memory::MemoryMaps,
+    render::{Names, services},
+};
 use crate::{
-    ctl::output::Row as _,
     datapath::{Maps, MemoryTable, Table, TableError},
     model::{Dirty, Snapshot},
-    service::{
-        HostPorts, ServiceSync, ServiceTables,
-        memory::MemoryMaps,
-        render::{Names, services},
-    },
 };
 
 /// Lines that begin with `-` (in the maps, not wanted) or `+` (wanted, not in the maps).
@@ -73,7 +72,7 @@ fn memory_lines(memory: &MemoryMaps, names: &Names) -> Result<BTreeSet<Line>, Ta
     Ok(rows
         .map(|row| Line {
             service: row.id,
-            text: row.cells()[1..].join("  ")
+            text: row.columns()[1..].join("  ")
                 + &format!("  {:?} {:?}", row.internal.backends, row.external.backends),
         })
         .collect())

@@ -1,16 +1,11 @@
 //! `weir_host` in a sync: its program, then the routes that lead to it.
 
-use super::service_ranges::ServiceRanges;
+use super::{Leads, Led, Published, lead};
 use crate::{
     api::messages::HostStatus,
     config::Configuration,
     datapath::{Datapath, DatapathError, Hook},
-    node::{
-        NodeReport,
-        facts::Facts,
-        host_device::{Leads, Led, Published, lead},
-        routes::RouteTable,
-    },
+    node::{NodeReport, facts::Facts, routes::RouteTable, service_ranges::ServiceRanges},
 };
 
 const HOOKS: [Hook; 1] = [Hook::FromHost];
@@ -64,14 +59,14 @@ impl HostDevice {
     }
 
     /// Leads Services' addresses there; returns what failed.
-    pub async fn lead(
+    pub fn lead(
         &mut self,
-        table: &RouteTable,
+        table: &mut RouteTable,
         leads: &Leads,
         facts: &Facts,
         complete: bool,
     ) -> Vec<String> {
-        let Led { errors, elsewhere } = lead(table, leads, facts, complete).await;
+        let Led { errors, elsewhere } = lead(table, leads, facts, complete);
         for one in elsewhere.iter().filter(|one| !self.elsewhere.contains(one)) {
             tracing::warn!(
                 "the host reaches some Services past weir_host: {one}, which stays as it is"
@@ -111,7 +106,7 @@ impl HostDevice {
 }
 
 /// Whether an interface still has these programs. Where that cannot be told they are attached again, which says why.
-pub(super) fn is_there(datapath: &Datapath, ifindex: u32, hooks: &[Hook]) -> bool {
+pub(in crate::node) fn is_there(datapath: &Datapath, ifindex: u32, hooks: &[Hook]) -> bool {
     datapath
         .are_attached(ifindex, hooks)
         .is_ok_and(|attached| attached)

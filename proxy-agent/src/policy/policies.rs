@@ -1,28 +1,34 @@
-//! Policy's part of a sync: the engine, its figures, and flows whose epoch began anew.
+//! Policy as the main loop knows it: the engine, its figures, and flows whose epoch began anew.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use super::{due, named_ids::NamedIds};
+use super::{PolicyError, PolicyReport, PolicyTables, engine::PolicyEngine};
 use crate::{
-    api::{Shared, messages::SyncStatus, metrics::Apply},
-    datapath::{Maps, TableError},
-    model::Snapshot,
-    policy::{
-        LocalEndpoint, PolicyError, PolicyReport, PolicyTables, engine::PolicyEngine,
-        names::PolicyNames,
+    api::{
+        Shared,
+        messages::{Names, Status},
+        metrics::Apply,
     },
+    datapath::{Maps, TableError},
+    model::{LocalEndpoint, Snapshot},
+    observe::Store,
+    subject::{self, Here, Subject, Turn, Verified},
 };
 
+/// Between two syncs that only time asks for.
+const PAUSE: Duration = Duration::from_millis(10);
 /// When a sync that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// What was read of what others told.
+#[derive(Debug, Default)]
+struct Seen {
+    endpoints: u64,
+    addresses: u64,
+}
 
 /// Everything about policy.
 pub struct Policies {
@@ -35,7 +41,8 @@ pub struct Policies {
     error: Option<String>,
     /// The kernel did not take a write.
     broken: bool,
-    addresses: Vec<IpAddr>,
+    due: Instant,
+    seen: Seen,
     /// What was changed by somebody else could not all be set right.
     damaged: bool,
 }
@@ -55,30 +62,36 @@ impl Policies {
             observed: 0,
             error: None,
             broken: false,
-            addresses: Vec::new(),
+            due: Instant::now(),
+            seen: Seen::default(),
             damaged: false,
         })
     }
 
-    /// The engine.
-    pub const fn engine(&mut self) -> &mut PolicyEngine {
-        &mut self.engine
-    }
-
-    /// Brings the maps in step; gives the time when to do so again though nothing changes. After an error
-    /// the state before is in force and the next sync goes on.
-    pub fn sync(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) -> Instant {
+    /// After an error the state before is in force, and the next sync goes on.
+    fn bring(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) {
         self.endpoints = endpoints.len();
         self.observed = snapshot.policies.len();
         if self.damaged {
-            self.verify();
+            self.repair();
         }
-        let due = self.bring_in_step(snapshot, endpoints);
+        self.due = self.bring_in_step(snapshot, endpoints);
         if self.damaged {
-            due.min(Instant::now() + RETRY)
-        } else {
-            due
+            self.due = self.due.min(Instant::now() + RETRY);
         }
+    }
+
+    /// Takes over what others told; whether policy is to be brought in step for it.
+    fn listen(&mut self, here: &Here) -> bool {
+        let endpoints = here.endpoints.news(&mut self.seen.endpoints);
+        if let Some(endpoints) = endpoints {
+            self.deny_unused(&endpoints.iter().map(|e| e.id).collect());
+        }
+        let addresses = here.addresses.news(&mut self.seen.addresses);
+        if let Some(addresses) = addresses {
+            self.engine.set_local_addresses(addresses.clone());
+        }
+        endpoints.is_some() || addresses.is_some()
     }
 
     fn bring_in_step(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) -> Instant {
@@ -89,7 +102,9 @@ impl Policies {
                 self.error = None;
                 self.broken = false;
                 self.last = report;
-                due::after(self.last.again_after)
+                // Nothing is freed before the lists are complete; and what cannot be freed must not spin.
+                let again = self.last.again_after.map(|again| again.max(PAUSE));
+                subject::after(again.filter(|_| self.last.waiting.is_empty()))
             }
             Err(error) => {
                 let text = error.to_string();
@@ -104,28 +119,30 @@ impl Policies {
         }
     }
 
-    /// Compares the maps with what was written to them and sets right what differs: how many entries did, and
-    /// when to sync again though nothing changes.
-    pub fn verify(&mut self) -> (usize, Instant) {
+    /// Compares the maps with what was written to them and sets right what differs: how many entries did.
+    fn repair(&mut self) -> Option<usize> {
         self.forget_cookies();
         match self.engine.verify() {
             Ok(report) => {
                 self.forget_flows(&report.wrapped);
                 self.damaged = report.broken.is_some();
+                let mut due = subject::after(report.again_after);
                 if let Some(error) = &report.broken {
                     self.count_error("verify");
                     tracing::warn!(
                         error,
                         "maps of policy not set right; what was changed denies"
                     );
-                    return (report.drift, Instant::now() + RETRY);
+                    due = Instant::now() + RETRY;
                 }
-                (report.drift, due::after(report.again_after))
+                self.due = self.due.min(due);
+                Some(report.drift)
             }
             Err(error) => {
                 self.count_error("verify");
                 tracing::error!(%error, "full comparison of policy failed");
-                (0, Instant::now() + RETRY)
+                self.due = self.due.min(Instant::now() + RETRY);
+                None
             }
         }
     }
@@ -135,14 +152,8 @@ impl Policies {
         if !self.engine.has_old_cookies() {
             return;
         }
-        let flows = NamedIds::cookies(&self.maps);
+        let flows = self.maps.cookies_of_flows();
         self.engine.forget_cookies(&flows);
-    }
-
-    /// What in the maps is not as it was left, for people.
-    pub fn diff(&self) -> anyhow::Result<Vec<String>> {
-        let drift = self.engine.drift().context("compare policy's maps")?;
-        Ok(drift.lines())
     }
 
     fn count_error(&self, operation: &'static str) {
@@ -151,54 +162,10 @@ impl Policies {
         errors.get_or_create(&labels).inc();
     }
 
-    /// Why the kernel does not take a write, if that is so.
-    pub fn broken(&self) -> Option<&str> {
-        self.error.as_deref().filter(|_| self.broken)
-    }
-
-    /// Whether an endpoint's policy is in force.
-    pub fn ready(&self, endpoint: u32) -> bool {
-        self.engine.ready(endpoint)
-    }
-
-    /// Addresses of this node beside those of its Node object; false if they are nothing new.
-    pub fn set_local_addresses(&mut self, addresses: Vec<IpAddr>) -> bool {
-        let changed = self.addresses != addresses;
-        if changed {
-            self.addresses.clone_from(&addresses);
-            self.engine.set_local_addresses(addresses);
-        }
-        changed
-    }
-
     /// Denies everything to all ids but these, so that whoever is given one passes by nothing that another left.
     pub fn deny_unused(&mut self, used: &BTreeSet<u32>) {
         let wrapped = self.engine.deny_unused(used);
         self.forget_flows(&wrapped);
-    }
-
-    /// What cookies mean.
-    pub fn names(&self) -> BTreeMap<u32, String> {
-        let cookies = self.engine.cookies().iter();
-        cookies
-            .map(|(cookie, rule)| (cookie, rule.to_string()))
-            .collect()
-    }
-
-    /// What rows and classes mean.
-    pub fn rows_and_classes(&self) -> PolicyNames {
-        self.engine.names()
-    }
-
-    /// Fills in the figures.
-    pub fn status(&self, status: &mut SyncStatus) {
-        status.policies = self.observed as u64;
-        status.endpoints = self.endpoints as u64;
-        status.errors.extend(self.error.iter().cloned());
-        let refused = self.last.refused.iter();
-        status
-            .errors
-            .extend(refused.map(|(name, why)| format!("NetworkPolicy {name}: {why}")));
     }
 
     fn tell(&self, report: &PolicyReport) {
@@ -228,5 +195,62 @@ impl Policies {
         }
         let endpoints: BTreeSet<u32> = endpoints.iter().copied().collect();
         self.maps.end_flows_of(&endpoints);
+    }
+}
+
+impl Subject for Policies {
+    fn name(&self) -> &'static str {
+        "policy"
+    }
+
+    fn sync(&mut self, turn: &Turn<'_>, here: &mut Here) {
+        let dirty = turn.dirty;
+        let told = self.listen(here);
+        let changed = turn.relisted
+            || !(dirty.pods.is_empty()
+                && dirty.namespaces.is_empty()
+                && dirty.policies.is_empty()
+                && dirty.nodes.is_empty());
+        if changed || told || self.due <= Instant::now() {
+            self.bring(turn.snapshot, here.endpoints.get());
+        }
+        if here.policed.get() != self.engine.ready_ids() {
+            here.policed.tell(self.engine.ready_ids().clone());
+        }
+    }
+
+    fn due(&self) -> Instant {
+        self.due
+    }
+
+    fn verify(&mut self, _: &Store, _: usize) -> Verified {
+        self.repair().map_or(Verified::Failed, Verified::Done)
+    }
+
+    fn broken(&self) -> Option<&str> {
+        self.error.as_deref().filter(|_| self.broken)
+    }
+
+    fn status(&self, status: &mut Status) {
+        let sync = &mut status.sync;
+        sync.policies = self.observed as u64;
+        sync.endpoints = self.endpoints as u64;
+        sync.errors.extend(self.error.iter().cloned());
+        let refused = self.last.refused.iter();
+        sync.errors
+            .extend(refused.map(|(name, why)| format!("NetworkPolicy {name}: {why}")));
+    }
+
+    fn names(&self, names: &mut Names) {
+        let cookies = self.engine.cookies().iter();
+        names.cookies = cookies
+            .map(|(cookie, rule)| (cookie, rule.to_string()))
+            .collect();
+        names.policy = self.engine.names();
+    }
+
+    fn diff(&self, _: &Snapshot) -> anyhow::Result<Vec<String>> {
+        let drift = self.engine.drift().context("compare policy's maps")?;
+        Ok(drift.lines())
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{NetworkPolicy, PolicyRule};
+use super::{NetworkPolicy, PolicyRule};
 
 /// Who begins the flows that a row judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -10,25 +10,24 @@ use cni_plugin::{
 };
 use proxy_common::address::{octets4, octets6};
 
+use super::{facts::Facts, maps::NodeMaps};
 use crate::{
     config::Configuration,
-    datapath::{Maps, Table as _},
     model::{Kind, Node, Snapshot},
-    node::facts::Facts,
 };
 
 /// The configuration, with the node's addresses and ranges filled in where neither it nor the object names any.
 pub(super) fn fill_in<'a>(
     config: &'a Configuration,
     snapshot: &Snapshot,
-    maps: &Maps,
+    maps: &NodeMaps,
 ) -> anyhow::Result<Cow<'a, Configuration>> {
     let here = snapshot.nodes.get(config.node_name.as_str());
     let here = here.map(AsRef::as_ref);
     let mut config = Cow::Borrowed(config);
     if config.node.addresses.is_empty() {
         let named = here.map_or_else(Vec::new, |node| node.internal_ips.clone());
-        let lost = lost_addresses(&named, &in_force(maps)?)?;
+        let lost = lost_addresses(&named, &in_force(maps))?;
         if !lost.is_empty() {
             config.to_mut().node.addresses = named.into_iter().chain(lost).collect();
         }
@@ -47,16 +46,15 @@ pub(super) fn fill_in<'a>(
 }
 
 /// The node's addresses that translation uses now.
-fn in_force(maps: &Maps) -> anyhow::Result<Vec<IpAddr>> {
-    let value = maps.node_config.get(&0).context("read NODE_CONFIG")?;
-    let Some(value) = value else {
-        return Ok(Vec::new());
+fn in_force(maps: &NodeMaps) -> Vec<IpAddr> {
+    let Some(value) = maps.config() else {
+        return Vec::new();
     };
     let both = [
         IpAddr::from(octets4(value.address4)),
         IpAddr::from(octets6(value.address6)),
     ];
-    Ok(both.into_iter().filter(|ip| !ip.is_unspecified()).collect())
+    both.into_iter().filter(|ip| !ip.is_unspecified()).collect()
 }
 
 /// Those of families of which none is named, if the machine still has them.

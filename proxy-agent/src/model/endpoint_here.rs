@@ -1,8 +1,8 @@
-//! The pods of this node as policy sees them.
+//! The endpoints of this node: what pods tell policy.
 
 use std::net::IpAddr;
 
-use crate::model::{ContainerPort, Labels, ObjectName};
+use super::{ContainerPort, Labels, ObjectName};
 
 /// An endpoint: one pod of this node, wired by the plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,46 +1,49 @@
-//! The node's part of a sync: addresses, routes, the programs of links, the plugin's installation.
+//! The node as the main loop knows it: addresses, routes, the programs of links, the plugin's installation.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    host_device::HostDevice,
+    NodeKeeper, addresses,
+    condition::NodeCondition,
+    conflist,
+    facts::Facts,
+    host_device::{Leads, Published, program::HostDevice},
     last_known,
-    links::LinkPrograms,
-    node_condition::NodeCondition,
-    readiness::{Guard, Readiness},
+    links::programs::LinkPrograms,
+    monitor::Monitor,
+    routes::{self, OURS, RouteTable, Routes, TO_NODES},
     service_ranges::ServiceRanges,
+    wires,
 };
 use crate::{
     api::{
         Shared,
-        messages::{CniStatus, HostStatus, LinksStatus, SyncStatus},
+        listen::ListenOn,
+        messages::{Names, Status},
+        readiness::{Guard, Readiness},
     },
     config::Conntrack,
-    datapath::Datapath,
-    model::{Kind, Snapshot},
-    node::{
-        NodeKeeper,
-        addresses::ListenOn,
-        conflist,
-        facts::Facts,
-        host_device::Leads,
-        monitor::Monitor,
-        routes::{self, OURS, RouteTable, Routes, TO_NODES},
-        wires::{self, Wire},
-    },
+    datapath::Maps,
+    model::{Kind, Snapshot, Wire},
+    observe::Store,
+    subject::{Here, Subject, Turn, Verified},
 };
 
 /// How often the machine is looked at, besides whenever there is news of it: not all that somebody may break is told.
-pub(crate) const PERIOD: Duration = Duration::from_secs(5);
+pub const PERIOD: Duration = Duration::from_secs(5);
 /// How often the plugin is shown that the agent lives.
 const BEAT: Duration = Duration::from_secs(2);
 
 /// Everything about the node.
-pub struct Node {
+pub struct ThisNode {
     shared: Arc<Shared>,
     keeper: NodeKeeper,
+    /// Those in the maps that reach pods.
+    addresses: Vec<IpAddr>,
+    /// Services are in force.
+    serving: bool,
     monitor: Monitor,
     links: LinkPrograms,
     host: HostDevice,
@@ -51,14 +54,17 @@ pub struct Node {
     next_mend: Instant,
     opened: Option<Guard>,
     condition: NodeCondition,
-    health_checks: ListenOn,
+    listen_on: ListenOn,
+    rival: Option<String>,
     mended: Vec<String>,
     routing: Option<Routing>,
     /// What is in force.
     conntrack: Conntrack,
+    /// What the next look at the machine goes by.
+    seen: Option<(Snapshot, Published)>,
 }
 
-/// Routes that a sync wants. They are set after it: whoever waits for the kernel must hold no snapshot.
+/// Routes that a look wants. They are set after it.
 struct Routing {
     to_nodes: Option<Routes>,
     leads: Option<Leads>,
@@ -69,17 +75,21 @@ struct Routing {
     complete: bool,
 }
 
-impl Node {
+impl ThisNode {
     /// Takes up the node as it is.
     pub fn open(
         shared: &Arc<Shared>,
+        maps: &Maps,
         readiness: &Readiness,
         (condition, ranges): (&NodeCondition, &ServiceRanges),
     ) -> anyhow::Result<Self> {
         let install = shared.config.cni.install;
+        let keeper = NodeKeeper::new(&shared.config, maps)?;
         Ok(Self {
             shared: Arc::clone(shared),
-            keeper: NodeKeeper::new(&shared.config)?,
+            addresses: addresses::in_force(keeper.maps()),
+            keeper,
+            serving: false,
             monitor: Monitor::begin(&OURS, shared.watchdog.register("news of links")),
             links: LinkPrograms::default(),
             host: HostDevice::new(ranges),
@@ -90,41 +100,64 @@ impl Node {
             next_mend: Instant::now(),
             opened: install.then(|| readiness.register("installation of the CNI plugin")),
             condition: condition.clone(),
-            health_checks: ListenOn::unknown(&shared.config.node),
+            listen_on: ListenOn::unknown(&shared.config.node),
+            rival: None,
             mended: Vec::new(),
             routing: None,
             conntrack: shared.conntrack(),
+            seen: None,
         })
     }
 
-    /// Returns when the machine has changed; [`Self::tick`] will then look at it at once. May be dropped at any time.
+    /// Returns when the machine has changed; the next sync looks at it. May be dropped at any time.
     pub async fn changed(&mut self) {
         self.monitor.changed().await;
         self.next = Instant::now();
         self.next_mend = self.next;
     }
 
-    /// Looks at the machine if it is time to, and shows the plugin that the agent lives.
-    pub fn tick(&mut self, snapshot: &Snapshot, datapath: &mut Datapath, ready: bool) {
-        let now = Instant::now();
+    /// Whether the machine is to be looked at.
+    fn is_due(&mut self, turn: &Turn<'_>, here: &Here, now: Instant) -> bool {
+        let serving = *here.serving.get();
+        let begins = serving && !std::mem::replace(&mut self.serving, serving);
+        begins
+            || turn.relisted
+            || serving && !turn.dirty.nodes.is_empty()
+            || now >= self.next
+            || self.conntrack != self.shared.conntrack()
+    }
+
+    /// What of the snapshot concerns the node. Services do only where nobody else names their ranges.
+    fn look_at(&self, snapshot: &Snapshot) -> (Snapshot, Published) {
+        let mut seen = Snapshot {
+            nodes: snapshot.nodes.clone(),
+            complete: snapshot.complete.clone(),
+            refused: snapshot.refused.clone(),
+            ..Snapshot::default()
+        };
+        let published = self.host.published(&self.shared.config);
+        if published == Published::Absent {
+            seen.services.clone_from(&snapshot.services);
+        }
+        (seen, published)
+    }
+
+    /// Shows the plugin that the agent lives.
+    fn beat(&mut self, now: Instant) {
         if now >= self.next_beat {
             self.next_beat = now + BEAT;
             self.keeper.beat();
         }
-        if now >= self.next || self.conntrack != self.shared.conntrack() {
-            self.sync(snapshot, datapath, ready);
-        }
     }
 
     /// Puts back what somebody took from the host's side of pods' interfaces, if it is time to look.
-    pub fn mend(&mut self, wires: impl FnOnce() -> Vec<Wire>) {
-        let now = Instant::now();
+    fn mend(&mut self, wires: &[Wire], now: Instant) {
         if now < self.next_mend {
             return;
         }
         self.next_mend = now + PERIOD;
         let failed = match Facts::read() {
-            Ok(facts) => wires::mend(&wires(), &facts),
+            Ok(facts) => wires::mend(wires, &facts),
             Err(error) => vec![format!("read the machine's interfaces: {error}")],
         };
         for error in failed.iter().filter(|e| !self.mended.contains(e)) {
@@ -135,16 +168,15 @@ impl Node {
 
     /// Brings the node in step. Before the Nodes are listed it stays as a former agent left it: with no
     /// address of its own known, traffic that needs one would break.
-    pub fn sync(&mut self, snapshot: &Snapshot, datapath: &mut Datapath, ready: bool) {
+    fn bring(&mut self, snapshot: &Snapshot, published: &Published, here: &mut Here) {
+        let datapath = &mut here.datapath;
         if !snapshot.nodes_known() {
             return;
         }
-        self.next = Instant::now() + PERIOD;
         let shared = Arc::clone(&self.shared);
         let whole = shared.configuration();
         self.conntrack = whole.conntrack;
-        let maps = datapath.maps();
-        let config = match last_known::fill_in(&whole, snapshot, maps) {
+        let config = match last_known::fill_in(&whole, snapshot, self.keeper.maps()) {
             Ok(config) => config,
             Err(error) => {
                 self.errors = vec![format!("{error:#}")];
@@ -152,11 +184,10 @@ impl Node {
             }
         };
         let config = config.as_ref();
-        let published = self.host.published(config);
         if self.host.waits(config) {
             self.next = Instant::now() + BEAT;
         }
-        let mut report = self.keeper.sync(config, snapshot, &published, maps, ready);
+        let mut report = self.keeper.sync(config, snapshot, published, self.serving);
         self.errors = std::mem::take(&mut report.errors);
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);
@@ -181,8 +212,13 @@ impl Node {
             complete: snapshot.complete.has(&[Kind::Node, Kind::Service]),
         });
         if let Some(on) = report.health_checks {
-            self.health_checks = on;
+            self.listen_on = on;
         }
+        if let Some(addresses) = report.addresses {
+            self.addresses = addresses;
+        }
+        let cni = &config.cni;
+        self.rival = conflist::rival(&cni.conf_dir, &cni.conf_file).filter(|_| cni.install);
         let here = snapshot.nodes.get(config.node_name.as_str());
         if report.ready {
             self.installed = config.cni.install;
@@ -196,63 +232,99 @@ impl Node {
             .set_eligible(!here.is_some_and(|node| node.leaving));
     }
 
-    /// Sets the routes that the last sync wanted, if that is not done yet.
-    pub async fn route(&mut self) {
+    /// Sets the routes that the last look wanted, if that is not done yet.
+    fn route(&mut self) {
         let Some(routing) = self.routing.take() else {
             return;
         };
         match RouteTable::open() {
-            Ok(table) => self.set_routes(&table, &routing).await,
+            Ok(mut table) => self.set_routes(&mut table, &routing),
             Err(error) => self.errors.push(format!("read routes: {error}")),
         }
         self.keeper.log(&self.errors);
     }
 
-    async fn set_routes(&mut self, table: &RouteTable, routing: &Routing) {
+    fn set_routes(&mut self, table: &mut RouteTable, routing: &Routing) {
         if let Some(routes) = &routing.to_nodes {
-            let errors = routes::bring(table, TO_NODES, routes, routing.all_routes).await;
+            let errors = routes::bring(table, TO_NODES, routes, routing.all_routes);
             self.errors.extend(errors);
         }
         if let Some(leads) = &routing.leads {
             let (facts, complete) = (&routing.facts, routing.complete);
-            let errors = self.host.lead(table, leads, facts, complete).await;
+            let errors = self.host.lead(table, leads, facts, complete);
             self.errors.extend(errors);
         }
     }
+}
 
-    /// Where health check node ports are served.
-    pub fn health_checks(&self) -> ListenOn {
-        self.health_checks.clone()
+impl Subject for ThisNode {
+    fn name(&self) -> &'static str {
+        "node"
     }
 
-    /// The links that carry node traffic.
-    pub fn links(&self) -> LinksStatus {
-        self.links.status()
+    fn sync(&mut self, turn: &Turn<'_>, here: &mut Here) {
+        let now = Instant::now();
+        if self.is_due(turn, here, now) {
+            self.next = now + PERIOD;
+            self.seen = Some(self.look_at(turn.snapshot));
+        }
     }
 
-    /// Services' way for the host's own packets.
-    pub fn host(&self) -> HostStatus {
-        self.host.status()
+    fn act(&mut self, here: &mut Here) {
+        let now = Instant::now();
+        self.beat(now);
+        if let Some((seen, published)) = self.seen.take() {
+            self.bring(&seen, &published, here);
+        }
+        self.route();
+        self.mend(here.wires.get(), now);
+        if *here.addresses.get() != self.addresses {
+            here.addresses.tell(self.addresses.clone());
+        }
+        if *here.listen_on.get() != self.listen_on {
+            here.listen_on.tell(self.listen_on.clone());
+        }
     }
 
-    /// Fills in the figures.
-    pub fn status(&self, sync: &mut SyncStatus, cni: &mut CniStatus) {
+    fn due(&self) -> Instant {
+        self.next.min(self.next_beat).min(self.next_mend)
+    }
+
+    /// Each look compares.
+    fn verify(&mut self, _: &Store, _: usize) -> Verified {
+        Verified::Done(0)
+    }
+
+    /// What fails here is told, but does not make the node unhealthy: traffic goes on as it was.
+    fn broken(&self) -> Option<&str> {
+        None
+    }
+
+    fn status(&self, status: &mut Status) {
         let errors = self.errors.iter().chain(&self.mended);
-        sync.errors
+        status
+            .sync
+            .errors
             .extend(errors.map(|error| format!("node: {error}")));
+        status.host = self.host.status();
+        status.links = self.links.status();
         let config = &self.shared.config.cni;
+        let cni = &mut status.cni;
         cni.enabled = config.install;
         let path = config.conf_dir.join(&config.conf_file);
         cni.conflist = self.installed.then(|| path.display().to_string());
-        cni.problems.clear();
-        if config.install
-            && let Some(rival) = conflist::rival(&config.conf_dir, &config.conf_file)
-        {
+        cni.problems.extend(self.rival.iter().map(|rival| {
             let path = config.conf_dir.join(rival);
-            cni.problems.push(format!(
+            format!(
                 "{} comes before ours: the runtime calls another plugin",
                 path.display()
-            ));
-        }
+            )
+        }));
+    }
+
+    fn names(&self, _: &mut Names) {}
+
+    fn diff(&self, _: &Snapshot) -> anyhow::Result<Vec<String>> {
+        Ok(Vec::new())
     }
 }

@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 
 use cni_plugin::wiring::{name::is_host_ifname, veth::LO};
 
-use super::host_device::is_there;
+use super::{Header, Link, Links};
 use crate::{
     api::messages::{LinkStatus, LinksStatus},
     datapath::{Datapath, Hook, TcMode},
-    node::{
-        facts::Facts,
-        links::{Header, Link, Links},
-    },
+    node::{facts::Facts, host_device::program::is_there},
 };
 
 /// The programs of links.

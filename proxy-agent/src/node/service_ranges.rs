@@ -8,10 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    node::host_device::Published,
-    observe::kubernetes::{RangeReader, ReadRanges},
-};
+use super::host_device::Published;
+use crate::observe::kubernetes::{RangeReader, ReadRanges};
 
 /// How often it is asked again.
 const PERIOD: Duration = Duration::from_mins(5);

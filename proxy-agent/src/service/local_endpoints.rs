@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use super::choice::local_ready;
 use crate::{
     api::{
         health::FAMILIES,
@@ -13,7 +14,6 @@ use crate::{
         metrics::{Metrics, NoLocal},
     },
     model::{Conditions, EndpointSlice, ObjectName, Service, ServiceType, Snapshot},
-    service::choice::local_ready,
 };
 
 /// Facts about Services with a Local traffic policy, kept in step with what is dirty.
@@ -25,17 +25,25 @@ pub struct LocalEndpoints {
 }
 
 impl LocalEndpoints {
-    /// Looks at these Services again.
-    pub fn update<'a>(&mut self, snapshot: &Snapshot, dirty: impl Iterator<Item = &'a ObjectName>) {
+    /// Looks at these Services again; whether other listeners are wanted now.
+    pub fn update<'a>(
+        &mut self,
+        snapshot: &Snapshot,
+        dirty: impl Iterator<Item = &'a ObjectName>,
+    ) -> bool {
+        let mut changed = false;
         for name in dirty {
             let slices = snapshot.slices_of(name);
             let service = snapshot.services.get(name).map(AsRef::as_ref);
-            match service.and_then(|service| check(service, slices)) {
+            let check = service.and_then(|service| check(service, slices));
+            changed |= self.checks.get(name) != check.as_ref();
+            match check {
                 Some(check) => drop(self.checks.insert(name.clone(), check)),
                 None => drop(self.checks.remove(name)),
             }
             self.look(name, service, slices);
         }
+        changed
     }
 
     /// Listeners that are wanted.

@@ -1,0 +1,104 @@
+//! All subjects, opened in the order in which what a former agent left must be taken over.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::named_ids::NamedIds;
+use crate::{
+    api::{Shared, readiness::Readiness},
+    datapath::{Datapath, Table as _, Words as _},
+    node::{ThisNode, condition::NodeCondition, service_ranges::ServiceRanges},
+    pod::{PodTables, Pods, PodsConfig, live_reader::LiveReader},
+    policy::Policies,
+    service::{Services, services::Reserved},
+    subject::{Here, Subject},
+};
+
+/// What subjects ask the API server for, once it is known.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// Pods that the watch has not delivered.
+    pub pods: LiveReader,
+    /// The Node's condition.
+    pub condition: NodeCondition,
+    /// The ranges of Services.
+    pub ranges: ServiceRanges,
+}
+
+/// All of them.
+pub struct Subjects {
+    pub(super) pods: Pods,
+    policies: Policies,
+    services: Services,
+    pub(super) node: ThisNode,
+}
+
+impl Subjects {
+    /// Takes over what is pinned.
+    pub fn open(
+        shared: &Arc<Shared>,
+        here: &mut Here,
+        readiness: &Readiness,
+        live: &Live,
+    ) -> anyhow::Result<Self> {
+        let maps = here.datapath.maps().clone();
+        let named = NamedIds::read(&maps).context("read which ids are in use")?;
+        let reserved = Reserved {
+            service: named.service,
+            backend: named.backend,
+        };
+        let services = Services::open(shared, &maps, reserved, readiness)?;
+        let mut policies = Policies::open(shared, &maps)?;
+        policies.deny_unused(&named.endpoints);
+        here.datapath.attach_sockets()?;
+        let pods = open_pods(shared, &mut here.datapath, &live.pods)?;
+        pods.tell(here);
+        let node = ThisNode::open(shared, &maps, readiness, (&live.condition, &live.ranges))?;
+        Ok(Self {
+            pods,
+            policies,
+            services,
+            node,
+        })
+    }
+
+    /// All, in the order in which one tells the next.
+    pub fn all(&self) -> [&dyn Subject; 4] {
+        let Self {
+            pods,
+            policies,
+            services,
+            node,
+        } = self;
+        [pods, policies, services, node]
+    }
+
+    /// The same, to be brought in step.
+    pub fn all_mut(&mut self) -> [&mut dyn Subject; 4] {
+        let Self {
+            pods,
+            policies,
+            services,
+            node,
+        } = self;
+        [pods, policies, services, node]
+    }
+}
+
+fn open_pods(
+    shared: &Arc<Shared>,
+    datapath: &mut Datapath,
+    reader: &LiveReader,
+) -> anyhow::Result<Pods> {
+    let maps = datapath.maps();
+    let config = PodsConfig {
+        run_dir: shared.config.run_dir.clone(),
+        limit: maps.endpoints.capacity().min(maps.policy_words.len()),
+        fetch: shared.config.manifests.is_none().then(|| reader.fetch()),
+    };
+    let tables = PodTables::from(maps);
+    let pods = Pods::open(config, tables, datapath)?;
+    pods.serve(shared)?;
+    Ok(pods)
+}

@@ -1,0 +1,306 @@
+//! Mirrors of maps: what the agent has written to them, and the comparison of that with what they hold.
+//!
+//! A [`Mirror`] is a [`Table`] with a picture of it, kept true write by write: plans start from the picture, and cost no
+//! reads. What an outside hand changed (drift) is found by a [`Sweep`], piece by piece: each piece is read and compared
+//! between two writes of the agent, its single writer, so a sweep needs no lock and may take as long as it likes.
+
+use std::{collections::BTreeMap, fmt::Debug, ops::Bound};
+
+use super::table::{Cursor, Table, TableError};
+
+/// What was written to a map.
+pub trait Written<K, V> {
+    /// How many entries.
+    fn len(&self) -> usize;
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The value under a key.
+    fn get(&self, key: &K) -> Option<V>;
+    /// The next keys after one, in order; the first without one.
+    fn after(&self, key: Option<&K>, limit: usize) -> Vec<K>;
+}
+
+impl<K: Copy + Ord, V: Copy> Written<K, V> for BTreeMap<K, V> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn get(&self, key: &K) -> Option<V> {
+        self.get(key).copied()
+    }
+
+    fn after(&self, key: Option<&K>, limit: usize) -> Vec<K> {
+        let start = key.map_or(Bound::Unbounded, |key| Bound::Excluded(*key));
+        let keys = self.range((start, Bound::Unbounded)).map(|(key, _)| *key);
+        keys.take(limit).collect()
+    }
+}
+
+/// A piece of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece<K, V> {
+    /// What is not as it was written: what should be under the key.
+    pub drift: Vec<(K, Option<V>)>,
+    /// It was the last one.
+    pub done: bool,
+}
+
+/// A comparison that is under way.
+#[derive(Clone, Debug)]
+pub struct Sweep<K> {
+    cursor: Cursor<K>,
+    /// Entries found as they were written.
+    same: usize,
+    phase: Phase<K>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase<K> {
+    /// What the map holds is read.
+    Read,
+    /// What is missing in it is looked for, after this key.
+    Look(Option<K>),
+}
+
+impl<K> Default for Sweep<K> {
+    fn default() -> Self {
+        Self {
+            cursor: Cursor::default(),
+            same: 0,
+            phase: Phase::Read,
+        }
+    }
+}
+
+impl<K: Copy + Ord + Debug> Sweep<K> {
+    /// Compares about `limit` entries more. After the last piece it is ready to begin anew.
+    pub fn next<V: Copy + PartialEq + Debug>(
+        &mut self,
+        table: &dyn Table<K, V>,
+        written: &dyn Written<K, V>,
+        limit: usize,
+    ) -> Result<Piece<K, V>, TableError> {
+        let piece = match self.phase {
+            Phase::Read => self.read(table, written, limit)?,
+            Phase::Look(last) => self.look(last, table, written, limit)?,
+        };
+        if piece.done {
+            *self = Self::default();
+        }
+        Ok(piece)
+    }
+
+    /// What the map holds.
+    fn read<V: Copy + PartialEq + Debug>(
+        &mut self,
+        table: &dyn Table<K, V>,
+        written: &dyn Written<K, V>,
+        limit: usize,
+    ) -> Result<Piece<K, V>, TableError> {
+        let entries = table.page(&mut self.cursor, limit)?;
+        let mut drift = Vec::new();
+        for (key, value) in entries {
+            match written.get(&key) {
+                Some(known) if known == value => self.same += 1,
+                wanted => drift.push((key, wanted)),
+            }
+        }
+        // Each is there: then none is missing. Writes meanwhile only make the look be taken in vain.
+        let whole = self.same == written.len();
+        if self.cursor.done && !whole {
+            self.phase = Phase::Look(None);
+        }
+        let done = self.cursor.done && whole;
+        Ok(Piece { drift, done })
+    }
+
+    /// What was written and is not there.
+    fn look<V: Copy + PartialEq + Debug>(
+        &mut self,
+        last: Option<K>,
+        table: &dyn Table<K, V>,
+        written: &dyn Written<K, V>,
+        limit: usize,
+    ) -> Result<Piece<K, V>, TableError> {
+        let keys = written.after(last.as_ref(), limit);
+        let mut drift = Vec::new();
+        for key in &keys {
+            let wanted = written.get(key);
+            if table.get(key)?.is_none() {
+                drift.push((*key, wanted));
+            }
+        }
+        self.phase = Phase::Look(keys.last().copied());
+        let done = keys.is_empty();
+        Ok(Piece { drift, done })
+    }
+}
+
+/// Puts one entry right.
+pub fn put<K, V>(table: &mut dyn Table<K, V>, key: &K, wanted: Option<V>) -> Result<(), TableError>
+where
+    K: Copy + Ord + Debug,
+    V: Copy + PartialEq + Debug,
+{
+    match wanted {
+        Some(value) => table.set(key, &value),
+        None => table.remove(key),
+    }
+}
+
+/// A map, and what was written to it.
+pub struct Mirror<K, V> {
+    table: Box<dyn Table<K, V>>,
+    written: BTreeMap<K, V>,
+    sweep: Sweep<K>,
+}
+
+impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Mirror<K, V> {
+    /// Begins with what the map holds.
+    pub fn open(table: Box<dyn Table<K, V>>) -> Result<Self, TableError> {
+        Ok(Self {
+            written: table.entries()?.into_iter().collect(),
+            table,
+            sweep: Sweep::default(),
+        })
+    }
+
+    /// What was written.
+    pub const fn written(&self) -> &BTreeMap<K, V> {
+        &self.written
+    }
+
+    /// Writes what is missing or differs; other entries stay. Goes on after a failure and returns the first; else how
+    /// many writes it took.
+    pub fn insert(&mut self, desired: &BTreeMap<K, V>) -> Result<usize, TableError> {
+        let written = &self.written;
+        let missing = desired.iter().filter(|(k, v)| written.get(k) != Some(v));
+        let missing: Vec<(K, V)> = missing.map(|(k, v)| (*k, *v)).collect();
+        let writes = missing.into_iter().map(|(key, value)| {
+            self.table.set(&key, &value)?;
+            self.written.insert(key, value);
+            Ok(1)
+        });
+        all(writes)
+    }
+
+    /// Removes these. Goes on after a failure and returns the first; else how many writes it took.
+    pub fn remove(&mut self, keys: impl IntoIterator<Item = K>) -> Result<usize, TableError> {
+        let removals = keys.into_iter().map(|key| {
+            if !self.written.contains_key(&key) {
+                return Ok(0);
+            }
+            self.table.remove(&key)?;
+            self.written.remove(&key);
+            Ok(1)
+        });
+        all(removals)
+    }
+
+    /// Removes all others than these, as [`Self::remove`].
+    pub fn retain(&mut self, desired: &BTreeMap<K, V>) -> Result<usize, TableError> {
+        let stale = self.written.keys().filter(|k| !desired.contains_key(k));
+        let stale: Vec<K> = stale.copied().collect();
+        self.remove(stale)
+    }
+
+    /// Compares the whole map with what was written, and sets right what differs: how many entries did. What could not
+    /// be set right is found again.
+    pub fn verify(&mut self) -> Result<usize, TableError> {
+        let mut drift = 0;
+        loop {
+            let piece = self.sweep.next(&*self.table, &self.written, usize::MAX)?;
+            drift += piece.drift.len();
+            for (key, wanted) in piece.drift {
+                put(&mut *self.table, &key, wanted)?;
+            }
+            if piece.done {
+                return Ok(drift);
+            }
+        }
+    }
+}
+
+/// Does all; gives the sum, or the first failure.
+fn all(results: impl IntoIterator<Item = Result<usize, TableError>>) -> Result<usize, TableError> {
+    let mut sum = Ok(0);
+    for result in results {
+        sum = match (sum, result) {
+            (Ok(sum), Ok(n)) => Ok(sum + n),
+            (Err(first), _) | (Ok(_), Err(first)) => Err(first),
+        };
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::datapath::{Faults, MemoryTable};
+
+    type Contents = BTreeMap<u8, u8>;
+
+    fn contents() -> impl Strategy<Value = Contents> {
+        prop::collection::btree_map(0_u8..40, 0_u8..3, 0..30)
+    }
+
+    fn mirror(entries: &Contents) -> (MemoryTable<u8, u8>, Mirror<u8, u8>) {
+        let table = MemoryTable::new("T", 256, Faults::NONE);
+        for (key, value) in entries {
+            table.clone().set(key, value).unwrap();
+        }
+        (table.clone(), Mirror::open(Box::new(table)).unwrap())
+    }
+
+    fn held(table: &MemoryTable<u8, u8>) -> Contents {
+        table.entries().unwrap().into_iter().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn failures_are_made_good_by_the_next_try(
+            before in contents(), desired in contents(), seed in any::<u64>(),
+        ) {
+            let (table, mut mirror) = mirror(&before);
+            table.set_faults(Faults::new(seed, 40));
+            while mirror.insert(&desired).and(mirror.retain(&desired)).is_err() {
+                prop_assert_eq!(mirror.written(), &held(&table));
+            }
+            prop_assert_eq!(held(&table), desired);
+        }
+
+        #[test]
+        fn a_sweep_in_pieces_finds_what_an_outside_hand_did_and_nothing_else(
+            ours in contents(), theirs in contents(), limit in 1_usize..8,
+        ) {
+            let (table, mut mirror) = mirror(&ours);
+            for key in ours.keys() {
+                table.clone().remove(key).unwrap();
+            }
+            for (key, value) in &theirs {
+                table.clone().set(key, value).unwrap();
+            }
+            let keys = ours.keys().chain(theirs.keys());
+            let differing: std::collections::BTreeSet<&u8> =
+                keys.filter(|key| ours.get(key) != theirs.get(key)).collect();
+            let (mut sweep, mut found) = (Sweep::default(), Contents::new());
+            loop {
+                let piece = sweep.next(&table, mirror.written(), limit).unwrap();
+                for (key, wanted) in &piece.drift {
+                    prop_assert_eq!(wanted, &ours.get(key).copied());
+                    prop_assert!(found.insert(*key, 0).is_none(), "{} twice", key);
+                }
+                if piece.done {
+                    break;
+                }
+            }
+            prop_assert!(found.keys().eq(differing.iter().copied()));
+            prop_assert_eq!(mirror.verify().unwrap(), differing.len());
+            prop_assert_eq!(held(&table), ours);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What pods tell the node.
+
+use std::net::IpAddr;
+
+/// The host's side of a pod's interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wire {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// Hardware address of the pod's side.
+    pub pod_mac: [u8; 6],
+    /// The pod's addresses.
+    pub ips: Vec<IpAddr>,
+}

@@ -1,0 +1,118 @@
+//! Pods as the main loop knows them.
+
+use std::sync::Arc;
+
+use cni_plugin::rpc::Call;
+use tokio::time::Instant;
+
+use super::{Event, Missing, Pods, server::Asked};
+use crate::{
+    api::messages::{Names, Status},
+    datapath::TcMode,
+    model::{ObjectName, Pod, Snapshot},
+    observe::Store,
+    subject::{self, Here, Subject, Turn, Verified},
+};
+
+impl Pods {
+    /// Takes what has happened: of a whole crowd in one go, so that one sync of policy serves it. An id that was given
+    /// back in this turn is nobody's until policy has denied everything to it, so an ADD that might get it waits.
+    fn take_all(&mut self, snapshot: &Snapshot, here: &mut Here) {
+        let (freed, mut changed) = (self.ids.freed(), false);
+        while let Some(event) = self.next() {
+            if self.ids.freed() != freed && takes_id(&event) {
+                self.next = Some(event);
+                break;
+            }
+            let known = |pod: &ObjectName, uid: &str| of_this_uid(snapshot, pod, uid);
+            changed |= self.take(event, &mut here.datapath, known);
+        }
+        changed |= self.attach(&mut here.datapath);
+        if changed {
+            self.tell(here);
+        }
+    }
+
+    /// Tells the others of all endpoints.
+    pub fn tell(&self, here: &mut Here) {
+        here.endpoints.tell(self.endpoints());
+        here.host_ports.tell(self.host_ports());
+        here.wires.tell(self.wires());
+    }
+}
+
+fn takes_id(event: &Event) -> bool {
+    match event {
+        Event::Asked(Asked { call, .. }) => matches!(call, Call::Add(_)),
+        Event::Swept(..) => true,
+        Event::Fetched(..) | Event::Lifted(_) | Event::Looked(_) | Event::Tick => false,
+    }
+}
+
+impl Subject for Pods {
+    fn name(&self) -> &'static str {
+        "pods"
+    }
+
+    fn sync(&mut self, turn: &Turn<'_>, here: &mut Here) {
+        self.take_all(turn.snapshot, here);
+        let ready = |endpoint: u32, pod: &str| {
+            if !here.policed.get().contains(&endpoint) {
+                return Err(Missing::Policy);
+            }
+            match here.no_host_ports.get().get(pod) {
+                Some(why) => Err(Missing::HostPorts(why.clone())),
+                None => Ok(()),
+            }
+        };
+        self.settle(ready, |pod, uid| of_this_uid(turn.snapshot, pod, uid));
+    }
+
+    /// They have a clock of their own: see [`Pods::changed`].
+    fn due(&self) -> Instant {
+        if self.next.is_some() {
+            return Instant::now();
+        }
+        subject::after(None)
+    }
+
+    /// There are few entries: all at once.
+    fn verify(&mut self, _: &Store, _: usize) -> Verified {
+        match self.tables.verify() {
+            Ok(drift) => Verified::Done(drift),
+            Err(error) => {
+                tracing::warn!(%error, "maps of endpoints not compared");
+                Verified::Failed
+            }
+        }
+    }
+
+    /// Who cannot be taken in is refused.
+    fn broken(&self) -> Option<&str> {
+        None
+    }
+
+    fn status(&self, status: &mut Status) {
+        let cni = &mut status.cni;
+        cni.pods = self.known.len() as u64;
+        cni.tcx = self.attached(TcMode::Tcx) as u64;
+        cni.clsact = self.attached(TcMode::Clsact) as u64;
+    }
+
+    fn names(&self, names: &mut Names) {
+        for (id, pod, ips) in self.wired() {
+            let addresses = ips.iter().map(|ip| (*ip, pod.to_string()));
+            names.addresses.extend(addresses);
+            names.endpoints.insert(id, pod.to_string());
+        }
+    }
+
+    fn diff(&self, _: &Snapshot) -> anyhow::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
+fn of_this_uid(snapshot: &Snapshot, pod: &ObjectName, uid: &str) -> Option<Arc<Pod>> {
+    let pod = snapshot.pods.get(pod);
+    pod.filter(|pod| pod.is(uid)).cloned()
+}

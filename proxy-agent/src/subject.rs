@@ -1,0 +1,81 @@
+//! What every subject (Services, policy, pods, the node) is to the main loop.
+//!
+//! A subject lives in its own folder and has one shape: observe → desired → plan → apply → verify. Subjects do not know
+//! each other: what one must know of another is told through [`Here`], as a value.
+
+mod here;
+
+pub use here::{Here, Told};
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    api::messages::{Names, Status},
+    model::{Dirty, Snapshot},
+    observe::Store,
+};
+
+/// When nothing asks for an earlier look.
+const IDLE: Duration = Duration::from_hours(1);
+
+/// One turn of the main loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// What is observed.
+    pub snapshot: &'a Snapshot,
+    /// What of it has changed.
+    pub dirty: &'a Dirty,
+    /// A kind was listed whole, or is refused, since the last turn.
+    pub relisted: bool,
+}
+
+/// What came of a piece of a full comparison: how many entries were not as they had been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// There is more to compare.
+    More(usize),
+    /// That was the last piece.
+    Done(usize),
+    /// It could not be done, or not be set right. The next comparison begins anew.
+    Failed,
+}
+
+/// Something that is kept in step with what is observed.
+pub trait Subject {
+    /// Its name, as health has it.
+    fn name(&self) -> &'static str;
+
+    /// Brings it in step with what has changed, with what others told, and with what is due. Where there is nothing of
+    /// that it returns at once: it is called in each turn, and again while subjects tell each other something new.
+    fn sync(&mut self, turn: &Turn<'_>, here: &mut Here);
+
+    /// Does what waits for the kernel or for files, as the last sync found it due. Nothing of the store is held meanwhile.
+    fn act(&mut self, _: &mut Here) {}
+
+    /// When it wants to be synced again though nothing changes.
+    fn due(&self) -> Instant;
+
+    /// Compares a piece of the maps, of about `budget` entries, with what was written to them, and sets right what
+    /// differs. The store is read only where it must be, and briefly.
+    fn verify(&mut self, store: &Store, budget: usize) -> Verified;
+
+    /// Why the kernel does not take a write of it, if that is so. What was refused waits for another change or for
+    /// room; that makes no node unhealthy.
+    fn broken(&self) -> Option<&str>;
+
+    /// Fills in its part of the status.
+    fn status(&self, status: &mut Status);
+
+    /// Fills in what its numbers in the maps stand for.
+    fn names(&self, names: &mut Names);
+
+    /// What a full comparison would change, in words.
+    fn diff(&self, snapshot: &Snapshot) -> anyhow::Result<Vec<String>>;
+}
+
+/// After what a report asks for.
+pub fn after(wait: Option<Duration>) -> Instant {
+    Instant::now() + wait.unwrap_or(IDLE)
+}
