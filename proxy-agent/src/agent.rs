@@ -12,6 +12,7 @@ pub mod named_ids;
 pub mod owned;
 pub mod process;
 pub mod reload;
+mod resizing;
 pub mod servers;
 pub mod sources;
 pub mod status;

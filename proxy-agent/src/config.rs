@@ -87,7 +87,9 @@ pub struct Configuration {
     pub tc_attach: TcAttach,
     /// What is logged and how.
     pub logging: Logging,
-    /// Capacities of maps, in entries; 0 means that of `size`. Pinned maps keep theirs.
+    /// Capacities of maps, in entries; 0 means that of `size`. A map that fills up is made larger, and smaller again when
+    /// little of it is used, but not smaller than this.
+    #[schemars(extend("x-reload" = true))]
     pub maps: Maps,
     /// What the node is told about itself. Empty lists are filled from its Node object and its interfaces.
     pub node: NodeSettings,

@@ -16,6 +16,7 @@ pub mod kernel_table;
 pub mod kernel_words;
 pub mod maps;
 pub mod memory_table;
+pub mod migrate;
 pub mod mirror;
 pub mod object;
 pub mod pins;
@@ -38,6 +39,7 @@ pub use kernel_table::KernelTable;
 pub use kernel_words::KernelWords;
 pub use maps::{MapUsage, Maps};
 pub use memory_table::{Faults, MemoryTable};
+pub use migrate::resize::Prepared;
 pub use mirror::Mirror;
 pub use pins::Pins;
 pub use prefix::Prefix;
@@ -51,7 +53,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use aya::Ebpf;
 
-use programs::blocks::Blocks;
+use migrate::resize;
+use programs::{blocks::Blocks, exchange};
 
 /// What the datapath needs to know to be opened.
 #[derive(Clone, Debug)]
@@ -80,6 +83,7 @@ pub struct Datapath {
     blocks: Blocks,
     maps: Maps,
     ebpf: Ebpf,
+    lifter: Lifter,
     drop_log: Option<DropLog>,
 }
 
@@ -98,17 +102,78 @@ impl Datapath {
         bpfsys::lift_memlock_limit();
         pins.create()?;
         schema::record(&pins)?;
-        let mut ebpf = load::load(&pins, &config.capacities, config.log_drops)?;
-        let drop_log = config.log_drops.then(|| DropLog::of(&mut ebpf));
+        let resumed = resize::resume(&pins)?;
+        let found = Self::found(&pins, config)?;
+        let sizes = match &found {
+            Some(maps) => resize::plan(maps, &config.capacities, &BTreeMap::new())?,
+            None => BTreeMap::new(),
+        };
+        let prepared = resize::prepare(&pins, found.as_ref(), config, sizes)?;
+        let mut datapath = Self::of(config, pins, prepared)?;
+        if resumed {
+            // Some are still those that an agent was about to exchange when it was killed.
+            let (pins, blocks) = (&datapath.pins, datapath.blocks);
+            let attached = exchange::Attached::find(pins, blocks)?;
+            attached.exchange(&mut datapath.ebpf, pins, blocks)?;
+        }
+        Ok(datapath)
+    }
+
+    /// The maps that are pinned, if all are: none after a first start that was cut off.
+    fn found(pins: &Pins, config: &DatapathConfig) -> Result<Option<Maps>, DatapathError> {
+        load::places(pins, &config.capacities, &BTreeMap::new())?;
+        match Maps::open(pins) {
+            Err(DatapathError::NotLoaded { .. }) => Ok(None),
+            maps => maps.map(Some),
+        }
+    }
+
+    /// Of programs that are loaded, and maps that stand beside those in use or are to be used as they are.
+    fn of(
+        config: &DatapathConfig,
+        pins: Pins,
+        mut prepared: Prepared,
+    ) -> Result<Self, DatapathError> {
+        let blocks = Blocks::of(&config.instance);
         let maps = Maps::open(&pins)?;
+        if !prepared.sizes.is_empty() {
+            prepared.put_in_force(&pins, blocks, &maps)?;
+        }
+        let mut ebpf = prepared.ebpf;
+        let drop_log = config.log_drops.then(|| DropLog::of(&mut ebpf));
         Ok(Self {
             config: config.clone(),
-            pins,
-            blocks: Blocks::of(&config.instance),
+            blocks,
             maps,
+            lifter: Lifter::new(&ebpf, &pins)?,
+            pins,
             ebpf,
             drop_log: drop_log.transpose()?,
         })
+    }
+
+    /// What finds out whether maps should be larger or smaller, and makes them: on another thread.
+    pub fn resizer(&self) -> Resizer {
+        Resizer {
+            pins: self.pins.clone(),
+            maps: self.maps.clone(),
+            config: self.config.clone(),
+        }
+    }
+
+    /// Puts maps in force that a [`Resizer`] made; gives their names. Until it returns nobody else may write the maps. All
+    /// clones of [`Self::maps`] and [`Self::lifter`] go by the new ones then. After an error some programs go by the new
+    /// maps and others by the old ones: the next [`Self::open`] goes on from there.
+    pub fn put_in_force(&mut self, mut prepared: Prepared) -> Result<Vec<String>, DatapathError> {
+        let mut lifting = self.lifter.pause();
+        prepared.put_in_force(&self.pins, self.blocks, &self.maps)?;
+        *lifting = programs::lift::pod_programs(&prepared.ebpf)?;
+        drop(lifting);
+        self.ebpf = prepared.ebpf;
+        if self.config.log_drops {
+            self.drop_log = Some(DropLog::of(&mut self.ebpf)?);
+        }
+        Ok(prepared.sizes.into_keys().collect())
     }
 
     /// The maps.
@@ -169,10 +234,10 @@ impl Datapath {
     }
 
     /// Lifts interfaces of pods to TCX; nothing if clsact is preferred.
-    pub fn lifter(&self) -> Result<Option<Lifter>, DatapathError> {
+    pub fn lifter(&self) -> Option<Lifter> {
         match self.config.tc {
-            TcPreference::Auto | TcPreference::Tcx => Lifter::new(&self.ebpf, &self.pins).map(Some),
-            TcPreference::Clsact => Ok(None),
+            TcPreference::Auto | TcPreference::Tcx => Some(self.lifter.clone()),
+            TcPreference::Clsact => None,
         }
     }
 
@@ -209,6 +274,34 @@ impl Datapath {
     /// Unpins links whose interface or cgroup is gone; returns their names.
     pub fn sweep(&self) -> Result<Vec<String>, DatapathError> {
         programs::attachments::sweep(&self.pins)
+    }
+}
+
+/// Makes maps beside those in use. See [`Datapath::put_in_force`].
+#[derive(Clone, Debug)]
+pub struct Resizer {
+    pins: Pins,
+    maps: Maps,
+    config: DatapathConfig,
+}
+
+impl Resizer {
+    /// The maps that should have another capacity, if these are configured and so many entries wait for room (by map);
+    /// made, filled, and with programs for them. None if all are as they should be. Takes seconds.
+    pub fn prepare(
+        &self,
+        configured: &Capacities,
+        more: &BTreeMap<String, u32>,
+    ) -> Result<Option<Prepared>, DatapathError> {
+        let sizes = resize::plan(&self.maps, configured, more)?;
+        if sizes.is_empty() {
+            return Ok(None);
+        }
+        let config = DatapathConfig {
+            capacities: configured.clone(),
+            ..self.config.clone()
+        };
+        resize::prepare(&self.pins, Some(&self.maps), &config, sizes).map(Some)
     }
 }
 

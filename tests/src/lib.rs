@@ -23,6 +23,7 @@ pub mod modes;
 pub mod packets;
 pub mod policy;
 pub mod served;
+pub mod traffic;
 pub mod watched;
 
 pub use weir_world as world;

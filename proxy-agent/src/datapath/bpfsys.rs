@@ -72,6 +72,12 @@ pub fn interface_name(ifindex: u32) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&name[..length]).into_owned())
 }
 
+/// Indexes of the interfaces of the calling thread's network namespace.
+pub fn interfaces() -> io::Result<Vec<u32>> {
+    let all = nix::net::if_::if_nameindex()?;
+    Ok(all.iter().map(|interface| interface.index()).collect())
+}
+
 /// Lifts the limit on locked memory, which kernels before 5.11 charge maps to. Where that is not permitted
 /// the limit stays: a kernel that needs it says so when a map is created.
 pub fn lift_memlock_limit() {

@@ -1,6 +1,6 @@
 //! How many entries each map holds.
 
-use proxy_common::policy::cells::CELLS_DEFAULT;
+use proxy_common::{endpoints::MAX_ENDPOINTS, policy::cells::CELLS_DEFAULT};
 
 /// The most cells of policy rows that are taken without being asked for (128 MiB).
 const CELLS_MAX: u32 = 1 << 24;
@@ -23,7 +23,7 @@ pub struct Capacities {
     pub affinity: u32,
     /// `FLOWS4` and `FLOWS6`, each: flows that are tracked. `FLOW_INDEX*` is sized by it.
     pub conntrack: u32,
-    /// `ENDPOINTS`, `INTERFACES`, `CLIENTS`, `LOCAL_PODS4` and `LOCAL_PODS6`, each.
+    /// `POLICY_WORDS` (at least 4096), `ENDPOINTS`, `INTERFACES`, `CLIENTS`, `LOCAL_PODS4` and `LOCAL_PODS6`, each.
     pub endpoints: u32,
     /// `FRAGMENTS4` and `FRAGMENTS6`, each; evicts.
     pub fragments: u32,
@@ -49,7 +49,7 @@ impl Default for Capacities {
             backend_members: 1 << 18,
             affinity: 1 << 16,
             conntrack: 1 << 18,
-            endpoints: proxy_common::endpoints::MAX_ENDPOINTS,
+            endpoints: MAX_ENDPOINTS,
             fragments: 1 << 13,
             node_addresses: 1 << 10,
             peers: 1 << 18,
@@ -99,7 +99,7 @@ impl Capacities {
     }
 
     /// The maps whose capacity is not fixed by the object, by name.
-    pub fn by_map(&self) -> [(&'static str, u32); 26] {
+    pub fn by_map(&self) -> [(&'static str, u32); 27] {
         [
             ("FRONTENDS4", self.frontends),
             ("FRONTENDS6", self.frontends),
@@ -125,6 +125,7 @@ impl Capacities {
             ("PEERS6", self.peers),
             ("CIDRS4", self.cidrs),
             ("CIDRS6", self.cidrs),
+            ("POLICY_WORDS", self.endpoints.max(MAX_ENDPOINTS)),
             ("POLICY_CELLS", self.policy_cells),
             ("INTERVALS", self.intervals),
         ]

@@ -1,6 +1,10 @@
 //! Creates the maps that are missing, takes over those that are pinned, loads the programs.
 
-use std::{io, path::Path};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -23,24 +27,49 @@ const ATTEMPTS: usize = 5;
 /// The global of the object that says how many slots `FLOWS4` and `FLOWS6` have.
 const FLOW_SLOTS: &str = "FLOW_SLOTS";
 
-/// Loads the object over the pinned maps. Attaches nothing.
-pub(super) fn load(
+/// Where a map is pinned, or will be, and what it is like.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The pin.
+    pub(super) path: PathBuf,
+    /// What is pinned there, or is to be made.
+    pub(super) info: MapInfo,
+}
+
+/// The place of every map that the programs share, by name.
+pub(super) type Places = BTreeMap<String, Place>;
+
+/// The places of all maps: those that are pinned keep their capacities, but for these that are to be made anew, so large.
+pub(super) fn places(
     pins: &Pins,
     capacities: &Capacities,
-    log_drops: bool,
-) -> Result<Ebpf, DatapathError> {
-    let maps = object::maps(capacities)?;
-    // Every pin is judged before the first map is made: a refusal changes nothing.
-    for (name, expected) in &maps {
-        compare(&pins.map(name), expected)?;
+    anew: &BTreeMap<String, u32>,
+) -> Result<Places, DatapathError> {
+    let mut places = Places::new();
+    for (name, mut info) in object::maps(capacities)? {
+        let mut path = pins.map(&name);
+        if let Some(capacity) = anew.get(&name) {
+            path = pins.building().join(&name);
+            info.max_entries = *capacity;
+        } else if let Some(pinned) = pinned(&path)? {
+            // Every pin is judged before the first map is made: a refusal changes nothing.
+            compare(&path, &pinned, &info)?;
+            info.max_entries = pinned.max_entries;
+        }
+        places.insert(name, Place { path, info });
     }
+    Ok(places)
+}
+
+/// Loads the object over the pinned maps, and makes those that are missing. Attaches nothing.
+pub(super) fn load(places: &Places, log_drops: bool) -> Result<Ebpf, DatapathError> {
     let mut loader = EbpfLoader::new();
-    for (name, expected) in &maps {
-        loader.map_max_entries(name, expected.max_entries);
-        loader.map_pin_path(name, pins.map(name));
+    for (name, place) in places {
+        loader.map_max_entries(name, place.info.max_entries);
+        loader.map_pin_path(name, &place.path);
     }
     drop_log::set(&mut loader, log_drops);
-    let slots = flow_slots(pins, capacities)?;
+    let slots = flow_slots(places);
     loader.override_global(FLOW_SLOTS, &slots, true);
     let mut ebpf = loader
         .load(object::OBJECT)
@@ -51,20 +80,15 @@ pub(super) fn load(
     Ok(ebpf)
 }
 
-/// How many flows fit: a map that is pinned keeps its capacity, whatever is configured now.
-fn flow_slots(pins: &Pins, capacities: &Capacities) -> Result<u32, DatapathError> {
-    let mut slots = capacities.conntrack;
-    for name in ["FLOWS4", "FLOWS6"] {
-        let path = pins.map(name);
-        if let Some(pinned) = pinned(&path)? {
-            slots = slots.min(pinned.max_entries);
-        }
-    }
-    Ok(slots)
+/// How many flows fit.
+fn flow_slots(places: &Places) -> u32 {
+    let arrays = ["FLOWS4", "FLOWS6"].into_iter();
+    let slots = arrays.filter_map(|name| Some(places.get(name)?.info.max_entries));
+    slots.min().unwrap_or(0)
 }
 
 /// What is pinned at a path.
-fn pinned(path: &Path) -> Result<Option<MapInfo>, DatapathError> {
+pub(super) fn pinned(path: &Path) -> Result<Option<MapInfo>, DatapathError> {
     let fd = match open_map(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         fd => fd.map_err(DatapathError::corrupt(path))?,
@@ -74,12 +98,9 @@ fn pinned(path: &Path) -> Result<Option<MapInfo>, DatapathError> {
         .map_err(DatapathError::corrupt(path))
 }
 
-/// Compares a pinned map, if there is one, with the object: aya would use it as it is, and the kernel would
-/// write beyond the buffers of a reader who is wrong about sizes.
-fn compare(path: &Path, expected: &MapInfo) -> Result<(), DatapathError> {
-    let Some(pinned) = pinned(path)? else {
-        return Ok(());
-    };
+/// Compares a pinned map with the object: aya would use it as it is, and the kernel would write beyond the buffers of a
+/// reader who is wrong about sizes.
+fn compare(path: &Path, pinned: &MapInfo, expected: &MapInfo) -> Result<(), DatapathError> {
     let facts = [
         ("type", pinned.kind, expected.kind),
         ("a key size of", pinned.key_size, expected.key_size),
@@ -95,13 +116,6 @@ fn compare(path: &Path, expected: &MapInfo) -> Result<(), DatapathError> {
                 expected,
             });
         }
-    }
-    if pinned.max_entries != expected.max_entries {
-        // Not worth refusing to start: the entries fit, and the operator is told.
-        tracing::warn!(
-            map = %path.display(), pinned = pinned.max_entries, configured = expected.max_entries,
-            "the map keeps its capacity until its pin is removed"
-        );
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! All maps with their types.
 
-use std::{collections::BTreeSet, io, net::IpAddr};
+use std::{collections::BTreeSet, io, net::IpAddr, os::fd::OwnedFd};
 
 use proxy_common::{
     address::{Address4, Address6},
@@ -69,12 +69,21 @@ macro_rules! declare {
                     path: handle.name().into(),
                     source: error,
                 };
+                let mut handles = Vec::new();
                 $(
                     let handle = open($name)?;
                     let $field = <$type>::new(handle.clone()).map_err(|e| typed(&handle, e))?;
+                    handles.push(handle);
                 )+
-                let handles = [$(open($name)),+].into_iter().collect::<Result<_, _>>()?;
                 Ok(Self { $($field,)+ handles })
+            }
+
+            /// The map of this name.
+            pub(super) fn resizable(&self, name: &str) -> Option<&dyn Resizable> {
+                match name {
+                    $($name => Some(&self.$field),)+
+                    _ => None,
+                }
             }
 
             fn counts(&self) -> Result<Vec<Option<u32>>, TableError> {
@@ -173,6 +182,78 @@ impl Maps {
                 max_entries: map.info().max_entries,
             });
         Ok(described.collect())
+    }
+}
+
+/// A map that another one of the same types may take the place of.
+pub(super) trait Resizable {
+    /// The least capacity that all its entries fit in, where they are.
+    fn reach(&self) -> Result<u32, TableError>;
+    /// Brings another map in step with this one; gives how many writes that took.
+    fn copy_to(&self, other: OwnedFd) -> Result<usize, DatapathError>;
+    /// Puts another map in the place of this one.
+    fn exchange(&self, other: OwnedFd) -> io::Result<()>;
+}
+
+impl<K, V> Resizable for KernelTable<K, V>
+where
+    K: aya::Pod + std::fmt::Debug + Ord,
+    V: aya::Pod + std::fmt::Debug + PartialEq,
+{
+    fn reach(&self) -> Result<u32, TableError> {
+        Self::reach(self)
+    }
+
+    fn copy_to(&self, other: OwnedFd) -> Result<usize, DatapathError> {
+        Self::copy_to(self, other).map_err(DatapathError::Table)
+    }
+
+    fn exchange(&self, other: OwnedFd) -> io::Result<()> {
+        Self::exchange(self, other)
+    }
+}
+
+impl Resizable for KernelWords {
+    fn reach(&self) -> Result<u32, TableError> {
+        Ok(Self::reach(self))
+    }
+
+    fn copy_to(&self, other: OwnedFd) -> Result<usize, DatapathError> {
+        Self::copy_to(self, other).map_err(DatapathError::file("copy", self.name()))
+    }
+
+    fn exchange(&self, other: OwnedFd) -> io::Result<()> {
+        Self::exchange(self, other)
+    }
+}
+
+/// Flows are moved by `migrate::flows`: which slot a flow has does not matter.
+impl Resizable for Flows {
+    fn reach(&self) -> Result<u32, TableError> {
+        Ok(self.usage(clock::seconds()).live())
+    }
+
+    fn copy_to(&self, _: OwnedFd) -> Result<usize, DatapathError> {
+        Ok(0)
+    }
+
+    fn exchange(&self, other: OwnedFd) -> io::Result<()> {
+        Self::exchange(self, other)
+    }
+}
+
+/// As large as the object says, always.
+impl Resizable for Drops {
+    fn reach(&self) -> Result<u32, TableError> {
+        Ok(0)
+    }
+
+    fn copy_to(&self, _: OwnedFd) -> Result<usize, DatapathError> {
+        Ok(0)
+    }
+
+    fn exchange(&self, _: OwnedFd) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
     }
 }
 

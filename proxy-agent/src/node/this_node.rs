@@ -28,7 +28,7 @@ use crate::{
     datapath::Maps,
     model::{Kind, Snapshot, Wire},
     observe::Store,
-    subject::{Here, Subject, Turn, Verified},
+    subject::{Here, Room, Subject, Turn, Verified},
 };
 
 /// How often the machine is looked at, besides whenever there is news of it: not all that somebody may break is told.
@@ -299,6 +299,10 @@ impl Subject for ThisNode {
     fn broken(&self) -> Option<&str> {
         None
     }
+
+    fn waits_for_room(&self, _: &mut Room) {}
+
+    fn resized(&mut self, _: &[String]) {}
 
     fn status(&self, status: &mut Status) {
         let errors = self.errors.iter().chain(&self.mended);

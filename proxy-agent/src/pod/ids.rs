@@ -30,6 +30,11 @@ impl Ids {
         }
     }
 
+    /// Sets the first number that is no id.
+    pub(super) fn limit(&mut self, limit: u32) {
+        self.limit = limit;
+    }
+
     /// A free id, or none.
     pub(super) fn take(&mut self) -> Option<u32> {
         let in_turn = (self.next..self.limit).chain(1..self.next.min(self.limit));

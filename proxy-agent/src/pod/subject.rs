@@ -11,7 +11,7 @@ use crate::{
     datapath::TcMode,
     model::{ObjectName, Pod, Snapshot},
     observe::Store,
-    subject::{self, Here, Subject, Turn, Verified},
+    subject::{self, Here, Room, Subject, Turn, Verified},
 };
 
 impl Pods {
@@ -85,6 +85,18 @@ impl Subject for Pods {
                 Verified::Failed
             }
         }
+    }
+
+    fn waits_for_room(&self, room: &mut Room) {
+        if self.starved {
+            *room.entry("ENDPOINTS".to_owned()).or_default() += 1;
+        }
+    }
+
+    fn resized(&mut self, _: &[String]) {
+        self.starved = false;
+        self.ids.limit((self.config.limit)());
+        self.reconcile();
     }
 
     /// Who cannot be taken in is refused.

@@ -15,13 +15,16 @@ use crate::{
     datapath::{Maps, TableError},
     model::{LocalEndpoint, Snapshot},
     observe::Store,
-    subject::{self, Here, Subject, Turn, Verified},
+    subject::{self, Here, Room, Subject, Turn, Verified},
 };
 
 /// Between two syncs that only time asks for.
 const PAUSE: Duration = Duration::from_millis(10);
 /// When a sync that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// Arrays of which the engine keeps which places are free.
+const ARRAYS: [&str; 3] = ["POLICY_WORDS", "POLICY_CELLS", "INTERVALS"];
 
 /// What was read of what others told.
 #[derive(Debug, Default)]
@@ -41,6 +44,8 @@ pub struct Policies {
     error: Option<String>,
     /// The kernel did not take a write.
     broken: bool,
+    /// The map that has no room, and how much is needed.
+    room: Option<(String, u32)>,
     due: Instant,
     seen: Seen,
     /// What was changed by somebody else could not all be set right.
@@ -62,6 +67,7 @@ impl Policies {
             observed: 0,
             error: None,
             broken: false,
+            room: None,
             due: Instant::now(),
             seen: Seen::default(),
             damaged: false,
@@ -101,6 +107,7 @@ impl Policies {
                 self.forget_flows(&report.wrapped);
                 self.error = None;
                 self.broken = false;
+                self.room = None;
                 self.last = report;
                 // Nothing is freed before the lists are complete; and what cannot be freed must not spin.
                 let again = self.last.again_after.map(|again| again.max(PAUSE));
@@ -113,6 +120,7 @@ impl Policies {
                     tracing::warn!(error = text, "policy not in step; what was in force stays");
                 }
                 self.error = Some(text);
+                self.room = error.room();
                 self.broken = matches!(error, PolicyError::Table(TableError::Kernel { .. }));
                 Instant::now() + RETRY
             }
@@ -229,6 +237,28 @@ impl Subject for Policies {
 
     fn broken(&self) -> Option<&str> {
         self.error.as_deref().filter(|_| self.broken)
+    }
+
+    fn waits_for_room(&self, room: &mut Room) {
+        if let Some((map, needed)) = &self.room {
+            *room.entry(map.clone()).or_default() += needed;
+        }
+    }
+
+    /// The engine knows where in its arrays there is room: it begins anew with what they hold.
+    fn resized(&mut self, maps: &[String]) {
+        let concerned = |map: &String| ARRAYS.contains(&map.as_str());
+        self.due = Instant::now();
+        if !maps.iter().any(concerned) {
+            return;
+        }
+        match Self::open(&self.shared, &self.maps) {
+            Ok(anew) => *self = anew,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "policy goes on with the room that it had");
+            }
+        }
     }
 
     fn status(&self, status: &mut Status) {

@@ -82,3 +82,14 @@ pub enum PolicyError {
         last: u32,
     },
 }
+
+impl PolicyError {
+    /// The map that has no room, and how many entries need it.
+    pub fn room(&self) -> Option<(String, u32)> {
+        match self {
+            Self::NoRoom { map, needed, .. } => Some(((*map).to_owned(), *needed)),
+            Self::Table(TableError::Full { map, .. }) => Some((map.clone(), 1)),
+            Self::Table(TableError::Kernel { .. }) | Self::EndpointId { .. } => None,
+        }
+    }
+}

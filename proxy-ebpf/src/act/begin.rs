@@ -2,7 +2,9 @@
 
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::conntrack::{ENDPOINT_HOST, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_STACK};
-use proxy_common::counters::{BACKEND_GONE, FLOW_CLASH, NO_FLOW, NO_SOURCE_PORT, UNKNOWN_ENDPOINT};
+use proxy_common::counters::{
+    BACKEND_GONE, FLOW_CLASH, NO_FLOW, NO_SOURCE_PORT, SETTLING, UNKNOWN_ENDPOINT,
+};
 
 use super::course::hook;
 use super::draft::{Draft, PLAIN, TO_HOST, TRANSLATED};
@@ -35,9 +37,27 @@ fn run<F: Family>(
     at: u32,
     sender: u32,
 ) -> Verdict {
+    if must_wait(packet, at) {
+        return dropped(SETTLING);
+    }
     let verdict = decide(skb, packet, draft, at, sender);
     start::abandon(&mut draft.start);
     verdict
+}
+
+/// Whether the packet may be of a flow that is not in these maps yet: [`node::settles`]. The host's own sockets, for which
+/// most of its packets are, wait for nothing.
+#[inline(always)]
+fn must_wait<F: Family>(packet: &Packet<F>, at: u32) -> bool {
+    if !node::settles(packet.now) {
+        return false;
+    }
+    let to = &packet.tuple;
+    let at_pod = at == hook::FROM_POD || at == hook::TO_POD;
+    at_pod
+        || node::port_matters(to.destination_port)
+        || node::port_serves(to.source_port)
+        || endpoint::of_address::<F>(&to_stack(&packet.destination)) != 0
 }
 
 #[inline(always)]

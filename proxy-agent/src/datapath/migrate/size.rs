@@ -1,0 +1,188 @@
+//! How large a map is to be.
+
+use std::collections::BTreeMap;
+
+use crate::datapath::Capacities;
+
+/// No map is made larger than this without being asked for.
+const LARGEST: u32 = 1 << 24;
+
+/// How a map is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// Its capacity.
+    pub capacity: u32,
+    /// Entries in it.
+    pub entries: u32,
+    /// Entries that somebody waits to write.
+    pub more: u32,
+    /// The least capacity that its entries fit in.
+    pub reach: u32,
+    /// It makes room by itself.
+    pub evicts: bool,
+}
+
+/// The capacity that a map should have: what is configured, doubled until a quarter of it is free. A larger map, which was
+/// grown or is configured smaller by now, is only made smaller if what it holds could double there.
+pub fn target(configured: u32, now: Use) -> u32 {
+    if now.evicts || now.entries == 0 && now.more == 0 {
+        return configured.max(now.reach);
+    }
+    let needed = now.entries.saturating_add(now.more);
+    let least = fit(configured, needed);
+    if least >= now.capacity {
+        return least;
+    }
+    let loose = fit(configured, needed.saturating_mul(2)).max(now.reach);
+    loose.min(now.capacity)
+}
+
+/// The capacity doubled until a quarter of it is free beside so many entries.
+fn fit(configured: u32, entries: u32) -> u32 {
+    let mut capacity = configured.max(1);
+    while capacity < LARGEST && u64::from(entries) * 4 > u64::from(capacity) * 3 {
+        capacity = capacity.saturating_mul(2);
+    }
+    capacity
+}
+
+/// The maps that are to be made anew, each with its capacity. Maps that are not pinned yet are made as configured anyway.
+/// All maps of flows go together: they are as large as the fuller family needs.
+pub fn plan(configured: &Capacities, uses: &BTreeMap<String, Use>) -> BTreeMap<String, u32> {
+    let mut plan = BTreeMap::new();
+    for (name, capacity) in configured.by_map() {
+        let Some(now) = uses.get(name).filter(|_| !is_of_flows(name)) else {
+            continue;
+        };
+        let wanted = target(capacity, *now);
+        if wanted != now.capacity {
+            plan.insert(name.to_owned(), wanted);
+        }
+    }
+    plan.extend(flows(configured, uses));
+    plan
+}
+
+/// The maps of flows, if they are to be made anew.
+fn flows(configured: &Capacities, uses: &BTreeMap<String, Use>) -> BTreeMap<String, u32> {
+    let families = ["FLOWS4", "FLOWS6"].into_iter();
+    let families: Vec<Use> = families
+        .filter_map(|name| uses.get(name))
+        .copied()
+        .collect();
+    let wanted = families
+        .iter()
+        .map(|now| target(configured.conntrack, *now));
+    let Some(conntrack) = wanted.max() else {
+        return BTreeMap::new();
+    };
+    let sized = Capacities {
+        conntrack,
+        ..configured.clone()
+    };
+    let maps = sized
+        .by_map()
+        .into_iter()
+        .filter(|(name, _)| is_of_flows(name));
+    let maps: BTreeMap<String, u32> = maps.map(|(name, size)| (name.to_owned(), size)).collect();
+    let differs =
+        |(name, size): (&String, &u32)| uses.get(name).is_some_and(|now| now.capacity != *size);
+    if maps.iter().any(differs) {
+        maps
+    } else {
+        BTreeMap::new()
+    }
+}
+
+/// Whether a map is one of those that hold flows.
+pub fn is_of_flows(name: &str) -> bool {
+    name.starts_with("FLOW")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn used(capacity: u32, entries: u32) -> Use {
+        Use {
+            capacity,
+            entries,
+            reach: entries,
+            ..Use::default()
+        }
+    }
+
+    #[test]
+    fn a_map_grows_before_it_is_full_and_shrinks_when_it_is_loose() {
+        for (configured, now, wanted) in [
+            // As configured.
+            (100, used(100, 0), 100),
+            (100, used(100, 75), 100),
+            (200, used(100, 50), 200),
+            // Pressure.
+            (100, used(100, 76), 200),
+            (100, used(100, 100), 200),
+            // What was grown stays as long as it is of use.
+            (100, used(200, 76), 200),
+            (100, used(200, 38), 200),
+            (100, used(200, 37), 100),
+            // Configured smaller: not below what it holds.
+            (64, used(1024, 1000), 2048),
+            (64, used(1024, 500), 1024),
+            (64, used(1024, 100), 512),
+            (64, used(1024, 1), 64),
+        ] {
+            assert_eq!(target(configured, now), wanted, "{configured} {now:?}");
+        }
+    }
+
+    #[test]
+    fn what_waits_counts_and_what_evicts_does_not_grow() {
+        let waits = Use {
+            more: 150,
+            ..used(100, 50)
+        };
+        assert_eq!(target(100, waits), 400);
+        let evicts = Use {
+            evicts: true,
+            reach: 0,
+            ..used(100, 100)
+        };
+        assert_eq!(target(100, evicts), 100);
+        assert_eq!(target(50, evicts), 50);
+    }
+
+    #[test]
+    fn maps_of_flows_are_resized_together() {
+        let configured = Capacities {
+            conntrack: 1000,
+            ..Capacities::small()
+        };
+        let mut uses: BTreeMap<String, Use> = configured
+            .by_map()
+            .map(|(name, capacity)| (name.to_owned(), used(capacity, 0)))
+            .into();
+        assert_eq!(plan(&configured, &uses), BTreeMap::new());
+        uses.insert("FLOWS6".to_owned(), used(1000, 800));
+        let plan = plan(&configured, &uses);
+        let named = |name: &str| plan[name];
+        assert_eq!(plan.len(), 4, "{plan:?}");
+        assert_eq!((named("FLOWS4"), named("FLOWS6")), (2000, 2000));
+        assert_eq!((named("FLOW_INDEX4"), named("FLOW_INDEX6")), (4250, 4250));
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_that_was_carried_out_asks_for_nothing_more(
+            configured in 1_u32..10_000, capacity in 1_u32..100_000, entries in 0_u32..100_000,
+        ) {
+            let entries = entries.min(capacity);
+            let now = used(capacity, entries);
+            let first = target(configured, now);
+            prop_assert!(first >= entries);
+            prop_assert_eq!(target(configured, used(first, entries)), first);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Maps grow and shrink under traffic: because they fill, because the configuration says so, at start and while it runs.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, net::SocketAddr};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use weir_tests::{
+    served::{Pair, await_answer, only_client, serve, service},
+    traffic::{self, Cast, RATE},
+    world::{Cluster, Pod, Talk},
+};
+
+/// Capacity of a map, as `proxyctl` tells it.
+fn capacity(cluster: &Cluster, map: &str) -> Result<u64> {
+    let text = cluster
+        .agent(0)
+        .proxyctl(&["dump", "maps", "--output", "json"])?;
+    let maps: Vec<Value> = serde_json::from_str(&text).context("parse the maps")?;
+    let found = maps.iter().find(|found| found["name"] == map);
+    let found = found.and_then(|found| found["max_entries"].as_u64());
+    found.with_context(|| format!("no map {map} in {text}"))
+}
+
+/// A client, who may, a stranger, who may not, and a pod of theirs.
+struct Scene {
+    pair: Pair,
+    stranger: Pod,
+}
+
+impl Scene {
+    fn start(name: &str, flags: &[&str]) -> Result<Self> {
+        let cluster = Cluster::start(name, &["a"], flags)?;
+        let client = cluster.pod(0, "client")?;
+        let stranger = cluster.pod(0, "stranger")?;
+        let web = cluster.pod(0, "web")?;
+        let servers = serve(&web)?;
+        let to = service(&cluster, "web", 80, &[&web])?;
+        cluster
+            .manifests()
+            .apply_objects("policy.yaml", &only_client(&json!([])))?;
+        let pair = Pair {
+            servers,
+            far: web,
+            near: cluster.pod(0, "near")?,
+            client,
+            to,
+            cluster,
+        };
+        pair.await_answers()?;
+        Ok(Self { pair, stranger })
+    }
+
+    fn denied(&self) -> [SocketAddr; 2] {
+        self.pair.far.at(8080)
+    }
+
+    fn during<T>(&self, change: impl FnOnce(&Cluster) -> Result<T>) -> Result<T> {
+        let denied = self.denied();
+        let cast = Cast {
+            client: &self.pair.client,
+            stranger: &self.stranger,
+            to: &self.pair.to,
+            denied: &denied,
+        };
+        let (result, counts) = traffic::during(&cast, || change(&self.pair.cluster))
+            .with_context(|| format!("agents said:\n{}", self.pair.cluster.logs()))?;
+        println!("{counts:?}");
+        let wanted = RATE as f64 * counts.took.as_secs_f64() / 4.0;
+        ensure!(
+            counts.connections as f64 > wanted,
+            "too little traffic: {counts:?}"
+        );
+        for server in &self.pair.servers {
+            let ours = self.stranger.addresses();
+            ensure!(
+                server.peers().iter().all(|peer| !ours.contains(&peer.ip())),
+                "the stranger was heard"
+            );
+        }
+        Ok(result)
+    }
+}
+
+#[test]
+fn maps_that_fill_grow_under_traffic_and_shrink_again() {
+    let small = [
+        "maps.frontends=8",
+        "maps.backends=8",
+        "maps.backendSlots=16",
+        "maps.backendMembers=8",
+        "maps.conntrack=512",
+        "maps.endpoints=8",
+        "maps.peers=16",
+    ];
+    let flags: Vec<&str> = small
+        .iter()
+        .flat_map(|setting| ["--set", setting])
+        .collect();
+    let scene = Scene::start("grow", &flags).unwrap();
+    scene
+        .during(|cluster| {
+            for number in 0..30 {
+                let name = format!("more{number}");
+                service(cluster, &name, 100 + number, &[&scene.pair.far])?;
+            }
+            for number in 0..30 {
+                let to = [10, 96, 0, 100 + number];
+                await_answer(cluster, &scene.pair.client, (to, 80).into())?;
+            }
+            ensure!(capacity(cluster, "FRONTENDS4")? >= 64);
+            Ok(())
+        })
+        .unwrap();
+    // As many connections as there were flows, and more.
+    let talks: Vec<Talk> = (0..700)
+        .map(|_| Talk::open(&scene.pair.client, scene.pair.to[0]).unwrap())
+        .collect();
+    let grown = |map: &str, least: u64| {
+        let cluster = &scene.pair.cluster;
+        cluster.eventually(&format!("{map} to hold {least}"), || {
+            capacity(cluster, map).ok().filter(|found| *found >= least)
+        })
+    };
+    grown("FLOWS4", 1024).unwrap();
+    for mut talk in talks {
+        talk.echo("still there").unwrap();
+    }
+    let pods: Vec<Pod> = (0..10)
+        .map(|number| scene.pair.cluster.pod(0, &format!("pod{number}")).unwrap())
+        .collect();
+    grown("ENDPOINTS", 16).unwrap();
+    drop(pods);
+    scene
+        .during(|cluster| {
+            for number in 0..30 {
+                cluster
+                    .manifests()
+                    .remove(&format!("service-more{number}.yaml"))?;
+                cluster
+                    .manifests()
+                    .remove(&format!("endpoints-more{number}.yaml"))?;
+            }
+            cluster.eventually("FRONTENDS4 to shrink", || {
+                capacity(cluster, "FRONTENDS4")
+                    .ok()
+                    .filter(|found| *found == 8)
+            })?;
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_configuration_resizes_maps_under_traffic_and_so_does_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.yaml");
+    let tell = |flows: u32, frontends: u32| {
+        let text = format!(
+            "apiVersion: weir.dev/v1alpha1\nkind: AgentConfiguration\nmaps: {{ size: small, conntrack: {flows}, frontends: {frontends}, policyCells: {} }}\n",
+            frontends * 16
+        );
+        fs::write(folder.path().join("new"), text)?;
+        fs::rename(folder.path().join("new"), &path)
+    };
+    tell(4096, 1024).unwrap();
+    let mut scene = Scene::start("reconfigured", &["--config", path.to_str().unwrap()]).unwrap();
+    for (flows, frontends) in [(16384, 4096), (2048, 512), (8192, 2048)] {
+        scene
+            .during(|cluster| {
+                tell(flows, frontends)?;
+                for (map, wanted) in [
+                    ("FLOWS4", flows),
+                    ("FRONTENDS4", frontends),
+                    ("POLICY_CELLS", frontends * 16),
+                ] {
+                    cluster.eventually(&format!("{map} to have {wanted}"), || {
+                        capacity(cluster, map)
+                            .ok()
+                            .filter(|found| *found == u64::from(wanted))
+                    })?;
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+    let mut talk = Talk::open(&scene.pair.client, scene.pair.to[0]).unwrap();
+    scene.pair.cluster.agent_mut(0).crash().unwrap();
+    tell(4096, 4096).unwrap();
+    scene.pair.cluster.agent_mut(0).restart().unwrap();
+    assert_eq!(capacity(&scene.pair.cluster, "FLOWS4").unwrap(), 4096);
+    assert_eq!(capacity(&scene.pair.cluster, "FRONTENDS4").unwrap(), 4096);
+    talk.echo("still there").unwrap();
+    scene.during(|_| Ok(())).unwrap();
+}
