@@ -8,6 +8,7 @@ mod flow_count;
 pub mod lock;
 pub mod logging;
 pub mod main_loop;
+mod migrate_command;
 pub mod named_ids;
 pub mod owned;
 pub mod process;

@@ -53,7 +53,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use aya::Ebpf;
 
-use migrate::resize;
+use migrate::{resize, v1};
 use programs::{blocks::Blocks, exchange};
 
 /// What the datapath needs to know to be opened.
@@ -98,25 +98,39 @@ impl Datapath {
     pub fn open(config: &DatapathConfig) -> Result<Self, DatapathError> {
         let pins = Pins::new(&config.bpffs, &config.instance)?;
         preflight::check(&config.bpffs, &config.cgroup_root)?;
-        schema::check(&pins)?;
+        let older = schema::check(&pins)? == schema::Found::Older;
         bpfsys::lift_memlock_limit();
         pins.create()?;
-        schema::record(&pins)?;
         let resumed = resize::resume(&pins)?;
+        if older {
+            v1::up(&pins, config)?;
+        }
+        schema::record(&pins)?;
         let found = Self::found(&pins, config)?;
         let sizes = match &found {
-            Some(maps) => resize::plan(maps, &config.capacities, &BTreeMap::new())?,
-            None => BTreeMap::new(),
+            // One thing after the other.
+            Some(maps) if !older => resize::plan(maps, &config.capacities, &BTreeMap::new())?,
+            _ => BTreeMap::new(),
         };
         let prepared = resize::prepare(&pins, found.as_ref(), config, sizes)?;
         let mut datapath = Self::of(config, pins, prepared)?;
-        if resumed {
-            // Some are still those that an agent was about to exchange when it was killed.
-            let (pins, blocks) = (&datapath.pins, datapath.blocks);
-            let attached = exchange::Attached::find(pins, blocks)?;
-            attached.exchange(&mut datapath.ebpf, pins, blocks)?;
-        }
+        datapath.take_over(older, resumed)?;
         Ok(datapath)
+    }
+
+    /// Puts our programs in the place of those of an older version, or of those that go by maps that were being exchanged
+    /// when an agent was killed.
+    fn take_over(&mut self, older: bool, resumed: bool) -> Result<(), DatapathError> {
+        let (pins, blocks) = (&self.pins, self.blocks);
+        if older {
+            return v1::finish(pins, blocks, &mut self.ebpf, &self.maps);
+        }
+        v1::retire(pins)?;
+        if resumed {
+            let attached = exchange::Attached::find(pins, blocks)?;
+            attached.exchange(&mut self.ebpf, pins, blocks)?;
+        }
+        Ok(())
     }
 
     /// The maps that are pinned, if all are: none after a first start that was cut off.
@@ -161,10 +175,13 @@ impl Datapath {
         }
     }
 
-    /// Puts maps in force that a [`Resizer`] made; gives their names. Until it returns nobody else may write the maps. All
+    /// Puts maps in force that a [`Resizer`] made; gives their capacities. Until it returns nobody else may write the maps. All
     /// clones of [`Self::maps`] and [`Self::lifter`] go by the new ones then. After an error some programs go by the new
     /// maps and others by the old ones: the next [`Self::open`] goes on from there.
-    pub fn put_in_force(&mut self, mut prepared: Prepared) -> Result<Vec<String>, DatapathError> {
+    pub fn put_in_force(
+        &mut self,
+        mut prepared: Prepared,
+    ) -> Result<BTreeMap<String, u32>, DatapathError> {
         let mut lifting = self.lifter.pause();
         prepared.put_in_force(&self.pins, self.blocks, &self.maps)?;
         *lifting = programs::lift::pod_programs(&prepared.ebpf)?;
@@ -173,7 +190,7 @@ impl Datapath {
         if self.config.log_drops {
             self.drop_log = Some(DropLog::of(&mut self.ebpf)?);
         }
-        Ok(prepared.sizes.into_keys().collect())
+        Ok(prepared.sizes)
     }
 
     /// The maps.

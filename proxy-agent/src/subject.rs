@@ -72,7 +72,7 @@ pub trait Subject {
     fn waits_for_room(&self, room: &mut Room);
 
     /// These maps have other capacities now.
-    fn resized(&mut self, maps: &[String]);
+    fn resized(&mut self, maps: &BTreeMap<String, u32>);
 
     /// Fills in its part of the status.
     fn status(&self, status: &mut Status);

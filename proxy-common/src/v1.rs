@@ -15,7 +15,7 @@ use crate::{
 /// Number of the schema.
 pub const SCHEMA: u32 = 1;
 /// Hash of its layout, as its version pins it.
-pub const HASH: u64 = 0;
+pub const HASH: u64 = 0x14f9_e21c_7268_e5ce;
 
 /// Key of `CONNTRACK*` and `NEW_FLOWS*`.
 #[repr(C)]

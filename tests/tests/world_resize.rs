@@ -16,9 +16,10 @@ fn capacity(cluster: &Cluster, map: &str) -> Result<u64> {
     let text = cluster
         .agent(0)
         .proxyctl(&["dump", "maps", "--output", "json"])?;
-    let maps: Vec<Value> = serde_json::from_str(&text).context("parse the maps")?;
-    let found = maps.iter().find(|found| found["name"] == map);
-    let found = found.and_then(|found| found["max_entries"].as_u64());
+    let maps: Value = serde_json::from_str(&text).context("parse the maps")?;
+    let mut maps = maps["items"].as_array().context("no maps")?.iter();
+    let found = maps.find(|found| found["name"] == map);
+    let found = found.and_then(|found| found["maxEntries"].as_u64());
     found.with_context(|| format!("no map {map} in {text}"))
 }
 

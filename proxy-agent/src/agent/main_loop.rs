@@ -218,7 +218,7 @@ impl MainLoop {
         let began = Instant::now();
         let maps = self.here.datapath.put_in_force(prepared);
         let maps = maps.context("exchange maps")?;
-        tracing::info!(maps = maps.join(","), took = ?began.elapsed(), "maps resized");
+        tracing::info!(?maps, took = ?began.elapsed(), "maps resized");
         self.follow_drops();
         upkeep::count(&self.shared, self.here.datapath.maps());
         for subject in self.subjects.all_mut() {

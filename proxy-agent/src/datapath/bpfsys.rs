@@ -8,6 +8,7 @@
 pub mod link;
 pub mod map;
 pub mod object;
+pub mod program;
 pub mod words;
 
 mod raw;

@@ -82,11 +82,6 @@ impl OpenMap {
     pub const fn info(&self) -> &MapInfo {
         &self.info
     }
-
-    /// Another handle of it.
-    pub(super) fn try_clone(&self) -> io::Result<OwnedFd> {
-        self.fd.try_clone()
-    }
 }
 
 impl AsFd for OpenMap {

@@ -63,6 +63,15 @@ pub(super) fn places(
 
 /// Loads the object over the pinned maps, and makes those that are missing. Attaches nothing.
 pub(super) fn load(places: &Places, log_drops: bool) -> Result<Ebpf, DatapathError> {
+    let mut ebpf = make(places, log_drops)?;
+    for (name, program) in ebpf.programs_mut() {
+        load_program(name, program)?;
+    }
+    Ok(ebpf)
+}
+
+/// Makes the maps that are missing. The programs are not loaded yet.
+pub(super) fn make(places: &Places, log_drops: bool) -> Result<Ebpf, DatapathError> {
     let mut loader = EbpfLoader::new();
     for (name, place) in places {
         loader.map_max_entries(name, place.info.max_entries);
@@ -71,13 +80,9 @@ pub(super) fn load(places: &Places, log_drops: bool) -> Result<Ebpf, DatapathErr
     drop_log::set(&mut loader, log_drops);
     let slots = flow_slots(places);
     loader.override_global(FLOW_SLOTS, &slots, true);
-    let mut ebpf = loader
+    loader
         .load(object::OBJECT)
-        .map_err(|e| DatapathError::Maps(Box::new(e)))?;
-    for (name, program) in ebpf.programs_mut() {
-        load_program(name, program)?;
-    }
-    Ok(ebpf)
+        .map_err(|e| DatapathError::Maps(Box::new(e)))
 }
 
 /// How many flows fit.

@@ -14,6 +14,7 @@
 
 pub mod resize;
 pub mod size;
+pub mod v1;
 
 mod flows;
 mod settle;

@@ -49,14 +49,19 @@ impl Pins {
         self.instance.join(format!("v{schema}"))
     }
 
+    /// Folder of this schema.
+    pub fn folder(&self) -> PathBuf {
+        self.schema(self.schema)
+    }
+
     /// The map that says which layout the others have.
     pub fn meta(&self) -> PathBuf {
-        self.schema(self.schema).join("meta")
+        self.folder().join("meta")
     }
 
     /// Folder of the maps.
     pub fn maps(&self) -> PathBuf {
-        self.schema(self.schema).join("maps")
+        self.folder().join("maps")
     }
 
     /// A map.
@@ -66,17 +71,17 @@ impl Pins {
 
     /// Folder of maps that are being made to take the place of others: nothing depends on them.
     pub fn building(&self) -> PathBuf {
-        self.schema(self.schema).join("building")
+        self.folder().join("building")
     }
 
     /// Folder of maps that are about to take the place of others: programs may use either.
     pub fn next(&self) -> PathBuf {
-        self.schema(self.schema).join("next")
+        self.folder().join("next")
     }
 
     /// Folder of the links.
     pub fn links(&self) -> PathBuf {
-        self.schema(self.schema).join("links")
+        self.folder().join("links")
     }
 
     /// A link.

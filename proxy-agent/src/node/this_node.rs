@@ -1,6 +1,6 @@
 //! The node as the main loop knows it: addresses, routes, the programs of links, the plugin's installation.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -302,7 +302,7 @@ impl Subject for ThisNode {
 
     fn waits_for_room(&self, _: &mut Room) {}
 
-    fn resized(&mut self, _: &[String]) {}
+    fn resized(&mut self, _: &BTreeMap<String, u32>) {}
 
     fn status(&self, status: &mut Status) {
         let errors = self.errors.iter().chain(&self.mended);

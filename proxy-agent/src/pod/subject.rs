@@ -1,6 +1,6 @@
 //! Pods as the main loop knows them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cni_plugin::rpc::Call;
 use tokio::time::Instant;
@@ -93,7 +93,7 @@ impl Subject for Pods {
         }
     }
 
-    fn resized(&mut self, _: &[String]) {
+    fn resized(&mut self, _: &BTreeMap<String, u32>) {
         self.starved = false;
         self.ids.limit((self.config.limit)());
         self.reconcile();

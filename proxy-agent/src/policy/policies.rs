@@ -1,6 +1,10 @@
 //! Policy as the main loop knows it: the engine, its figures, and flows whose epoch began anew.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::time::Instant;
@@ -246,10 +250,10 @@ impl Subject for Policies {
     }
 
     /// The engine knows where in its arrays there is room: it begins anew with what they hold.
-    fn resized(&mut self, maps: &[String]) {
+    fn resized(&mut self, maps: &BTreeMap<String, u32>) {
         let concerned = |map: &String| ARRAYS.contains(&map.as_str());
         self.due = Instant::now();
-        if !maps.iter().any(concerned) {
+        if !maps.keys().any(concerned) {
             return;
         }
         match Self::open(&self.shared, &self.maps) {

@@ -1,6 +1,7 @@
 //! Services as the main loop knows them: their maps, health check node ports, figures.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -281,7 +282,7 @@ impl Subject for Services {
         self.sync.waits_for_room(room);
     }
 
-    fn resized(&mut self, _: &[String]) {
+    fn resized(&mut self, _: &BTreeMap<String, u32>) {
         self.sync.resized();
         self.due = Instant::now();
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Debug, hash::Hash, io, os::fd::OwnedFd, pat
 
 use aya::Pod;
 use proxy_common::conntrack::{
-    FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey, FlowPlace, Head, Tuple,
+    FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey, FlowPlace, Head,
 };
 
 use crate::datapath::{
@@ -323,11 +323,6 @@ where
         }
     }
 
-    /// The store.
-    pub(super) const fn store(&self) -> &Store<A> {
-        &self.store
-    }
-
     /// Brings the store in step with flows, which are all those that live elsewhere.
     pub(super) fn pass(&mut self, flows: &[Record<A>]) -> io::Result<Passed> {
         let mut before = std::mem::take(&mut self.placed);
@@ -360,9 +355,4 @@ where
         }
         Ok(passed)
     }
-}
-
-/// Into what a packet is turned that nobody translates, both ways.
-pub(super) fn plain<A: Copy>(forth: Tuple<A>) -> [Tuple<A>; 2] {
-    [forth, forth.reversed()]
 }

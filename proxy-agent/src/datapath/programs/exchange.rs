@@ -1,6 +1,6 @@
 //! Other programs in the place of all that are attached: link by link, each in one step.
 
-use std::{collections::BTreeMap, io};
+use std::io;
 
 use aya::Ebpf;
 
@@ -67,23 +67,6 @@ impl Attached {
             result = result.and(exchange_filter(ebpf, *hook, *ifindex));
         }
         result
-    }
-
-    /// Of each link that is pinned and has a program of the object behind it, the program's id.
-    pub(in crate::datapath) fn programs(
-        &self,
-        pins: &Pins,
-    ) -> Result<BTreeMap<String, u32>, DatapathError> {
-        let mut all = BTreeMap::new();
-        for name in &self.links {
-            let path = pins.link(name);
-            match object::open_link(&path).and_then(object::link_info) {
-                Ok(info) => drop(all.insert(name.clone(), info.program)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(DatapathError::corrupt(path)(error)),
-            }
-        }
-        Ok(all)
     }
 }
 
