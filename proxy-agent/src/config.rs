@@ -250,7 +250,7 @@ pub struct Maps {
     /// Tracked flows of each family.
     #[schemars(extend("x-flag" = "conntrack-max"))]
     pub conntrack: u32,
-    /// Pods of this node; at most 4095.
+    /// Pods of this node.
     pub endpoints: u32,
     /// Addresses of pods and nodes that policies know, of each family.
     pub peers: u32,

@@ -65,7 +65,7 @@ pub struct DatapathConfig {
     pub instance: String,
     /// The cgroup v2 folder below which sockets are balanced: all of the node's processes and pods.
     pub cgroup_root: PathBuf,
-    /// Capacities of maps that are made now; pinned ones keep theirs.
+    /// Capacities of maps. One that is larger because it had to grow stays so as long as it is of use.
     pub capacities: Capacities,
     /// How tc programs are attached.
     pub tc: TcPreference,
@@ -126,6 +126,7 @@ impl Datapath {
             return v1::finish(pins, blocks, &mut self.ebpf, &self.maps);
         }
         v1::retire(pins)?;
+        v1::discard(pins)?;
         if resumed {
             let attached = exchange::Attached::find(pins, blocks)?;
             attached.exchange(&mut self.ebpf, pins, blocks)?;

@@ -20,6 +20,7 @@ pub mod inside;
 pub mod length;
 pub mod link;
 pub mod modes;
+pub mod older;
 pub mod packets;
 pub mod policy;
 pub mod served;

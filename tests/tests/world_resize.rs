@@ -91,7 +91,7 @@ fn maps_that_fill_grow_under_traffic_and_shrink_again() {
         "maps.backendSlots=16",
         "maps.backendMembers=8",
         "maps.conntrack=512",
-        "maps.endpoints=8",
+        "maps.endpoints=16",
         "maps.peers=16",
     ];
     let flags: Vec<&str> = small
@@ -127,11 +127,13 @@ fn maps_that_fill_grow_under_traffic_and_shrink_again() {
     for mut talk in talks {
         talk.echo("still there").unwrap();
     }
-    let pods: Vec<Pod> = (0..10)
-        .map(|number| scene.pair.cluster.pod(0, &format!("pod{number}")).unwrap())
-        .collect();
-    grown("ENDPOINTS", 16).unwrap();
-    drop(pods);
+    let pods = |numbers: std::ops::Range<u32>| -> Vec<Pod> {
+        let pod = |number| scene.pair.cluster.pod(0, &format!("pod{number}")).unwrap();
+        numbers.map(pod).collect()
+    };
+    let first = pods(0..8);
+    grown("ENDPOINTS", 32).unwrap();
+    drop((first, pods(8..16)));
     scene
         .during(|cluster| {
             for number in 0..30 {

@@ -143,6 +143,17 @@ impl Maps {
         })
     }
 
+    /// Puts another map in the place of the one of this name.
+    pub(super) fn exchange(&self, name: &str, other: OwnedFd) -> io::Result<()> {
+        if let Some(handle) = self.handles.iter().find(|handle| handle.name() == name) {
+            handle.exchange(other.try_clone()?)?;
+        }
+        match self.resizable(name) {
+            Some(map) => map.exchange(other),
+            None => Ok(()),
+        }
+    }
+
     /// The flows of both families, IPv4's first.
     pub fn flows(&self) -> [&Flows; 2] {
         [&self.flows4, &self.flows6]

@@ -35,6 +35,8 @@ pub(super) fn check(pins: &Pins) -> Result<Found, DatapathError> {
         let path = pins.schema(found);
         match found {
             _ if found > ours => return Err(DatapathError::NewerSchema { path, found, ours }),
+            // A first start of that version, or a migration to it, that was cut off.
+            v1::SCHEMA if is_unfinished(pins)? => {}
             v1::SCHEMA => {
                 check_layout(&pins.of_schema(found), [u64::from(v1::SCHEMA), v1::HASH])?;
                 result = Found::Older;
@@ -59,6 +61,13 @@ fn check_layout(pins: &Pins, expected: Meta) -> Result<(), DatapathError> {
         None if no_maps(pins)? => Ok(()),
         None => Err(foreign("none".to_owned())),
     }
+}
+
+/// Whether what is pinned of schema 1 was never in force.
+fn is_unfinished(pins: &Pins) -> Result<bool, DatapathError> {
+    let old = pins.of_schema(v1::SCHEMA);
+    let unnamed = read(&old.meta())?.is_none();
+    Ok(no_maps(&old)? || unnamed && !no_maps(pins)?)
 }
 
 fn no_maps(pins: &Pins) -> Result<bool, DatapathError> {

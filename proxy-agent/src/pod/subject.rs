@@ -88,7 +88,7 @@ impl Subject for Pods {
     }
 
     fn waits_for_room(&self, room: &mut Room) {
-        if self.starved {
+        if (self.starved || self.ids.is_tight()) && self.ids.may_be_more() {
             *room.entry("ENDPOINTS".to_owned()).or_default() += 1;
         }
     }

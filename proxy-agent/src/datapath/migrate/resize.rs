@@ -115,7 +115,8 @@ fn begin(pins: &Pins, builds: bool) -> Result<(), DatapathError> {
 impl Prepared {
     /// Copies what the agent writes.
     fn copy(&self, pins: &Pins, maps: &Maps) -> Result<(), DatapathError> {
-        for name in self.sizes.keys() {
+        // Flows are not copied as they are: see `Both`.
+        for name in self.sizes.keys().filter(|name| !is_of_flows(name)) {
             if let Some(map) = maps.resizable(name) {
                 let path = pins.building().join(name);
                 let other = object::open_map(&path).map_err(DatapathError::corrupt(&path))?;
@@ -145,11 +146,8 @@ impl Prepared {
         for name in self.sizes.keys() {
             let path = pins.next().join(name);
             let map = object::open_map(&path).map_err(DatapathError::corrupt(&path))?;
-            if let Some(resizable) = maps.resizable(name) {
-                resizable
-                    .exchange(map)
-                    .map_err(DatapathError::corrupt(&path))?;
-            }
+            maps.exchange(name, map)
+                .map_err(DatapathError::corrupt(&path))?;
         }
         publish(pins)
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use proxy_common::endpoints::MAX_ENDPOINTS;
+
 use crate::datapath::Capacities;
 
 /// No map is made larger than this without being asked for.
@@ -54,13 +56,29 @@ pub fn plan(configured: &Capacities, uses: &BTreeMap<String, Use>) -> BTreeMap<S
         let Some(now) = uses.get(name).filter(|_| !is_of_flows(name)) else {
             continue;
         };
-        let wanted = target(capacity, *now);
+        let wanted = if name == WORDS {
+            words(configured, uses)
+        } else {
+            target(capacity, *now)
+        };
         if wanted != now.capacity {
             plan.insert(name.to_owned(), wanted);
         }
     }
     plan.extend(flows(configured, uses));
+    if uses.values().any(|now| now.more > 0) {
+        // What waits comes first, and may fill what is loose now.
+        plan.retain(|name, wanted| uses.get(name).is_none_or(|now| *wanted > now.capacity));
+    }
     plan
+}
+
+/// A word for each endpoint that there may be, used or not.
+const WORDS: &str = "POLICY_WORDS";
+
+fn words(configured: &Capacities, uses: &BTreeMap<String, Use>) -> u32 {
+    let endpoints = uses.get("ENDPOINTS").copied().unwrap_or_default();
+    target(configured.endpoints, endpoints).max(MAX_ENDPOINTS)
 }
 
 /// The maps of flows, if they are to be made anew.

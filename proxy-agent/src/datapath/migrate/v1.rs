@@ -7,7 +7,7 @@ mod flows;
 mod node;
 mod up;
 
-pub(in crate::datapath) use up::{finish, retire, up};
+pub(in crate::datapath) use up::{discard, finish, retire, up};
 
 pub use down::{Handover, down};
 

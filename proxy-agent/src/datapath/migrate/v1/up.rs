@@ -14,7 +14,7 @@ use proxy_common::{
 use aya::{Ebpf, Pod};
 
 use super::{
-    CHANGED, empty, entries,
+    empty, entries,
     flows::{self, Entry},
     node::Here,
     publish, share,
@@ -188,19 +188,19 @@ pub(in crate::datapath) fn finish(
     passed?;
     exchanged?;
     move_links(&old, pins, ebpf)?;
-    for folder in [
-        old.links(),
-        old.maps(),
-        old.building(),
-        old.schema(v1::SCHEMA),
-    ] {
-        pins::discard(&folder)?;
-    }
+    discard(pins)?;
     tracing::info!(
         from = v1::SCHEMA,
         "maps and programs taken over from an older version"
     );
     Ok(())
+}
+
+/// Removes what is left of schema 1.
+pub(in crate::datapath) fn discard(pins: &Pins) -> Result<(), DatapathError> {
+    let old = pins.of_schema(v1::SCHEMA);
+    let folders = [old.links(), old.maps(), old.building(), old.folder()];
+    folders.iter().try_for_each(|folder| pins::discard(folder))
 }
 
 /// Links keep their names; those of programs that we have no more go.
@@ -291,5 +291,3 @@ pub(in crate::datapath) fn retire(pins: &Pins) -> Result<(), DatapathError> {
     }
     Ok(())
 }
-
-const _: () = assert!(CHANGED.len() == 4, "each has its part in `fill`");
