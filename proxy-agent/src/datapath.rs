@@ -52,6 +52,7 @@ pub use words::{MemoryWords, Words};
 use std::{collections::BTreeMap, path::PathBuf};
 
 use aya::Ebpf;
+use proxy_common::sockets::Client;
 
 use migrate::{resize, v1};
 use programs::{blocks::Blocks, exchange};
@@ -71,6 +72,8 @@ pub struct DatapathConfig {
     pub tc: TcPreference,
     /// The programs tell of each packet that they drop: [`Datapath::take_drop_log`].
     pub log_drops: bool,
+    /// The pods' network namespaces, as far as known: maps of an older version keep affinity by them.
+    pub clients: Vec<(u64, Client)>,
 }
 
 /// The datapath of this node: the programs, loaded, and the maps, pinned.
@@ -304,6 +307,12 @@ pub struct Resizer {
 }
 
 impl Resizer {
+    /// About how many flows of each family have slots that no other may take.
+    pub fn flows(&self) -> [u32; 2] {
+        let now = clock::seconds();
+        self.maps.flows().map(|flows| flows.sample(now))
+    }
+
     /// The maps that should have another capacity, if these are configured and so many entries wait for room (by map);
     /// made, filled, and with programs for them. None if all are as they should be. Takes seconds.
     pub fn prepare(

@@ -1,7 +1,7 @@
 //! Maps grow and shrink under traffic: because they fill, because the configuration says so, at start and while it runs.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -114,8 +114,12 @@ fn maps_that_fill_grow_under_traffic_and_shrink_again() {
         })
         .unwrap();
     // As many connections as there were flows, and more.
-    let talks: Vec<Talk> = (0..700)
-        .map(|_| Talk::open(&scene.pair.client, scene.pair.to[0]).unwrap())
+    let talks: Vec<Talk> = (0..540)
+        .map(|_| {
+            // No faster than the agent can follow.
+            thread::sleep(Duration::from_millis(50));
+            Talk::open(&scene.pair.client, scene.pair.to[0]).unwrap()
+        })
         .collect();
     let grown = |map: &str, least: u64| {
         let cluster = &scene.pair.cluster;

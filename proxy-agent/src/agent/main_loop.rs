@@ -25,6 +25,7 @@ use crate::{
     datapath::{Datapath, DatapathConfig, Maps, Prepared},
     model::{Dirty, Kind},
     observe::{Change, Changes, Store},
+    pod::clients,
     subject::{Here, Subject, Turn, Verified},
     watchdog::{self, Pulse},
 };
@@ -332,5 +333,6 @@ fn open_datapath(shared: &Shared) -> anyhow::Result<Datapath> {
         capacities: config.maps.capacities(),
         tc: config.tc_attach.preference(),
         log_drops: config.logging.drops,
+        clients: clients(&config.run_dir),
     })?)
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often it is looked whether maps are as they should be.
-const PERIOD: Duration = Duration::from_secs(5);
+const PERIOD: Duration = Duration::from_secs(1);
 /// When it is tried again after the kernel refused.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Between two exchanges: what waited is written in between.
@@ -109,16 +109,22 @@ impl Resizing {
         self.next = self.rest;
     }
 
-    /// Whether it is worth to count. By what was counted last, which costs nothing.
+    /// Whether it is worth to count. By what was counted last, which costs nothing, and a sample of the flows, which may
+    /// become many in a moment.
     fn suspects(&self, configured: &Capacities) -> bool {
         if !self.more.is_empty() {
             return true;
         }
+        let [flows4, flows6] = self.resizer.flows();
         let uses = self.shared.maps().into_iter().map(|map| {
             let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
             let now = Use {
                 capacity: count(map.max_entries),
-                entries: map.entries.map_or(0, count),
+                entries: match map.name.as_str() {
+                    "FLOWS4" => flows4,
+                    "FLOWS6" => flows6,
+                    _ => map.entries.map_or(0, count),
+                },
                 evicts: map.kind == "lru_hash",
                 ..Use::default()
             };

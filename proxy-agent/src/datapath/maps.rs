@@ -241,7 +241,8 @@ impl Resizable for KernelWords {
 /// Flows are moved by `migrate::flows`: which slot a flow has does not matter.
 impl Resizable for Flows {
     fn reach(&self) -> Result<u32, TableError> {
-        Ok(self.usage(clock::seconds()).live())
+        // Others give way.
+        Ok(self.usage(clock::seconds()).assured)
     }
 
     fn copy_to(&self, _: OwnedFd) -> Result<usize, DatapathError> {

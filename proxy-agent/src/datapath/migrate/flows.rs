@@ -4,7 +4,8 @@ use std::{collections::HashMap, fmt::Debug, hash::Hash, io, os::fd::OwnedFd, pat
 
 use aya::Pod;
 use proxy_common::conntrack::{
-    FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey, FlowPlace, Head,
+    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_GRACE_SECONDS, FLOW_RST_0,
+    FLOW_RST_1, Flow, FlowKey, FlowPlace, Head,
 };
 
 use crate::datapath::{
@@ -295,6 +296,18 @@ where
     }
 }
 
+/// How little it matters that a flow is lost.
+fn rank<A>(flow: &Record<A>) -> u32 {
+    let flags = Head::unpack(flow.head).flags;
+    let over = flags & (FLOW_RST_0 | FLOW_RST_1) != 0
+        || flags & (FLOW_FIN_0 | FLOW_FIN_1) == FLOW_FIN_0 | FLOW_FIN_1;
+    if over {
+        2
+    } else {
+        u32::from(flags & FLOW_ASSURED == 0)
+    }
+}
+
 /// What a pass did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Passed {
@@ -344,6 +357,8 @@ where
             self.store.release(gone)?;
         }
         let mut passed = Passed::default();
+        // Should there not be room for all.
+        fresh.sort_by_key(|flow| rank(flow));
         for flow in fresh {
             match self.store.place(flow)? {
                 Some(placed) => {

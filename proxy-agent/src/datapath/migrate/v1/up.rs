@@ -8,6 +8,7 @@ use proxy_common::{
     conntrack::{Flow, FlowKey},
     endpoints::Endpoint,
     node::{Link, NodeConfig},
+    sockets::Client,
     v1,
 };
 
@@ -86,12 +87,12 @@ pub(in crate::datapath) fn up(pins: &Pins, config: &DatapathConfig) -> Result<()
         places.insert(name, Place { path, info });
     }
     let _programs = load::make(&places, false)?;
-    fill(&old, pins)?;
+    fill(&old, pins, &config.clients)?;
     publish(&building, &folder)
 }
 
 /// Writes what schema 1 keeps in another form.
-fn fill(old: &Pins, pins: &Pins) -> Result<(), DatapathError> {
+fn fill(old: &Pins, pins: &Pins, pods: &[(u64, Client)]) -> Result<(), DatapathError> {
     let building = pins.building();
     let new = |name: &str| {
         let path = building.join(name);
@@ -100,7 +101,7 @@ fn fill(old: &Pins, pins: &Pins) -> Result<(), DatapathError> {
             .map_err(DatapathError::corrupt(&path))
     };
     let typed = DatapathError::corrupt(&building);
-    pods(old, &new)?;
+    endpoints(old, &new)?;
     let config = node(old)?;
     let mut node_config =
         KernelTable::<u32, NodeConfig>::new(new("NODE_CONFIG")?).map_err(typed)?;
@@ -114,7 +115,12 @@ fn fill(old: &Pins, pins: &Pins) -> Result<(), DatapathError> {
     }
     let mut affinity = KernelTable::<AffinityKey, Affinity>::new(new("AFFINITY")?)
         .map_err(DatapathError::corrupt(&building))?;
-    let clients = entries::clients(&config, []);
+    let mut known = KernelTable::<u64, Client>::new(new("CLIENTS")?)
+        .map_err(DatapathError::corrupt(&building))?;
+    for (namespace, client) in pods {
+        known.set(namespace, client)?;
+    }
+    let clients = entries::clients(&config, pods.iter().copied());
     for (key, value) in entries::affinity_up(&affinity.entries()?, &clients) {
         affinity.set(&key, &value)?;
     }
@@ -126,7 +132,7 @@ fn node(old: &Pins) -> Result<NodeConfig, DatapathError> {
     Ok(entries::node_up(&config.unwrap_or_default()))
 }
 
-fn pods(
+fn endpoints(
     old: &Pins,
     new: &dyn Fn(&str) -> Result<MapHandle, DatapathError>,
 ) -> Result<(), DatapathError> {
