@@ -24,7 +24,7 @@ const TALKS: usize = 10;
 /// Between two datagrams of a stream.
 const BEAT: Duration = Duration::from_millis(2);
 /// How long the answer to a datagram may take.
-const ANSWER: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Who talks to whom.
 pub struct Cast<'a> {

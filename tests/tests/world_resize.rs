@@ -25,8 +25,9 @@ fn capacity(cluster: &Cluster, map: &str) -> Result<u64> {
 
 /// A client, who may, a stranger, who may not, and a pod of theirs.
 struct Scene {
-    pair: Pair,
     stranger: Pod,
+    // Ends last.
+    pair: Pair,
 }
 
 impl Scene {
@@ -118,7 +119,9 @@ fn maps_that_fill_grow_under_traffic_and_shrink_again() {
         .map(|_| {
             // No faster than the agent can follow.
             thread::sleep(Duration::from_millis(50));
-            Talk::open(&scene.pair.client, scene.pair.to[0]).unwrap()
+            Talk::open(&scene.pair.client, scene.pair.to[0]).unwrap_or_else(|error| {
+                panic!("{error}; agents said:\n{}", scene.pair.cluster.logs())
+            })
         })
         .collect();
     let grown = |map: &str, least: u64| {

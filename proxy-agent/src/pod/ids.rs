@@ -43,6 +43,11 @@ impl Ids {
         self.limit < NO_ID
     }
 
+    /// How many ids are in use.
+    pub(super) fn in_use(&self) -> u32 {
+        self.used.len() as u32
+    }
+
     /// Whether a quarter or less of the ids is free.
     pub(super) fn is_tight(&self) -> bool {
         self.used.len() * 4 >= self.limit.saturating_sub(1) as usize * 3

@@ -49,6 +49,15 @@ fn takes_id(event: &Event) -> bool {
     }
 }
 
+/// Each pod has an entry in these.
+const MAPS: [&str; 5] = [
+    "ENDPOINTS",
+    "INTERFACES",
+    "CLIENTS",
+    "LOCAL_PODS4",
+    "LOCAL_PODS6",
+];
+
 impl Subject for Pods {
     fn name(&self) -> &'static str {
         "pods"
@@ -89,7 +98,10 @@ impl Subject for Pods {
 
     fn waits_for_room(&self, room: &mut Room) {
         if (self.starved || self.ids.is_tight()) && self.ids.may_be_more() {
-            *room.entry("ENDPOINTS".to_owned()).or_default() += 1;
+            let more = self.ids.in_use() / 4 + 1;
+            for map in MAPS {
+                *room.entry(map.to_owned()).or_default() += more;
+            }
         }
     }
 

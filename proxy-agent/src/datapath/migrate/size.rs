@@ -84,10 +84,13 @@ fn words(configured: &Capacities, uses: &BTreeMap<String, Use>) -> u32 {
 /// The maps of flows, if they are to be made anew.
 fn flows(configured: &Capacities, uses: &BTreeMap<String, Use>) -> BTreeMap<String, u32> {
     let families = ["FLOWS4", "FLOWS6"].into_iter();
-    let families: Vec<Use> = families
-        .filter_map(|name| uses.get(name))
-        .copied()
-        .collect();
+    let families = families.filter_map(|name| uses.get(name)).copied();
+    // Not all slots are looked at when one is needed: where two thirds are taken, there may be none near.
+    let families = families.map(|now| Use {
+        entries: now.entries.saturating_add(now.entries / 2),
+        ..now
+    });
+    let families: Vec<Use> = families.collect();
     let wanted = families
         .iter()
         .map(|now| target(configured.conntrack, *now));
