@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 use weir_tests::{
     served::{Pair, await_answer, only_client, serve, service},
     traffic::{self, Cast, RATE},
-    world::{Cluster, Pod, Talk},
+    world::{Cluster, Pod, Talk, until},
 };
+
+/// How long a map may take to be resized on a busy machine: the programs are loaded meanwhile.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Capacity of a map, as `proxyctl` tells it.
 fn capacity(cluster: &Cluster, map: &str) -> Result<u64> {
@@ -126,8 +129,8 @@ fn maps_that_fill_grow_under_traffic_and_shrink_again() {
         .collect();
     let grown = |map: &str, least: u64| {
         let cluster = &scene.pair.cluster;
-        cluster.eventually(&format!("{map} to hold {least}"), || {
-            capacity(cluster, map).ok().filter(|found| *found >= least)
+        until(&format!("{map} to hold {least}"), PATIENCE, || {
+            Ok(capacity(cluster, map).ok().filter(|found| *found >= least))
         })
     };
     grown("FLOWS4", 1024).unwrap();
@@ -151,10 +154,8 @@ fn maps_that_fill_grow_under_traffic_and_shrink_again() {
                     .manifests()
                     .remove(&format!("endpoints-more{number}.yaml"))?;
             }
-            cluster.eventually("FRONTENDS4 to shrink", || {
-                capacity(cluster, "FRONTENDS4")
-                    .ok()
-                    .filter(|found| *found == 8)
+            until("FRONTENDS4 to shrink", PATIENCE, || {
+                Ok((capacity(cluster, "FRONTENDS4")? == 8).then_some(()))
             })?;
             Ok(())
         })
@@ -184,10 +185,8 @@ fn the_configuration_resizes_maps_under_traffic_and_so_does_a_restart() {
                     ("FRONTENDS4", frontends),
                     ("POLICY_CELLS", frontends * 16),
                 ] {
-                    cluster.eventually(&format!("{map} to have {wanted}"), || {
-                        capacity(cluster, map)
-                            .ok()
-                            .filter(|found| *found == u64::from(wanted))
+                    until(&format!("{map} to have {wanted}"), PATIENCE, || {
+                        Ok((capacity(cluster, map)? == u64::from(wanted)).then_some(()))
                     })?;
                 }
                 Ok(())

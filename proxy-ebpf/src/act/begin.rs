@@ -37,27 +37,26 @@ fn run<F: Family>(
     at: u32,
     sender: u32,
 ) -> Verdict {
-    if must_wait(packet, at) {
-        return dropped(SETTLING);
-    }
     let verdict = decide(skb, packet, draft, at, sender);
     start::abandon(&mut draft.start);
     verdict
 }
 
-/// Whether the packet may be of a flow that is not in these maps yet: [`node::settles`]. The host's own sockets, for which
-/// most of its packets are, wait for nothing.
+global! {
+    /// No flow may begin: [`node::settles`]. `CONTINUE`: the packet can be of none that is not in these maps yet. The host's own
+    /// sockets, for which most of its packets are, wait for nothing.
+    pub fn wait(packet: Packet; at) = must_wait
+}
+
 #[inline(always)]
-fn must_wait<F: Family>(packet: &Packet<F>, at: u32) -> bool {
-    if !node::settles(packet.now) {
-        return false;
-    }
+fn must_wait<F: Family>(packet: &mut Packet<F>, at: u32) -> Verdict {
     let to = &packet.tuple;
-    let at_pod = at == hook::FROM_POD || at == hook::TO_POD;
-    at_pod
+    let waits = at == hook::FROM_POD
+        || at == hook::TO_POD
         || node::port_matters(to.destination_port)
         || node::port_serves(to.source_port)
-        || endpoint::of_address::<F>(&to_stack(&packet.destination)) != 0
+        || endpoint::of_address::<F>(&to_stack(&packet.destination)) != 0;
+    if waits { dropped(SETTLING) } else { CONTINUE }
 }
 
 #[inline(always)]

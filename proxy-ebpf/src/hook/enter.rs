@@ -2,7 +2,7 @@
 
 use proxy_common::counters::{INVALID_PACKET, SETTLING};
 
-use crate::act::begin::begin;
+use crate::act::begin::{begin, wait};
 use crate::act::course::Course;
 use crate::act::course::hook::TO_POD;
 use crate::act::draft::Draft;
@@ -119,6 +119,12 @@ impl<F: Family> Work<F> {
     /// Begins a flow at a hook, sent by an endpoint. `NEXT`: it is nothing of ours.
     #[inline(always)]
     pub(super) fn begin(&mut self, skb: Skb, at: u32, sender: u32) -> Verdict {
+        if node::settles(self.packet.now) {
+            let verdict = wait(&mut self.packet, at);
+            if verdict != CONTINUE {
+                return verdict;
+            }
+        }
         let verdict = begin(skb, &mut self.packet, &mut self.draft, at, sender);
         if verdict == CONTINUE {
             self.course.begins(&self.draft.start);
