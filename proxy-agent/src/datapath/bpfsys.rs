@@ -76,7 +76,7 @@ pub fn interface_name(ifindex: u32) -> io::Result<String> {
 /// Indexes of the interfaces of the calling thread's network namespace.
 pub fn interfaces() -> io::Result<Vec<u32>> {
     let all = nix::net::if_::if_nameindex()?;
-    Ok(all.iter().map(|interface| interface.index()).collect())
+    Ok(all.iter().map(nix::net::if_::Interface::index).collect())
 }
 
 /// Lifts the limit on locked memory, which kernels before 5.11 charge maps to. Where that is not permitted
