@@ -53,6 +53,16 @@ pub struct Counts {
     pub took: Duration,
 }
 
+impl Counts {
+    /// An error if there was too little of something for it to mean anything, however busy the machine was.
+    pub fn suffice(&self) -> Result<()> {
+        let counts = [self.connections, self.words, self.datagrams];
+        let enough = counts.iter().all(|count| *count > 100) && self.attempts > 2;
+        ensure!(enough, "too little traffic: {self:?}");
+        Ok(())
+    }
+}
+
 /// Counts of what goes on, and what went wrong.
 #[derive(Default)]
 struct Course {
