@@ -12,6 +12,7 @@ use proxy_common::{
 use super::{
     classes::{ClassId, Classes},
     prefix_map::{PrefixMap, truncate},
+    reclaim::Reclaim,
     tables::PolicyTables,
 };
 use crate::datapath::{prefix::Prefix, table::TableError};
@@ -60,6 +61,13 @@ impl Kernel {
         exact
             .or_else(|| self.cidrs.lookup(address).map(|(_, peer)| peer))
             .map(|peer| peer.class)
+    }
+
+    /// How many prefixes of this side `CIDRS4` and `CIDRS6` can hold beside those of the other side that still wait.
+    pub fn cidr_room(&self, reclaim: &Reclaim) -> [u32; 2] {
+        let capacity = [self.tables.cidrs4.capacity(), self.tables.cidrs6.capacity()];
+        let waiting = reclaim.other_cidr_count();
+        [0, 1].map(|family| capacity[family].saturating_sub(waiting[family]))
     }
 
     /// Stores a cell.

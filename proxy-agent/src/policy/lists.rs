@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use proxy_common::policy::intervals::{BLOCK_INTERVALS, Interval, IntervalBlock, VERDICT_DENY};
+use proxy_common::policy::intervals::{Interval, IntervalBlock};
 
-use super::{report::PolicyError, slots::Slots};
+use super::{report::PolicyError, slots::Slots, tree};
 
-/// First block of a list.
+/// Root of a list.
 pub type ListId = u32;
 
 struct List {
@@ -35,7 +35,7 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// Lists in a map of this many blocks. Block 0 ends a chain and is not used.
+    /// Lists in a map of this many blocks. Block 0 is not used.
     pub fn new(capacity: u32) -> Self {
         Self {
             slots: Slots::new(capacity, 1),
@@ -54,9 +54,9 @@ impl Lists {
             }
             return Ok(id);
         }
-        let blocks = self.allocate(content.len().div_ceil(BLOCK_INTERVALS).max(1) as u32)?;
+        let blocks = self.allocate(tree::size(content.len()) as u32)?;
         let id = blocks[0];
-        self.unwritten.extend(chain(content, &blocks));
+        self.unwritten.extend(tree::lay_out(content, &blocks));
         let list = List {
             content: content.to_vec(),
             blocks,
@@ -111,7 +111,7 @@ impl Lists {
         let waits = |number: &u32| self.unwritten.iter().any(|(n, _)| n == number);
         let mut all = Vec::new();
         for (id, list) in &self.by_id {
-            let blocks = chain(&list.content, &list.blocks).into_iter();
+            let blocks = tree::lay_out(&list.content, &list.blocks).into_iter();
             all.extend(blocks.filter(|(n, _)| !waits(n)).map(|(n, b)| (*id, n, b)));
         }
         all
@@ -124,7 +124,7 @@ impl Lists {
         };
         let blocks = self.allocate(list.blocks.len() as u32)?;
         let content = self.by_id.get(&from).map(|list| &list.content);
-        let writes = content.map_or_else(Vec::new, |content| chain(content, &blocks));
+        let writes = content.map_or_else(Vec::new, |content| tree::lay_out(content, &blocks));
         Ok(Some(Renewal {
             from,
             to: blocks[0],
@@ -165,27 +165,6 @@ impl Lists {
     }
 }
 
-/// The blocks of a list. The last one first, so that a chain is never longer than what is written.
-fn chain(content: &[Interval], blocks: &[u32]) -> Vec<(u32, IntervalBlock)> {
-    let mut chain = Vec::new();
-    for (i, number) in blocks.iter().enumerate().rev() {
-        let part = content.chunks(BLOCK_INTERVALS).nth(i).unwrap_or_default();
-        let mut intervals = [Interval::default(); BLOCK_INTERVALS];
-        intervals[..part.len()].copy_from_slice(part);
-        let block = IntervalBlock {
-            count: part.len() as u8,
-            default_verdict: VERDICT_DENY,
-            pad: 0,
-            default_cookie: 0,
-            next: blocks.get(i + 1).copied().unwrap_or(0),
-            pad2: 0,
-            intervals,
-        };
-        chain.push((*number, block));
-    }
-    chain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,12 +178,12 @@ mod tests {
             .collect();
         let a = lists.hold(&long).unwrap();
         assert_eq!(lists.hold(&long).unwrap(), a);
-        assert_eq!(lists.usage().0, 4);
+        assert_eq!(lists.usage().0, 5);
         let (first, block) = *lists.next_unwritten().unwrap();
-        assert_eq!((block.count, block.next), (5, 0));
+        assert_eq!((block.count, block.level), (21, 0));
         assert_ne!(first, a);
         lists.release(a);
-        assert_eq!(lists.usage().0, 4);
+        assert_eq!(lists.usage().0, 5);
         lists.release(a);
         assert_eq!(lists.usage().0, 1);
         assert!(lists.next_unwritten().is_none());

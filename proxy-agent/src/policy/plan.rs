@@ -118,6 +118,8 @@ pub struct Planner<'a> {
     pub cookies: &'a mut Cookies,
     /// What judges the endpoints now.
     pub in_force: &'a BTreeMap<u32, InForce>,
+    /// How many prefixes the maps can hold, IPv4 first.
+    pub cidr_room: [u32; 2],
     /// Rows that wait to be freed.
     pub retired: &'a mut Vec<RowHandle>,
     /// The plan as far as it is made.
@@ -143,6 +145,7 @@ impl<'a> Planner<'a> {
         compiled: &'a Compiled,
         cookies: &'a mut Cookies,
         in_force: &'a BTreeMap<u32, InForce>,
+        cidr_room: [u32; 2],
         retired: &'a mut Vec<RowHandle>,
     ) -> Self {
         Self {
@@ -152,6 +155,7 @@ impl<'a> Planner<'a> {
             compiled,
             cookies,
             in_force,
+            cidr_room,
             retired,
             plan: Plan::default(),
             kept: HashMap::new(),

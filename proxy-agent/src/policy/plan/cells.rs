@@ -1,28 +1,23 @@
 //! The cells: whole rows that come, one column in rows that are there for each new class.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{InForce, Planner, Selected, targets::Targets};
 use crate::policy::{
     report::PolicyError,
-    rows::{Row, RowHandle},
+    rows::{Row, RowHandle, Space},
 };
 use proxy_common::policy::words::PolicyWord;
 
 impl Planner<'_> {
-    /// Plans all cells.
+    /// Plans all cells. Nothing in force moves before it is known that all have room.
     pub(super) fn plan_cells(&mut self, targets: &Targets) -> Result<(), PolicyError> {
         let classes = self.kernel.classes.bound();
-        for row in self.live() {
-            if self
-                .rows
-                .all
-                .get(&row)
-                .is_some_and(|r| r.capacity() < classes)
-            {
-                self.relocate(row, classes)?;
-            }
+        self.hold_lists(targets)?;
+        for (row, space) in self.reserve(classes)? {
+            self.relocate(row, space);
         }
         for row in self.plan.drafts.clone() {
-            self.rows.place(row, classes)?;
             self.plan_row(row)?;
         }
         let kept: Vec<RowHandle> = self.kept.values().copied().collect();
@@ -40,6 +35,64 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// Takes the lists of all cells to come.
+    fn hold_lists(&mut self, targets: &Targets) -> Result<(), PolicyError> {
+        let known: BTreeSet<_> = self.kernel.classes.known().map(|(_, v)| v).collect();
+        for row in self.plan.drafts.clone() {
+            for vector in &known {
+                self.cell(row, *vector)?;
+            }
+        }
+        let kept: Vec<RowHandle> = self.kept.values().copied().collect();
+        for new in targets.new_classes() {
+            for row in &kept {
+                self.cell(*row, new.vector)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes space for the rows that come, and for those in force that are too narrow, or much too wide: which of those
+    /// go where. On an error nothing is taken that [`abandon`](super::abandon) does not give back.
+    fn reserve(&mut self, classes: u32) -> Result<Vec<(RowHandle, Space)>, PolicyError> {
+        let is_narrow = |row: &RowHandle| {
+            let row = self.rows.all.get(row);
+            row.is_some_and(|row| row.capacity() < classes)
+        };
+        let narrow: Vec<_> = self.live().into_iter().filter(is_narrow).collect();
+        let kept = self.kept.values().copied();
+        let wide: Vec<_> = kept
+            .filter(|row| self.rows.is_wide(*row, classes))
+            .collect();
+        let mut taken = Vec::new();
+        if let Err(error) = self.reserve_for(&narrow, classes, &mut taken) {
+            for (_, (number, span)) in taken {
+                self.rows.free_space(number, span);
+            }
+            return Err(error);
+        }
+        for row in wide {
+            // Where there is no room to move, what is too wide stays so.
+            taken.extend(self.rows.space(classes).ok().map(|space| (row, space)));
+        }
+        Ok(taken)
+    }
+
+    fn reserve_for(
+        &mut self,
+        narrow: &[RowHandle],
+        classes: u32,
+        taken: &mut Vec<(RowHandle, Space)>,
+    ) -> Result<(), PolicyError> {
+        for row in narrow {
+            taken.push((*row, self.rows.space(classes)?));
+        }
+        for row in self.plan.drafts.clone() {
+            self.rows.place(row, classes)?;
+        }
+        Ok(())
+    }
+
     fn plan_cell(&mut self, row: RowHandle, class: u32, cell: u64) {
         if let Some(row) = self.rows.all.get(&row) {
             self.plan.cells.push((row.index(class), cell));
@@ -47,7 +100,7 @@ impl Planner<'_> {
     }
 
     fn plan_row(&mut self, row: RowHandle) -> Result<(), PolicyError> {
-        let known: std::collections::BTreeMap<_, _> = self.kernel.classes.known().collect();
+        let known: BTreeMap<_, _> = self.kernel.classes.known().collect();
         let (header, capacity) = match self.rows.all.get(&row) {
             Some(row) => (row.header(), row.capacity()),
             None => return Ok(()),
@@ -63,12 +116,11 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Gives a row in force more room, at once: same cells elsewhere, then the words that name it. No verdict
-    /// changes, so no epoch does.
-    fn relocate(&mut self, handle: RowHandle, classes: u32) -> Result<(), PolicyError> {
-        let (number, span) = self.rows.space(classes)?;
+    /// Gives a row in force other room, at once: same cells elsewhere, then the words that name it. No verdict changes, so
+    /// no epoch does.
+    fn relocate(&mut self, handle: RowHandle, (number, span): Space) {
         let Some(row) = self.rows.all.get_mut(&handle) else {
-            return Ok(());
+            return;
         };
         let (old_header, old_capacity) = (row.header(), row.capacity());
         let mut old = Row::new(None, crate::policy::row::Program::default(), row.side);
@@ -91,7 +143,6 @@ impl Planner<'_> {
                 self.renumber(*id, in_force);
             }
         }
-        Ok(())
     }
 
     fn renumber(&mut self, id: u32, in_force: &InForce) {
