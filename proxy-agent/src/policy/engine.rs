@@ -2,6 +2,7 @@
 
 mod books;
 mod fit;
+pub mod glance;
 mod names;
 mod observe;
 mod unused;
@@ -14,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::glance::Glance;
 use super::{
     LocalEndpoint, PolicyError, PolicyReport, PolicyTables,
     addresses::Addresses,
@@ -71,6 +73,7 @@ pub struct PolicyEngine {
     pub(super) active: BTreeSet<u64>,
     pub(super) cookies: Cookies,
     ready: BTreeSet<u32>,
+    glance: Glance,
     /// A sync failed, or none has run: nothing compiled can be relied on.
     revalidate: bool,
 }
@@ -103,6 +106,7 @@ impl PolicyEngine {
             active: BTreeSet::new(),
             cookies: Cookies::default(),
             ready: BTreeSet::new(),
+            glance: Glance::default(),
             revalidate: true,
         }
     }

@@ -1,6 +1,9 @@
 //! Interval lists in the map: interned, counted, never changed while a cell may refer to them.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    ops::Bound,
+};
 
 use proxy_common::policy::intervals::{Interval, IntervalBlock};
 
@@ -29,7 +32,7 @@ pub struct Renewal {
 /// All lists.
 pub struct Lists {
     slots: Slots,
-    by_id: HashMap<ListId, List>,
+    by_id: BTreeMap<ListId, List>,
     by_content: HashMap<Vec<Interval>, ListId>,
     unwritten: VecDeque<(u32, IntervalBlock)>,
 }
@@ -39,7 +42,7 @@ impl Lists {
     pub fn new(capacity: u32) -> Self {
         Self {
             slots: Slots::new(capacity, 1),
-            by_id: HashMap::new(),
+            by_id: BTreeMap::new(),
             by_content: HashMap::new(),
             unwritten: VecDeque::new(),
         }
@@ -108,13 +111,28 @@ impl Lists {
 
     /// Blocks that the map has: list, number, content.
     pub fn written_blocks(&self) -> Vec<(ListId, u32, IntervalBlock)> {
+        self.written_after(None, usize::MAX).0
+    }
+
+    /// About `limit` of them, of the lists after this one; and the last list of those, if there are more.
+    pub fn written_after(
+        &self,
+        after: Option<ListId>,
+        limit: usize,
+    ) -> (Vec<(ListId, u32, IntervalBlock)>, Option<ListId>) {
         let waits = |number: &u32| self.unwritten.iter().any(|(n, _)| n == number);
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut all = Vec::new();
-        for (id, list) in &self.by_id {
+        let mut last = None;
+        for (id, list) in self.by_id.range((after, Bound::Unbounded)) {
+            if all.len() >= limit {
+                return (all, last);
+            }
+            last = Some(*id);
             let blocks = tree::lay_out(&list.content, &list.blocks).into_iter();
             all.extend(blocks.filter(|(n, _)| !waits(n)).map(|(n, b)| (*id, n, b)));
         }
-        all
+        (all, None)
     }
 
     /// Takes blocks to write a list anew; none if there is no such list.

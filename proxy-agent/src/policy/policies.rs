@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use super::{PolicyError, PolicyReport, PolicyTables, Refusal, engine::PolicyEngine};
+use super::{
+    PolicyError, PolicyReport, PolicyTables, Refusal,
+    engine::{PolicyEngine, glance::Glanced},
+};
 use crate::{
     api::{
         Shared,
@@ -240,8 +243,15 @@ impl Subject for Policies {
         self.due
     }
 
-    fn verify(&mut self, _: &Store, _: usize) -> Verified {
-        self.repair().map_or(Verified::Failed, Verified::Done)
+    fn verify(&mut self, _: &Store, budget: usize) -> Verified {
+        match self.engine.glance(budget) {
+            Ok(Glanced::More) => Verified::More(0),
+            Ok(Glanced::Done) => {
+                self.forget_cookies();
+                Verified::Done(0)
+            }
+            Ok(Glanced::Differs) | Err(_) => self.repair().map_or(Verified::Failed, Verified::Done),
+        }
     }
 
     fn broken(&self) -> Option<&str> {
