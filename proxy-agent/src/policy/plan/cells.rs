@@ -1,32 +1,35 @@
 //! The cells: whole rows that come, one column in rows that are there for each new class.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{InForce, Planner, Selected, targets::Targets};
 use crate::policy::{
+    classes::ClassId,
     report::PolicyError,
     rows::{Row, RowHandle, Space},
 };
 use proxy_common::policy::words::PolicyWord;
 
+/// A class and what a row says of it.
+type ClassCell = (ClassId, u64);
+
 impl Planner<'_> {
     /// Plans all cells. Nothing in force moves before it is known that all have room.
     pub(super) fn plan_cells(&mut self, targets: &Targets) -> Result<(), PolicyError> {
-        let classes = self.kernel.classes.bound();
-        self.hold_lists(targets)?;
-        for (row, space) in self.reserve(classes)? {
+        let bound = self.kernel.classes.bound();
+        let drafted = self.drafted_cells()?;
+        let added = self.added_cells(targets)?;
+        for (row, space) in self.reserve(bound)? {
             self.relocate(row, space);
         }
-        for row in self.plan.drafts.clone() {
-            self.plan_row(row)?;
+        for (row, cells) in drafted {
+            self.plan_row(row, cells);
         }
-        let kept: Vec<RowHandle> = self.kept.values().copied().collect();
+        for (row, class, cell) in added {
+            self.plan_cell(row, class, cell);
+        }
         let dying = self.dying.clone();
         for new in targets.new_classes() {
-            for row in kept.iter().copied() {
-                let cell = self.cell(row, new.vector)?;
-                self.plan_cell(row, new.id, cell);
-            }
             for row in dying.iter().copied() {
                 let cell = new.parent.map_or(0, |p| self.stored_cell(row, p));
                 self.plan_cell(row, new.id, cell);
@@ -35,21 +38,33 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Takes the lists of all cells to come.
-    fn hold_lists(&mut self, targets: &Targets) -> Result<(), PolicyError> {
-        let known: BTreeSet<_> = self.kernel.classes.known().map(|(_, v)| v).collect();
+    /// The cells of the rows that come. Takes their lists.
+    fn drafted_cells(&mut self) -> Result<Vec<(RowHandle, Vec<ClassCell>)>, PolicyError> {
+        let known: Vec<_> = self.kernel.classes.known().collect();
+        let mut all = Vec::new();
         for row in self.plan.drafts.clone() {
-            for vector in &known {
-                self.cell(row, *vector)?;
-            }
+            let cells = known
+                .iter()
+                .map(|(class, vector)| Ok((*class, self.cell(row, *vector)?)))
+                .collect::<Result<Vec<ClassCell>, PolicyError>>()?;
+            all.push((row, cells));
         }
+        Ok(all)
+    }
+
+    /// The cells of new classes in the rows that stay. Takes their lists.
+    fn added_cells(
+        &mut self,
+        targets: &Targets,
+    ) -> Result<Vec<(RowHandle, ClassId, u64)>, PolicyError> {
         let kept: Vec<RowHandle> = self.kept.values().copied().collect();
+        let mut all = Vec::new();
         for new in targets.new_classes() {
             for row in &kept {
-                self.cell(*row, new.vector)?;
+                all.push((*row, new.id, self.cell(*row, new.vector)?));
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Takes space for the rows that come, and for those in force that are too narrow, or much too wide: which of those
@@ -99,21 +114,17 @@ impl Planner<'_> {
         }
     }
 
-    fn plan_row(&mut self, row: RowHandle) -> Result<(), PolicyError> {
-        let known: BTreeMap<_, _> = self.kernel.classes.known().collect();
+    fn plan_row(&mut self, row: RowHandle, cells: Vec<ClassCell>) {
         let (header, capacity) = match self.rows.all.get(&row) {
             Some(row) => (row.header(), row.capacity()),
-            None => return Ok(()),
+            None => return,
         };
         self.plan.cells.push((header, u64::from(capacity)));
+        let cells: BTreeMap<ClassId, u64> = cells.into_iter().collect();
         for class in 0..capacity {
-            let cell = match known.get(&class) {
-                Some(vector) => self.cell(row, *vector)?,
-                None => 0,
-            };
-            self.plan_cell(row, class, cell);
+            let cell = cells.get(&class).copied().unwrap_or(0);
+            self.plan.cells.push((header + 1 + class, cell));
         }
-        Ok(())
     }
 
     /// Gives a row in force other room, at once: same cells elsewhere, then the words that name it. No verdict changes, so
