@@ -70,7 +70,7 @@ pub type PortName = (Protocol, String);
 /// depends on the sets it is in, not on which peers of a set it satisfies: a thousand blocks of one rule are one set.
 #[derive(Clone, Debug, Default)]
 pub struct Atoms {
-    atoms: Vec<Atom>,
+    all: Vec<Atom>,
     /// Numbers of atoms, sorted.
     sets: Vec<Vec<u32>>,
     /// By atom, the sets that it is in.
@@ -93,13 +93,13 @@ impl Atoms {
         }
         let atoms: BTreeSet<Atom> = rules.iter().flatten().cloned().collect();
         let mut all = Self {
-            atoms: atoms.into_iter().collect(),
+            all: atoms.into_iter().collect(),
             port_names: names.into_iter().collect(),
             ..Self::default()
         };
         let sets: BTreeSet<Vec<u32>> = rules.iter().map(|rule| all.numbers(rule)).collect();
         all.sets = sets.into_iter().collect();
-        all.holders = vec![Vec::new(); all.atoms.len()];
+        all.holders = vec![Vec::new(); all.all.len()];
         for (set, atoms) in (0..).zip(&all.sets) {
             for atom in atoms {
                 all.holders[*atom as usize].push(set);
@@ -115,11 +115,11 @@ impl Atoms {
 
     /// The atoms; their place is their number.
     pub fn all(&self) -> &[Atom] {
-        &self.atoms
+        &self.all
     }
 
     fn number(&self, atom: &Atom) -> Option<u32> {
-        self.atoms.binary_search(atom).ok().map(|n| n as u32)
+        self.all.binary_search(atom).ok().map(|n| n as u32)
     }
 
     /// The number of the set of a rule's peers, which has some.
@@ -132,7 +132,7 @@ impl Atoms {
     /// The atoms of a set.
     pub fn members(&self, set: u32) -> impl ExactSizeIterator<Item = &Atom> {
         let members = self.sets.get(set as usize).map_or(&[][..], Vec::as_slice);
-        members.iter().map(|atom| &self.atoms[*atom as usize])
+        members.iter().map(|atom| &self.all[*atom as usize])
     }
 
     /// The sets that an atom is in.
@@ -160,14 +160,14 @@ impl Atoms {
             Atom::Pods(Namespaces::Selected(selector), _) => selector.matches(labels),
             Atom::Block(..) => false,
         };
-        (0..self.atoms.len() as u32)
-            .filter(|n| about(&self.atoms[*n as usize]))
+        (0..self.all.len() as u32)
+            .filter(|n| about(&self.all[*n as usize]))
             .collect()
     }
 
     /// The sets in which one of these pod atoms selects a pod with these labels.
     pub fn satisfied(&self, candidates: &[u32], labels: &Labels) -> Numbers {
-        let selects = |n: &&u32| match &self.atoms[**n as usize] {
+        let selects = |n: &&u32| match &self.all[**n as usize] {
             Atom::Pods(_, pods) => pods.matches(labels),
             Atom::Block(..) => false,
         };

@@ -269,9 +269,9 @@ impl PolicyEngine {
             &self.compiled,
             &mut self.cookies,
             &self.in_force,
-            cidr_room,
             &mut retired,
-        );
+        )
+        .with_cidr_room(cidr_room);
         let plan = planner.make(change);
         self.reclaim.retire(Instant::now(), retired, Vec::new());
         plan

@@ -145,7 +145,6 @@ impl<'a> Planner<'a> {
         compiled: &'a Compiled,
         cookies: &'a mut Cookies,
         in_force: &'a BTreeMap<u32, InForce>,
-        cidr_room: [u32; 2],
         retired: &'a mut Vec<RowHandle>,
     ) -> Self {
         Self {
@@ -155,7 +154,7 @@ impl<'a> Planner<'a> {
             compiled,
             cookies,
             in_force,
-            cidr_room,
+            cidr_room: [u32::MAX; 2],
             retired,
             plan: Plan::default(),
             kept: HashMap::new(),
@@ -164,6 +163,13 @@ impl<'a> Planner<'a> {
             moves: BTreeSet::new(),
             local_node_moves: false,
         }
+    }
+
+    /// With so much room for prefixes, IPv4 first.
+    #[must_use]
+    pub fn with_cidr_room(mut self, room: [u32; 2]) -> Self {
+        self.cidr_room = room;
+        self
     }
 
     /// Makes the plan. On an error, what was taken for it is given back.

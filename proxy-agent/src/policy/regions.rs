@@ -136,15 +136,17 @@ fn edges(atoms: &Atoms, pod_cidrs: &BTreeSet<IpNetwork>) -> Vec<(IpNetwork, Vec<
         atoms.extend(atom);
     };
     everything().for_each(|prefix| touch(prefix, None));
-    pod_cidrs.iter().for_each(|prefix| touch(*prefix, None));
+    for prefix in pod_cidrs {
+        touch(*prefix, None);
+    }
     for (number, atom) in (0..).zip(atoms.all()) {
         let Atom::Block(cidr, except) = atom else {
             continue;
         };
         touch(*cidr, Some(number));
-        except
-            .iter()
-            .for_each(|prefix| touch(*prefix, Some(number)));
+        for prefix in except {
+            touch(*prefix, Some(number));
+        }
     }
     edges.into_values().collect()
 }

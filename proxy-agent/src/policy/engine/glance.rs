@@ -48,6 +48,8 @@ enum Stage {
     Peers6,
     Cidrs4,
     Cidrs6,
+    /// All has been compared.
+    End,
 }
 
 /// What a piece of the comparison found.
@@ -72,8 +74,8 @@ impl PolicyEngine {
         let next = self.piece(&mut glance, budget.max(1))?;
         Ok(match next {
             None => Glanced::Differs,
-            Some(None) => Glanced::Done,
-            Some(Some(stage)) => {
+            Some(Stage::End) => Glanced::Done,
+            Some(stage) => {
                 glance.stage = stage;
                 self.glance = glance;
                 Glanced::More
@@ -81,12 +83,8 @@ impl PolicyEngine {
         })
     }
 
-    /// The next stage, if there is one; none if something differs.
-    fn piece(
-        &self,
-        glance: &mut Glance,
-        budget: usize,
-    ) -> Result<Option<Option<Stage>>, PolicyError> {
+    /// What is next; none if something differs.
+    fn piece(&self, glance: &mut Glance, budget: usize) -> Result<Option<Stage>, PolicyError> {
         let stage = glance.stage;
         let kernel = &self.kernel;
         let tables = &kernel.tables;
@@ -97,23 +95,21 @@ impl PolicyEngine {
             (of == side).then(|| kernel.cidrs.get(prefix)).flatten()
         };
         let (found, then) = match stage {
-            Stage::Words => (
-                self.words_are_right().then_some(true),
-                Some(Stage::Cells(None)),
-            ),
+            Stage::End => (Some(true), Stage::End),
+            Stage::Words => (self.words_are_right().then_some(true), Stage::Cells(None)),
             Stage::Cells(last) => return Ok(self.cells_are_right(last, budget)),
             Stage::Blocks(last) => return self.blocks_are_right(last, budget),
             Stage::Peers4 => {
                 let is_right = |key: &PeerKey4, value: &Peer| peer(peer_of4(key)) == Some(value);
                 let (cursor, same) = (&mut glance.peers4, &mut glance.same);
                 let found = page(&*tables.peers4, cursor, budget, same, v4(false), is_right)?;
-                (found, Some(Stage::Peers6))
+                (found, Stage::Peers6)
             }
             Stage::Peers6 => {
                 let is_right = |key: &PeerKey6, value: &Peer| peer(peer_of6(key)) == Some(value);
                 let (cursor, same) = (&mut glance.peers6, &mut glance.same);
                 let found = page(&*tables.peers6, cursor, budget, same, v4(true), is_right)?;
-                (found, Some(Stage::Cidrs4))
+                (found, Stage::Cidrs4)
             }
             Stage::Cidrs4 => {
                 let is_right = |key: &Prefix<CidrKey4>, value: &Peer| {
@@ -122,7 +118,7 @@ impl PolicyEngine {
                 let (cursor, same) = (&mut glance.cidrs4, &mut glance.same);
                 let all = kernel.cidrs.of_family(false);
                 let found = page(&*tables.cidrs4, cursor, budget, same, all, is_right)?;
-                (found, Some(Stage::Cidrs6))
+                (found, Stage::Cidrs6)
             }
             Stage::Cidrs6 => {
                 let is_right = |key: &Prefix<CidrKey6>, value: &Peer| {
@@ -131,10 +127,10 @@ impl PolicyEngine {
                 let (cursor, same) = (&mut glance.cidrs6, &mut glance.same);
                 let all = kernel.cidrs.of_family(true);
                 let found = page(&*tables.cidrs6, cursor, budget, same, all, is_right)?;
-                (found, None)
+                (found, Stage::End)
             }
         };
-        Ok(found.map(|done| if done { then } else { Some(stage) }))
+        Ok(found.map(|done| if done { then } else { stage }))
     }
 
     fn words_are_right(&self) -> bool {
@@ -144,13 +140,13 @@ impl PolicyEngine {
             .all(|(id, right)| self.kernel.tables.words.get(id) == right)
     }
 
-    fn cells_are_right(&self, last: Option<RowHandle>, budget: usize) -> Option<Option<Stage>> {
+    fn cells_are_right(&self, last: Option<RowHandle>, budget: usize) -> Option<Stage> {
         let after = last.map_or(Bound::Unbounded, Bound::Excluded);
         let rows = rows_of(&self.in_force);
         let (mut compared, mut last) = (0, last);
         for handle in rows.range((after, Bound::Unbounded)) {
             if compared >= budget * WORDS_OF_AN_ENTRY {
-                return Some(Some(Stage::Cells(last)));
+                return Some(Stage::Cells(last));
             }
             last = Some(*handle);
             let Some(row) = self.rows.all.get(handle) else {
@@ -163,14 +159,14 @@ impl PolicyEngine {
                 return None;
             }
         }
-        Some(Some(Stage::Blocks(None)))
+        Some(Stage::Blocks(None))
     }
 
     fn blocks_are_right(
         &self,
         last: Option<ListId>,
         budget: usize,
-    ) -> Result<Option<Option<Stage>>, PolicyError> {
+    ) -> Result<Option<Stage>, PolicyError> {
         let (blocks, last) = self.lists.written_after(last, budget);
         for (_, number, right) in blocks {
             if self.kernel.tables.intervals.get(&number)? != Some(right) {
@@ -178,7 +174,7 @@ impl PolicyEngine {
             }
         }
         let next = last.map_or(Stage::Peers4, |last| Stage::Blocks(Some(last)));
-        Ok(Some(Some(next)))
+        Ok(Some(next))
     }
 }
 
