@@ -325,6 +325,7 @@ impl ServiceSync {
         }
     }
 
+    /// Brings one in step, or notes why it is not.
     fn bring(
         &mut self,
         owner: Owner,

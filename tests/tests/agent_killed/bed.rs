@@ -103,22 +103,32 @@ impl Pods {
         let mut all = Vec::new();
         let stay = if second { &one[..] } else { &both[..] };
         let node_port = json!({ "type": "NodePort" });
-        all.extend(self.service("stay", 10, stay, &node_port));
+        all.extend(Self::service("stay", 10, stay, &node_port));
         // An address goes from one Service to a new one that comes first by name.
         let moving = json!({ "externalIPs": [MOVING] });
         let alpha = if second { json!({}) } else { moving.clone() };
-        all.extend(self.service("alpha", 11, &one, &alpha));
-        all.extend(self.service("beta", 12, &another, &json!({})));
+        all.extend(Self::service("alpha", 11, &one, &alpha));
+        all.extend(Self::service("beta", 12, &another, &json!({})));
         if second {
-            all.extend(self.service("a-first", 16, &another, &moving));
+            all.extend(Self::service("a-first", 16, &another, &moving));
         }
         let affinity = json!({ "sessionAffinity": if second { "ClientIP" } else { "None" } });
-        all.extend(self.service("sticky", 13, if second { &both } else { &one }, &affinity));
+        all.extend(Self::service(
+            "sticky",
+            13,
+            if second { &both } else { &one },
+            &affinity,
+        ));
         let local = json!({ "internalTrafficPolicy": if second { "Local" } else { "Cluster" } });
-        all.extend(self.service("local", 14, &both, &local));
+        all.extend(Self::service("local", 14, &both, &local));
         // One goes, another one comes with its address.
         let name = if second { "came" } else { "went" };
-        all.extend(self.service(name, 15, if second { &another } else { &one }, &json!({})));
+        all.extend(Self::service(
+            name,
+            15,
+            if second { &another } else { &one },
+            &json!({}),
+        ));
         for number in 0..4 {
             let pods = if second == (number % 2 == 0) {
                 &both[..]
@@ -126,12 +136,12 @@ impl Pods {
                 &[]
             };
             let name = ["c0", "c1", "c2", "c3"][usize::from(number)];
-            all.extend(self.service(name, 20 + number, pods, &json!({})));
+            all.extend(Self::service(name, 20 + number, pods, &json!({})));
         }
         all
     }
 
-    fn service(&self, name: &str, number: u8, pods: &[&Pod], more: &Value) -> Vec<Value> {
+    fn service(name: &str, number: u8, pods: &[&Pod], more: &Value) -> Vec<Value> {
         let vips = Self::vips(number);
         let mut spec = json!({
             "type": "ClusterIP", "clusterIP": vips[0], "clusterIPs": vips,

@@ -74,7 +74,7 @@ impl Probes {
         let node = SocketAddr::new(pods.friend.node().ipv4().into(), NODE_PORT);
         scope.spawn(move || self.asks(outside, node, &any));
         scope.spawn(move || self.sends(outside, node, &any));
-        scope.spawn(move || self.intrudes(&pods.stranger, [pods.web.at(POD_PORT), stay].concat()));
+        scope.spawn(move || self.intrudes(&pods.stranger, &[pods.web.at(POD_PORT), stay].concat()));
         scope.spawn(move || self.connects(&pods.stranger, pods.web.at(POD_PORT)[0]));
     }
 
@@ -167,8 +167,12 @@ impl Probes {
             Err(error) => return self.fault(format!("no connection to {to}: {error}")),
         };
         while self.goes_on() {
+            let began = SystemTime::now();
             if let Err(error) = talk.echo("still there") {
-                return self.fault(format!("the open connection to {to}: {error}"));
+                let (name, at) = (talk.name(), time(began));
+                return self.fault(format!(
+                    "the open connection to {name} by {to} at {at}: {error}"
+                ));
             }
             self.answered.fetch_add(1, Ordering::SeqCst);
             thread::sleep(Duration::from_millis(10));
@@ -176,14 +180,14 @@ impl Probes {
     }
 
     /// Datagrams that must not arrive; the servers know who came.
-    fn intrudes(&self, stranger: &Pod, to: Vec<SocketAddr>) {
+    fn intrudes(&self, stranger: &Pod, to: &[SocketAddr]) {
         let v4 = stranger.udp((Ipv4Addr::UNSPECIFIED, 0).into());
         let v6 = stranger.udp((Ipv6Addr::UNSPECIFIED, 0).into());
         let (Ok(v4), Ok(v6)) = (v4, v6) else {
             return self.fault("the stranger has no sockets".to_owned());
         };
         while self.goes_on() {
-            for to in &to {
+            for to in to {
                 let socket = if to.is_ipv4() { &v4 } else { &v6 };
                 // An error may be told by an earlier one.
                 if socket.send_to(b"let me in", to).is_ok() {

@@ -1,7 +1,7 @@
 //! Kill, start again, compare; call by call.
 
 use std::{
-    thread,
+    fmt, thread,
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,7 @@ use super::{
 /// What an undisturbed agent has must stay for so long to count.
 const CALM: Duration = Duration::from_secs(2);
 /// Calls at which the short form kills.
-const SOME: u64 = 6;
+const SOME: u64 = 4;
 
 /// When the agent is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +35,16 @@ pub(crate) enum When {
 }
 
 /// How it ended.
-#[derive(Debug)]
 struct End {
     /// Writing calls, the last of which was not made if that is the one.
     calls: u64,
     last: String,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} writing calls, last {}", self.calls, self.last)
+    }
 }
 
 /// A run of all calls, or some of them.
@@ -154,7 +159,7 @@ impl Run<'_> {
         let told = |what: &str| {
             let drops = drops(&node);
             format!(
-                "{what} the kill before call {target} on the way to {state:?}: {end:?}; dropped {drops:?}"
+                "{what} the kill before call {target} on the way to {state:?}: {end}; dropped {drops:?}"
             )
         };
         probes.judge(self.pods).with_context(|| told("until"))?;
@@ -198,7 +203,7 @@ fn again(cluster: &mut Cluster, wanted: &Picture, target: u64, end: &End) -> Res
             Ok(Some(()))
         })
     });
-    converged.with_context(|| format!("after the kill before call {target}: {end:?}"))
+    converged.with_context(|| format!("after the kill before call {target}: {end}"))
 }
 
 fn ready(cluster: &Cluster) -> Result<()> {

@@ -94,7 +94,7 @@ impl Day<'_> {
         // The API server's own.
         self.learn(&Id::new(Kind::Service, "default", "kubernetes"))
             .await?;
-        self.start().await
+        self.start()
     }
 
     async fn step(&mut self, number: u64) -> Result<()> {
@@ -127,7 +127,7 @@ impl Day<'_> {
             Step::Kill(writes) => {
                 self.agent.take().context("no agent")?.crash()?;
                 self.write_all(&writes).await?;
-                self.start().await?;
+                self.start()?;
             }
         }
         self.in_step()?;
@@ -158,7 +158,7 @@ impl Day<'_> {
     }
 
     /// Starts the agent (again).
-    async fn start(&mut self) -> Result<()> {
+    fn start(&mut self) -> Result<()> {
         self.agent = Some(start_agent(
             self.node,
             self.plane,

@@ -294,7 +294,7 @@ fn endpoint(dice: &mut Dice, near: &[[String; 2]], kind: &str, hints: usize) -> 
                 json!({ "ready": false, "serving": serving, "terminating": true });
         }
         _ => {
-            endpoint["conditions"] = json!({ "ready": true, "serving": true, "terminating": true })
+            endpoint["conditions"] = json!({ "ready": true, "serving": true, "terminating": true });
         }
     }
     if dice.chance(75) {

@@ -56,6 +56,7 @@ pub(crate) struct Wanted {
 
 /// An endpoint with a port of a Service port.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the API's conditions")]
 struct Endpoint {
     at: SocketAddr,
     local: bool,
