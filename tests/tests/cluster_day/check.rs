@@ -10,10 +10,12 @@ use proxy_agent::{
     datapath::Table as _,
     policy::{
         Direction, PolicyTables,
+        kernel::read_peers,
         lookup::{Question, judge},
         view::LiveView,
     },
 };
+use proxy_common::policy::peers::PEER_POD;
 use serde_json::Value;
 use weir_tests::{
     datapath::reader,
@@ -113,8 +115,7 @@ impl Check<'_> {
     }
 
     /// Whether nothing is left but what belongs to the node itself.
-    pub(crate) fn empty(&self, model: &Model) -> Result<Option<()>> {
-        let nodes = model.nodes.addresses();
+    pub(crate) fn empty(&self) -> Result<Option<()>> {
         let reader = reader(self.node)?;
         let maps = reader.maps();
         for usage in maps.usage()? {
@@ -123,10 +124,10 @@ impl Check<'_> {
             ensure!(empty, "{left} entries are left in {}", usage.name);
         }
         let tables = PolicyTables::from(maps);
-        for (_, address, peer) in proxy_agent::policy::kernel::read_peers(&tables)? {
+        for (_, address, peer) in read_peers(&tables)? {
             ensure!(
-                peer.flags != 0 || nodes.contains(&address),
-                "{address} is known as a peer, {peer:?}"
+                peer.flags & PEER_POD == 0,
+                "{address} is still a pod's, {peer:?}"
             );
         }
         Ok(Some(()))

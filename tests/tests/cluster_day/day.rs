@@ -152,9 +152,7 @@ impl Day<'_> {
         }
         self.in_step()?;
         self.rest()?;
-        until("nothing to be left", PATIENCE, || {
-            self.check.empty(&self.model)
-        })
+        until("nothing to be left", PATIENCE, || self.check.empty())
     }
 
     /// Starts the agent (again).
