@@ -56,6 +56,10 @@ pub const NODE_FORWARD_BPF: u32 = 1 << 0;
 pub const NODE_SOCKET_BALANCING: u32 = 1 << 1;
 /// Let pods' packets to addresses of their own node pass egress policy.
 pub const NODE_ALLOW_EGRESS_TO_NODE: u32 = 1 << 2;
+/// What pods send over IPv4 to addresses that are not in `INSIDE4` leaves in the node's name.
+pub const NODE_MASQUERADE4: u32 = 1 << 3;
+/// The same over IPv6 and of `INSIDE6`.
+pub const NODE_MASQUERADE6: u32 = 1 << 4;
 
 /// `NODE_ADDRESSES*`: an address of this node that serves `NodePort`s.
 pub const ADDRESS_NODE_PORT: u32 = 1 << 0;

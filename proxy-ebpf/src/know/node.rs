@@ -3,7 +3,7 @@
 use core::ptr::read_volatile;
 
 use proxy_common::conntrack::{DEFAULT_TIMEOUTS, Timeouts};
-use proxy_common::node::{NODE_FORWARD_BPF, NodeConfig};
+use proxy_common::node::{NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig};
 
 use crate::machine::words::same;
 use crate::maps::{Family, LINKS, NODE_CONFIG, NODE_PORTS};
@@ -24,6 +24,22 @@ pub fn is_set(flag: u32) -> bool {
 #[inline(always)]
 pub fn forwards() -> bool {
     is_set(NODE_FORWARD_BPF)
+}
+
+/// Whether what pods send out of the cluster leaves in the node's name.
+#[inline(always)]
+pub fn masquerades<F: Family>() -> bool {
+    is_set(if F::IPV6 {
+        NODE_MASQUERADE6
+    } else {
+        NODE_MASQUERADE4
+    })
+}
+
+/// Whether an interface is a link of ours.
+#[inline(always)]
+pub fn is_link(ifindex: u32) -> bool {
+    LINKS.get_ptr(ifindex).is_some()
 }
 
 /// Interface index of `weir_host`; 0 for none.
