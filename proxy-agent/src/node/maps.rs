@@ -11,8 +11,8 @@ use proxy_common::{
     conntrack::Timeouts,
     inside::{Inside, InsideKey4, InsideKey6},
     node::{
-        LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE, NODE_FORWARD_BPF,
-        NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_SOCKET_BALANCING, NodeConfig,
+        LINK_LEFT_ALONE, LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE,
+        NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_SOCKET_BALANCING, NodeConfig,
     },
 };
 
@@ -140,7 +140,17 @@ fn links(links: &Links) -> BTreeMap<u32, LinkEntry> {
         };
         (link.index, entry)
     });
-    entries.collect()
+    let left_alone = links.left_alone.iter().map(|index| {
+        let flags = LINK_LEFT_ALONE;
+        (
+            *index,
+            LinkEntry {
+                flags,
+                ..LinkEntry::default()
+            },
+        )
+    });
+    entries.chain(left_alone).collect()
 }
 
 type Inside4 = BTreeMap<Prefix<InsideKey4>, Inside>;

@@ -6,6 +6,7 @@
 
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::counters::NOT_MASQUERADED;
+use proxy_common::node::LINK_LEFT_ALONE;
 
 use super::course::hook;
 use super::draft::{Draft, LATER, MASQUERADED};
@@ -53,9 +54,17 @@ fn run<F: Family>(skb: Buffer, packet: &mut Packet<F>, draft: &mut Draft<F>, at:
         };
         draft.link = hop.ifindex;
     }
-    if !node::is_link(draft.link) {
+    match node::link_flags(draft.link) {
         // No program would see the answers.
-        return CONTINUE;
+        Some(flags) if flags & LINK_LEFT_ALONE != 0 => return CONTINUE,
+        Some(_) => {}
+        // It has just come: no record shall keep what begins in this moment from its name.
+        None => {
+            if at == hook::FROM_POD {
+                draft.way = LATER;
+            }
+            return CONTINUE;
+        }
     }
     if !can_be(packet) {
         return dropped(NOT_MASQUERADED);

@@ -36,10 +36,11 @@ pub fn masquerades<F: Family>() -> bool {
     })
 }
 
-/// Whether an interface is a link of ours.
+/// `LINK_*` bits of a link; none if the agent has not seen it yet.
 #[inline(always)]
-pub fn is_link(ifindex: u32) -> bool {
-    LINKS.get_ptr(ifindex).is_some()
+pub fn link_flags(ifindex: u32) -> Option<u32> {
+    // SAFETY: one word, read at once.
+    unsafe { LINKS.get(ifindex) }.map(|link| link.flags)
 }
 
 /// Interface index of `weir_host`; 0 for none.

@@ -6,7 +6,10 @@ use anyhow::{Context as _, Result};
 use aya::maps::{LpmTrie, lpm_trie::Key};
 use proxy_common::{
     inside::{INSIDE_CONFIGURED, Inside},
-    node::{ADDRESS_LOCAL, Link, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig},
+    node::{
+        ADDRESS_LOCAL, LINK_LEFT_ALONE, Link, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6,
+        NodeConfig,
+    },
 };
 
 use super::{
@@ -42,6 +45,15 @@ impl Bench {
         for address in addresses {
             self.node_address(address, ADDRESS_LOCAL)?;
         }
+        Ok(self.hash("LINKS")?.insert(index(name)?, link, 0)?)
+    }
+
+    /// Makes an interface one that has no program of ours.
+    pub fn leave_alone(&mut self, name: &str) -> Result<()> {
+        let link = Link {
+            flags: LINK_LEFT_ALONE,
+            ..Link::default()
+        };
         Ok(self.hash("LINKS")?.insert(index(name)?, link, 0)?)
     }
 

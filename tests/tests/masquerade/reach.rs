@@ -135,7 +135,9 @@ fn each_link_has_its_own_name_and_the_nodes_traffic_is_its_own() {
         for (ip, own) in there.into_iter().zip(second) {
             let at = SocketAddr::new(ip, PORT);
             let server = Server::tcp(outside, at, "there").unwrap();
-            bed.asks_tcp(&bed.pod, at);
+            // What is lost while the link is new is sent again.
+            let answer = || Ok(ask_tcp(&bed.pod, at).ok());
+            until("an answer by a new link", Duration::from_secs(20), answer).unwrap();
             seen_by(&server, own);
         }
         // The host's own port is not given to pods, nor is it changed.

@@ -3,8 +3,8 @@
 use etherparse::IpNumber;
 use proxy_common::{address::TCP, node::NODE_FORWARD_BPF};
 use weir_tests::packets::{
-    Bench, FAMILIES, Hook, MASQUERADE, NEXT, REDIRECT, SHOT, error_about, icmpv6, other, ping, see,
-    udp,
+    Bench, FAMILIES, Hook, MASQUERADE, NEXT, REDIRECT, SHOT, V4, V6, error_about, icmpv6, other,
+    ping, see, udp,
 };
 
 use super::{ALL, Carries, at, is_of_node, went};
@@ -60,6 +60,7 @@ fn a_pod_of_an_unknown_node_sees_the_pods_address() {
 fn what_leaves_by_no_link_of_ours_is_left_to_the_stack() {
     let mut bench = Bench::new().unwrap();
     bench.configure(NODE_FORWARD_BPF | MASQUERADE).unwrap();
+    bench.leave_alone("net0").unwrap();
     for plan in FAMILIES {
         for carries in ALL {
             let (pod, server) = (plan.pod(4000), plan.outside(carries.port(443)));
@@ -70,6 +71,31 @@ fn what_leaves_by_no_link_of_ours_is_left_to_the_stack() {
             let [from, to] = carries.tuple(pod, server);
             let known = bench.flow(from, to, number).unwrap();
             assert!(known.is_some(), "its answers are known for such");
+        }
+    }
+}
+
+/// A link that has just come gets its programs in a moment: what begins now may be sent again then.
+#[test]
+fn what_leaves_by_a_link_that_is_not_known_yet_leaves_no_record() {
+    let mut bench = Bench::new().unwrap();
+    bench.configure(NODE_FORWARD_BPF | MASQUERADE).unwrap();
+    for plan in FAMILIES {
+        for carries in ALL {
+            let (pod, server) = (plan.pod(4000), plan.outside(carries.port(443)));
+            let asked = carries.asks(pod, server);
+            let outcome = bench.run(Hook::FromPod, &asked).unwrap();
+            assert_eq!((outcome.action, &outcome.bytes), (NEXT, &asked));
+        }
+    }
+    bench.link("net0", [V4.node, V6.node]).unwrap();
+    for plan in FAMILIES {
+        for carries in ALL {
+            let (pod, server) = (plan.pod(4000), plan.outside(carries.port(443)));
+            let asked = carries.asks(pod, server);
+            let outcome = bench.run(Hook::FromPod, &asked).unwrap();
+            went(&outcome, REDIRECT, "known now");
+            assert_eq!(carries.ends(&outcome.bytes, false).0.ip(), plan.node);
         }
     }
 }
