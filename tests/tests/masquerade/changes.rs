@@ -55,6 +55,26 @@ fn each_family_may_be_off() {
             let words = ["IPv4 no   IPv6 yes", "IPv4 yes   IPv6 no"][off];
             let line = status.lines().find(|line| line.starts_with("Masquerade"));
             assert!(line.unwrap().contains(words), "{status}");
+            for family in 0..2 {
+                let (pod, to) = (
+                    bed.pod.addresses()[family],
+                    bed.internet.addresses()[family],
+                );
+                let (pod, to) = (pod.to_string(), to.to_string());
+                let words = ["policy", "why", &pod, &to, "7000"];
+                let (_, why) = bed.cluster.agent(0).proxyctl_verdict(&words).unwrap();
+                let said = why.contains("leaves the cluster in the node's name");
+                assert_eq!(said, family != off, "{why}");
+            }
+            let inside = bed.cluster.agent(0).proxyctl(&["dump", "inside"]).unwrap();
+            for range in [
+                "10.244.2.0/24",
+                "fd00:244:2::/64",
+                "172.30.0.12/32",
+                "10.96.0.0/16",
+            ] {
+                assert!(inside.contains(range), "{inside}");
+            }
         }
     }
 }
