@@ -10,6 +10,7 @@ use aya::{
 use super::{
     bpfsys::object::{MapInfo, map_info, open_map},
     capacities::Capacities,
+    clock,
     drop_log,
     error::DatapathError,
     object,
@@ -40,6 +41,7 @@ pub(super) fn load(
         loader.map_pin_path(name, pins.map(name));
     }
     drop_log::set(&mut loader, log_drops);
+    clock::set(&mut loader, true);
     let slots = flow_slots(pins, capacities)?;
     loader.override_global(FLOW_SLOTS, &slots, true);
     let mut ebpf = loader
