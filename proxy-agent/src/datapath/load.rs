@@ -10,8 +10,7 @@ use aya::{
 use super::{
     bpfsys::object::{MapInfo, map_info, open_map},
     capacities::Capacities,
-    clock,
-    drop_log,
+    clock, drop_log,
     error::DatapathError,
     object,
     pins::Pins,
