@@ -50,6 +50,7 @@ reasons! {
     TOO_BIG = 19, "too-big", "A translated packet for which its way has no room; the sender is told.";
     HOP_LIMIT = 20, "hop-limit", "A translated packet without hops left; the sender is told.";
     NO_FLOW = 21, "no-flow", "A segment to a Service that belongs to no connection and opens none; a pod is told (RST).";
+    NOT_MASQUERADED = 22, "not-masqueraded", "A pod sent something out of the cluster that cannot be sent in the node's name: neither TCP, UDP, SCTP, an ICMP echo, nor an error about one of these.";
 }
 
 /// Capacity of `DROPS`.

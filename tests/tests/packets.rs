@@ -25,6 +25,8 @@ mod life;
 mod load_balancer;
 #[path = "packets/malformed.rs"]
 mod malformed;
+#[path = "packets/masquerade.rs"]
+mod masquerade;
 #[path = "packets/neighbours.rs"]
 mod neighbours;
 #[path = "packets/next_hop.rs"]

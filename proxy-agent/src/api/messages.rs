@@ -29,6 +29,8 @@ pub struct Status {
     pub host: HostStatus,
     /// The links that carry node traffic.
     pub links: LinksStatus,
+    /// In whose name pods speak out of the cluster.
+    pub masquerade: MasqueradeStatus,
     /// Where health and metrics are served.
     pub health: HealthStatus,
 }
@@ -153,6 +155,8 @@ pub struct SourcePorts {
     pub source: String,
     /// How many are taken.
     pub taken: u32,
+    /// By pods that speak in the node's name; else by clients of a Service.
+    pub masqueraded: bool,
 }
 
 /// The CNI plugin.
@@ -209,6 +213,18 @@ pub struct LinkStatus {
     pub attached: Option<String>,
     /// Sources of what is translated on its way out by it; of a family without one it is the node's internal address.
     pub sources: Vec<String>,
+}
+
+/// In whose name pods speak out of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MasqueradeStatus {
+    /// By family, `IPv4` or `IPv6`: whether it is the node's; empty while that is not known.
+    pub families: BTreeMap<String, bool>,
+    /// How many ranges they reach under their own address.
+    pub inside: u64,
+    /// What is wrong.
+    pub problems: Vec<String>,
 }
 
 /// Where health and metrics are served.

@@ -32,6 +32,8 @@ pub struct Capacities {
     pub endpoints: u32,
     /// `FRAGMENTS4` and `FRAGMENTS6`, each; evicts.
     pub fragments: u32,
+    /// `INSIDE4` and `INSIDE6`, each: a node takes two or three.
+    pub inside: u32,
     /// `NODE_ADDRESSES4` and `NODE_ADDRESSES6`, each.
     pub node_addresses: u32,
     /// `PEERS4` and `PEERS6`, each; two generations live beside each other.
@@ -56,6 +58,7 @@ impl Default for Capacities {
             conntrack: 1 << 18,
             endpoints: proxy_common::endpoints::MAX_ENDPOINTS,
             fragments: 1 << 13,
+            inside: 1 << 16,
             node_addresses: 1 << 10,
             peers: 1 << 18,
             cidrs: 1 << 17,
@@ -99,6 +102,7 @@ impl Capacities {
             conntrack: 8192,
             endpoints: 256,
             fragments: 512,
+            inside: 1024,
             node_addresses: 64,
             peers: 4096,
             cidrs: 4096,
@@ -108,7 +112,7 @@ impl Capacities {
     }
 
     /// The maps whose capacity is not fixed by the object, by name.
-    pub fn by_map(&self) -> [(&'static str, u32); 26] {
+    pub fn by_map(&self) -> [(&'static str, u32); 28] {
         [
             ("FRONTENDS4", self.frontends),
             ("FRONTENDS6", self.frontends),
@@ -128,6 +132,8 @@ impl Capacities {
             ("LOCAL_PODS6", self.endpoints),
             ("FRAGMENTS4", self.fragments),
             ("FRAGMENTS6", self.fragments),
+            ("INSIDE4", self.inside),
+            ("INSIDE6", self.inside),
             ("NODE_ADDRESSES4", self.node_addresses),
             ("NODE_ADDRESSES6", self.node_addresses),
             ("PEERS4", self.peers),

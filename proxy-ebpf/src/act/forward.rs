@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::bindings::bpf_redir_neigh as Neighbour;
 use aya_ebpf::helpers::{bpf_check_mtu, bpf_redirect_neigh};
-use proxy_common::conntrack::{FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_STACK};
+use proxy_common::conntrack::{FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_MASQUERADED, FLOW_STACK};
 use proxy_common::counters::{HOP_LIMIT, NO_ROUTE, REWRITE_FAILED, TOO_BIG, UNKNOWN_ENDPOINT};
 use proxy_common::endpoints::ENDPOINT_SHAPED;
 
@@ -40,9 +40,10 @@ pub fn forward<F: Family>(
     if course.receiver == 0 && !by_stack(course, at) {
         let verdict = find_way(skb, packet, course, at);
         if verdict != CONTINUE {
-            // What the stack would have answered to a packet that nobody translated is left to it; it does not know the
-            // tuple of a translated one.
-            return if !turned && hook::is_ingress(at) {
+            // What the stack would have answered to a packet that nobody translated is left to it, and so is one that the link
+            // can turn yet; it does not know the tuple of another translated one.
+            let untold = !turned || is_masqueraded(course) && keeps_destination(packet, course);
+            return if untold && hook::is_ingress(at) {
                 NEXT
             } else {
                 verdict
@@ -124,10 +125,23 @@ fn is_stacks<F: Family>(course: &Course<F>, at: u32) -> bool {
     by_stack(course, at) || course.receiver == course::HOST
 }
 
-/// Whether the stack has the packet, turned or not. Of a pod to itself it would see the pod's address come from it.
+#[inline(always)]
+const fn is_masqueraded<F: Family>(course: &Course<F>) -> bool {
+    course.flags & FLOW_MASQUERADED as u32 != 0
+}
+
+/// Whether only the sender is turned.
+#[inline(always)]
+fn keeps_destination<F: Family>(packet: &Packet<F>, course: &Course<F>) -> bool {
+    same(&packet.tuple.destination, &course.target.destination)
+}
+
+/// Whether the stack has the packet, turned or not: on its way out by a link it has been routed already. Of a pod to itself
+/// it would see the pod's address come from it.
 #[inline(always)]
 fn by_stack<F: Family>(course: &Course<F>, at: u32) -> bool {
     at == hook::TO_POD
+        || is_masqueraded(course) && hook::is_egress(at)
         || course.flags & u32::from(FLOW_STACK | FLOW_HAIRPIN) == u32::from(FLOW_STACK)
 }
 
@@ -223,13 +237,14 @@ fn way<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>, a
     }
 }
 
-/// Whose way it is: after it is turned. An error goes to the end of its flow or to a router that has forwarded its packet.
+/// Whose way it is: after it is turned, but what is masqueraded is routed by the pod's own address. An error goes to the end
+/// of its flow or to a router that has forwarded its packet.
 #[inline(always)]
 fn between<F: Family>(packet: &Packet<F>, course: &Course<F>) -> Between<F::Address> {
     let to_end = packet.shape != ERROR || same(&packet.destination, &packet.tuple.destination);
     let from_end = packet.shape != ERROR || same(&packet.source, &packet.tuple.source);
     Between {
-        source: if from_end {
+        source: if from_end && !is_masqueraded(course) {
             course.target.source
         } else {
             packet.source

@@ -20,6 +20,7 @@ global! {
 
 #[inline(always)]
 fn both<F: Family>(packet: &mut Packet<F>, start: &mut Start<F>) -> Verdict {
+    start.outward = 0;
     if start.flags & FLOW_HAIRPIN != 0 {
         return CONTINUE;
     }
@@ -36,8 +37,9 @@ fn both<F: Family>(packet: &mut Packet<F>, start: &mut Start<F>) -> Verdict {
     CONTINUE
 }
 
+/// Whether a flow's end is a pod of this node.
 #[inline(always)]
-const fn is_pod(endpoint: u16) -> bool {
+pub const fn is_pod(endpoint: u16) -> bool {
     endpoint != 0 && endpoint != ENDPOINT_HOST
 }
 
@@ -64,6 +66,7 @@ fn egress<F: Family>(packet: &Packet<F>, start: &mut Start<F>, sender: u32) -> V
     start.flow.cookie[0] = question.cookie;
     if !is_near && !policy::is_pod(question.peer) {
         start.flags |= FLOW_STACK;
+        start.outward = 1;
     }
     verdict
 }

@@ -93,6 +93,22 @@ impl<F: Family> Packet<F> {
         matches!(self.protocol, TCP | UDP | SCTP) && self.shape != UNKNOWN_FRAGMENT
     }
 
+    /// Whether it is an echo request, or a later fragment of an echo.
+    #[inline(always)]
+    pub fn asks(&self) -> bool {
+        self.carrier == F::ICMP
+            && self.shape != ERROR
+            && self.icmp == u16::from_be_bytes([F::ECHO_REQUEST, 0])
+    }
+
+    /// Whether it is an echo reply, or a later fragment of an echo.
+    #[inline(always)]
+    pub fn replies(&self) -> bool {
+        self.carrier == F::ICMP
+            && self.shape != ERROR
+            && (self.icmp >> 8 == u16::from(F::ECHO_REPLY) || self.shape >= LATER_FRAGMENT)
+    }
+
     /// Whether the flow is one of datagrams, which follow their Service to another backend.
     #[inline(always)]
     pub fn is_datagram(&self) -> bool {

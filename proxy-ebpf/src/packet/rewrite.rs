@@ -84,8 +84,12 @@ fn apart<F: Family>(frame: impl Frame, packet: &mut Packet<F>, target: &Target<F
         return false;
     }
     let [old, new] = [ports_of(&packet.tuple), ports_of(target)];
-    if !has_transport || old == new || packet.protocol == F::ICMP {
+    if !has_transport || old == new {
         return true;
+    }
+    if packet.protocol == F::ICMP {
+        let at = packet.transport;
+        return identifier::<F>(frame, at, at, [old[0], new[0]]);
     }
     if packet.protocol == SCTP {
         // Its CRC cannot be updated in place.
@@ -231,6 +235,17 @@ fn outer<F: Family>(
     }
 }
 
+/// Changes the identifier of the echo at `echo`, and the checksum of the ICMP message at `message` that is it or quotes it.
+#[inline(always)]
+fn identifier<F: Family>(frame: impl Frame, message: u32, echo: u32, [old, new]: [u16; 2]) -> bool {
+    let sum = Checksum {
+        at: message + 2,
+        may_be_absent: false,
+        ipv6: F::IPV6,
+    };
+    frame.word_checksum(sum, word([old, 0]), word([new, 0])) && frame.store(echo + 4, &new)
+}
+
 /// An ICMP error: the quoted packet travels the other way. Its own transport checksum is left as it is:
 /// receivers find the flow by addresses and ports, and mostly it is not even quoted.
 #[inline(always)]
@@ -254,7 +269,12 @@ fn error<F: Family>(frame: impl Frame, packet: &mut Packet<F>, target: &Target<F
     }
     let ports = [packet.tuple.destination_port, packet.tuple.source_port];
     let new_ports = [target.destination_port, target.source_port];
-    if ports != new_ports && packet.protocol != F::ICMP {
+    if ports != new_ports && packet.protocol == F::ICMP {
+        let (at, quoted) = (packet.transport, packet.quoted_transport);
+        if !identifier::<F>(frame, at, quoted, [ports[0], new_ports[0]]) {
+            return false;
+        }
+    } else if ports != new_ports {
         let (old, new) = (word(ports), word(new_ports));
         if !frame.word_checksum(icmp, old, new) || !frame.store(packet.quoted_transport, &new_ports)
         {

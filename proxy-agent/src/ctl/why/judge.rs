@@ -10,7 +10,7 @@ use proxy_common::policy::{
 use super::answer::{Details, Path, Step, Verdict};
 use crate::{
     api::messages::Names,
-    ctl::{CtlError, lookup::Asked, place},
+    ctl::{CtlError, inside::is_masqueraded, lookup::Asked, place},
     datapath::Maps,
     model::Protocol,
     policy::{
@@ -53,6 +53,7 @@ impl<'a> Judge<'a> {
             destination: asked.to,
             verdict: Verdict::default(),
             steps: steps.into(),
+            masqueraded: !self.is_pod(to)? && is_masqueraded(self.maps, self.names, from, to)?,
         })
     }
 
