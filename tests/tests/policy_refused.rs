@@ -103,13 +103,11 @@ impl Bed {
             let again = report
                 .again_after
                 .map(|again| self.now + again.max(Duration::from_millis(10)));
-            match again.filter(|again| *again <= end) {
-                Some(again) => self.now = again,
-                None => {
-                    self.now = end;
-                    return self.sync();
-                }
-            }
+            let Some(again) = again.filter(|again| *again <= end) else {
+                self.now = end;
+                return self.sync();
+            };
+            self.now = again;
         }
     }
 }
