@@ -3,6 +3,8 @@
 //! One module per subject; what all of them stand on is `weir_tests::packets`.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+#[path = "packets/checksums.rs"]
+mod checksums;
 #[path = "packets/direct.rs"]
 mod direct;
 #[path = "packets/fragments.rs"]

@@ -3,7 +3,7 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use proxy_common::address::{SCTP, TCP, UDP};
+use proxy_common::address::TCP;
 
 use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish};
@@ -14,7 +14,7 @@ use crate::machine::frame::ETHERNET;
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{CONTINUE, NEXT, Verdict};
 use crate::maps::{Family, V4, V6};
-use crate::packet::description::{Packet, UNKNOWN_FRAGMENT};
+use crate::packet::description::Packet;
 
 /// The program.
 #[classifier]
@@ -40,8 +40,7 @@ fn run<F: Family>(skb: Skb) -> Verdict {
 #[inline(always)]
 fn matters<F: Family>(packet: &Packet<F>) -> bool {
     let ports = &packet.tuple;
-    matches!(packet.protocol, TCP | UDP | SCTP)
-        && packet.shape != UNKNOWN_FRAGMENT
+    packet.has_ports()
         && (node::port_serves(ports.destination_port) || node::port_serves(ports.source_port))
 }
 

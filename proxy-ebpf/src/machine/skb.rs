@@ -338,13 +338,14 @@ impl<const OWN: bool> Frame for Skb<OWN> {
             return Balance::Failed;
         };
         let halves = (difference & 0xffff) + (difference >> 16);
-        let whole = fold(u32::from(!old) + halves);
-        let unfinished = !fold(u32::from(old) + halves);
-        if new == unfinished && new != whole {
+        // Of addresses that sum up alike nothing shows.
+        let shows = !matches!(fold(halves), 0 | 0xffff);
+        if shows && new == !fold(u32::from(old) + halves) {
             return balance;
         }
+        let is_whole = shows && new == fold(u32::from(!old) + halves);
         let [from, to] = ports;
-        let done = if new == whole && !matches!(fold(halves), 0 | 0xffff) {
+        let done = if is_whole {
             let halves = (!from & 0xffff) + (!from >> 16) + (to & 0xffff) + (to >> 16);
             let mut sum = fold(u32::from(!new) + halves);
             if sum == 0 && checksum.may_be_absent {

@@ -1,6 +1,6 @@
 //! What is known of a packet: filled by `parse`, kept in step by `rewrite`.
 
-use proxy_common::address::{TCP, UDP};
+use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::conntrack::Tuple;
 
 use crate::maps::{Family, V4, V6};
@@ -101,6 +101,12 @@ impl<F: Family> Packet<F> {
         self.carrier == F::ICMP
             && self.shape != ERROR
             && (self.icmp >> 8 == u16::from(F::ECHO_REPLY) || self.shape >= LATER_FRAGMENT)
+    }
+
+    /// Whether its flow has ports, and they are known.
+    #[inline(always)]
+    pub fn has_ports(&self) -> bool {
+        matches!(self.protocol, TCP | UDP | SCTP) && self.shape != UNKNOWN_FRAGMENT
     }
 
     /// Whether the flow is one of datagrams, which follow their Service to another backend.
