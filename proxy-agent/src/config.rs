@@ -266,7 +266,8 @@ pub struct Maps {
     /// Cells of policy rows, 8 bytes each. With `size: large` as many as a thousandth of the machine's memory
     /// holds, 2 to 128 MiB. A policy needs one for each class of peers in each row.
     pub policy_cells: u32,
-    /// Blocks of port intervals of policies.
+    /// Blocks of port intervals of policies, 256 bytes each. With `size: large` as many as a 2048th of the machine's
+    /// memory holds, 1 to 64 MiB. A policy needs one for each 21 ranges of ports that a class of peers has.
     pub intervals: u32,
 }
 

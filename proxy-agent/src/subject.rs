@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::messages::{Names, Status},
-    model::{Dirty, Snapshot},
+    model::{Dirty, Notice, Snapshot},
     observe::Store,
 };
 
@@ -64,6 +64,11 @@ pub trait Subject {
     /// Why the kernel does not take a write of it, if that is so. What was refused waits for another change or for
     /// room; that makes no node unhealthy.
     fn broken(&self) -> Option<&str>;
+
+    /// What owners of objects should know.
+    fn notices(&self) -> Vec<Notice> {
+        Vec::new()
+    }
 
     /// Fills in its part of the status.
     fn status(&self, status: &mut Status);

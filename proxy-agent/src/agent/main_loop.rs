@@ -20,7 +20,7 @@ use crate::{
     },
     datapath::{Datapath, DatapathConfig, Maps},
     model::{Dirty, Kind},
-    observe::{Change, Changes, Store},
+    observe::{Change, Changes, Notices, Store},
     subject::{Here, Subject, Turn, Verified},
     watchdog::{self, Pulse},
 };
@@ -55,6 +55,7 @@ pub struct MainLoop {
     /// What is still to be listed whole. Each subject waits for its own kinds only.
     lists: BTreeMap<Kind, Guard>,
     comparison: Option<Comparison>,
+    notices: Notices,
     pulse: Pulse,
 }
 
@@ -142,6 +143,7 @@ impl MainLoop {
                 .map(|kind| (kind, readiness.register(format!("list of {kind}"))))
                 .into(),
             comparison: None,
+            notices: live.notices.clone(),
             pulse,
         })
     }
@@ -270,6 +272,8 @@ impl MainLoop {
         self.store.expire();
         self.publish = Instant::now() + TICK;
         let subjects = self.subjects.all();
+        let notices = subjects.iter().flat_map(|subject| subject.notices());
+        self.notices.tell(notices.collect());
         let status = self.figures.status(&self.shared, &self.store, &subjects);
         self.shared.publish(status);
     }

@@ -89,6 +89,8 @@ pub struct SyncStatus {
     pub backends: u64,
     /// Policies.
     pub policies: u64,
+    /// Those for which a map has no room: pods that they select are denied.
+    pub policies_refused: u64,
     /// Endpoints (pods of this node).
     pub endpoints: u64,
     /// Seconds since the last full comparison; none before the first.
@@ -275,6 +277,9 @@ pub struct PolicyNames {
     pub rows: BTreeMap<u32, RowName>,
     /// Classes by number: the peers of policies that its addresses are, each of them.
     pub classes: BTreeMap<u32, Vec<String>>,
+    /// Endpoints that are denied everything in a direction, ingress first, because a policy was refused, and which and
+    /// why.
+    pub closed: BTreeMap<u32, [Option<String>; 2]>,
     /// What the rules of these rows say, by name: `shop/db ingress[0]`.
     pub rules: BTreeMap<String, RuleWords>,
 }

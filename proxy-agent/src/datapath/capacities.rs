@@ -1,9 +1,14 @@
 //! How many entries each map holds.
 
-use proxy_common::policy::cells::CELLS_DEFAULT;
+use proxy_common::policy::{
+    cells::CELLS_DEFAULT,
+    intervals::{BLOCKS_DEFAULT, IntervalBlock},
+};
 
 /// The most cells of policy rows that are taken without being asked for (128 MiB).
 const CELLS_MAX: u32 = 1 << 24;
+/// The most blocks of ports that are taken without being asked for (64 MiB).
+const BLOCKS_MAX: u32 = 1 << 18;
 
 /// Capacities of the maps, in entries.
 ///
@@ -58,19 +63,23 @@ impl Default for Capacities {
             peers: 1 << 18,
             cidrs: 1 << 17,
             policy_cells: CELLS_DEFAULT,
-            intervals: proxy_common::policy::intervals::BLOCKS_DEFAULT,
+            intervals: BLOCKS_DEFAULT,
         }
     }
 }
 
 impl Capacities {
     /// For such clusters, on a machine with so many bytes of memory: a thousandth of it for the cells of
-    /// policy rows (8 bytes each), which are taken at once. 16 GiB hold 2 million: 1 000 rows of 2 000 classes.
+    /// policy rows (8 bytes each), and half as much for their lists of ports, all of it taken at once. 16 GiB hold 2 million
+    /// cells (1 000 rows of 2 000 classes), and 600 different lists of 1 000 ports.
     pub fn for_memory(bytes: u64) -> Self {
         let cells = (bytes >> 10) / size_of::<u64>() as u64;
         let cells = cells.clamp(u64::from(CELLS_DEFAULT), u64::from(CELLS_MAX));
+        let blocks = (bytes >> 11) / size_of::<IntervalBlock>() as u64;
+        let blocks = blocks.clamp(u64::from(BLOCKS_DEFAULT), u64::from(BLOCKS_MAX));
         Self {
             policy_cells: 1 << cells.ilog2(),
+            intervals: 1 << blocks.ilog2(),
             ..Self::default()
         }
     }
@@ -159,5 +168,10 @@ mod tests {
         assert_eq!(cells(16), 1 << 21);
         assert_eq!(cells(24), 1 << 21);
         assert_eq!(cells(4096), 1 << 24);
+        let blocks = |gibibytes: u64| Capacities::for_memory(gibibytes << 30).intervals;
+        assert_eq!(
+            [0, 2, 16, 4096].map(blocks),
+            [1 << 12, 1 << 12, 1 << 15, 1 << 18]
+        );
     }
 }

@@ -87,6 +87,12 @@ impl<F: Family> Packet<F> {
         self.protocol == TCP && self.shape < LATER_FRAGMENT
     }
 
+    /// Whether its flow has ports, and they are known.
+    #[inline(always)]
+    pub fn has_ports(&self) -> bool {
+        matches!(self.protocol, TCP | UDP | SCTP) && self.shape != UNKNOWN_FRAGMENT
+    }
+
     /// Whether it is an echo request, or a later fragment of an echo.
     #[inline(always)]
     pub fn asks(&self) -> bool {
@@ -101,12 +107,6 @@ impl<F: Family> Packet<F> {
         self.carrier == F::ICMP
             && self.shape != ERROR
             && (self.icmp >> 8 == u16::from(F::ECHO_REPLY) || self.shape >= LATER_FRAGMENT)
-    }
-
-    /// Whether its flow has ports, and they are known.
-    #[inline(always)]
-    pub fn has_ports(&self) -> bool {
-        matches!(self.protocol, TCP | UDP | SCTP) && self.shape != UNKNOWN_FRAGMENT
     }
 
     /// Whether the flow is one of datagrams, which follow their Service to another backend.

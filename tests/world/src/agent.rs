@@ -1,6 +1,11 @@
 //! The agent, as a process on a node.
 
-use std::{fs::File, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
@@ -39,12 +44,27 @@ impl Agent {
 
     /// Starts it (again, after [`Agent::crash`]).
     pub fn restart(&mut self) -> Result<()> {
+        self.process = Some(Process::start(self.command(&[])?)?);
+        self.await_healthy()
+            .with_context(|| format!("log of the agent on {}:\n{}", self.node.name(), self.log()))
+    }
+
+    /// What starts it; `by` another program, which is told the agent's program and arguments after its own.
+    pub fn command(&self, by: &[&str]) -> Result<Command> {
         let log = File::options()
             .create(true)
             .append(true)
             .open(&self.log)
             .with_context(|| format!("open {}", self.log.display()))?;
-        let mut command = self.node.command(program("proxy-agent")?)?;
+        let agent = program("proxy-agent")?;
+        let mut command = match by.split_first() {
+            None => self.node.command(agent)?,
+            Some((other, words)) => {
+                let mut command = self.node.command(other)?;
+                command.args(words).arg(agent);
+                command
+            }
+        };
         command
             .args(["--node-name", self.node.name()])
             .arg("--manifests")
@@ -62,9 +82,7 @@ impl Agent {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        self.process = Some(Process::start(command)?);
-        self.await_healthy()
-            .with_context(|| format!("log of the agent on {}:\n{}", self.node.name(), self.log()))
+        Ok(command)
     }
 
     fn await_healthy(&mut self) -> Result<()> {

@@ -150,13 +150,19 @@ impl<'a> Judge<'a> {
         }
     }
 
+    fn not_ready(&self, question: &Question) -> String {
+        let closed = self.names.policy.closed.get(&question.endpoint);
+        match closed.and_then(|by| by[question.direction as usize].as_ref()) {
+            Some(why) => format!("everything is denied: {why}"),
+            None => "the pod's policy is not known yet, so everything is denied".to_owned(),
+        }
+    }
+
     fn because(&self, question: &Question, answer: &Answer) -> String {
         match answer.reason {
             Reason::NotIsolated => format!("no policy isolates the pod for {}", question.direction),
             Reason::OwnNode => "the pod's own node may always reach it".to_owned(),
-            Reason::NotReady => {
-                "the pod's policy is not known yet, so everything is denied".to_owned()
-            }
+            Reason::NotReady => self.not_ready(question),
             Reason::NoPeer | Reason::NoColumn => "no policy knows the other side".to_owned(),
             Reason::Cell => match (answer.allowed, answer.cell) {
                 (true, Some(Cell { cookie, .. })) => {
