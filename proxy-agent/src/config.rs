@@ -100,7 +100,7 @@ pub struct Configuration {
     #[schemars(extend("x-reload" = true))]
     pub conntrack: Conntrack,
     /// In whose name pods speak out of the cluster: the node's, unless the network knows pods' addresses. They reach pods and
-    /// InternalIPs of nodes, Services and the ranges named here under their own address. Everybody else sees an address that
+    /// `InternalIP`s of nodes, Services and the ranges named here under their own address. Everybody else sees an address that
     /// the node has on the link by which it leaves, and a port of `node.sourcePorts`; of ICMP, echoes are sent so. What cannot
     /// be sent so is dropped (`not-masqueraded`). A flow that has begun stays as it is, whatever changes here.
     #[schemars(extend("x-reload" = true))]
