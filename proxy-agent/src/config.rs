@@ -17,6 +17,7 @@ pub mod flags;
 mod format;
 pub mod load;
 mod machine;
+pub mod masquerade;
 pub mod node;
 pub mod reference;
 mod suggest;
@@ -32,6 +33,7 @@ pub use duration::Period;
 pub use effective::{Effective, Origin};
 pub use fault::{ConfigError, Fault};
 pub use flags::Flags;
+pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
 
 /// `apiVersion` of the file.
@@ -99,6 +101,12 @@ pub struct Configuration {
     /// the order established, half closed, unanswered datagrams, answered ones.
     #[schemars(extend("x-reload" = true))]
     pub conntrack: Conntrack,
+    /// In whose name pods speak out of the cluster: the node's, unless the network knows pods' addresses. They reach pods and
+    /// `InternalIP`s of nodes, Services and the ranges named here under their own address. Everybody else sees an address that
+    /// the node has on the link by which it leaves, and a port of `node.sourcePorts`; of ICMP, echoes are sent so. What cannot
+    /// be sent so is dropped (`not-masqueraded`). A flow that has begun stays as it is, whatever changes here.
+    #[schemars(extend("x-reload" = true))]
+    pub masquerade: MasqueradeSettings,
     /// What the API leaves open about policies.
     pub policy: Policy,
     /// The CNI plugin.
@@ -128,6 +136,7 @@ impl Default for Configuration {
             maps: Maps::default(),
             node: NodeSettings::default(),
             conntrack: Conntrack::default(),
+            masquerade: MasqueradeSettings::default(),
             policy: Policy::default(),
             cni: Cni::default(),
             sync: SyncPeriods::default(),
@@ -259,7 +268,8 @@ pub struct Maps {
     /// Cells of policy rows, 8 bytes each. With `size: large` as many as a thousandth of the machine's memory
     /// holds, 2 to 128 MiB. A policy needs one for each class of peers in each row.
     pub policy_cells: u32,
-    /// Blocks of port intervals of policies.
+    /// Blocks of port intervals of policies, 256 bytes each. With `size: large` as many as a 2048th of the machine's
+    /// memory holds, 1 to 64 MiB. A policy needs one for each 21 ranges of ports that a class of peers has.
     pub intervals: u32,
 }
 

@@ -7,6 +7,7 @@ pub mod cni_log;
 pub mod diff;
 pub mod dump;
 pub mod error;
+pub mod inside;
 pub mod live;
 pub mod log_level;
 pub mod lookup;

@@ -1,7 +1,7 @@
 //! The node itself: its addresses and routes, kernel settings, and the CNI plugin's installation.
 //!
 //! [`keeper::NodeKeeper`] compares what should be ([`desired`], a value) with what is and carries out the
-//! difference. Masquerading of what pods send out of the cluster belongs here too; it is not done yet.
+//! difference.
 
 pub mod addresses;
 pub mod condition;
@@ -14,6 +14,7 @@ pub mod keeper;
 mod last_known;
 pub mod links;
 pub mod maps;
+pub mod masquerade;
 pub mod monitor;
 pub mod reach;
 pub mod routes;

@@ -17,8 +17,10 @@ pub mod update;
 
 mod apply;
 mod nodes;
+mod notices;
 
 pub use changes::{Change, Changes};
+pub use notices::Notices;
 pub use status::SourceStatus;
 pub use store::Store;
 pub use update::{Converted, Object, Problem, Update};

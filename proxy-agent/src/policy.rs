@@ -8,7 +8,6 @@
 pub mod addresses;
 pub mod apply;
 pub mod atoms;
-pub mod bits;
 pub mod classes;
 pub mod compiled;
 pub mod cookie;
@@ -24,6 +23,7 @@ pub mod kernel;
 pub mod lists;
 pub mod lookup;
 pub mod names;
+pub mod numbers;
 pub mod plan;
 pub mod policies;
 pub mod prefix_map;
@@ -38,13 +38,14 @@ pub mod slots;
 pub mod subject;
 pub mod subjects;
 pub mod tables;
+pub mod tree;
 pub mod vector;
 pub mod version;
 pub mod view;
 
 pub use engine::PolicyEngine;
 pub use policies::Policies;
-pub use report::{PolicyError, PolicyReport, Usage};
+pub use report::{PolicyError, PolicyReport, Refusal, Usage};
 pub use tables::PolicyTables;
 
 pub use crate::model::{Direction, FetchedPod, LocalEndpoint};

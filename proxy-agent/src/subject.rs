@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::messages::{Names, Status},
-    model::{Dirty, Snapshot},
+    model::{Dirty, Notice, Snapshot},
     observe::Store,
 };
 
@@ -73,6 +73,11 @@ pub trait Subject {
 
     /// These maps have other capacities now.
     fn resized(&mut self, maps: &BTreeMap<String, u32>);
+
+    /// What owners of objects should know.
+    fn notices(&self) -> Vec<Notice> {
+        Vec::new()
+    }
 
     /// Fills in its part of the status.
     fn status(&self, status: &mut Status);

@@ -165,6 +165,9 @@ pub const FLOW_LOOPBACK: u16 = 1 << 9;
 pub const FLOW_BUSY: u16 = 1 << 10;
 /// The flow is over, whatever `expires` says: set from outside of the datapath.
 pub const FLOW_ENDED: u16 = 1 << 11;
+/// A pod speaks in the node's name to an address out of the cluster: where that is all that is translated, the stack may
+/// have the packet first, and the link by which it leaves turns it.
+pub const FLOW_MASQUERADED: u16 = 1 << 12;
 
 /// Seconds after its expiry for which the slot of a flow is left alone while there is another one: no program runs as long.
 pub const FLOW_GRACE_SECONDS: u32 = 2;

@@ -24,6 +24,7 @@ pub mod endpoints;
 pub mod fragments;
 pub mod frontends;
 pub mod host;
+pub mod inside;
 pub mod layout;
 pub mod node;
 pub mod policy;

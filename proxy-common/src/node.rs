@@ -34,7 +34,7 @@ pub struct NodeConfig {
     pub pad: u32,
 }
 
-/// Value of `LINKS`: a link that carries node traffic; the key is its interface index, `u32`.
+/// Value of `LINKS`: a link that carries node traffic, or is left alone; the key is its interface index, `u32`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Link {
@@ -48,6 +48,8 @@ pub struct Link {
 
 /// Frames of the link have no Ethernet header.
 pub const LINK_WITHOUT_ETHERNET: u32 = 1 << 0;
+/// The link is left alone: no program of ours is there. What is not in `LINKS` may yet get its programs.
+pub const LINK_LEFT_ALONE: u32 = 1 << 1;
 
 /// Words of 64 bits in `NODE_PORTS`. Bit p (host order; word p / 64, bit p % 64) is set where a frontend, or a backend on the
 /// node itself (host network), has port p, whatever address and protocol: only packets with such a port, or one used for
@@ -61,6 +63,10 @@ pub const NODE_FORWARD_BPF: u32 = 1 << 0;
 pub const NODE_SOCKET_BALANCING: u32 = 1 << 1;
 /// Let pods' packets to addresses of their own node pass egress policy.
 pub const NODE_ALLOW_EGRESS_TO_NODE: u32 = 1 << 2;
+/// What pods send over IPv4 to addresses that are not in `INSIDE4` leaves in the node's name.
+pub const NODE_MASQUERADE4: u32 = 1 << 3;
+/// The same over IPv6 and of `INSIDE6`.
+pub const NODE_MASQUERADE6: u32 = 1 << 4;
 
 /// `NODE_ADDRESSES*`: an address of this node that serves `NodePort`s.
 pub const ADDRESS_NODE_PORT: u32 = 1 << 0;

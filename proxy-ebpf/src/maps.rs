@@ -21,6 +21,7 @@ use proxy_common::{
     endpoints::{Endpoint, MAX_ENDPOINTS},
     fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
+    inside::{Inside, InsideKey4, InsideKey6},
     node::{Link, NODE_PORT_WORDS, NodeConfig},
     policy::{
         cells::CELLS_DEFAULT,
@@ -104,6 +105,10 @@ maps! {
     CLIENTS: Hash<u64, Client>;
     /// See `proxy_common::frontends`.
     SERVICE_EPOCH: btf_maps::Array<u32, 1, MMAPABLE>;
+    /// See `proxy_common::inside`.
+    INSIDE4: Trie<InsideKey4, Inside>;
+    /// See `proxy_common::inside`.
+    INSIDE6: Trie<InsideKey6, Inside>;
     /// See `proxy_common::node`.
     NODE_CONFIG: btf_maps::Array<NodeConfig, 1>;
     /// See `proxy_common::node`.

@@ -8,6 +8,7 @@ mod bench;
 mod fill;
 mod flows;
 mod frame;
+mod masquerade;
 mod plan;
 mod policies;
 mod seen;
@@ -16,8 +17,9 @@ mod spare;
 pub use bench::{Bench, Hook, NEXT, Outcome, REDIRECT, SHOT};
 pub use flows::Entry;
 pub use frame::{
-    Tcp, error_about, fragments, icmpv6, pieces, ping, segment, tcp, udp, with_options,
+    Tcp, error_about, fragments, icmpv6, other, pieces, ping, sctp, segment, tcp, udp, with_options,
 };
+pub use masquerade::MASQUERADE;
 pub use plan::{FAMILIES, Plan, V4, V6};
 pub use policies::list;
 pub use seen::{Seen, see};

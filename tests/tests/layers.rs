@@ -21,11 +21,12 @@ const EBPF: Crate = Crate {
     ],
 };
 
-/// `api` is what subjects tell and how it is served; `agent` is the process, and `ctl` is `proxyctl`.
+/// `usage` words errors of command lines; `api` is what subjects tell and how it is served; `agent` is the process, and
+/// `ctl` is `proxyctl`.
 const AGENT: Crate = Crate {
     folder: "proxy-agent",
     layers: &[
-        "model", "watchdog", "datapath", "config", "observe", "api", "subject", "policy",
+        "usage", "model", "watchdog", "datapath", "config", "observe", "api", "subject", "policy",
         "service", "node", "pod", "ctl", "agent",
     ],
 };

@@ -3,6 +3,8 @@
 //! One module per subject; what all of them stand on is `weir_tests::packets`.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+#[path = "packets/checksums.rs"]
+mod checksums;
 #[path = "packets/direct.rs"]
 mod direct;
 #[path = "packets/fragments.rs"]
@@ -23,6 +25,8 @@ mod life;
 mod load_balancer;
 #[path = "packets/malformed.rs"]
 mod malformed;
+#[path = "packets/masquerade.rs"]
+mod masquerade;
 #[path = "packets/neighbours.rs"]
 mod neighbours;
 #[path = "packets/next_hop.rs"]

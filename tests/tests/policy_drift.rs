@@ -16,6 +16,7 @@ use ipnetwork::IpNetwork;
 use proptest::{prelude::*, sample::Index};
 use proxy_agent::policy::{
     PolicyEngine,
+    engine::glance::Glanced,
     lookup::{Question, judge},
     view::PolicyView as _,
 };
@@ -198,6 +199,16 @@ fn watched_verify(
     (drift, seen)
 }
 
+/// Compares all in pieces; what comes of it.
+fn glance(engine: &mut PolicyEngine, budget: usize) -> Glanced {
+    loop {
+        match engine.glance(budget).unwrap() {
+            Glanced::More => {}
+            last => return last,
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -206,6 +217,7 @@ proptest! {
         edits in prop::collection::vec(edit(), 8..24),
         damages in prop::collection::vec(damage(), 1..8),
         seed in prop::option::of(any::<u64>()),
+        budget in 1..40_usize,
     ) {
         let mut cluster = start();
         for edit in &edits {
@@ -216,6 +228,7 @@ proptest! {
         let mut now = Instant::now();
         engine.sync_at(now, &cluster.snapshot, &cluster.endpoints).unwrap();
         prop_assert_eq!(engine.verify_at(now).unwrap().drift, 0);
+        prop_assert_eq!(glance(&mut engine, budget), Glanced::Done);
 
         let sound = maps.contents();
         let side = side(&sound);
@@ -227,6 +240,7 @@ proptest! {
             || sound.blocks != damaged.blocks
             || (0..2).any(|s| !same(&sound.ranges[s], &damaged.ranges[s]));
         prop_assert_eq!(engine.drift().unwrap().is_empty(), !differs);
+        prop_assert_eq!(glance(&mut engine, budget), if differs { Glanced::Differs } else { Glanced::Done });
 
         maps.fail(if seed.is_some() { 20 } else { 0 }, seed.unwrap_or(0));
         let (drift, leaks) = watched_verify(&mut engine, &maps, &cluster, now);

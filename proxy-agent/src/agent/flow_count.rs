@@ -88,5 +88,6 @@ fn in_words(taken: &PortsTaken) -> SourcePorts {
         backend: format!("{}/{}", taken.backend, Protocol::name_of(taken.protocol)),
         source: taken.source.to_string(),
         taken: taken.count,
+        masqueraded: taken.masqueraded,
     }
 }

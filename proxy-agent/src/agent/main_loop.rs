@@ -24,7 +24,7 @@ use crate::{
     },
     datapath::{Datapath, DatapathConfig, Maps, Prepared},
     model::{Dirty, Kind},
-    observe::{Change, Changes, Store},
+    observe::{Change, Changes, Notices, Store},
     pod::clients,
     subject::{Here, Subject, Turn, Verified},
     watchdog::{self, Pulse},
@@ -62,6 +62,7 @@ pub struct MainLoop {
     comparison: Option<Comparison>,
     resizing: Resizing,
     drop_log: Option<JoinHandle<()>>,
+    notices: Notices,
     pulse: Pulse,
 }
 
@@ -151,6 +152,7 @@ impl MainLoop {
             comparison: None,
             resizing,
             drop_log: None,
+            notices: live.notices.clone(),
             pulse,
         };
         main_loop.follow_drops();
@@ -310,6 +312,8 @@ impl MainLoop {
         self.store.expire();
         self.publish = Instant::now() + TICK;
         let subjects = self.subjects.all();
+        let notices = subjects.iter().flat_map(|subject| subject.notices());
+        self.notices.tell(notices.collect());
         let status = self.figures.status(&self.shared, &self.store, &subjects);
         self.shared.publish(status);
     }

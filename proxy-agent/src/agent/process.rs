@@ -63,10 +63,11 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
     let live = Live::default();
     let mut main_loop = MainLoop::open(&shared, &store, &readiness, &live)?;
     lock.add_pins(pins.instance())?;
-    let source = prepared.observe(&shared, &store)?;
+    let mut source = prepared.observe(&shared, &store)?;
     let reload = reload::spawn(flags, &shared)?;
     let upkeep = upkeep::spawn(&shared, main_loop.maps());
-    if let Source::Kubernetes(watches) = &source {
+    if let Source::Kubernetes(watches) = &mut source {
+        watches.tell_events(&live.notices);
         live.pods.begin(watches.pods().clone());
         live.condition.begin(watches.nodes().clone());
         live.ranges.begin(Some(watches.ranges().clone()));

@@ -9,13 +9,14 @@ use crate::{
     api::{Shared, readiness::Readiness},
     datapath::{Datapath, Table as _, Words as _},
     node::{ThisNode, condition::NodeCondition, service_ranges::ServiceRanges},
+    observe::Notices,
     pod::{PodTables, Pods, PodsConfig, live_reader::LiveReader},
     policy::Policies,
     service::{Services, services::Reserved},
     subject::{Here, Subject},
 };
 
-/// What subjects ask the API server for, once it is known.
+/// What subjects ask the API server for and tell it, once it is known.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
     /// Pods that the watch has not delivered.
@@ -24,6 +25,8 @@ pub struct Live {
     pub condition: NodeCondition,
     /// The ranges of Services.
     pub ranges: ServiceRanges,
+    /// What owners of objects should know.
+    pub notices: Notices,
 }
 
 /// All of them.

@@ -29,6 +29,8 @@ pub struct Status {
     pub host: HostStatus,
     /// The links that carry node traffic.
     pub links: LinksStatus,
+    /// In whose name pods speak out of the cluster.
+    pub masquerade: MasqueradeStatus,
     /// Where health and metrics are served.
     pub health: HealthStatus,
 }
@@ -87,6 +89,8 @@ pub struct SyncStatus {
     pub backends: u64,
     /// Policies.
     pub policies: u64,
+    /// Those for which a map has no room: pods that they select are denied.
+    pub policies_refused: u64,
     /// Endpoints (pods of this node).
     pub endpoints: u64,
     /// Seconds since the last full comparison; none before the first.
@@ -151,6 +155,8 @@ pub struct SourcePorts {
     pub source: String,
     /// How many are taken.
     pub taken: u32,
+    /// By pods that speak in the node's name; else by clients of a Service.
+    pub masqueraded: bool,
 }
 
 /// The CNI plugin.
@@ -209,6 +215,18 @@ pub struct LinkStatus {
     pub sources: Vec<String>,
 }
 
+/// In whose name pods speak out of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MasqueradeStatus {
+    /// By family, `IPv4` or `IPv6`: whether it is the node's; empty while that is not known.
+    pub families: BTreeMap<String, bool>,
+    /// How many ranges they reach under their own address.
+    pub inside: u64,
+    /// What is wrong.
+    pub problems: Vec<String>,
+}
+
 /// Where health and metrics are served.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -259,6 +277,9 @@ pub struct PolicyNames {
     pub rows: BTreeMap<u32, RowName>,
     /// Classes by number: the peers of policies that its addresses are, each of them.
     pub classes: BTreeMap<u32, Vec<String>>,
+    /// Endpoints that are denied everything in a direction, ingress first, because a policy was refused, and which and
+    /// why.
+    pub closed: BTreeMap<u32, [Option<String>; 2]>,
     /// What the rules of these rows say, by name: `shop/db ingress[0]`.
     pub rules: BTreeMap<String, RuleWords>,
 }

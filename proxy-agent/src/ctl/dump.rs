@@ -3,7 +3,7 @@
 use super::{
     Context, CtlError, Exit,
     args::{DumpArgs, Subject},
-    live,
+    inside, live,
     output::Output,
     render::{affinity, conntrack, endpoints, maps, policy},
     watch,
@@ -61,6 +61,7 @@ pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result
             out.rows(rows)?;
         }
         Subject::Endpoints => out.rows(endpoints::rows(live, &names)?)?,
+        Subject::Inside => out.rows(inside::rows(live, &names)?)?,
         Subject::Policy => out.rows(policy::rows(live, &names)?)?,
         Subject::Maps => {
             let pins = Pins::new(&context.common.bpffs, &context.common.instance)?;

@@ -1,9 +1,17 @@
 //! How many entries each map holds.
 
-use proxy_common::{endpoints::MAX_ENDPOINTS, policy::cells::CELLS_DEFAULT};
+use proxy_common::{
+    endpoints::MAX_ENDPOINTS,
+    policy::{
+        cells::CELLS_DEFAULT,
+        intervals::{BLOCKS_DEFAULT, IntervalBlock},
+    },
+};
 
 /// The most cells of policy rows that are taken without being asked for (128 MiB).
 const CELLS_MAX: u32 = 1 << 24;
+/// The most blocks of ports that are taken without being asked for (64 MiB).
+const BLOCKS_MAX: u32 = 1 << 18;
 
 /// Capacities of the maps, in entries.
 ///
@@ -27,6 +35,8 @@ pub struct Capacities {
     pub endpoints: u32,
     /// `FRAGMENTS4` and `FRAGMENTS6`, each; evicts.
     pub fragments: u32,
+    /// `INSIDE4` and `INSIDE6`, each: a node takes two or three.
+    pub inside: u32,
     /// `NODE_ADDRESSES4` and `NODE_ADDRESSES6`, each.
     pub node_addresses: u32,
     /// `PEERS4` and `PEERS6`, each; two generations live beside each other.
@@ -51,23 +61,28 @@ impl Default for Capacities {
             conntrack: 1 << 18,
             endpoints: MAX_ENDPOINTS,
             fragments: 1 << 13,
+            inside: 1 << 16,
             node_addresses: 1 << 10,
             peers: 1 << 18,
             cidrs: 1 << 17,
             policy_cells: CELLS_DEFAULT,
-            intervals: proxy_common::policy::intervals::BLOCKS_DEFAULT,
+            intervals: BLOCKS_DEFAULT,
         }
     }
 }
 
 impl Capacities {
     /// For such clusters, on a machine with so many bytes of memory: a thousandth of it for the cells of
-    /// policy rows (8 bytes each), which are taken at once. 16 GiB hold 2 million: 1 000 rows of 2 000 classes.
+    /// policy rows (8 bytes each), and half as much for their lists of ports, all of it taken at once. 16 GiB hold 2 million
+    /// cells (1 000 rows of 2 000 classes), and 600 different lists of 1 000 ports.
     pub fn for_memory(bytes: u64) -> Self {
         let cells = (bytes >> 10) / size_of::<u64>() as u64;
         let cells = cells.clamp(u64::from(CELLS_DEFAULT), u64::from(CELLS_MAX));
+        let blocks = (bytes >> 11) / size_of::<IntervalBlock>() as u64;
+        let blocks = blocks.clamp(u64::from(BLOCKS_DEFAULT), u64::from(BLOCKS_MAX));
         Self {
             policy_cells: 1 << cells.ilog2(),
+            intervals: 1 << blocks.ilog2(),
             ..Self::default()
         }
     }
@@ -90,6 +105,7 @@ impl Capacities {
             conntrack: 8192,
             endpoints: 256,
             fragments: 512,
+            inside: 1024,
             node_addresses: 64,
             peers: 4096,
             cidrs: 4096,
@@ -99,7 +115,7 @@ impl Capacities {
     }
 
     /// The maps whose capacity is not fixed by the object, by name.
-    pub fn by_map(&self) -> [(&'static str, u32); 27] {
+    pub fn by_map(&self) -> [(&'static str, u32); 29] {
         [
             ("FRONTENDS4", self.frontends),
             ("FRONTENDS6", self.frontends),
@@ -119,6 +135,8 @@ impl Capacities {
             ("LOCAL_PODS6", self.endpoints),
             ("FRAGMENTS4", self.fragments),
             ("FRAGMENTS6", self.fragments),
+            ("INSIDE4", self.inside),
+            ("INSIDE6", self.inside),
             ("NODE_ADDRESSES4", self.node_addresses),
             ("NODE_ADDRESSES6", self.node_addresses),
             ("PEERS4", self.peers),
@@ -154,5 +172,10 @@ mod tests {
         assert_eq!(cells(16), 1 << 21);
         assert_eq!(cells(24), 1 << 21);
         assert_eq!(cells(4096), 1 << 24);
+        let blocks = |gibibytes: u64| Capacities::for_memory(gibibytes << 30).intervals;
+        assert_eq!(
+            [0, 2, 16, 4096].map(blocks),
+            [1 << 12, 1 << 12, 1 << 15, 1 << 18]
+        );
     }
 }

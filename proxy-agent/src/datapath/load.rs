@@ -14,7 +14,7 @@ use aya::{
 use super::{
     bpfsys::object::{MapInfo, map_info, open_map},
     capacities::Capacities,
-    drop_log,
+    clock, drop_log,
     error::DatapathError,
     object,
     pins::Pins,
@@ -78,6 +78,7 @@ pub(super) fn make(places: &Places, log_drops: bool) -> Result<Ebpf, DatapathErr
         loader.map_pin_path(name, &place.path);
     }
     drop_log::set(&mut loader, log_drops);
+    clock::set(&mut loader, true);
     let slots = flow_slots(places);
     loader.override_global(FLOW_SLOTS, &slots, true);
     loader

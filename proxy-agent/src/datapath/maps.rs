@@ -10,6 +10,7 @@ use proxy_common::{
     endpoints::Endpoint,
     fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
+    inside::{Inside, InsideKey4, InsideKey6},
     node::{Link, NodeConfig},
     policy::{
         intervals::IntervalBlock,
@@ -115,6 +116,8 @@ declare! {
     fragments6: "FRAGMENTS6", KernelTable<FragmentKey6, FragmentPorts>;
     clients: "CLIENTS", KernelTable<u64, Client>;
     service_epoch: "SERVICE_EPOCH", KernelTable<u32, u32>;
+    inside4: "INSIDE4", KernelTable<Prefix<InsideKey4>, Inside>;
+    inside6: "INSIDE6", KernelTable<Prefix<InsideKey6>, Inside>;
     node_config: "NODE_CONFIG", KernelTable<u32, NodeConfig>;
     node_addresses4: "NODE_ADDRESSES4", KernelTable<Address4, u32>;
     node_addresses6: "NODE_ADDRESSES6", KernelTable<Address6, u32>;

@@ -9,6 +9,7 @@ use super::{
     addresses::Addresses,
     facts::{Facts, Interface},
     links::{Links, Sources},
+    masquerade::Masquerade,
     reach::Reached,
     routes::Routes,
 };
@@ -40,6 +41,10 @@ pub struct Desired {
     pub addresses: Addresses,
     /// Where health check node ports are served.
     pub health_checks: ListenOn,
+    /// Ranges of the node's own pods.
+    pub pods: Vec<IpNetwork>,
+    /// In whose name pods speak; as long as nobody has said what is inside, as before.
+    pub masquerade: Option<Masquerade>,
 }
 
 /// A way to a node, and the MTU of it.
@@ -73,6 +78,7 @@ impl Desired {
             addresses,
             internal,
             mtu: MTU,
+            pods: pods(config, here),
             ..Self::default()
         };
         let others = nodes
@@ -83,7 +89,7 @@ impl Desired {
             .collect();
         let outward = desired.outward(facts).map(|link| link.mtu);
         desired.mtu = mtus.into_iter().min().or(outward).unwrap_or(MTU);
-        desired.file = file(config, boot_id, here, &desired, facts);
+        desired.file = file(config, boot_id, &desired, facts);
         desired
     }
 
@@ -176,18 +182,21 @@ fn internal(config: &Configuration, here: Option<&Node>) -> Vec<IpAddr> {
     here.map_or_else(Vec::new, |node| node.internal_ips.clone())
 }
 
+/// The configured ones, else the Node's.
+fn pods(config: &Configuration, here: Option<&Node>) -> Vec<IpNetwork> {
+    if !config.node.pod_cidrs.is_empty() {
+        return config.node.pod_cidrs.clone();
+    }
+    here.map_or_else(Vec::new, |node| node.pod_cidrs.clone())
+}
+
 fn file(
     config: &Configuration,
     boot_id: &str,
-    here: Option<&Node>,
     desired: &Desired,
     facts: &Facts,
 ) -> Option<NodeFile> {
-    let pod_cidrs = if config.node.pod_cidrs.is_empty() {
-        here.map_or_else(Vec::new, |node| node.pod_cidrs.clone())
-    } else {
-        config.node.pod_cidrs.clone()
-    };
+    let pod_cidrs = desired.pods.clone();
     if pod_cidrs.is_empty() {
         return None;
     }

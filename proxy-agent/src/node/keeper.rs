@@ -1,6 +1,6 @@
 //! Keeps the node as it should be, driven by the main loop.
 
-use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, time::Instant};
 
 use anyhow::Context as _;
 use cni_plugin::{
@@ -18,6 +18,7 @@ use super::{
     install::{self, Installed},
     links::{Link, Links},
     maps::NodeMaps,
+    masquerade::{Masquerade, file::Follower},
     reach::Reach,
     routes::{OURS, Routes},
     source_ports,
@@ -53,6 +54,10 @@ pub struct NodeReport {
     pub addresses: Option<Vec<IpAddr>>,
     /// Where health check node ports are served; none if that is not known.
     pub health_checks: Option<ListenOn>,
+    /// In whose name pods speak; none if it is not known.
+    pub masquerade: Option<Masquerade>,
+    /// Why ip-masq-agent's file cannot be read.
+    pub file_error: Option<String>,
 }
 
 /// Keeps the node as it should be.
@@ -68,6 +73,7 @@ pub struct NodeKeeper {
     ready: bool,
     reach: Reach,
     sysctls: Sysctls,
+    masquerade: Follower,
 }
 
 impl NodeKeeper {
@@ -85,6 +91,7 @@ impl NodeKeeper {
             ready: false,
             reach: Reach::default(),
             sysctls: Sysctls::default(),
+            masquerade: Follower::default(),
         })
     }
 
@@ -109,8 +116,19 @@ impl NodeKeeper {
         report.errors.extend(self.sysctls.hear(&facts));
         self.reach.renew(&facts, &OURS);
         let mut reach = |ip| self.reach.ask(ip);
-        let desired = Desired::of(config, &self.boot_id, snapshot, &facts, &mut reach);
+        let mut desired = Desired::of(config, &self.boot_id, snapshot, &facts, &mut reach);
         let complete = snapshot.complete.has(&[Kind::Node]);
+        let ranges = host_device::ranges::ranges(&config.node.service_cidrs, published, snapshot);
+        let file = &config.masquerade.ip_masq_agent_file;
+        self.masquerade.look(file, Instant::now());
+        report.file_error = self.masquerade.error().map(str::to_owned);
+        desired.masquerade = Some(Masquerade::of(
+            &config.masquerade,
+            self.masquerade.file(),
+            &desired.pods,
+            snapshot,
+            ranges.as_ref(),
+        ));
         match host_device::link::ensure(desired.host_device_mtu(config)) {
             Ok(index) => report.host_device = Some(index),
             Err(e) => report.errors.push(format!("{e:#}")),
@@ -133,11 +151,10 @@ impl NodeKeeper {
             }
         }
         if ready {
-            let ranges =
-                host_device::ranges::ranges(&config.node.service_cidrs, published, snapshot);
             report.leads = ranges.map(|ranges| Leads::of(ranges, index, &desired.internal, &facts));
         }
         report.ready = self.ready;
+        report.masquerade = desired.masquerade;
         report.health_checks = Some(desired.health_checks);
         report.links = Some(desired.links);
         report.routes = Some(desired.routes);

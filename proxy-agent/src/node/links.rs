@@ -9,7 +9,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cni_plugin::wiring::name::is_host_ifname;
 use netlink_packet_route::link::LinkLayerType;
@@ -48,6 +48,8 @@ pub struct Links {
     pub chosen: BTreeMap<u32, Link>,
     /// Those that might, but are left alone, and why.
     pub refused: Vec<String>,
+    /// Those that packets may leave by, but not through our programs: indexes.
+    pub left_alone: BTreeSet<u32>,
 }
 
 /// What is made of one link.
@@ -84,7 +86,13 @@ impl Links {
     ) -> Self {
         let mut links = Self::default();
         for interface in &facts.interfaces {
-            match judge(settings, facts, interface) {
+            let verdict = judge(settings, facts, interface);
+            let carries = matches!(verdict, Verdict::Carries(_));
+            // Packets leave by the master of a member, not by itself.
+            if !carries && !is_own(interface) && interface.master.is_none() {
+                links.left_alone.insert(interface.index);
+            }
+            match verdict {
                 Verdict::Carries(header) => {
                     let link = Link {
                         name: interface.name.clone(),

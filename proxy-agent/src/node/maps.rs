@@ -1,4 +1,4 @@
-//! `NODE_CONFIG`, `NODE_ADDRESSES*` and `LINKS`.
+//! `NODE_CONFIG`, `NODE_ADDRESSES*`, `INSIDE*` and `LINKS`.
 
 use std::{
     collections::BTreeMap,
@@ -9,19 +9,21 @@ use anyhow::Context as _;
 use proxy_common::{
     address::{Address4, Address6, address4, address6, octets4, octets6},
     conntrack::Timeouts,
+    inside::{Inside, InsideKey4, InsideKey6},
     node::{
-        LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE, NODE_FORWARD_BPF,
-        NODE_SOCKET_BALANCING, NodeConfig,
+        LINK_LEFT_ALONE, LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE,
+        NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_SOCKET_BALANCING, NodeConfig,
     },
 };
 
 use super::{
     desired::Desired,
     links::{Header, Links},
+    masquerade::Masquerade,
 };
 use crate::{
     config::{Configuration, Conntrack, Forwarding, Period},
-    datapath::{Maps, Mirror, TableError, bpfsys},
+    datapath::{Maps, Mirror, TableError, bpfsys, prefix::Prefix},
 };
 
 /// The node's maps.
@@ -30,6 +32,8 @@ pub struct NodeMaps {
     addresses4: Mirror<Address4, u32>,
     addresses6: Mirror<Address6, u32>,
     links: Mirror<u32, LinkEntry>,
+    inside4: Mirror<Prefix<InsideKey4>, Inside>,
+    inside6: Mirror<Prefix<InsideKey6>, Inside>,
 }
 
 impl NodeMaps {
@@ -40,6 +44,8 @@ impl NodeMaps {
             addresses4: Mirror::open(Box::new(maps.node_addresses4.clone()))?,
             addresses6: Mirror::open(Box::new(maps.node_addresses6.clone()))?,
             links: Mirror::open(Box::new(maps.links.clone()))?,
+            inside4: Mirror::open(Box::new(maps.inside4.clone()))?,
+            inside6: Mirror::open(Box::new(maps.inside6.clone()))?,
         })
     }
 
@@ -66,6 +72,12 @@ impl NodeMaps {
         host_device: u32,
         complete: bool,
     ) -> anyhow::Result<()> {
+        // What is inside is there before anything is masqueraded.
+        let inside = desired.masquerade.as_ref().map(inside);
+        if let Some((v4, v6)) = &inside {
+            self.inside4.insert(v4)?;
+            self.inside6.insert(v6)?;
+        }
         let value = value(config, desired, host_device);
         let written = self.config.insert(&[(0, value)].into());
         written.context("write the node's configuration")?;
@@ -84,6 +96,11 @@ impl NodeMaps {
             self.addresses4.retain(&v4)?;
             self.addresses6.retain(&v6)?;
         }
+        let known = desired.masquerade.as_ref().is_some_and(|m| m.complete);
+        if let Some((v4, v6)) = inside.filter(|_| complete && known) {
+            self.inside4.retain(&v4)?;
+            self.inside6.retain(&v6)?;
+        }
         // A link that is gone has no source that anybody could ask for.
         self.links.retain(&links)?;
         self.verify()
@@ -95,6 +112,8 @@ impl NodeMaps {
             self.addresses4.verify()?,
             self.addresses6.verify()?,
             self.links.verify()?,
+            self.inside4.verify()?,
+            self.inside6.verify()?,
         ];
         let entries: usize = drift.into_iter().sum();
         if entries > 0 {
@@ -121,7 +140,39 @@ fn links(links: &Links) -> BTreeMap<u32, LinkEntry> {
         };
         (link.index, entry)
     });
-    entries.collect()
+    let left_alone = links.left_alone.iter().map(|index| {
+        let flags = LINK_LEFT_ALONE;
+        (
+            *index,
+            LinkEntry {
+                flags,
+                ..LinkEntry::default()
+            },
+        )
+    });
+    entries.chain(left_alone).collect()
+}
+
+type Inside4 = BTreeMap<Prefix<InsideKey4>, Inside>;
+type Inside6 = BTreeMap<Prefix<InsideKey6>, Inside>;
+
+/// By family, with the bits in the order of the wire.
+fn inside(masquerade: &Masquerade) -> (Inside4, Inside6) {
+    let (mut v4, mut v6) = (Inside4::new(), Inside6::new());
+    for (range, reason) in &masquerade.inside {
+        let (length, value) = (range.prefix().into(), Inside { reason: *reason });
+        match range.network() {
+            IpAddr::V4(ip) => {
+                let data = address4(ip.octets());
+                v4.insert(Prefix { length, data }, value);
+            }
+            IpAddr::V6(ip) => {
+                let data = address6(ip.octets());
+                v6.insert(Prefix { length, data }, value);
+            }
+        }
+    }
+    (v4, v6)
 }
 
 fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeConfig {
@@ -134,7 +185,7 @@ fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeCon
         IpAddr::V4(_) => None,
     });
     NodeConfig {
-        flags: flags(config),
+        flags: flags(config, desired.masquerade.as_ref()),
         host_device,
         netns_cookie: bpfsys::netns_cookie().unwrap_or(0),
         address4: address4(v4.unwrap_or(Ipv4Addr::UNSPECIFIED).octets()),
@@ -157,7 +208,7 @@ fn timeouts(config: &Conntrack) -> Timeouts {
     }
 }
 
-fn flags(config: &Configuration) -> u32 {
+fn flags(config: &Configuration, masquerade: Option<&Masquerade>) -> u32 {
     let all = [
         (config.forwarding == Forwarding::Bpf, NODE_FORWARD_BPF),
         (config.socket_balancing, NODE_SOCKET_BALANCING),
@@ -165,6 +216,8 @@ fn flags(config: &Configuration) -> u32 {
             config.policy.allow_egress_to_local_node,
             NODE_ALLOW_EGRESS_TO_NODE,
         ),
+        (masquerade.is_some_and(|m| m.ipv4), NODE_MASQUERADE4),
+        (masquerade.is_some_and(|m| m.ipv6), NODE_MASQUERADE6),
     ];
     let set = all.into_iter().filter(|(set, _)| *set);
     set.fold(0, |flags, (_, bit)| flags | bit)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    NodeKeeper, addresses,
+    NodeKeeper, NodeReport, addresses,
     condition::NodeCondition,
     conflist,
     facts::Facts,
@@ -20,11 +20,12 @@ use super::{
 use crate::{
     api::{
         Shared,
+        health::FAMILIES,
         listen::ListenOn,
-        messages::{Names, Status},
+        messages::{MasqueradeStatus, Names, Status},
         readiness::{Guard, Readiness},
     },
-    config::Conntrack,
+    config::{Conntrack, MasqueradeSettings},
     datapath::Maps,
     model::{Kind, Snapshot, Wire},
     observe::Store,
@@ -60,6 +61,9 @@ pub struct ThisNode {
     routing: Option<Routing>,
     /// What is in force.
     conntrack: Conntrack,
+    /// What is in force.
+    masquerade: MasqueradeSettings,
+    masquerades: MasqueradeStatus,
     /// What the next look at the machine goes by.
     seen: Option<(Snapshot, Published)>,
 }
@@ -105,6 +109,8 @@ impl ThisNode {
             mended: Vec::new(),
             routing: None,
             conntrack: shared.conntrack(),
+            masquerade: shared.configuration().masquerade.clone(),
+            masquerades: MasqueradeStatus::default(),
             seen: None,
         })
     }
@@ -125,6 +131,7 @@ impl ThisNode {
             || serving && !turn.dirty.nodes.is_empty()
             || now >= self.next
             || self.conntrack != self.shared.conntrack()
+            || self.masquerade != self.shared.configuration().masquerade
     }
 
     /// What of the snapshot concerns the node. Services do only where nobody else names their ranges.
@@ -176,6 +183,7 @@ impl ThisNode {
         let shared = Arc::clone(&self.shared);
         let whole = shared.configuration();
         self.conntrack = whole.conntrack;
+        self.masquerade.clone_from(&whole.masquerade);
         let config = match last_known::fill_in(&whole, snapshot, self.keeper.maps()) {
             Ok(config) => config,
             Err(error) => {
@@ -189,6 +197,7 @@ impl ThisNode {
         }
         let mut report = self.keeper.sync(config, snapshot, published, self.serving);
         self.errors = std::mem::take(&mut report.errors);
+        self.masquerades = masquerades(&report);
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);
             let failed = self.links.bring(links, &report.facts, notes, datapath);
@@ -257,6 +266,19 @@ impl ThisNode {
     }
 }
 
+fn masquerades(report: &NodeReport) -> MasqueradeStatus {
+    let Some(masquerade) = &report.masquerade else {
+        return MasqueradeStatus::default();
+    };
+    let holds = [masquerade.ipv4, masquerade.ipv6];
+    let families = FAMILIES.into_iter().map(str::to_owned);
+    MasqueradeStatus {
+        families: families.zip(holds).collect(),
+        inside: masquerade.inside.len() as u64,
+        problems: report.file_error.iter().cloned().collect(),
+    }
+}
+
 impl Subject for ThisNode {
     fn name(&self) -> &'static str {
         "node"
@@ -312,6 +334,7 @@ impl Subject for ThisNode {
             .extend(errors.map(|error| format!("node: {error}")));
         status.host = self.host.status();
         status.links = self.links.status();
+        status.masquerade.clone_from(&self.masquerades);
         let config = &self.shared.config.cni;
         let cni = &mut status.cni;
         cni.enabled = config.install;

@@ -1,5 +1,6 @@
 //! The Kubernetes API as source: one watch per kind, fail-over between API servers, never giving up.
 
+mod events;
 mod follow;
 mod health;
 mod known;
@@ -23,8 +24,8 @@ use k8s_openapi::api::{
 use kube::runtime::watcher;
 use tokio::task::JoinSet;
 
-use self::{follow::Follower, health::Health};
-use super::{Store, convert::FOREIGN, intern::Interner};
+use self::{events::EventWriter, follow::Follower, health::Health};
+use super::{Notices, Store, convert::FOREIGN, intern::Interner};
 use crate::watchdog::Watchdog;
 
 /// How to reach the API.
@@ -46,14 +47,23 @@ pub struct Options {
 /// The watches; they end when this is dropped.
 #[derive(Debug)]
 pub struct Watches {
-    #[expect(dead_code, reason = "held for its Drop")]
     tasks: JoinSet<()>,
+    events: EventWriter,
+    watchdog: Watchdog,
     pods: PodReader,
     nodes: NodeWriter,
     ranges: RangeReader,
 }
 
 impl Watches {
+    /// Tells the owners of objects what there is to say about them, from now on.
+    pub fn tell_events(&mut self, notices: &Notices) {
+        let (writer, watchdog) = (self.events.clone(), &self.watchdog);
+        let (pulse, told) = (watchdog.register("Events"), notices.subscribe());
+        self.tasks
+            .spawn(async move { pulse.during(writer.run(told)).await });
+    }
+
     /// Live reads of pods.
     pub const fn pods(&self) -> &PodReader {
         &self.pods
@@ -134,6 +144,10 @@ pub fn spawn_with(store: Arc<Store>, options: &Options, servers: Servers) -> Wat
     let pods = PodReader::new(Arc::clone(&servers), Arc::clone(&interner));
     let nodes = NodeWriter::new(Arc::clone(&servers));
     let ranges = RangeReader::new(Arc::clone(&servers));
+    let events = EventWriter {
+        servers: Arc::clone(&servers),
+        node: options.node.clone(),
+    };
     let follower = Follower {
         store,
         servers,
@@ -156,6 +170,8 @@ pub fn spawn_with(store: Arc<Store>, options: &Options, servers: Servers) -> Wat
     tasks.spawn(follower.follow::<networking::NetworkPolicy>(all));
     Watches {
         tasks,
+        events,
+        watchdog: options.watchdog.clone(),
         pods,
         nodes,
         ranges,

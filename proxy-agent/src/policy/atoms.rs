@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use ipnetwork::IpNetwork;
 
 use super::{
-    bits::Bits,
+    numbers::Numbers,
     prefix_map::{canonical, covers},
     version::PolicyVersion,
 };
@@ -51,12 +51,13 @@ impl Atom {
         }
     }
 
-    /// Whether a range lies in this block and outside its exceptions. Ranges must not straddle an edge.
-    pub fn matches_range(&self, range: IpNetwork) -> bool {
+    /// Whether what begins at this edge of a block lies in it: at the block's own edge, unless an exception takes all of
+    /// it, but not at an exception's.
+    pub fn begins_at(&self, edge: IpNetwork) -> bool {
         match self {
             Self::Pods(..) => false,
             Self::Block(cidr, except) => {
-                covers(*cidr, range) && !except.iter().any(|e| covers(*e, range))
+                *cidr == edge && !except.iter().any(|except| covers(*except, edge))
             }
         }
     }
@@ -65,41 +66,83 @@ impl Atom {
 /// A name and protocol by which egress rules call ports of destinations.
 pub type PortName = (Protocol, String);
 
-/// The atoms in use, numbered.
+/// The atoms in use, numbered, and the *peer sets*: the distinct lists of peers of rules. What policy says of an address
+/// depends on the sets it is in, not on which peers of a set it satisfies: a thousand blocks of one rule are one set.
 #[derive(Clone, Debug, Default)]
 pub struct Atoms {
-    atoms: Vec<Atom>,
+    all: Vec<Atom>,
+    /// Numbers of atoms, sorted.
+    sets: Vec<Vec<u32>>,
+    /// By atom, the sets that it is in.
+    holders: Vec<Vec<u32>>,
     port_names: Vec<PortName>,
 }
 
 impl Atoms {
     /// The atoms of these policies.
     pub fn of<'a>(policies: impl IntoIterator<Item = &'a PolicyVersion>) -> Self {
-        let mut atoms = BTreeSet::new();
         let mut names = BTreeSet::new();
+        let mut rules: Vec<Vec<Atom>> = Vec::new();
         for version in policies {
             let policy = &version.policy;
             let egress = policy.egress.iter().flatten();
-            for rule in policy.ingress.iter().flatten().chain(egress.clone()) {
-                let namespace = policy.name.namespace();
-                atoms.extend(rule.peers.iter().filter_map(|p| Atom::of(p, namespace)));
-            }
+            let all = policy.ingress.iter().flatten().chain(egress.clone());
+            let named = all.filter(|rule| !rule.peers.is_empty());
+            rules.extend(named.map(|rule| atoms_of(rule, policy.name.namespace()).collect()));
             names.extend(egress.flat_map(named_ports));
         }
-        Self {
-            atoms: atoms.into_iter().collect(),
+        let atoms: BTreeSet<Atom> = rules.iter().flatten().cloned().collect();
+        let mut all = Self {
+            all: atoms.into_iter().collect(),
             port_names: names.into_iter().collect(),
+            ..Self::default()
+        };
+        let sets: BTreeSet<Vec<u32>> = rules.iter().map(|rule| all.numbers(rule)).collect();
+        all.sets = sets.into_iter().collect();
+        all.holders = vec![Vec::new(); all.all.len()];
+        for (set, atoms) in (0..).zip(&all.sets) {
+            for atom in atoms {
+                all.holders[*atom as usize].push(set);
+            }
         }
+        all
+    }
+
+    fn numbers(&self, atoms: &[Atom]) -> Vec<u32> {
+        let numbers: BTreeSet<u32> = atoms.iter().filter_map(|atom| self.number(atom)).collect();
+        numbers.into_iter().collect()
     }
 
     /// The atoms; their place is their number.
     pub fn all(&self) -> &[Atom] {
-        &self.atoms
+        &self.all
     }
 
-    /// The number of an atom.
-    pub fn number(&self, atom: &Atom) -> Option<u32> {
-        self.atoms.binary_search(atom).ok().map(|n| n as u32)
+    fn number(&self, atom: &Atom) -> Option<u32> {
+        self.all.binary_search(atom).ok().map(|n| n as u32)
+    }
+
+    /// The number of the set of a rule's peers, which has some.
+    pub fn set(&self, rule: &PolicyRule, namespace: &str) -> Option<u32> {
+        let atoms: Vec<Atom> = atoms_of(rule, namespace).collect();
+        let numbers = self.numbers(&atoms);
+        self.sets.binary_search(&numbers).ok().map(|n| n as u32)
+    }
+
+    /// The atoms of a set.
+    pub fn members(&self, set: u32) -> impl ExactSizeIterator<Item = &Atom> {
+        let members = self.sets.get(set as usize).map_or(&[][..], Vec::as_slice);
+        members.iter().map(|atom| &self.all[*atom as usize])
+    }
+
+    /// The sets that an atom is in.
+    pub fn holders(&self, atom: u32) -> &[u32] {
+        self.holders.get(atom as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many sets there are.
+    pub fn set_count(&self) -> usize {
+        self.sets.len()
     }
 
     /// The number of a port name that an egress rule uses.
@@ -117,19 +160,28 @@ impl Atoms {
             Atom::Pods(Namespaces::Selected(selector), _) => selector.matches(labels),
             Atom::Block(..) => false,
         };
-        (0..self.atoms.len() as u32)
-            .filter(|n| about(&self.atoms[*n as usize]))
+        (0..self.all.len() as u32)
+            .filter(|n| about(&self.all[*n as usize]))
             .collect()
     }
 
-    /// Which of these pod atoms a pod with these labels satisfies.
-    pub fn satisfied(&self, candidates: &[u32], labels: &Labels) -> Bits {
-        let selects = |n: &u32| match &self.atoms[*n as usize] {
+    /// The sets in which one of these pod atoms selects a pod with these labels.
+    pub fn satisfied(&self, candidates: &[u32], labels: &Labels) -> Numbers {
+        let selects = |n: &&u32| match &self.all[**n as usize] {
             Atom::Pods(_, pods) => pods.matches(labels),
             Atom::Block(..) => false,
         };
-        candidates.iter().copied().filter(selects).collect()
+        let atoms = candidates.iter().filter(selects);
+        atoms
+            .flat_map(|atom| self.holders(*atom).iter().copied())
+            .collect()
     }
+}
+
+fn atoms_of<'a>(rule: &'a PolicyRule, namespace: &'a str) -> impl Iterator<Item = Atom> + 'a {
+    rule.peers
+        .iter()
+        .filter_map(|peer| Atom::of(peer, namespace))
 }
 
 fn named_ports(rule: &PolicyRule) -> impl Iterator<Item = PortName> + '_ {

@@ -2,13 +2,16 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
 use super::vector::VectorId;
 
 /// Number of a class.
 pub type ClassId = u32;
+
+/// So many numbers may be free below the highest, however few are in use.
+const SPARE: ClassId = 64;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Class {
@@ -95,10 +98,29 @@ impl Classes {
         }
     }
 
+    /// Numbers from here on are too high for so few classes: who is of them moves to a lower one, of which as many are
+    /// free.
+    pub fn ceiling(&self) -> ClassId {
+        2 * self.in_use().count() as ClassId + SPARE
+    }
+
+    /// Whether some numbers are too high.
+    pub fn are_sparse(&self) -> bool {
+        self.bound() > self.ceiling()
+    }
+
+    /// The classes in use.
+    pub fn in_use(&self) -> impl Iterator<Item = ClassId> {
+        let all = self.classes.iter().enumerate();
+        all.filter(|(_, class)| class.in_use)
+            .map(|(id, _)| id as ClassId)
+    }
+
     /// Per vector, the lowest class that stands for it.
     pub fn canonical(&self) -> BTreeMap<VectorId, ClassId> {
         let mut canonical = BTreeMap::new();
-        for (id, class) in self.known() {
+        let ceiling = self.ceiling();
+        for (id, class) in self.known().filter(|(id, _)| *id < ceiling) {
             canonical.entry(class).or_insert(id);
         }
         canonical
@@ -126,7 +148,8 @@ impl Classes {
 
     /// Whether two classes stand for the same vector.
     pub fn has_twins(&self) -> bool {
-        self.known().count() > self.canonical().len()
+        let vectors: BTreeSet<VectorId> = self.known().map(|(_, vector)| vector).collect();
+        self.known().count() > vectors.len()
     }
 
     /// One above the highest number in use.

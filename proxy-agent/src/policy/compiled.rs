@@ -145,7 +145,7 @@ impl Compiled {
         }
         let candidates = std::mem::take(&mut group.candidates);
         let vector = Vector {
-            bits: self.atoms.satisfied(&candidates, labels),
+            sets: self.atoms.satisfied(&candidates, labels),
             ports: named,
         };
         let is_plain = vector.ports.is_empty();

@@ -9,20 +9,17 @@ use std::{
 use super::{
     Direction, PolicyEngine,
     compiled::{Compiled, Want},
-    effective::{culprits, overflow},
+    engine::WantedOfAll,
     plan::{Change, Wanted},
     row::RowKey,
     subject::Subject,
-    version::Versions,
 };
-
-/// How often policies are refused and the rest compiled again, before what is left is taken as it is.
-const ROUNDS: usize = 16;
+use crate::model::ObjectName;
 
 impl PolicyEngine {
     /// Compiles what should be. `all`: peers must be compiled anew, whatever the policies.
     pub(super) fn desire(&mut self, all: bool, dirty: HashSet<IpAddr>) -> Change {
-        let mut rows = self.wanted_rows();
+        let rows = self.wanted_rows();
         if !all && active(&rows) == self.active {
             return Change {
                 all: false,
@@ -31,15 +28,7 @@ impl PolicyEngine {
                 endpoints: rows,
             };
         }
-        let mut addresses = self.compile(&rows);
-        for _ in 0..ROUNDS {
-            if !self.refuse(&rows, &addresses) {
-                break;
-            }
-            self.wanted = None;
-            rows = self.wanted_rows();
-            addresses = self.compile(&rows);
-        }
+        let addresses = self.compile(&rows);
         self.active = active(&rows);
         Change {
             all: true,
@@ -77,22 +66,21 @@ impl PolicyEngine {
 
     /// What should judge each endpoint. Equal keys are one object.
     fn wanted_rows(&mut self) -> BTreeMap<u32, [Wanted; 2]> {
-        if let Some((rows, _)) = &self.wanted {
-            return rows.clone();
+        if let Some(wanted) = &self.wanted {
+            return wanted.rows.clone();
         }
-        let lost = self.effective.lost(&self.good);
         let mut keys: HashMap<RowKey, Arc<RowKey>> = HashMap::new();
-        let mut rows = BTreeMap::new();
-        let mut denied = BTreeMap::new();
+        let mut all = WantedOfAll::default();
         for (id, local) in &self.locals {
             let Some(subject) = &local.subject else {
-                denied.insert(*id, format!("pod {} is not known", local.pod));
-                rows.insert(*id, [Wanted::Deny, Wanted::Deny]);
+                let why = format!("pod {} is not known", local.pod);
+                all.unknown.insert(*id, why);
+                all.rows.insert(*id, [Wanted::Deny, Wanted::Deny]);
                 continue;
             };
+            let refused = Direction::BOTH.map(|direction| self.refused_by(subject, direction));
             let wanted = Direction::BOTH.map(|direction| {
-                if let Some(policy) = self.deny_for(*id, subject, direction, &lost) {
-                    denied.insert(*id, policy);
+                if refused[direction as usize].is_some() {
                     return Wanted::Deny;
                 }
                 let key = subject.row_key(direction, &self.effective.versions);
@@ -103,50 +91,21 @@ impl PolicyEngine {
                     Wanted::Row(Arc::clone(shared))
                 })
             });
-            rows.insert(*id, wanted);
+            all.rows.insert(*id, wanted);
+            if refused.iter().any(Option::is_some) {
+                all.closed.insert(*id, refused);
+            }
         }
-        self.wanted = Some((rows.clone(), denied));
+        let rows = all.rows.clone();
+        self.wanted = Some(all);
         rows
     }
 
-    /// An endpoint that has had no good policy yet is denied if a policy that selects it has no good version.
-    fn deny_for(
-        &self,
-        id: u32,
-        subject: &Subject,
-        direction: Direction,
-        lost: &Versions,
-    ) -> Option<String> {
-        if self.ready(id) {
-            return None;
-        }
-        let mut selecting = subject.selected_by(lost);
-        let version = selecting.find(|v| direction.rules(&v.policy).is_some())?;
-        let name = &version.policy.name;
-        Some(format!("policy {name} was refused and has no good version"))
-    }
-
-    /// Refuses policies whose lists are too long; tells whether there were any.
-    fn refuse(&mut self, rows: &BTreeMap<u32, [Wanted; 2]>, wants: &[(IpAddr, Want)]) -> bool {
-        let used: BTreeSet<_> = wants.iter().map(|(_, want)| want.vector).collect();
-        let ranges = self
-            .compiled
-            .regions
-            .iter()
-            .map(|(_, region)| region.vector);
-        let used: BTreeSet<_> = used.into_iter().chain(ranges).collect();
-        let vectors: Vec<_> = used.iter().map(|v| self.compiled.vectors.get(*v)).collect();
-        let mut found = false;
-        for key in keys(rows) {
-            if overflow(key, &self.compiled.atoms, &vectors).is_none() {
-                continue;
-            }
-            for (version, why) in culprits(key, &self.good, &self.compiled.atoms, &vectors) {
-                self.effective.refuse(&version, why, &self.good);
-                found = true;
-            }
-        }
-        found
+    /// A refused policy that isolates a pod in this direction.
+    fn refused_by(&self, subject: &Subject, direction: Direction) -> Option<ObjectName> {
+        let mut refused = subject.selected_by(&self.effective.refused);
+        let version = refused.find(|v| direction.rules(&v.policy).is_some())?;
+        Some(version.policy.name.clone())
     }
 }
 

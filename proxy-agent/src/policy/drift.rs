@@ -23,6 +23,7 @@ use super::{
     reclaim::Reclaim,
     report::PolicyError,
     rows::Rows,
+    tree,
 };
 
 /// Something that is not as it was left.
@@ -148,9 +149,12 @@ fn word(word: u64) -> String {
 }
 
 fn block(block: IntervalBlock) -> String {
-    let used = block.intervals.iter().take(usize::from(block.count));
-    let used: Vec<_> = used.map(|i: &Interval| ports(i)).collect();
-    format!("{} next {}", used.join(","), block.next)
+    let entry = |entry: &Interval| match block.level {
+        0 => ports(entry),
+        _ => format!("{} in {}", ports(entry), entry.cookie),
+    };
+    let used: Vec<_> = tree::entries(&block).iter().map(entry).collect();
+    format!("level {}: {}", block.level, used.join(","))
 }
 
 /// Compares the maps with the books.
@@ -210,11 +214,7 @@ pub fn live_cells(rows: &Rows, in_force: &BTreeMap<u32, InForce>) -> impl Iterat
 fn compare_lists(kernel: &Kernel, lists: &Lists, drift: &mut Drift) -> Result<(), PolicyError> {
     for (list, number, right) in lists.written_blocks() {
         let found = kernel.tables.intervals.get(&number)?;
-        let found = found.unwrap_or(IntervalBlock {
-            count: 0,
-            next: 0,
-            ..right
-        });
+        let found = found.unwrap_or_default();
         if let Some(changed) = changed(number, found, right) {
             drift.blocks.push(changed);
             drift.lists.insert(list);

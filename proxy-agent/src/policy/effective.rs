@@ -1,96 +1,175 @@
-//! Which version of each policy counts: the observed one, or the last good one where that cannot be
-//! compiled whole.
+//! Which policies count: all that are observed, but for those that are refused because a map has no room for them.
+//! Pods that a refused policy selects are denied everything in the directions that it would isolate.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use super::{
-    atoms::Atoms,
-    cookie::Cookies,
-    intervals::TooLong,
-    row::{Program, RowKey},
-    vector::Vector,
-    version::{PolicyVersion, Versions},
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
 };
-use crate::model::ObjectName;
 
-/// Versions that count, and those that were refused.
+use super::version::{PolicyVersion, Versions};
+
+/// Until a refused policy is tried again the first time; then twice as long, and so on.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest wait. Once there is more room than before, nothing waits.
+const LONGEST: Duration = Duration::from_mins(2);
+
+/// Policies that count, and those that were refused.
 #[derive(Debug, Default)]
 pub struct Effective {
     /// What counts.
     pub versions: Versions,
-    /// Observed versions that do not, and why.
-    pub refused: BTreeMap<ObjectName, (Arc<PolicyVersion>, TooLong)>,
+    /// What does not.
+    pub refused: Versions,
 }
 
 impl Effective {
-    /// Everything as observed.
-    pub fn new(observed: &Versions) -> Self {
-        Self {
-            versions: observed.clone(),
-            refused: BTreeMap::new(),
-        }
-    }
-
-    /// Refuses a version: its policy falls back to the last good version, or out.
-    pub fn refuse(&mut self, version: &Arc<PolicyVersion>, why: TooLong, good: &Versions) {
-        let name = &version.policy.name;
-        self.refused
-            .insert(name.clone(), (Arc::clone(version), why));
-        match good.get(name) {
-            Some(before) => self.versions.insert(name.clone(), Arc::clone(before)),
-            None => self.versions.remove(name),
-        };
-    }
-
-    /// Versions that are refused with no good one to fall back to.
-    pub fn lost(&self, good: &Versions) -> Versions {
-        let lost = self
-            .refused
+    /// What is observed, but for what was refused and is as it was.
+    pub fn new(observed: &Versions, refused: &Versions) -> Self {
+        let all = observed
             .iter()
-            .filter(|(name, _)| !good.contains_key(*name));
-        lost.map(|(name, (version, _))| (name.clone(), Arc::clone(version)))
-            .collect()
+            .map(|(name, version)| (name.clone(), Arc::clone(version)));
+        let (refused, versions) =
+            all.partition(|(name, version)| refused.get(name) == Some(version));
+        Self { versions, refused }
     }
-}
 
-/// Finds the versions in a row that make some class's list too long: those that are not good yet and that
-/// exceed the limit when they join the rest, in the order of their names.
-pub fn culprits(
-    key: &RowKey,
-    good: &Versions,
-    atoms: &Atoms,
-    vectors: &[&Vector],
-) -> Vec<(Arc<PolicyVersion>, TooLong)> {
-    let is_good = |v: &&Arc<PolicyVersion>| good.get(&v.policy.name) == Some(*v);
-    let mut row = RowKey {
-        direction: key.direction,
-        policies: key.policies.iter().filter(is_good).cloned().collect(),
-        bindings: key.bindings.clone(),
-    };
-    if overflow(&row, atoms, vectors).is_some() {
-        return Vec::new();
+    /// Everything that is observed, whether it was refused or not.
+    pub fn readmit(&mut self) {
+        self.versions.append(&mut self.refused);
     }
-    let mut culprits = Vec::new();
-    for version in key.policies.iter().filter(|v| !is_good(v)) {
-        row.policies.push(Arc::clone(version));
-        if let Some(too_long) = overflow(&row, atoms, vectors) {
-            row.policies.pop();
-            culprits.push((Arc::clone(version), too_long));
+
+    /// Refuses policies.
+    pub fn refuse<'a>(&mut self, versions: impl IntoIterator<Item = &'a Arc<PolicyVersion>>) {
+        for version in versions {
+            let name = version.policy.name.clone();
+            self.versions.remove(&name);
+            self.refused.insert(name, Arc::clone(version));
         }
     }
-    culprits
 }
 
-/// The first list that is too long.
-pub fn overflow(key: &RowKey, atoms: &Atoms, vectors: &[&Vector]) -> Option<TooLong> {
-    let program = Program::of(key, atoms, &mut Cookies::default());
-    if !program.may_overflow() {
-        return None;
+/// In which order policies have to give way: those that are in force last, and of the others those that take the least.
+pub fn in_order(versions: &Versions, good: &Versions) -> Vec<Arc<PolicyVersion>> {
+    let mut order: Vec<_> = versions.values().cloned().collect();
+    order.sort_by_key(|version| {
+        let is_good = good.get(&version.policy.name) == Some(version);
+        (is_good, std::cmp::Reverse(size(version)))
+    });
+    order
+}
+
+/// How much a policy names.
+fn size(version: &PolicyVersion) -> usize {
+    let policy = &version.policy;
+    let rules = policy.ingress.iter().chain(&policy.egress).flatten();
+    rules
+        .map(|rule| 1 + rule.peers.len() + rule.ports.len())
+        .sum()
+}
+
+/// Room that is left in the maps that a policy may fill.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Cells of `POLICY_CELLS`.
+    pub cells: u32,
+    /// Blocks of `INTERVALS`.
+    pub blocks: u32,
+    /// Prefixes of `CIDRS4` and `CIDRS6`.
+    pub cidrs: [u32; 2],
+}
+
+impl Room {
+    fn exceeds(&self, other: &Self) -> bool {
+        self.cells > other.cells
+            || self.blocks > other.blocks
+            || self.cidrs[0] > other.cidrs[0]
+            || self.cidrs[1] > other.cidrs[1]
     }
-    let mut seen = std::collections::HashSet::new();
-    vectors
-        .iter()
-        .map(|vector| program.matches(vector))
-        .filter(|held| seen.insert(held.clone()))
-        .find_map(|held| program.content(&held).err())
+
+    fn most(&self, other: &Self) -> Self {
+        let cidrs = [0, 1].map(|family| self.cidrs[family].max(other.cidrs[family]));
+        Self {
+            cells: self.cells.max(other.cells),
+            blocks: self.blocks.max(other.blocks),
+            cidrs,
+        }
+    }
+}
+
+/// When refused policies are tried again: after growing times, and at once where there is more room than was ever tried.
+#[derive(Debug, Default)]
+pub struct BackOff(Option<Tried>);
+
+#[derive(Debug)]
+struct Tried {
+    room: Room,
+    again: Instant,
+    wait: Duration,
+    /// Why it did not go.
+    why: String,
+}
+
+impl BackOff {
+    /// Nothing is refused.
+    pub fn end(&mut self) {
+        self.0 = None;
+    }
+
+    /// With so much room it did not go.
+    pub fn note(&mut self, now: Instant, room: Room, why: String) {
+        let (room, wait) = match &self.0 {
+            Some(before) => (before.room.most(&room), (before.wait * 2).min(LONGEST)),
+            None => (room, FIRST),
+        };
+        self.0 = Some(Tried {
+            room,
+            again: now + wait,
+            wait,
+            why,
+        });
+    }
+
+    /// Whether it is time to try again, with so much room.
+    pub fn is_due(&self, now: Instant, room: Room) -> bool {
+        let tried = self.0.as_ref();
+        tried.is_some_and(|tried| now >= tried.again || room.exceeds(&tried.room))
+    }
+
+    /// How long to wait for that, if the room stays as it is.
+    pub fn due(&self, now: Instant) -> Option<Duration> {
+        let tried = self.0.as_ref()?;
+        Some(tried.again.saturating_duration_since(now))
+    }
+
+    /// Why it did not go.
+    pub fn why(&self) -> &str {
+        self.0.as_ref().map_or("", |tried| &tried.why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_end_where_there_is_room() {
+        let (now, mut back_off) = (Instant::now(), BackOff::default());
+        let room = |cells| Room {
+            cells,
+            ..Room::default()
+        };
+        assert!(!back_off.is_due(now, room(9)), "nothing is refused");
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            back_off.note(now, room(5), String::new());
+            waits.push(back_off.due(now).unwrap().as_secs());
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 120, 120]);
+        assert!(!back_off.is_due(now, room(5)) && back_off.is_due(now, room(6)));
+        assert!(back_off.is_due(now + LONGEST, room(0)));
+        back_off.note(now, room(3), String::new());
+        assert!(!back_off.is_due(now, room(5)), "so much was tried before");
+        back_off.end();
+        assert_eq!(back_off.due(now), None);
+    }
 }

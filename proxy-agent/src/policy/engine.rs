@@ -1,6 +1,8 @@
 //! The engine: holds what the maps hold, compiles what they should, and commits the difference.
 
 mod books;
+mod fit;
+pub mod glance;
 mod names;
 mod observe;
 mod unused;
@@ -10,16 +12,17 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use self::glance::Glance;
 use super::{
     LocalEndpoint, PolicyError, PolicyReport, PolicyTables,
     addresses::Addresses,
     apply::apply,
     compiled::Compiled,
     cookie::Cookies,
-    effective::Effective,
+    effective::{BackOff, Effective},
     kernel::{Kernel, Picture},
     lists::Lists,
     plan::{Change, InForce, Plan, Planner, Wanted, abandon},
@@ -29,13 +32,20 @@ use super::{
     subjects::Locals,
     version::{Observed, Versions},
 };
-use crate::model::{Kind, Namespace, Node, Snapshot};
+use crate::model::{Kind, Namespace, Node, ObjectName, Snapshot};
 
 /// The kinds without which no policy is committed.
 pub const NEEDED: [Kind; 4] = [Kind::Pod, Kind::Namespace, Kind::NetworkPolicy, Kind::Node];
 
-/// What should judge each endpoint in each direction, and why some are denied everything.
-type WantedOfAll = (BTreeMap<u32, [Wanted; 2]>, BTreeMap<u32, String>);
+/// What should judge each endpoint in each direction, ingress first, and why some are denied everything.
+#[derive(Debug, Default)]
+pub(super) struct WantedOfAll {
+    pub(super) rows: BTreeMap<u32, [Wanted; 2]>,
+    /// Whose pod nobody has seen.
+    pub(super) unknown: BTreeMap<u32, String>,
+    /// Whom a refused policy selects.
+    pub(super) closed: BTreeMap<u32, [Option<ObjectName>; 2]>,
+}
 
 /// Compiles policy and keeps its maps. Called from one place, the agent's main loop.
 pub struct PolicyEngine {
@@ -56,12 +66,14 @@ pub struct PolicyEngine {
     /// What should judge each endpoint, and whom that denies; none if it must be found anew.
     pub(super) wanted: Option<WantedOfAll>,
     pub(super) effective: Effective,
+    pub(super) back_off: BackOff,
     pub(super) good: Versions,
     pub(super) compiled: Compiled,
     /// Versions that `compiled` is made of.
     pub(super) active: BTreeSet<u64>,
     pub(super) cookies: Cookies,
     ready: BTreeSet<u32>,
+    glance: Glance,
     /// A sync failed, or none has run: nothing compiled can be relied on.
     revalidate: bool,
 }
@@ -88,11 +100,13 @@ impl PolicyEngine {
             locals: Locals::new(),
             wanted: None,
             effective: Effective::default(),
+            back_off: BackOff::default(),
             good: Versions::new(),
             compiled: Compiled::default(),
             active: BTreeSet::new(),
             cookies: Cookies::default(),
             ready: BTreeSet::new(),
+            glance: Glance::default(),
             revalidate: true,
         }
     }
@@ -187,8 +201,14 @@ impl PolicyEngine {
             report.writes = self.kernel.writes - writes;
         }
         report.usage = self.usage();
-        report.again_after = self.reclaim.due(now);
+        report.again_after = self.due(now);
         Ok(report)
+    }
+
+    /// When there is something to do that only time asks for.
+    fn due(&self, now: Instant) -> Option<Duration> {
+        let waits = [self.reclaim.due(now), self.back_off.due(now)];
+        waits.into_iter().flatten().min()
     }
 
     fn check_ids(&self, endpoints: &[LocalEndpoint]) -> Result<(), PolicyError> {
@@ -213,15 +233,15 @@ impl PolicyEngine {
         self.reclaim
             .run(now, &mut self.kernel, &mut self.rows, &mut self.lists)?;
         let is_calm = self.reclaim.due(now).is_none();
-        let twins = is_calm && self.kernel.classes.has_twins();
+        let untidy = is_calm && self.is_untidy();
         let (all, dirty) = self.observe(snapshot, endpoints);
-        let is_idle = dirty.is_empty() && self.wanted.is_some();
-        if is_idle && !(all || twins || self.revalidate) {
+        let again = self.retry(now);
+        let all = all || untidy || again || self.revalidate;
+        if dirty.is_empty() && self.wanted.is_some() && !all {
             self.report(report);
             return Ok(());
         }
-        let change = self.desire(all || twins || self.revalidate, dirty);
-        let plan = self.plan(&change)?;
+        let (change, plan) = self.fit(now, all, dirty)?;
         if let Err(error) = apply(&plan, &mut self.kernel, &mut self.lists) {
             abandon(&plan, &mut self.kernel, &mut self.rows, &mut self.lists);
             return Err(error);
@@ -230,8 +250,18 @@ impl PolicyEngine {
         Ok(())
     }
 
+    /// Whether there is to tidy up: classes that stand for the same, or far apart; rows much wider than their classes.
+    fn is_untidy(&self) -> bool {
+        let classes = &self.kernel.classes;
+        let wide = |row| self.rows.is_wide(row, classes.bound());
+        classes.has_twins()
+            || classes.are_sparse()
+            || books::rows_of(&self.in_force).into_iter().any(wide)
+    }
+
     fn plan(&mut self, change: &Change) -> Result<Plan, PolicyError> {
         let mut retired: Vec<RowHandle> = Vec::new();
+        let cidr_room = self.kernel.cidr_room(&self.reclaim);
         let planner = Planner::new(
             &mut self.kernel,
             &mut self.rows,
@@ -240,7 +270,8 @@ impl PolicyEngine {
             &mut self.cookies,
             &self.in_force,
             &mut retired,
-        );
+        )
+        .with_cidr_room(cidr_room);
         let plan = planner.make(change);
         self.reclaim.retire(Instant::now(), retired, Vec::new());
         plan

@@ -4,28 +4,19 @@ use std::collections::BTreeSet;
 
 use proxy_common::policy::{
     cells::{ALLOW_ALL, Cell, LIST},
-    intervals::{CHAIN_LIMIT, Interval},
+    intervals::Interval,
 };
 
-use super::view::PolicyView;
+use super::{tree, view::PolicyView};
 use crate::{datapath::table::TableError, model::Protocol};
+
+/// So many intervals are named.
+const NAMED: usize = 16;
 
 /// All intervals of a list.
 pub fn intervals(view: &impl PolicyView, list: u32) -> Result<Vec<Interval>, TableError> {
-    let mut all = Vec::new();
-    let mut number = list;
-    for _ in 0..CHAIN_LIMIT {
-        let Some(block) = view.block(number)? else {
-            break;
-        };
-        let used = block.intervals.iter().take(usize::from(block.count));
-        all.extend(used.copied());
-        number = block.next;
-        if number == 0 {
-            break;
-        }
-    }
-    Ok(all)
+    let (_, intervals) = tree::walk(list, |number| view.block(number))?;
+    Ok(intervals)
 }
 
 /// What a cell lets pass: `nothing`, `everything`, or `80/TCP,53/UDP`.
@@ -33,8 +24,12 @@ pub fn passes(view: &impl PolicyView, cell: Cell) -> Result<String, TableError> 
     Ok(match cell.kind {
         ALLOW_ALL => "everything".to_owned(),
         LIST => {
-            let ports: Vec<_> = intervals(view, cell.list)?.iter().map(ports).collect();
-            ports.join(",")
+            let intervals = intervals(view, cell.list)?;
+            let mut words: Vec<_> = intervals.iter().take(NAMED).map(ports).collect();
+            if let Some(more @ 1..) = intervals.len().checked_sub(NAMED) {
+                words.push(format!("{more} more"));
+            }
+            words.join(",")
         }
         _ => "nothing".to_owned(),
     })

@@ -1,16 +1,13 @@
 //! Interval lists: unions of port ranges made disjoint and sorted, as the kernel searches them.
 
-use proxy_common::policy::intervals::{BLOCK_INTERVALS, CHAIN_LIMIT, Interval, VERDICT_ALLOW};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+};
+
+use proxy_common::policy::intervals::{Interval, LIST_LIMIT, VERDICT_ALLOW};
 
 use crate::model::Protocol;
-
-/// Longest list that the datapath follows.
-pub const LIST_LIMIT: usize = BLOCK_INTERVALS * CHAIN_LIMIT;
-
-/// A list that is longer than [`LIST_LIMIT`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} separate port ranges, at most {LIST_LIMIT} can be programmed")]
-pub struct TooLong(pub usize);
 
 /// An interval that allows ports `low..=high`.
 pub fn allow(protocol: Protocol, low: u16, high: u16, cookie: u32) -> Interval {
@@ -24,59 +21,57 @@ pub fn allow(protocol: Protocol, low: u16, high: u16, cookie: u32) -> Interval {
     }
 }
 
-/// The union, disjoint and sorted. Where intervals overlap, the first one names the rule. Neighbours of one
-/// rule are merged; neighbours of different rules only if the list would not fit otherwise, for that costs
-/// the name of the rule.
-pub fn normalise(intervals: &[Interval]) -> Result<Vec<Interval>, TooLong> {
-    let mut disjoint = Vec::new();
-    for interval in intervals.iter().filter(|i| i.low <= i.high) {
-        for piece in subtract(*interval, &disjoint) {
-            let at = disjoint.partition_point(|d| key(d) < key(&piece));
-            disjoint.insert(at, piece);
-        }
-    }
+/// The union, disjoint and sorted. Where intervals overlap, the first one names the rule. Neighbours of one rule are
+/// merged; neighbours of different rules only if the list would not fit otherwise, for that costs the name of the rule.
+/// Then it fits, whatever the ports.
+pub fn normalise(intervals: &[Interval]) -> Vec<Interval> {
+    let disjoint = sweep(intervals);
     let named = merge(&disjoint, |a, b| a.cookie == b.cookie);
     if named.len() <= LIST_LIMIT {
-        return Ok(named);
+        return named;
     }
-    let short = merge(&disjoint, |_, _| true);
-    if short.len() <= LIST_LIMIT {
-        return Ok(short);
-    }
-    Err(TooLong(short.len()))
+    merge(&disjoint, |_, _| true)
 }
 
-fn key(interval: &Interval) -> (u8, u16) {
-    (interval.protocol, interval.low)
-}
-
-/// The parts of `interval` that no element of the sorted, disjoint list holds.
-fn subtract(interval: Interval, sorted: &[Interval]) -> Vec<Interval> {
+/// Cuts at every edge. What holds a piece is the first of the intervals that do.
+fn sweep(intervals: &[Interval]) -> Vec<Interval> {
+    let mut order: Vec<usize> = (0..intervals.len())
+        .filter(|i| intervals[*i].low <= intervals[*i].high)
+        .collect();
+    order.sort_by_key(|i| (intervals[*i].key(), *i));
+    let mut begin = order.into_iter().peekable();
+    let mut open: BTreeSet<usize> = BTreeSet::new();
+    let mut ends: BinaryHeap<Reverse<(u32, usize)>> = BinaryHeap::new();
     let mut pieces = Vec::new();
-    let mut low = u32::from(interval.low);
-    let high = u32::from(interval.high);
-    let first =
-        sorted.partition_point(|d| (d.protocol, d.high) < (interval.protocol, interval.low));
-    for taken in &sorted[first..] {
-        if taken.protocol != interval.protocol || u32::from(taken.low) > high {
-            break;
+    // Keys below this one are done.
+    let mut at = 0;
+    loop {
+        let next_begin = begin.peek().map(|i| intervals[*i].key());
+        let next_end = ends.peek().map(|Reverse((end, _))| *end);
+        let edge = match (next_begin, next_end) {
+            (None, None) => return pieces,
+            (Some(a), Some(b)) => a.min(b),
+            (Some(edge), None) | (None, Some(edge)) => edge,
+        };
+        if let Some(first) = open.first()
+            && at < edge
+        {
+            pieces.push(Interval {
+                low: at as u16,
+                high: (edge - 1) as u16,
+                ..intervals[*first]
+            });
         }
-        if low < u32::from(taken.low) {
-            pieces.push(part(interval, low, u32::from(taken.low) - 1));
+        at = edge;
+        while let Some(Reverse((_, i))) = ends.peek().filter(|end| end.0.0 == edge) {
+            open.remove(i);
+            ends.pop();
         }
-        low = low.max(u32::from(taken.high) + 1);
-    }
-    if low <= high {
-        pieces.push(part(interval, low, high));
-    }
-    pieces
-}
-
-fn part(interval: Interval, low: u32, high: u32) -> Interval {
-    Interval {
-        low: low as u16,
-        high: high as u16,
-        ..interval
+        while let Some(i) = begin.next_if(|i| intervals[*i].key() == edge) {
+            let after = intervals[i].key() + u32::from(intervals[i].high - intervals[i].low) + 1;
+            ends.push(Reverse((after, i)));
+            open.insert(i);
+        }
     }
 }
 
@@ -110,7 +105,7 @@ mod tests {
 
     #[test]
     fn overlaps_keep_the_first_rule() {
-        let list = normalise(&[tcp(80, 90, 1), tcp(85, 100, 2), tcp(0, 65535, 3)]).unwrap();
+        let list = normalise(&[tcp(80, 90, 1), tcp(85, 100, 2), tcp(0, 65535, 3)]);
         let expected = [
             tcp(0, 79, 3),
             tcp(80, 90, 1),
@@ -121,20 +116,33 @@ mod tests {
     }
 
     #[test]
+    fn the_last_port_has_a_neighbour_of_another_protocol() {
+        let sctp = allow(Protocol::Sctp, 0, 0, 1);
+        assert_eq!(
+            normalise(&[sctp, tcp(65535, 65535, 1)]),
+            [tcp(65535, 65535, 1), sctp]
+        );
+    }
+
+    #[test]
     fn neighbours_of_one_rule_merge() {
         assert_eq!(
-            normalise(&[tcp(81, 81, 1), tcp(80, 80, 1), tcp(82, 82, 2)]).unwrap(),
+            normalise(&[tcp(81, 81, 1), tcp(80, 80, 1), tcp(82, 82, 2)]),
             [tcp(80, 81, 1), tcp(82, 82, 2)]
         );
     }
 
     #[test]
-    fn names_are_given_up_before_the_list_is_refused() {
-        let neighbours: Vec<_> = (0..200).map(|n| tcp(n, n, u32::from(n))).collect();
-        assert_eq!(normalise(&neighbours).unwrap(), [tcp(0, 199, 0)]);
-        let apart: Vec<_> = (0..161).map(|n| tcp(n * 2, n * 2, 1)).collect();
-        assert_eq!(normalise(&apart), Err(TooLong(161)));
-        assert_eq!(normalise(&apart[1..]).unwrap().len(), LIST_LIMIT);
+    fn names_are_given_up_where_the_list_would_not_fit() {
+        let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+        let each = |p| (0..=u16::MAX).map(move |n| allow(p, n, n, u32::from(n)));
+        let all: Vec<_> = protocols.into_iter().flat_map(each).collect();
+        assert_eq!(normalise(&all[..LIST_LIMIT]).len(), LIST_LIMIT);
+        let whole = protocols.map(|p| allow(p, 0, u16::MAX, 0));
+        assert!(all.len() > LIST_LIMIT);
+        let mut expected = whole.to_vec();
+        expected.sort_by_key(Interval::key);
+        assert_eq!(normalise(&all), expected);
     }
 
     proptest! {
@@ -146,7 +154,7 @@ mod tests {
                 .enumerate()
                 .map(|(i, (low, len, p))| allow(protocols[usize::from(*p)], *low, low + len, i as u32))
                 .collect();
-            let list = normalise(&intervals).unwrap();
+            let list = normalise(&intervals);
             for protocol in [6, 17] {
                 for port in 0..100 {
                     let holds = |i: &&Interval| i.protocol == protocol && i.low <= port && port <= i.high;
@@ -155,7 +163,7 @@ mod tests {
                     prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
                 }
             }
-            prop_assert!(list.is_sorted_by_key(key));
+            prop_assert!(list.is_sorted_by_key(Interval::key));
         }
     }
 }

@@ -12,6 +12,7 @@ use proxy_common::{
 use super::{
     classes::{ClassId, Classes},
     prefix_map::{PrefixMap, truncate},
+    reclaim::Reclaim,
     tables::PolicyTables,
 };
 use crate::datapath::{prefix::Prefix, table::TableError};
@@ -60,6 +61,13 @@ impl Kernel {
         exact
             .or_else(|| self.cidrs.lookup(address).map(|(_, peer)| peer))
             .map(|peer| peer.class)
+    }
+
+    /// How many prefixes of this side `CIDRS4` and `CIDRS6` can hold beside those of the other side that still wait.
+    pub fn cidr_room(&self, reclaim: &Reclaim) -> [u32; 2] {
+        let capacity = [self.tables.cidrs4.capacity(), self.tables.cidrs6.capacity()];
+        let waiting = reclaim.other_cidr_count();
+        [0, 1].map(|family| capacity[family].saturating_sub(waiting[family]))
     }
 
     /// Stores a cell.
@@ -181,27 +189,42 @@ pub fn remove_cidr(
 pub fn read_peers(tables: &PolicyTables) -> Result<Vec<(u32, IpAddr, Peer)>, TableError> {
     let v4 = tables.peers4.entries()?.into_iter();
     let v6 = tables.peers6.entries()?.into_iter();
-    Ok(v4
-        .map(|(k, v)| (k.side, octets4(k.address).into(), v))
-        .chain(v6.map(|(k, v)| (k.side, octets6(k.address).into(), v)))
-        .collect())
+    let v4 = v4.map(|(k, v)| (peer_of4(&k), v));
+    let all = v4.chain(v6.map(|(k, v)| (peer_of6(&k), v)));
+    Ok(all.map(|((side, address), v)| (side, address, v)).collect())
 }
 
 /// All prefixes: side, prefix, value.
 pub fn read_cidrs(tables: &PolicyTables) -> Result<Vec<(u32, IpNetwork, Peer)>, TableError> {
     let v4 = tables.cidrs4.entries()?.into_iter();
     let v6 = tables.cidrs6.entries()?.into_iter();
-    let v4 = v4.filter_map(|(k, v)| {
-        let length = k.length.checked_sub(SIDE_BITS)? as u8;
-        let prefix = truncate(octets4(k.data.address).into(), length)?;
-        Some((k.data.side, prefix, v))
-    });
-    let v6 = v6.filter_map(|(k, v)| {
-        let length = k.length.checked_sub(SIDE_BITS)? as u8;
-        let prefix = truncate(octets6(k.data.address).into(), length)?;
-        Some((k.data.side, prefix, v))
-    });
-    Ok(v4.chain(v6).collect())
+    let v4 = v4.filter_map(|(k, v)| Some((prefix_of4(&k)?, v)));
+    let all = v4.chain(v6.filter_map(|(k, v)| Some((prefix_of6(&k)?, v))));
+    Ok(all.map(|((side, prefix), v)| (side, prefix, v)).collect())
+}
+
+/// Side and address of a key of `PEERS4`.
+pub fn peer_of4(key: &PeerKey4) -> (u32, IpAddr) {
+    (key.side, octets4(key.address).into())
+}
+
+/// Side and address of a key of `PEERS6`.
+pub fn peer_of6(key: &PeerKey6) -> (u32, IpAddr) {
+    (key.side, octets6(key.address).into())
+}
+
+/// Side and prefix of a key of `CIDRS4`; none if it has no whole side.
+pub fn prefix_of4(key: &Prefix<CidrKey4>) -> Option<(u32, IpNetwork)> {
+    let length = key.length.checked_sub(SIDE_BITS)? as u8;
+    let prefix = truncate(octets4(key.data.address).into(), length)?;
+    Some((key.data.side, prefix))
+}
+
+/// Side and prefix of a key of `CIDRS6`; none if it has no whole side.
+pub fn prefix_of6(key: &Prefix<CidrKey6>) -> Option<(u32, IpNetwork)> {
+    let length = key.length.checked_sub(SIDE_BITS)? as u8;
+    let prefix = truncate(octets6(key.data.address).into(), length)?;
+    Some((key.data.side, prefix))
 }
 
 /// Key of `PEERS4`; `0.0.0.0` for an address of the other family.

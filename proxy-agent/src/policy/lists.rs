@@ -1,12 +1,15 @@
 //! Interval lists in the map: interned, counted, never changed while a cell may refer to them.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    ops::Bound,
+};
 
-use proxy_common::policy::intervals::{BLOCK_INTERVALS, Interval, IntervalBlock, VERDICT_DENY};
+use proxy_common::policy::intervals::{Interval, IntervalBlock};
 
-use super::{report::PolicyError, slots::Slots};
+use super::{report::PolicyError, slots::Slots, tree};
 
-/// First block of a list.
+/// Root of a list.
 pub type ListId = u32;
 
 struct List {
@@ -29,17 +32,17 @@ pub struct Renewal {
 /// All lists.
 pub struct Lists {
     slots: Slots,
-    by_id: HashMap<ListId, List>,
+    by_id: BTreeMap<ListId, List>,
     by_content: HashMap<Vec<Interval>, ListId>,
     unwritten: VecDeque<(u32, IntervalBlock)>,
 }
 
 impl Lists {
-    /// Lists in a map of this many blocks. Block 0 ends a chain and is not used.
+    /// Lists in a map of this many blocks. Block 0 is not used.
     pub fn new(capacity: u32) -> Self {
         Self {
             slots: Slots::new(capacity, 1),
-            by_id: HashMap::new(),
+            by_id: BTreeMap::new(),
             by_content: HashMap::new(),
             unwritten: VecDeque::new(),
         }
@@ -54,9 +57,9 @@ impl Lists {
             }
             return Ok(id);
         }
-        let blocks = self.allocate(content.len().div_ceil(BLOCK_INTERVALS).max(1) as u32)?;
+        let blocks = self.allocate(tree::size(content.len()) as u32)?;
         let id = blocks[0];
-        self.unwritten.extend(chain(content, &blocks));
+        self.unwritten.extend(tree::lay_out(content, &blocks));
         let list = List {
             content: content.to_vec(),
             blocks,
@@ -108,13 +111,28 @@ impl Lists {
 
     /// Blocks that the map has: list, number, content.
     pub fn written_blocks(&self) -> Vec<(ListId, u32, IntervalBlock)> {
+        self.written_after(None, usize::MAX).0
+    }
+
+    /// About `limit` of them, of the lists after this one; and the last list of those, if there are more.
+    pub fn written_after(
+        &self,
+        after: Option<ListId>,
+        limit: usize,
+    ) -> (Vec<(ListId, u32, IntervalBlock)>, Option<ListId>) {
         let waits = |number: &u32| self.unwritten.iter().any(|(n, _)| n == number);
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut all = Vec::new();
-        for (id, list) in &self.by_id {
-            let blocks = chain(&list.content, &list.blocks).into_iter();
+        let mut last = None;
+        for (id, list) in self.by_id.range((after, Bound::Unbounded)) {
+            if all.len() >= limit {
+                return (all, last);
+            }
+            last = Some(*id);
+            let blocks = tree::lay_out(&list.content, &list.blocks).into_iter();
             all.extend(blocks.filter(|(n, _)| !waits(n)).map(|(n, b)| (*id, n, b)));
         }
-        all
+        (all, None)
     }
 
     /// Takes blocks to write a list anew; none if there is no such list.
@@ -124,7 +142,7 @@ impl Lists {
         };
         let blocks = self.allocate(list.blocks.len() as u32)?;
         let content = self.by_id.get(&from).map(|list| &list.content);
-        let writes = content.map_or_else(Vec::new, |content| chain(content, &blocks));
+        let writes = content.map_or_else(Vec::new, |content| tree::lay_out(content, &blocks));
         Ok(Some(Renewal {
             from,
             to: blocks[0],
@@ -165,27 +183,6 @@ impl Lists {
     }
 }
 
-/// The blocks of a list. The last one first, so that a chain is never longer than what is written.
-fn chain(content: &[Interval], blocks: &[u32]) -> Vec<(u32, IntervalBlock)> {
-    let mut chain = Vec::new();
-    for (i, number) in blocks.iter().enumerate().rev() {
-        let part = content.chunks(BLOCK_INTERVALS).nth(i).unwrap_or_default();
-        let mut intervals = [Interval::default(); BLOCK_INTERVALS];
-        intervals[..part.len()].copy_from_slice(part);
-        let block = IntervalBlock {
-            count: part.len() as u8,
-            default_verdict: VERDICT_DENY,
-            pad: 0,
-            default_cookie: 0,
-            next: blocks.get(i + 1).copied().unwrap_or(0),
-            pad2: 0,
-            intervals,
-        };
-        chain.push((*number, block));
-    }
-    chain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,12 +196,12 @@ mod tests {
             .collect();
         let a = lists.hold(&long).unwrap();
         assert_eq!(lists.hold(&long).unwrap(), a);
-        assert_eq!(lists.usage().0, 4);
+        assert_eq!(lists.usage().0, 5);
         let (first, block) = *lists.next_unwritten().unwrap();
-        assert_eq!((block.count, block.next), (5, 0));
+        assert_eq!((block.count, block.level), (21, 0));
         assert_ne!(first, a);
         lists.release(a);
-        assert_eq!(lists.usage().0, 4);
+        assert_eq!(lists.usage().0, 5);
         lists.release(a);
         assert_eq!(lists.usage().0, 1);
         assert!(lists.next_unwritten().is_none());

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use proxy_common::policy::{
     cells::{ALLOW_ALL, Cell, LIST, ROW_STRIDE},
-    intervals::{CHAIN_LIMIT, Interval, VERDICT_ALLOW},
+    intervals::{Interval, key},
     peers::{PEER_LOCAL_NODE, Peer},
     words::{PolicyWord, ROW_ALLOW_ALL, ROW_DENY_ALL},
 };
 
-use super::{Direction, view::PolicyView};
+use super::{Direction, tree, view::PolicyView};
 use crate::datapath::table::TableError;
 
 /// A new flow, from the view of one endpoint.
@@ -157,30 +157,12 @@ fn judge_cell(
 
 fn search(
     view: &impl PolicyView,
-    first: u32,
+    root: u32,
     question: &Question,
 ) -> Result<(bool, Reason), TableError> {
-    let mut number = first;
-    let mut default = false;
-    for depth in 0..CHAIN_LIMIT {
-        let Some(block) = view.block(number)? else {
-            break;
-        };
-        if depth == 0 {
-            default = block.default_verdict == VERDICT_ALLOW;
-        }
-        let used = block.intervals.iter().take(usize::from(block.count));
-        let holds = |i: &&Interval| {
-            i.protocol == question.protocol && i.low <= question.port && question.port <= i.high
-        };
-        if let Some(interval) = used.copied().find(|i| holds(&i)) {
-            let allowed = interval.verdict == VERDICT_ALLOW;
-            return Ok((allowed, Reason::Interval(interval)));
-        }
-        number = block.next;
-        if number == 0 {
-            break;
-        }
-    }
-    Ok((default, Reason::NoInterval))
+    let key = key(question.protocol, question.port);
+    let found = tree::search(root, key, |number| view.block(number))?;
+    Ok(found.map_or((false, Reason::NoInterval), |interval| {
+        (true, Reason::Interval(interval))
+    }))
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::messages::{PolicyNames, RowName, RuleWords},
-    model::{LabelSelector, Operator, PolicyPort, PolicyRule, Requirement},
+    model::{LabelSelector, ObjectName, Operator, PolicyPort, PolicyRule, Requirement},
 };
 
 impl PolicyEngine {
@@ -27,6 +27,7 @@ impl PolicyEngine {
             .collect();
         let classes = self.kernel.classes.known();
         PolicyNames {
+            closed: self.closed(),
             rules: rows.values().copied().flat_map(rules).collect(),
             rows: rows
                 .into_iter()
@@ -38,14 +39,35 @@ impl PolicyEngine {
         }
     }
 
-    fn peers(&self, vector: u32) -> Vec<String> {
-        let bits = &self.compiled.vectors.get(vector).bits;
-        let atoms = self.compiled.atoms.all();
-        bits.iter()
-            .filter_map(|n| atoms.get(n as usize))
-            .map(describe)
+    fn closed(&self) -> BTreeMap<u32, [Option<String>; 2]> {
+        let why = self.back_off.why();
+        let said = |policy: &ObjectName| format!("NetworkPolicy {policy} was refused: {why}");
+        let closed = self.wanted.iter().flat_map(|wanted| &wanted.closed);
+        closed
+            .map(|(id, by)| (*id, by.each_ref().map(|policy| policy.as_ref().map(said))))
             .collect()
     }
+
+    fn peers(&self, vector: u32) -> Vec<String> {
+        let sets = self.compiled.vectors.get(vector).sets.iter();
+        sets.map(|set| either(self.compiled.atoms.members(set).map(describe)))
+            .collect()
+    }
+}
+
+/// So many of the peers or ports of a rule are named.
+const NAMED: usize = 8;
+
+/// The first of them, and how many more there are.
+fn some(all: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let more = all.len().saturating_sub(NAMED);
+    let more = (more > 0).then(|| format!("{more} more"));
+    all.take(NAMED).chain(more).collect()
+}
+
+/// One of these peers.
+fn either(peers: impl ExactSizeIterator<Item = String>) -> String {
+    some(peers).join(" or ")
 }
 
 fn row_name(key: &RowKey) -> RowName {
@@ -70,10 +92,13 @@ fn rules(key: &RowKey) -> impl Iterator<Item = (String, RuleWords)> {
 
 fn rule_words(rule: &PolicyRule, namespace: &str) -> RuleWords {
     let peers = rule.peers.iter().filter_map(|p| Atom::of(p, namespace));
-    let everyone = rule.peers.is_empty().then(|| "everyone".to_owned());
+    let mut peers: Vec<String> = peers.map(|atom| describe(&atom)).collect();
+    if rule.peers.is_empty() {
+        peers.push("everyone".to_owned());
+    }
     RuleWords {
-        peers: peers.map(|atom| describe(&atom)).chain(everyone).collect(),
-        ports: rule.ports.iter().map(port).collect(),
+        peers: some(peers.into_iter()),
+        ports: some(rule.ports.iter().map(port)),
     }
 }
 
@@ -104,7 +129,7 @@ pub fn describe(atom: &Atom) -> String {
         }
         Atom::Block(cidr, except) if except.is_empty() => format!("ipBlock {cidr}"),
         Atom::Block(cidr, except) => {
-            let except: Vec<_> = except.iter().map(ToString::to_string).collect();
+            let except = some(except.iter().map(ToString::to_string));
             format!("ipBlock {cidr} except {}", except.join(","))
         }
     }

@@ -118,6 +118,8 @@ pub struct Planner<'a> {
     pub cookies: &'a mut Cookies,
     /// What judges the endpoints now.
     pub in_force: &'a BTreeMap<u32, InForce>,
+    /// How many prefixes the maps can hold, IPv4 first.
+    pub cidr_room: [u32; 2],
     /// Rows that wait to be freed.
     pub retired: &'a mut Vec<RowHandle>,
     /// The plan as far as it is made.
@@ -152,6 +154,7 @@ impl<'a> Planner<'a> {
             compiled,
             cookies,
             in_force,
+            cidr_room: [u32::MAX; 2],
             retired,
             plan: Plan::default(),
             kept: HashMap::new(),
@@ -160,6 +163,13 @@ impl<'a> Planner<'a> {
             moves: BTreeSet::new(),
             local_node_moves: false,
         }
+    }
+
+    /// With so much room for prefixes, IPv4 first.
+    #[must_use]
+    pub fn with_cidr_room(mut self, room: [u32; 2]) -> Self {
+        self.cidr_room = room;
+        self
     }
 
     /// Makes the plan. On an error, what was taken for it is given back.

@@ -9,7 +9,10 @@ use std::{
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use super::{PolicyError, PolicyReport, PolicyTables, engine::PolicyEngine};
+use super::{
+    PolicyError, PolicyReport, PolicyTables, Refusal,
+    engine::{PolicyEngine, glance::Glanced},
+};
 use crate::{
     api::{
         Shared,
@@ -17,15 +20,19 @@ use crate::{
         metrics::Apply,
     },
     datapath::{Maps, TableError},
-    model::{LocalEndpoint, Snapshot},
+    model::{Kind, LocalEndpoint, Notice, ObjectName, Snapshot},
     observe::Store,
     subject::{self, Here, Room, Subject, Turn, Verified},
 };
 
 /// Between two syncs that only time asks for.
 const PAUSE: Duration = Duration::from_millis(10);
-/// When a sync that failed is tried again.
+/// When a sync that failed is tried again; then twice as long, and so on.
 const RETRY: Duration = Duration::from_millis(500);
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Reason of Events.
+const NOT_PROGRAMMED: &str = "NotProgrammed";
 
 /// Arrays of which the engine keeps which places are free.
 const ARRAYS: [&str; 3] = ["POLICY_WORDS", "POLICY_CELLS", "INTERVALS"];
@@ -46,6 +53,8 @@ pub struct Policies {
     endpoints: usize,
     observed: usize,
     error: Option<String>,
+    /// How long to wait after the next error.
+    retry: Duration,
     /// The kernel did not take a write.
     broken: bool,
     /// The map that has no room, and how much is needed.
@@ -70,6 +79,7 @@ impl Policies {
             endpoints: 0,
             observed: 0,
             error: None,
+            retry: RETRY,
             broken: false,
             room: None,
             due: Instant::now(),
@@ -110,6 +120,7 @@ impl Policies {
                 self.tell(&report);
                 self.forget_flows(&report.wrapped);
                 self.error = None;
+                self.retry = RETRY;
                 self.broken = false;
                 self.room = None;
                 self.last = report;
@@ -126,7 +137,9 @@ impl Policies {
                 self.error = Some(text);
                 self.room = error.room();
                 self.broken = matches!(error, PolicyError::Table(TableError::Kernel { .. }));
-                Instant::now() + RETRY
+                let wait = self.retry;
+                self.retry = (2 * wait).min(LONGEST);
+                Instant::now() + wait
             }
         }
     }
@@ -181,13 +194,20 @@ impl Policies {
     }
 
     fn tell(&self, report: &PolicyReport) {
-        for (name, why) in &report.refused {
-            if self.last.refused.get(name) != Some(why) {
-                tracing::warn!(policy = %name, why, "NetworkPolicy refused; its last good version stays");
+        let refused = &self.shared.metrics.policies_refused;
+        refused.set(i64::try_from(report.refused.len()).unwrap_or(i64::MAX));
+        for (name, refusal) in &report.refused {
+            if !self.last.refused.contains_key(name) {
+                tracing::warn!(policy = %name, why = %refusal, "NetworkPolicy refused");
             }
         }
-        for (endpoint, why) in &report.denied {
-            if self.last.denied.get(endpoint) != Some(why) {
+        for name in self.last.refused.keys() {
+            if !report.refused.contains_key(name) {
+                tracing::info!(policy = %name, "NetworkPolicy is not refused any more");
+            }
+        }
+        for (endpoint, why) in &report.unknown {
+            if self.last.unknown.get(endpoint) != Some(why) {
                 tracing::info!(endpoint, why, "endpoint is denied everything");
             }
         }
@@ -235,8 +255,15 @@ impl Subject for Policies {
         self.due
     }
 
-    fn verify(&mut self, _: &Store, _: usize) -> Verified {
-        self.repair().map_or(Verified::Failed, Verified::Done)
+    fn verify(&mut self, _: &Store, budget: usize) -> Verified {
+        match self.engine.glance(budget) {
+            Ok(Glanced::More) => Verified::More(0),
+            Ok(Glanced::Done) => {
+                self.forget_cookies();
+                Verified::Done(0)
+            }
+            Ok(Glanced::Differs) | Err(_) => self.repair().map_or(Verified::Failed, Verified::Done),
+        }
     }
 
     fn broken(&self) -> Option<&str> {
@@ -273,6 +300,18 @@ impl Subject for Policies {
         let refused = self.last.refused.iter();
         sync.errors
             .extend(refused.map(|(name, why)| format!("NetworkPolicy {name}: {why}")));
+        sync.policies_refused = self.last.refused.len() as u64;
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        let refused = self.last.refused.iter();
+        let notice = |(name, refusal): (&ObjectName, &Refusal)| Notice {
+            kind: Kind::NetworkPolicy,
+            object: name.clone(),
+            reason: NOT_PROGRAMMED,
+            note: refusal.to_string(),
+        };
+        refused.map(notice).collect()
     }
 
     fn names(&self, names: &mut Names) {

@@ -79,6 +79,12 @@ impl<V> PrefixMap<V> {
         })
     }
 
+    /// How many prefixes of a family there are.
+    pub fn of_family(&self, ipv6: bool) -> usize {
+        let levels = self.levels.range((ipv6, 0)..=(ipv6, u8::MAX));
+        levels.map(|(_, level)| level.len()).sum()
+    }
+
     /// How many prefixes there are.
     pub fn len(&self) -> usize {
         self.levels.values().map(HashMap::len).sum()

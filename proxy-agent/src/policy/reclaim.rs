@@ -94,6 +94,16 @@ impl Reclaim {
         self.other_cidrs.iter().copied().collect()
     }
 
+    /// How many prefixes of the other side wait, by family.
+    pub fn other_cidr_count(&self) -> [u32; 2] {
+        let v6 = self
+            .other_cidrs
+            .iter()
+            .filter(|(_, prefix)| prefix.is_ipv6());
+        let v6 = v6.count();
+        [(self.other_cidrs.len() - v6) as u32, v6 as u32]
+    }
+
     /// When there will be something to free.
     pub fn due(&self, now: Instant) -> Option<Duration> {
         let waits = !(self.batches.is_empty()

@@ -1,15 +1,18 @@
 //! Regions: the address space cut at every edge that a policy or a pod range draws, and the vector of each
 //! piece. An `ipBlock` matches pods' and nodes' addresses too: they take the vector of their region.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use proxy_common::policy::peers::PEER_UNKNOWN_POD;
 
 use super::{
     atoms::{Atom, Atoms},
-    bits::Bits,
-    prefix_map::PrefixMap,
+    numbers::Numbers,
+    prefix_map::{PrefixMap, covers},
     vector::{Vector, VectorId, Vectors},
 };
 
@@ -22,62 +25,130 @@ pub struct Region {
     pub flags: u32,
 }
 
-/// Cuts the address space at the edges of all block atoms and of the pods' ranges.
+/// Cuts the address space at the edges of all block atoms and of the pods' ranges. An edge at which nothing changes for
+/// policy makes no region.
 pub fn regions(
     atoms: &Atoms,
     pod_cidrs: &BTreeSet<IpNetwork>,
     vectors: &mut Vectors,
 ) -> PrefixMap<Region> {
-    let edges = edges(atoms, pod_cidrs);
-    let mut bits: PrefixMap<(Bits, u32)> = PrefixMap::default();
     let mut regions = PrefixMap::default();
-    for (prefix, touched) in in_order(&edges) {
-        let (mut own, mut flags) = bits
-            .parent(prefix)
-            .map(|(_, parent)| parent.clone())
-            .unwrap_or_default();
-        for number in touched {
-            own.assign(*number, atoms.all()[*number as usize].matches_range(prefix));
+    let mut walk = Walk::new(atoms);
+    for (prefix, touched) in &edges(atoms, pod_cidrs) {
+        let outer = walk.enter(*prefix);
+        let region = Region {
+            vector: vectors.intern(walk.touch(touched)),
+            flags: outer.map_or(0, |r| r.flags)
+                | pod_cidrs.get(prefix).map_or(0, |_| PEER_UNKNOWN_POD),
+        };
+        walk.is_at(region);
+        if outer != Some(region) {
+            regions.insert(*prefix, region);
         }
-        if pod_cidrs.contains(&prefix) {
-            flags |= PEER_UNKNOWN_POD;
-        }
-        let vector = vectors.intern(Vector {
-            bits: own.clone(),
-            ports: Vec::new(),
-        });
-        regions.insert(prefix, Region { vector, flags });
-        bits.insert(prefix, (own, flags));
     }
     regions
 }
 
-/// Every edge with the atoms that begin or end there.
-fn edges(atoms: &Atoms, pod_cidrs: &BTreeSet<IpNetwork>) -> BTreeMap<IpNetwork, Vec<u32>> {
-    let mut edges: BTreeMap<IpNetwork, Vec<u32>> = BTreeMap::new();
-    edges.extend(everything().map(|prefix| (prefix, Vec::new())));
-    for prefix in pod_cidrs {
-        edges.entry(*prefix).or_default();
+/// A walk over all prefixes, outer ones before what lies in them: the atoms and peer sets that hold at its place.
+struct Walk<'a> {
+    atoms: &'a Atoms,
+    holds: Vec<bool>,
+    /// By peer set, how many of its atoms hold.
+    counts: Vec<u32>,
+    sets: Numbers,
+    /// The prefixes around the place.
+    around: Vec<Place>,
+}
+
+struct Place {
+    prefix: IpNetwork,
+    region: Option<Region>,
+    /// Atoms that hold here and not around, or the other way round.
+    changed: Vec<u32>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(atoms: &'a Atoms) -> Self {
+        Self {
+            atoms,
+            holds: vec![false; atoms.all().len()],
+            counts: vec![0; atoms.set_count()],
+            sets: Numbers::default(),
+            around: Vec::new(),
+        }
     }
-    for (number, atom) in atoms.all().iter().enumerate() {
+
+    /// Goes into a prefix; gives the region around it.
+    fn enter(&mut self, prefix: IpNetwork) -> Option<Region> {
+        while let Some(place) = self.around.pop_if(|place| !covers(place.prefix, prefix)) {
+            place.changed.into_iter().for_each(|atom| self.turn(atom));
+        }
+        let outer = self.around.last().and_then(|place| place.region);
+        self.around.push(Place {
+            prefix,
+            region: None,
+            changed: Vec::new(),
+        });
+        outer
+    }
+
+    /// What holds behind an edge of these atoms.
+    fn touch(&mut self, atoms: &[u32]) -> Vector {
+        if let Some(mut place) = self.around.pop() {
+            for atom in atoms {
+                let begins = self.atoms.all()[*atom as usize].begins_at(place.prefix);
+                if begins != self.holds[*atom as usize] {
+                    self.turn(*atom);
+                    place.changed.push(*atom);
+                }
+            }
+            self.around.push(place);
+        }
+        Vector {
+            sets: self.sets.clone(),
+            ports: Vec::new(),
+        }
+    }
+
+    fn is_at(&mut self, region: Region) {
+        if let Some(place) = self.around.last_mut() {
+            place.region = Some(region);
+        }
+    }
+
+    fn turn(&mut self, atom: u32) {
+        let holds = &mut self.holds[atom as usize];
+        *holds = !*holds;
+        for set in self.atoms.holders(atom) {
+            let count = &mut self.counts[*set as usize];
+            *count = if *holds { *count + 1 } else { *count - 1 };
+            self.sets.assign(*set, *count > 0);
+        }
+    }
+}
+
+/// Every edge with the atoms that begin or end there; outer prefixes before what lies in them.
+fn edges(atoms: &Atoms, pod_cidrs: &BTreeSet<IpNetwork>) -> Vec<(IpNetwork, Vec<u32>)> {
+    let mut edges: BTreeMap<(IpAddr, u8), (IpNetwork, Vec<u32>)> = BTreeMap::new();
+    let mut touch = |prefix: IpNetwork, atom: Option<u32>| {
+        let edge = edges.entry((prefix.network(), prefix.prefix()));
+        let (_, atoms) = edge.or_insert_with(|| (prefix, Vec::new()));
+        atoms.extend(atom);
+    };
+    everything().for_each(|prefix| touch(prefix, None));
+    for prefix in pod_cidrs {
+        touch(*prefix, None);
+    }
+    for (number, atom) in (0..).zip(atoms.all()) {
         let Atom::Block(cidr, except) = atom else {
             continue;
         };
-        for prefix in std::iter::once(cidr).chain(except) {
-            edges.entry(*prefix).or_default().push(number as u32);
+        touch(*cidr, Some(number));
+        for prefix in except {
+            touch(*prefix, Some(number));
         }
     }
-    edges
-}
-
-/// Outer prefixes before inner ones.
-fn in_order(edges: &BTreeMap<IpNetwork, Vec<u32>>) -> Vec<(IpNetwork, &Vec<u32>)> {
-    let mut order: Vec<_> = edges
-        .iter()
-        .map(|(prefix, atoms)| (*prefix, atoms))
-        .collect();
-    order.sort_by_key(|(prefix, _)| prefix.prefix());
-    order
+    edges.into_values().collect()
 }
 
 /// The prefixes of length 0, which are always there.

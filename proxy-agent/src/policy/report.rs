@@ -1,7 +1,8 @@
 //! What a sync did, and why it could not.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
+use super::Direction;
 use crate::{
     datapath::table::TableError,
     model::{Kind, ObjectName},
@@ -12,10 +13,10 @@ use crate::{
 pub struct PolicyReport {
     /// Kinds whose lists are not complete: nothing is committed before they are.
     pub waiting: Vec<Kind>,
-    /// Policies that could not be compiled whole, and why. Their last good version stays in force.
-    pub refused: BTreeMap<ObjectName, String>,
-    /// Endpoints that are denied everything, because their pod is not known yet or has no good policy.
-    pub denied: BTreeMap<u32, String>,
+    /// Policies for which a map has no room.
+    pub refused: BTreeMap<ObjectName, Refusal>,
+    /// Endpoints that are denied everything, because their pod is not known yet.
+    pub unknown: BTreeMap<u32, String>,
     /// Endpoints whose word was stored.
     pub committed: usize,
     /// Map writes other than cells and words.
@@ -30,6 +31,42 @@ pub struct PolicyReport {
     pub usage: Usage,
     /// Something waits to be freed: sync again after this time, even if nothing changes.
     pub again_after: Option<Duration>,
+}
+
+/// A policy that could not be programmed, and who is denied everything for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which map has no room.
+    pub why: String,
+    /// The pods of this node that it selects, and in which direction.
+    pub closed: Vec<(ObjectName, Direction)>,
+}
+
+/// So many pods are named.
+const NAMED: usize = 8;
+
+impl Refusal {
+    /// Nobody is denied anything yet.
+    pub fn new(why: &str) -> Self {
+        Self {
+            why: why.to_owned(),
+            closed: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { why, closed } = self;
+        write!(f, "{why}; denied meanwhile: ")?;
+        let said = |(pod, direction): &(ObjectName, Direction)| format!("{direction} of {pod}");
+        let some: Vec<_> = closed.iter().take(NAMED).map(said).collect();
+        f.write_str(&some.join(", "))?;
+        match closed.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
 }
 
 /// What is used of what there is.
@@ -60,13 +97,13 @@ pub enum PolicyError {
     #[error("policy: {0}")]
     Table(#[from] TableError),
     /// The compiled policy does not fit.
-    #[error("policy: {map} has no room: {needed} needed, {free} free of {capacity}")]
+    #[error("{map} has no room: {needed} more needed, {free} of {capacity} free")]
     NoRoom {
         /// The map.
         map: &'static str,
-        /// Cells or blocks needed.
+        /// Cells, blocks or prefixes needed.
         needed: u32,
-        /// Cells or blocks free.
+        /// Of them free.
         free: u32,
         /// Its capacity.
         capacity: u32,
@@ -91,5 +128,10 @@ impl PolicyError {
             Self::Table(TableError::Full { map, .. }) => Some((map.clone(), 1)),
             Self::Table(TableError::Kernel { .. }) | Self::EndpointId { .. } => None,
         }
+    }
+
+    /// Whether it would go with less policy.
+    pub const fn is_want_of_room(&self) -> bool {
+        matches!(self, Self::NoRoom { .. })
     }
 }

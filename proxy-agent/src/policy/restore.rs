@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use proxy_common::policy::{
     cells::{Cell, LIST, ROW_STRIDE},
-    intervals::CHAIN_LIMIT,
     words::{PolicyWord, ROW_ALLOW_ALL, ROW_DENY_ALL, ROW_FIRST},
 };
 
@@ -19,7 +18,7 @@ use super::{
     report::PolicyError,
     row::Program,
     rows::{Row, RowHandle, Rows},
-    tables::PolicyTables,
+    tree,
 };
 
 /// Reads the maps: gives what judges each endpoint. Chooses the side to build on: the one that no word
@@ -104,37 +103,26 @@ fn adopt_row(
     row.number = number.max(ROW_FIRST);
     row.span = (1 + classes).div_ceil(ROW_STRIDE);
     rows.mark(row.number, row.span);
-    let mut blocks = BTreeSet::new();
+    let mut roots = BTreeSet::new();
     for index in header..header + row.span * ROW_STRIDE {
         picture.set(index, cells.get(index));
     }
     for class in 0..classes {
         let cell = Cell::unpack(cells.get(header + 1 + class));
         if cell.kind == LIST {
-            follow(cell.list, tables, &mut blocks)?;
+            roots.insert(cell.list);
         }
+    }
+    let mut blocks = BTreeSet::new();
+    for root in roots {
+        let (numbers, _) = tree::walk(root, |number| tables.intervals.get(&number))?;
+        blocks.extend(numbers);
     }
     for number in &blocks {
         lists.slots().mark(*number, 1);
     }
     row.foreign_blocks = blocks.into_iter().collect();
     Ok(rows.add(row))
-}
-
-fn follow(
-    first: u32,
-    tables: &PolicyTables,
-    blocks: &mut BTreeSet<u32>,
-) -> Result<(), PolicyError> {
-    let mut number = first;
-    for _ in 0..CHAIN_LIMIT {
-        if number == 0 || !blocks.insert(number) {
-            break;
-        }
-        let block = tables.intervals.get(&number)?;
-        number = block.map_or(0, |b| b.next);
-    }
-    Ok(())
 }
 
 /// Takes over the entries of the side to build on if words name it, else clears that side. The other side

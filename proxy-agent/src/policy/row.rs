@@ -1,19 +1,18 @@
 //! Rows: what selects a pod in one direction, and what that says about a class.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use proxy_common::policy::intervals::Interval;
 
 use super::{
     Direction,
-    atoms::{Atom, Atoms},
-    bits::Bits,
+    atoms::Atoms,
     cookie::Cookies,
-    intervals::{LIST_LIMIT, TooLong, allow, normalise},
+    intervals::{allow, normalise},
     vector::Vector,
     version::PolicyVersion,
 };
-use crate::model::{ContainerPort, NetworkPolicy, PolicyPort, PolicyRule};
+use crate::model::{ContainerPort, PolicyPort, PolicyRule};
 
 /// What makes a row: pods with the same key share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,8 +28,6 @@ pub struct RowKey {
 /// A rule, ready to be held against a class.
 #[derive(Clone, Debug)]
 struct Rule {
-    /// None: everyone.
-    peers: Option<Bits>,
     /// None: everything.
     ports: Option<Vec<Ports>>,
     cookie: u32,
@@ -54,9 +51,15 @@ pub enum Content {
     List(Vec<Interval>),
 }
 
-/// A row's rules in terms of the atoms in use.
+/// A row's rules in terms of the peer sets in use.
 #[derive(Clone, Debug, Default)]
-pub struct Program(Vec<Rule>);
+pub struct Program {
+    rules: Vec<Rule>,
+    /// Rules for everyone.
+    open: Vec<u32>,
+    /// Rules for a peer set.
+    by_set: HashMap<u32, Vec<u32>>,
+}
 
 /// Which rules of a program hold for a class, and the ports that the class brings with it: all that the
 /// content of a cell depends on.
@@ -69,46 +72,44 @@ pub struct Match {
 impl Program {
     /// Compiles a row.
     pub fn of(key: &RowKey, atoms: &Atoms, cookies: &mut Cookies) -> Self {
-        let mut rules = Vec::new();
+        let mut program = Self::default();
         for version in &key.policies {
             let policy = &version.policy;
             let own = key.direction.rules(policy).unwrap_or_default();
             for (i, rule) in own.iter().enumerate() {
                 let cookie = cookies.of(&policy.name, key.direction, i as u32);
-                rules.push(Rule {
-                    peers: peers(rule, policy, atoms),
+                let number = program.rules.len() as u32;
+                if rule.peers.is_empty() {
+                    program.open.push(number);
+                } else if let Some(set) = atoms.set(rule, policy.name.namespace()) {
+                    program.by_set.entry(set).or_default().push(number);
+                }
+                program.rules.push(Rule {
                     ports: ports(rule, key, atoms, cookie),
                     cookie,
                 });
             }
         }
-        Self(rules)
+        program
     }
 
     /// The cookies of its rules.
     pub fn cookies(&self) -> impl Iterator<Item = u32> {
-        self.0.iter().map(|rule| rule.cookie)
-    }
-
-    /// Whether some class could have more intervals than a list may have.
-    pub fn may_overflow(&self) -> bool {
-        let ports = || self.0.iter().filter_map(|r| r.ports.as_ref()).flatten();
-        let is_named = |p: &Ports| matches!(p, Ports::Named(..));
-        ports().count() > LIST_LIMIT || ports().any(is_named)
+        self.rules.iter().map(|rule| rule.cookie)
     }
 
     /// Holds the rules against a class.
     pub fn matches(&self, vector: &Vector) -> Match {
-        let holds = |rule: &Rule| {
-            rule.peers
-                .as_ref()
-                .is_none_or(|p| p.intersects(&vector.bits))
-        };
-        let rules: Vec<u32> = (0..self.0.len() as u32)
-            .filter(|i| holds(&self.0[*i as usize]))
+        let sets = vector.sets.iter();
+        let mut rules: Vec<u32> = sets
+            .filter_map(|set| self.by_set.get(&set))
+            .chain(std::iter::once(&self.open))
+            .flatten()
+            .copied()
             .collect();
+        rules.sort_unstable();
         let named = |i: &u32| {
-            let ports = self.0[*i as usize].ports.iter().flatten();
+            let ports = self.rules[*i as usize].ports.iter().flatten();
             ports.into_iter().any(|p| matches!(p, Ports::Named(..)))
         };
         let uses_names = rules.iter().any(named);
@@ -123,22 +124,22 @@ impl Program {
     }
 
     /// What the rules that hold say.
-    pub fn content(&self, held: &Match) -> Result<Content, TooLong> {
+    pub fn content(&self, held: &Match) -> Content {
         let mut intervals = Vec::new();
-        for rule in held.rules.iter().map(|i| &self.0[*i as usize]) {
+        for rule in held.rules.iter().map(|i| &self.rules[*i as usize]) {
             let Some(ports) = &rule.ports else {
-                return Ok(Content::Allow(rule.cookie));
+                return Content::Allow(rule.cookie);
             };
             for port in ports {
                 resolve(port, held, rule.cookie, &mut intervals);
             }
         }
-        let list = normalise(&intervals)?;
-        Ok(if list.is_empty() {
+        let list = normalise(&intervals);
+        if list.is_empty() {
             Content::Deny
         } else {
             Content::List(list)
-        })
+        }
     }
 }
 
@@ -152,11 +153,6 @@ fn resolve(port: &Ports, held: &Match, cookie: u32, into: &mut Vec<Interval>) {
                 .map(|(_, number)| allow(*protocol, *number, *number, cookie)),
         ),
     }
-}
-
-fn peers(rule: &PolicyRule, policy: &NetworkPolicy, atoms: &Atoms) -> Option<Bits> {
-    let number = |peer| Atom::of(peer, policy.name.namespace()).and_then(|a| atoms.number(&a));
-    (!rule.peers.is_empty()).then(|| rule.peers.iter().filter_map(number).collect())
 }
 
 fn ports(rule: &PolicyRule, key: &RowKey, atoms: &Atoms, cookie: u32) -> Option<Vec<Ports>> {

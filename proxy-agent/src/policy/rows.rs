@@ -12,7 +12,6 @@ use proxy_common::policy::{
 
 use super::{
     classes::ClassId,
-    intervals::TooLong,
     lists::{ListId, Lists},
     report::PolicyError,
     row::{Content, Match, Program, RowKey},
@@ -39,8 +38,6 @@ pub struct Row {
     held: HashSet<ListId>,
     /// Blocks of lists that a former agent wrote.
     pub foreign_blocks: Vec<u32>,
-    /// Longest list that could not be programmed; its cells deny.
-    pub overflow: Option<TooLong>,
 }
 
 impl Row {
@@ -55,7 +52,6 @@ impl Row {
             memo: HashMap::new(),
             held: HashSet::new(),
             foreign_blocks: Vec::new(),
-            overflow: None,
         }
     }
 
@@ -73,7 +69,6 @@ impl Row {
     pub fn recompile(&mut self, program: Program) {
         self.program = program;
         self.memo.clear();
-        self.overflow = None;
     }
 
     /// The cell of a class.
@@ -82,13 +77,7 @@ impl Row {
         if let Some(cell) = self.memo.get(&held) {
             return Ok(*cell);
         }
-        let cell = match self.program.content(&held) {
-            Ok(content) => self.pack(&content, lists)?,
-            Err(too_long) => {
-                self.overflow = Some(too_long);
-                Cell::default().pack()
-            }
-        };
+        let cell = self.pack(&self.program.content(&held), lists)?;
         self.memo.insert(held, cell);
         Ok(cell)
     }
@@ -120,6 +109,20 @@ impl Row {
         Ok(cell.pack())
     }
 
+    /// Lets go of the lists that are not among these: gives what holds them until they are free.
+    pub fn shed(&mut self, used: &HashSet<ListId>) -> Option<Self> {
+        let is_used = |cell: &Cell| cell.kind != LIST || used.contains(&cell.list);
+        let unused: HashSet<ListId> = self.held.difference(used).copied().collect();
+        if unused.is_empty() {
+            return None;
+        }
+        self.held.retain(|list| used.contains(list));
+        self.memo.retain(|_, cell| is_used(&Cell::unpack(*cell)));
+        let mut husk = Self::husk();
+        husk.held = unused;
+        Some(husk)
+    }
+
     /// How many classes fit.
     pub fn capacity(&self) -> u32 {
         (self.span * ROW_STRIDE).saturating_sub(1)
@@ -134,6 +137,15 @@ impl Row {
     pub fn index(&self, class: ClassId) -> u32 {
         self.header() + 1 + class
     }
+}
+
+/// Space of a row: its number and its strides.
+pub type Space = (u32, u32);
+
+/// Strides of a row of `classes` columns with some to spare.
+fn with_spare(classes: u32) -> u32 {
+    let spare = (classes / 8).max(8);
+    (1 + classes + spare).div_ceil(ROW_STRIDE)
 }
 
 /// All rows, and the numbers of their space.
@@ -172,10 +184,15 @@ impl Rows {
         Ok(())
     }
 
-    /// Takes space for a row of `classes` columns, with some to spare: its number and strides.
-    pub fn space(&mut self, classes: u32) -> Result<(u32, u32), PolicyError> {
-        let spare = (classes / 8).max(8);
-        let wide = (1 + classes + spare).div_ceil(ROW_STRIDE);
+    /// Whether a row takes more than twice what a new one of so many columns would.
+    pub fn is_wide(&self, row: RowHandle, classes: u32) -> bool {
+        let row = self.all.get(&row);
+        row.is_some_and(|row| row.span > 2 * with_spare(classes))
+    }
+
+    /// Takes space for a row of `classes` columns, with some to spare.
+    pub fn space(&mut self, classes: u32) -> Result<Space, PolicyError> {
+        let wide = with_spare(classes);
         let tight = (1 + classes).div_ceil(ROW_STRIDE);
         let fits = |slots: &mut Slots, span| slots.take(span).map(|number| (number, span));
         fits(&mut self.slots, wide)

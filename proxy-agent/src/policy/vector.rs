@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::{bits::Bits, interner::Interner};
+use super::{interner::Interner, numbers::Numbers};
 
 /// All that rows look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Vector {
-    /// Atoms that the address satisfies.
-    pub bits: Bits,
+    /// Peer sets that the address is in.
+    pub sets: Numbers,
     /// Its named ports, as far as egress rules call them by name: (number of the name, port), sorted.
     pub ports: Vec<(u32, u16)>,
 }
@@ -19,7 +19,7 @@ impl Vector {
     pub fn common(&self, other: &Self) -> Self {
         let both = |p: &&(u32, u16)| other.ports.contains(p);
         Self {
-            bits: self.bits.intersection(&other.bits),
+            sets: self.sets.intersection(&other.sets),
             ports: self.ports.iter().filter(both).copied().collect(),
         }
     }
@@ -55,7 +55,7 @@ impl Vectors {
         }
         let (a, b) = (self.get(pod), self.get(range));
         let both = Vector {
-            bits: a.bits.union(&b.bits),
+            sets: a.sets.union(&b.sets),
             ports: a.ports.clone(),
         };
         let id = self.intern(both);

@@ -133,8 +133,8 @@ fn merge<'a>(
             port,
             local,
         } = c.server;
-        let worse = (c.conditions.terminating, !c.conditions.ready);
-        (address, port, worse, local)
+        let worse = (c.conditions.terminating, !c.conditions.ready, !local);
+        (address, port, worse)
     });
     candidates.dedup_by_key(|c| (c.server.address, c.server.port));
     candidates

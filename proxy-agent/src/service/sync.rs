@@ -5,6 +5,7 @@ mod apply;
 mod claim;
 mod port;
 mod resolve;
+mod takers;
 mod verify;
 
 #[cfg(test)]
@@ -316,18 +317,34 @@ impl ServiceSync {
         for owner in due {
             self.pending.entry(owner).or_insert_with(Stamp::now);
         }
-        // In order: a pod that has to give way to a Service is marked by it.
-        while let Some((owner, mut stamp)) = self.pending.pop_first() {
-            if let Some(failure) = self.failed.get_mut(&owner) {
-                stamp.merge(std::mem::replace(&mut failure.stamp, Stamp::now()));
+        for owner in self.takers(snapshot) {
+            if let Some(stamp) = self.pending.remove(&owner) {
+                self.bring(owner, stamp, snapshot, report);
             }
-            let writes = report.writes;
-            match self.sync_owner(&owner, snapshot, report) {
-                Ok(()) => self.in_step(&owner, stamp, report),
-                Err(error) => {
-                    report.errors += usize::from(matches!(error, ServiceError::Table(_)));
-                    self.fail(owner, stamp, &error, report.writes > writes);
-                }
+        }
+        // In order: a pod that has to give way to a Service is marked by it.
+        while let Some((owner, stamp)) = self.pending.pop_first() {
+            self.bring(owner, stamp, snapshot, report);
+        }
+    }
+
+    /// Brings one in step, or notes why it is not.
+    fn bring(
+        &mut self,
+        owner: Owner,
+        mut stamp: Stamp,
+        snapshot: &Snapshot,
+        report: &mut SyncReport,
+    ) {
+        if let Some(failure) = self.failed.get_mut(&owner) {
+            stamp.merge(std::mem::replace(&mut failure.stamp, Stamp::now()));
+        }
+        let writes = report.writes;
+        match self.sync_owner(&owner, snapshot, report) {
+            Ok(()) => self.in_step(&owner, stamp, report),
+            Err(error) => {
+                report.errors += usize::from(matches!(error, ServiceError::Table(_)));
+                self.fail(owner, stamp, &error, report.writes > writes);
             }
         }
     }

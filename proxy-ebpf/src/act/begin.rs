@@ -7,8 +7,8 @@ use proxy_common::counters::{
 };
 
 use super::course::hook;
-use super::draft::{Draft, PLAIN, TO_HOST, TRANSLATED};
-use super::{judge, port};
+use super::draft::{Draft, LATER, MASQUERADED, PLAIN, TO_HOST, TRANSLATED};
+use super::{judge, masquerade, port};
 use crate::know::service::{self, Choice};
 use crate::know::{endpoint, node};
 use crate::machine::global::global;
@@ -69,6 +69,7 @@ fn decide<F: Family>(
 ) -> Verdict {
     start::plain(&mut draft.start, packet);
     draft.start.flow.endpoint[0] = sender as u16;
+    draft.way = PLAIN;
     if at == hook::TO_POD {
         // Whatever address it is for, this interface's pod is given it.
         let Some(receiver) = endpoint::of_interface(skb.ifindex()) else {
@@ -77,7 +78,9 @@ fn decide<F: Family>(
         draft.start.flow.endpoint[1] = receiver as u16;
     }
     let mut verdict = NEXT;
-    if packet.shape != ERROR && at != hook::TO_POD {
+    // What a pod sends was a Service's when it left the pod, if ever.
+    let leaves_pod = at == hook::FORWARDED && judge::is_pod(sender as u16);
+    if packet.shape != ERROR && at != hook::TO_POD && !leaves_pod {
         verdict = service::find(packet, &mut draft.choice, hook::is_outside(at));
     }
     if verdict == CONTINUE {
@@ -95,11 +98,32 @@ fn decide<F: Family>(
         if verdict == CONTINUE {
             verdict = judge::ends(packet, &mut draft.start);
         }
-        if verdict == CONTINUE && packet.shape != ERROR {
-            verdict = track(&mut draft.start);
+        if verdict == CONTINUE {
+            verdict = masquerade::consider(skb, packet, draft, at);
+        }
+        if verdict == CONTINUE {
+            verdict = record(skb, packet, draft, leaves_pod);
         }
     }
     verdict
+}
+
+/// Records a flow that was judged and goes to no frontend.
+#[inline(always)]
+fn record<F: Family>(
+    skb: Buffer,
+    packet: &Packet<F>,
+    draft: &mut Draft<F>,
+    leaves_pod: bool,
+) -> Verdict {
+    match draft.way {
+        MASQUERADED => port::allocate(skb, draft),
+        // Only what is masqueraded begins where it leaves.
+        _ if leaves_pod => NEXT,
+        LATER => CONTINUE,
+        _ if packet.shape == ERROR => CONTINUE,
+        _ => track(&mut draft.start),
+    }
 }
 
 /// Who asks, for affinity: the client's address; of the host, whichever of its addresses it uses, the node's.
@@ -126,10 +150,14 @@ fn to_service<F: Family>(
         if verdict == CONTINUE {
             verdict = judge::ends(packet, &mut draft.start);
         }
+        if verdict == CONTINUE {
+            verdict = masquerade::consider(skb, packet, draft, at);
+        }
         if verdict != CONTINUE {
             break;
         }
-        verdict = if draft.way == PLAIN {
+        // Later, the link begins another one.
+        verdict = if draft.way == PLAIN || draft.way == LATER {
             start::commit(&mut draft.start)
         } else {
             port::allocate(skb, draft)
@@ -294,6 +322,9 @@ fn leave<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32) -> Ve
             }
             start.flow.endpoint[1] = receiver;
         }
+        hook::FORWARDED if judge::is_pod(start.flow.endpoint[0]) => {
+            start.flow.endpoint[1] = receiver::<F>(to);
+        }
         _ => return own(packet, start),
     }
     if !node::forwards() || at == hook::TO_POD && start.flow.endpoint[0] != ENDPOINT_HOST {
@@ -307,8 +338,14 @@ fn leave<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32) -> Ve
 #[inline(always)]
 fn own<F: Family>(packet: &Packet<F>, start: &mut Start<F>) -> Verdict {
     let from = &packet.tuple;
-    let begins = packet.is_datagram() || packet.opens();
-    if !begins || !node::port_matters(from.source_port) {
+    let begins = match packet.protocol {
+        TCP => packet.opens(),
+        UDP | SCTP => packet.shape != ERROR,
+        _ => packet.asks(),
+    };
+    let matters =
+        packet.protocol == SCTP && node::masquerades::<F>() || node::port_matters(from.source_port);
+    if !begins || !matters {
         return NEXT;
     }
     if node::address::<F>(&to_stack(&from.source)) == 0 {
@@ -329,22 +366,23 @@ fn track<F: Family>(start: &mut Start<F>) -> Verdict {
     }
     let mut verdict = start::commit(start);
     for _ in 0..ATTEMPTS {
-        if verdict != dropped(FLOW_CLASH) || !has_free_port(start.protocol) {
+        if verdict != dropped(FLOW_CLASH) || !has_free_port::<F>(start.protocol) {
             break;
         }
-        start.flow.target[0].source_port = if start.flow.endpoint[0] == ENDPOINT_HOST {
+        let port = if start.flow.endpoint[0] == ENDPOINT_HOST {
             port::of_node()
         } else {
             port::any()
         };
+        port::take(start, port);
         verdict = start::commit(start);
     }
     verdict
 }
 
 #[inline(always)]
-const fn has_free_port(protocol: u8) -> bool {
-    protocol == TCP || protocol == UDP
+const fn has_free_port<F: Family>(protocol: u8) -> bool {
+    protocol == TCP || protocol == UDP || protocol == F::ICMP
 }
 
 use crate::machine::verdict::{Verdict, dropped};

@@ -63,6 +63,12 @@ pub mod hook {
         hook <= FROM_NET
     }
 
+    /// Whether the hook is one of a link's egress, where the packet has been routed.
+    #[inline(always)]
+    pub const fn is_egress(hook: u32) -> bool {
+        hook == FROM_HOST || hook == FORWARDED
+    }
+
     /// Whether the host itself sent the packet, with all its hops before it.
     #[inline(always)]
     pub const fn is_own(hook: u32) -> bool {

@@ -17,6 +17,8 @@ pub struct Draft<F: Family> {
     pub first: u16,
     /// Last source port that it may be given, host order.
     pub last: u16,
+    /// Masquerade: the link by which it leaves.
+    pub link: u32,
 }
 
 /// As it is.
@@ -25,3 +27,7 @@ pub const PLAIN: u32 = 0;
 pub const TRANSLATED: u32 = 1;
 /// In the name of an address that is routed to `weir_host`.
 pub const TO_HOST: u32 = 2;
+/// A pod's, in the node's name.
+pub const MASQUERADED: u32 = 3;
+/// As [`MASQUERADED`], but the stack has the packet first, and the link by which it leaves begins the flow.
+pub const LATER: u32 = 4;

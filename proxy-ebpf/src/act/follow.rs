@@ -1,6 +1,6 @@
 //! Packets of known flows.
 
-use proxy_common::conntrack::{ENDPOINT_HOST, FLOW_STACK};
+use proxy_common::conntrack::{ENDPOINT_HOST, FLOW_MASQUERADED, FLOW_STACK};
 use proxy_common::counters::SPOOFED_SOURCE;
 
 use super::course::{Course, hook};
@@ -95,9 +95,14 @@ fn go<F: Family>(
     let forth = found.place.direction() == 0;
     let beginner = if forth { sender } else { receiver };
     // The stack must see an answer as the backend sent it: it is turned round where it leaves the stack. Not so if the host
-    // itself asked, whose own packets were turned on their way out.
+    // itself asked, whose own packets were turned on their way out. What is masqueraded is the pod's for the stack.
     let through = found.head.flags & FLOW_STACK != 0 && beginner != u32::from(ENDPOINT_HOST);
-    let target = if !forth && through && hook::is_ingress(at) {
+    let unturned = if found.head.flags & FLOW_MASQUERADED != 0 {
+        at == hook::FROM_POD
+    } else {
+        !forth && hook::is_ingress(at)
+    };
+    let target = if through && unturned {
         &raw const packet.tuple
     } else {
         found.target()

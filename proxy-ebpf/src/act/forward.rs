@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::bindings::bpf_redir_neigh as Neighbour;
 use aya_ebpf::helpers::{bpf_check_mtu, bpf_redirect_neigh};
-use proxy_common::conntrack::{FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_STACK};
+use proxy_common::conntrack::{FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_MASQUERADED, FLOW_STACK};
 use proxy_common::counters::{HOP_LIMIT, NO_ROUTE, REWRITE_FAILED, TOO_BIG, UNKNOWN_ENDPOINT};
 use proxy_common::endpoints::ENDPOINT_SHAPED;
 
@@ -20,7 +20,7 @@ use crate::machine::words::{copy, same};
 use crate::maps::Family;
 use crate::packet::age::age;
 use crate::packet::description::{ERROR, Packet};
-use crate::packet::rewrite::rewrite;
+use crate::packet::rewrite::{plain_checksum, rewrite_any, rewrite_plain};
 
 const NEIGHBOUR_SIZE: i32 = 20;
 const _: () = assert!(size_of::<Neighbour>() == 20);
@@ -37,44 +37,122 @@ pub fn forward<F: Family>(
     at: u32,
 ) -> Verdict {
     let turned = !same(&course.target, &packet.tuple);
-    let leaves = course.receiver == 0 && !by_stack(course, at);
-    if leaves {
+    if course.receiver == 0 && !by_stack(course, at) {
         let verdict = find_way(skb, packet, course, at);
         if verdict != CONTINUE {
-            // What the stack would have answered to a packet that nobody translated is left to it; it does not know the
-            // tuple of a translated one.
-            return if !turned && hook::is_ingress(at) {
+            // What the stack would have answered to a packet that nobody translated is left to it, and so is one that the link
+            // can turn yet; it does not know the tuple of another translated one.
+            let untold = !turned || is_masqueraded(course) && keeps_destination(packet, course);
+            return if untold && hook::is_ingress(at) {
                 NEXT
             } else {
                 verdict
             };
         }
     }
-    if turned {
-        let verdict = rewrite(skb, packet, &mut course.target);
+    if !turned && is_stacks(course, at) {
+        return NEXT;
+    }
+    if turned && plain_checksum(packet).is_none() {
+        let verdict = rewrite_any(skb, packet, &mut course.target);
         if verdict != CONTINUE {
             return verdict;
         }
     }
-    if by_stack(course, at) {
-        return NEXT;
+    // Most of what leaves the host is the host's own, and copied from: it is written only where it must be.
+    if hook::is_ingress(at) {
+        send(skb, packet, course, at, u32::from(turned))
+    } else {
+        send_shared(skb, packet, course, at, u32::from(turned))
     }
-    if course.receiver == course::HOST && !turned {
+}
+
+global! {
+    /// Turns a plain packet, unless it is turned already, and hands it over. `turned`: whether it comes or came to be.
+    fn send(skb, packet: Packet, course: Course; at, turned) = run
+}
+
+global! {
+    /// As [`send`], for packets that others may have a copy of.
+    fn send_shared(skb, packet: Packet, course: Course; at, turned) = run_shared
+}
+
+#[inline(always)]
+fn run<F: Family>(
+    skb: Buffer,
+    packet: &mut Packet<F>,
+    course: &mut Course<F>,
+    at: u32,
+    turned: u32,
+) -> Verdict {
+    go(skb, packet, course, at, turned)
+}
+
+#[inline(always)]
+fn run_shared<F: Family>(
+    skb: Buffer,
+    packet: &mut Packet<F>,
+    course: &mut Course<F>,
+    at: u32,
+    turned: u32,
+) -> Verdict {
+    go(skb.shared(), packet, course, at, turned)
+}
+
+#[inline(always)]
+fn go<F: Family, const OWN: bool>(
+    skb: Buffer<OWN>,
+    packet: &mut Packet<F>,
+    course: &mut Course<F>,
+    at: u32,
+    turned: u32,
+) -> Verdict {
+    if turned != 0
+        && !same(&course.target, &packet.tuple)
+        && !rewrite_plain(skb, packet, &course.target)
+    {
+        return dropped(REWRITE_FAILED);
+    }
+    if is_stacks(course, at) && (turned == 0 || by_stack(course, at)) {
         return NEXT;
     }
     hand_over(skb, packet, course, at)
 }
 
-/// Whether the stack has the packet, turned or not. Of a pod to itself it would see the pod's address come from it.
+/// Whether the stack has the packet if it is not turned.
+#[inline(always)]
+fn is_stacks<F: Family>(course: &Course<F>, at: u32) -> bool {
+    by_stack(course, at) || course.receiver == course::HOST
+}
+
+#[inline(always)]
+const fn is_masqueraded<F: Family>(course: &Course<F>) -> bool {
+    course.flags & FLOW_MASQUERADED as u32 != 0
+}
+
+/// Whether only the sender is turned.
+#[inline(always)]
+fn keeps_destination<F: Family>(packet: &Packet<F>, course: &Course<F>) -> bool {
+    same(&packet.tuple.destination, &course.target.destination)
+}
+
+/// Whether the stack has the packet, turned or not: on its way out by a link it has been routed already. Of a pod to itself
+/// it would see the pod's address come from it.
 #[inline(always)]
 fn by_stack<F: Family>(course: &Course<F>, at: u32) -> bool {
     at == hook::TO_POD
+        || is_masqueraded(course) && hook::is_egress(at)
         || course.flags & u32::from(FLOW_STACK | FLOW_HAIRPIN) == u32::from(FLOW_STACK)
 }
 
 /// A packet that was turned, into the host.
 #[inline(always)]
-fn into_host<F: Family>(skb: Buffer, packet: &Packet<F>, course: &Course<F>, at: u32) -> Verdict {
+fn into_host<F: Family, const OWN: bool>(
+    skb: Buffer<OWN>,
+    packet: &Packet<F>,
+    course: &Course<F>,
+    at: u32,
+) -> Verdict {
     if course.flags & u32::from(FLOW_LOOPBACK) != 0 {
         return by_loopback(skb, packet);
     }
@@ -84,13 +162,14 @@ fn into_host<F: Family>(skb: Buffer, packet: &Packet<F>, course: &Course<F>, at:
     by_host_device(skb, packet)
 }
 
-global! {
-    /// The last step: into a pod, to the next hop, or into the host.
-    fn hand_over(skb, packet: Packet, course: Course; at) = go
-}
-
+/// The last step: into a pod, to the next hop, or into the host.
 #[inline(always)]
-fn go<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>, at: u32) -> Verdict {
+fn hand_over<F: Family, const OWN: bool>(
+    skb: Buffer<OWN>,
+    packet: &mut Packet<F>,
+    course: &mut Course<F>,
+    at: u32,
+) -> Verdict {
     if course.receiver == course::HOST {
         return into_host(skb, packet, course, at);
     }
@@ -114,12 +193,17 @@ fn go<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>, at
 
 /// The way into a pod: straight to its side, or through the host side's queue. The frame bears the pod's own address.
 #[inline(always)]
-fn into_pod<F: Family>(skb: Buffer, packet: &Packet<F>, id: u32, at: u32) -> Verdict {
+fn into_pod<F: Family, const OWN: bool>(
+    skb: Buffer<OWN>,
+    packet: &Packet<F>,
+    id: u32,
+    at: u32,
+) -> Verdict {
     let Some(pod) = endpoint::get(id) else {
         return dropped(UNKNOWN_ENDPOINT);
     };
     let ends = [pod.pod_mac, pod.host_mac];
-    if !ethernet(skb, packet) || !skb.store(0, &ends) {
+    if !ethernet(skb, packet) || !skb.put(0, &ends) {
         return dropped(REWRITE_FAILED);
     }
     if hook::is_ingress(at) && pod.flags & ENDPOINT_SHAPED == 0 {
@@ -153,13 +237,14 @@ fn way<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>, a
     }
 }
 
-/// Whose way it is: after it is turned. An error goes to the end of its flow or to a router that has forwarded its packet.
+/// Whose way it is: after it is turned, but what is masqueraded is routed by the pod's own address. An error goes to the end
+/// of its flow or to a router that has forwarded its packet.
 #[inline(always)]
 fn between<F: Family>(packet: &Packet<F>, course: &Course<F>) -> Between<F::Address> {
     let to_end = packet.shape != ERROR || same(&packet.destination, &packet.tuple.destination);
     let from_end = packet.shape != ERROR || same(&packet.source, &packet.tuple.source);
     Between {
-        source: if from_end {
+        source: if from_end && !is_masqueraded(course) {
             course.target.source
         } else {
             packet.source

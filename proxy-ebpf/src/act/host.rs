@@ -16,12 +16,12 @@ const LOOPBACK: u32 = 1;
 /// Gives the stack a packet from a Service's address, or to a backend on the host: as if `weir_host` had received it,
 /// by which the routes to such addresses lead. On any other interface `rp_filter` would drop it.
 #[inline(always)]
-pub fn by_host_device<F: Family>(skb: Skb, packet: &Packet<F>) -> Verdict {
+pub fn by_host_device<F: Family, const OWN: bool>(skb: Skb<OWN>, packet: &Packet<F>) -> Verdict {
     let device = node::host_device();
     if device == 0 {
         return NEXT;
     }
-    if ethernet(skb, packet) && skb.store(0, &[HOST_DEVICE_MAC; 2]) {
+    if ethernet(skb, packet) && skb.put(0, &[HOST_DEVICE_MAC; 2]) {
         redirect(device, INGRESS)
     } else {
         dropped(REWRITE_FAILED)
@@ -31,8 +31,8 @@ pub fn by_host_device<F: Family>(skb: Skb, packet: &Packet<F>) -> Verdict {
 /// Gives the stack an answer to what the host asked itself: as if it came over the loopback, where its own address is no
 /// forgery (`net.ipv4.conf.lo.accept_local`).
 #[inline(always)]
-pub fn by_loopback<F: Family>(skb: Skb, packet: &Packet<F>) -> Verdict {
-    if ethernet(skb, packet) && skb.store(0, &[[0_u8; 6]; 2]) {
+pub fn by_loopback<F: Family, const OWN: bool>(skb: Skb<OWN>, packet: &Packet<F>) -> Verdict {
+    if ethernet(skb, packet) && skb.put(0, &[[0_u8; 6]; 2]) {
         redirect(LOOPBACK, INGRESS)
     } else {
         dropped(REWRITE_FAILED)
@@ -41,6 +41,6 @@ pub fn by_loopback<F: Family>(skb: Skb, packet: &Packet<F>) -> Verdict {
 
 /// Sees to it that the packet has an Ethernet header.
 #[inline(always)]
-pub fn ethernet<F: Family>(skb: Skb, packet: &Packet<F>) -> bool {
+pub fn ethernet<F: Family, const OWN: bool>(skb: Skb<OWN>, packet: &Packet<F>) -> bool {
     packet.link != 0 || skb.add_ethernet(skb.protocol())
 }

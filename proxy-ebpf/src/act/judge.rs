@@ -1,6 +1,7 @@
 //! Policy of a flow: the egress of who begins it, the ingress of who receives it, each where that is a pod of this node.
 
 use proxy_common::conntrack::{ENDPOINT_HOST, FLOW_HAIRPIN, FLOW_STACK};
+use proxy_common::policy::words::ROW_ALLOW_ALL;
 
 use crate::know::policy::{self, Question};
 use crate::machine::global::global;
@@ -19,6 +20,7 @@ global! {
 
 #[inline(always)]
 fn both<F: Family>(packet: &mut Packet<F>, start: &mut Start<F>) -> Verdict {
+    start.outward = 0;
     if start.flags & FLOW_HAIRPIN != 0 {
         return CONTINUE;
     }
@@ -35,8 +37,9 @@ fn both<F: Family>(packet: &mut Packet<F>, start: &mut Start<F>) -> Verdict {
     CONTINUE
 }
 
+/// Whether a flow's end is a pod of this node.
 #[inline(always)]
-const fn is_pod(endpoint: u16) -> bool {
+pub const fn is_pod(endpoint: u16) -> bool {
     endpoint != 0 && endpoint != ENDPOINT_HOST
 }
 
@@ -44,6 +47,12 @@ const fn is_pod(endpoint: u16) -> bool {
 #[inline(always)]
 fn egress<F: Family>(packet: &Packet<F>, start: &mut Start<F>, sender: u32) -> Verdict {
     let word = policy::word(sender);
+    // Of a receiver elsewhere the way depends on who it is, even if all may be sent to.
+    let is_near = start.flow.endpoint[1] != 0;
+    if word.egress_row == ROW_ALLOW_ALL && is_near {
+        start.flow.epoch[0] = word.epoch;
+        return CONTINUE;
+    }
     let [to, _] = &start.flow.target;
     let (address, protocol) = if packet.shape == ERROR {
         (packet.destination, packet.carrier)
@@ -55,8 +64,9 @@ fn egress<F: Family>(packet: &Packet<F>, start: &mut Start<F>, sender: u32) -> V
     let verdict = policy::judge(&mut question);
     start.flow.epoch[0] = word.epoch;
     start.flow.cookie[0] = question.cookie;
-    if start.flow.endpoint[1] == 0 && !policy::is_pod(question.peer) {
+    if !is_near && !policy::is_pod(question.peer) {
         start.flags |= FLOW_STACK;
+        start.outward = 1;
     }
     verdict
 }
@@ -66,6 +76,10 @@ fn egress<F: Family>(packet: &Packet<F>, start: &mut Start<F>, sender: u32) -> V
 #[inline(always)]
 fn ingress<F: Family>(packet: &Packet<F>, start: &mut Start<F>, receiver: u32) -> Verdict {
     let word = policy::word(receiver);
+    if word.ingress_row == ROW_ALLOW_ALL {
+        start.flow.epoch[1] = word.epoch;
+        return CONTINUE;
+    }
     let port = packet.policy_port(start.flow.target[0].destination_port);
     let protocol = if packet.shape == ERROR {
         packet.carrier

@@ -5,10 +5,11 @@
 //! them is tracked (`hook::to_net`), so that whoever comes second sees the tuple in use.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use proxy_common::conntrack::FLOW_SOURCE_TRANSLATED;
+use proxy_common::address::SCTP;
+use proxy_common::conntrack::{FLOW_MASQUERADED, FLOW_SOURCE_TRANSLATED, FLOW_STACK};
 use proxy_common::counters::{FLOW_CLASH, NO_SOURCE_PORT};
 
-use super::draft::{Draft, TO_HOST};
+use super::draft::{Draft, MASQUERADED, TO_HOST};
 use crate::know::next_hop::{self, Between};
 use crate::know::node;
 use crate::machine::global::global;
@@ -16,7 +17,7 @@ use crate::machine::skb::Skb as Buffer;
 use crate::machine::verdict::CONTINUE;
 use crate::machine::words::{copy, same};
 use crate::maps::Family;
-use crate::track::start;
+use crate::track::start::{self, Start};
 
 /// Ports that are tried.
 const TRIES: u32 = 32;
@@ -46,6 +47,13 @@ fn choose<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
         return dropped(NO_SOURCE_PORT);
     };
     (draft.first, draft.last) = (config.source_port_min, config.source_port_max);
+    if draft.way == MASQUERADED {
+        start.flags |= FLOW_MASQUERADED;
+        if node::forwards() {
+            start.flags &= !FLOW_STACK;
+        }
+        return name(draft, node::source_by::<F>(draft.link));
+    }
     let own = node::own::<F>();
     let between = Between {
         source: own,
@@ -58,12 +66,29 @@ fn choose<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
         Some((hop, _)) => node::source_by::<F>(hop.ifindex),
         None => own,
     };
+    name(draft, address)
+}
+
+/// Puts an address of the node in the sender's place.
+#[inline(always)]
+fn name<F: Family>(draft: &mut Draft<F>, address: F::Address) -> Verdict {
     if draft.last < draft.first || same(&address, &F::UNSPECIFIED) {
         return dropped(NO_SOURCE_PORT);
     }
+    let source = &raw mut draft.start.flow.target[0].source;
     // SAFETY: two values made of words.
     unsafe { copy(&raw const address, source) };
     CONTINUE
+}
+
+/// Gives the flow to begin a source port, network order; an echo has one identifier for both ends.
+#[inline(always)]
+pub fn take<F: Family>(start: &mut Start<F>, port: u16) {
+    let to = &mut start.flow.target[0];
+    to.source_port = port;
+    if start.protocol == F::ICMP {
+        to.destination_port = port;
+    }
 }
 
 /// Begins the flow with a source of ours. `NO_SOURCE_PORT`: all that were tried are in use.
@@ -73,13 +98,20 @@ pub fn allocate<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
     if verdict != CONTINUE {
         return verdict;
     }
+    if draft.start.protocol == SCTP {
+        // Its checksum covers the ports: the client's own, or none.
+        return match start::commit(&mut draft.start) {
+            verdict if verdict == dropped(FLOW_CLASH) => dropped(NO_SOURCE_PORT),
+            verdict => verdict,
+        };
+    }
     let range = u32::from(draft.last) - u32::from(draft.first) + 1;
     // The client's own port first, scaled into the range: the same client keeps its port.
     let mut number = u32::from(u16::from_be(draft.start.flow.target[1].destination_port));
     for _ in 0..TRIES {
         let offset = number.checked_rem(range).unwrap_or(0);
         let port = u32::from(draft.first) + offset;
-        draft.start.flow.target[0].source_port = (port as u16).to_be();
+        take(&mut draft.start, (port as u16).to_be());
         let verdict = start::commit(&mut draft.start);
         if verdict != dropped(FLOW_CLASH) {
             return verdict;

@@ -23,14 +23,15 @@ global! {
 
 #[inline(always)]
 fn run<F: Family>(packet: &mut Packet<F>, at: u32, turned: u32) -> Verdict {
-    let found = if turned == 0 {
-        flow::find::<F>(&packet.tuple, packet.protocol, packet.now)
+    let tuple = if turned == 0 {
+        packet.tuple
     } else {
-        flow::find_turned::<F>(&packet.tuple, packet.protocol, packet.now)
+        packet.tuple.reversed()
     };
-    let Some(found) = found else {
+    let Some(mut found) = flow::find::<F>(&tuple, packet.protocol, packet.now) else {
         return CONTINUE;
     };
+    found.turn(turned);
     if turned == 0 && is_due(packet, &found, at) {
         if !serves(packet, &found, at) {
             found.end();

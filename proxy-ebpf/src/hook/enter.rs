@@ -17,7 +17,7 @@ use crate::maps::Family;
 use crate::packet::answer::Speaker;
 use crate::packet::description::{FIRST_FRAGMENT, Packet};
 use crate::packet::hold::release;
-use crate::packet::parse::parse;
+use crate::packet::parse::{UNUSUAL, parse, parse_unusual};
 
 /// What a program has in hand.
 #[repr(C)]
@@ -58,7 +58,11 @@ pub(super) fn describe<F: Family>(
     let Some(work) = scratch::room::<Work<F>>() else {
         return Err(dropped(INVALID_PACKET));
     };
-    match parse(skb, &mut work.packet, link, scope) {
+    let mut verdict = parse(skb, &mut work.packet, link, scope);
+    if verdict == UNUSUAL {
+        verdict = parse_unusual(skb, &mut work.packet);
+    }
+    match verdict {
         CONTINUE => Ok(work),
         verdict => Err(verdict),
     }

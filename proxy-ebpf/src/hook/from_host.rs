@@ -24,8 +24,7 @@ const GROUP: u8 = 1;
 #[classifier]
 pub fn from_host(context: TcContext) -> i32 {
     let skb = Skb::new(context.skb.skb);
-    let receiver = skb.read::<[u8; 6]>(0).unwrap_or_default();
-    if receiver[0] & GROUP != 0 {
+    if skb.read::<u8>(0).unwrap_or_default() & GROUP != 0 {
         // Somebody looks for neighbours or routers: there are none.
         return NEXT;
     }

@@ -3,7 +3,7 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use proxy_common::address::{SCTP, TCP, UDP};
+use proxy_common::address::TCP;
 
 use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish};
@@ -14,7 +14,7 @@ use crate::machine::frame::ETHERNET;
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{CONTINUE, NEXT, Verdict};
 use crate::maps::{Family, V4, V6};
-use crate::packet::description::UNKNOWN_FRAGMENT;
+use crate::packet::description::Packet;
 
 /// The program.
 #[classifier]
@@ -29,16 +29,19 @@ fn run<F: Family>(skb: Skb) -> Verdict {
     let Ok(work) = describe::<F>(skb, ETHERNET, 0) else {
         return NEXT;
     };
-    let ports = &work.packet.tuple;
-    let serves = node::port_serves(ports.destination_port) || node::port_serves(ports.source_port);
-    if !serves
-        || work.packet.shape == UNKNOWN_FRAGMENT
-        || !matches!(work.packet.protocol, TCP | UDP | SCTP)
-    {
+    if !matters(&work.packet) {
         return NEXT;
     }
     let verdict = send(skb, work);
     conclude(skb, work, verdict, LOOPBACK)
+}
+
+/// Whether the packet can concern more than a socket of the host, told without a look-up.
+#[inline(always)]
+fn matters<F: Family>(packet: &Packet<F>) -> bool {
+    let ports = &packet.tuple;
+    packet.has_ports()
+        && (node::port_serves(ports.destination_port) || node::port_serves(ports.source_port))
 }
 
 #[inline(always)]

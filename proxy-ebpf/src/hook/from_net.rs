@@ -79,12 +79,22 @@ fn is_hosts_own<F: Family>(packet: &Packet<F>) -> bool {
     if !node::is_own::<F>(&packet.destination) {
         return false;
     }
+    let to = packet.tuple.destination_port;
     match packet.protocol {
-        TCP | UDP | SCTP => {
-            packet.shape != UNKNOWN_FRAGMENT && !node::port_matters(packet.tuple.destination_port)
+        TCP | UDP => packet.shape != UNKNOWN_FRAGMENT && !node::port_matters(to),
+        SCTP => {
+            packet.shape != UNKNOWN_FRAGMENT && !node::masquerades::<F>() && !node::port_matters(to)
         }
-        _ => packet.shape != ERROR,
+        _ => packet.shape != ERROR && !may_be_answer(packet),
     }
+}
+
+/// Whether an echo reply may be that to a pod's request, which had an identifier of ours.
+#[inline(always)]
+fn may_be_answer<F: Family>(packet: &Packet<F>) -> bool {
+    packet.replies()
+        && node::masquerades::<F>()
+        && (packet.shape == UNKNOWN_FRAGMENT || node::port_matters(packet.tuple.destination_port))
 }
 
 #[inline(always)]

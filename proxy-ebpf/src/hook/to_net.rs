@@ -1,20 +1,22 @@
-//! `to_net`: egress of a link. Answers of the host, and what it sends to Services' addresses that are not routed to
-//! `weir_host`. `to_net_bare`: the same of a link without Ethernet header.
+//! `to_net`: egress of a link. Answers of the host, what it sends to Services' addresses that are not routed to
+//! `weir_host`, and what its stack forwards of pods: masqueraded here. `to_net_bare`: the same of a link without Ethernet header.
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use proxy_common::address::{SCTP, TCP, UDP};
+use proxy_common::counters::FRAGMENT_UNKNOWN;
 
 use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish};
 use crate::act::course::HOST;
 use crate::act::course::hook::{FORWARDED, FROM_HOST};
-use crate::know::node;
+use crate::know::{endpoint, inside, node};
 use crate::machine::frame::ETHERNET;
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{CONTINUE, NEXT, Verdict};
+use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
+use crate::machine::words::{same, to_stack};
 use crate::maps::{Family, V4, V6};
-use crate::packet::description::{Packet, UNKNOWN_FRAGMENT};
+use crate::packet::description::{ERROR, Packet, UNKNOWN_FRAGMENT, WHOLE};
 
 /// The program of links with an Ethernet header.
 #[classifier]
@@ -45,37 +47,77 @@ fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
     let Ok(work) = describe::<F>(skb, LINK, 0) else {
         return NEXT;
     };
-    if !matters(&work.packet) {
+    let forwarded = skb.ingress_ifindex() != 0;
+    let pod = sending_pod(&work.packet, forwarded);
+    if pod == 0 && !matters(&work.packet) {
         return NEXT;
     }
-    let at = if skb.ingress_ifindex() == 0 {
-        FROM_HOST
-    } else {
+    let at = if forwarded || pod != 0 {
         FORWARDED
+    } else {
+        FROM_HOST
     };
-    let verdict = send(skb, work, at);
+    let verdict = send(skb, work, at, pod);
     if verdict == CONTINUE {
         skb.set_done();
     }
     conclude(skb, work, verdict, at)
 }
 
+/// The pod of this node whose packet it is, where what pods send may have to be masqueraded; 0 for none. Copies of fragments come
+/// without the interface on which they came (see `to_pod`).
+#[inline(always)]
+fn sending_pod<F: Family>(packet: &Packet<F>, forwarded: bool) -> u32 {
+    let is_fragment = packet.shape != WHOLE && packet.shape != ERROR;
+    if (forwarded || is_fragment) && node::masquerades::<F>() {
+        pod_of(packet)
+    } else {
+        0
+    }
+}
+
+/// Not inlined, for the need of stack.
+#[inline(never)]
+fn pod_of<F: Family>(packet: &Packet<F>) -> u32 {
+    endpoint::of_address::<F>(&to_stack(&packet.source))
+}
+
 /// Whether the packet can concern more than a socket of the host, told without a look-up.
 #[inline(always)]
 fn matters<F: Family>(packet: &Packet<F>) -> bool {
     let ports = &packet.tuple;
-    matches!(packet.protocol, TCP | UDP | SCTP)
-        && packet.shape != UNKNOWN_FRAGMENT
-        && (node::port_matters(ports.source_port) || node::port_serves(ports.destination_port))
+    let translated =
+        || node::port_matters(ports.source_port) || node::port_serves(ports.destination_port);
+    match packet.protocol {
+        _ if packet.shape == UNKNOWN_FRAGMENT => false,
+        // About a packet that was turned before the stack had it.
+        _ if packet.shape == ERROR => node::masquerades::<F>() || translated(),
+        TCP | UDP => translated(),
+        SCTP => node::masquerades::<F>() || translated(),
+        _ => packet.asks() && node::masquerades::<F>() && translated(),
+    }
 }
 
 #[inline(always)]
-fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
+fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32, pod: u32) -> Verdict {
+    let is_error = work.packet.shape == ERROR;
+    if pod != 0 && work.packet.shape == UNKNOWN_FRAGMENT {
+        return fragment::<F>(&work.packet);
+    }
     let verdict = work.follow(skb, at);
+    if verdict == CONTINUE
+        && (pod != 0 || is_error)
+        && same(&work.course.target, &work.packet.tuple)
+    {
+        return NEXT;
+    }
     if verdict != NEXT {
         return verdict;
     }
-    let begins = work.packet.opens() || work.packet.protocol != TCP;
+    if pod != 0 {
+        return work.begin(skb, at, pod);
+    }
+    let begins = work.packet.opens() || work.packet.protocol != TCP && !is_error;
     let sender = if at == FROM_HOST { HOST } else { 0 };
     if !begins {
         return work.stray();
@@ -84,4 +126,14 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
         return NEXT;
     }
     work.begin(skb, at, sender)
+}
+
+/// A pod's fragment without ports: nobody knows in whose name it would leave the cluster.
+#[inline(never)]
+fn fragment<F: Family>(packet: &Packet<F>) -> Verdict {
+    if inside::has::<F>(&to_stack(&packet.destination)) {
+        NEXT
+    } else {
+        dropped(FRAGMENT_UNKNOWN)
+    }
 }

@@ -3,7 +3,7 @@
 use core::ptr::read_volatile;
 
 use proxy_common::conntrack::{DEFAULT_TIMEOUTS, Timeouts};
-use proxy_common::node::{NODE_FORWARD_BPF, NodeConfig};
+use proxy_common::node::{NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig};
 
 use crate::machine::words::same;
 use crate::maps::{Family, LINKS, NODE_CONFIG, NODE_PORTS};
@@ -24,6 +24,23 @@ pub fn is_set(flag: u32) -> bool {
 #[inline(always)]
 pub fn forwards() -> bool {
     is_set(NODE_FORWARD_BPF)
+}
+
+/// Whether what pods send out of the cluster leaves in the node's name.
+#[inline(always)]
+pub fn masquerades<F: Family>() -> bool {
+    is_set(if F::IPV6 {
+        NODE_MASQUERADE6
+    } else {
+        NODE_MASQUERADE4
+    })
+}
+
+/// `LINK_*` bits of a link; none if the agent has not seen it yet.
+#[inline(always)]
+pub fn link_flags(ifindex: u32) -> Option<u32> {
+    // SAFETY: one word, read at once.
+    unsafe { LINKS.get(ifindex) }.map(|link| link.flags)
 }
 
 /// Interface index of `weir_host`; 0 for none.

@@ -7,7 +7,9 @@ use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::counters::{NO_POLICY, POLICY_CORRUPT, POLICY_EGRESS, POLICY_INGRESS};
 use proxy_common::node::NODE_ALLOW_EGRESS_TO_NODE;
 use proxy_common::policy::cells::{ALLOW_ALL, Cell, DENY_ALL, LIST, ROW_STRIDE};
-use proxy_common::policy::intervals::{BLOCK_INTERVALS, CHAIN_LIMIT, VERDICT_ALLOW};
+use proxy_common::policy::intervals::{
+    BLOCK_INTERVALS, Interval, IntervalBlock, LIST_DEPTH, VERDICT_ALLOW, key,
+};
 use proxy_common::policy::peers::{CidrKey, PEER_NODE, PEER_POD, PEER_UNKNOWN_POD, Peer, PeerKey};
 use proxy_common::policy::words::{PolicyWord, ROW_ALLOW_ALL, ROW_DENY_ALL};
 
@@ -151,48 +153,51 @@ fn cell(index: u32) -> Option<u64> {
     Some(unsafe { read_volatile(cell) })
 }
 
-/// Searches the chain of blocks. Intervals are disjoint: the first that holds the port decides.
+/// Searches the list: from the root down to the one interval that can hold the port.
 #[inline(always)]
 fn in_list<F: Family>(question: &mut Question<F>, list: u32) -> Verdict {
-    let Some(first) = INTERVALS.get(list) else {
-        return dropped(POLICY_CORRUPT);
-    };
-    let mut verdict = first.default_verdict;
-    let mut cookie = first.default_cookie;
-    if has_ports(question.protocol) || question.protocol == F::ICMP {
-        let mut block = first;
-        'chain: for _ in 0..CHAIN_LIMIT {
-            let count = block.count;
-            for index in 0..BLOCK_INTERVALS {
-                if index >= count as usize {
-                    break;
-                }
-                // SAFETY: below BLOCK_INTERVALS.
-                let interval = unsafe { block.intervals.get_unchecked(index) };
-                if interval.protocol == question.protocol
-                    && interval.low <= question.port
-                    && question.port <= interval.high
-                {
-                    verdict = interval.verdict;
-                    cookie = interval.cookie;
-                    break 'chain;
-                }
-            }
-            if block.next == 0 {
-                break;
-            }
-            let Some(next) = INTERVALS.get(block.next) else {
-                return dropped(POLICY_CORRUPT);
-            };
-            block = next;
+    if !has_ports(question.protocol) && question.protocol != F::ICMP {
+        return denied(question);
+    }
+    let sought = key(question.protocol, question.port);
+    let mut number = list;
+    for _ in 0..LIST_DEPTH {
+        let Some(block) = INTERVALS.get(number) else {
+            return dropped(POLICY_CORRUPT);
+        };
+        let found = last_not_above(block, sought);
+        if block.level != 0 {
+            number = found.cookie;
+            continue;
         }
+        let holds = found.protocol == question.protocol && question.port <= found.high;
+        if holds && found.verdict == VERDICT_ALLOW {
+            question.cookie = found.cookie;
+            return CONTINUE;
+        }
+        return denied(question);
     }
-    question.cookie = cookie;
-    if verdict == VERDICT_ALLOW {
-        CONTINUE
-    } else {
-        denied(question)
+    dropped(POLICY_CORRUPT)
+}
+
+/// The last entry whose key is not above the one sought; zeros if there is none. By value: what the verifier knows of it
+/// must not depend on its place, or each place is a way of its own.
+#[inline(always)]
+fn last_not_above(block: &IntervalBlock, sought: u32) -> Interval {
+    let mut last = Interval::default();
+    let count = block.count;
+    for index in 0..BLOCK_INTERVALS {
+        if index >= count as usize {
+            break;
+        }
+        // SAFETY: below BLOCK_INTERVALS.
+        let interval = unsafe { block.intervals.get_unchecked(index) };
+        if interval.key() > sought {
+            break;
+        }
+        last = *interval;
     }
+    last
 }
 
 #[inline(always)]

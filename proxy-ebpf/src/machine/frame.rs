@@ -27,8 +27,13 @@ pub struct Checksum {
 pub trait Frame: Copy {
     /// Length of the packet, link layer included.
     fn length(self) -> u32;
-    /// Reads near the start of the packet, at most 64 bytes in: directly where the bytes are at hand.
+    /// Reads near the start of the packet, less than 128 bytes in: directly where the bytes are at hand.
     fn read<T: Copy>(self, offset: u32) -> Option<T>;
+    /// As [`Self::read`], into place, for values made of words: nothing passes over the stack.
+    fn read_to<T: Copy>(self, offset: u32, to: &mut T) -> bool;
+    /// Writes near the start of the packet, less than 128 bytes in, one or two bytes or words: directly where the bytes are at
+    /// hand. The checksums are the caller's care.
+    fn put<T: Copy>(self, offset: u32, value: &T) -> bool;
     /// Reads anywhere.
     fn load<T: Copy>(self, offset: u32) -> Option<T>;
     /// Writes; the checksums are the caller's care.
@@ -40,6 +45,8 @@ pub trait Frame: Copy {
     fn header_checksum(self, offset: u32, difference: u32) -> bool;
     /// Takes a change of addresses into a transport's checksum.
     fn address_checksum(self, checksum: Checksum, difference: u32) -> Balance;
+    /// Takes a change of addresses and one of ports into a transport's checksum near the start of the packet.
+    fn tuple_checksum(self, checksum: Checksum, difference: u32, ports: [u32; 2]) -> Balance;
     /// Takes a change of the transport's own bytes (`checksum::difference`) into its checksum.
     fn sum_checksum(self, checksum: Checksum, difference: u32) -> bool;
     /// Takes a change of four of the transport's own bytes into its checksum.

@@ -12,9 +12,10 @@ use aya_ebpf::helpers::{
     bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
 
+use super::checksum::fold;
 use super::frame::{Balance, Checksum, Frame};
 use super::verdict::Verdict;
-use super::words::opaque;
+use super::words::{copy, opaque};
 
 /// `l4_csum_replace`: the change is one of the pseudo header.
 const PSEUDO_HEADER: u64 = 1 << 4;
@@ -33,10 +34,11 @@ const DONE: u32 = 0x5765;
 /// `pkt_type`: to this machine.
 const PACKET_HOST: u32 = 0;
 
-/// The buffer.
+/// The buffer. `OWN`: its head is written directly, for which the kernel makes it the program's own before that runs, whatever
+/// becomes of the packet (<https://elixir.bootlin.com/linux/v6.1/source/net/core/filter.c#L8637>).
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub struct Skb(*mut __sk_buff);
+pub struct Skb<const OWN: bool = true>(*mut __sk_buff);
 
 /// Reads fields of the context.
 macro_rules! fields {
@@ -56,11 +58,19 @@ impl Skb {
     pub const fn new(context: *mut __sk_buff) -> Self {
         Self(context)
     }
+}
 
+impl<const OWN: bool> Skb<OWN> {
     /// The context, for helpers and global functions.
     #[inline(always)]
     pub const fn raw(self) -> *mut __sk_buff {
         self.0
+    }
+
+    /// The same, written by helpers, which make its head the program's own when they must.
+    #[inline(always)]
+    pub const fn shared(self) -> Skb<false> {
+        Skb(self.0)
     }
 
     /// One volatile load: LLVM passes no context to a function that does not use it.
@@ -165,6 +175,21 @@ impl Skb {
         unsafe { bpf_clone_redirect(self.0, self.ifindex(), INGRESS) == 0 }
     }
 
+    /// Where the packet's bytes near its start are, if they are all at hand. `offset` is below 128.
+    #[inline(always)]
+    fn at_hand<T: Copy>(self, offset: u32) -> Option<*mut T> {
+        // SAFETY: fields of the context.
+        let (start, end) = unsafe {
+            (
+                read_volatile(&raw const (*self.0).data) as usize,
+                read_volatile(&raw const (*self.0).data_end) as usize,
+            )
+        };
+        // Not computed a second time: the verifier knows bounds of the pointer that was compared.
+        let at = opaque((start + (offset & 127) as usize) as u64) as usize;
+        (at + size_of::<T>() <= end).then_some(at as *mut T)
+    }
+
     #[inline(always)]
     fn write<T: Copy>(self, offset: u32, value: &T, flags: u64) -> bool {
         // SAFETY: the helper reads all of `value`.
@@ -194,7 +219,7 @@ impl Skb {
     }
 }
 
-impl Frame for Skb {
+impl<const OWN: bool> Frame for Skb<OWN> {
     #[inline(always)]
     fn length(self) -> u32 {
         // SAFETY: a field of the context.
@@ -203,20 +228,43 @@ impl Frame for Skb {
 
     #[inline(always)]
     fn read<T: Copy>(self, offset: u32) -> Option<T> {
-        // SAFETY: fields of the context.
-        let (start, end) = unsafe {
-            (
-                read_volatile(&raw const (*self.0).data) as usize,
-                read_volatile(&raw const (*self.0).data_end) as usize,
-            )
-        };
-        // Not computed a second time: the verifier knows bounds of the pointer that was compared.
-        let at = opaque((start + (offset & 63) as usize) as u64) as usize;
-        if at + size_of::<T>() <= end {
-            // SAFETY: within the packet, as just checked; this machine loads unaligned words.
-            return Some(unsafe { *(at as *const T) });
+        if let Some(at) = self.at_hand::<T>(offset) {
+            // SAFETY: within the packet; this machine loads unaligned words.
+            return Some(unsafe { *at });
         }
         self.load(offset)
+    }
+
+    #[inline(always)]
+    fn read_to<T: Copy>(self, offset: u32, to: &mut T) -> bool {
+        if let Some(at) = self.at_hand::<T>(offset) {
+            // SAFETY: within the packet; this machine loads unaligned words.
+            unsafe { copy(at, &raw mut *to) };
+            return true;
+        }
+        let size = size_of::<T>() as u32;
+        let to = (&raw mut *to).cast::<c_void>();
+        // SAFETY: the helper writes all of `to`.
+        unsafe { bpf_skb_load_bytes(self.0.cast(), offset, to, size) == 0 }
+    }
+
+    #[inline(always)]
+    fn put<T: Copy>(self, offset: u32, value: &T) -> bool {
+        if !OWN {
+            return self.store(offset, value);
+        }
+        let Some(at) = self.at_hand::<T>(offset) else {
+            return self.store(offset, value);
+        };
+        // SAFETY: within the packet; this machine stores unaligned words.
+        unsafe {
+            match size_of::<T>() {
+                1 => write_volatile(at.cast(), (&raw const *value).cast::<u8>().read()),
+                2 => write_volatile(at.cast(), (&raw const *value).cast::<u16>().read()),
+                _ => copy(&raw const *value, at),
+            }
+        }
+        true
     }
 
     #[inline(always)]
@@ -272,6 +320,42 @@ impl Frame for Skb {
         } else {
             Balance::Failed
         }
+    }
+
+    /// Ports do not concern a sum that the device has yet to finish, which is one of the addresses only. Whether it is one shows
+    /// in what the kernel makes of their change: it is added to such a sum, and taken off a whole one
+    /// (<https://elixir.bootlin.com/linux/v6.1/source/net/core/utils.c#L476>).
+    #[inline(always)]
+    fn tuple_checksum(self, checksum: Checksum, difference: u32, ports: [u32; 2]) -> Balance {
+        let Some(old) = self.read::<u16>(checksum.at) else {
+            return Balance::Failed;
+        };
+        if old == 0 && checksum.may_be_absent {
+            return Balance::Balanced;
+        }
+        let balance = self.address_checksum(checksum, difference);
+        let Some(new) = self.read::<u16>(checksum.at) else {
+            return Balance::Failed;
+        };
+        let halves = (difference & 0xffff) + (difference >> 16);
+        // Of addresses that sum up alike nothing shows.
+        let shows = !matches!(fold(halves), 0 | 0xffff);
+        if shows && new == !fold(u32::from(old) + halves) {
+            return balance;
+        }
+        let is_whole = shows && new == fold(u32::from(!old) + halves);
+        let [from, to] = ports;
+        let done = if is_whole {
+            let halves = (!from & 0xffff) + (!from >> 16) + (to & 0xffff) + (to >> 16);
+            let mut sum = fold(u32::from(!new) + halves);
+            if sum == 0 && checksum.may_be_absent {
+                sum = 0xffff;
+            }
+            self.put(checksum.at, &sum)
+        } else {
+            self.word_checksum(checksum, from, to)
+        };
+        if done { balance } else { Balance::Failed }
     }
 
     #[inline(always)]

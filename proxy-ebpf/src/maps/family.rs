@@ -5,6 +5,7 @@ use proxy_common::{
     conntrack::{FlowKey, FlowPlace},
     fragments::{FragmentKey, FragmentPorts},
     frontends::{Frontend, FrontendKey},
+    inside::Inside,
     policy::peers::{CidrKey, Peer, PeerKey},
 };
 
@@ -60,6 +61,8 @@ pub trait Family: sealed::Sealed + Copy + 'static {
     fn flows() -> &'static Flows<Self::Address>;
     /// `FRAGMENTS4` or `FRAGMENTS6`.
     fn fragments() -> &'static Lru<FragmentKey<Self::Address>, FragmentPorts>;
+    /// `INSIDE4` or `INSIDE6`.
+    fn inside() -> &'static Trie<Self::Address, Inside>;
     /// `PEERS4` or `PEERS6`.
     fn peers() -> &'static Hash<PeerKey<Self::Address>, Peer>;
     /// `CIDRS4` or `CIDRS6`.

@@ -19,9 +19,8 @@ struct Age4 {
 pub fn age<B: Frame, F: Family>(frame: B, packet: &mut Packet<F>) -> bool {
     packet.hops = packet.hops.wrapping_sub(1);
     if F::IPV6 {
-        return frame.store(packet.link + 7, &packet.hops);
+        return frame.put(packet.link + 7, &packet.hops);
     }
-    // One write for both: each helper looks anew whether it may write.
     let at = packet.link + 8;
     let Some(old) = frame.read::<Age4>(at) else {
         return false;
@@ -33,5 +32,5 @@ pub fn age<B: Frame, F: Family>(frame: B, packet: &mut Packet<F>) -> bool {
         protocol: old.protocol,
         checksum: fold(sum),
     };
-    frame.store(at, &new)
+    frame.put(at, &new)
 }

@@ -1,6 +1,6 @@
 //! What is known of a packet: filled by `parse`, kept in step by `rewrite`.
 
-use proxy_common::address::{TCP, UDP};
+use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::conntrack::Tuple;
 
 use crate::maps::{Family, V4, V6};
@@ -85,6 +85,28 @@ impl<F: Family> Packet<F> {
     #[inline(always)]
     pub fn is_segment(&self) -> bool {
         self.protocol == TCP && self.shape < LATER_FRAGMENT
+    }
+
+    /// Whether its flow has ports, and they are known.
+    #[inline(always)]
+    pub fn has_ports(&self) -> bool {
+        matches!(self.protocol, TCP | UDP | SCTP) && self.shape != UNKNOWN_FRAGMENT
+    }
+
+    /// Whether it is an echo request, or a later fragment of an echo.
+    #[inline(always)]
+    pub fn asks(&self) -> bool {
+        self.carrier == F::ICMP
+            && self.shape != ERROR
+            && self.icmp == u16::from_be_bytes([F::ECHO_REQUEST, 0])
+    }
+
+    /// Whether it is an echo reply, or a later fragment of an echo.
+    #[inline(always)]
+    pub fn replies(&self) -> bool {
+        self.carrier == F::ICMP
+            && self.shape != ERROR
+            && (self.icmp >> 8 == u16::from(F::ECHO_REPLY) || self.shape >= LATER_FRAGMENT)
     }
 
     /// Whether the flow is one of datagrams, which follow their Service to another backend.

@@ -52,15 +52,12 @@ pub struct Icmp {
     pub sequence: u16,
 }
 
-global! {
-    /// Describes a packet whose link header is `link` bytes long. Fragments of different `scope`s are not of one
-    /// datagram.
-    pub fn parse(skb, packet: Packet; link, scope) = describe
-}
+/// The packet is unusual: [`parse_unusual`] goes on.
+pub const UNUSUAL: Verdict = CONTINUE + 1;
 
-/// The generic form of [`parse`].
+/// Describes a packet whose link header is `link` bytes long. Fragments of different `scope`s are not of one datagram.
 #[inline(always)]
-pub fn describe<F: Family>(
+pub fn parse<F: Family>(
     frame: impl Frame,
     packet: &mut Packet<F>,
     link: u32,
@@ -68,17 +65,42 @@ pub fn describe<F: Family>(
 ) -> Verdict {
     packet.now = now();
     packet.link = link;
+    packet.scope = scope;
     packet.tcp = 0;
     packet.icmp = 0;
     packet.shape = WHOLE;
     packet.transport_header = 8;
     packet.tuple.source_port = 0;
     packet.tuple.destination_port = 0;
+    let verdict = match packet.v4() {
+        Some(packet) => v4::header(frame, packet),
+        None => packet
+            .v6()
+            .map_or(dropped(INVALID_PACKET), |packet| v6::header(frame, packet)),
+    };
+    if verdict != CONTINUE {
+        return verdict;
+    }
+    if packet.carrier == F::ICMP {
+        return UNUSUAL;
+    }
+    transport(frame, packet)
+}
+
+global! {
+    /// Goes on where [`parse`] has stopped: options, extension headers, fragments, ICMP with what its errors quote. A function
+    /// of its own, for its need of stack is not that of most packets.
+    pub fn parse_unusual(skb, packet: Packet) = rest
+}
+
+/// The generic form of [`parse_unusual`].
+#[inline(always)]
+pub fn rest<F: Family>(frame: impl Frame, packet: &mut Packet<F>) -> Verdict {
     if let Some(packet) = packet.v4() {
-        return v4::headers(frame, packet, scope);
+        return v4::rest(frame, packet);
     }
     match packet.v6() {
-        Some(packet) => v6::headers(frame, packet, scope),
+        Some(packet) => v6::rest(frame, packet),
         None => dropped(INVALID_PACKET),
     }
 }
@@ -93,13 +115,9 @@ fn at_transport<F: Family, T: Copy>(frame: impl Frame, packet: &Packet<F>) -> Op
     }
 }
 
-/// The transport header. `CONTINUE` with a quoting ICMP error leaves the quoted packet to the caller.
+/// The transport header, unless that is ICMP.
 #[inline(always)]
-fn transport<F: Family>(
-    frame: impl Frame,
-    packet: &mut Packet<F>,
-    is_error: impl FnOnce(u8) -> bool,
-) -> Verdict {
+fn transport<F: Family>(frame: impl Frame, packet: &mut Packet<F>) -> Verdict {
     let protocol = packet.carrier;
     if protocol == TCP {
         let Some(tcp) = at_transport::<F, TcpStart>(frame, packet) else {
@@ -118,17 +136,29 @@ fn transport<F: Family>(
             return dropped(INVALID_PACKET);
         };
         ports(packet, both);
-    } else if protocol == F::ICMP {
-        let Some(icmp) = at_transport::<F, Icmp>(frame, packet) else {
-            return dropped(INVALID_PACKET);
-        };
-        packet.icmp = u16::from_be_bytes([icmp.kind, icmp.code]);
-        if is_error(icmp.kind) {
-            packet.shape = ERROR;
-        } else if icmp.kind == F::ECHO_REQUEST || icmp.kind == F::ECHO_REPLY {
-            packet.tuple.source_port = icmp.identifier;
-            packet.tuple.destination_port = icmp.identifier;
-        }
+    }
+    CONTINUE
+}
+
+/// As [`transport`], ICMP included. `CONTINUE` with an error leaves the quoted packet to the caller.
+#[inline(always)]
+fn any_transport<F: Family>(
+    frame: impl Frame,
+    packet: &mut Packet<F>,
+    is_error: impl FnOnce(u8) -> bool,
+) -> Verdict {
+    if packet.carrier != F::ICMP {
+        return transport(frame, packet);
+    }
+    let Some(icmp) = at_transport::<F, Icmp>(frame, packet) else {
+        return dropped(INVALID_PACKET);
+    };
+    packet.icmp = u16::from_be_bytes([icmp.kind, icmp.code]);
+    if is_error(icmp.kind) {
+        packet.shape = ERROR;
+    } else if icmp.kind == F::ECHO_REQUEST || icmp.kind == F::ECHO_REPLY {
+        packet.tuple.source_port = icmp.identifier;
+        packet.tuple.destination_port = icmp.identifier;
     }
     CONTINUE
 }
@@ -143,7 +173,6 @@ fn ports<F: Family>(packet: &mut Packet<F>, ports: Ports) {
 #[derive(Clone, Copy)]
 struct Piece {
     identification: u32,
-    scope: u32,
     /// It is not the first one.
     later: bool,
 }
@@ -183,14 +212,13 @@ fn fragment<F: Family>(
     is_error: impl FnOnce(u8) -> bool,
 ) -> Verdict {
     packet.identification = piece.identification;
-    packet.scope = piece.scope;
     if piece.later {
         packet.icmp = u16::from_be_bytes([F::ECHO_REQUEST, 0]);
         packet.shape = UNKNOWN_FRAGMENT;
         complete(packet);
         return CONTINUE;
     }
-    let verdict = transport(frame, packet, is_error);
+    let verdict = any_transport(frame, packet, is_error);
     if verdict != CONTINUE || packet.shape == ERROR {
         return verdict;
     }

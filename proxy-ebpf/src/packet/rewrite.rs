@@ -1,6 +1,8 @@
 //! Rewriting of addresses and ports. Checksums are changed by the frame's means only: they alone keep them right
 //! whether the sender, a program or the device computes them.
 
+use core::ptr::read_volatile;
+
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::counters::REWRITE_FAILED;
 
@@ -8,26 +10,23 @@ use super::description::{ERROR, LATER_FRAGMENT, Packet, Target};
 use crate::machine::checksum::{difference, fold};
 use crate::machine::frame::{Balance, Checksum, Frame};
 use crate::machine::global::global;
+use crate::machine::skb::Skb as Buffer;
 use crate::machine::verdict::CONTINUE;
 use crate::machine::words::{copy, same};
 use crate::maps::Family;
 
 global! {
-    /// Turns a packet's tuple into `target`.
-    pub fn rewrite(skb, packet: Packet, target: Target) = turn
+    /// Turns the tuple of any packet into `target`, by helpers.
+    pub fn rewrite_any(skb, packet: Packet, target: Target) = turn
 }
 
-/// The generic form of [`rewrite`].
 #[inline(always)]
-pub fn turn<F: Family>(
-    frame: impl Frame,
-    packet: &mut Packet<F>,
-    target: &mut Target<F>,
-) -> Verdict {
+fn turn<F: Family>(skb: Buffer, packet: &mut Packet<F>, target: &mut Target<F>) -> Verdict {
+    let frame = skb.shared();
     let done = if packet.shape == ERROR {
         error(frame, packet, target)
     } else {
-        plain(frame, packet, target)
+        apart(frame, packet, target)
     };
     if !done {
         return dropped(REWRITE_FAILED);
@@ -63,26 +62,34 @@ const fn checksum<F: Family>(protocol: u8, at: u32) -> Option<Checksum> {
     })
 }
 
+/// The checksum of a plain packet: one of TCP or UDP, with all that changes near its start.
 #[inline(always)]
-fn plain<F: Family>(frame: impl Frame, packet: &mut Packet<F>, target: &Target<F>) -> bool {
+pub fn plain_checksum<F: Family>(packet: &Packet<F>) -> Option<Checksum> {
+    if packet.shape >= LATER_FRAGMENT || packet.protocol == F::ICMP || !packet.is_plain() {
+        return None;
+    }
+    checksum::<F>(packet.protocol, packet.transport)
+}
+
+/// One after the other: addresses, then ports.
+#[inline(always)]
+fn apart<F: Family>(frame: impl Frame, packet: &mut Packet<F>, target: &Target<F>) -> bool {
     let has_transport = packet.shape < LATER_FRAGMENT;
     let sum = if has_transport {
         checksum::<F>(packet.protocol, packet.transport)
     } else {
         None
     };
-    if let Some(sum) = sum
-        && packet.protocol != F::ICMP
-        && packet.is_plain()
-    {
-        return together(frame, packet, target, sum);
-    }
     if !outer::<F>(frame, packet, [target.source, target.destination], sum) {
         return false;
     }
     let [old, new] = [ports_of(&packet.tuple), ports_of(target)];
-    if !has_transport || old == new || packet.protocol == F::ICMP {
+    if !has_transport || old == new {
         return true;
+    }
+    if packet.protocol == F::ICMP {
+        let at = packet.transport;
+        return identifier::<F>(frame, at, at, [old[0], new[0]]);
     }
     if packet.protocol == SCTP {
         // Its CRC cannot be updated in place.
@@ -101,94 +108,90 @@ const fn ports_of<A: Copy>(tuple: &proxy_common::conntrack::Tuple<A>) -> [u16; 2
     [tuple.source_port, tuple.destination_port]
 }
 
-/// The header's checksum, addresses and ports of IPv4, which follow each other.
-#[derive(Clone, Copy)]
-#[repr(C, packed(2))]
-struct Together4 {
-    checksum: u16,
-    addresses: [u32; 2],
-    ports: [u16; 2],
-}
-
-/// Addresses and ports of IPv6, which follow each other.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Together6<A> {
-    addresses: [A; 2],
-    ports: [u16; 2],
-}
-
-/// The plain case of TCP and UDP, where one write does for all: each helper looks anew whether it may write.
+/// Turns the tuple of a plain packet into `target`.
 #[inline(always)]
-fn together<F: Family>(
+pub fn rewrite_plain<F: Family>(
     frame: impl Frame,
     packet: &mut Packet<F>,
     target: &Target<F>,
-    sum: Checksum,
 ) -> bool {
-    let old = [packet.source, packet.destination];
-    let addresses = [target.source, target.destination];
-    let change = if F::IPV6 {
-        difference(&old, &addresses)
+    let Some(sum) = plain_checksum(packet) else {
+        return false;
+    };
+    let change = changes(
+        [&packet.source, &packet.destination],
+        [&target.source, &target.destination],
+    );
+    let moved =
+        !same(&packet.source, &target.source) || !same(&packet.destination, &target.destination);
+    let ports = [ports_of(&packet.tuple), ports_of(target)].map(word);
+    let balance = if !moved {
+        ports_only(frame, sum, ports)
+    } else if ports[0] == ports[1] {
+        frame.address_checksum(sum, change)
     } else {
-        difference4::<F>(old, addresses)
+        frame.tuple_checksum(sum, change, ports)
     };
-    let mut balance = Balance::Balanced;
-    if !same(&old, &addresses) {
-        balance = frame.address_checksum(sum, change);
+    // SAFETY: values made of words.
+    unsafe {
+        copy(&raw const target.source, &raw mut packet.source);
+        copy(&raw const target.destination, &raw mut packet.destination);
+        copy(&raw const *target, &raw mut packet.tuple);
     }
-    let [was, ports] = [ports_of(&packet.tuple), ports_of(target)];
-    if balance == Balance::Failed
-        || word(was) != word(ports) && !frame.word_checksum(sum, word(was), word(ports))
-    {
-        return false;
-    }
-    packet.source = addresses[0];
-    packet.destination = addresses[1];
-    if F::IPV6 {
-        return together6::<F>(frame, packet, balance, &Together6 { addresses, ports });
-    }
-    let at = packet.link + HEADER_CHECKSUM;
-    let Some(header) = frame.read::<u16>(at) else {
-        return false;
-    };
-    let whole = Together4 {
-        checksum: fold(u32::from(!header) + (change & 0xffff) + (change >> 16)),
-        addresses: addresses.map(low::<F>),
-        ports,
-    };
-    frame.store(at, &whole)
-}
-
-#[inline(always)]
-fn together6<F: Family>(
-    frame: impl Frame,
-    packet: &Packet<F>,
-    balance: Balance,
-    whole: &Together6<F::Address>,
-) -> bool {
     let at = packet.link + at_addresses::<F>();
-    if balance == Balance::Balanced {
-        return frame.store(at, whole);
+    match balance {
+        Balance::Failed => false,
+        Balance::Unbalanced => {
+            frame.store_unbalanced(at, &[target.source, target.destination])
+                && frame.store(packet.transport, &ports[1])
+        }
+        // Addresses and ports follow each other, as they do in a tuple.
+        Balance::Balanced => {
+            (F::IPV6 || header(frame, packet.link + HEADER_CHECKSUM, change))
+                && frame.put(at, target)
+        }
     }
-    frame.store_unbalanced(at, &whole.addresses) && frame.store(packet.transport, &whole.ports)
 }
 
-/// [`difference`] of IPv4 addresses, without a helper.
 #[inline(always)]
-fn difference4<F: Family>(old: [F::Address; 2], new: [F::Address; 2]) -> u32 {
-    let sum = u64::from(!low::<F>(old[0]))
-        + u64::from(!low::<F>(old[1]))
-        + u64::from(low::<F>(new[0]))
-        + u64::from(low::<F>(new[1]));
+fn ports_only(frame: impl Frame, sum: Checksum, [was, is]: [u32; 2]) -> Balance {
+    if was == is || frame.word_checksum(sum, was, is) {
+        Balance::Balanced
+    } else {
+        Balance::Failed
+    }
+}
+
+/// Takes a change into the checksum of a plain IPv4 header.
+#[inline(always)]
+fn header(frame: impl Frame, at: u32, change: u32) -> bool {
+    let Some(old) = frame.read::<u16>(at) else {
+        return false;
+    };
+    let new = fold(u32::from(!old) + (change & 0xffff) + (change >> 16));
+    frame.put(at, &new)
+}
+
+/// [`difference`] of pairs of addresses, without a helper.
+#[inline(always)]
+fn changes<A: Copy>(old: [&A; 2], new: [&A; 2]) -> u32 {
+    let sum = change(old[0], new[0]) + change(old[1], new[1]);
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
     ((sum & 0xffff_ffff) + (sum >> 32)) as u32
 }
 
-/// The last word of an address: all of an IPv4 one.
 #[inline(always)]
-fn low<F: Family>(address: F::Address) -> u32 {
-    F::as_ipv6(address)[3]
+fn change<A: Copy>(old: &A, new: &A) -> u64 {
+    let (old, new): (*const u32, *const u32) = ((&raw const *old).cast(), (&raw const *new).cast());
+    let mut sum = 0;
+    let mut word = 0;
+    while word < size_of::<A>() / 4 {
+        // SAFETY: below the size of both, which are made of such words.
+        let (old, new) = unsafe { (read_volatile(old.add(word)), read_volatile(new.add(word))) };
+        sum += u64::from(!old) + u64::from(new);
+        word += 1;
+    }
+    sum
 }
 
 #[inline(always)]
@@ -232,6 +235,17 @@ fn outer<F: Family>(
     }
 }
 
+/// Changes the identifier of the echo at `echo`, and the checksum of the ICMP message at `message` that is it or quotes it.
+#[inline(always)]
+fn identifier<F: Family>(frame: impl Frame, message: u32, echo: u32, [old, new]: [u16; 2]) -> bool {
+    let sum = Checksum {
+        at: message + 2,
+        may_be_absent: false,
+        ipv6: F::IPV6,
+    };
+    frame.word_checksum(sum, word([old, 0]), word([new, 0])) && frame.store(echo + 4, &new)
+}
+
 /// An ICMP error: the quoted packet travels the other way. Its own transport checksum is left as it is:
 /// receivers find the flow by addresses and ports, and mostly it is not even quoted.
 #[inline(always)]
@@ -255,7 +269,12 @@ fn error<F: Family>(frame: impl Frame, packet: &mut Packet<F>, target: &Target<F
     }
     let ports = [packet.tuple.destination_port, packet.tuple.source_port];
     let new_ports = [target.destination_port, target.source_port];
-    if ports != new_ports && packet.protocol != F::ICMP {
+    if ports != new_ports && packet.protocol == F::ICMP {
+        let (at, quoted) = (packet.transport, packet.quoted_transport);
+        if !identifier::<F>(frame, at, quoted, [ports[0], new_ports[0]]) {
+            return false;
+        }
+    } else if ports != new_ports {
         let (old, new) = (word(ports), word(new_ports));
         if !frame.word_checksum(icmp, old, new) || !frame.store(packet.quoted_transport, &new_ports)
         {

@@ -48,8 +48,7 @@ pub fn find_turned<F: Family>(
     now: u32,
 ) -> Option<Found<F>> {
     let mut found = find::<F>(&tuple.reversed(), protocol, now)?;
-    // Found by the tuple of its answers.
-    found.place.slot_and_direction ^= 1;
+    found.turn(1);
     Some(found)
 }
 
@@ -77,6 +76,12 @@ pub fn at<F: Family>(place: FlowPlace, now: u32) -> Option<Found<F>> {
 }
 
 impl<F: Family> Found<F> {
+    /// Turns it round, if `turned` is 1: it was found by the tuple of the other direction.
+    #[inline(always)]
+    pub fn turn(&mut self, turned: u32) {
+        self.place.slot_and_direction ^= turned;
+    }
+
     /// Ids of the endpoints that send and receive packets of the packet's direction.
     #[inline(always)]
     pub fn ends(&self) -> [u32; 2] {

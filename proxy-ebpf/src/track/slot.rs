@@ -169,9 +169,12 @@ pub fn search<F: Family>(now: u32) -> Option<FlowPlace> {
         zero,
         word: u64::from(zero),
     };
-    let step: extern "C" fn(u32, *mut Search) -> i64 = look::<F>;
-    // SAFETY: the callback has the form that the helper asks for, and gets our search.
-    unsafe { bpf_loop(FAR, step as *mut c_void, (&raw mut search).cast(), 0) };
+    // Mostly the first one will do, which costs no call back.
+    if look::<F>(0, &raw mut search) == 0 {
+        let step: extern "C" fn(u32, *mut Search) -> i64 = look::<F>;
+        // SAFETY: the callback has the form that the helper asks for, and gets our search.
+        unsafe { bpf_loop(FAR, step as *mut c_void, (&raw mut search).cast(), 0) };
+    }
     // SAFETY: as above.
     unsafe { (*cursor)[0] = search.next + 1 };
     let generation = Head::unpack(search.word).generation;

@@ -35,8 +35,8 @@ pub struct Start<F: Family> {
     pub flags: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Zero.
-    pub pad: u8,
+    /// 1 if a pod of this node begins it, and it leads neither to a pod nor to the node.
+    pub outward: u8,
     /// The slot for it, kept from one try to the next.
     pub held: Held,
     /// Where a flow is that has one of its tuples, or the slot that it is to take.
@@ -63,7 +63,7 @@ pub fn plain<F: Family>(start: &mut Start<F>, packet: &Packet<F>) {
     start.now = packet.now;
     start.flags = 0;
     start.protocol = packet.protocol;
-    start.pad = 0;
+    start.outward = 0;
     start.held = Held::NONE;
     start.owner = FlowPlace::new(0, 0, 0);
 }

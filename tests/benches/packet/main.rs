@@ -98,6 +98,7 @@ fn prepare(object: &[u8]) -> Result<Bench> {
     let mut bench = Bench::of(object, &mut loader)?;
     bench.allow_unanswered(MANY)?;
     way::serve(&mut bench)?;
+    way::masquerade(&mut bench)?;
     rules::prepare(&mut bench, rules::RULES[1])?;
     Ok(bench)
 }

@@ -14,7 +14,7 @@ use aya::{
     programs::{ProgramError, SchedClassifier, TestRunOptions, TestRunResult},
 };
 use nix::sched::{CloneFlags, unshare};
-use proxy_agent::datapath::{drop_log, object::OBJECT};
+use proxy_agent::datapath::{clock, drop_log, object::OBJECT};
 use proxy_common::{
     counters::{Counter, REASONS, reason_name},
     host::HOST_DEVICE,
@@ -293,6 +293,7 @@ impl Bench {
 
 fn load_object(object: &[u8], loader: &mut EbpfLoader<'_>) -> Result<Ebpf> {
     drop_log::set(loader, false);
+    clock::set(loader, true);
     loader.load(object).context("create the object's maps")
 }
 

@@ -263,7 +263,7 @@ impl Bench {
 }
 
 /// An address of each family.
-fn both([v4, v6]: [IpAddr; 2]) -> Result<(Address4, Address6)> {
+pub(super) fn both([v4, v6]: [IpAddr; 2]) -> Result<(Address4, Address6)> {
     Four::address(v4)
         .zip(Six::address(v6))
         .context("one of each family")

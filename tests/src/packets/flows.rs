@@ -79,14 +79,23 @@ impl Bench {
 
     /// Ends a flow, as the agent does when its pod is gone.
     pub fn end(&mut self, ends: [SocketAddr; 2], protocol: u8) -> Result<()> {
-        self.change(ends, protocol, |head, _| {
-            let flow = Head::unpack(*head);
-            *head = Head {
-                flags: flow.flags | FLOW_ENDED,
-                ..flow
-            }
-            .pack();
-        })
+        self.change(ends, protocol, |head, _| *head = ended(*head))
+    }
+
+    /// Ends all flows.
+    pub fn end_all(&mut self) -> Result<()> {
+        self.end_all_of::<Four>()?;
+        self.end_all_of::<Six>()
+    }
+
+    fn end_all_of<F: Family>(&mut self) -> Result<()> {
+        let index = self.hash::<F::FlowKey, FlowPlace>(&F::map("FLOW_INDEX"))?;
+        let places = index.iter().map(|entry| entry.map(|(_, place)| place));
+        let places = places.collect::<Result<Vec<_>, _>>()?;
+        for place in places {
+            self.change_of::<F>(place.slot(), |head, _| *head = ended(*head))?;
+        }
+        Ok(())
     }
 
     fn change(
@@ -116,4 +125,10 @@ impl Bench {
         change(head, expires);
         flows.set(slot, flow, 0).context("write the flow")
     }
+}
+
+fn ended(head: u64) -> u64 {
+    let flow = Head::unpack(head);
+    let flags = flow.flags | FLOW_ENDED;
+    Head { flags, ..flow }.pack()
 }

@@ -84,6 +84,22 @@ pub fn udp(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A chunk of SCTP, without a checksum that anybody would look at.
+pub fn sctp(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    let mut payload = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
+    payload.resize(28, 0);
+    other(from.ip(), to.ip(), IpNumber::SCTP, &payload)
+}
+
+/// A packet of any protocol.
+pub fn other(from: IpAddr, to: IpAddr, protocol: IpNumber, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ip(from, to)
+        .write(&mut bytes, protocol, payload)
+        .expect("write to memory");
+    bytes
+}
+
 /// An echo request, or the reply to one.
 pub fn ping(from: IpAddr, to: IpAddr, identifier: u16, reply: bool) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use aya::maps::{LpmTrie, lpm_trie::Key};
+use proxy_agent::policy::tree;
 use proxy_common::policy::{
     cells::{Cell, LIST, ROW_STRIDE},
     intervals::{Interval, IntervalBlock},
@@ -48,19 +49,26 @@ impl Bench {
         Ok(())
     }
 
-    /// Writes a block of intervals; what is in none is denied.
-    pub fn intervals(&mut self, block: u32, allowed: &[Interval], next: u32) -> Result<()> {
-        let mut value = IntervalBlock {
-            count: u8::try_from(allowed.len())?,
-            default_verdict: 0,
-            pad: 0,
-            default_cookie: 0,
-            next,
-            pad2: 0,
-            intervals: Default::default(),
+    /// Writes a list of intervals, sorted by their keys, into blocks from this one on; what is in none is denied.
+    pub fn intervals(&mut self, first: u32, allowed: &[Interval]) -> Result<()> {
+        let size = u32::try_from(tree::size(allowed.len()))?;
+        let numbers: Vec<u32> = (first..first + size).collect();
+        let mut map = self.array("INTERVALS")?;
+        for (number, block) in tree::lay_out(allowed, &numbers) {
+            map.set(number, block, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Writes one block.
+    pub fn block(&mut self, number: u32, level: u8, entries: &[Interval]) -> Result<()> {
+        let mut block = IntervalBlock {
+            count: u8::try_from(entries.len())?,
+            level,
+            ..IntervalBlock::default()
         };
-        value.intervals[..allowed.len()].copy_from_slice(allowed);
-        self.array("INTERVALS")?.set(block, value, 0)?;
+        block.intervals[..entries.len()].copy_from_slice(entries);
+        self.array("INTERVALS")?.set(number, block, 0)?;
         Ok(())
     }
 

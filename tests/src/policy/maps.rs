@@ -46,6 +46,15 @@ pub struct Contents {
     pub ranges: [PrefixMap<Peer>; 2],
     /// `INTERVALS`.
     pub blocks: BTreeMap<u32, IntervalBlock>,
+    /// The most prefixes that either trie ever held.
+    pub most_cidrs: usize,
+}
+
+impl Contents {
+    /// Prefixes of a family, of both sides.
+    pub fn cidrs(&self, ipv6: bool) -> usize {
+        self.ranges.iter().map(|side| side.of_family(ipv6)).sum()
+    }
 }
 
 struct Inner {
@@ -57,6 +66,8 @@ struct Inner {
     left: Option<u64>,
     /// Capacity of `INTERVALS`.
     block_count: u32,
+    /// Capacity of `CIDRS4` and of `CIDRS6`.
+    cidr_count: u32,
 }
 
 /// The maps. Clones share them.
@@ -78,13 +89,20 @@ impl PolicyMaps {
                 peers: HashMap::new(),
                 ranges: [PrefixMap::default(), PrefixMap::default()],
                 blocks: BTreeMap::new(),
+                most_cidrs: 0,
             },
             watch: None,
             chance: 0,
             seed: 0,
             left: None,
             block_count: blocks,
+            cidr_count: 1 << 16,
         })))
+    }
+
+    /// From now on `CIDRS4` and `CIDRS6` have room for so many prefixes.
+    pub fn limit_cidrs(&self, capacity: u32) {
+        self.0.lock().unwrap().cidr_count = capacity;
     }
 
     /// From now on, this percentage of writes of tables fails.
@@ -321,10 +339,11 @@ table!(
     Prefix<CidrKey4>,
     Peer,
     "CIDRS4",
-    |_| 1 << 16,
+    |i| i.cidr_count,
     |c, k| c.ranges[k.data.side as usize].get(range4(k)).copied(),
     |c, k, v| {
         c.ranges[k.data.side as usize].insert(range4(k), *v);
+        c.most_cidrs = c.most_cidrs.max(c.cidrs(false));
     },
     |c, k| {
         c.ranges[k.data.side as usize].remove(range4(k));
@@ -338,10 +357,11 @@ table!(
     Prefix<CidrKey6>,
     Peer,
     "CIDRS6",
-    |_| 1 << 16,
+    |i| i.cidr_count,
     |c, k| c.ranges[k.data.side as usize].get(range6(k)).copied(),
     |c, k, v| {
         c.ranges[k.data.side as usize].insert(range6(k), *v);
+        c.most_cidrs = c.most_cidrs.max(c.cidrs(true));
     },
     |c, k| {
         c.ranges[k.data.side as usize].remove(range6(k));

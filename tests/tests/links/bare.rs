@@ -52,10 +52,12 @@ fn a_tun_device_serves_as_an_ethernet(mode: Mode) {
         assert_eq!(talk.name(), "near");
         talk.stream(1 << 18).unwrap();
     }
-    for ip in network.fabric() {
+    for (ip, own) in network.fabric().into_iter().zip(ours) {
         let at = SocketAddr::new(ip, 7000);
-        let _server = Server::tcp(outside, at, "outside").unwrap();
+        let server = Server::tcp(outside, at, "outside").unwrap();
         assert_eq!(ask_tcp(&lab.near, at).unwrap().name, "outside");
+        let peers = server.peers();
+        assert!(peers.iter().all(|peer| peer.ip() == own), "{peers:?}");
     }
 }
 

@@ -55,9 +55,11 @@ fn a_bridge_of_containers_serves(mode: Mode) {
     lab.serves(&container, gateways);
     lab.serves_at(&container, lab.node().addresses());
     // And the container is reached from a pod of the node.
-    for at in container.at(7000) {
-        let _server = Server::tcp(&container, at, "box").unwrap();
+    for (at, own) in container.at(7000).into_iter().zip(gateways) {
+        let server = Server::tcp(&container, at, "box").unwrap();
         assert_eq!(ask_tcp(&lab.near, at).unwrap().name, "box");
+        let peers = server.peers();
+        assert!(peers.iter().all(|peer| peer.ip() == own), "{peers:?}");
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use weir_tests::{flow_table::Tuple, packets::Hook};
+use weir_tests::{
+    flow_table::{ICMP, Tuple},
+    packets::Hook,
+};
 
 use super::{
     fate::{Way, dropped, form, is, is_port, refused, unchanged, went},
@@ -34,11 +37,28 @@ impl Model {
             clashes && beginner == Beginner::Pod && place(served.to.ip()) == Place::Node;
         let form = went(if by_device { Way::Redirected } else { way }, fate)?;
         if clashes {
-            served.from.set_port(form.from.port());
+            take_port(&mut served, form.from.port());
         }
         is(packet, served, form)?;
         let mut flow = Flow::new(beginner, packet.tuple, served, None, self.now);
         flow.by_stack = by_stack;
+        self.begin(flow)
+    }
+
+    /// A pod's flow out of the cluster, in the node's name.
+    pub(crate) fn begin_masqueraded(&mut self, packet: &Packet, fate: &Fate) -> Judged {
+        if packet.tuple.protocol == ICMP && !packet.asks() {
+            return dropped(fate);
+        }
+        let form = went(Way::Redirected, fate)?;
+        let mut served = packet.tuple;
+        served.from.set_ip(plan(served.to.ip()).node);
+        take_port(&mut served, form.from.port());
+        if !SOURCE_PORTS.contains(&form.from.port()) {
+            return Err(format!("{form:?} has no port for translation"));
+        }
+        is(packet, served, form)?;
+        let flow = Flow::new(Beginner::Pod, packet.tuple, served, None, self.now);
         self.begin(flow)
     }
 
@@ -72,10 +92,11 @@ impl Model {
             .find(|(_, at)| at.ip() == form.to.ip() && is_port(packet, *at, form))
             .ok_or_else(|| format!("{form:?} is no backend of {backends:?}"))?;
         let served = self.source(packet, beginner, chosen.1, form)?;
-        let by_stack = matches!(
-            (beginner, place(chosen.1.ip())),
-            (Beginner::Net, Place::Node) | (Beginner::Pod, Place::Elsewhere)
-        );
+        let by_stack = match (beginner, place(chosen.1.ip())) {
+            (Beginner::Net, Place::Node) => true,
+            (Beginner::Pod, Place::Elsewhere) => !self.world.masquerades,
+            _ => false,
+        };
         went(if by_stack { Way::Left } else { Way::Redirected }, fate)?;
         let service = Some((frontend.service, chosen.0));
         let mut flow = Flow::new(beginner, packet.tuple, served, service, self.now);
@@ -101,6 +122,9 @@ impl Model {
         let stranger = match (beginner, place(backend.ip())) {
             (Beginner::Pod, _) if hairpin => Some(asked.to.ip()),
             (Beginner::Net | Beginner::Host, Place::RemotePod | Place::Elsewhere) => {
+                Some(plan(backend.ip()).node)
+            }
+            (Beginner::Pod, Place::Elsewhere) if self.world.masquerades => {
                 Some(plan(backend.ip()).node)
             }
             (Beginner::Host, Place::Node) => Some(form.from.ip()),
@@ -147,5 +171,13 @@ impl Model {
             }
             self.holds(served.reversed())
         })
+    }
+}
+
+/// Gives a flow another source port; an echo has one identifier at both ends.
+const fn take_port(served: &mut Tuple, port: u16) {
+    served.from.set_port(port);
+    if served.protocol == ICMP {
+        served.to.set_port(port);
     }
 }

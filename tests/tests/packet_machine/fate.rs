@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use weir_tests::flow_table::{ICMP, Tuple};
+use weir_tests::flow_table::Tuple;
 
 use super::{
     machine::{Fate, Form},
@@ -83,10 +83,7 @@ pub(crate) fn is_error_about(packet: &Packet, by: IpAddr, expected: Tuple, form:
         by
     };
     let (outer_from, outer_to) = form.addresses();
-    let quoted = match (packet.tuple.protocol, form.quoted) {
-        (ICMP, Some((from, to))) => (from.ip(), to.ip()) == (expected.to.ip(), expected.from.ip()),
-        (_, quoted) => quoted == Some((expected.to, expected.from)),
-    };
+    let quoted = form.quoted == Some((expected.to, expected.from));
     if (outer_from, outer_to) == (from, expected.to.ip()) && quoted {
         Ok(())
     } else {

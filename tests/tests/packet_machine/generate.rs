@@ -157,7 +157,8 @@ impl Generator {
             };
             let mut tuple = Tuple { protocol, from, to };
             if protocol == ICMP {
-                let identifier = self.of(&[5, 6]);
+                // Also one that a translated source may have.
+                let identifier = self.of(&[5, 6, 6, 20005]);
                 tuple.from.set_port(identifier);
                 tuple.to.set_port(identifier);
             }

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use weir_tests::{flow_table::Tuple, packets::Hook};
+use weir_tests::{
+    flow_table::{ICMP, Tuple},
+    packets::Hook,
+};
 
 use super::{
     fate::{Way, dropped, held, is, is_error_about, refused, unchanged, went},
@@ -53,18 +56,37 @@ impl Model {
         if let Some((id, direction)) = self.known(packet, false) {
             return self.comes_in(packet, (id, direction), fate);
         }
+        let (_, outer) = packet.addresses();
         if let Kind::Error(_) = packet.kind {
-            return unchanged(packet, way_out(packet.addresses().1), fate);
+            if self.world.is_masqueraded(outer) {
+                // Nobody vouches for it.
+                return dropped(fate);
+            }
+            return unchanged(packet, way_out(outer), fate);
         }
         if self.is_served(packet) {
             return self.begin_service(packet, Beginner::Pod, fate);
         }
         let to = packet.tuple.to.ip();
+        if self.world.is_masqueraded(to) {
+            return self.begin_masqueraded(packet, fate);
+        }
+        if self.world.masquerades && place(to) == Place::Elsewhere {
+            // The stack answers.
+            return unchanged(packet, Way::Left, fate);
+        }
         let by_stack = place(to) == Place::Elsewhere;
         self.begin_plain(packet, Beginner::Pod, by_stack, way_out(to), fate)
     }
 
     fn at_link(&mut self, packet: &Packet, fate: &Fate) -> Judged {
+        if packet.kind == Kind::Request
+            && packet.has_header()
+            && place(packet.tuple.to.ip()) == Place::Node
+        {
+            // Whatever the node has asked itself with this identifier.
+            return unchanged(packet, Way::Left, fate);
+        }
         if let Some((id, direction)) = self.known(packet, true) {
             return self.comes_in(packet, (id, direction), fate);
         }
@@ -139,6 +161,9 @@ impl Model {
                 Way::Redirected
             };
             let leaves = flow.leaves(direction);
+            if by_link && leaves == packet.key() && matches!(packet.kind, Kind::Error(_)) {
+                return unchanged(packet, Way::Left, fate);
+            }
             if !by_link && leaves == packet.key() {
                 // Known, but nobody's frontend.
                 self.touch(packet, id, direction);
@@ -155,7 +180,11 @@ impl Model {
             // Nothing else lies behind that device.
             return refused(fate);
         }
-        let begins = packet.segment().is_none_or(Segment::opens);
+        let begins = if packet.tuple.protocol == ICMP {
+            packet.asks()
+        } else {
+            packet.segment().is_none_or(Segment::opens)
+        };
         if !is_error && begins && self.world.port_matters(packet.tuple.from.port()) {
             // Its answers come back to a port that others may use as well.
             return self.begin_plain(packet, Beginner::Host, true, Way::Left, fate);
@@ -167,8 +196,11 @@ impl Model {
     /// the host's own device.
     fn may_concern_services(&self, packet: &Packet) -> bool {
         let Tuple { from, to, .. } = packet.key();
-        has_ports(packet)
-            && (self.world.port_matters(from.port()) || self.world.port_serves(to.port()))
+        let is_error = matches!(packet.kind, Kind::Error(_));
+        let masqueraded = self.world.masquerades && (is_error || packet.asks());
+        masqueraded && is_error
+            || (has_ports(packet) || masqueraded)
+                && (self.world.port_matters(from.port()) || self.world.port_serves(to.port()))
     }
 
     fn is_served(&self, packet: &Packet) -> bool {

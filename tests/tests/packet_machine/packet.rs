@@ -86,9 +86,18 @@ impl Packet {
         !matches!(self.part, Part::Later(_))
     }
 
-    /// Whether what comes out can show ports.
+    /// Whether what comes out can show ports, or the identifier of an echo in their place.
     pub(crate) const fn shows_ports(&self) -> bool {
-        self.tuple.protocol != ICMP && self.has_header()
+        self.has_header()
+    }
+
+    /// Whether it is an echo request, or may be.
+    pub(crate) const fn asks(&self) -> bool {
+        match self.kind {
+            Kind::Request => true,
+            Kind::Reply => !self.has_header(),
+            _ => false,
+        }
     }
 
     /// The frame.

@@ -10,12 +10,13 @@ use proxy_agent::datapath::object::OBJECT;
 use proxy_common::{
     backends::{MemberKey, SlotKey},
     frontends::{BackendSet, FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_MEMBERS, Frontend as Value},
+    node::NODE_FORWARD_BPF,
     time::seconds,
 };
 use weir_tests::{
     family::{Family, Four, Six},
-    flow_table::{Dump, Record, Tuple},
-    packets::{Bench, NEXT, Outcome, REDIRECT, SHOT, see},
+    flow_table::{Dump, ICMP, Record, Tuple},
+    packets::{Bench, FAMILIES, MASQUERADE, NEXT, Outcome, REDIRECT, SHOT, see},
 };
 
 use super::{
@@ -54,6 +55,14 @@ impl Real {
             bench: Bench::of(OBJECT, &mut loader)?,
             written: BTreeSet::new(),
         })
+    }
+
+    /// What pods send out of the cluster leaves in the node's name.
+    pub(crate) fn masquerading(mut self) -> Result<Self> {
+        self.bench.set_flags(NODE_FORWARD_BPF | MASQUERADE)?;
+        let [v4, v6] = FAMILIES;
+        self.bench.link("net0", [v4.node, v6.node])?;
+        Ok(self)
     }
 
     /// Writes a set, and the frontends that say how large it is.
@@ -255,6 +264,7 @@ fn form(packet: &Packet, bytes: &[u8]) -> Result<Option<Form>> {
     if is_fragment {
         let port = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         let (from_port, to_port) = match packet.part {
+            Part::First(_) if packet.tuple.protocol == ICMP => (port(at + 4), port(at + 4)),
             Part::First(_) => (port(at), port(at + 2)),
             _ => (0, 0),
         };
@@ -271,9 +281,33 @@ fn form(packet: &Packet, bytes: &[u8]) -> Result<Option<Form>> {
     if is_reset || is_error {
         return Ok(None);
     }
-    Ok(Some(Form {
+    let mut form = Form {
         from: seen.source,
         to: seen.destination,
         quoted: seen.quoted,
-    }))
+    };
+    if packet.tuple.protocol == ICMP {
+        identify(&mut form, bytes);
+    }
+    Ok(Some(form))
+}
+
+/// An echo, or a quoted one, shows its identifier as both ports.
+fn identify(form: &mut Form, bytes: &[u8]) {
+    let header = if form.from.is_ipv6() { 40 } else { 20 };
+    let identifier = |at: usize| u16::from_be_bytes([bytes[at + 4], bytes[at + 5]]);
+    let echo = 14 + header;
+    let ends = match &mut form.quoted {
+        Some((from, to)) => {
+            let quoted = identifier(echo + 8 + header);
+            [(from, quoted), (to, quoted)]
+        }
+        None => [
+            (&mut form.from, identifier(echo)),
+            (&mut form.to, identifier(echo)),
+        ],
+    };
+    for (end, identifier) in ends {
+        end.set_port(identifier);
+    }
 }

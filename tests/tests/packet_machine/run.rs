@@ -57,6 +57,12 @@ impl<M: Machine> Run<M> {
         Ok(run)
     }
 
+    /// What pods send out of the cluster leaves in the node's name.
+    pub(crate) fn masquerading(mut self) -> Self {
+        self.model.world.masquerades = true;
+        self
+    }
+
     /// The machine has only so many slots for the flows of a family.
     pub(crate) fn with_slots(mut self, slots: usize) -> Self {
         self.few_slots = Some(slots);

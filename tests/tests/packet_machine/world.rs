@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) sets: BTreeMap<u32, Set>,
     /// Never changed: ids are given out once.
     pub(crate) backends: BTreeMap<u32, Tuple>,
+    /// What pods send out of the cluster leaves in the node's name.
+    pub(crate) masquerades: bool,
     /// All frontends that there ever are.
     pub(crate) offers: Vec<(Address, Frontend)>,
     /// All backends that a set ever has.
@@ -107,6 +109,11 @@ pub(crate) fn place(ip: IpAddr) -> Place {
     }
 }
 
+/// Whether a route leads to somebody outside. To Services' addresses there is none.
+pub(crate) fn is_routed(to: IpAddr) -> bool {
+    to == plan(to).outside
+}
+
 /// The unspecified address of a family.
 const fn any(plan: &Plan) -> IpAddr {
     if plan.pod.is_ipv6() {
@@ -129,6 +136,11 @@ impl World {
         }
         address.at.set_ip(any(plan(asked.to.ip())));
         self.frontends.get(&address)
+    }
+
+    /// Whether a pod's packet to an address leaves in the node's name.
+    pub(crate) fn is_masqueraded(&self, to: IpAddr) -> bool {
+        self.masquerades && place(to) == Place::Elsewhere && is_routed(to)
     }
 
     /// Whether packets to a port of the node may be for more than the host's own sockets.

@@ -43,7 +43,7 @@ fn egress_is_judged_by_the_class_of_the_destination() {
     let mut bench = Bench::new().unwrap();
     classes(&mut bench);
     bench.row(ROW, &[DENY_ALL, ALLOW_ALL, list(1)]).unwrap();
-    bench.intervals(1, &[interval(TCP, 80, 90)], 0).unwrap();
+    bench.intervals(1, &[interval(TCP, 80, 90)]).unwrap();
     bench.policy(1, ROW_ALLOW_ALL, ROW).unwrap();
     let denied = (SHOT, Some("policy-egress"));
     for plan in FAMILIES {
@@ -105,7 +105,7 @@ fn ingress_is_judged_on_every_way_into_the_pod_and_answers_pass() {
     let mut bench = Bench::new().unwrap();
     classes(&mut bench);
     bench.row(ROW, &[DENY_ALL, DENY_ALL, list(1)]).unwrap();
-    bench.intervals(1, &[interval(TCP, 80, 80)], 0).unwrap();
+    bench.intervals(1, &[interval(TCP, 80, 80)]).unwrap();
     bench.policy(1, ROW, ROW_ALLOW_ALL).unwrap();
     let denied = (SHOT, Some("policy-ingress"));
     for plan in FAMILIES {
@@ -201,35 +201,62 @@ fn an_unknown_policy_shuts_the_pod_but_for_its_node() {
     }
 }
 
+/// Every second port from 1 on, each by itself, up to the most that one list can hold; then single ports, ranges and
+/// whole protocols mixed.
 #[test]
-fn long_lists_are_followed_to_their_end() {
+fn lists_of_any_length_are_searched_to_their_end() {
     let mut bench = Bench::new().unwrap();
     classes(&mut bench);
     bench.row(ROW, &[DENY_ALL, list(1), DENY_ALL]).unwrap();
-    for block in 1..=8_u32 {
-        let first = u16::try_from(block).unwrap() * 1000;
-        let ports: Vec<Interval> = (0..20)
-            .map(|n| interval(TCP, first + n * 2, first + n * 2))
-            .collect();
-        bench
-            .intervals(block, &ports, if block == 8 { 0 } else { block + 1 })
-            .unwrap();
+    for count in [1, 20, 21, 22, 160, 161, 441, 442, 1000, 9261, 9262, 32768] {
+        let single = |port| interval(TCP, port, port);
+        let mut ports: Vec<Interval> = (1..=u16::MAX).step_by(2).take(count).map(single).collect();
+        ports.push(interval(UDP, 1000, 2000));
+        bench.intervals(1, &ports).unwrap();
+        bench.policy(1, ROW_ALLOW_ALL, ROW).unwrap();
+        let last = ports[count - 1].low;
+        for plan in FAMILIES {
+            let mut passes = |packet: &[u8]| {
+                let outcome = bench.run(Hook::FromPod, packet).unwrap();
+                assert!(
+                    outcome.action == REDIRECT
+                        || verdict(&outcome) == (SHOT, Some("policy-egress"))
+                );
+                outcome.action == REDIRECT
+            };
+            let some = (1..=last).step_by(1 + count / 40);
+            for port in some.chain([last - 1, last, last.saturating_add(1)]) {
+                let syn = tcp(plan.pod(4000), plan.neighbour(port), Tcp::Syn, b"");
+                let expected = port % 2 == 1 && port <= last;
+                assert_eq!(passes(&syn), expected, "{port} of {count}");
+            }
+            for (port, expected) in [(999, false), (1000, true), (2000, true), (2001, false)] {
+                let datagram = udp(plan.pod(4000), plan.neighbour(port), b"");
+                assert_eq!(passes(&datagram), expected, "UDP {port} of {count}");
+            }
+        }
     }
+}
+
+#[test]
+fn a_list_that_leads_nowhere_denies() {
+    let mut bench = Bench::new().unwrap();
+    classes(&mut bench);
+    bench.row(ROW, &[DENY_ALL, list(1), DENY_ALL]).unwrap();
     bench.policy(1, ROW_ALLOW_ALL, ROW).unwrap();
-    for plan in FAMILIES {
-        for (port, allowed) in [
-            (1000, true),
-            (1001, false),
-            (8038, true),
-            (8039, false),
-            (4020, true),
-        ] {
-            let syn = tcp(plan.pod(4000), plan.neighbour(port), Tcp::Syn, b"");
-            assert_eq!(
-                bench.run(Hook::FromPod, &syn).unwrap().action == REDIRECT,
-                allowed,
-                "{port}"
-            );
+    // Deeper than any list, beyond the map, and the block that is not used.
+    for (below, expected) in [
+        (1, "policy-corrupt"),
+        (1 << 20, "policy-corrupt"),
+        (0, "policy-egress"),
+    ] {
+        let mut fence = interval(TCP, 0, 0);
+        fence.cookie = below;
+        bench.block(1, 1, &[fence]).unwrap();
+        for plan in FAMILIES {
+            let syn = tcp(plan.pod(4000), plan.neighbour(80), Tcp::Syn, b"");
+            let outcome = bench.run(Hook::FromPod, &syn).unwrap();
+            assert_eq!(verdict(&outcome), (SHOT, Some(expected)), "{below}");
         }
     }
 }
@@ -246,12 +273,9 @@ fn echoes_are_judged_by_type_and_code() {
                 interval(ICMP, 8 << 8, 8 << 8 | 255),
                 interval(ICMPV6, 128 << 8, 128 << 8),
             ],
-            0,
         )
         .unwrap();
-    bench
-        .intervals(2, &[interval(TCP, 0, u16::MAX)], 0)
-        .unwrap();
+    bench.intervals(2, &[interval(TCP, 0, u16::MAX)]).unwrap();
     bench.policy(1, ROW_ALLOW_ALL, ROW).unwrap();
     for plan in FAMILIES {
         for (to, action) in [(plan.neighbour, REDIRECT), (plan.remote_pod, SHOT)] {

@@ -7,7 +7,7 @@ use aya::{
     programs::{Program, ProgramError},
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use proxy_agent::datapath::{drop_log, object::OBJECT};
+use proxy_agent::datapath::{clock, drop_log, object::OBJECT};
 
 /// What became of a program: the verifier's log, or why it was refused.
 pub(super) struct Judgement {
@@ -24,6 +24,7 @@ pub(super) fn judge(tells: bool) -> Vec<Judgement> {
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(VerifierLogLevel::STATS);
     drop_log::set(&mut loader, tells);
+    clock::set(&mut loader, true);
     let mut ebpf = loader.load(OBJECT).expect("create the object's maps");
     let mut judgements: Vec<Judgement> = ebpf
         .programs_mut()

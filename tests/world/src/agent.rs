@@ -108,6 +108,13 @@ impl Agent {
 
     /// Starts it (again, after [`Agent::crash`]).
     pub fn restart(&mut self) -> Result<()> {
+        self.process = Some(Process::start(self.command(&[])?)?);
+        self.await_healthy()
+            .with_context(|| format!("log of the agent on {}:\n{}", self.node.name(), self.log()))
+    }
+
+    /// What starts it; `by` another program, which is told the agent's program and arguments after its own.
+    pub fn command(&self, by: &[&str]) -> Result<Command> {
         let log = self.open_log()?;
         let (agent, plugin, flags) = match &self.programs {
             Some(Programs {
@@ -117,7 +124,14 @@ impl Agent {
             }) => (agent.clone(), plugin.clone(), flags.clone()),
             None => (program("proxy-agent")?, program("cni-plugin")?, Vec::new()),
         };
-        let mut command = self.node.command(agent)?;
+        let mut command = match by.split_first() {
+            None => self.node.command(agent)?,
+            Some((other, words)) => {
+                let mut command = self.node.command(other)?;
+                command.args(words).arg(agent);
+                command
+            }
+        };
         self.describe(&mut command);
         command
             .args(["--cni-install", "true", "--cni-bin-dir", "/run/cni/bin"])
@@ -128,9 +142,7 @@ impl Agent {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        self.process = Some(Process::start(command)?);
-        self.await_healthy()
-            .with_context(|| format!("log of the agent on {}:\n{}", self.node.name(), self.log()))
+        Ok(command)
     }
 
     fn await_healthy(&mut self) -> Result<()> {

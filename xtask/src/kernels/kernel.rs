@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Modules that the tests need, each after those that it depends on.
-const MODULES: [&str; 3] = ["veth", "sch_ingress", "cls_bpf"];
+const MODULES: [&str; 5] = ["veth", "macvlan", "tun", "sch_ingress", "cls_bpf"];
 
 /// Begins the names of kernels.
 const IMAGE: &str = "linux-image-";

@@ -10,12 +10,13 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::{paths, run};
 
 /// From what is quick and tells most, to what takes long.
-const ORDER: [&str; 6] = [
+const ORDER: [&str; 7] = [
     "unit",
     "packets",
     "world",
     "scenarios",
     "controlplane",
+    "cluster",
     "containerd",
 ];
 

@@ -7,12 +7,13 @@ use crate::tools::{self, debian, go, toolchain};
 use crate::{kernels, run, say};
 
 /// Programs of the host that the tests' worlds are made with.
-const HOST: [(&str, &str); 5] = [
+const HOST: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
     ("openssl", "openssl"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
+    ("busybox", "busybox"),
 ];
 
 /// Installs what is missing for these layers.

@@ -93,6 +93,8 @@ series! {
         drops: Family<Reason, Counter>, "drops", "Dropped packets";
         /// Raised like the packets.
         drop_bytes: Family<Reason, Counter>, "drop_bytes", "Bytes of dropped packets";
+        policies_refused: Gauge,
+            "policies_refused", "NetworkPolicies for which a map has no room: pods that they select are denied";
         drift_entries: Gauge,
             "drift_entries", "Entries that the last full comparison found to differ";
         apply_errors: Family<Apply, Counter>, "apply_errors", "Writes of maps that failed";

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use proxy_common::conntrack::{
-    ENDPOINT_HOST, FLOW_ASSURED, FLOW_ENDED, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_SOURCE_TRANSLATED,
-    FLOW_STACK, Flow, Head, Tuple,
+    ENDPOINT_HOST, FLOW_ASSURED, FLOW_ENDED, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_MASQUERADED,
+    FLOW_SOURCE_TRANSLATED, FLOW_STACK, Flow, Head, Tuple,
 };
 use serde::Serialize;
 
@@ -185,6 +185,7 @@ fn marks(flags: u16) -> Vec<&'static str> {
     let all = [
         (FLOW_ASSURED, "assured"),
         (FLOW_SOURCE_TRANSLATED, "source-translated"),
+        (FLOW_MASQUERADED, "masqueraded"),
         (FLOW_HAIRPIN, "hairpin"),
         (FLOW_LOOPBACK, "loopback"),
         (FLOW_ENDED, "ended"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proxy_common::policy::{
     cells::{ALLOW_ALL, Cell, LIST, ROW_STRIDE},
-    intervals::{CHAIN_LIMIT, VERDICT_ALLOW},
+    intervals::VERDICT_ALLOW,
     words::{PolicyWord, ROW_ALLOW_ALL, ROW_DENY_ALL},
 };
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::{
     api::messages::Names,
     ctl::output::Row,
     datapath::{Maps, Table as _, TableError, Words as _},
-    policy::Direction,
+    policy::{Direction, tree},
 };
 
 /// So many rules are listed in a table's cell.
@@ -28,7 +28,8 @@ pub struct PolicyRow {
     pub pod: String,
     /// Who begins the flows.
     pub direction: Direction,
-    /// `open` (nothing isolates the pod), `isolated`, or `unknown` (everything is denied for now).
+    /// `open` (nothing isolates the pod), `isolated`, `refused` (everything is denied because a map has no room for a
+    /// policy), or `unknown` (everything is denied for now).
     pub state: &'static str,
     /// Rules that allow something, by name.
     pub rules: Vec<String>,
@@ -101,6 +102,7 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<PolicyRow>, TableError> {
                 pod: named(&names.endpoints, endpoint),
                 direction,
                 state: match row {
+                    ROW_DENY_ALL if is_refused(names, endpoint, direction) => "refused",
                     ROW_DENY_ALL => "unknown",
                     ROW_ALLOW_ALL => "open",
                     _ => "isolated",
@@ -117,6 +119,11 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<PolicyRow>, TableError> {
     }
     rows.sort();
     Ok(rows)
+}
+
+fn is_refused(names: &Names, endpoint: u32, direction: Direction) -> bool {
+    let closed = names.policy.closed.get(&endpoint);
+    closed.is_some_and(|by| by[direction as usize].is_some())
 }
 
 /// How many known addresses are of each class, by side.
@@ -158,22 +165,8 @@ fn judged(maps: &Maps, row: u32) -> Result<Judged, TableError> {
 }
 
 /// Cookies of the intervals of a list that allow.
-fn listed(maps: &Maps, first: u32) -> Result<BTreeSet<u32>, TableError> {
-    let mut cookies = BTreeSet::new();
-    let mut number = first;
-    for _ in 0..CHAIN_LIMIT {
-        let Some(block) = maps.intervals.get(&number)? else {
-            break;
-        };
-        let used = block.intervals.iter().take(usize::from(block.count));
-        cookies.extend(
-            used.filter(|i| i.verdict == VERDICT_ALLOW)
-                .map(|i| i.cookie),
-        );
-        number = block.next;
-        if number == 0 {
-            break;
-        }
-    }
-    Ok(cookies)
+fn listed(maps: &Maps, root: u32) -> Result<BTreeSet<u32>, TableError> {
+    let (_, intervals) = tree::walk(root, |number| maps.intervals.get(&number))?;
+    let allowing = intervals.iter().filter(|i| i.verdict == VERDICT_ALLOW);
+    Ok(allowing.map(|i| i.cookie).collect())
 }

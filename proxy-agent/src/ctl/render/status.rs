@@ -1,6 +1,7 @@
 //! The status screen: one row per part, a hint where something is wrong.
 
 mod links;
+mod masquerade;
 
 use std::io::{self, Write};
 
@@ -71,6 +72,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         cni(status),
         host(status),
         links::row(status),
+        masquerade::row(status),
         health(status),
     ]
 }
@@ -212,11 +214,23 @@ fn flows(status: &Status) -> Row {
     for ports in flows.busiest.iter().filter(is_short) {
         row.level = Level::Warning;
         row.notes.push(format!(
-            "{} has {} of the {} source ports of {} that it may have: more backends, or externalTrafficPolicy Local, make room",
-            ports.backend, ports.taken, flows.source_ports, ports.source
+            "{} has {} of the {} source ports of {} that it may have: {}",
+            ports.backend,
+            ports.taken,
+            flows.source_ports,
+            ports.source,
+            more_ports(ports)
         ));
     }
     row
+}
+
+const fn more_ports(ports: &SourcePorts) -> &'static str {
+    if ports.masqueraded {
+        "pods on more nodes, or a wider node.sourcePorts, make room"
+    } else {
+        "more backends, or externalTrafficPolicy Local, make room"
+    }
 }
 
 /// Entries by capacity. Maps that evict are full when all is well, and an array of one slot always is.
@@ -403,6 +417,9 @@ mod tests {
             sources: Vec::new(),
         };
         status.links.links = vec![link("eth0", true), link("wg0", false)];
+        let families = [("IPv4".to_owned(), true), ("IPv6".to_owned(), false)];
+        status.masquerade.families = families.into();
+        status.masquerade.inside = 12;
         status.health.healthz_address = ":10256".to_owned();
         status.health.metrics_address = ":10249".to_owned();
         status.health.healthy = true;
@@ -439,6 +456,7 @@ mod tests {
                 backend: "10.0.0.9:80/TCP".to_owned(),
                 source: "192.0.2.1".to_owned(),
                 taken,
+                masqueraded: false,
             }],
         }
     }
@@ -459,6 +477,7 @@ Flows      OK        IPv4 655/65536, 600 assured
 CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 2
 Host       OK        weir_host  10.96.0.0/16, fd00:10:96::/112 by ServiceCIDRs
 Links      OK        eth0, wg0 (no Ethernet)
+Masquerade OK        IPv4 yes   IPv6 no   12 ranges inside
 Health     OK        :10256 /healthz 200   :10249 /metrics
 ")
         );
@@ -478,6 +497,7 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
         status.host.elsewhere = vec!["10.96.7.0/24 is routed elsewhere".to_owned()];
         status.links.links[1].attached = None;
         status.links.notes = vec!["ib0 is left alone".to_owned()];
+        status.masquerade.problems = vec!["x: no file".to_owned()];
         let told = text(&status);
         for line in [
             "Maps       WARNING   FLOWS4 58213/65536 (89%)",
@@ -490,6 +510,7 @@ Health     OK        :10256 /healthz 200   :10249 /metrics
             "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the programs of links serve it, weir_host does not",
             "ERROR Links: programs are not attached to wg0: NodePorts and pods are not served there",
             "ERROR Links: ib0 is left alone",
+            "WARNING Masquerade: x: no file",
             "WARNING Agent: changed in its file, but in force only after a restart: maps.size, cni.mtu",
             "ERROR Health: an update has waited too long to be applied",
         ] {

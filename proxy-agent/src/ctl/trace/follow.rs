@@ -18,6 +18,7 @@ use crate::{
     api::messages::Names,
     ctl::{
         CtlError,
+        inside::is_masqueraded,
         lookup::{Asked, backends, frontend, set},
         place,
         render::words::{named, socket},
@@ -178,9 +179,14 @@ impl<'a> Follower<'a> {
             let verdict = match (leaves, enters) {
                 (false, _) => "denied by the client's egress policy",
                 (true, false) => "denied by the pod's ingress policy",
-                (true, true) if local.is_none() && self.is_pod(backend.ip())? => {
+                (true, true)
+                    if local.is_none()
+                        && self.is_pod(backend.ip())?
+                        && !self.is_masqueraded(backend.ip())? =>
+                {
                     "allowed here, its own node decides too"
                 }
+                (true, true) if self.is_masqueraded(backend.ip())? => "allowed, in the node's name",
                 (true, true) => "allowed",
             };
             let place = if local.is_some() { "here" } else { "elsewhere" };
@@ -196,6 +202,11 @@ impl<'a> Follower<'a> {
         let name = self.names.addresses.get(&address);
         let is_node = name.is_some_and(|name| name.starts_with("node/"));
         Ok(!is_node && place::node_flags(self.maps, address)? == 0)
+    }
+
+    fn is_masqueraded(&self, backend: IpAddr) -> Result<bool, CtlError> {
+        let client = self.asked.client;
+        Ok(is_masqueraded(self.maps, self.names, client, backend)?)
     }
 
     /// Whether an endpoint's policy lets the connection to a backend pass; what is no endpoint has none.

@@ -88,6 +88,9 @@ pub struct Path {
     pub verdict: Verdict,
     /// What either side says.
     pub steps: Vec<Step>,
+    /// Whether it leaves the cluster in the node's name; an older node does not say.
+    #[serde(default)]
+    pub masqueraded: bool,
 }
 
 /// One side's policy.
@@ -203,6 +206,9 @@ pub fn write(why: &Why, to: &mut dyn Write) -> io::Result<()> {
             writeln!(to, "  backend  {verdict:<9} {} port {port}", path.to)?;
         }
         path.steps.iter().try_for_each(|step| one(step, to))?;
+        if path.masqueraded {
+            writeln!(to, "  leaves the cluster in the node's name (masquerade)")?;
+        }
     }
     writeln!(to, "{}", conclusion(why))
 }
@@ -286,6 +292,7 @@ mod tests {
             destination: (address, 1).into(),
             verdict: Verdict::default(),
             steps: directions.into_iter().zip(verdicts).map(step).collect(),
+            masqueraded: false,
         }
     }
 

@@ -10,7 +10,7 @@ use proxy_common::policy::{
 use super::answer::{Details, Path, Step, Verdict};
 use crate::{
     api::messages::Names,
-    ctl::{CtlError, lookup::Asked, place},
+    ctl::{CtlError, inside::is_masqueraded, lookup::Asked, place},
     datapath::Maps,
     model::Protocol,
     policy::{
@@ -53,6 +53,7 @@ impl<'a> Judge<'a> {
             destination: asked.to,
             verdict: Verdict::default(),
             steps: steps.into(),
+            masqueraded: !self.is_pod(to)? && is_masqueraded(self.maps, self.names, from, to)?,
         })
     }
 
@@ -149,13 +150,19 @@ impl<'a> Judge<'a> {
         }
     }
 
+    fn not_ready(&self, question: &Question) -> String {
+        let closed = self.names.policy.closed.get(&question.endpoint);
+        match closed.and_then(|by| by[question.direction as usize].as_ref()) {
+            Some(why) => format!("everything is denied: {why}"),
+            None => "the pod's policy is not known yet, so everything is denied".to_owned(),
+        }
+    }
+
     fn because(&self, question: &Question, answer: &Answer) -> String {
         match answer.reason {
             Reason::NotIsolated => format!("no policy isolates the pod for {}", question.direction),
             Reason::OwnNode => "the pod's own node may always reach it".to_owned(),
-            Reason::NotReady => {
-                "the pod's policy is not known yet, so everything is denied".to_owned()
-            }
+            Reason::NotReady => self.not_ready(question),
             Reason::NoPeer | Reason::NoColumn => "no policy knows the other side".to_owned(),
             Reason::Cell => match (answer.allowed, answer.cell) {
                 (true, Some(Cell { cookie, .. })) => {

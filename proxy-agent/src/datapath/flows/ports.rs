@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use proxy_common::conntrack::{FLOW_SOURCE_TRANSLATED, Flow, Head};
+use proxy_common::conntrack::{FLOW_MASQUERADED, FLOW_SOURCE_TRANSLATED, Flow, Head};
 
 use super::{FlowState, Flows};
 
@@ -20,6 +20,8 @@ pub struct PortsTaken {
     pub protocol: u8,
     /// The address that clients have there.
     pub source: IpAddr,
+    /// Those that pods take, for what is masqueraded.
+    pub masqueraded: bool,
 }
 
 impl Flows {
@@ -32,12 +34,15 @@ impl Flows {
         }
         let counts = counts.into_iter();
         let mut taken: Vec<_> = counts
-            .map(|((backend, protocol, source), count)| PortsTaken {
-                count,
-                backend,
-                protocol,
-                source,
-            })
+            .map(
+                |((backend, protocol, source, masqueraded), count)| PortsTaken {
+                    count,
+                    backend,
+                    protocol,
+                    source,
+                    masqueraded,
+                },
+            )
             .collect();
         taken.sort_unstable_by(|a, b| b.cmp(a));
         taken
@@ -56,8 +61,10 @@ impl Flows {
     }
 }
 
-fn key(flow: &Flow<IpAddr>) -> (SocketAddr, u8, IpAddr) {
+fn key(flow: &Flow<IpAddr>) -> (SocketAddr, u8, IpAddr, bool) {
     let to = flow.target[0];
     let backend = SocketAddr::new(to.destination, u16::from_be(to.destination_port));
-    (backend, Head::unpack(flow.head).protocol, to.source)
+    let head = Head::unpack(flow.head);
+    let masqueraded = head.flags & FLOW_MASQUERADED != 0;
+    (backend, head.protocol, to.source, masqueraded)
 }

@@ -5,11 +5,14 @@ use std::{
     time::Instant,
 };
 
+use proxy_common::policy::cells::{Cell, LIST};
+
 use super::PolicyEngine;
+use crate::model::ObjectName;
 use crate::policy::{
-    PolicyReport,
+    Direction, PolicyReport,
     plan::{Change, InForce, Plan, Selected},
-    report::Usage,
+    report::{Refusal, Usage},
     rows::RowHandle,
 };
 
@@ -25,7 +28,10 @@ impl PolicyEngine {
         let rows_before = rows_of(&self.in_force);
         self.in_force = plan.in_force;
         let rows_now = rows_of(&self.in_force);
-        let gone: Vec<_> = rows_before.difference(&rows_now).copied().collect();
+        let mut gone: Vec<_> = rows_before.difference(&rows_now).copied().collect();
+        if change.all {
+            gone.extend(self.shed_lists(&rows_now));
+        }
         let deserted = self.kernel.classes.desert();
         for (address, _) in change.addresses.iter().filter(|(_, want)| want.keep) {
             self.reclaim.want_peer(address);
@@ -45,28 +51,54 @@ impl PolicyEngine {
     }
 
     fn keep_ready(&mut self) {
-        let denied = self.wanted.as_ref().map(|(_, denied)| denied);
-        let is_good = |id: &&u32| denied.is_none_or(|denied| !denied.contains_key(*id));
-        self.ready = self.locals.keys().filter(is_good).copied().collect();
+        let unknown = self.wanted.as_ref().map(|wanted| &wanted.unknown);
+        let is_known = |id: &&u32| unknown.is_none_or(|unknown| !unknown.contains_key(*id));
+        self.ready = self.locals.keys().filter(is_known).copied().collect();
     }
 
     /// What is not as the cluster asks, as long as it is so.
     pub(super) fn report(&self, report: &mut PolicyReport) {
-        if let Some((_, denied)) = &self.wanted {
-            report.denied.clone_from(denied);
+        if let Some(wanted) = &self.wanted {
+            report.unknown.clone_from(&wanted.unknown);
         }
-        for (name, (_, why)) in &self.effective.refused {
-            report.refused.insert(name.clone(), why.to_string());
-        }
-        for row in self.rows.all.values() {
-            let (Some(key), Some(too_long)) = (&row.key, row.overflow) else {
-                continue;
-            };
-            for version in &key.policies {
-                let why = format!("{} peers are denied: {too_long}", key.direction);
-                report.refused.insert(version.policy.name.clone(), why);
+        report.refused = self.refused();
+    }
+
+    /// The refused policies that select pods of this node.
+    pub(super) fn refused(&self) -> BTreeMap<ObjectName, Refusal> {
+        let mut refused: BTreeMap<ObjectName, Refusal> = BTreeMap::new();
+        let closed = self.wanted.iter().flat_map(|wanted| &wanted.closed);
+        for (id, by) in closed {
+            let pod = self.locals.get(id).map(|local| &local.pod);
+            for (direction, policy) in Direction::BOTH.into_iter().zip(by) {
+                let (Some(policy), Some(pod)) = (policy, pod) else {
+                    continue;
+                };
+                let why = || Refusal::new(self.back_off.why());
+                let refusal = refused.entry(policy.clone()).or_insert_with(why);
+                refusal.closed.push((pod.clone(), direction));
             }
         }
+        refused
+    }
+
+    /// Frees lists that cells of rows in force no longer name, after a grace period.
+    fn shed_lists(&mut self, rows: &BTreeSet<RowHandle>) -> Vec<RowHandle> {
+        let (kernel, all) = (&self.kernel, &mut self.rows);
+        let classes: Vec<_> = kernel.classes.in_use().collect();
+        let mut shed = Vec::new();
+        for handle in rows {
+            let Some(row) = all.all.get_mut(handle).filter(|row| row.key.is_some()) else {
+                continue;
+            };
+            let cells = classes.iter().filter(|class| **class < row.capacity());
+            let cells = cells.map(|class| Cell::unpack(kernel.cells.get(row.index(*class))));
+            let named = cells.filter(|cell| cell.kind == LIST).map(|cell| cell.list);
+            if let Some(husk) = row.shed(&named.collect()) {
+                shed.push(all.add(husk));
+            }
+        }
+        shed
     }
 
     pub(super) fn usage(&self) -> Usage {

@@ -1,41 +1,109 @@
 //! The cells: whole rows that come, one column in rows that are there for each new class.
 
+use std::collections::BTreeMap;
+
 use super::{InForce, Planner, Selected, targets::Targets};
 use crate::policy::{
+    classes::ClassId,
     report::PolicyError,
-    rows::{Row, RowHandle},
+    rows::{Row, RowHandle, Space},
 };
 use proxy_common::policy::words::PolicyWord;
 
+/// A class and what a row says of it.
+type ClassCell = (ClassId, u64);
+
 impl Planner<'_> {
-    /// Plans all cells.
+    /// Plans all cells. Nothing in force moves before it is known that all have room.
     pub(super) fn plan_cells(&mut self, targets: &Targets) -> Result<(), PolicyError> {
-        let classes = self.kernel.classes.bound();
-        for row in self.live() {
-            if self
-                .rows
-                .all
-                .get(&row)
-                .is_some_and(|r| r.capacity() < classes)
-            {
-                self.relocate(row, classes)?;
-            }
+        let bound = self.kernel.classes.bound();
+        let drafted = self.drafted_cells()?;
+        let added = self.added_cells(targets)?;
+        for (row, space) in self.reserve(bound)? {
+            self.relocate(row, space);
         }
-        for row in self.plan.drafts.clone() {
-            self.rows.place(row, classes)?;
-            self.plan_row(row)?;
+        for (row, cells) in drafted {
+            self.plan_row(row, cells);
         }
-        let kept: Vec<RowHandle> = self.kept.values().copied().collect();
+        for (row, class, cell) in added {
+            self.plan_cell(row, class, cell);
+        }
         let dying = self.dying.clone();
         for new in targets.new_classes() {
-            for row in kept.iter().copied() {
-                let cell = self.cell(row, new.vector)?;
-                self.plan_cell(row, new.id, cell);
-            }
             for row in dying.iter().copied() {
                 let cell = new.parent.map_or(0, |p| self.stored_cell(row, p));
                 self.plan_cell(row, new.id, cell);
             }
+        }
+        Ok(())
+    }
+
+    /// The cells of the rows that come. Takes their lists.
+    fn drafted_cells(&mut self) -> Result<Vec<(RowHandle, Vec<ClassCell>)>, PolicyError> {
+        let known: Vec<_> = self.kernel.classes.known().collect();
+        let mut all = Vec::new();
+        for row in self.plan.drafts.clone() {
+            let cells = known
+                .iter()
+                .map(|(class, vector)| Ok((*class, self.cell(row, *vector)?)))
+                .collect::<Result<Vec<ClassCell>, PolicyError>>()?;
+            all.push((row, cells));
+        }
+        Ok(all)
+    }
+
+    /// The cells of new classes in the rows that stay. Takes their lists.
+    fn added_cells(
+        &mut self,
+        targets: &Targets,
+    ) -> Result<Vec<(RowHandle, ClassId, u64)>, PolicyError> {
+        let kept: Vec<RowHandle> = self.kept.values().copied().collect();
+        let mut all = Vec::new();
+        for new in targets.new_classes() {
+            for row in &kept {
+                all.push((*row, new.id, self.cell(*row, new.vector)?));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Takes space for the rows that come, and for those in force that are too narrow, or much too wide: which of those
+    /// go where. On an error nothing is taken that [`abandon`](super::abandon) does not give back.
+    fn reserve(&mut self, classes: u32) -> Result<Vec<(RowHandle, Space)>, PolicyError> {
+        let is_narrow = |row: &RowHandle| {
+            let row = self.rows.all.get(row);
+            row.is_some_and(|row| row.capacity() < classes)
+        };
+        let narrow: Vec<_> = self.live().into_iter().filter(is_narrow).collect();
+        let kept = self.kept.values().copied();
+        let wide: Vec<_> = kept
+            .filter(|row| self.rows.is_wide(*row, classes))
+            .collect();
+        let mut taken = Vec::new();
+        if let Err(error) = self.reserve_for(&narrow, classes, &mut taken) {
+            for (_, (number, span)) in taken {
+                self.rows.free_space(number, span);
+            }
+            return Err(error);
+        }
+        for row in wide {
+            // Where there is no room to move, what is too wide stays so.
+            taken.extend(self.rows.space(classes).ok().map(|space| (row, space)));
+        }
+        Ok(taken)
+    }
+
+    fn reserve_for(
+        &mut self,
+        narrow: &[RowHandle],
+        classes: u32,
+        taken: &mut Vec<(RowHandle, Space)>,
+    ) -> Result<(), PolicyError> {
+        for row in narrow {
+            taken.push((*row, self.rows.space(classes)?));
+        }
+        for row in self.plan.drafts.clone() {
+            self.rows.place(row, classes)?;
         }
         Ok(())
     }
@@ -46,29 +114,24 @@ impl Planner<'_> {
         }
     }
 
-    fn plan_row(&mut self, row: RowHandle) -> Result<(), PolicyError> {
-        let known: std::collections::BTreeMap<_, _> = self.kernel.classes.known().collect();
+    fn plan_row(&mut self, row: RowHandle, cells: Vec<ClassCell>) {
         let (header, capacity) = match self.rows.all.get(&row) {
             Some(row) => (row.header(), row.capacity()),
-            None => return Ok(()),
+            None => return,
         };
         self.plan.cells.push((header, u64::from(capacity)));
+        let cells: BTreeMap<ClassId, u64> = cells.into_iter().collect();
         for class in 0..capacity {
-            let cell = match known.get(&class) {
-                Some(vector) => self.cell(row, *vector)?,
-                None => 0,
-            };
-            self.plan_cell(row, class, cell);
+            let cell = cells.get(&class).copied().unwrap_or(0);
+            self.plan.cells.push((header + 1 + class, cell));
         }
-        Ok(())
     }
 
-    /// Gives a row in force more room, at once: same cells elsewhere, then the words that name it. No verdict
-    /// changes, so no epoch does.
-    fn relocate(&mut self, handle: RowHandle, classes: u32) -> Result<(), PolicyError> {
-        let (number, span) = self.rows.space(classes)?;
+    /// Gives a row in force other room, at once: same cells elsewhere, then the words that name it. No verdict changes, so
+    /// no epoch does.
+    fn relocate(&mut self, handle: RowHandle, (number, span): Space) {
         let Some(row) = self.rows.all.get_mut(&handle) else {
-            return Ok(());
+            return;
         };
         let (old_header, old_capacity) = (row.header(), row.capacity());
         let mut old = Row::new(None, crate::policy::row::Program::default(), row.side);
@@ -91,7 +154,6 @@ impl Planner<'_> {
                 self.renumber(*id, in_force);
             }
         }
-        Ok(())
     }
 
     fn renumber(&mut self, id: u32, in_force: &InForce) {

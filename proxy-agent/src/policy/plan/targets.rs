@@ -39,6 +39,8 @@ pub(super) struct NewClass {
 pub(super) struct Targets {
     checks: Vec<Check>,
     canonical: BTreeMap<VectorId, ClassId>,
+    /// Classes with higher numbers are left.
+    ceiling: ClassId,
     split: HashMap<(Option<ClassId>, VectorId), ClassId>,
     judged: HashMap<(ClassId, ClassId, VectorId), bool>,
     new: HashMap<ClassId, NewClass>,
@@ -49,10 +51,15 @@ impl Targets {
         Self {
             checks,
             canonical: kernel.classes.canonical(),
+            ceiling: kernel.classes.ceiling(),
             split: HashMap::new(),
             judged: HashMap::new(),
             new: HashMap::new(),
         }
+    }
+
+    fn is_low(&self, class: ClassId) -> bool {
+        class < self.ceiling || self.new.contains_key(&class)
     }
 
     /// The classes that the plan adds.
@@ -93,6 +100,7 @@ impl Planner<'_> {
         }
         if let Some(now) = now
             && self.kernel.classes.vector(now) == Some(vector)
+            && targets.is_low(now)
         {
             return Ok(now);
         }
@@ -170,8 +178,30 @@ impl Planner<'_> {
                 self.plan.stale_cidrs.push(*prefix);
             }
         }
+        self.check_cidr_room()?;
         let inner_first = |(prefix, _): &(IpNetwork, Peer)| std::cmp::Reverse(prefix.prefix());
         self.plan.cidrs.sort_by_key(inner_first);
+        Ok(())
+    }
+
+    /// Prefixes that go stay for a grace period: those that come need room beside them.
+    fn check_cidr_room(&self) -> Result<(), PolicyError> {
+        for (ipv6, map) in [(false, "CIDRS4"), (true, "CIDRS6")] {
+            let capacity = self.cidr_room[usize::from(ipv6)];
+            let there = self.kernel.cidrs.of_family(ipv6) as u32;
+            let new = self.plan.cidrs.iter().filter(|(prefix, _)| {
+                prefix.is_ipv6() == ipv6 && self.kernel.cidrs.get(*prefix).is_none()
+            });
+            let (needed, free) = (new.count() as u32, capacity.saturating_sub(there));
+            if needed > free {
+                return Err(PolicyError::NoRoom {
+                    map,
+                    needed,
+                    free,
+                    capacity,
+                });
+            }
+        }
         Ok(())
     }
 

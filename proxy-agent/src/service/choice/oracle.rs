@@ -207,6 +207,31 @@ fn oracle(slices: &[RawSlice], node: u8, zone: Option<u8>) -> Answer {
     (cluster, local, keys(&serving), some)
 }
 
+/// As `addEndpoints` of `endpointslicecache.go` has it.
+#[test]
+fn a_server_that_any_slice_places_here_is_here() {
+    let placed = |node| Raw {
+        host: 1,
+        ready: None,
+        serving: None,
+        terminating: None,
+        node,
+        zones: Vec::new(),
+        nodes: Vec::new(),
+    };
+    let port = ServicePort {
+        name: "http".into(),
+        protocol: Protocol::Tcp,
+        port: 80,
+        node_port: 0,
+    };
+    for nodes in [[None, Some(HERE)], [Some(HERE), Some(HERE + 1)]] {
+        let slices = nodes.map(|node| (true, 8080, vec![placed(node)]));
+        let choice = choose(&port, false, &built(&slices), None);
+        assert_eq!(choice.local.len(), 1, "{nodes:?}");
+    }
+}
+
 fn set(servers: &[Server]) -> BTreeSet<(IpAddr, u16)> {
     servers.iter().map(|s| (s.address, s.port)).collect()
 }
@@ -216,8 +241,8 @@ proptest! {
 
     #[test]
     fn choice_is_what_the_rules_say(
-        // Two endpoints for one server that differ in nothing but place are a mistake of the API's user;
-        // which one counts is undefined, so places are made a function of the host.
+        // Two endpoints for one server that differ in nothing but place are a mistake of the API's user; places are made
+        // a function of the host.
         mut raws in slices(),
         zone in prop_oneof![Just(None), (0..3_u8).prop_map(Some)],
     ) {

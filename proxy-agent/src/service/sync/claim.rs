@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use proxy_common::frontends::{FLAG_HOST_PORT, Frontend};
+use proxy_common::frontends::{FLAG_CLUSTER_IP, FLAG_HOST_PORT, Frontend};
 
 use super::{Port, ServiceSync};
 use crate::{
@@ -64,7 +64,11 @@ impl ServiceSync {
             let live = self.image.frontend(&wanted.key);
             live.filter(|f| (f.flags ^ wanted.flags) & FLAG_HOST_PORT == 0)
         };
-        let mut known = desired.frontends.iter().filter_map(live);
+        // Other addresses and ports may have been another Service's, whose sets are not to be touched.
+        let names = |f: &&DesiredFrontend| f.flags & (FLAG_CLUSTER_IP | FLAG_HOST_PORT) != 0;
+        let own = desired.frontends.iter().filter(names);
+        let is_named = |f: &Frontend| f.flags & (FLAG_CLUSTER_IP | FLAG_HOST_PORT) != 0;
+        let mut known = own.filter_map(live).filter(is_named);
         let service = known
             .find(|f| !restored.services.contains(&f.service))?
             .service;

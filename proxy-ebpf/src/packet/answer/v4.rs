@@ -10,7 +10,7 @@ use crate::machine::skb::Skb;
 use crate::maps::Family;
 use crate::packet::description::Packet;
 use crate::packet::parse::Icmp;
-use crate::packet::parse::v4::Header;
+use crate::packet::parse::v4::{Header, Start};
 
 /// The IP header and eight bytes.
 type Quote = [u32; 7];
@@ -71,14 +71,16 @@ pub(super) fn unreachable<F: Family>(
     let length = ADDED as u16 + kept as u16;
     let mut front = Front {
         header: Header {
-            version: 0x45,
-            service: 0xc0,
-            length: length.to_be(),
-            identification: 0,
-            fragment: 0,
-            hops: 64,
-            protocol: ICMP,
-            checksum: 0,
+            start: Start {
+                version: 0x45,
+                service: 0xc0,
+                length: length.to_be(),
+                identification: 0,
+                fragment: 0,
+                hops: 64,
+                protocol: ICMP,
+                checksum: 0,
+            },
             source: speaker,
             destination: F::as_ipv6(packet.source)[3],
         },
@@ -90,7 +92,7 @@ pub(super) fn unreachable<F: Family>(
             sequence,
         },
     };
-    front.header.checksum = fold(sum(&front.header, 0));
+    front.header.start.checksum = fold(sum(&front.header, 0));
     front.icmp.checksum = fold(sum(&front.icmp, quoted));
     make_room(skb, link + kept, ADDED) && skb.store(link, &front)
 }

@@ -10,7 +10,7 @@ use crate::machine::skb::Skb;
 use crate::maps::V6;
 use crate::packet::description::Packet;
 use crate::packet::parse::Icmp;
-use crate::packet::parse::v6::Header;
+use crate::packet::parse::v6::{Header, Start};
 
 /// The IP header and eight bytes.
 type Quote = [u32; 12];
@@ -73,10 +73,12 @@ pub(super) fn unreachable(
     let length = size_of::<Icmp>() as u16 + kept as u16;
     let mut front = Front {
         header: Header {
-            version: [0x60, 0, 0, 0],
-            length: length.to_be(),
-            next: ICMPV6,
-            hops: 64,
+            start: Start {
+                version: [0x60, 0, 0, 0],
+                length: length.to_be(),
+                next: ICMPV6,
+                hops: 64,
+            },
             source: speaker,
             destination: packet.source,
         },

@@ -2,16 +2,16 @@
 
 use proxy_common::counters::INVALID_PACKET;
 
-use super::{Piece, fragment, quoted, transport};
+use super::{Piece, UNUSUAL, any_transport, fragment, quoted};
 use crate::machine::frame::Frame;
 use crate::machine::verdict::{CONTINUE, Verdict, dropped};
 use crate::maps::{Family as _, V4};
 use crate::packet::description::{ERROR, Packet};
 
-/// The header without options.
+/// The header up to the addresses.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Header {
+pub struct Start {
     /// Version and length in words.
     pub version: u8,
     /// Type of service.
@@ -28,6 +28,14 @@ pub struct Header {
     pub protocol: u8,
     /// Checksum.
     pub checksum: u16,
+}
+
+/// The header without options.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Header {
+    /// What comes before the addresses.
+    pub start: Start,
     /// Source.
     pub source: u32,
     /// Destination.
@@ -45,15 +53,15 @@ const fn is_error(kind: u8) -> bool {
 
 /// Length of a header, if it is one.
 #[inline(always)]
-fn header_length(header: &Header) -> Option<u32> {
-    let length = u32::from(header.version & 0xf) * 4;
-    (header.version >> 4 == 4 && length >= size_of::<Header>() as u32).then_some(length)
+fn header_length(start: &Start) -> Option<u32> {
+    let length = u32::from(start.version & 0xf) * 4;
+    (start.version >> 4 == 4 && length >= size_of::<Header>() as u32).then_some(length)
 }
 
-/// Reads an IPv4 packet.
+/// Reads the header of an IPv4 packet. `UNUSUAL`: it is a fragment.
 #[inline(always)]
-pub(super) fn headers(frame: impl Frame, packet: &mut Packet<V4>, scope: u32) -> Verdict {
-    let Some(header) = frame.read::<Header>(packet.link) else {
+pub(super) fn header(frame: impl Frame, packet: &mut Packet<V4>) -> Verdict {
+    let Some(header) = frame.read::<Start>(packet.link) else {
         return dropped(INVALID_PACKET);
     };
     let Some(own) = header_length(&header) else {
@@ -66,21 +74,35 @@ pub(super) fn headers(frame: impl Frame, packet: &mut Packet<V4>, scope: u32) ->
         return dropped(INVALID_PACKET);
     }
     packet.length = if total == 0 { there } else { total };
-    packet.source = header.source;
-    packet.destination = header.destination;
-    packet.tuple.source = header.source;
-    packet.tuple.destination = header.destination;
+    let at = packet.link + size_of::<Start>() as u32;
+    if !frame.read_to(at, &mut packet.source) || !frame.read_to(at + 4, &mut packet.destination) {
+        return dropped(INVALID_PACKET);
+    }
+    packet.tuple.source = packet.source;
+    packet.tuple.destination = packet.destination;
     packet.carrier = header.protocol;
     packet.protocol = header.protocol;
     packet.hops = header.hops;
     packet.transport = packet.link + own;
+    if u16::from_be(header.fragment) & (OFFSET | MORE) == 0 {
+        CONTINUE
+    } else {
+        UNUSUAL
+    }
+}
+
+/// What follows the header of an unusual packet.
+#[inline(always)]
+pub(super) fn rest(frame: impl Frame, packet: &mut Packet<V4>) -> Verdict {
+    let Some(header) = frame.load::<Start>(packet.link) else {
+        return dropped(INVALID_PACKET);
+    };
     let place = u16::from_be(header.fragment);
     let verdict = if place & (OFFSET | MORE) == 0 {
-        transport(frame, packet, is_error)
+        any_transport(frame, packet, is_error)
     } else {
         let piece = Piece {
             identification: u32::from(header.identification),
-            scope,
             later: place & OFFSET != 0,
         };
         fragment(frame, packet, piece, is_error)
@@ -98,13 +120,13 @@ fn quote(frame: impl Frame, packet: &mut Packet<V4>) -> Verdict {
     let Some(header) = frame.load::<Header>(packet.quoted) else {
         return dropped(INVALID_PACKET);
     };
-    let Some(length) = header_length(&header) else {
+    let Some(length) = header_length(&header.start) else {
         return dropped(INVALID_PACKET);
     };
     packet.tuple.source = header.destination;
     packet.tuple.destination = header.source;
-    packet.protocol = header.protocol;
-    if u16::from_be(header.fragment) & OFFSET != 0 {
+    packet.protocol = header.start.protocol;
+    if u16::from_be(header.start.fragment) & OFFSET != 0 {
         // No ports to find a flow by.
         packet.protocol = V4::ICMP;
         return CONTINUE;

@@ -2,16 +2,17 @@
 
 use proxy_common::counters::{EXTENSION_HEADERS, INVALID_PACKET};
 
-use super::{Piece, fragment, quoted, transport};
+use super::{Piece, UNUSUAL, any_transport, fragment, quoted};
 use crate::machine::frame::Frame;
 use crate::machine::verdict::{CONTINUE, Verdict, dropped};
+use crate::machine::words::copy;
 use crate::maps::{Family as _, V6};
 use crate::packet::description::{ERROR, Packet};
 
-/// The fixed header.
+/// The fixed header up to the addresses.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Header {
+pub struct Start {
     /// Version, traffic class, flow label.
     pub version: [u8; 4],
     /// Length of what follows.
@@ -20,6 +21,14 @@ pub struct Header {
     pub next: u8,
     /// Hop limit.
     pub hops: u8,
+}
+
+/// The fixed header.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Header {
+    /// What comes before the addresses.
+    pub start: Start,
     /// Source.
     pub source: [u32; 4],
     /// Destination.
@@ -58,10 +67,10 @@ const fn is_extension(next: u8) -> bool {
     )
 }
 
-/// Reads an IPv6 packet.
+/// Reads the fixed header of an IPv6 packet. `UNUSUAL`: extension headers follow.
 #[inline(always)]
-pub(super) fn headers(frame: impl Frame, packet: &mut Packet<V6>, scope: u32) -> Verdict {
-    let Some(header) = frame.read::<Header>(packet.link) else {
+pub(super) fn header(frame: impl Frame, packet: &mut Packet<V6>) -> Verdict {
+    let Some(header) = frame.read::<Start>(packet.link) else {
         return dropped(INVALID_PACKET);
     };
     let there = frame.length().wrapping_sub(packet.link);
@@ -75,18 +84,36 @@ pub(super) fn headers(frame: impl Frame, packet: &mut Packet<V6>, scope: u32) ->
     } else {
         length + V6::HEADER
     };
-    packet.source = header.source;
-    packet.destination = header.destination;
-    packet.tuple.source = header.source;
-    packet.tuple.destination = header.destination;
     packet.carrier = header.next;
     packet.protocol = header.next;
     packet.hops = header.hops;
     packet.transport = packet.link + V6::HEADER;
-    let verdict = if is_extension(header.next) {
-        extensions(frame, packet, scope)
+    let at = packet.link + size_of::<Start>() as u32;
+    if !frame.read_to(at, &mut packet.source) || !frame.read_to(at + 16, &mut packet.destination) {
+        return dropped(INVALID_PACKET);
+    }
+    // SAFETY: values made of words.
+    unsafe {
+        copy(&raw const packet.source, &raw mut packet.tuple.source);
+        copy(
+            &raw const packet.destination,
+            &raw mut packet.tuple.destination,
+        );
+    }
+    if is_extension(header.next) {
+        UNUSUAL
     } else {
-        transport(frame, packet, is_error)
+        CONTINUE
+    }
+}
+
+/// What follows the fixed header of an unusual packet.
+#[inline(always)]
+pub(super) fn rest(frame: impl Frame, packet: &mut Packet<V6>) -> Verdict {
+    let verdict = if is_extension(packet.carrier) {
+        extensions(frame, packet)
+    } else {
+        any_transport(frame, packet, is_error)
     };
     if verdict == CONTINUE && packet.shape == ERROR {
         return quote(frame, packet);
@@ -96,7 +123,7 @@ pub(super) fn headers(frame: impl Frame, packet: &mut Packet<V6>, scope: u32) ->
 
 /// Walks to the transport header.
 #[inline(always)]
-fn extensions(frame: impl Frame, packet: &mut Packet<V6>, scope: u32) -> Verdict {
+fn extensions(frame: impl Frame, packet: &mut Packet<V6>) -> Verdict {
     let mut at = packet.transport;
     let mut next = packet.carrier;
     let mut fragmented = false;
@@ -132,12 +159,11 @@ fn extensions(frame: impl Frame, packet: &mut Packet<V6>, scope: u32) -> Verdict
     if fragmented {
         let piece = Piece {
             identification,
-            scope,
             later,
         };
         fragment(frame, packet, piece, is_error)
     } else {
-        transport(frame, packet, is_error)
+        any_transport(frame, packet, is_error)
     }
 }
 
@@ -150,6 +176,6 @@ fn quote(frame: impl Frame, packet: &mut Packet<V6>) -> Verdict {
     };
     packet.tuple.source = header.destination;
     packet.tuple.destination = header.source;
-    packet.protocol = header.next;
+    packet.protocol = header.start.next;
     quoted(frame, packet, packet.quoted + V6::HEADER)
 }

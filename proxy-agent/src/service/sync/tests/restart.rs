@@ -175,6 +175,36 @@ fn two_services_cannot_have_one_frontend() {
     );
 }
 
+/// A set that another Service's backends were written to would lead this one's clients there.
+#[test]
+fn what_moved_to_a_new_service_while_the_agent_was_down_takes_no_ids_along() {
+    let maps = MemoryMaps::new(4096, 0, 0);
+    let mut before = cluster([plain(&[1]), plain(&[2])]);
+    before.services.remove(&name(0));
+    settle(&mut start(&maps), &before, &all_dirty(2));
+    let ours: Vec<_> = maps.frontends4.entries().unwrap();
+    let ours = ours.into_iter().filter(|(key, _)| key.address != 0);
+    let ours: Vec<_> = ours.collect();
+    let with_node_port = |number: usize, node_port: u16| {
+        let service = service(number, &plain(&[1]));
+        let mut ports = service.ports.to_vec();
+        ports[0].node_port = node_port;
+        Arc::new(Service {
+            ports: ports.into(),
+            ..service
+        })
+    };
+    let mut after = cluster([plain(&[1]), plain(&[2])]);
+    after.services.insert(name(0), with_node_port(0, 30_001));
+    after.services.insert(name(1), with_node_port(1, 0));
+    let report = settle(&mut start(&maps), &after, &Dirty::default());
+    assert!(report.failed.is_empty(), "{:?}", report.failed);
+    for (key, frontend) in ours {
+        let now = maps.frontends4.get(&key).unwrap();
+        assert_eq!(now.map(|f| f.internal.id), Some(frontend.internal.id));
+    }
+}
+
 #[test]
 fn ids_that_flows_name_are_not_given_to_others() {
     let maps = MemoryMaps::new(4096, 0, 0);

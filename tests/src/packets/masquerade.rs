@@ -1,0 +1,87 @@
+//! Filling the maps of masquerade: links, and what is inside.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result};
+use aya::maps::{LpmTrie, lpm_trie::Key};
+use proxy_common::{
+    inside::{INSIDE_CONFIGURED, Inside},
+    node::{
+        ADDRESS_LOCAL, LINK_LEFT_ALONE, Link, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6,
+        NodeConfig,
+    },
+};
+
+use super::{
+    bench::{Bench, index},
+    fill::both,
+    plan::{V4, V6},
+};
+use crate::family::{Family, Four, Six};
+
+/// Both families are masqueraded.
+pub const MASQUERADE: u32 = NODE_MASQUERADE4 | NODE_MASQUERADE6;
+
+impl Bench {
+    /// As [`Self::new`], where what pods send out of the cluster by the uplink leaves in the node's name.
+    pub fn masquerading() -> Result<Self> {
+        let mut bench = Self::new()?;
+        bench.configure(NODE_FORWARD_BPF | MASQUERADE)?;
+        bench.link("net0", [V4.node, V6.node])?;
+        for plan in [V4, V6] {
+            bench.inside(plan.remote_pod, if plan.is_ipv6() { 64 } else { 24 })?;
+        }
+        Ok(bench)
+    }
+
+    /// Makes an interface a link of ours, with the node's addresses there.
+    pub fn link(&mut self, name: &str, addresses: [IpAddr; 2]) -> Result<()> {
+        let (address4, address6) = both(addresses)?;
+        let link = Link {
+            address4,
+            address6,
+            flags: 0,
+        };
+        // The node's own serve more than others.
+        let others = addresses
+            .into_iter()
+            .filter(|ip| ![V4.node, V6.node].contains(ip));
+        for address in others {
+            self.node_address(address, ADDRESS_LOCAL)?;
+        }
+        Ok(self.hash("LINKS")?.insert(index(name)?, link, 0)?)
+    }
+
+    /// Makes an interface one that has no program of ours.
+    pub fn leave_alone(&mut self, name: &str) -> Result<()> {
+        let link = Link {
+            flags: LINK_LEFT_ALONE,
+            ..Link::default()
+        };
+        Ok(self.hash("LINKS")?.insert(index(name)?, link, 0)?)
+    }
+
+    /// Puts a range inside, where pods speak under their own address.
+    pub fn inside(&mut self, address: IpAddr, bits: u32) -> Result<()> {
+        self.inside_of::<Four>(address, bits)?;
+        self.inside_of::<Six>(address, bits)
+    }
+
+    fn inside_of<F: Family>(&mut self, address: IpAddr, bits: u32) -> Result<()> {
+        if let Some(address) = F::address(address) {
+            let reason = INSIDE_CONFIGURED;
+            let name = F::map("INSIDE");
+            let map = self.ebpf.map_mut(&name).context("the map is there")?;
+            let mut map: LpmTrie<_, F::Address, Inside> = LpmTrie::try_from(map)?;
+            map.insert(&Key::new(bits, address), Inside { reason }, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Changes the node's flags.
+    pub fn set_flags(&mut self, flags: u32) -> Result<()> {
+        let mut map = self.array::<NodeConfig>("NODE_CONFIG")?;
+        let config = map.get(&0, 0)?;
+        Ok(map.set(0, NodeConfig { flags, ..config }, 0)?)
+    }
+}

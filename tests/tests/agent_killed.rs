@@ -1,0 +1,36 @@
+//! The agent is killed at every system call by which it writes, while it starts and while it brings changes in force: the
+//! next start converges, and meanwhile no packet meets a wrong verdict.
+//!
+//! Words of policy are stores in shared memory, not calls: they are seen as they stand between two calls.
+
+#[path = "agent_killed/bed.rs"]
+mod bed;
+#[path = "agent_killed/calls.rs"]
+mod calls;
+#[path = "agent_killed/picture.rs"]
+mod picture;
+#[path = "agent_killed/probes.rs"]
+mod probes;
+#[path = "agent_killed/run.rs"]
+mod run;
+#[path = "agent_killed/traced.rs"]
+mod traced;
+
+use anyhow::Result;
+
+use run::When;
+
+#[test]
+fn killed_while_it_starts_and_much_has_changed() -> Result<()> {
+    run::run("killed-start", When::Starts)
+}
+
+#[test]
+fn killed_while_it_brings_changes_in_force() -> Result<()> {
+    run::run("killed-change", When::Changes)
+}
+
+#[test]
+fn killed_at_its_first_start() -> Result<()> {
+    run::first_start()
+}

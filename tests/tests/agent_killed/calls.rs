@@ -1,0 +1,142 @@
+//! Which system calls write: to maps, pins and links, to files, to the kernel's tables by netlink.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::fd::RawFd,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use nix::{sys::ptrace, unistd::Pid};
+
+/// Commands of `bpf` that change what outlives the process (include/uapi/linux/bpf.h).
+const BPF: [(u64, &str); 9] = [
+    (2, "MAP_UPDATE_ELEM"),
+    (3, "MAP_DELETE_ELEM"),
+    (6, "OBJ_PIN"),
+    (8, "PROG_ATTACH"),
+    (9, "PROG_DETACH"),
+    (26, "MAP_UPDATE_BATCH"),
+    (27, "MAP_DELETE_BATCH"),
+    (28, "LINK_CREATE"),
+    (29, "LINK_UPDATE"),
+];
+/// Calls that change a folder, and such as end the writing of a file.
+const FOLDER: [(libc::c_long, &str); 8] = [
+    (libc::SYS_renameat, "renameat"),
+    (libc::SYS_renameat2, "renameat2"),
+    (libc::SYS_unlinkat, "unlinkat"),
+    (libc::SYS_mkdirat, "mkdirat"),
+    (libc::SYS_linkat, "linkat"),
+    (libc::SYS_symlinkat, "symlinkat"),
+    (libc::SYS_fchmod, "fchmod"),
+    (libc::SYS_ftruncate, "ftruncate"),
+];
+/// The same as older calls, which newer architectures do not have.
+#[cfg(target_arch = "x86_64")]
+const OLD: [(libc::c_long, &str); 6] = [
+    (libc::SYS_rename, "rename"),
+    (libc::SYS_unlink, "unlink"),
+    (libc::SYS_mkdir, "mkdir"),
+    (libc::SYS_rmdir, "rmdir"),
+    (libc::SYS_link, "link"),
+    (libc::SYS_chmod, "chmod"),
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD: [(libc::c_long, &str); 0] = [];
+const WRITES: [(libc::c_long, &str); 3] = [
+    (libc::SYS_write, "write"),
+    (libc::SYS_pwrite64, "pwrite64"),
+    (libc::SYS_writev, "writev"),
+];
+const SENDS: [(libc::c_long, &str); 2] =
+    [(libc::SYS_sendto, "sendto"), (libc::SYS_sendmsg, "sendmsg")];
+
+/// A system call: its number and its first three arguments.
+struct Call {
+    number: libc::c_long,
+    arguments: [u64; 3],
+}
+
+/// The writing call that a stopped thread is about to make, in words; none if it writes nothing that matters.
+pub(crate) fn writing(thread: Pid) -> Result<Option<String>> {
+    let call = Call::of(thread)?;
+    let [first, _, third] = call.arguments;
+    if call.number == libc::SYS_bpf {
+        let command = BPF.iter().find(|(command, _)| *command == first);
+        return Ok(command.map(|(_, name)| format!("bpf {name}")));
+    }
+    if let Some(name) = call.among(&FOLDER).or_else(|| call.among(&OLD)) {
+        return Ok(Some(name.to_owned()));
+    }
+    if call.number == libc::SYS_openat {
+        let makes = third as libc::c_int & libc::O_CREAT != 0;
+        return Ok(makes.then(|| "openat O_CREAT".to_owned()));
+    }
+    let descriptor = first as RawFd;
+    if let Some(name) = call.among(&WRITES) {
+        let path = path_of(thread, descriptor).filter(|path| matters(path));
+        return Ok(path.map(|path| format!("{name} {}", path.display())));
+    }
+    if let Some(name) = call.among(&SENDS) {
+        let netlink = is_netlink(thread, descriptor)?;
+        return Ok(netlink.then(|| format!("{name} netlink")));
+    }
+    Ok(None)
+}
+
+impl Call {
+    #[cfg(target_arch = "x86_64")]
+    fn of(thread: Pid) -> Result<Self> {
+        let registers = ptrace::getregs(thread).context("read registers")?;
+        Ok(Self {
+            number: registers.orig_rax.cast_signed(),
+            arguments: [registers.rdi, registers.rsi, registers.rdx],
+        })
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn of(thread: Pid) -> Result<Self> {
+        let registers = ptrace::getregs(thread).context("read registers")?.regs;
+        Ok(Self {
+            number: registers[8].cast_signed(),
+            arguments: [registers[0], registers[1], registers[2]],
+        })
+    }
+
+    fn among(&self, calls: &[(libc::c_long, &'static str)]) -> Option<&'static str> {
+        let found = calls.iter().find(|(number, _)| *number == self.number);
+        found.map(|(_, name)| *name)
+    }
+}
+
+fn path_of(thread: Pid, descriptor: RawFd) -> Option<PathBuf> {
+    // One that is closed already is an error of the call.
+    fs::read_link(format!("/proc/{thread}/fd/{descriptor}")).ok()
+}
+
+/// A file, but neither a device nor the agent's own log.
+fn matters(path: &Path) -> bool {
+    path.is_absolute() && !path.starts_with("/dev") && !path.ends_with("agent.log")
+}
+
+fn is_netlink(thread: Pid, descriptor: RawFd) -> Result<bool> {
+    let Some(path) = path_of(thread, descriptor) else {
+        return Ok(false);
+    };
+    let path = path.to_string_lossy();
+    let inode = path
+        .strip_prefix("socket:[")
+        .and_then(|rest| rest.strip_suffix(']'));
+    let Some(inode) = inode else {
+        return Ok(false);
+    };
+    let table = fs::read_to_string(format!("/proc/{thread}/net/netlink"));
+    let table = table.context("read the table of netlink sockets")?;
+    let lines = table.lines().skip(1);
+    let inodes: BTreeSet<&str> = lines
+        .filter_map(|line| line.split_whitespace().last())
+        .collect();
+    Ok(inodes.contains(inode))
+}

@@ -1,0 +1,158 @@
+//! Other nodes: what is known of them stays known while the API server says less (design, "what it owns heals").
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use ipnetwork::IpNetwork;
+use serde_json::Value;
+
+use super::model::{HERE, list, parsed, text};
+
+/// A Node whose object is gone is kept for five minutes; the day brings each back long before.
+pub(crate) const LONGEST_ABSENCE: Duration = Duration::from_mins(3);
+
+/// What is known of a node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// `InternalIP`s in the order of the Node.
+    internal: Vec<IpAddr>,
+    others: Vec<IpAddr>,
+    ranges: Vec<IpNetwork>,
+    pub(crate) zone: String,
+    pub(crate) gone: Option<Instant>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes(BTreeMap<String, Known>);
+
+/// Where the pods of a range may be led to: by any of these, of nodes that claim the same range.
+pub(crate) type Routes = BTreeMap<IpNetwork, BTreeSet<IpAddr>>;
+
+impl Nodes {
+    /// Takes note of a Node, or that there is none.
+    pub(crate) fn note(&mut self, name: &str, object: Option<&Value>) {
+        let Some(object) = object else {
+            if let Some(known) = self.0.get_mut(name) {
+                known.gone.get_or_insert_with(Instant::now);
+            }
+            return;
+        };
+        let mut new = Known::of(object);
+        self.0
+            .retain(|other, known| other == name || known.gone.is_none() || !known.overlaps(&new));
+        if let Some(old) = self.0.get(name) {
+            new.remember(old);
+        }
+        self.0.insert(name.to_owned(), new);
+    }
+
+    /// An agent that starts anew has never heard of those that are gone, nor of what others were.
+    pub(crate) fn forget(&mut self, objects: impl Fn(&str) -> Option<Value>) {
+        let names: Vec<String> = self.0.keys().cloned().collect();
+        self.0.clear();
+        for name in names {
+            if let Some(object) = objects(&name) {
+                self.0.insert(name, Known::of(&object));
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Known> {
+        self.0.get(name)
+    }
+
+    /// Names of those that have been gone for long.
+    pub(crate) fn overdue(&self) -> impl Iterator<Item = &str> {
+        let absent = self.0.iter().filter(|(_, known)| {
+            known
+                .gone
+                .is_some_and(|since| since.elapsed() > LONGEST_ABSENCE)
+        });
+        absent.map(|(name, _)| name.as_str())
+    }
+
+    /// Whether one has pods in a family in which it has no address.
+    pub(crate) fn has_silent(&self) -> bool {
+        let silent = |known: &Known| {
+            let mut ranges = known.ranges.iter();
+            ranges.any(|range| {
+                let mut internal = known.internal.iter();
+                !internal.any(|ip| ip.is_ipv4() == range.is_ipv4())
+            })
+        };
+        self.0.values().any(silent)
+    }
+
+    /// Addresses of all nodes.
+    pub(crate) fn addresses(&self) -> BTreeSet<IpAddr> {
+        let all = self.0.values();
+        all.flat_map(|known| known.internal.iter().chain(&known.others))
+            .copied()
+            .collect()
+    }
+
+    /// Routes to other nodes' pods, by the first address that is `on_link`.
+    pub(crate) fn routes(&self, on_link: impl Fn(&IpAddr) -> bool) -> Routes {
+        let mut routes = Routes::new();
+        for (_, known) in self.0.iter().filter(|(name, _)| *name != HERE) {
+            for range in &known.ranges {
+                let family = |ip: &&IpAddr| ip.is_ipv4() == range.is_ipv4();
+                let mut gateways = known.internal.iter().filter(family);
+                if let Some(gateway) = gateways.find(|ip| on_link(ip)) {
+                    routes.entry(*range).or_default().insert(*gateway);
+                }
+            }
+        }
+        routes
+    }
+}
+
+impl Known {
+    fn of(object: &Value) -> Self {
+        let mut ranges = list(object, "/spec/podCIDRs").to_vec();
+        if ranges.is_empty() {
+            ranges.extend(object.pointer("/spec/podCIDR").cloned());
+        }
+        let mut known = Self {
+            ranges: ranges.iter().filter_map(|r| parsed(r.as_str()?)).collect(),
+            zone: text(object, "/metadata/labels/topology.kubernetes.io~1zone").to_owned(),
+            ..Self::default()
+        };
+        for address in list(object, "/status/addresses") {
+            let Some(ip) = parsed(text(address, "/address")) else {
+                continue;
+            };
+            match text(address, "/type") {
+                "InternalIP" => known.internal.push(ip),
+                "ExternalIP" => known.others.push(ip),
+                _ => {}
+            }
+        }
+        known
+    }
+
+    /// By family: what is said of one family is all of it.
+    fn remember(&mut self, old: &Self) {
+        for v4 in [true, false] {
+            let ours = |ip: &&IpAddr| ip.is_ipv4() == v4;
+            if self.internal.iter().find(ours).is_none() {
+                self.internal.extend(old.internal.iter().filter(ours));
+            }
+            let ours = |range: &&IpNetwork| range.is_ipv4() == v4;
+            if self.ranges.iter().find(ours).is_none() {
+                self.ranges.extend(old.ranges.iter().filter(ours));
+            }
+        }
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        let same = self.internal.iter().any(|ip| other.internal.contains(ip));
+        let within = |a: &IpNetwork, b: &IpNetwork| a.contains(b.ip()) || b.contains(a.ip());
+        let mut ranges = self.ranges.iter();
+        same || ranges.any(|a| other.ranges.iter().any(|b| within(a, b)))
+    }
+}
