@@ -25,9 +25,11 @@ pub mod preflight;
 pub mod programs;
 pub mod reader;
 pub mod table;
+pub mod tree;
 pub mod words;
 
 mod load;
+mod rows;
 mod schema;
 
 pub use capacities::Capacities;

@@ -10,6 +10,7 @@ use crate::{
     address::{Address4, Address6},
     conntrack::Tuple,
     pod::map_types,
+    policy::intervals::Interval,
 };
 
 /// Number of the schema.
@@ -136,6 +137,34 @@ pub struct NodeConfig {
     pub pad: u32,
 }
 
+/// `NODE_*` bits that it knows.
+pub const NODE_FLAGS: u32 = 0b111;
+
+/// Intervals in one block of `INTERVALS`.
+pub const BLOCK_INTERVALS: usize = 20;
+/// Blocks in one list, at most.
+pub const CHAIN_LIMIT: usize = 8;
+
+/// Value of `INTERVALS`: a list is a chain of blocks, with at most 160 intervals. What none of them holds is denied.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct IntervalBlock {
+    /// Intervals in use, at most [`BLOCK_INTERVALS`].
+    pub count: u8,
+    /// `VERDICT_*` for what no interval holds: always deny.
+    pub default_verdict: u8,
+    /// Zero.
+    pub pad: u16,
+    /// Zero.
+    pub default_cookie: u32,
+    /// Next block; 0 for none.
+    pub next: u32,
+    /// Zero.
+    pub pad2: u32,
+    /// The intervals, in the order of ours.
+    pub intervals: [Interval; BLOCK_INTERVALS],
+}
+
 /// Key of `CONNTRACK4` and `NEW_FLOWS4`.
 pub type FlowKey4 = FlowKey<Address4>;
 /// Key of `CONNTRACK6` and `NEW_FLOWS6`.
@@ -152,5 +181,6 @@ map_types!(
     Flow6 = 60,
     Endpoint = 40,
     LocalPod = 24,
-    NodeConfig = 48
+    NodeConfig = 48,
+    IntervalBlock = 256
 );

@@ -13,6 +13,7 @@ use crate::{
     api::Shared,
     datapath::{
         Capacities, Prepared, Resizer,
+        capacities::most,
         migrate::size::{self, Use},
     },
     subject::{Room, Subject},
@@ -20,7 +21,7 @@ use crate::{
 
 /// How often it is looked whether maps are as they should be.
 const PERIOD: Duration = Duration::from_secs(1);
-/// When it is tried again after the kernel refused.
+/// When it is tried again after the kernel refused, or where maps are as large as they may be.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Between two exchanges: what waited is written in between.
 const REST: Duration = Duration::from_millis(200);
@@ -61,6 +62,11 @@ impl Resizing {
         self.running = None;
         self.next = Instant::now() + PERIOD;
         match done.context("resize maps").flatten() {
+            Ok(None) if !self.more.is_empty() => {
+                // No map may grow: until something changes, there is nothing to do.
+                self.next = Instant::now() + AGAIN;
+                None
+            }
             Ok(prepared) => prepared,
             Err(error) => {
                 let error = format!("{error:#}");
@@ -126,6 +132,7 @@ impl Resizing {
                     _ => map.entries.map_or(0, count),
                 },
                 evicts: map.kind == "lru_hash",
+                most: most(&map.name),
                 ..Use::default()
             };
             (map.name, now)

@@ -13,6 +13,18 @@ const CELLS_MAX: u32 = 1 << 24;
 /// The most blocks of ports that are taken without being asked for (64 MiB).
 const BLOCKS_MAX: u32 = 1 << 18;
 
+/// No map is made larger than this without being asked for.
+const MOST: u32 = 1 << 24;
+
+/// To how many entries a map may grow that is configured smaller.
+pub fn most(map: &str) -> u32 {
+    match map {
+        "POLICY_CELLS" => CELLS_MAX,
+        "INTERVALS" => BLOCKS_MAX,
+        _ => MOST,
+    }
+}
+
 /// Capacities of the maps, in entries.
 ///
 /// Hash maps take memory as they fill (their empty tables take 16 bytes an entry); evicting maps and arrays take all of

@@ -30,6 +30,7 @@ use super::{
     kernel_words::KernelWords,
     pins::Pins,
     prefix::Prefix,
+    rows,
     table::{Table as _, TableError},
     words::Words as _,
 };
@@ -50,7 +51,7 @@ pub struct MapUsage {
 }
 
 /// Declares the struct, how it is opened, and how its use is counted. What is `uncounted` is as full as another map:
-/// the index of flows as their records.
+/// the index of flows as their records; or in another way.
 macro_rules! declare {
     ($($field:ident: $name:literal, $type:ty $(, $uncounted:ident)?;)+) => {
         /// Every map of an instance. Tables are cheap to clone; each map has one writer.
@@ -128,7 +129,7 @@ declare! {
     peers6: "PEERS6", KernelTable<PeerKey6, Peer>;
     cidrs4: "CIDRS4", KernelTable<Prefix<CidrKey4>, Peer>;
     cidrs6: "CIDRS6", KernelTable<Prefix<CidrKey6>, Peer>;
-    policy_cells: "POLICY_CELLS", KernelWords;
+    policy_cells: "POLICY_CELLS", KernelWords, uncounted;
     intervals: "INTERVALS", KernelTable<u32, IntervalBlock>;
     drops: "DROPS", Drops;
 }
@@ -181,6 +182,11 @@ impl Maps {
         flows.map(|flows| flows.end_where(now, concerned)).sum()
     }
 
+    /// How many cells rows in force take, and one more than the last of them.
+    pub(super) fn cells_in_force(&self) -> (u32, u32) {
+        rows::extent(&self.policy_words, &self.policy_cells)
+    }
+
     /// Name, type, entries and capacity of every map.
     pub fn usage(&self) -> Result<Vec<MapUsage>, TableError> {
         let counts = self.counts()?;
@@ -192,7 +198,10 @@ impl Maps {
                 name: map.name().to_owned(),
                 kind: map.kind().name(),
                 id: map.info().id,
-                entries,
+                entries: match map.name() {
+                    "POLICY_CELLS" => Some(self.cells_in_force().0),
+                    _ => entries,
+                },
                 max_entries: map.info().max_entries,
             });
         Ok(described.collect())

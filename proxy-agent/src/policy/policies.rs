@@ -34,9 +34,6 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// Reason of Events.
 const NOT_PROGRAMMED: &str = "NotProgrammed";
 
-/// Arrays of which the engine keeps which places are free.
-const ARRAYS: [&str; 3] = ["POLICY_WORDS", "POLICY_CELLS", "INTERVALS"];
-
 /// What was read of what others told.
 #[derive(Debug, Default)]
 struct Seen {
@@ -57,8 +54,8 @@ pub struct Policies {
     retry: Duration,
     /// The kernel did not take a write.
     broken: bool,
-    /// The map that has no room, and how much is needed.
-    room: Option<(String, u32)>,
+    /// Maps that have no room, and how many entries more they need at the least.
+    room: Room,
     due: Instant,
     seen: Seen,
     /// What was changed by somebody else could not all be set right.
@@ -81,7 +78,7 @@ impl Policies {
             error: None,
             retry: RETRY,
             broken: false,
-            room: None,
+            room: Room::new(),
             due: Instant::now(),
             seen: Seen::default(),
             damaged: false,
@@ -122,7 +119,7 @@ impl Policies {
                 self.error = None;
                 self.retry = RETRY;
                 self.broken = false;
-                self.room = None;
+                self.room = owned(&report.wanting);
                 self.last = report;
                 // Nothing is freed before the lists are complete; and what cannot be freed must not spin.
                 let again = self.last.again_after.map(|again| again.max(PAUSE));
@@ -135,7 +132,7 @@ impl Policies {
                     tracing::warn!(error = text, "policy not in step; what was in force stays");
                 }
                 self.error = Some(text);
-                self.room = error.room();
+                self.room = error.room().into_iter().collect();
                 self.broken = matches!(error, PolicyError::Table(TableError::Kernel { .. }));
                 let wait = self.retry;
                 self.retry = (2 * wait).min(LONGEST);
@@ -230,6 +227,12 @@ impl Policies {
     }
 }
 
+fn owned(wanting: &BTreeMap<&'static str, u32>) -> Room {
+    let maps = wanting.iter();
+    maps.map(|(map, needed)| ((*map).to_owned(), *needed))
+        .collect()
+}
+
 impl Subject for Policies {
     fn name(&self) -> &'static str {
         "policy"
@@ -271,16 +274,17 @@ impl Subject for Policies {
     }
 
     fn waits_for_room(&self, room: &mut Room) {
-        if let Some((map, needed)) = &self.room {
+        for (map, needed) in &self.room {
             *room.entry(map.clone()).or_default() += needed;
         }
     }
 
-    /// The engine knows where in its arrays there is room: it begins anew with what they hold.
-    fn resized(&mut self, maps: &BTreeMap<String, u32>) {
-        let concerned = |map: &String| ARRAYS.contains(&map.as_str());
+    /// What waited for room is tried again at once. The engine knows where in its arrays there is room: where they are
+    /// smaller, it begins anew with what they hold.
+    fn resized(&mut self, _: &BTreeMap<String, u32>) {
         self.due = Instant::now();
-        if !maps.keys().any(concerned) {
+        self.retry = RETRY;
+        if self.engine.grow() {
             return;
         }
         match Self::open(&self.shared, &self.maps) {

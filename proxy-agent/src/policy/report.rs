@@ -15,6 +15,8 @@ pub struct PolicyReport {
     pub waiting: Vec<Kind>,
     /// Policies for which a map has no room.
     pub refused: BTreeMap<ObjectName, Refusal>,
+    /// Those maps, and how many entries more they need at the least.
+    pub wanting: BTreeMap<&'static str, u32>,
     /// Endpoints that are denied everything, because their pod is not known yet.
     pub unknown: BTreeMap<u32, String>,
     /// Endpoints whose word was stored.

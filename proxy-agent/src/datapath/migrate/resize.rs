@@ -13,6 +13,7 @@ use super::{
 use crate::datapath::{
     Capacities, DatapathConfig,
     bpfsys::object,
+    capacities::most,
     clock,
     error::DatapathError,
     handle::MapKind,
@@ -58,8 +59,12 @@ pub fn uses(
                 _ => map.entries.unwrap_or(0),
             },
             more: more.get(&map.name).copied().unwrap_or(0),
-            reach: resizable.reach()?,
+            reach: match map.name.as_str() {
+                "POLICY_CELLS" => resizable.reach()?.max(maps.cells_in_force().1),
+                _ => resizable.reach()?,
+            },
             evicts: map.kind == MapKind::LruHash.name(),
+            most: most(&map.name),
         };
         uses.insert(map.name, now);
     }

@@ -6,9 +6,6 @@ use proxy_common::endpoints::MAX_ENDPOINTS;
 
 use crate::datapath::Capacities;
 
-/// No map is made larger than this without being asked for.
-const LARGEST: u32 = 1 << 24;
-
 /// How a map is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Use {
@@ -22,28 +19,35 @@ pub struct Use {
     pub reach: u32,
     /// It makes room by itself.
     pub evicts: bool,
+    /// It grows no larger than this, unless it is configured so.
+    pub most: u32,
 }
 
 /// The capacity that a map should have: what is configured, doubled until a quarter of it is free. A larger map, which was
-/// grown or is configured smaller by now, is only made smaller if what it holds could double there.
+/// grown or is configured smaller by now, is only made smaller if what it holds could double there. Where somebody waits, there
+/// is no room, whatever is counted: not each entry in use can be told from a free one, nor is each free one of use.
 pub fn target(configured: u32, now: Use) -> u32 {
     if now.evicts || now.entries == 0 && now.more == 0 {
         return configured.max(now.reach);
     }
     let needed = now.entries.saturating_add(now.more);
-    let least = fit(configured, needed);
+    let mut least = fit(configured, needed, now.most);
+    if now.more > 0 {
+        let larger = now.capacity.saturating_mul(2).min(now.most);
+        least = least.max(larger).max(now.capacity);
+    }
     if least >= now.capacity {
         return least;
     }
-    let loose = fit(configured, needed.saturating_mul(2)).max(now.reach);
+    let loose = fit(configured, needed.saturating_mul(2), now.most).max(now.reach);
     loose.min(now.capacity)
 }
 
 /// The capacity doubled until a quarter of it is free beside so many entries.
-fn fit(configured: u32, entries: u32) -> u32 {
+fn fit(configured: u32, entries: u32, most: u32) -> u32 {
     let mut capacity = configured.max(1);
-    while capacity < LARGEST && u64::from(entries) * 4 > u64::from(capacity) * 3 {
-        capacity = capacity.saturating_mul(2);
+    while capacity < most && u64::from(entries) * 4 > u64::from(capacity) * 3 {
+        capacity = capacity.saturating_mul(2).min(most);
     }
     capacity
 }
@@ -131,6 +135,7 @@ mod tests {
             capacity,
             entries,
             reach: entries,
+            most: 1 << 24,
             ..Use::default()
         }
     }
@@ -166,6 +171,16 @@ mod tests {
             ..used(100, 50)
         };
         assert_eq!(target(100, waits), 400);
+        // Whoever waits found no room, whatever is counted; at the most, nothing helps.
+        let waits = |more, capacity| Use {
+            more,
+            most: 400,
+            ..used(capacity, 5)
+        };
+        assert_eq!(target(100, waits(1, 100)), 200);
+        assert_eq!(target(100, waits(1, 300)), 400);
+        assert_eq!(target(100, waits(1000, 400)), 400);
+        assert_eq!(target(100, waits(1, 500)), 500);
         let evicts = Use {
             evicts: true,
             reach: 0,

@@ -4,6 +4,7 @@
 mod down;
 mod entries;
 mod flows;
+mod lists;
 mod node;
 mod up;
 
@@ -20,7 +21,13 @@ use crate::datapath::{
 };
 
 /// Maps that both schemas have under one name, but with entries that mean something else.
-const CHANGED: [&str; 4] = ["ENDPOINTS", "LOCAL_PODS4", "LOCAL_PODS6", "NODE_CONFIG"];
+const CHANGED: [&str; 5] = [
+    "ENDPOINTS",
+    "LOCAL_PODS4",
+    "LOCAL_PODS6",
+    "NODE_CONFIG",
+    "INTERVALS",
+];
 
 /// Pins a map at a second path too, if it is one that the other schema has just so.
 fn share(

@@ -13,7 +13,13 @@ use proxy_common::{
     v1,
 };
 
-use super::{CHANGED, empty, entries, flows, node::Here, publish, share, up::table};
+use super::{
+    CHANGED, empty, entries, flows,
+    lists::{self, Laid},
+    node::Here,
+    publish, share,
+    up::{INTERVALS, table},
+};
 use crate::datapath::{
     bpfsys::{
         link, map,
@@ -22,6 +28,7 @@ use crate::datapath::{
     },
     error::DatapathError,
     kernel_table::KernelTable,
+    load,
     maps::Maps,
     migrate::{
         flows::{Address, Store},
@@ -60,8 +67,8 @@ const LRU_HASH: u32 = 9;
 /// `BPF_F_NO_PREALLOC`.
 const NO_PREALLOC: u32 = 1;
 
-/// The maps of schema 1 that ours do not have, or have otherwise, for so many flows and pods.
-fn own_maps(conntrack: u32, endpoints: u32) -> Vec<(&'static str, MapInfo)> {
+/// The maps of schema 1 that ours do not have, or have otherwise, for so many flows, pods and blocks of lists.
+fn own_maps(conntrack: u32, endpoints: u32, blocks: u32) -> Vec<(&'static str, MapInfo)> {
     let map = |kind, key_size, value_size, max_entries, flags| MapInfo {
         kind,
         id: 0,
@@ -86,6 +93,7 @@ fn own_maps(conntrack: u32, endpoints: u32) -> Vec<(&'static str, MapInfo)> {
         ("SOCKET_REVERSE4", evicts(16, 8, waiting)),
         ("SOCKET_REVERSE6", evicts(32, 20, waiting)),
         ("NODE_CONFIG", map(ARRAY, 4, 48, 1, 0)),
+        (INTERVALS, map(ARRAY, 4, 256, blocks, 0)),
     ]
 }
 
@@ -97,7 +105,13 @@ pub fn down(pins: &Pins, instance: &str) -> Result<Handover, DatapathError> {
     let maps = Maps::open(pins)?;
     let building = old.building();
     empty(&building)?;
-    let own = own_maps(maps.flows4.capacity(), maps.endpoints.capacity());
+    let lists = lists(&maps)?;
+    let blocks = maps.intervals.capacity().max(lists::capacity(&lists));
+    let mut own = own_maps(maps.flows4.capacity(), maps.endpoints.capacity(), blocks);
+    for name in POLICY {
+        let path = pins.map(name);
+        own.extend(load::pinned(&path)?.map(|info| (name, info)));
+    }
     for name in ebpf_object::maps(&crate::datapath::Capacities::default())?.into_keys() {
         let is_own = own.iter().any(|(own, _)| *own == name);
         if !is_own && !NEW.contains(&name.as_str()) {
@@ -111,6 +125,17 @@ pub fn down(pins: &Pins, instance: &str) -> Result<Handover, DatapathError> {
     }
     publish(&building, &old.maps())?;
     fill(&old, &maps)?;
+    for name in POLICY {
+        let path = old.map(name);
+        let copy = object::open_map(&path).map_err(DatapathError::corrupt(&path))?;
+        if let Some(map) = maps.resizable(name) {
+            map.copy_to(copy)?;
+        }
+    }
+    let mut intervals = table::<u32, v1::IntervalBlock>(&old, INTERVALS)?;
+    for (number, block) in &lists {
+        intervals.set(number, block)?;
+    }
     let mut handover = Handover::open(&old, pins, &maps, Blocks::of(instance))?;
     handover.pass()?;
     schema::record_as(&old, [u64::from(v1::SCHEMA), v1::HASH])?;
@@ -124,8 +149,33 @@ pub fn down(pins: &Pins, instance: &str) -> Result<Handover, DatapathError> {
     Ok(handover)
 }
 
+/// Maps that are alike in both schemas, but that are not shared: what the other agent writes to them goes with its lists of
+/// ports, and our programs know only ours. So each version's policy is whole as long as programs of both run.
+const POLICY: [&str; 6] = [
+    "POLICY_WORDS",
+    "POLICY_CELLS",
+    "PEERS4",
+    "PEERS6",
+    "CIDRS4",
+    "CIDRS6",
+];
+
+/// Blocks of lists of schema 1.
+fn lists(maps: &Maps) -> Result<Laid<v1::IntervalBlock>, DatapathError> {
+    let rows = (&maps.policy_words, &maps.policy_cells);
+    let lists = lists::read_trees(rows, |number| maps.intervals.get(&number))?;
+    let (blocks, too_long) = lists::down(&lists);
+    if too_long > 0 {
+        tracing::warn!(
+            lists = too_long,
+            "policies with more ranges of ports than the other version knows: what is beyond the first 160 is denied"
+        );
+    }
+    Ok(blocks)
+}
+
 /// Maps that schema 1 does not know.
-const NEW: [&str; 9] = [
+const NEW: [&str; 11] = [
     "FLOWS4",
     "FLOWS6",
     "FLOW_INDEX4",
@@ -135,6 +185,8 @@ const NEW: [&str; 9] = [
     "SERVICE_EPOCH",
     "LINKS",
     "NODE_PORTS",
+    "INSIDE4",
+    "INSIDE6",
 ];
 
 fn fill(old: &Pins, maps: &Maps) -> Result<(), DatapathError> {

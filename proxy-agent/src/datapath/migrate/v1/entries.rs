@@ -62,10 +62,10 @@ pub(super) const fn local_pod(id: u32, endpoint: &Endpoint) -> v1::LocalPod {
     }
 }
 
-/// The node. How long flows live is as by default until the agent says it.
+/// The node. It does not masquerade, and how long flows live is as by default, until the agent says it.
 pub(super) fn node_up(old: &v1::NodeConfig) -> NodeConfig {
     NodeConfig {
-        flags: old.flags,
+        flags: old.flags & v1::NODE_FLAGS,
         host_device: old.host_device,
         netns_cookie: old.netns_cookie,
         address4: old.address4,
@@ -79,7 +79,7 @@ pub(super) fn node_up(old: &v1::NodeConfig) -> NodeConfig {
 /// The inverse of [`node_up`]; `unanswered` as many flows may each processor begin until the agent says it.
 pub(super) const fn node_down(new: &NodeConfig, unanswered: u32) -> v1::NodeConfig {
     v1::NodeConfig {
-        flags: new.flags,
+        flags: new.flags & v1::NODE_FLAGS,
         host_device: new.host_device,
         netns_cookie: new.netns_cookie,
         address4: new.address4,

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 
 use proxy_common::{
     conntrack::{
-        ENDPOINT_HOST, FLOW_ASSURED, FLOW_FIN_0, FLOW_FIN_1, FLOW_HAIRPIN, FLOW_REPLIED,
-        FLOW_RST_0, FLOW_RST_1, FLOW_SOURCE_TRANSLATED, FLOW_STACK, Flow, FlowKey, Head, Tuple,
+        ENDPOINT_HOST, FLOW_ASSURED, FLOW_FIN_0, FLOW_FIN_1, FLOW_HAIRPIN, FLOW_MASQUERADED,
+        FLOW_REPLIED, FLOW_RST_0, FLOW_RST_1, FLOW_SOURCE_TRANSLATED, FLOW_STACK, Flow, FlowKey,
+        Head, Tuple,
     },
     v1,
 };
@@ -202,9 +203,12 @@ fn complete<A: Address>(mut flow: Record<A>, node: &impl Node<A>) -> Record<A> {
     flow
 }
 
-/// The entries of schema 1 for flows.
+/// The entries of schema 1 for flows. It does not masquerade, so that it could not turn such flows: it has none of them.
 pub(super) fn down<A: Address>(flow: &Record<A>, node: &impl Node<A>) -> Vec<Entry<A>> {
     let head = Head::unpack(flow.head);
+    if head.flags & FLOW_MASQUERADED != 0 {
+        return Vec::new();
+    }
     let [sender, receiver] = flow
         .endpoint
         .map(|end| if is_pod(end) { u32::from(end) } else { 0 });

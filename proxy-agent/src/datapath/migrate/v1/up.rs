@@ -1,6 +1,6 @@
 //! Our maps from those of schema 1.
 
-use std::{collections::BTreeSet, fs, os::fd::OwnedFd};
+use std::{collections::BTreeSet, fs, os::fd::OwnedFd, path::Path};
 
 use proxy_common::{
     address::{Address4, Address6},
@@ -8,6 +8,7 @@ use proxy_common::{
     conntrack::{Flow, FlowKey},
     endpoints::Endpoint,
     node::{Link, NodeConfig},
+    policy::intervals::IntervalBlock,
     sockets::Client,
     v1,
 };
@@ -17,6 +18,7 @@ use aya::{Ebpf, Pod};
 use super::{
     empty, entries,
     flows::{self, Entry},
+    lists::{self, Laid},
     node::Here,
     publish, share,
 };
@@ -64,7 +66,7 @@ where
         .map_err(DatapathError::corrupt(path))
 }
 
-fn open(path: &std::path::Path) -> std::io::Result<OwnedFd> {
+fn open(path: &Path) -> std::io::Result<OwnedFd> {
     object::open_map(path)
 }
 
@@ -77,18 +79,52 @@ pub(in crate::datapath) fn up(pins: &Pins, config: &DatapathConfig) -> Result<()
     }
     let (old, building) = (pins.of_schema(v1::SCHEMA), pins.building());
     empty(&building)?;
+    let blocks = lists(&old)?;
     let mut places = Places::new();
-    for (name, info) in ebpf_object::maps(&config.capacities)? {
+    for (name, mut info) in ebpf_object::maps(&config.capacities)? {
         let path = building.join(&name);
         if share(&name, &old.map(&name), &path, Some(&info))? {
             tracing::debug!(map = name, "shared with schema 1");
+        }
+        if name == INTERVALS {
+            info.max_entries = info.max_entries.max(lists::capacity(&blocks));
         }
         let info = load::pinned(&path)?.unwrap_or(info);
         places.insert(name, Place { path, info });
     }
     let _programs = load::make(&places, false)?;
     fill(&old, pins, &config.clients)?;
+    write_lists(&building.join(INTERVALS), &blocks)?;
     publish(&building, &folder)
+}
+
+/// The map of [`lists`].
+pub(super) const INTERVALS: &str = "INTERVALS";
+
+/// Blocks of our lists for the rows of schema 1. Nobody writes rows before our programs are in force.
+fn lists(old: &Pins) -> Result<Laid<IntervalBlock>, DatapathError> {
+    let (words, cells) = (words(old, "POLICY_WORDS")?, words(old, "POLICY_CELLS")?);
+    let intervals = table::<u32, v1::IntervalBlock>(old, INTERVALS)?;
+    let lists = lists::read_chains((&words, &cells), |number| intervals.get(&number))?;
+    Ok(lists::up(&lists))
+}
+
+fn words(pins: &Pins, name: &str) -> Result<KernelWords, DatapathError> {
+    let path = pins.map(name);
+    open(&path)
+        .and_then(|fd| MapHandle::new(name, fd))
+        .and_then(KernelWords::new)
+        .map_err(DatapathError::corrupt(path))
+}
+
+fn write_lists(path: &Path, blocks: &Laid<IntervalBlock>) -> Result<(), DatapathError> {
+    let map = open(path).and_then(|fd| MapHandle::new(INTERVALS, fd));
+    let map = map.and_then(KernelTable::<u32, IntervalBlock>::new);
+    let mut map = map.map_err(DatapathError::corrupt(path))?;
+    for (number, block) in blocks {
+        map.set(number, block)?;
+    }
+    Ok(())
 }
 
 /// Writes what schema 1 keeps in another form.

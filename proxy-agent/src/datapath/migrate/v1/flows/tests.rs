@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use proxy_common::{
     address::{Address4, TCP, UDP, address4},
     conntrack::{
-        ENDPOINT_HOST, FLOW_ASSURED, FLOW_FIN_0, FLOW_FIN_1, FLOW_HAIRPIN, FLOW_REPLIED,
-        FLOW_RST_0, FLOW_RST_1, FLOW_SOURCE_TRANSLATED, FLOW_STACK, Flow, Head, Tuple,
+        ENDPOINT_HOST, FLOW_ASSURED, FLOW_FIN_0, FLOW_FIN_1, FLOW_HAIRPIN, FLOW_MASQUERADED,
+        FLOW_REPLIED, FLOW_RST_0, FLOW_RST_1, FLOW_SOURCE_TRANSLATED, FLOW_STACK, Flow, Head,
+        Tuple,
     },
     v1,
 };
@@ -257,5 +258,19 @@ proptest! {
         let entries: BTreeMap<_, _> = down(&flow, &here).into_iter().collect();
         let back = up(entries.into_iter().collect::<Vec<Entry<Address4>>>(), &here, NOW);
         prop_assert_eq!(Head::unpack(back[0].head), head);
+    }
+}
+
+#[test]
+fn what_is_masqueraded_has_no_entry_in_schema_1() {
+    let came = tuple(CLIENT, 1, OUTSIDE, 80);
+    let flow = flow(
+        came,
+        tuple(NODE, 40000, OUTSIDE, 80),
+        [7, 0],
+        FLOW_MASQUERADED,
+    );
+    for forwards in [true, false] {
+        assert_eq!(down(&flow, &Here { forwards }), []);
     }
 }
