@@ -35,16 +35,10 @@ use measure::{Amount, Measured, median};
 /// More flows than a run begins.
 const MANY: u32 = 1 << 20;
 
-/// What only some commits know. Their own methods of these names hide these.
+/// What only some commits know. Their own methods of the name hide these.
 trait Earlier {
     /// Commits before the one that gave a flow one record bound how many begin where they may stay.
     fn allow_unanswered(&mut self, _flows: u32) -> Result<()> {
-        Ok(())
-    }
-
-    /// Commits before masquerade leave the pods' addresses as they are.
-    #[expect(dead_code, reason = "used on top of commits that have no such method")]
-    fn masquerade(&mut self) -> Result<()> {
         Ok(())
     }
 }
@@ -104,7 +98,6 @@ fn prepare(object: &[u8]) -> Result<Bench> {
     let mut bench = Bench::of(object, &mut loader)?;
     bench.allow_unanswered(MANY)?;
     way::serve(&mut bench)?;
-    bench.masquerade()?;
     rules::prepare(&mut bench, rules::RULES[1])?;
     Ok(bench)
 }

@@ -37,7 +37,7 @@ pub(crate) struct Way {
 
 const BOTH: &[u8] = &[TCP, UDP];
 
-pub(crate) const WAYS: [Way; 9] = [
+pub(crate) const WAYS: [Way; 8] = [
     Way {
         name: "pod to pod, one node",
         protocols: BOTH,
@@ -86,14 +86,6 @@ pub(crate) const WAYS: [Way; 9] = [
         forth: Hook::FromNet,
         back: Hook::FromNet,
         asked: |plan, port| (plan.outside(port), plan.node(FAR + share(port))),
-    },
-    Way {
-        name: "pod to outside",
-        protocols: BOTH,
-        forth: Hook::FromPod,
-        back: Hook::FromNet,
-        // As with NodePorts, ports towards one of them are few.
-        asked: |plan, port| (plan.pod(port), plan.outside(LISTENED + share(port))),
     },
     Way {
         name: "node itself, uplink",
