@@ -78,6 +78,7 @@ fn fine() -> Status {
         sources: Vec::new(),
     });
     "configuration".clone_into(&mut status.host.source);
+    status.masquerade.families = [("IPv4".to_owned(), true)].into();
     status.health.healthy = true;
     status.health.node_eligible = true;
     status

@@ -3,7 +3,7 @@
 use core::ptr::read_volatile;
 
 use proxy_common::address::{TCP, UDP};
-use proxy_common::conntrack::Head;
+use proxy_common::conntrack::{FLOW_MASQUERADED, Head};
 
 use super::course::hook;
 use super::judge;
@@ -76,8 +76,9 @@ fn serves<F: Family>(packet: &mut Packet<F>, found: &Found<F>, at: u32) -> bool 
             &*found.target(),
         )
     };
-    if id == 0 && !same(target, &packet.tuple) {
-        // Translated, but by no Service.
+    let masqueraded = found.head.flags & FLOW_MASQUERADED != 0;
+    if id == 0 && !masqueraded && !same(target, &packet.tuple) {
+        // Translated, but by no Service, nor for want of one.
         return true;
     }
     service::still_serves(packet, id, backend, hook::is_outside(at)) == CONTINUE

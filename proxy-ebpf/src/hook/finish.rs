@@ -70,8 +70,8 @@ fn tell_why<F: Family>(skb: Skb, work: &mut Work<F>, reason: u32, at: u32) -> Ve
             copy(
                 &raw const work.packet.destination,
                 &raw mut work.speaker.address,
-            )
-        };
+            );
+        }
     } else {
         work.speaker.address = node::own::<F>();
     }

@@ -38,14 +38,14 @@ pub(crate) fn prepare(bench: &mut Bench, rules: u16) -> Result<()> {
         (UDP, LISTENED),
         (UDP, SERVED),
     ];
-    bench.intervals(1, &ports.map(allow))?;
+    bench.intervals(1, &ports.map(allow), 0)?;
     let mut cells = vec![DENY_ALL];
     for number in 0..strangers {
         let [high, low] = number.to_be_bytes();
         let stranger = Ipv4Addr::new(198, 18, high, low);
         bench.peer(stranger.into(), 1 + u32::from(number), 0)?;
         let block = 2 + u32::from(number);
-        bench.intervals(block, &[allow((TCP, 1024 + number))])?;
+        bench.intervals(block, &[allow((TCP, 1024 + number))], 0)?;
         cells.push(list(block));
     }
     let friends = 1 + u32::from(strangers);

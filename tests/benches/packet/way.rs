@@ -2,11 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use anyhow::{Context as _, Result};
-use proxy_common::{
-    address::{TCP, UDP},
-    node::{Link, NodeConfig},
-};
+use anyhow::Result;
+use proxy_common::address::{TCP, UDP};
 use weir_tests::packets::{Bench, FAMILIES, Hook, Plan};
 
 /// Where pods listen.
@@ -40,7 +37,7 @@ pub(crate) struct Way {
 
 const BOTH: &[u8] = &[TCP, UDP];
 
-pub(crate) const WAYS: [Way; 9] = [
+pub(crate) const WAYS: [Way; 8] = [
     Way {
         name: "pod to pod, one node",
         protocols: BOTH,
@@ -91,14 +88,6 @@ pub(crate) const WAYS: [Way; 9] = [
         asked: |plan, port| (plan.outside(port), plan.node(FAR + share(port))),
     },
     Way {
-        name: "pod to outside",
-        protocols: BOTH,
-        forth: Hook::FromPod,
-        back: Hook::FromNet,
-        // As with NodePorts, ports towards one of them are few.
-        asked: |plan, port| (plan.pod(port), plan.outside(LISTENED + share(port))),
-    },
-    Way {
         name: "node itself, uplink",
         protocols: &[TCP],
         forth: Hook::ToNet,
@@ -106,20 +95,6 @@ pub(crate) const WAYS: [Way; 9] = [
         asked: |plan, port| (plan.node(port), plan.outside(LISTENED)),
     },
 ];
-
-/// Lets pods speak in the node's name outside. Commits that know no masquerade leave them as they are.
-pub(crate) fn masquerade(bench: &mut Bench) -> Result<()> {
-    // `NODE_MASQUERADE4` and `NODE_MASQUERADE6`, which older commits have no names for.
-    let flags = 1 << 3 | 1 << 4;
-    let mut configs = bench.array::<NodeConfig>("NODE_CONFIG")?;
-    let config = configs.get(&0, 0)?;
-    let flags = config.flags | flags;
-    configs.set(0, NodeConfig { flags, ..config }, 0)?;
-    let uplink = nix::net::if_::if_nametoindex("net0").context("index of the uplink")?;
-    // Its sources are the node's.
-    bench.hash("LINKS")?.insert(uplink, Link::default(), 0)?;
-    Ok(())
-}
 
 /// Which `NodePort` a client's port asks for.
 const fn share(port: u16) -> u16 {

@@ -26,12 +26,18 @@ impl Bench {
     /// As [`Self::new`], where what pods send out of the cluster by the uplink leaves in the node's name.
     pub fn masquerading() -> Result<Self> {
         let mut bench = Self::new()?;
-        bench.configure(NODE_FORWARD_BPF | MASQUERADE)?;
-        bench.link("net0", [V4.node, V6.node])?;
-        for plan in [V4, V6] {
-            bench.inside(plan.remote_pod, if plan.is_ipv6() { 64 } else { 24 })?;
-        }
+        bench.masquerade()?;
         Ok(bench)
+    }
+
+    /// What pods send out of the cluster by the uplink leaves in the node's name from now on.
+    pub fn masquerade(&mut self) -> Result<()> {
+        self.configure(NODE_FORWARD_BPF | MASQUERADE)?;
+        self.link("net0", [V4.node, V6.node])?;
+        for plan in [V4, V6] {
+            self.inside(plan.remote_pod, if plan.is_ipv6() { 64 } else { 24 })?;
+        }
+        Ok(())
     }
 
     /// Makes an interface a link of ours, with the node's addresses there.

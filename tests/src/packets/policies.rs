@@ -1,6 +1,6 @@
 //! Filling the maps of policy.
 
-use std::net::IpAddr;
+use std::{iter, net::IpAddr};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{LpmTrie, lpm_trie::Key};
@@ -49,10 +49,12 @@ impl Bench {
         Ok(())
     }
 
-    /// Writes a list of intervals, sorted by their keys, into blocks from this one on; what is in none is denied.
-    pub fn intervals(&mut self, first: u32, allowed: &[Interval]) -> Result<()> {
+    /// Writes a list of intervals, sorted by their keys, into this block and, where one is too small, those from `next` on, or
+    /// with 0 those that follow; what is in none is denied.
+    pub fn intervals(&mut self, first: u32, allowed: &[Interval], next: u32) -> Result<()> {
         let size = u32::try_from(tree::size(allowed.len()))?;
-        let numbers: Vec<u32> = (first..first + size).collect();
+        let next = if next == 0 { first + 1 } else { next };
+        let numbers: Vec<u32> = iter::once(first).chain(next..next + size - 1).collect();
         let mut map = self.array("INTERVALS")?;
         for (number, block) in tree::lay_out(allowed, &numbers) {
             map.set(number, block, 0)?;

@@ -156,12 +156,17 @@ fn changed_policy_is_set_right() {
     await_policy(node, web_id, &before, "the word to be set right");
     assert!(settled());
 
-    let log = cluster.agent(0).log();
-    assert!(
-        log.contains("maps of policy were changed by somebody else"),
-        "{log}"
-    );
+    await_told(&cluster, "maps of policy were changed by somebody else");
     assert_eq!(cluster.agent(0).proxyctl(&["diff"]).unwrap(), "");
+}
+
+/// A comparison tells when it has come to its end, after what it found is set right.
+fn await_told(cluster: &Cluster, what: &str) {
+    let agent = cluster.agent(0);
+    until("the log to tell", PATIENCE, || {
+        Ok(agent.log().contains(what).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {what}\n{}", agent.log()));
 }
 
 #[test]
@@ -196,10 +201,6 @@ fn changed_services_are_set_right() {
         Ok((service_maps(node)["frontends4"].len() == before["frontends4"].len()).then_some(()))
     })
     .unwrap();
-    let log = cluster.agent(0).log();
-    assert!(
-        log.contains("maps of Services were changed by somebody else"),
-        "{log}"
-    );
+    await_told(&cluster, "maps of Services were changed by somebody else");
     assert_eq!(cluster.agent(0).proxyctl(&["diff"]).unwrap(), "");
 }

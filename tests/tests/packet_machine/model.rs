@@ -258,8 +258,11 @@ impl Model {
     pub(crate) fn give_way(&mut self, dumps: &[Dump; 2], packet: &Packet) {
         let records = self.living(dumps);
         let own = [packet.key(), packet.key().reversed()];
+        let begun = records.contains_key(&own[0]);
         let lost = |(id, flow): (&u64, &Flow)| {
             let is_own = (0..2).any(|direction| own.contains(&flow.arrives(direction)));
+            // One whose answers have the packet's tuple turned round may be what the packet's flow has taken the slot of.
+            let is_own = is_own && !(begun && flow.asked != own[0]);
             let gone = !is_own && !flow.assured && !records.contains_key(&flow.asked);
             gone.then_some(*id)
         };

@@ -43,7 +43,7 @@ fn egress_is_judged_by_the_class_of_the_destination() {
     let mut bench = Bench::new().unwrap();
     classes(&mut bench);
     bench.row(ROW, &[DENY_ALL, ALLOW_ALL, list(1)]).unwrap();
-    bench.intervals(1, &[interval(TCP, 80, 90)]).unwrap();
+    bench.intervals(1, &[interval(TCP, 80, 90)], 0).unwrap();
     bench.policy(1, ROW_ALLOW_ALL, ROW).unwrap();
     let denied = (SHOT, Some("policy-egress"));
     for plan in FAMILIES {
@@ -105,7 +105,7 @@ fn ingress_is_judged_on_every_way_into_the_pod_and_answers_pass() {
     let mut bench = Bench::new().unwrap();
     classes(&mut bench);
     bench.row(ROW, &[DENY_ALL, DENY_ALL, list(1)]).unwrap();
-    bench.intervals(1, &[interval(TCP, 80, 80)]).unwrap();
+    bench.intervals(1, &[interval(TCP, 80, 80)], 0).unwrap();
     bench.policy(1, ROW, ROW_ALLOW_ALL).unwrap();
     let denied = (SHOT, Some("policy-ingress"));
     for plan in FAMILIES {
@@ -212,7 +212,7 @@ fn lists_of_any_length_are_searched_to_their_end() {
         let single = |port| interval(TCP, port, port);
         let mut ports: Vec<Interval> = (1..=u16::MAX).step_by(2).take(count).map(single).collect();
         ports.push(interval(UDP, 1000, 2000));
-        bench.intervals(1, &ports).unwrap();
+        bench.intervals(1, &ports, 0).unwrap();
         bench.policy(1, ROW_ALLOW_ALL, ROW).unwrap();
         let last = ports[count - 1].low;
         for plan in FAMILIES {
@@ -273,9 +273,12 @@ fn echoes_are_judged_by_type_and_code() {
                 interval(ICMP, 8 << 8, 8 << 8 | 255),
                 interval(ICMPV6, 128 << 8, 128 << 8),
             ],
+            0,
         )
         .unwrap();
-    bench.intervals(2, &[interval(TCP, 0, u16::MAX)]).unwrap();
+    bench
+        .intervals(2, &[interval(TCP, 0, u16::MAX)], 0)
+        .unwrap();
     bench.policy(1, ROW_ALLOW_ALL, ROW).unwrap();
     for plan in FAMILIES {
         for (to, action) in [(plan.neighbour, REDIRECT), (plan.remote_pod, SHOT)] {

@@ -200,3 +200,24 @@ fn a_flow_that_has_begun_stays_as_it_is() {
         assert_eq!(ask(&mut bench, 3), (NEXT, plan.pod(3)));
     }
 }
+
+#[test]
+fn a_flow_follows_the_service_that_comes_after_it() {
+    let mut bench = Bench::masquerading().unwrap();
+    let mut id = 0;
+    for plan in FAMILIES {
+        for carries in [Carries::Udp, Carries::Tcp] {
+            id += 1;
+            let (pod, server, backend) = (plan.pod(4000), plan.outside(53), plan.neighbour(53));
+            let asked = carries.asks(pod, server);
+            let outcome = bench.run(Hook::FromPod, &asked).unwrap();
+            went(&outcome, REDIRECT, "to the world");
+            assert_eq!(carries.ends(&outcome.bytes, false).0.ip(), plan.node);
+            let protocol = carries.number(plan.is_ipv6());
+            bench.service(id, server, protocol, &[backend], 0).unwrap();
+            let outcome = bench.run(Hook::FromPod, &asked).unwrap();
+            went(&outcome, REDIRECT, "to the Service");
+            assert_eq!(carries.ends(&outcome.bytes, false), (pod, backend));
+        }
+    }
+}

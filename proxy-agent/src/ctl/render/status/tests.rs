@@ -1,0 +1,147 @@
+//! The screen, silent and loud.
+
+use super::{rows, write};
+use crate::{
+    api::messages::{
+        CniStatus, FamilyFlows, FlowsStatus, HostStatus, LinkStatus, MapStatus, SourcePorts, Status,
+    },
+    api::version::{VERSION, layout},
+};
+
+fn fine() -> Status {
+    let mut status = Status::default();
+    status.agent.version = VERSION.to_owned();
+    status.agent.layout = layout();
+    status.agent.node = "a".to_owned();
+    status.agent.ready = true;
+    status.agent.uptime_seconds = 3 * 3600 + 12 * 60;
+    status.agent.kernel = "6.12.9".to_owned();
+    status.observe.complete = true;
+    status.observe.objects = [("Service".to_owned(), 41), ("EndpointSlice".to_owned(), 57)].into();
+    status.observe.last_event_seconds = Some(2);
+    status.sync.services = 41;
+    status.sync.backends = 163;
+    status.sync.last_full_seconds = Some(41);
+    status.sync.last_full_millis = 3.125;
+    status.cni = CniStatus {
+        enabled: true,
+        conflist: Some("/etc/cni/net.d/05-weir.conflist".to_owned()),
+        pods: 23,
+        tcx: 21,
+        clsact: 2,
+        problems: Vec::new(),
+    };
+    status.host = HostStatus {
+        attached: true,
+        ranges: vec!["10.96.0.0/16".to_owned(), "fd00:10:96::/112".to_owned()],
+        source: "ServiceCIDRs".to_owned(),
+        elsewhere: Vec::new(),
+    };
+    let link = |name: &str, ethernet| LinkStatus {
+        name: name.to_owned(),
+        ethernet,
+        attached: Some("tcx".to_owned()),
+        sources: Vec::new(),
+    };
+    status.links.links = vec![link("eth0", true), link("wg0", false)];
+    let families = [("IPv4".to_owned(), true), ("IPv6".to_owned(), false)];
+    status.masquerade.families = families.into();
+    status.masquerade.inside = 12;
+    status.health.healthz_address = ":10256".to_owned();
+    status.health.metrics_address = ":10249".to_owned();
+    status.health.healthy = true;
+    status.health.node_eligible = true;
+    status
+}
+
+fn text(status: &Status) -> String {
+    let mut text = Vec::new();
+    write(&rows(status), &mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+fn map(entries: u64) -> MapStatus {
+    MapStatus {
+        name: "FLOWS4".to_owned(),
+        kind: "array".to_owned(),
+        entries: Some(entries),
+        max_entries: 65536,
+    }
+}
+
+fn flows(taken: u32) -> FlowsStatus {
+    FlowsStatus {
+        families: vec![FamilyFlows {
+            family: "IPv4".to_owned(),
+            capacity: 65536,
+            assured: 600,
+            unassured: 55,
+            ..FamilyFlows::default()
+        }],
+        source_ports: 4536,
+        busiest: vec![SourcePorts {
+            backend: "10.0.0.9:80/TCP".to_owned(),
+            source: "192.0.2.1".to_owned(),
+            taken,
+            masqueraded: false,
+        }],
+    }
+}
+
+#[test]
+fn is_silent_when_fine() {
+    let mut status = fine();
+    status.maps = vec![map(655)];
+    status.flows = flows(10);
+    assert_eq!(
+        text(&status),
+        format!("\
+Agent      OK        v{VERSION}  up 3h12m   kernel 6.12.9   node a
+API        OK        services 41   slices 57   pods 0   policies 0   last event 2s ago
+Sync       OK        41/41 services, 163 backends, 0 endpoints, 0 policies   last full 41s ago in 3.1ms
+Maps       OK        FLOWS4 655/65536 (1%)
+Flows      OK        IPv4 655/65536, 600 assured
+CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 2
+Host       OK        weir_host  10.96.0.0/16, fd00:10:96::/112 by ServiceCIDRs
+Links      OK        eth0, wg0 (no Ethernet)
+Masquerade OK        IPv4 yes   IPv6 no   12 ranges inside
+Health     OK        :10256 /healthz 200   :10249 /metrics
+")
+    );
+}
+
+#[test]
+fn is_loud_when_not() {
+    let mut status = fine();
+    status.maps = vec![map(58213)];
+    status.flows = flows(3629);
+    status.sync.services_failed = 1;
+    status.sync.errors = vec!["Service default/web: the map is full".to_owned()];
+    status.agent.version = "9.0.0".to_owned();
+    status.agent.restart_for = vec!["maps.size".to_owned(), "cni.mtu".to_owned()];
+    status.health.healthy = false;
+    status.cni.clsact = 1;
+    status.host.elsewhere = vec!["10.96.7.0/24 is routed elsewhere".to_owned()];
+    status.links.links[1].attached = None;
+    status.links.notes = vec!["ib0 is left alone".to_owned()];
+    status.masquerade.problems = vec!["x: no file".to_owned()];
+    let told = text(&status);
+    for line in [
+        "Maps       WARNING   FLOWS4 58213/65536 (89%)",
+        "Sync       ERROR     40/41 services, 163 backends, 0 endpoints, 0 policies   last full 41s ago in 3.1ms",
+        "ERROR Sync: Service default/web: the map is full",
+        "WARNING Maps: FLOWS4 58213/65536 (89%) is filling up: raise its capacity in `maps:` of the configuration",
+        "Flows      WARNING   IPv4 655/65536, 600 assured",
+        "WARNING Flows: 10.0.0.9:80/TCP has 3629 of the 4536 source ports of 192.0.2.1 that it may have: more backends, or externalTrafficPolicy Local, make room",
+        "ERROR CNI: programs of 1 pods are not attached: the agent's log says why",
+        "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the programs of links serve it, weir_host does not",
+        "ERROR Links: programs are not attached to wg0: NodePorts and pods are not served there",
+        "ERROR Links: ib0 is left alone",
+        "WARNING Masquerade: x: no file",
+        "WARNING Agent: changed in its file, but in force only after a restart: maps.size, cni.mtu",
+        "ERROR Health: an update has waited too long to be applied",
+    ] {
+        assert!(told.lines().any(|l| l == line), "{line} is not in\n{told}");
+    }
+    assert!(told.contains("WARNING Agent: proxyctl is v"), "{told}");
+}
