@@ -57,7 +57,7 @@ use aya::Ebpf;
 use proxy_common::sockets::Client;
 
 use migrate::{resize, v1};
-use programs::{blocks::Blocks, exchange};
+use programs::blocks::Blocks;
 
 /// What the datapath needs to know to be opened.
 #[derive(Clone, Debug)]
@@ -106,46 +106,50 @@ impl Datapath {
         let older = schema::check(&pins)? == schema::Found::Older;
         bpfsys::lift_memlock_limit();
         pins.create()?;
-        let resumed = resize::resume(&pins)?;
         if older {
             v1::up(&pins, config)?;
         }
         schema::record(&pins)?;
-        let found = Self::found(&pins, config)?;
-        let sizes = match &found {
-            // One thing after the other.
-            Some(maps) if !older => resize::plan(maps, &config.capacities, &BTreeMap::new())?,
-            _ => BTreeMap::new(),
-        };
-        let prepared = resize::prepare(&pins, found.as_ref(), config, sizes)?;
+        let prepared = Self::prepare(&pins, config, older)?;
         let mut datapath = Self::of(config, pins, prepared)?;
-        datapath.take_over(older, resumed)?;
+        datapath.take_over(older)?;
         Ok(datapath)
     }
 
-    /// Puts our programs in the place of those of an older version, or of those that go by maps that were being exchanged
-    /// when an agent was killed.
-    fn take_over(&mut self, older: bool, resumed: bool) -> Result<(), DatapathError> {
-        let (pins, blocks) = (&self.pins, self.blocks);
-        if older {
-            return v1::finish(pins, blocks, &mut self.ebpf, &self.maps);
+    /// Programs, and maps of other capacities beside those that are pinned, if those are not as they should be.
+    fn prepare(
+        pins: &Pins,
+        config: &DatapathConfig,
+        older: bool,
+    ) -> Result<Prepared, DatapathError> {
+        load::places(pins, &config.capacities, None)?;
+        if let Some(resumed) = resize::resume(pins, config)? {
+            return Ok(resumed);
         }
-        v1::retire(pins)?;
-        v1::discard(pins)?;
-        if resumed {
-            let attached = exchange::Attached::find(pins, blocks)?;
-            attached.exchange(&mut self.ebpf, pins, blocks)?;
-        }
-        Ok(())
+        let resized = match Maps::open(pins) {
+            // One thing after the other.
+            Ok(maps) if !older => {
+                let sizes = resize::plan(&maps, &config.capacities, &BTreeMap::new())?;
+                match resize::prepare(pins, &maps, config, sizes) {
+                    // The kernel has no memory for more: those that are there do.
+                    Err(DatapathError::Maps(_)) => None,
+                    prepared => prepared?,
+                }
+            }
+            // A first start, or one that was cut off.
+            Ok(_) | Err(DatapathError::NotLoaded { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        resized.map_or_else(|| resize::as_they_are(pins, config), Ok)
     }
 
-    /// The maps that are pinned, if all are: none after a first start that was cut off.
-    fn found(pins: &Pins, config: &DatapathConfig) -> Result<Option<Maps>, DatapathError> {
-        load::places(pins, &config.capacities, &BTreeMap::new())?;
-        match Maps::open(pins) {
-            Err(DatapathError::NotLoaded { .. }) => Ok(None),
-            maps => maps.map(Some),
+    /// Puts our programs in the place of those of an older version.
+    fn take_over(&mut self, older: bool) -> Result<(), DatapathError> {
+        if older {
+            return v1::finish(&self.pins, self.blocks, &mut self.ebpf, &self.maps);
         }
+        v1::retire(&self.pins)?;
+        v1::discard(&self.pins)
     }
 
     /// Of programs that are loaded, and maps that stand beside those in use or are to be used as they are.
@@ -182,7 +186,8 @@ impl Datapath {
     }
 
     /// Puts maps in force that a [`Resizer`] made; gives their capacities. Until it returns nobody else may write the maps. All
-    /// clones of [`Self::maps`] and [`Self::lifter`] go by the new ones then. After an error some programs go by the new
+    /// clones of [`Self::maps`] and [`Self::lifter`] go by the new ones then. After [`DatapathError::Outgrown`] nothing has changed;
+    /// after another error some programs go by the new
     /// maps and others by the old ones: the next [`Self::open`] goes on from there.
     pub fn put_in_force(
         &mut self,
@@ -309,28 +314,25 @@ pub struct Resizer {
 }
 
 impl Resizer {
-    /// About how many flows of each family have slots that no other may take.
-    pub fn flows(&self) -> [u32; 2] {
-        let now = clock::seconds();
-        self.maps.flows().map(|flows| flows.sample(now))
+    /// Whether it is worth to count: whether some maps seem to be larger or smaller than they should. By how many entries they
+    /// had when those were counted, which costs nothing, and a sample of the flows, which may become many in a moment.
+    pub fn suspects(&self, configured: &Capacities, counted: &BTreeMap<String, u32>) -> bool {
+        resize::suspects(&self.maps, configured, counted)
     }
 
     /// The maps that should have another capacity, if these are configured and so many entries wait for room (by map);
-    /// made, filled, and with programs for them. None if all are as they should be. Takes seconds.
+    /// made, filled, and with programs for them. None if all are as they should be, or as large as they may be. Takes seconds.
     pub fn prepare(
         &self,
         configured: &Capacities,
         more: &BTreeMap<String, u32>,
     ) -> Result<Option<Prepared>, DatapathError> {
         let sizes = resize::plan(&self.maps, configured, more)?;
-        if sizes.is_empty() {
-            return Ok(None);
-        }
         let config = DatapathConfig {
             capacities: configured.clone(),
             ..self.config.clone()
         };
-        resize::prepare(&self.pins, Some(&self.maps), &config, sizes).map(Some)
+        resize::prepare(&self.pins, &self.maps, &config, sizes)
     }
 }
 

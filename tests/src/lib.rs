@@ -24,6 +24,7 @@ pub mod older;
 pub mod packets;
 pub mod policy;
 pub mod served;
+pub mod told;
 pub mod traffic;
 pub mod watched;
 

@@ -1,61 +1,73 @@
-//! The programs of an older version, built from this checkout's history.
+//! The programs of an older version, built from this checkout's history, and how a node goes over to them.
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::{
+    controlplane::cache,
+    world::{Agent, Programs, until},
+};
+
 /// The version with maps of schema 1.
 pub const SCHEMA_1: &str = "46d41d9";
+/// How long a step of going over may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For which our programs run on without an agent.
+const REST: Duration = Duration::from_secs(1);
 
-/// An older version's programs.
-#[derive(Clone, Debug)]
-pub struct Older {
-    /// `proxy-agent`.
-    pub agent: PathBuf,
-    /// `cni-plugin`.
-    pub plugin: PathBuf,
+/// The programs of a commit, with the flags that they need; built once and kept in the cache.
+pub fn programs(commit: &str) -> Result<Programs> {
+    let commit = full_name(commit)?;
+    let cache = cache::folder().map_err(anyhow::Error::msg)?.join("older");
+    fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
+    // One after the other: others would build the same.
+    let lock = fs::File::create(cache.join("lock")).context("make the cache's lock")?;
+    lock.lock().context("lock the cache")?;
+    let kept = cache.join(&commit);
+    if !kept.join("done").exists() {
+        build(&commit, &cache, &kept)?;
+    }
+    Ok(Programs {
+        agent: kept.join("proxy-agent"),
+        plugin: kept.join("cni-plugin"),
+        flags: ["--uplink", "eth0"].map(str::to_owned).to_vec(),
+    })
 }
 
-impl Older {
-    /// Those of a commit; built once and kept in the cache.
-    pub fn of(commit: &str) -> Result<Self> {
-        let commit = full_name(commit)?;
-        let cache = cache()?.join("older");
-        fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
-        // One after the other: others would build the same.
-        let lock = fs::File::create(cache.join("lock")).context("make the cache's lock")?;
-        lock.lock().context("lock the cache")?;
-        let kept = cache.join(&commit);
-        if !kept.join("done").exists() {
-            build(&commit, &cache, &kept)?;
-        }
-        Ok(Self {
-            agent: kept.join("proxy-agent"),
-            plugin: kept.join("cni-plugin"),
-        })
-    }
+/// Our agent leaves, and the older one takes the node over.
+pub fn hand_over(agent: &mut Agent, older: &Programs) -> Result<()> {
+    agent.terminate()?;
+    let before = agent.log().len();
+    let mut migration = agent.verb(&["migrate", "--to", "1"])?;
+    until("the maps to be migrated", PATIENCE, || {
+        let said = agent.log()[before..].contains("start the other version now");
+        let ended = migration.ended()?;
+        ensure!(
+            said || ended.is_none(),
+            "it ended: {ended:?}: {}",
+            &agent.log()[before..]
+        );
+        Ok(said.then_some(()))
+    })?;
+    // As long as an image takes to be pulled, so to speak.
+    thread::sleep(REST);
+    agent.set_version(Some(older.clone()));
+    agent.restart()?;
+    let status = until("the node to be handed over", PATIENCE, || migration.ended())?;
+    ensure!(status.success(), "{status}: {}", &agent.log()[before..]);
+    Ok(())
 }
 
 fn root() -> &'static Path {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest)
-}
-
-/// As `xtask` has it.
-fn cache() -> Result<PathBuf> {
-    if let Some(folder) = std::env::var_os("WEIR_CACHE") {
-        return Ok(folder.into());
-    }
-    let user = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let folder = user
-        .or_else(home)
-        .context("neither WEIR_CACHE nor HOME is set")?;
-    Ok(folder.join("weir"))
 }
 
 fn git() -> Command {

@@ -1,13 +1,14 @@
 //! Maps grow and shrink under traffic: because they fill, because the configuration says so, at start and while it runs.
 
-use std::{fs, net::SocketAddr, thread, time::Duration};
+use std::{net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use weir_tests::{
     served::{Pair, await_answer, only_client, serve, service},
+    told::File,
     traffic::{self, Cast},
-    world::{Cluster, Pod, Talk, until},
+    world::{Cluster, Pod, Server, Talk, ask_tcp, until},
 };
 
 /// How long a map may take to be resized on a busy machine: the programs are loaded meanwhile.
@@ -60,11 +61,19 @@ impl Scene {
     }
 
     fn during<T>(&self, change: impl FnOnce(&Cluster) -> Result<T>) -> Result<T> {
+        self.with_traffic_to(&self.pair.to, change)
+    }
+
+    fn with_traffic_to<T>(
+        &self,
+        to: &[SocketAddr],
+        change: impl FnOnce(&Cluster) -> Result<T>,
+    ) -> Result<T> {
         let denied = self.denied();
         let cast = Cast {
             client: &self.pair.client,
             stranger: &self.stranger,
-            to: &self.pair.to,
+            to,
             denied: &denied,
         };
         let (result, counts) = traffic::during(&cast, || change(&self.pair.cluster))
@@ -158,30 +167,22 @@ fn maps_that_fill_grow_under_traffic_and_shrink_again() {
 
 #[test]
 fn the_configuration_resizes_maps_under_traffic_and_so_does_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("agent.yaml");
-    let tell = |flows: u32, frontends: u32| {
-        let text = format!(
-            "apiVersion: weir.dev/v1alpha1\nkind: AgentConfiguration\nmaps: {{ size: small, conntrack: {flows}, frontends: {frontends}, policyCells: {} }}\n",
-            frontends * 16
-        );
-        fs::write(folder.path().join("new"), text)?;
-        fs::rename(folder.path().join("new"), &path)
+    let maps = |flows: u32, frontends: u32| {
+        let cells = frontends * 16;
+        format!("conntrack: {flows}, frontends: {frontends}, policyCells: {cells}")
     };
-    tell(4096, 1024).unwrap();
-    let mut scene = Scene::start("reconfigured", &["--config", path.to_str().unwrap()]).unwrap();
+    let file = File::new(&maps(4096, 1024)).unwrap();
+    let mut scene = Scene::start("reconfigured", &file.flags().unwrap()).unwrap();
     for (flows, frontends) in [(16384, 4096), (2048, 512), (8192, 2048)] {
         scene
             .during(|cluster| {
-                tell(flows, frontends)?;
+                file.tell(&maps(flows, frontends))?;
                 for (map, wanted) in [
                     ("FLOWS4", flows),
                     ("FRONTENDS4", frontends),
                     ("POLICY_CELLS", frontends * 16),
                 ] {
-                    until(&format!("{map} to have {wanted}"), PATIENCE, || {
-                        Ok((capacity(cluster, map)? == u64::from(wanted)).then_some(()))
-                    })?;
+                    has_capacity(cluster, map, wanted)?;
                 }
                 Ok(())
             })
@@ -189,10 +190,136 @@ fn the_configuration_resizes_maps_under_traffic_and_so_does_a_restart() {
     }
     let mut talk = Talk::open(&scene.pair.client, scene.pair.to[0]).unwrap();
     scene.pair.cluster.agent_mut(0).crash().unwrap();
-    tell(4096, 4096).unwrap();
+    file.tell(&maps(4096, 4096)).unwrap();
     scene.pair.cluster.agent_mut(0).restart().unwrap();
     assert_eq!(capacity(&scene.pair.cluster, "FLOWS4").unwrap(), 4096);
     assert_eq!(capacity(&scene.pair.cluster, "FRONTENDS4").unwrap(), 4096);
     talk.echo("still there").unwrap();
     scene.during(|_| Ok(())).unwrap();
+}
+
+fn has_capacity(cluster: &Cluster, map: &str, wanted: u32) -> Result<()> {
+    until(&format!("{map} to have {wanted}"), PATIENCE, || {
+        Ok((capacity(cluster, map)? == u64::from(wanted)).then_some(()))
+    })
+}
+
+/// Whether the client reaches a pod by both families, or by neither; none while that changes.
+fn reaches(client: &Pod, to: &Pod) -> Option<bool> {
+    let [v4, v6] = to.at(8080).map(|to| ask_tcp(client, to).is_ok());
+    (v4 == v6).then_some(v4)
+}
+
+/// A policy of a pod, of so many ranges of ports, 8080 the first.
+fn many_ranges(pod: &str, count: u16) -> [Value; 1] {
+    let ports: Vec<Value> = (0..count)
+        .map(|n| json!({ "port": 8080 + 2 * n }))
+        .collect();
+    let spec = json!({
+        "podSelector": { "matchLabels": { "app": pod } },
+        "policyTypes": ["Ingress"],
+        "ingress": [{ "ports": ports }],
+    });
+    [json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": { "name": "many", "namespace": "default" }, "spec": spec,
+    })]
+}
+
+/// What finds no room within the memory that maps may have is refused, by name, until they may have more; others do not notice.
+#[test]
+fn maps_grow_as_far_as_memory_allows_and_on_when_it_allows_more() {
+    let file = File::new("intervals: 8, memory: 1").unwrap();
+    let scene = Scene::start("memory", &file.flags().unwrap()).unwrap();
+    let (client, near) = (&scene.pair.client, &scene.pair.near);
+    let _servers = serve(near).unwrap();
+    assert_eq!(reaches(client, near), Some(true));
+    let status = |cluster: &Cluster| cluster.agent(0).proxyctl_verdict(&["status"]);
+    scene
+        .during(|cluster| {
+            cluster
+                .manifests()
+                .apply_objects("many.yaml", &many_ranges("near", 400))?;
+            until("the policy to be refused", PATIENCE, || {
+                let (_, said) = status(cluster)?;
+                let told = said.contains("default/many: INTERVALS has no room");
+                Ok((told && reaches(client, near) == Some(false)).then_some(()))
+            })?;
+            // It is looked every second, and never will be there room.
+            thread::sleep(Duration::from_secs(3));
+            ensure!(capacity(cluster, "INTERVALS")? == 8);
+            ensure!(reaches(client, near) == Some(false), "still refused");
+            file.tell("intervals: 8, memory: 64")?;
+            until("the policy to be in force", PATIENCE, || {
+                Ok((reaches(client, near) == Some(true)).then_some(()))
+            })?;
+            ensure!(capacity(cluster, "INTERVALS")? >= 20);
+            let (_, said) = status(cluster)?;
+            ensure!(!said.contains("has no room"), "{said}");
+            cluster.manifests().remove("many.yaml")?;
+            has_capacity(cluster, "INTERVALS", 8)
+        })
+        .unwrap();
+    assert_eq!(reaches(client, near), Some(true));
+}
+
+/// A map that the kernel does not make holds up no other, neither while the agent runs nor when it starts.
+#[test]
+fn what_the_kernel_refuses_stays_as_it_is_and_holds_up_nothing() {
+    let file = File::new("frontends: 1024").unwrap();
+    let mut scene = Scene::start("nomemory", &file.flags().unwrap()).unwrap();
+    // More buckets than a table may have.
+    let huge = |frontends: u32| format!("affinity: {}, frontends: {frontends}", 1_u32 << 31);
+    let affinity = capacity(&scene.pair.cluster, "AFFINITY").unwrap();
+    scene
+        .during(|cluster| {
+            file.tell(&huge(2048))?;
+            has_capacity(cluster, "FRONTENDS4", 2048)
+        })
+        .unwrap();
+    scene.pair.cluster.agent_mut(0).crash().unwrap();
+    file.tell(&huge(4096)).unwrap();
+    scene.pair.cluster.agent_mut(0).restart().unwrap();
+    assert_eq!(capacity(&scene.pair.cluster, "FRONTENDS4").unwrap(), 4096);
+    assert_eq!(capacity(&scene.pair.cluster, "AFFINITY").unwrap(), affinity);
+    scene.during(|_| Ok(())).unwrap();
+}
+
+/// What pods send out of the cluster, in the node's name, past the stack and through it.
+#[test]
+fn masqueraded_flows_are_kept_when_maps_are_resized() {
+    for (name, forwarding) in [("masqbpf", "bpf"), ("masqstack", "stack")] {
+        let file = File::new("conntrack: 4096").unwrap();
+        let flags = [&file.flags().unwrap()[..], &["--forwarding", forwarding]].concat();
+        let scene = Scene::start(name, &flags).unwrap();
+        let internet = scene.pair.cluster.world().internet().unwrap();
+        let to = internet.at(7000);
+        let servers = to.into_iter().flat_map(|at| {
+            [
+                Server::tcp(internet.place(), at, "there"),
+                Server::udp(internet.place(), at, "there"),
+            ]
+        });
+        let servers: Vec<Server> = servers.collect::<Result<_>>().unwrap();
+        for to in to {
+            await_answer(&scene.pair.cluster, &scene.pair.client, to).unwrap();
+        }
+        for flows in [16384, 2048] {
+            scene
+                .with_traffic_to(&to, |cluster| {
+                    file.tell(&format!("conntrack: {flows}"))?;
+                    has_capacity(cluster, "FLOWS4", flows)
+                })
+                .unwrap();
+        }
+        let own = scene.pair.cluster.node(0).addresses();
+        for peer in servers.iter().flat_map(Server::peers) {
+            assert!(own.contains(&peer.ip()), "{peer}");
+        }
+        assert_eq!(
+            internet.leaked().unwrap(),
+            0,
+            "packets with a pod's address"
+        );
+    }
 }

@@ -5,15 +5,14 @@ use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use proxy_agent::datapath::Pins;
-use serde_json::json;
+use serde_json::{Value, json};
 use weir_tests::{
-    older::{Older, SCHEMA_1},
+    older::{self, SCHEMA_1},
     served::{await_answer, only_client, serve, service},
     traffic::{self, Cast},
-    world::{Cluster, Pod, Programs, Server, ask_tcp, ask_udp, until},
+    world::{Cluster, Pod, Programs, Server, ask_tcp, ask_udp},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Traffic between two changes.
 const REST: Duration = Duration::from_secs(1);
 /// Connections by which a client's affinity is seen.
@@ -36,13 +35,9 @@ struct Scene {
 }
 
 impl Scene {
-    fn start(name: &str, flags: &[&str]) -> Result<Self> {
-        let Older { agent, plugin } = Older::of(SCHEMA_1)?;
-        let older = Programs {
-            agent,
-            plugin,
-            flags: ["--uplink", "eth0"].map(str::to_owned).to_vec(),
-        };
+    /// Where policy lets the client in by so many ranges of ports; by all of them, if none.
+    fn start(name: &str, flags: &[&str], ranges: u16) -> Result<Self> {
+        let older = older::programs(SCHEMA_1)?;
         let mut all = vec!["--map-size", "small", "--conntrack-max", "65536"];
         all.extend(flags);
         let cluster = Cluster::start_version(name, &["a"], &all, Some(&older))?;
@@ -57,7 +52,7 @@ impl Scene {
         let kept = kept.map(|address| SocketAddr::new(address, 80));
         cluster
             .manifests()
-            .apply_objects("policy.yaml", &only_client(&json!([])))?;
+            .apply_objects("policy.yaml", &only_client(&ports(ranges)))?;
         for to in to.iter().chain(&kept) {
             await_answer(&cluster, &client, *to)?;
         }
@@ -86,27 +81,7 @@ impl Scene {
 
     /// Our version leaves, and the older one takes the node over.
     fn down(&mut self) -> Result<()> {
-        let older = self.older.clone();
-        let agent = self.cluster.agent_mut(0);
-        agent.terminate()?;
-        let before = agent.log().len();
-        let mut migration = agent.verb(&["migrate", "--to", "1"])?;
-        until("the maps to be migrated", PATIENCE, || {
-            let said = agent.log()[before..].contains("start the other version now");
-            let ended = migration.ended()?;
-            ensure!(
-                said || ended.is_none(),
-                "it ended: {ended:?}: {}",
-                &agent.log()[before..]
-            );
-            Ok(said.then_some(()))
-        })?;
-        // As long as an image takes to be pulled, so to speak.
-        thread::sleep(REST);
-        agent.set_version(Some(older));
-        agent.restart()?;
-        let status = until("the node to be handed over", PATIENCE, || migration.ended())?;
-        ensure!(status.success(), "{status}: {}", &agent.log()[before..]);
+        older::hand_over(self.cluster.agent_mut(0), &self.older)?;
         thread::sleep(REST);
         self.only_schema(1)
     }
@@ -154,8 +129,15 @@ impl Scene {
     }
 }
 
-fn up_down_and_up_again(name: &str, flags: &[&str]) -> Result<()> {
-    let mut scene = Scene::start(name, flags)?;
+/// So many ranges, no two of them neighbours, 8080 in the last.
+fn ports(ranges: u16) -> Value {
+    let first = |n: u16| 8080 - 4 * n;
+    let range = |n: u16| json!({ "port": first(n), "endPort": first(n) + 1 });
+    (0..ranges).map(range).rev().collect()
+}
+
+fn up_down_and_up_again(name: &str, flags: &[&str], ranges: u16) -> Result<()> {
+    let mut scene = Scene::start(name, flags, ranges)?;
     let kept = scene.served_by()?;
     let (client, stranger) = (Arc::clone(&scene.client), Arc::clone(&scene.stranger));
     let (to, denied) = (scene.to, scene.web.at(8080));
@@ -185,10 +167,18 @@ fn up_down_and_up_again(name: &str, flags: &[&str]) -> Result<()> {
 
 #[test]
 fn up_down_and_up_again_with_balancing_at_the_socket() {
-    up_down_and_up_again("updown", &[]).unwrap();
+    up_down_and_up_again("updown", &[], 0).unwrap();
 }
 
 #[test]
 fn up_down_and_up_again_packet_by_packet() {
-    up_down_and_up_again("updownpkt", &["--socket-balancing", "false"]).unwrap();
+    up_down_and_up_again("updownpkt", &["--socket-balancing", "false"], 0).unwrap();
+}
+
+/// In schema 1 such a list is a chain of blocks, in ours a tree: the last range is in another block than the first.
+#[test]
+fn up_down_and_up_again_with_long_lists_of_ports() {
+    for (name, ranges) in [("updown21", 21), ("updown160", 160)] {
+        up_down_and_up_again(name, &[], ranges).unwrap();
+    }
 }

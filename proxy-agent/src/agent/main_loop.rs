@@ -22,7 +22,7 @@ use crate::{
         readiness::{Guard, Readiness},
         socket::Question,
     },
-    datapath::{Datapath, DatapathConfig, Maps, Prepared},
+    datapath::{Datapath, DatapathConfig, DatapathError, Maps, Prepared},
     model::{Dirty, Kind},
     observe::{Change, Changes, Notices, Store},
     pod::clients,
@@ -219,8 +219,13 @@ impl MainLoop {
     /// Puts maps of other capacities in force, and brings in step what waited for them.
     fn exchange(&mut self, prepared: Prepared) -> anyhow::Result<()> {
         let began = Instant::now();
-        let maps = self.here.datapath.put_in_force(prepared);
-        let maps = maps.context("exchange maps")?;
+        let maps = match self.here.datapath.put_in_force(prepared) {
+            Err(error @ DatapathError::Outgrown { .. }) => {
+                tracing::info!(%error, "maps keep their capacities");
+                return Ok(());
+            }
+            maps => maps.context("exchange maps")?,
+        };
         tracing::info!(?maps, took = ?began.elapsed(), "maps resized");
         self.follow_drops();
         upkeep::count(&self.shared, self.here.datapath.maps());

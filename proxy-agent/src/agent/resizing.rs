@@ -11,20 +11,23 @@ use tokio::{
 
 use crate::{
     api::Shared,
-    datapath::{
-        Capacities, Prepared, Resizer,
-        capacities::most,
-        migrate::size::{self, Use},
-    },
+    datapath::{Capacities, Prepared, Resizer},
     subject::{Room, Subject},
 };
 
 /// How often it is looked whether maps are as they should be.
 const PERIOD: Duration = Duration::from_secs(1);
-/// When it is tried again after the kernel refused, or where maps are as large as they may be.
+/// When the same is tried again after the kernel refused, or where maps are as large as they may be.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Between two exchanges: what waited is written in between.
 const REST: Duration = Duration::from_millis(200);
+
+/// What is asked of the maps: what is configured, and how many entries wait for room, by map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Asked {
+    configured: Capacities,
+    more: Room,
+}
 
 /// What the main loop knows of it.
 pub(super) struct Resizing {
@@ -37,18 +40,25 @@ pub(super) struct Resizing {
     rest: Instant,
     /// Entries that wait for room, by map.
     more: Room,
+    /// What was tried last.
+    tried: Option<Asked>,
+    /// When the same may be tried again.
+    again: Instant,
 }
 
 impl Resizing {
     /// Looks at these maps from now on.
     pub(super) fn new(shared: &Arc<Shared>, resizer: Resizer) -> Self {
+        let now = Instant::now();
         Self {
             shared: Arc::clone(shared),
             resizer,
             running: None,
-            next: Instant::now() + PERIOD,
-            rest: Instant::now(),
+            next: now + PERIOD,
+            rest: now,
             more: Room::new(),
+            tried: None,
+            again: now,
         }
     }
 
@@ -62,20 +72,17 @@ impl Resizing {
         self.running = None;
         self.next = Instant::now() + PERIOD;
         match done.context("resize maps").flatten() {
-            Ok(None) if !self.more.is_empty() => {
-                // No map may grow: until something changes, there is nothing to do.
-                self.next = Instant::now() + AGAIN;
-                None
-            }
-            Ok(prepared) => prepared,
-            Err(error) => {
-                let error = format!("{error:#}");
-                tracing::error!(
-                    error,
-                    "maps keep their capacities; tried again in half a minute"
-                );
-                self.next = Instant::now() + AGAIN;
-                self.rest = self.next;
+            Ok(None) if self.more.is_empty() => None,
+            Ok(Some(prepared)) => Some(prepared),
+            done => {
+                self.again = Instant::now() + AGAIN;
+                if let Err(error) = done {
+                    let error = format!("{error:#}");
+                    tracing::error!(
+                        error,
+                        "maps keep their capacities; tried again in half a minute"
+                    );
+                }
                 None
             }
         }
@@ -95,17 +102,23 @@ impl Resizing {
 
     /// Begins to prepare maps, if some are not as they should be.
     pub(super) fn look(&mut self) {
-        if self.running.is_some() || self.next > Instant::now() {
+        let now = Instant::now();
+        if self.running.is_some() || self.next > now {
             return;
         }
-        self.next = Instant::now() + PERIOD;
-        let configured = self.shared.configuration().maps.capacities();
-        if !self.suspects(&configured) {
+        self.next = now + PERIOD;
+        let asked = Asked {
+            configured: self.shared.configuration().maps.capacities(),
+            more: self.more.clone(),
+        };
+        let in_vain = self.tried.as_ref() == Some(&asked) && self.again > now;
+        if in_vain || !self.suspects(&asked.configured) {
             return;
         }
-        let (resizer, more) = (self.resizer.clone(), self.more.clone());
+        self.tried = Some(asked.clone());
+        let resizer = self.resizer.clone();
         self.running = Some(spawn_blocking(move || {
-            Ok(resizer.prepare(&configured, &more)?)
+            Ok(resizer.prepare(&asked.configured, &asked.more)?)
         }));
     }
 
@@ -113,31 +126,16 @@ impl Resizing {
     pub(super) fn done(&mut self) {
         self.rest = Instant::now() + REST;
         self.next = self.rest;
+        self.again = self.rest;
     }
 
-    /// Whether it is worth to count. By what was counted last, which costs nothing, and a sample of the flows, which may
-    /// become many in a moment.
+    /// Whether it is worth to count.
     fn suspects(&self, configured: &Capacities) -> bool {
-        if !self.more.is_empty() {
-            return true;
-        }
-        let [flows4, flows6] = self.resizer.flows();
-        let uses = self.shared.maps().into_iter().map(|map| {
-            let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-            let now = Use {
-                capacity: count(map.max_entries),
-                entries: match map.name.as_str() {
-                    "FLOWS4" => flows4,
-                    "FLOWS6" => flows6,
-                    _ => map.entries.map_or(0, count),
-                },
-                evicts: map.kind == "lru_hash",
-                most: most(&map.name),
-                ..Use::default()
-            };
-            (map.name, now)
-        });
-        let uses: BTreeMap<String, Use> = uses.collect();
-        !size::plan(configured, &uses).is_empty()
+        let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let counted = self.shared.maps().into_iter();
+        let counted: BTreeMap<String, u32> = counted
+            .map(|map| (map.name, map.entries.map_or(0, count)))
+            .collect();
+        !self.more.is_empty() || self.resizer.suspects(configured, &counted)
     }
 }

@@ -3,8 +3,9 @@
 use proxy_common::{
     endpoints::MAX_ENDPOINTS,
     policy::{
-        cells::CELLS_DEFAULT,
+        cells::{CELLS_DEFAULT, LIST_NUMBERS, ROW_STRIDE},
         intervals::{BLOCKS_DEFAULT, IntervalBlock},
+        words::ROW_LIMIT,
     },
 };
 
@@ -16,11 +17,12 @@ const BLOCKS_MAX: u32 = 1 << 18;
 /// No map is made larger than this without being asked for.
 const MOST: u32 = 1 << 24;
 
-/// To how many entries a map may grow that is configured smaller.
+/// To how many entries a map may grow that is configured smaller, if there is memory for it ([`Capacities::memory`]): as many
+/// as can be named.
 pub fn most(map: &str) -> u32 {
     match map {
-        "POLICY_CELLS" => CELLS_MAX,
-        "INTERVALS" => BLOCKS_MAX,
+        "POLICY_CELLS" => ROW_LIMIT * ROW_STRIDE,
+        "INTERVALS" => LIST_NUMBERS,
         _ => MOST,
     }
 }
@@ -59,6 +61,9 @@ pub struct Capacities {
     pub policy_cells: u32,
     /// `INTERVALS`, in blocks.
     pub intervals: u32,
+    /// Bytes that all these maps may take together by growing, each counted as if it were full. What the fields above say
+    /// they take in any case.
+    pub memory: u64,
 }
 
 impl Default for Capacities {
@@ -79,6 +84,7 @@ impl Default for Capacities {
             cidrs: 1 << 17,
             policy_cells: CELLS_DEFAULT,
             intervals: BLOCKS_DEFAULT,
+            memory: u64::MAX,
         }
     }
 }
@@ -86,7 +92,8 @@ impl Default for Capacities {
 impl Capacities {
     /// For such clusters, on a machine with so many bytes of memory: a thousandth of it for the cells of
     /// policy rows (8 bytes each), and half as much for their lists of ports, all of it taken at once. 16 GiB hold 2 million
-    /// cells (1 000 rows of 2 000 classes), and 600 different lists of 1 000 ports.
+    /// cells (1 000 rows of 2 000 classes), and 600 different lists of 1 000 ports. Maps may grow until they take a quarter of
+    /// the memory.
     pub fn for_memory(bytes: u64) -> Self {
         let cells = (bytes >> 10) / size_of::<u64>() as u64;
         let cells = cells.clamp(u64::from(CELLS_DEFAULT), u64::from(CELLS_MAX));
@@ -95,6 +102,7 @@ impl Capacities {
         Self {
             policy_cells: 1 << cells.ilog2(),
             intervals: 1 << blocks.ilog2(),
+            memory: bytes / 4,
             ..Self::default()
         }
     }
@@ -123,6 +131,7 @@ impl Capacities {
             cidrs: 4096,
             policy_cells: 1 << 14,
             intervals: 1024,
+            memory: u64::MAX,
         }
     }
 

@@ -58,12 +58,17 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
         self.map.kind() == MapKind::Array && map::bytes_of(value).iter().all(|b| *b == 0)
     }
 
-    /// Brings another map of the same types in step with this one; gives how many writes that took.
+    /// Brings another map of the same types in step with this one, of arrays as far as that reaches; gives how many writes that took.
     pub(super) fn copy_to(&self, other: OwnedFd) -> Result<usize, TableError> {
         let failed = |error| self.error("copy", None, error);
         let mut other =
             Self::new(MapHandle::new(self.name(), other).map_err(failed)?).map_err(failed)?;
-        let wanted: BTreeMap<K, V> = self.entries()?.into_iter().collect();
+        let mut wanted: BTreeMap<K, V> = self.entries()?.into_iter().collect();
+        if self.map.kind() == MapKind::Array {
+            // What is beyond a smaller one is of no use.
+            let capacity = other.capacity();
+            wanted.retain(|key, _| index(key) < capacity);
+        }
         let found: BTreeMap<K, V> = other.entries()?.into_iter().collect();
         let stale = found.keys().filter(|key| !wanted.contains_key(key));
         let mut writes = 0;
@@ -79,6 +84,19 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
             writes += 1;
         }
         Ok(writes)
+    }
+
+    /// Adds what another map of the same types does not have.
+    pub(super) fn add_to(&self, other: OwnedFd) -> Result<(), TableError> {
+        for (key, value) in self.entries()? {
+            map::insert(&other, &key, &value).map_err(|e| self.error("copy", Some(&key), e))?;
+        }
+        Ok(())
+    }
+
+    /// Its kind.
+    pub(super) fn kind(&self) -> MapKind {
+        self.map.kind()
     }
 
     /// The least capacity that all entries fit in: slots of an array keep their numbers.

@@ -39,18 +39,22 @@ pub(super) struct Place {
 /// The place of every map that the programs share, by name.
 pub(super) type Places = BTreeMap<String, Place>;
 
-/// The places of all maps: those that are pinned keep their capacities, but for these that are to be made anew, so large.
+/// Maps that take the place of others, each with its capacity, and the folder in which they are or are to be made.
+pub(super) type Anew<'a> = (&'a Path, &'a BTreeMap<String, u32>);
+
+/// The places of all maps: those that are pinned keep their capacities, but for these that are made anew.
 pub(super) fn places(
     pins: &Pins,
     capacities: &Capacities,
-    anew: &BTreeMap<String, u32>,
+    anew: Option<Anew<'_>>,
 ) -> Result<Places, DatapathError> {
     let mut places = Places::new();
     for (name, mut info) in object::maps(capacities)? {
         let mut path = pins.map(&name);
-        if let Some(capacity) = anew.get(&name) {
-            path = pins.building().join(&name);
-            info.max_entries = *capacity;
+        let new = anew.and_then(|(folder, sizes)| Some((folder, *sizes.get(&name)?)));
+        if let Some((folder, capacity)) = new {
+            path = folder.join(&name);
+            info.max_entries = capacity;
         } else if let Some(pinned) = pinned(&path)? {
             // Every pin is judged before the first map is made: a refusal changes nothing.
             compare(&path, &pinned, &info)?;

@@ -20,12 +20,12 @@ use proxy_common::{
 };
 
 use super::{
-    bpfsys::object,
+    bpfsys::object::{self, MapInfo},
     clock,
     drops::Drops,
     error::DatapathError,
     flows::{FlowState, Flows},
-    handle::MapHandle,
+    handle::{MapHandle, MapKind},
     kernel_table::KernelTable,
     kernel_words::KernelWords,
     pins::Pins,
@@ -130,7 +130,7 @@ declare! {
     cidrs4: "CIDRS4", KernelTable<Prefix<CidrKey4>, Peer>;
     cidrs6: "CIDRS6", KernelTable<Prefix<CidrKey6>, Peer>;
     policy_cells: "POLICY_CELLS", KernelWords, uncounted;
-    intervals: "INTERVALS", KernelTable<u32, IntervalBlock>;
+    intervals: "INTERVALS", KernelTable<u32, IntervalBlock>, uncounted;
     drops: "DROPS", Drops;
 }
 
@@ -145,6 +145,12 @@ impl Maps {
             })?;
             MapHandle::new(name, fd).map_err(DatapathError::corrupt(&path))
         })
+    }
+
+    /// What the kernel says about the map of this name.
+    pub(super) fn info(&self, name: &str) -> Option<MapInfo> {
+        let handle = self.handles.iter().find(|handle| handle.name() == name)?;
+        Some(handle.info())
     }
 
     /// Puts another map in the place of the one of this name.
@@ -187,9 +193,25 @@ impl Maps {
         rows::extent(&self.policy_words, &self.policy_cells)
     }
 
+    /// How many blocks their lists take, and one more than the last of them.
+    pub(super) fn blocks_in_force(&self) -> Result<(u32, u32), TableError> {
+        let read = |number: u32| self.intervals.get(&number);
+        rows::blocks(&self.policy_words, &self.policy_cells, read)
+    }
+
+    /// The least capacity that all entries of the map of this name fit in.
+    pub(super) fn reach(&self, name: &str) -> Result<u32, TableError> {
+        match name {
+            "POLICY_CELLS" => Ok(self.cells_in_force().1),
+            "INTERVALS" => Ok(self.blocks_in_force()?.1),
+            _ => self.resizable(name).map_or(Ok(0), Resizable::reach),
+        }
+    }
+
     /// Name, type, entries and capacity of every map.
     pub fn usage(&self) -> Result<Vec<MapUsage>, TableError> {
         let counts = self.counts()?;
+        let blocks = self.blocks_in_force()?.0;
         let described = self
             .handles
             .iter()
@@ -200,6 +222,7 @@ impl Maps {
                 id: map.info().id,
                 entries: match map.name() {
                     "POLICY_CELLS" => Some(self.cells_in_force().0),
+                    "INTERVALS" => Some(blocks),
                     _ => entries,
                 },
                 max_entries: map.info().max_entries,
@@ -214,6 +237,10 @@ pub(super) trait Resizable {
     fn reach(&self) -> Result<u32, TableError>;
     /// Brings another map in step with this one; gives how many writes that took.
     fn copy_to(&self, other: OwnedFd) -> Result<usize, DatapathError>;
+    /// Adds to another map, which programs write to already, what they have written to this one and is not there.
+    fn add_to(&self, _: OwnedFd) -> Result<(), DatapathError> {
+        Ok(())
+    }
     /// Puts another map in the place of this one.
     fn exchange(&self, other: OwnedFd) -> io::Result<()>;
 }
@@ -229,6 +256,13 @@ where
 
     fn copy_to(&self, other: OwnedFd) -> Result<usize, DatapathError> {
         Self::copy_to(self, other).map_err(DatapathError::Table)
+    }
+
+    fn add_to(&self, other: OwnedFd) -> Result<(), DatapathError> {
+        if self.kind() == MapKind::LruHash {
+            Self::add_to(self, other)?;
+        }
+        Ok(())
     }
 
     fn exchange(&self, other: OwnedFd) -> io::Result<()> {

@@ -16,5 +16,6 @@ pub mod resize;
 pub mod size;
 pub mod v1;
 
+mod ceiling;
 mod flows;
 mod settle;

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use proxy_common::policy::{
     cells::{Cell, LIST, ROW_STRIDE},
+    intervals::IntervalBlock,
     words::{PolicyWord, ROW_FIRST},
 };
 
-use super::words::Words;
+use super::{tree, words::Words};
 
 /// A row, by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +62,27 @@ pub(super) fn lists(words: &impl Words, cells: &impl Words) -> BTreeSet<u32> {
         .collect()
 }
 
+/// How many blocks these lists take, and one more than the number of the last of them: a list that is gone leaves its blocks as
+/// they were.
+pub(super) fn blocks<E>(
+    words: &impl Words,
+    cells: &impl Words,
+    read: impl Fn(u32) -> Result<Option<IntervalBlock>, E>,
+) -> Result<(u32, u32), E> {
+    let mut all = BTreeSet::new();
+    for root in lists(words, cells) {
+        all.extend(tree::walk(root, &read)?.0);
+    }
+    let end = all.last().map_or(0, |last| last + 1);
+    Ok((all.len() as u32, end))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proxy_common::policy::intervals::Interval;
+
     use super::*;
     use crate::datapath::MemoryWords;
 
@@ -89,5 +109,11 @@ mod tests {
         cells.set(6 * ROW_STRIDE + 1, list(8).pack());
         assert_eq!(extent(&words, &cells), (3 * ROW_STRIDE, 6 * ROW_STRIDE));
         assert_eq!(lists(&words, &cells), BTreeSet::from([7]));
+        let list: BTreeMap<u32, IntervalBlock> =
+            tree::lay_out(&[Interval::default(); 22], &[7, 30, 9])
+                .into_iter()
+                .collect();
+        let read = |number: u32| Ok::<_, ()>(list.get(&number).copied());
+        assert_eq!(blocks(&words, &cells, read), Ok((3, 31)));
     }
 }

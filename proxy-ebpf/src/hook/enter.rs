@@ -124,7 +124,7 @@ impl<F: Family> Work<F> {
     #[inline(always)]
     pub(super) fn begin(&mut self, skb: Skb, at: u32, sender: u32) -> Verdict {
         if node::settles(self.packet.now) {
-            let verdict = wait(&mut self.packet, at);
+            let verdict = wait(&mut self.packet, at, sender);
             if verdict != CONTINUE {
                 return verdict;
             }

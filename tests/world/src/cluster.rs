@@ -94,12 +94,6 @@ impl Cluster {
         &mut self.agents[index]
     }
 
-    /// From now on pods are wired by our own plugin.
-    pub fn use_our_plugin(&mut self) -> Result<()> {
-        self.plugin = Plugin::weir()?;
-        Ok(())
-    }
-
     /// What all agents have said: for a test that fails.
     pub fn logs(&self) -> String {
         self.agents.iter().map(Agent::log).collect()

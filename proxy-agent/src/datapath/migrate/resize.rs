@@ -1,14 +1,15 @@
 //! Maps of the same layout, larger or smaller.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, os::fd::OwnedFd, path::Path};
 
 use aya::Ebpf;
 use proxy_common::address::{Address4, Address6};
 
 use super::{
+    ceiling::entry_bytes,
     flows::{Store, Transfer},
     settle,
-    size::{self, Use, is_of_flows},
+    size::{self, Sizes, Use, is_of_flows},
 };
 use crate::datapath::{
     Capacities, DatapathConfig,
@@ -18,7 +19,7 @@ use crate::datapath::{
     error::DatapathError,
     handle::MapKind,
     load,
-    maps::{MapUsage, Maps},
+    maps::{MapUsage, Maps, Resizable},
     pins::{self, Pins},
     programs::{blocks::Blocks, exchange::Attached},
 };
@@ -27,46 +28,49 @@ use crate::datapath::{
 pub struct Prepared {
     pub(in crate::datapath) ebpf: Ebpf,
     /// Capacities of the maps that are to be exchanged.
-    pub(in crate::datapath) sizes: BTreeMap<String, u32>,
+    pub(in crate::datapath) sizes: Sizes,
     flows: Option<Both>,
+    /// An agent was killed while it exchanged them: some programs go by them already.
+    resumed: bool,
 }
 
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Prepared")
             .field("sizes", &self.sizes)
+            .field("resumed", &self.resumed)
             .finish_non_exhaustive()
     }
 }
 
-/// How the maps are used. `more` counts entries that wait for room.
-pub fn uses(
-    maps: &Maps,
-    usage: Vec<MapUsage>,
-    more: &BTreeMap<String, u32>,
-) -> Result<BTreeMap<String, Use>, DatapathError> {
+/// How a map is used that has so many entries.
+fn how(maps: &Maps, name: &str, entries: u32) -> Option<Use> {
+    let info = maps.info(name)?;
+    Some(Use {
+        capacity: info.max_entries,
+        entries,
+        evicts: MapKind::from_number(info.kind) == MapKind::LruHash,
+        most: most(name),
+        bytes: entry_bytes(&info),
+        ..Use::default()
+    })
+}
+
+/// How all maps are used. `more` counts entries that wait for room.
+fn uses(maps: &Maps, more: &BTreeMap<String, u32>) -> Result<BTreeMap<String, Use>, DatapathError> {
     let mut uses = BTreeMap::new();
-    for map in usage {
-        let Some(resizable) = maps.resizable(&map.name) else {
-            continue;
+    for MapUsage { name, entries, .. } in maps.usage()? {
+        let entries = match name.as_str() {
+            // Others give way to what needs their slot.
+            "FLOWS4" => maps.flows4.usage(clock::seconds()).assured,
+            "FLOWS6" => maps.flows6.usage(clock::seconds()).assured,
+            _ => entries.unwrap_or(0),
         };
-        let now = Use {
-            capacity: map.max_entries,
-            entries: match map.name.as_str() {
-                // Others give way to what needs their slot.
-                "FLOWS4" => maps.flows4.usage(clock::seconds()).assured,
-                "FLOWS6" => maps.flows6.usage(clock::seconds()).assured,
-                _ => map.entries.unwrap_or(0),
-            },
-            more: more.get(&map.name).copied().unwrap_or(0),
-            reach: match map.name.as_str() {
-                "POLICY_CELLS" => resizable.reach()?.max(maps.cells_in_force().1),
-                _ => resizable.reach()?,
-            },
-            evicts: map.kind == MapKind::LruHash.name(),
-            most: most(&map.name),
-        };
-        uses.insert(map.name, now);
+        let reach = maps.reach(&name)?;
+        if let Some(now) = how(maps, &name, entries) {
+            let more = more.get(&name).copied().unwrap_or(0);
+            uses.insert(name, Use { more, reach, ..now });
+        }
     }
     Ok(uses)
 }
@@ -76,57 +80,166 @@ pub fn plan(
     maps: &Maps,
     configured: &Capacities,
     more: &BTreeMap<String, u32>,
-) -> Result<BTreeMap<String, u32>, DatapathError> {
-    let uses = uses(maps, maps.usage()?, more)?;
-    Ok(size::plan(configured, &uses))
+) -> Result<Sizes, DatapathError> {
+    Ok(size::plan(configured, &uses(maps, more)?))
+}
+
+/// Whether there seems to be something to plan, by how many entries maps had when they were counted, and a sample of flows.
+pub fn suspects(maps: &Maps, configured: &Capacities, counted: &BTreeMap<String, u32>) -> bool {
+    let now = clock::seconds();
+    let uses = counted.iter().filter_map(|(name, entries)| {
+        let entries = match name.as_str() {
+            "FLOWS4" => maps.flows4.sample(now),
+            "FLOWS6" => maps.flows6.sample(now),
+            _ => *entries,
+        };
+        Some((name.clone(), how(maps, name, entries)?))
+    });
+    !size::plan(configured, &uses.collect()).is_empty()
 }
 
 /// Makes the maps of a plan beside those in use, fills them, and loads the programs. Nothing depends on it yet. Takes
-/// seconds: not for the thread that writes the maps.
+/// seconds: not for the thread that writes the maps. A map that the kernel refuses holds up no smaller one. None if nothing is
+/// planned.
 pub fn prepare(
     pins: &Pins,
-    maps: Option<&Maps>,
+    maps: &Maps,
     config: &DatapathConfig,
-    sizes: BTreeMap<String, u32>,
-) -> Result<Prepared, DatapathError> {
-    begin(pins, !sizes.is_empty())?;
-    let places = load::places(pins, &config.capacities, &sizes)?;
-    let ebpf = load::load(&places, config.log_drops)?;
-    let mut prepared = Prepared {
-        ebpf,
-        flows: None,
-        sizes,
-    };
-    if let Some(maps) = maps {
-        prepared.copy(pins, maps)?;
-        if prepared.sizes.keys().any(|name| is_of_flows(name)) {
-            let mut flows = Both::open(&pins.maps(), &pins.building())?;
-            flows.pass()?;
-            prepared.flows = Some(flows);
+    mut sizes: Sizes,
+) -> Result<Option<Prepared>, DatapathError> {
+    let mut refused = None;
+    while !sizes.is_empty() {
+        match build(pins, maps, config, &sizes) {
+            Err(error @ DatapathError::Maps(_)) => {
+                let without = without_largest(&mut sizes, maps);
+                tracing::warn!(maps = ?without, %error, "maps keep their capacities");
+                refused = Some(error);
+            }
+            built => return built.map(Some),
         }
+    }
+    refused.map_or(Ok(None), Err)
+}
+
+/// Takes out of a plan what would take the most memory.
+fn without_largest(sizes: &mut Sizes, maps: &Maps) -> Sizes {
+    let bytes = |(name, capacity): &(&String, &u32)| {
+        let each = maps.info(name).map_or(0, |info| entry_bytes(&info));
+        u64::from(each) * u64::from(**capacity)
+    };
+    let largest = sizes.iter().max_by_key(bytes);
+    let largest = largest.map(|(name, _)| name.clone()).unwrap_or_default();
+    let goes = |name: &str| name == largest || is_of_flows(name) && is_of_flows(&largest);
+    sizes.extract_if(.., |name, _| goes(name)).collect()
+}
+
+fn build(
+    pins: &Pins,
+    maps: &Maps,
+    config: &DatapathConfig,
+    sizes: &Sizes,
+) -> Result<Prepared, DatapathError> {
+    let folder = pins.building();
+    pins::discard(&folder)?;
+    fs::create_dir_all(&folder).map_err(DatapathError::file("create", &folder))?;
+    let mut prepared = over(pins, config, &folder, sizes.clone())?;
+    prepared.copy(pins, maps)?;
+    if let Some(flows) = &mut prepared.flows {
+        flows.pass()?;
     }
     Ok(prepared)
 }
 
-fn begin(pins: &Pins, builds: bool) -> Result<(), DatapathError> {
-    let folder = pins.building();
-    pins::discard(&folder)?;
-    if builds {
-        fs::create_dir_all(&folder).map_err(DatapathError::file("create", &folder))?;
+/// With programs that go by the new maps in a folder.
+fn over(
+    pins: &Pins,
+    config: &DatapathConfig,
+    folder: &Path,
+    sizes: Sizes,
+) -> Result<Prepared, DatapathError> {
+    let places = load::places(pins, &config.capacities, Some((folder, &sizes)))?;
+    let ebpf = load::load(&places, config.log_drops)?;
+    // After the last program has been exchanged maps get their places one by one.
+    let has_flows = sizes.keys().filter(|name| is_of_flows(name)).count() == FLOW_MAPS;
+    Ok(Prepared {
+        ebpf,
+        flows: has_flows
+            .then(|| Both::open(&pins.maps(), folder))
+            .transpose()?,
+        sizes,
+        resumed: false,
+    })
+}
+
+/// Programs for the maps that are pinned, and those that are missing, made.
+pub(in crate::datapath) fn as_they_are(
+    pins: &Pins,
+    config: &DatapathConfig,
+) -> Result<Prepared, DatapathError> {
+    pins::discard(&pins.building())?;
+    let places = load::places(pins, &config.capacities, None)?;
+    Ok(Prepared {
+        ebpf: load::load(&places, config.log_drops)?,
+        sizes: Sizes::new(),
+        flows: None,
+        resumed: false,
+    })
+}
+
+/// What an agent was exchanging when it was killed: what it copied is whole, and some programs may go by it.
+pub(in crate::datapath) fn resume(
+    pins: &Pins,
+    config: &DatapathConfig,
+) -> Result<Option<Prepared>, DatapathError> {
+    let folder = pins.next();
+    let names = pins::names(&folder).map_err(DatapathError::file("list", &folder))?;
+    let mut sizes = Sizes::new();
+    for name in names {
+        if let Some(map) = load::pinned(&folder.join(&name))? {
+            sizes.insert(name, map.max_entries);
+        }
     }
-    Ok(())
+    if sizes.is_empty() {
+        pins::discard(&folder)?;
+        return Ok(None);
+    }
+    let mut prepared = over(pins, config, &folder, sizes)?;
+    prepared.resumed = true;
+    Ok(Some(prepared))
 }
 
 impl Prepared {
+    /// Each new map but those of flows, which are not copied as they are (see `Both`), with the one whose place it takes.
+    fn each<'a>(
+        &self,
+        folder: &Path,
+        maps: &'a Maps,
+    ) -> Result<Vec<(&'a dyn Resizable, OwnedFd)>, DatapathError> {
+        let names = self.sizes.keys().filter(|name| !is_of_flows(name));
+        let pairs = names.filter_map(|name| {
+            let path = folder.join(name);
+            let new = object::open_map(&path).map_err(DatapathError::corrupt(&path));
+            maps.resizable(name).map(|map| Ok((map, new?)))
+        });
+        pairs.collect()
+    }
+
+    /// What was written meanwhile may not fit.
+    fn check(&self, maps: &Maps) -> Result<(), DatapathError> {
+        for (name, capacity) in self.sizes.iter().filter(|(name, _)| !is_of_flows(name)) {
+            let evicts = how(maps, name, 0).is_some_and(|now| now.evicts);
+            if !evicts && maps.reach(name)? > *capacity {
+                let map = name.clone();
+                return Err(DatapathError::Outgrown { map });
+            }
+        }
+        Ok(())
+    }
+
     /// Copies what the agent writes.
     fn copy(&self, pins: &Pins, maps: &Maps) -> Result<(), DatapathError> {
-        // Flows are not copied as they are: see `Both`.
-        for name in self.sizes.keys().filter(|name| !is_of_flows(name)) {
-            if let Some(map) = maps.resizable(name) {
-                let path = pins.building().join(name);
-                let other = object::open_map(&path).map_err(DatapathError::corrupt(&path))?;
-                map.copy_to(other)?;
-            }
+        for (map, new) in self.each(&pins.building(), maps)? {
+            map.copy_to(new)?;
         }
         Ok(())
     }
@@ -139,8 +252,11 @@ impl Prepared {
         maps: &Maps,
     ) -> Result<(), DatapathError> {
         let attached = Attached::find(pins, blocks)?;
-        self.copy(pins, maps)?;
-        rename(&pins.building(), &pins.next())?;
+        if !self.resumed {
+            self.check(maps)?;
+            self.copy(pins, maps)?;
+            rename(&pins.building(), &pins.next())?;
+        }
         let mut config = maps.node_config.clone();
         let settles = self.flows.is_some() && settle::begin(&mut config)?;
         let exchanged = self.exchange(pins, blocks, &attached);
@@ -148,6 +264,9 @@ impl Prepared {
             settle::end(&mut config)?;
         }
         exchanged?;
+        for (map, new) in self.each(&pins.next(), maps)? {
+            map.add_to(new)?;
+        }
         for name in self.sizes.keys() {
             let path = pins.next().join(name);
             let map = object::open_map(&path).map_err(DatapathError::corrupt(&path))?;
@@ -172,22 +291,6 @@ impl Prepared {
         }
         Ok(())
     }
-}
-
-/// Goes on where an agent was killed while it exchanged maps: true if some programs may still use the old ones.
-pub(in crate::datapath) fn resume(pins: &Pins) -> Result<bool, DatapathError> {
-    pins::discard(&pins.building())?;
-    let folder = pins.next();
-    let names = pins::names(&folder).map_err(DatapathError::file("list", &folder))?;
-    if names.is_empty() {
-        pins::discard(&folder)?;
-        return Ok(false);
-    }
-    if names.iter().filter(|name| is_of_flows(name)).count() == FLOW_MAPS {
-        Both::open(&pins.maps(), &folder)?.pass()?;
-    }
-    publish(pins)?;
-    Ok(true)
 }
 
 /// `FLOWS*` and `FLOW_INDEX*`.

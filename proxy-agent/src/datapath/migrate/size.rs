@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use proxy_common::endpoints::MAX_ENDPOINTS;
 
+use super::ceiling;
 use crate::datapath::Capacities;
+
+/// Maps with their new capacities.
+pub type Sizes = BTreeMap<String, u32>;
 
 /// How a map is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub struct Use {
     pub evicts: bool,
     /// It grows no larger than this, unless it is configured so.
     pub most: u32,
+    /// Bytes that an entry takes.
+    pub bytes: u32,
 }
 
 /// The capacity that a map should have: what is configured, doubled until a quarter of it is free. A larger map, which was
@@ -53,9 +59,10 @@ fn fit(configured: u32, entries: u32, most: u32) -> u32 {
 }
 
 /// The maps that are to be made anew, each with its capacity. Maps that are not pinned yet are made as configured anyway.
-/// All maps of flows go together: they are as large as the fuller family needs.
-pub fn plan(configured: &Capacities, uses: &BTreeMap<String, Use>) -> BTreeMap<String, u32> {
-    let mut plan = BTreeMap::new();
+/// All maps of flows go together: they are as large as the fuller family needs. None grows beyond the memory that there is for
+/// all.
+pub fn plan(configured: &Capacities, uses: &BTreeMap<String, Use>) -> Sizes {
+    let mut plan = Sizes::new();
     for (name, capacity) in configured.by_map() {
         let Some(now) = uses.get(name).filter(|_| !is_of_flows(name)) else {
             continue;
@@ -74,7 +81,7 @@ pub fn plan(configured: &Capacities, uses: &BTreeMap<String, Use>) -> BTreeMap<S
         // What waits comes first, and may fill what is loose now.
         plan.retain(|name, wanted| uses.get(name).is_none_or(|now| *wanted > now.capacity));
     }
-    plan
+    ceiling::within(configured, uses, plan)
 }
 
 /// A word for each endpoint that there may be, used or not.
@@ -86,37 +93,40 @@ fn words(configured: &Capacities, uses: &BTreeMap<String, Use>) -> u32 {
 }
 
 /// The maps of flows, if they are to be made anew.
-fn flows(configured: &Capacities, uses: &BTreeMap<String, Use>) -> BTreeMap<String, u32> {
-    let families = ["FLOWS4", "FLOWS6"].into_iter();
-    let families = families.filter_map(|name| uses.get(name)).copied();
+fn flows(configured: &Capacities, uses: &BTreeMap<String, Use>) -> Sizes {
+    let families = FLOWS.into_iter().filter_map(|name| uses.get(name));
     // Not all slots are looked at when one is needed: where two thirds are taken, there may be none near.
     let families = families.map(|now| Use {
         entries: now.entries.saturating_add(now.entries / 2),
-        ..now
+        ..*now
     });
-    let families: Vec<Use> = families.collect();
-    let wanted = families
-        .iter()
-        .map(|now| target(configured.conntrack, *now));
+    let wanted = families.map(|now| target(configured.conntrack, now));
     let Some(conntrack) = wanted.max() else {
-        return BTreeMap::new();
+        return Sizes::new();
     };
-    let sized = Capacities {
-        conntrack,
-        ..configured.clone()
-    };
-    let maps = sized
-        .by_map()
-        .into_iter()
-        .filter(|(name, _)| is_of_flows(name));
-    let maps: BTreeMap<String, u32> = maps.map(|(name, size)| (name.to_owned(), size)).collect();
+    let maps = flow_maps(configured, conntrack);
     let differs =
         |(name, size): (&String, &u32)| uses.get(name).is_some_and(|now| now.capacity != *size);
     if maps.iter().any(differs) {
         maps
     } else {
-        BTreeMap::new()
+        Sizes::new()
     }
+}
+
+/// The maps of flows' records.
+pub(super) const FLOWS: [&str; 2] = ["FLOWS4", "FLOWS6"];
+
+/// All maps of flows, for so many of each family.
+pub(super) fn flow_maps(configured: &Capacities, conntrack: u32) -> Sizes {
+    let sized = Capacities {
+        conntrack,
+        ..configured.clone()
+    };
+    let maps = sized.by_map().into_iter();
+    maps.filter(|(name, _)| is_of_flows(name))
+        .map(|(name, size)| (name.to_owned(), size))
+        .collect()
 }
 
 /// Whether a map is one of those that hold flows.
@@ -200,7 +210,7 @@ mod tests {
             .by_map()
             .map(|(name, capacity)| (name.to_owned(), used(capacity, 0)))
             .into();
-        assert_eq!(plan(&configured, &uses), BTreeMap::new());
+        assert_eq!(plan(&configured, &uses), Sizes::new());
         uses.insert("FLOWS6".to_owned(), used(1000, 800));
         let plan = plan(&configured, &uses);
         let named = |name: &str| plan[name];
