@@ -64,8 +64,8 @@ impl Counts {
 }
 
 /// Counts of what goes on, and what went wrong.
-#[derive(Default)]
 struct Course {
+    began: Instant,
     stop: AtomicBool,
     counts: [AtomicUsize; 4],
     faults: Mutex<Vec<String>>,
@@ -81,7 +81,11 @@ impl Course {
     }
 
     fn fault(&self, what: String) {
-        self.faults.lock().unwrap().push(what);
+        let since = self.began.elapsed();
+        self.faults
+            .lock()
+            .unwrap()
+            .push(format!("at {since:.3?}: {what}"));
     }
 }
 
@@ -96,7 +100,12 @@ impl Drop for Stop<'_> {
 
 /// Does something under traffic. An error if any of that fails, or the stranger gets through.
 pub fn during<T>(cast: &Cast<'_>, change: impl FnOnce() -> Result<T>) -> Result<(T, Counts)> {
-    let course = Course::default();
+    let course = Course {
+        began: Instant::now(),
+        stop: AtomicBool::default(),
+        counts: Default::default(),
+        faults: Mutex::default(),
+    };
     let mut talks = Vec::new();
     for to in cast.to {
         for _ in 0..TALKS {

@@ -129,11 +129,13 @@ impl Scene {
     }
 }
 
-/// So many ranges, no two of them neighbours, 8080 in the last.
+/// So many ranges, no two of them neighbours, TCP's 8080 in the last but one and UDP's in the last.
 fn ports(ranges: u16) -> Value {
     let first = |n: u16| 8080 - 4 * n;
     let range = |n: u16| json!({ "port": first(n), "endPort": first(n) + 1 });
-    (0..ranges).map(range).rev().collect()
+    let tcp = (1..ranges).map(|n| range(n - 1)).rev();
+    let udp = json!({ "port": 8080, "protocol": "UDP" });
+    tcp.chain((ranges > 0).then_some(udp)).collect()
 }
 
 fn up_down_and_up_again(name: &str, flags: &[&str], ranges: u16) -> Result<()> {

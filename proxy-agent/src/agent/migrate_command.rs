@@ -52,8 +52,12 @@ async fn hand_over(mut handover: Handover) -> anyhow::Result<()> {
             tracing::info!(took = ?began.elapsed(), "handed over");
             return Ok(());
         }
-        // As long as it took: half a processor at most.
-        let pause = PAUSE.max(began.elapsed());
+        let pause = if handover.begins() {
+            Duration::ZERO
+        } else {
+            // As long as it took: half a processor at most.
+            PAUSE.max(began.elapsed())
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = terminate.recv() => break,

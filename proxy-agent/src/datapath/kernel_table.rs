@@ -87,9 +87,9 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
     }
 
     /// Adds what another map of the same types does not have.
-    pub(super) fn add_to(&self, other: OwnedFd) -> Result<(), TableError> {
+    pub(super) fn add_to(&self, other: &OwnedFd) -> Result<(), TableError> {
         for (key, value) in self.entries()? {
-            map::insert(&other, &key, &value).map_err(|e| self.error("copy", Some(&key), e))?;
+            map::insert(other, &key, &value).map_err(|e| self.error("copy", Some(&key), e))?;
         }
         Ok(())
     }

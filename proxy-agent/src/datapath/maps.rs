@@ -260,7 +260,7 @@ where
 
     fn add_to(&self, other: OwnedFd) -> Result<(), DatapathError> {
         if self.kind() == MapKind::LruHash {
-            Self::add_to(self, other)?;
+            Self::add_to(self, &other)?;
         }
         Ok(())
     }

@@ -3,22 +3,23 @@
 //!
 //! Meanwhile no flow begins, for five seconds at the most: what would have begun one is sent again.
 
-use std::thread;
+use std::{net::SocketAddr, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use weir_tests::{
     length,
     older::{self, SCHEMA_1},
+    served::await_answer,
     told::File,
     watched::PATIENCE,
-    world::{Cluster, until},
+    world::{Cluster, ask_tcp, cluster::POD_PORT, until},
 };
 
 use super::{
     bed::{Pods, State},
     picture::Picture,
     probes::{Ends, Probes},
-    run::{End, SOME, again, finish, picture, ready, settled, with_all_links},
+    run::{End, SOME, again, finish, is_ready, picture, ready, settled, with_all_links},
     traced::{BY, Traced},
 };
 
@@ -63,6 +64,14 @@ pub(crate) fn takes_over(name: &str) -> Result<()> {
     let flags = ["--map-size", "small", "--conntrack-max", "65536"];
     let mut cluster = Cluster::start_version(name, &["a"], &flags, Some(&older))?;
     let pods = Pods::start(&cluster)?;
+    for to in [10, 11, 12].into_iter().flat_map(Pods::vips) {
+        await_answer(&cluster, &pods.friend, SocketAddr::new(to, 80))?;
+    }
+    for to in pods.web.at(POD_PORT) {
+        cluster.eventually("the stranger to be denied", || {
+            ask_tcp(&pods.stranger, to).err()
+        })?;
+    }
     let mut wanted: Option<Picture> = None;
     every_under_traffic(&mut cluster, &pods, |cluster, target| {
         if wanted.is_some() {
@@ -72,7 +81,7 @@ pub(crate) fn takes_over(name: &str) -> Result<()> {
         cluster.agent_mut(0).set_version(None);
         let traced = Traced::start(cluster.agent(0).command(&BY)?, target, true)?;
         until("the traced agent to be killed or ready", PATIENCE, || {
-            Ok((traced.is_over() || ready(cluster).is_ok()).then_some(()))
+            Ok((traced.is_over() || is_ready(cluster)).then_some(()))
         })?;
         let end = End(traced.calls());
         traced.end()?;

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What the probes have seen.
 #[derive(Debug, Default)]
 pub(crate) struct Probes {
-    /// A datagram that is not answered is sent again, so often.
+    /// A datagram that is not answered is sent again, and a connection that does not come about is tried again, so often.
     again: usize,
     stop: AtomicBool,
     answered: AtomicU64,
@@ -46,7 +46,7 @@ impl Drop for Ends<'_> {
 }
 
 impl Probes {
-    /// Where a datagram may be dropped as long as none is delivered wrongly.
+    /// Where no flow may begin for a while.
     pub(crate) fn that_send_again() -> Self {
         Self {
             again: 4,
@@ -125,7 +125,7 @@ impl Probes {
     fn asks(&self, place: &Place, to: SocketAddr, allowed: &[&str]) {
         while self.goes_on() {
             let began = SystemTime::now();
-            let answer = ask_tcp(place, to).map(|answer| answer.name);
+            let answer = self.ask(place, to);
             self.note(
                 &format!("a new connection at {} to {to}", time(began)),
                 answer,
@@ -158,6 +158,18 @@ impl Probes {
                 thread::sleep(Duration::from_millis(4));
             }
         }
+    }
+
+    fn ask(&self, place: &Place, to: SocketAddr) -> io::Result<String> {
+        let ask = || ask_tcp(place, to).map(|answer| answer.name);
+        for _ in 0..self.again {
+            let answer = ask();
+            let waits = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+            if !answer.as_ref().is_err_and(waits) {
+                return answer;
+            }
+        }
+        ask()
     }
 
     fn exchange(&self, socket: &UdpSocket, to: SocketAddr, number: u8) -> io::Result<String> {

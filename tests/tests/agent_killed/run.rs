@@ -212,9 +212,13 @@ pub(crate) fn with_all_links(cluster: &Cluster) -> Result<()> {
 
 pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
     until("the traced agent to be ready", PATIENCE, || {
-        let health = http_get(cluster.node(0), ([127, 0, 0, 1], 10256).into(), "/readyz")?;
-        Ok((health.0 == 200).then_some(()))
+        Ok(is_ready(cluster).then_some(()))
     })
+}
+
+pub(crate) fn is_ready(cluster: &Cluster) -> bool {
+    let health = http_get(cluster.node(0), ([127, 0, 0, 1], 10256).into(), "/readyz");
+    health.is_ok_and(|(code, _)| code == 200)
 }
 
 pub(crate) fn picture(cluster: &Cluster) -> Result<Picture> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::size::{FLOWS, Sizes, Use, flow_maps, is_of_flows};
 use crate::datapath::{Capacities, bpfsys::object::MapInfo, handle::MapKind};
 
-/// Bytes that the kernel takes for an entry of a map, about, with its share of the table (kernel/bpf/{hashtab,lpm_trie}.c).
+/// Bytes that the kernel takes for an entry of a map, about, with its share of the table (kernel/bpf/hashtab.c, `lpm_trie.c`).
 pub(super) fn entry_bytes(info: &MapInfo) -> u32 {
     let aligned = |bytes: u32| bytes.next_multiple_of(8);
     let (key, value) = (aligned(info.key_size), aligned(info.value_size));

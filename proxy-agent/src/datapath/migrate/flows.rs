@@ -88,7 +88,8 @@ where
         })
     }
 
-    fn slots(&self) -> usize {
+    /// How many slots there are.
+    pub(super) fn slots(&self) -> usize {
         self.words.len() / Self::STRIDE
     }
 
@@ -96,10 +97,17 @@ where
     pub(super) fn read(&self) -> Vec<Record<A>> {
         let now = clock::seconds();
         let slots = 0..self.slots();
-        slots
-            .filter_map(|slot| self.record(slot))
-            .filter(|flow| lives(flow, now))
-            .collect()
+        slots.filter_map(|slot| self.living(slot, now)).collect()
+    }
+
+    /// Whether a program is writing a slot's flow just now.
+    pub(super) fn is_busy(&self, slot: usize) -> bool {
+        self.head(slot).flags & FLOW_BUSY != 0
+    }
+
+    /// The flow of a slot, if it lives `now` seconds after boot.
+    pub(super) fn living(&self, slot: usize, now: u32) -> Option<Record<A>> {
+        self.record(slot).filter(|flow| lives(flow, now))
     }
 
     fn word(&self, slot: usize, offset: usize) -> u64 {
@@ -112,7 +120,7 @@ where
 
     fn record(&self, slot: usize) -> Option<Record<A>> {
         // `expires` is the first half of the word after the head.
-        if self.word(slot, 1) as u32 == 0 || self.head(slot).flags & FLOW_BUSY != 0 {
+        if self.word(slot, 1) as u32 == 0 || self.is_busy(slot) {
             return None;
         }
         let words: Vec<u64> = (0..Self::STRIDE)

@@ -1,6 +1,7 @@
 //! From schema 1 and back. Maps that are alike in both are shared, not copied: whatever either version's programs or agent
 //! write, the other finds.
 
+mod descent;
 mod down;
 mod entries;
 mod flows;

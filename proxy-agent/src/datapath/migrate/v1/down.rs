@@ -1,20 +1,20 @@
 //! Maps of schema 1 from ours, for an agent of that version that is to be started.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::fd::{AsFd as _, OwnedFd},
 };
 
-use aya::Pod;
 use proxy_common::{
     address::{Address4, Address6},
-    conntrack::{Flow, FlowKey},
     v1,
 };
 
 use super::{
-    CHANGED, empty, entries, flows,
+    CHANGED,
+    descent::Descent,
+    empty, entries,
     lists::{self, Laid},
     node::Here,
     publish, share,
@@ -27,14 +27,9 @@ use crate::datapath::{
         program::{self, Loaded},
     },
     error::DatapathError,
-    kernel_table::KernelTable,
     load,
     maps::Maps,
-    migrate::{
-        flows::{Address, Store},
-        resize::stores,
-        settle,
-    },
+    migrate::{resize::stores, settle},
     object as ebpf_object,
     pins::{self, Pins},
     programs::{
@@ -217,39 +212,6 @@ fn fill(old: &Pins, maps: &Maps) -> Result<(), DatapathError> {
     Ok(())
 }
 
-/// Flows of a family on their way into maps of schema 1.
-struct Descent<A: Address> {
-    from: Store<A>,
-    to: KernelTable<v1::FlowKey<A>, v1::Flow<A>>,
-    written: HashMap<v1::FlowKey<A>, v1::Flow<A>>,
-}
-
-impl<A: Address> Descent<A>
-where
-    Flow<A>: Pod,
-    FlowKey<A>: Pod,
-    v1::FlowKey<A>: Pod + Ord,
-    v1::Flow<A>: Pod,
-{
-    fn pass(&mut self, here: &impl flows::Node<A>) -> Result<(), DatapathError> {
-        let live = self.from.read();
-        let wanted: HashMap<_, _> = live
-            .iter()
-            .flat_map(|flow| flows::down(flow, here))
-            .collect();
-        for key in self.written.keys().filter(|key| !wanted.contains_key(key)) {
-            self.to.remove(key)?;
-        }
-        for (key, entry) in &wanted {
-            if self.written.get(key) != Some(entry) {
-                self.to.set(key, entry)?;
-            }
-        }
-        self.written = wanted;
-        Ok(())
-    }
-}
-
 /// Our programs still run, and an agent of schema 1 is awaited.
 pub struct Handover {
     old: Pins,
@@ -292,16 +254,8 @@ impl Handover {
                 own6: keys6.map(|(address, _)| address).collect(),
             },
             flows: (
-                Descent {
-                    from: from4,
-                    to: table(old, "CONNTRACK4")?,
-                    written: HashMap::new(),
-                },
-                Descent {
-                    from: from6,
-                    to: table(old, "CONNTRACK6")?,
-                    written: HashMap::new(),
-                },
+                Descent::new(from4, table(old, "CONNTRACK4")?),
+                Descent::new(from6, table(old, "CONNTRACK6")?),
             ),
             old: old.clone(),
             blocks,
@@ -325,7 +279,7 @@ impl Handover {
     /// Copies what has changed of flows.
     fn pass(&mut self) -> Result<(), DatapathError> {
         self.flows.0.pass(&self.here)?;
-        self.flows.1.pass(&self.here)
+        Ok(self.flows.1.pass(&self.here)?)
     }
 
     fn move_links(&mut self, pins: &Pins) -> Result<(), DatapathError> {
@@ -348,6 +302,11 @@ impl Handover {
             self.awaited.insert(hook.program().to_owned());
         }
         Ok(())
+    }
+
+    /// Whether the other agent is there, and loads its programs: it attaches the first as soon as it has loaded the last.
+    pub fn begins(&self) -> bool {
+        !self.found.is_empty()
     }
 
     /// Copies what has changed, and if the other agent has loaded its programs, puts them in the place of ours: true, once
