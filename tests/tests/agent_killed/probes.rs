@@ -164,8 +164,7 @@ impl Probes {
         let ask = || ask_tcp(place, to).map(|answer| answer.name);
         for _ in 0..self.again {
             let answer = ask();
-            let waits = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-            if !answer.as_ref().is_err_and(waits) {
+            if !answer.as_ref().is_err_and(is_late) {
                 return answer;
             }
         }
@@ -175,8 +174,7 @@ impl Probes {
     fn exchange(&self, socket: &UdpSocket, to: SocketAddr, number: u8) -> io::Result<String> {
         for _ in 0..self.again {
             let answer = exchange(socket, to, number);
-            let lost = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-            if !answer.as_ref().is_err_and(lost) {
+            if !answer.as_ref().is_err_and(is_late) {
                 return answer;
             }
         }
@@ -239,6 +237,14 @@ impl Probes {
             thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Nobody answered in time, or told anything.
+fn is_late(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+    )
 }
 
 fn socket(place: &Place, port: u16, to: SocketAddr) -> Result<UdpSocket> {
