@@ -33,6 +33,13 @@ pub(super) fn run(config: &Configuration, to: u32) -> anyhow::Result<()> {
     let mut lock = Lock::take(&config.run_dir)?;
     let pins = Pins::new(&config.bpffs, &config.instance)?;
     lock.add_pins(pins.instance())?;
+    if pins.is_exchanging()? {
+        bail!(
+            "maps are being exchanged under {}: an agent was killed meanwhile\nhint: start this version's agent, which goes on \
+             from there, stop it, and migrate",
+            pins.instance().display()
+        );
+    }
     let began = Instant::now();
     let handover = down(&pins, &config.instance)?;
     tracing::info!(schema = to, took = ?began.elapsed(), "migrated: start the other version now");

@@ -79,6 +79,13 @@ impl Pins {
         self.folder().join("next")
     }
 
+    /// Whether an agent was killed while it exchanged maps, so that programs may use either.
+    pub fn is_exchanging(&self) -> Result<bool, DatapathError> {
+        let folder = self.next();
+        let names = names(&folder).map_err(DatapathError::file("list", &folder))?;
+        Ok(!names.is_empty())
+    }
+
     /// Folder of the links.
     pub fn links(&self) -> PathBuf {
         self.folder().join("links")
