@@ -30,3 +30,5 @@ pub mod node;
 pub mod policy;
 pub mod sockets;
 pub mod time;
+#[cfg(feature = "user")]
+pub mod v1;
