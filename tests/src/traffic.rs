@@ -80,7 +80,7 @@ impl Course {
         self.counts[which].fetch_add(1, Ordering::Relaxed)
     }
 
-    fn fault(&self, what: String) {
+    fn fault(&self, what: &str) {
         let since = self.began.elapsed();
         self.faults
             .lock()
@@ -164,7 +164,7 @@ fn connect(course: &Course, cast: &Cast<'_>, number: usize) {
         let began = Instant::now();
         match ask_tcp(cast.client, *to) {
             Ok(_) => drop(course.count(0)),
-            Err(error) => course.fault(format!(
+            Err(error) => course.fault(&format!(
                 "connection to {to}: {error} after {:?}",
                 began.elapsed()
             )),
@@ -178,7 +178,7 @@ fn talk(course: &Course, mut talks: Vec<Talk>) {
             match talk.echo("still there") {
                 Ok(()) => drop(course.count(1)),
                 Err(error) => {
-                    return course.fault(format!("long-lived connection {number}: {error}"));
+                    return course.fault(&format!("long-lived connection {number}: {error}"));
                 }
             }
         }
@@ -190,7 +190,7 @@ fn talk(course: &Course, mut talks: Vec<Talk>) {
 fn stream(course: &Course, client: &Place, to: SocketAddr) {
     let ended = follow(course, client, to);
     if let Err(error) = ended {
-        course.fault(format!("stream to {to}: {error:#}"));
+        course.fault(&format!("stream to {to}: {error:#}"));
     }
 }
 
@@ -230,7 +230,7 @@ fn intrude(course: &Course, cast: &Cast<'_>) {
             drop(sent);
             course.count(3);
             if attempt(cast.stranger, *to) {
-                course.fault(format!("the stranger got through to {to}"));
+                course.fault(&format!("the stranger got through to {to}"));
             }
         }
     }
