@@ -30,3 +30,4 @@ pub mod node;
 pub mod policy;
 pub mod sockets;
 pub mod time;
+pub mod tunnel;

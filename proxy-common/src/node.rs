@@ -27,6 +27,16 @@ pub struct NodeConfig {
     pub source_port_max: u16,
     /// How long flows live.
     pub timeouts: Timeouts,
+    /// Interface index of the tunnel's device ([`crate::tunnel`]); 0 while there is none.
+    pub tunnel_device: u32,
+    /// The length of a packet for which the tunnel has room.
+    pub tunnel_mtu: u32,
+    /// Number of the tunnel's network (VNI).
+    pub tunnel_vni: u32,
+    /// UDP port to which the tunnel's packets go, network order; 0 while there is no device.
+    pub tunnel_port: u16,
+    /// Zero.
+    pub pad: u16,
 }
 
 /// Value of `LINKS`: a link that carries node traffic, or is left alone; the key is its interface index, `u32`.
@@ -71,4 +81,4 @@ pub const ADDRESS_LOCAL: u32 = 1 << 1;
 /// of the node itself reach).
 pub const ADDRESS_HOST_PORT: u32 = 1 << 2;
 
-map_types!(NodeConfig = 56, Link = 24);
+map_types!(NodeConfig = 72, Link = 24);

@@ -5,9 +5,9 @@
 //! them is tracked (`hook::to_net`), so that whoever comes second sees the tuple in use.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use proxy_common::address::SCTP;
+use proxy_common::address::{SCTP, UDP};
 use proxy_common::conntrack::{FLOW_MASQUERADED, FLOW_SOURCE_TRANSLATED, FLOW_STACK};
-use proxy_common::counters::{FLOW_CLASH, NO_SOURCE_PORT};
+use proxy_common::counters::{FLOW_CLASH, NO_SOURCE_PORT, TUNNEL_PORT};
 
 use super::draft::{Draft, MASQUERADED, TO_HOST};
 use crate::know::next_hop::{self, Between};
@@ -60,6 +60,8 @@ fn choose<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
         destination: start.flow.target[0].destination,
         protocol: start.protocol,
         now: start.now,
+        // By the tunnel it goes in the name that is the node's everywhere: routes lead there by a device without one.
+        bare: true,
     };
     // Without a way the packet is answered when it is to leave.
     let address = match next_hop::find::<F>(skb, &between) {
@@ -98,6 +100,13 @@ pub fn allocate<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
     if verdict != CONTINUE {
         return verdict;
     }
+    let tunnel_port = node::tunnel_port();
+    let is_datagram = draft.start.protocol == UDP;
+    if is_datagram && tunnel_port != 0 && draft.start.flow.target[0].destination_port == tunnel_port
+    {
+        // In the node's name it would be one of the tunnel's, in which anybody may be the sender.
+        return dropped(TUNNEL_PORT);
+    }
     if draft.start.protocol == SCTP {
         // Its checksum covers the ports: the client's own, or none.
         return match start::commit(&mut draft.start) {
@@ -111,10 +120,13 @@ pub fn allocate<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
     for _ in 0..TRIES {
         let offset = number.checked_rem(range).unwrap_or(0);
         let port = u32::from(draft.first) + offset;
-        take(&mut draft.start, (port as u16).to_be());
-        let verdict = start::commit(&mut draft.start);
-        if verdict != dropped(FLOW_CLASH) {
-            return verdict;
+        let port = (port as u16).to_be();
+        if port != tunnel_port {
+            take(&mut draft.start, port);
+            let verdict = start::commit(&mut draft.start);
+            if verdict != dropped(FLOW_CLASH) {
+                return verdict;
+            }
         }
         // SAFETY: a helper without arguments.
         number = unsafe { bpf_get_prandom_u32() };

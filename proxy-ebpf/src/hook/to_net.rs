@@ -10,6 +10,7 @@ use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish};
 use crate::act::course::HOST;
 use crate::act::course::hook::{FORWARDED, FROM_HOST};
+use crate::act::tunnel::divert;
 use crate::know::{endpoint, inside, node};
 use crate::machine::frame::ETHERNET;
 use crate::machine::skb::Skb;
@@ -41,13 +42,20 @@ fn entry<const LINK: u32>(context: &TcContext) -> i32 {
     finish(skb, verdict)
 }
 
+/// What is done with a packet whose link header has this length.
 #[inline(always)]
-fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
+pub(super) fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
     // The host may send what it likes.
     let Ok(work) = describe::<F>(skb, LINK, 0) else {
         return NEXT;
     };
     let forwarded = skb.ingress_ifindex() != 0;
+    if forwarded || is_fragment(&work.packet) {
+        let verdict = aside(skb, work);
+        if verdict != NEXT {
+            return conclude(skb, work, verdict, FORWARDED);
+        }
+    }
     let pod = sending_pod(&work.packet, forwarded);
     if pod == 0 && !matters(&work.packet) {
         return NEXT;
@@ -64,12 +72,25 @@ fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
     conclude(skb, work, verdict, at)
 }
 
+/// What a pod sends to a node that has a tunnel: the stack knows of that only for pods of the node.
+#[inline(always)]
+fn aside<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
+    if node::tunnel_device() == 0 {
+        return NEXT;
+    }
+    divert(skb, &mut work.packet, &mut work.course)
+}
+
+#[inline(always)]
+const fn is_fragment<F: Family>(packet: &Packet<F>) -> bool {
+    packet.shape != WHOLE && packet.shape != ERROR
+}
+
 /// The pod of this node whose packet it is, where what pods send may have to be masqueraded; 0 for none. Copies of fragments come
 /// without the interface on which they came (see `to_pod`).
 #[inline(always)]
 fn sending_pod<F: Family>(packet: &Packet<F>, forwarded: bool) -> u32 {
-    let is_fragment = packet.shape != WHOLE && packet.shape != ERROR;
-    if (forwarded || is_fragment) && node::masquerades::<F>() {
+    if (forwarded || is_fragment(packet)) && node::masquerades::<F>() {
         pod_of(packet)
     } else {
         0

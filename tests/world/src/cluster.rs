@@ -34,11 +34,31 @@ impl Cluster {
     /// Starts an agent with these flags on each node; no pods yet.
     pub fn start(name: &str, nodes: &[&str], flags: &[&str]) -> Result<Self> {
         let world = World::new(name)?;
-        let manifests = Manifests::new()?;
         let nodes: Vec<Node> = nodes
             .iter()
             .map(|name| world.node(name))
             .collect::<Result<_>>()?;
+        Self::of(world, nodes, flags)
+    }
+
+    /// As [`Self::start`], each node behind a router that knows no pods.
+    pub fn start_routed(name: &str, nodes: &[&str], flags: &[&str]) -> Result<Self> {
+        let world = World::new(name)?;
+        world.route_nodes()?;
+        let nodes: Vec<Node> = nodes
+            .iter()
+            .map(|name| {
+                let node = world.node(name)?;
+                node.behind_router()?;
+                Ok(node)
+            })
+            .collect::<Result<_>>()?;
+        Self::of(world, nodes, flags)
+    }
+
+    /// Starts an agent with these flags on each of these nodes.
+    pub fn of(world: World, nodes: Vec<Node>, flags: &[&str]) -> Result<Self> {
+        let manifests = Manifests::new()?;
         for node in &nodes {
             manifests.node(node)?;
         }
