@@ -34,6 +34,11 @@ global! {
 #[inline(always)]
 fn choose<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
     let start = &mut draft.start;
+    let port = start.flow.target[0].destination_port;
+    if start.protocol == UDP && port != 0 && port == node::tunnel_port() {
+        // In the node's name it would be one of the tunnel's, in which anybody may be the sender.
+        return dropped(TUNNEL_PORT);
+    }
     start.flags |= FLOW_SOURCE_TRANSLATED;
     let source = &raw mut start.flow.target[0].source;
     if draft.way == TO_HOST {
@@ -100,13 +105,6 @@ pub fn allocate<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
     if verdict != CONTINUE {
         return verdict;
     }
-    let tunnel_port = node::tunnel_port();
-    let is_datagram = draft.start.protocol == UDP;
-    if is_datagram && tunnel_port != 0 && draft.start.flow.target[0].destination_port == tunnel_port
-    {
-        // In the node's name it would be one of the tunnel's, in which anybody may be the sender.
-        return dropped(TUNNEL_PORT);
-    }
     if draft.start.protocol == SCTP {
         // Its checksum covers the ports: the client's own, or none.
         return match start::commit(&mut draft.start) {
@@ -120,13 +118,10 @@ pub fn allocate<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
     for _ in 0..TRIES {
         let offset = number.checked_rem(range).unwrap_or(0);
         let port = u32::from(draft.first) + offset;
-        let port = (port as u16).to_be();
-        if port != tunnel_port {
-            take(&mut draft.start, port);
-            let verdict = start::commit(&mut draft.start);
-            if verdict != dropped(FLOW_CLASH) {
-                return verdict;
-            }
+        take(&mut draft.start, (port as u16).to_be());
+        let verdict = start::commit(&mut draft.start);
+        if verdict != dropped(FLOW_CLASH) {
+            return verdict;
         }
         // SAFETY: a helper without arguments.
         number = unsafe { bpf_get_prandom_u32() };
