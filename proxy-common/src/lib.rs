@@ -31,3 +31,5 @@ pub mod policy;
 pub mod sockets;
 pub mod time;
 pub mod tunnel;
+#[cfg(feature = "user")]
+pub mod v1;

@@ -41,5 +41,7 @@ mod options;
 mod policy;
 #[path = "packets/refusal.rs"]
 mod refusal;
+#[path = "packets/room.rs"]
+mod room;
 #[path = "packets/service.rs"]
 mod service;

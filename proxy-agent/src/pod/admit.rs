@@ -47,8 +47,14 @@ impl Pods {
         self.withdraw(&key, "it is asked for anew");
         self.remove(&key, interfaces);
         let Some(endpoint) = endpoint else {
+            self.starved = true;
             let msg = format!("no endpoint id is free ({} in use)", self.known.len());
-            refuse(reply, 100, msg, "raise maps.endpoints of the agent");
+            refuse(
+                reply,
+                100,
+                msg,
+                "the runtime tries again, and there is more room soon",
+            );
             return true;
         };
         let (pod, uid) = (name(&add), add.pod.uid.clone());

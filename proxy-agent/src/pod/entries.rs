@@ -1,13 +1,28 @@
 //! What the maps should hold for a set of endpoints.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
-use cni_plugin::rpc::Add;
+use cni_plugin::{attachment::Attachment, paths::Paths, rpc::Add};
 use proxy_common::{
     address::{Address4, Address6, address4, address6},
     endpoints::{ENDPOINT_SHAPED, Endpoint},
     sockets::Client,
 };
+
+/// The network namespaces of pods whose records can be read, with what `CLIENTS` says of them.
+pub fn clients(run_dir: &Path) -> Vec<(u64, Client)> {
+    let folder = Paths::new(run_dir).attachments();
+    match Attachment::read_all(&folder) {
+        Ok((records, _broken)) => {
+            let adds = records.iter().map(|record| (0, &record.add));
+            Entries::of(adds).clients.into_iter().collect()
+        }
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "affinity of pods is not taken over");
+            Vec::new()
+        }
+    }
+}
 
 /// Contents of `ENDPOINTS`, and of the maps that lead there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -116,7 +116,7 @@ pub(super) fn receive<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
         && !work.packet.opens()
         && endpoint::of_address::<F>(&work.packet.destination) == 0
     {
-        return NEXT;
+        return work.stray();
     }
     begin(skb, work)
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Agent, Manifests, Node, Plugin, Pod, World,
+    agent::Programs,
     manifests::{service, slice},
     until,
 };
@@ -33,12 +34,22 @@ pub struct Cluster {
 impl Cluster {
     /// Starts an agent with these flags on each node; no pods yet.
     pub fn start(name: &str, nodes: &[&str], flags: &[&str]) -> Result<Self> {
+        Self::start_version(name, nodes, flags, None)
+    }
+
+    /// As [`Cluster::start`], with agents and a plugin of another version.
+    pub fn start_version(
+        name: &str,
+        nodes: &[&str],
+        flags: &[&str],
+        programs: Option<&Programs>,
+    ) -> Result<Self> {
         let world = World::new(name)?;
         let nodes: Vec<Node> = nodes
             .iter()
             .map(|name| world.node(name))
             .collect::<Result<_>>()?;
-        Self::of(world, nodes, flags)
+        Self::of(world, nodes, flags, programs)
     }
 
     /// As [`Self::start`], each node behind a router that knows no pods.
@@ -53,24 +64,32 @@ impl Cluster {
                 Ok(node)
             })
             .collect::<Result<_>>()?;
-        Self::of(world, nodes, flags)
+        Self::of(world, nodes, flags, None)
     }
 
     /// Starts an agent with these flags on each of these nodes.
-    pub fn of(world: World, nodes: Vec<Node>, flags: &[&str]) -> Result<Self> {
+    fn of(
+        world: World,
+        nodes: Vec<Node>,
+        flags: &[&str],
+        programs: Option<&Programs>,
+    ) -> Result<Self> {
         let manifests = Manifests::new()?;
         for node in &nodes {
             manifests.node(node)?;
         }
         let agents = nodes
             .iter()
-            .map(|node| Agent::start(node, &manifests, flags))
+            .map(|node| Agent::start_version(node, &manifests, flags, programs.cloned()))
             .collect::<Result<_>>()?;
         Ok(Self {
             agents,
             nodes,
             manifests,
-            plugin: Plugin::weir()?,
+            plugin: match programs {
+                Some(programs) => Plugin::weir_of(&programs.plugin),
+                None => Plugin::weir()?,
+            },
             world,
         })
     }
