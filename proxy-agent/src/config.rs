@@ -20,11 +20,13 @@ pub mod maps;
 pub mod masquerade;
 pub mod node;
 pub mod reference;
+pub mod routing;
 mod suggest;
 mod text;
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use ipnetwork::IpNetwork;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,7 @@ pub use flags::Flags;
 pub use maps::{MapSize, Maps};
 pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
+pub use routing::{Routing, TunnelSettings, Underlay};
 
 /// `apiVersion` of the file.
 pub const API_VERSION: &str = "weir.dev/v1alpha1";
@@ -108,6 +111,17 @@ pub struct Configuration {
     /// be sent so is dropped (`not-masqueraded`). A flow that has begun stays as it is, whatever changes here.
     #[schemars(extend("x-reload" = true))]
     pub masquerade: MasqueradeSettings,
+    /// How pods of other nodes are reached.
+    #[schemars(extend("x-flag" = "routing", "x-reload" = true))]
+    pub routing: Routing,
+    /// Ranges of pods that the network itself carries between nodes (routes of a cloud, BGP): `auto` takes no tunnel to them.
+    #[serde(rename = "routedPodCIDRs")]
+    #[schemars(with = "Vec<format::Cidr>", extend("x-flag" = "routed-pod-cidr", "x-reload" = true))]
+    pub routed_pod_cidrs: Vec<IpNetwork>,
+    /// The tunnel between nodes: VXLAN (RFC 7348) to their `InternalIP`s. It takes packets of nodes that it knows only, but
+    /// does not hide them from the network.
+    #[schemars(extend("x-reload" = true))]
+    pub tunnel: TunnelSettings,
     /// What the API leaves open about policies.
     pub policy: Policy,
     /// The CNI plugin.
@@ -138,6 +152,9 @@ impl Default for Configuration {
             node: NodeSettings::default(),
             conntrack: Conntrack::default(),
             masquerade: MasqueradeSettings::default(),
+            routing: Routing::default(),
+            routed_pod_cidrs: Vec::new(),
+            tunnel: TunnelSettings::default(),
             policy: Policy::default(),
             cni: Cni::default(),
             sync: SyncPeriods::default(),

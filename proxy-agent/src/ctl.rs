@@ -16,6 +16,7 @@ pub mod place;
 pub mod render;
 pub mod status;
 pub mod trace;
+pub mod tunnels;
 pub mod version;
 pub mod watch;
 pub mod why;

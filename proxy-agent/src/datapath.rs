@@ -98,6 +98,9 @@ impl Datapath {
     /// Hooks of such a link whose frames have no Ethernet header.
     pub const BARE_LINK: [Hook; 2] = [Hook::ToNetBare, Hook::FromNetBare];
 
+    /// Hooks of the tunnel's device.
+    pub const TUNNEL: [Hook; 2] = [Hook::ToTunnel, Hook::FromTunnel];
+
     /// Checks the machine and the pins, creates what maps are missing, loads the programs. Attaches nothing:
     /// what an earlier agent attached goes on as it is until [`Self::attach_sockets`] and the like.
     pub fn open(config: &DatapathConfig) -> Result<Self, DatapathError> {

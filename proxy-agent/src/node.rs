@@ -22,6 +22,8 @@ pub mod service_ranges;
 pub mod source_ports;
 pub mod sysctls;
 pub mod this_node;
+pub mod tunnel;
+pub mod ways;
 pub mod wires;
 
 pub use keeper::{NodeKeeper, NodeReport};

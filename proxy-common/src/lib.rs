@@ -30,5 +30,6 @@ pub mod node;
 pub mod policy;
 pub mod sockets;
 pub mod time;
+pub mod tunnel;
 #[cfg(feature = "user")]
 pub mod v1;

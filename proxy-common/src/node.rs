@@ -30,8 +30,16 @@ pub struct NodeConfig {
     /// Seconds since boot until which no flow may begin, and what belongs to none is dropped, because the maps of flows
     /// are being exchanged: what is dropped is sent again. 0 at any other time.
     pub settles: u32,
+    /// Interface index of the tunnel's device ([`crate::tunnel`]); 0 while there is none.
+    pub tunnel_device: u32,
+    /// The length of a packet for which the tunnel has room.
+    pub tunnel_mtu: u32,
+    /// Number of the tunnel's network (VNI).
+    pub tunnel_vni: u32,
+    /// UDP port to which the tunnel's packets go, network order; 0 while there is no device.
+    pub tunnel_port: u16,
     /// Zero.
-    pub pad: u32,
+    pub pad: [u16; 3],
 }
 
 /// Value of `LINKS`: a link that carries node traffic, or is left alone; the key is its interface index, `u32`.
@@ -76,4 +84,4 @@ pub const ADDRESS_LOCAL: u32 = 1 << 1;
 /// of the node itself reach).
 pub const ADDRESS_HOST_PORT: u32 = 1 << 2;
 
-map_types!(NodeConfig = 64, Link = 24);
+map_types!(NodeConfig = 80, Link = 24);

@@ -11,3 +11,4 @@ pub mod masquerade;
 pub mod port;
 pub mod refuse;
 pub mod review;
+pub mod tunnel;

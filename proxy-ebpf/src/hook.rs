@@ -16,8 +16,12 @@ mod from_net;
 #[cfg(target_arch = "bpf")]
 mod from_pod;
 #[cfg(target_arch = "bpf")]
+mod from_tunnel;
+#[cfg(target_arch = "bpf")]
 mod log;
 #[cfg(target_arch = "bpf")]
 mod to_net;
 #[cfg(target_arch = "bpf")]
 mod to_pod;
+#[cfg(target_arch = "bpf")]
+mod to_tunnel;

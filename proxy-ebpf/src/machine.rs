@@ -8,5 +8,6 @@ pub mod frame;
 pub mod global;
 pub mod scratch;
 pub mod skb;
+pub mod tunnel;
 pub mod verdict;
 pub mod words;

@@ -29,6 +29,7 @@ use proxy_common::{
         peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
     },
     sockets::{Client, SocketPeer},
+    tunnel::{TunnelKey4, TunnelKey6, TunnelPeer},
 };
 
 pub use families::{V4, V6};
@@ -109,6 +110,10 @@ maps! {
     INSIDE4: Trie<InsideKey4, Inside>;
     /// See `proxy_common::inside`.
     INSIDE6: Trie<InsideKey6, Inside>;
+    /// See `proxy_common::tunnel`.
+    TUNNELS4: Trie<TunnelKey4, TunnelPeer>;
+    /// See `proxy_common::tunnel`.
+    TUNNELS6: Trie<TunnelKey6, TunnelPeer>;
     /// See `proxy_common::node`.
     NODE_CONFIG: btf_maps::Array<NodeConfig, 1>;
     /// See `proxy_common::node`.

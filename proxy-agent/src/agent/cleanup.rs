@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use anyhow::bail;
 
 use cni_plugin::{attachment::Attachment, log, paths::Paths, salvage, wiring::netlink::Netlink};
-use proxy_common::host::HOST_DEVICE;
+use proxy_common::{host::HOST_DEVICE, tunnel::TUNNEL_DEVICE};
 
 use crate::{
     config::Configuration,
@@ -15,6 +15,7 @@ use crate::{
         facts::Facts,
         host_device::link,
         routes::{self, RouteTable, Routes, TO_NODES},
+        tunnel,
     },
 };
 
@@ -27,6 +28,9 @@ pub fn run(config: &Configuration) -> anyhow::Result<()> {
     let pods = pods(&paths, &mut errors);
     conflist(config, pods > 0, &mut errors);
     host_device(&mut errors);
+    if let Err(error) = tunnel::link::remove() {
+        errors.push(format!("remove {TUNNEL_DEVICE}: {error}"));
+    }
     match Pins::new(&config.bpffs, &config.instance) {
         Ok(pins) => {
             detach(&pins, &config.instance, &mut errors);

@@ -22,6 +22,12 @@ pub enum Owned {
     Forwarding,
     /// `accept_ra` of links that heard router advertisements before the node forwarded.
     Advertisements,
+    /// `weir_vxlan`, where nodes are reached by the tunnel: there, up, with its port, MTU and hardware address.
+    TunnelDevice,
+    /// Kernel settings of it.
+    TunnelSettings,
+    /// Programs on it.
+    TunnelPrograms,
     /// Programs on links that carry node traffic, and on the loopback.
     LinkPrograms,
     /// The program on `weir_host`.
@@ -74,7 +80,7 @@ const fn care(what: Owned, made_by: &'static str, checked_by: &'static str) -> C
 }
 
 /// All of it.
-pub const OWNED: [Care; 19] = [
+pub const OWNED: [Care; 22] = [
     care(Owned::NodeRoutes, "node::routes", "node::routes"),
     care(
         Owned::ServiceRoutes,
@@ -98,6 +104,21 @@ pub const OWNED: [Care; 19] = [
     ),
     care(Owned::Forwarding, "node::sysctls", "node::sysctls"),
     care(Owned::Advertisements, "node::sysctls", "node::sysctls"),
+    care(
+        Owned::TunnelDevice,
+        "node::tunnel::link",
+        "node::tunnel::link",
+    ),
+    care(
+        Owned::TunnelSettings,
+        "node::tunnel::link",
+        "node::tunnel::link",
+    ),
+    care(
+        Owned::TunnelPrograms,
+        "node::tunnel::program",
+        "node::tunnel::program",
+    ),
     care(
         Owned::LinkPrograms,
         "node::links::programs",

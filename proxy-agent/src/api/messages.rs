@@ -31,6 +31,8 @@ pub struct Status {
     pub links: LinksStatus,
     /// In whose name pods speak out of the cluster.
     pub masquerade: MasqueradeStatus,
+    /// The way to each node's pods.
+    pub ways: Vec<WayStatus>,
     /// Where health and metrics are served.
     pub health: HealthStatus,
 }
@@ -225,6 +227,18 @@ pub struct MasqueradeStatus {
     pub inside: u64,
     /// What is wrong.
     pub problems: Vec<String>,
+}
+
+/// The way to a range of pods of another node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WayStatus {
+    /// The node.
+    pub node: String,
+    /// The range.
+    pub range: String,
+    /// `direct`, `by the network`, or `tunnel to` the address where it ends.
+    pub way: String,
 }
 
 /// Where health and metrics are served.

@@ -168,6 +168,8 @@ pub enum Subject {
     Affinity,
     /// What pods reach under their own address; to all else they speak in the node's name
     Inside,
+    /// Other nodes' ranges and the ends of their tunnels
+    Tunnels,
 }
 
 /// `policy ...`.

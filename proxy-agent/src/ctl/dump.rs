@@ -6,7 +6,7 @@ use super::{
     inside, live,
     output::Output,
     render::{affinity, conntrack, endpoints, maps, policy},
-    watch,
+    tunnels, watch,
 };
 use crate::{
     datapath::Pins,
@@ -62,6 +62,7 @@ pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result
         }
         Subject::Endpoints => out.rows(endpoints::rows(live, &names)?)?,
         Subject::Inside => out.rows(inside::rows(live, &names)?)?,
+        Subject::Tunnels => out.rows(tunnels::rows(live, &names)?)?,
         Subject::Policy => out.rows(policy::rows(live, &names)?)?,
         Subject::Maps => {
             let pins = Pins::new(&context.common.bpffs, &context.common.instance)?;

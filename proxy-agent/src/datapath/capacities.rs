@@ -49,7 +49,7 @@ pub struct Capacities {
     pub endpoints: u32,
     /// `FRAGMENTS4` and `FRAGMENTS6`, each; evicts.
     pub fragments: u32,
-    /// `INSIDE4` and `INSIDE6`, each: a node takes two or three.
+    /// `INSIDE4` and `INSIDE6`, `TUNNELS4` and `TUNNELS6`, each: a node takes two or three.
     pub inside: u32,
     /// `NODE_ADDRESSES4` and `NODE_ADDRESSES6`, each.
     pub node_addresses: u32,
@@ -136,7 +136,7 @@ impl Capacities {
     }
 
     /// The maps whose capacity is not fixed by the object, by name.
-    pub fn by_map(&self) -> [(&'static str, u32); 29] {
+    pub fn by_map(&self) -> [(&'static str, u32); 31] {
         [
             ("FRONTENDS4", self.frontends),
             ("FRONTENDS6", self.frontends),
@@ -158,6 +158,8 @@ impl Capacities {
             ("FRAGMENTS6", self.fragments),
             ("INSIDE4", self.inside),
             ("INSIDE6", self.inside),
+            ("TUNNELS4", self.inside),
+            ("TUNNELS6", self.inside),
             ("NODE_ADDRESSES4", self.node_addresses),
             ("NODE_ADDRESSES6", self.node_addresses),
             ("PEERS4", self.peers),

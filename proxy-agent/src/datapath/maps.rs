@@ -17,6 +17,7 @@ use proxy_common::{
         peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
     },
     sockets::Client,
+    tunnel::{TunnelKey4, TunnelKey6, TunnelPeer},
 };
 
 use super::{
@@ -119,6 +120,8 @@ declare! {
     service_epoch: "SERVICE_EPOCH", KernelTable<u32, u32>;
     inside4: "INSIDE4", KernelTable<Prefix<InsideKey4>, Inside>;
     inside6: "INSIDE6", KernelTable<Prefix<InsideKey6>, Inside>;
+    tunnels4: "TUNNELS4", KernelTable<Prefix<TunnelKey4>, TunnelPeer>;
+    tunnels6: "TUNNELS6", KernelTable<Prefix<TunnelKey6>, TunnelPeer>;
     node_config: "NODE_CONFIG", KernelTable<u32, NodeConfig>;
     node_addresses4: "NODE_ADDRESSES4", KernelTable<Address4, u32>;
     node_addresses6: "NODE_ADDRESSES6", KernelTable<Address6, u32>;

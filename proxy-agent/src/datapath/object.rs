@@ -12,7 +12,7 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 /// Maps that are no part of the ABI: scratch space, and what is remembered for a second or a few. Each load of the
 /// programs has its own, unpinned, so that a later version may shape them as it likes; the programs that an earlier
 /// agent attached go on with theirs.
-const PRIVATE: [&str; 10] = [
+const PRIVATE: [&str; 11] = [
     "CALIBRATION",
     "SCRATCH",
     "NEXT_HOPS",
@@ -23,6 +23,7 @@ const PRIVATE: [&str; 10] = [
     "HELD_DATAGRAMS",
     "HELD_COUNT",
     "FIRST_FRAGMENT",
+    "TUNNEL_KEY",
 ];
 
 /// The maps to be pinned that the object declares, with the capacities that they are to get.

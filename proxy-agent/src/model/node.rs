@@ -19,6 +19,8 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNetwork>,
     /// Has a deletion timestamp or the taint `ToBeDeletedByClusterAutoscaler` (KEP-3836).
     pub leaving: bool,
+    /// Annotation `weir.dev/routing`: how its pods are reached, and other nodes' from it.
+    pub routing: Option<String>,
     /// Condition `NetworkUnavailable` is False.
     pub network_available: bool,
 }

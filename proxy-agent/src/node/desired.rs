@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use cni_plugin::{node_file::NodeFile, wiring::route::Way};
 use ipnetwork::IpNetwork;
+use proxy_common::tunnel::{TUNNEL_ROOM4, TUNNEL_ROOM6};
 
 use super::{
     addresses::Addresses,
@@ -12,10 +13,12 @@ use super::{
     masquerade::Masquerade,
     reach::Reached,
     routes::Routes,
+    tunnel::Tunnel,
+    ways,
 };
 use crate::{
     api::listen::ListenOn,
-    config::Configuration,
+    config::{Configuration, Routing, Underlay},
     model::{Node, Snapshot},
 };
 
@@ -35,7 +38,11 @@ pub struct Desired {
     pub file: Option<NodeFile>,
     /// Routes to other nodes' pods.
     pub routes: Routes,
-    /// Nodes whose pods cannot be reached by a direct route, and why.
+    /// The way to each node's pods, by node and range.
+    pub ways: BTreeMap<(String, IpNetwork), String>,
+    /// The tunnel to nodes that are not reached directly.
+    pub tunnel: Tunnel,
+    /// Nodes whose pods cannot be reached, and why.
     pub unreachable: BTreeMap<String, String>,
     /// The node's addresses.
     pub addresses: Addresses,
@@ -49,6 +56,21 @@ pub struct Desired {
 
 /// A way to a node, and the MTU of it.
 type Found = (Way, u32);
+
+/// By what ways are chosen.
+struct Ways<'a> {
+    config: &'a Configuration,
+    here: Option<&'a Node>,
+    facts: &'a Facts,
+    reach: &'a mut dyn FnMut(IpAddr) -> Reached,
+}
+
+/// How a range of pods is reached.
+enum Chosen {
+    Direct { way: Way, mtu: u32 },
+    Network,
+    Tunnel { end: IpAddr, mtu: u32 },
+}
 
 impl Desired {
     /// The MTU of `weir_host`: what fits there fits the way out and pods.
@@ -84,33 +106,138 @@ impl Desired {
         let others = nodes
             .values()
             .filter(|node| *node.name != *config.node_name);
+        let mut ways = Ways {
+            config,
+            here,
+            facts,
+            reach,
+        };
         let mtus: Vec<u32> = others
-            .flat_map(|node| desired.route(node, facts, reach))
+            .flat_map(|node| desired.route(node, &mut ways))
             .collect();
-        let outward = desired.outward(facts).map(|link| link.mtu);
-        desired.mtu = mtus.into_iter().min().or(outward).unwrap_or(MTU);
+        let outward = desired.outward(facts).map_or(MTU, |link| link.mtu);
+        desired.mtu = mtus
+            .into_iter()
+            .min()
+            .unwrap_or_else(|| desired.alone(config, outward));
+        desired.tunnel.wanted = desired.tunnel.is_used() || keeps_tunnel(config, here);
+        desired.tunnel.mtu = match desired.tunnel.mtu {
+            0 => outward.saturating_sub(desired.around(config)),
+            mtu => mtu,
+        };
         desired.file = file(config, boot_id, &desired, facts);
         desired
     }
 
+    /// Leads into the tunnel what the host's stack sends to pods behind it, from the node's own address.
+    pub fn lead_into_tunnel(&mut self, device: Option<u32>, facts: &Facts) {
+        let Some(index) = device else {
+            return;
+        };
+        for range in &self.tunnel.ranges {
+            let has = |ip: &&IpAddr| {
+                ip.is_ipv4() == range.is_ipv4() && facts.with_address(**ip).is_some()
+            };
+            let way = Way {
+                index,
+                gateway: None,
+                source: self.internal.iter().find(has).copied(),
+            };
+            self.routes.insert(*range, way);
+        }
+    }
+
     /// Leads to the pods of a node; the MTUs of the ways.
-    fn route(
-        &mut self,
-        node: &Node,
-        facts: &Facts,
-        reach: &mut dyn FnMut(IpAddr) -> Reached,
-    ) -> Vec<u32> {
-        let mut mtus = Vec::new();
+    fn route(&mut self, node: &Node, ways: &mut Ways<'_>) -> Vec<u32> {
+        let end = ways::end(ways.config.tunnel.underlay, &self.internal, node);
+        let (mut mtus, mut by) = (Vec::new(), Vec::new());
         for range in &node.pod_cidrs {
-            match self.way(node, *range, facts, reach) {
-                Ok((way, mtu)) => {
-                    mtus.push(mtu);
-                    self.routes.insert(*range, way);
+            match self.choose(node, *range, end, ways) {
+                Ok(chosen) => {
+                    by.push((*range, matches!(chosen, Chosen::Tunnel { .. })));
+                    mtus.extend(self.take(node, *range, chosen));
                 }
                 Err(why) => drop(self.unreachable.insert(node.name.clone(), why)),
             }
         }
+        if let Some(end) = end.filter(|_| !by.is_empty()) {
+            self.tunnel.add(node, end, &by);
+        }
         mtus
+    }
+
+    /// The way to a range of a node's pods, or why there is none.
+    fn choose(
+        &self,
+        node: &Node,
+        range: IpNetwork,
+        end: Option<IpAddr>,
+        ways: &mut Ways<'_>,
+    ) -> Result<Chosen, String> {
+        let routing = ways::routing(ways.config, ways.here, node);
+        let mut why = String::new();
+        if routing != Routing::Tunnel {
+            match self.way(node, range, ways.facts, ways.reach) {
+                Ok((way, mtu)) => return Ok(Chosen::Direct { way, mtu }),
+                Err(reason) => why = reason,
+            }
+        }
+        let by_network = matches!(routing, Routing::Auto | Routing::Direct);
+        if by_network && ways::is_routed(ways.config, range) {
+            return Ok(Chosen::Network);
+        }
+        if routing == Routing::Direct {
+            return Err(why);
+        }
+        let end =
+            end.ok_or("there is no family of which both nodes have an InternalIP for the tunnel")?;
+        let reached = (ways.reach)(end);
+        let mtu = reached
+            .mtu(ways.facts)
+            .ok_or_else(|| format!("the end of its tunnel, {end}, is not reached: {reached:?}"))?;
+        Ok(Chosen::Tunnel {
+            end,
+            mtu: mtu.saturating_sub(around(end)),
+        })
+    }
+
+    /// Notes a way; its MTU if that is known.
+    fn take(&mut self, node: &Node, range: IpNetwork, chosen: Chosen) -> Option<u32> {
+        let (words, mtu) = match chosen {
+            Chosen::Direct { way, mtu } => {
+                self.routes.insert(range, way);
+                ("direct".to_owned(), Some(mtu))
+            }
+            Chosen::Network => ("by the network".to_owned(), None),
+            Chosen::Tunnel { end, mtu } => {
+                let least = Some(self.tunnel.mtu).filter(|mtu| *mtu > 0);
+                self.tunnel.mtu = least.map_or(mtu, |least| least.min(mtu));
+                (format!("tunnel to {end}"), Some(mtu))
+            }
+        };
+        self.ways.insert((node.name.clone(), range), words);
+        mtu
+    }
+
+    /// What the way to nodes will carry that are still to come.
+    fn alone(&self, config: &Configuration, outward: u32) -> u32 {
+        match config.routing {
+            Routing::Auto | Routing::Direct => outward,
+            Routing::Tunnel | Routing::Hybrid => outward.saturating_sub(self.around(config)),
+        }
+    }
+
+    /// What the tunnel puts around a packet, as far as the node alone can tell.
+    fn around(&self, config: &Configuration) -> u32 {
+        let over_ipv4 = match config.tunnel.underlay {
+            Underlay::Auto => self.internal.iter().any(IpAddr::is_ipv4),
+            underlay => underlay == Underlay::Ipv4,
+        };
+        if over_ipv4 {
+            TUNNEL_ROOM4
+        } else {
+            TUNNEL_ROOM6
+        }
     }
 
     /// By the first of the node's addresses of this family that is on a link of ours.
@@ -141,7 +268,9 @@ impl Desired {
     fn through(&self, gateway: IpAddr, facts: &Facts, reached: Reached) -> Result<Found, String> {
         let (index, mtu) = match reached {
             Reached::OnLink { index, mtu } => (index, mtu),
-            Reached::Through(router) => return Err(format!("is behind the router {router}")),
+            Reached::Through { router, .. } => {
+                return Err(format!("is behind the router {router}"));
+            }
             Reached::Here => return Err("is this machine's".to_owned()),
             Reached::Not(why) => return Err(format!("is not reached: {why}")),
         };
@@ -171,6 +300,22 @@ impl Desired {
         let defaults = facts.routing.defaults.iter();
         let mut defaults = defaults.filter_map(|route| facts.interface(route.index));
         known.find(chosen).or_else(|| defaults.find(chosen))
+    }
+}
+
+/// Whether there is a tunnel before anything goes by it: nodes may come that need it.
+fn keeps_tunnel(config: &Configuration, here: Option<&Node>) -> bool {
+    let told = here.and_then(|node| node.routing.as_deref()?.parse().ok());
+    let routing = told.unwrap_or(config.routing);
+    matches!(routing, Routing::Tunnel | Routing::Hybrid)
+}
+
+/// What the tunnel to an end puts around a packet.
+const fn around(end: IpAddr) -> u32 {
+    if end.is_ipv4() {
+        TUNNEL_ROOM4
+    } else {
+        TUNNEL_ROOM6
     }
 }
 

@@ -9,6 +9,7 @@ use cni_plugin::{
     node_file::{NodeFile, boot_id},
     paths::Paths,
 };
+use ipnetwork::IpNetwork;
 
 use super::{
     addresses, conflist,
@@ -23,6 +24,7 @@ use super::{
     routes::{OURS, Routes},
     source_ports,
     sysctls::Sysctls,
+    tunnel::{self, Tunnel},
 };
 use crate::{
     api::listen::ListenOn,
@@ -42,6 +44,12 @@ pub struct NodeReport {
     pub notes: Vec<String>,
     /// Index of `weir_host`, which must have its program before it is led to.
     pub host_device: Option<u32>,
+    /// Index of the tunnel's device, which must have its programs before it is set up; none if there is to be none.
+    pub tunnel_device: Option<u32>,
+    /// The tunnel as it should be; none if that is not known.
+    pub tunnel: Option<Tunnel>,
+    /// The way to each node's pods, by node and range.
+    pub ways: BTreeMap<(String, IpNetwork), String>,
     /// Routes to other nodes' pods, which are to be set; none if they are not known.
     pub routes: Option<Routes>,
     /// What is to lead there, once Services are in force and their ranges are known.
@@ -134,7 +142,13 @@ impl NodeKeeper {
             Err(e) => report.errors.push(format!("{e:#}")),
         }
         let index = report.host_device.unwrap_or(0);
-        let written = self.maps.write(config, &desired, index, complete);
+        match tunnel_device(config, &desired.tunnel) {
+            Ok(index) => report.tunnel_device = index,
+            Err(e) => report.errors.push(format!("{e:#}")),
+        }
+        let devices = [index, report.tunnel_device.unwrap_or(0)];
+        desired.lead_into_tunnel(report.tunnel_device, &facts);
+        let written = self.maps.write(config, &desired, devices, complete);
         report
             .errors
             .extend(written.err().map(|e| format!("{e:#}")));
@@ -158,8 +172,16 @@ impl NodeKeeper {
         report.health_checks = Some(desired.health_checks);
         report.links = Some(desired.links);
         report.routes = Some(desired.routes);
+        report.tunnel = Some(desired.tunnel);
+        report.ways = desired.ways;
         report.facts = facts;
         report
+    }
+
+    /// Ends in the maps what the routes do not lead into the tunnel any more.
+    pub fn leave_tunnel(&mut self, tunnel: &Tunnel, complete: bool) -> Result<(), String> {
+        let left = self.maps.leave_tunnel(tunnel, complete);
+        left.map_err(|e| format!("write who is reached by the tunnel: {e:#}"))
     }
 
     /// The maps.
@@ -215,7 +237,7 @@ impl NodeKeeper {
     fn tell(&mut self, desired: &Desired) {
         for (node, why) in &desired.unreachable {
             if self.unreachable.get(node) != Some(why) {
-                tracing::warn!(node, why, "no direct route to the pods of a node");
+                tracing::warn!(node, why, "no way to the pods of a node");
             }
         }
         self.unreachable.clone_from(&desired.unreachable);
@@ -228,6 +250,14 @@ impl NodeKeeper {
         }
         self.errors = errors.to_vec();
     }
+}
+
+/// The device's index, if there is to be one.
+fn tunnel_device(config: &Configuration, tunnel: &Tunnel) -> anyhow::Result<Option<u32>> {
+    if !tunnel.wanted {
+        return Ok(None);
+    }
+    tunnel::link::ensure(config.tunnel.port, tunnel.mtu).map(Some)
 }
 
 /// What people should know.

@@ -7,19 +7,21 @@ use std::{
 
 use anyhow::Context as _;
 use proxy_common::{
-    address::{Address4, Address6, address4, address6, octets4, octets6},
+    address::{Address4, Address6, address4, address6, mapped, octets4, octets6},
     conntrack::Timeouts,
     inside::{Inside, InsideKey4, InsideKey6},
     node::{
         LINK_LEFT_ALONE, LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE,
         NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_SOCKET_BALANCING, NodeConfig,
     },
+    tunnel::{TUNNEL_SEND, TunnelKey4, TunnelKey6, TunnelPeer},
 };
 
 use super::{
     desired::Desired,
     links::{Header, Links},
     masquerade::Masquerade,
+    tunnel::Tunnel,
 };
 use crate::{
     config::{Configuration, Conntrack, Forwarding, Period},
@@ -34,6 +36,8 @@ pub struct NodeMaps {
     links: Mirror<u32, LinkEntry>,
     inside4: Mirror<Prefix<InsideKey4>, Inside>,
     inside6: Mirror<Prefix<InsideKey6>, Inside>,
+    tunnels4: Mirror<Prefix<TunnelKey4>, TunnelPeer>,
+    tunnels6: Mirror<Prefix<TunnelKey6>, TunnelPeer>,
 }
 
 impl NodeMaps {
@@ -46,6 +50,8 @@ impl NodeMaps {
             links: Mirror::open(Box::new(maps.links.clone()))?,
             inside4: Mirror::open(Box::new(maps.inside4.clone()))?,
             inside6: Mirror::open(Box::new(maps.inside6.clone()))?,
+            tunnels4: Mirror::open(Box::new(maps.tunnels4.clone()))?,
+            tunnels6: Mirror::open(Box::new(maps.tunnels6.clone()))?,
         })
     }
 
@@ -69,7 +75,7 @@ impl NodeMaps {
         &mut self,
         config: &Configuration,
         desired: &Desired,
-        host_device: u32,
+        [host_device, tunnel_device]: [u32; 2],
         complete: bool,
     ) -> anyhow::Result<()> {
         // What is inside is there before anything is masqueraded.
@@ -78,7 +84,20 @@ impl NodeMaps {
             self.inside4.insert(v4)?;
             self.inside6.insert(v6)?;
         }
-        let value = value(config, desired, host_device);
+        let (v4, v6) = tunnels(&desired.tunnel, true);
+        self.tunnels4.insert(&v4)?;
+        self.tunnels6.insert(&v6)?;
+        let value = NodeConfig {
+            tunnel_device,
+            tunnel_mtu: desired.tunnel.mtu,
+            tunnel_vni: config.tunnel.vni,
+            tunnel_port: if tunnel_device == 0 {
+                0
+            } else {
+                config.tunnel.port.to_be()
+            },
+            ..value(config, desired, host_device)
+        };
         let written = self.config.insert(&[(0, value)].into());
         written.context("write the node's configuration")?;
         let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
@@ -106,6 +125,19 @@ impl NodeMaps {
         self.verify()
     }
 
+    /// Takes out of the maps who is not reached by the tunnel any more, once routes lead elsewhere; nodes that are gone only if
+    /// all are known (`complete`).
+    pub fn leave_tunnel(&mut self, tunnel: &Tunnel, complete: bool) -> anyhow::Result<()> {
+        let (v4, v6) = tunnels(tunnel, false);
+        self.tunnels4.insert(&v4)?;
+        self.tunnels6.insert(&v6)?;
+        if complete {
+            self.tunnels4.retain(&v4)?;
+            self.tunnels6.retain(&v6)?;
+        }
+        Ok(())
+    }
+
     fn verify(&mut self) -> anyhow::Result<()> {
         let drift = [
             self.config.verify()?,
@@ -114,6 +146,8 @@ impl NodeMaps {
             self.links.verify()?,
             self.inside4.verify()?,
             self.inside6.verify()?,
+            self.tunnels4.verify()?,
+            self.tunnels6.verify()?,
         ];
         let entries: usize = drift.into_iter().sum();
         if entries > 0 {
@@ -161,6 +195,36 @@ fn inside(masquerade: &Masquerade) -> (Inside4, Inside6) {
     let (mut v4, mut v6) = (Inside4::new(), Inside6::new());
     for (range, reason) in &masquerade.inside {
         let (length, value) = (range.prefix().into(), Inside { reason: *reason });
+        match range.network() {
+            IpAddr::V4(ip) => {
+                let data = address4(ip.octets());
+                v4.insert(Prefix { length, data }, value);
+            }
+            IpAddr::V6(ip) => {
+                let data = address6(ip.octets());
+                v6.insert(Prefix { length, data }, value);
+            }
+        }
+    }
+    (v4, v6)
+}
+
+type Tunnels4 = BTreeMap<Prefix<TunnelKey4>, TunnelPeer>;
+type Tunnels6 = BTreeMap<Prefix<TunnelKey6>, TunnelPeer>;
+
+/// By family, with the bits in the order of the wire; of those that are reached directly only if not `only_reached`.
+fn tunnels(tunnel: &Tunnel, only_reached: bool) -> (Tunnels4, Tunnels6) {
+    let (mut v4, mut v6) = (Tunnels4::new(), Tunnels6::new());
+    let peers = tunnel.peers.iter();
+    for (range, peer) in peers.filter(|(_, peer)| !only_reached || peer.flags & TUNNEL_SEND != 0) {
+        let value = TunnelPeer {
+            address: match peer.end {
+                IpAddr::V4(ip) => mapped(address4(ip.octets())),
+                IpAddr::V6(ip) => address6(ip.octets()),
+            },
+            flags: peer.flags,
+        };
+        let length = range.prefix().into();
         match range.network() {
             IpAddr::V4(ip) => {
                 let data = address4(ip.octets());

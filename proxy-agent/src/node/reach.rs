@@ -21,7 +21,14 @@ pub enum Reached {
         mtu: Option<u32>,
     },
     /// A router leads there.
-    Through(String),
+    Through {
+        /// The router.
+        router: String,
+        /// Index of the link.
+        index: u32,
+        /// MTU of the route, if it has one of its own.
+        mtu: Option<u32>,
+    },
     /// It is this machine's.
     Here,
     /// Nothing leads there, and why.
@@ -33,6 +40,16 @@ pub enum Reached {
 pub struct Reach {
     known: BTreeMap<IpAddr, Reached>,
     facts: Facts,
+}
+
+impl Reached {
+    /// The MTU of the way there, if there is one.
+    pub fn mtu(&self, facts: &Facts) -> Option<u32> {
+        let (Self::OnLink { index, mtu } | Self::Through { index, mtu, .. }) = self else {
+            return None;
+        };
+        mtu.or_else(|| facts.interface(*index).map(|link| link.mtu))
+    }
 }
 
 impl Reach {
@@ -95,7 +112,11 @@ fn reached(message: &RouteMessage) -> Reached {
     let mtu = mtu.filter(|_| !learned);
     match (message.header.kind, router) {
         (RouteType::Local, _) => Reached::Here,
-        (RouteType::Unicast, Some(router)) => Reached::Through(router),
+        (RouteType::Unicast, Some(router)) => Reached::Through {
+            router,
+            index: link,
+            mtu,
+        },
         (RouteType::Unicast, None) => Reached::OnLink { index: link, mtu },
         (kind, _) => Reached::Not(format!("its route is of type {kind:?}")),
     }

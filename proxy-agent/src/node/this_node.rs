@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+use ipnetwork::IpNetwork;
 use tokio::time::Instant;
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
     monitor::Monitor,
     routes::{self, OURS, RouteTable, Routes, TO_NODES},
     service_ranges::ServiceRanges,
+    tunnel::{Tunnel, program::TunnelPrograms},
     wires,
 };
 use crate::{
@@ -22,11 +24,11 @@ use crate::{
         Shared,
         health::FAMILIES,
         listen::ListenOn,
-        messages::{MasqueradeStatus, Names, Status},
+        messages::{MasqueradeStatus, Names, Status, WayStatus},
         readiness::{Guard, Readiness},
     },
-    config::{Conntrack, MasqueradeSettings},
-    datapath::Maps,
+    config::{Configuration, Conntrack, MasqueradeSettings, Routing as Ways, TunnelSettings},
+    datapath::{Datapath, Maps},
     model::{Kind, Snapshot, Wire},
     observe::Store,
     subject::{Here, Room, Subject, Turn, Verified},
@@ -48,6 +50,8 @@ pub struct ThisNode {
     monitor: Monitor,
     links: LinkPrograms,
     host: HostDevice,
+    tunnel: TunnelPrograms,
+    ways: Vec<WayStatus>,
     errors: Vec<String>,
     installed: bool,
     next: Instant,
@@ -63,6 +67,8 @@ pub struct ThisNode {
     conntrack: Conntrack,
     /// What is in force.
     masquerade: MasqueradeSettings,
+    /// What is in force.
+    between: Between,
     masquerades: MasqueradeStatus,
     /// What the next look at the machine goes by.
     seen: Option<(Snapshot, Published)>,
@@ -71,6 +77,7 @@ pub struct ThisNode {
 /// Routes that a look wants. They are set after it.
 struct Routing {
     to_nodes: Option<Routes>,
+    tunnel: Option<Tunnel>,
     leads: Option<Leads>,
     facts: Facts,
     /// There are no other routes to nodes.
@@ -97,6 +104,8 @@ impl ThisNode {
             monitor: Monitor::begin(&OURS, shared.watchdog.register("news of links")),
             links: LinkPrograms::default(),
             host: HostDevice::new(ranges),
+            tunnel: TunnelPrograms::new(),
+            ways: Vec::new(),
             errors: Vec::new(),
             installed: false,
             next: Instant::now(),
@@ -110,6 +119,7 @@ impl ThisNode {
             routing: None,
             conntrack: shared.conntrack(),
             masquerade: shared.configuration().masquerade.clone(),
+            between: Between::of(&shared.configuration()),
             masquerades: MasqueradeStatus::default(),
             seen: None,
         })
@@ -132,6 +142,7 @@ impl ThisNode {
             || now >= self.next
             || self.conntrack != self.shared.conntrack()
             || self.masquerade != self.shared.configuration().masquerade
+            || self.between != Between::of(&self.shared.configuration())
     }
 
     /// What of the snapshot concerns the node. Services do only where nobody else names their ranges.
@@ -184,6 +195,7 @@ impl ThisNode {
         let whole = shared.configuration();
         self.conntrack = whole.conntrack;
         self.masquerade.clone_from(&whole.masquerade);
+        self.between = Between::of(&whole);
         let config = match last_known::fill_in(&whole, snapshot, self.keeper.maps()) {
             Ok(config) => config,
             Err(error) => {
@@ -203,6 +215,11 @@ impl ThisNode {
             let failed = self.links.bring(links, &report.facts, notes, datapath);
             self.errors.extend(failed);
         }
+        if let Some(index) = report.tunnel_device {
+            let brought = self.tunnel.bring(index, config.tunnel.port, datapath);
+            self.errors.extend(brought.err());
+        }
+        self.ways = ways(&report);
         match datapath.mend_sockets() {
             Ok(true) => tracing::info!("socket programs attached again"),
             Ok(false) => {}
@@ -215,6 +232,7 @@ impl ThisNode {
         });
         self.routing = Some(Routing {
             to_nodes: report.routes,
+            tunnel: report.tunnel,
             leads,
             facts: report.facts,
             all_routes: last_known::knows_ways(config, snapshot),
@@ -241,14 +259,21 @@ impl ThisNode {
             .set_eligible(!here.is_some_and(|node| node.leaving));
     }
 
-    /// Sets the routes that the last look wanted, if that is not done yet.
-    fn route(&mut self) {
+    /// Sets the routes that the last look wanted, if that is not done yet; then nothing needs the tunnel where it is left.
+    fn route(&mut self, datapath: &Datapath) {
         let Some(routing) = self.routing.take() else {
             return;
         };
         match RouteTable::open() {
             Ok(mut table) => self.set_routes(&mut table, &routing),
             Err(error) => self.errors.push(format!("read routes: {error}")),
+        }
+        if let Some(tunnel) = &routing.tunnel {
+            let left = self.keeper.leave_tunnel(tunnel, routing.all_routes);
+            self.errors.extend(left.err());
+            if !tunnel.wanted && routing.all_routes {
+                self.errors.extend(self.tunnel.remove(datapath).err());
+            }
         }
         self.keeper.log(&self.errors);
     }
@@ -264,6 +289,34 @@ impl ThisNode {
             self.errors.extend(errors);
         }
     }
+}
+
+/// What ways between nodes go by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Between {
+    routing: Ways,
+    routed: Vec<IpNetwork>,
+    tunnel: TunnelSettings,
+}
+
+impl Between {
+    fn of(config: &Configuration) -> Self {
+        Self {
+            routing: config.routing,
+            routed: config.routed_pod_cidrs.clone(),
+            tunnel: config.tunnel,
+        }
+    }
+}
+
+fn ways(report: &NodeReport) -> Vec<WayStatus> {
+    let ways = report.ways.iter();
+    ways.map(|((node, range), way)| WayStatus {
+        node: node.clone(),
+        range: range.to_string(),
+        way: way.clone(),
+    })
+    .collect()
 }
 
 fn masquerades(report: &NodeReport) -> MasqueradeStatus {
@@ -298,7 +351,7 @@ impl Subject for ThisNode {
         if let Some((seen, published)) = self.seen.take() {
             self.bring(&seen, &published, here);
         }
-        self.route();
+        self.route(&here.datapath);
         self.mend(here.wires.get(), now);
         if *here.addresses.get() != self.addresses {
             here.addresses.tell(self.addresses.clone());
@@ -335,6 +388,7 @@ impl Subject for ThisNode {
         status.host = self.host.status();
         status.links = self.links.status();
         status.masquerade.clone_from(&self.masquerades);
+        status.ways.clone_from(&self.ways);
         let config = &self.shared.config.cni;
         let cni = &mut status.cni;
         cni.enabled = config.install;

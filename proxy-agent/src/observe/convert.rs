@@ -90,6 +90,10 @@ fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.labels.as_ref()?.get(key).map(String::as_str)
 }
 
+fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
 /// Whether a Service or slice is not ours to serve.
 fn is_foreign(metadata: &ObjectMeta) -> bool {
     FOREIGN.iter().any(|key| label(metadata, key).is_some())

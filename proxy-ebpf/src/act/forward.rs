@@ -7,9 +7,11 @@ use aya_ebpf::helpers::{bpf_check_mtu, bpf_redirect_neigh};
 use proxy_common::conntrack::{FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_MASQUERADED, FLOW_STACK};
 use proxy_common::counters::{HOP_LIMIT, NO_ROUTE, REWRITE_FAILED, TOO_BIG, UNKNOWN_ENDPOINT};
 use proxy_common::endpoints::ENDPOINT_SHAPED;
+use proxy_common::tunnel::TUNNEL_NODE;
 
 use super::course::{self, Course, hook};
 use super::host::{by_host_device, by_loopback, ethernet};
+use super::tunnel;
 use crate::know::endpoint;
 use crate::know::next_hop::{self, Between, NextHop};
 use crate::machine::frame::Frame as _;
@@ -42,7 +44,8 @@ pub fn forward<F: Family>(
         if verdict != CONTINUE {
             // What the stack would have answered to a packet that nobody translated is left to it, and so is one that the link
             // can turn yet; it does not know the tuple of another translated one.
-            let untold = !turned || is_masqueraded(course) && keeps_destination(packet, course);
+            let untold = (!turned || is_masqueraded(course) && keeps_destination(packet, course))
+                && !is_hidden(course, verdict);
             return if untold && hook::is_ingress(at) {
                 NEXT
             } else {
@@ -130,6 +133,13 @@ const fn is_masqueraded<F: Family>(course: &Course<F>) -> bool {
     course.flags & FLOW_MASQUERADED as u32 != 0
 }
 
+/// Whether there is no room on a way that the stack does not know: from a pod to a node by the tunnel.
+#[inline(always)]
+fn is_hidden<F: Family>(course: &Course<F>, verdict: Verdict) -> bool {
+    verdict == dropped(TOO_BIG)
+        && next_hop::get(course.hop).is_some_and(|hop| hop.tunnel & TUNNEL_NODE != 0)
+}
+
 /// Whether only the sender is turned.
 #[inline(always)]
 fn keeps_destination<F: Family>(packet: &Packet<F>, course: &Course<F>) -> bool {
@@ -183,6 +193,9 @@ fn hand_over<F: Family, const OWN: bool>(
         return dropped(REWRITE_FAILED);
     }
     skb.set_done();
+    if hop.tunnel != 0 {
+        return tunnel::send(skb, hop);
+    }
     // On the stack: helpers take no pointer into the memory of an array of each CPU before Linux 6.4.
     let mut neighbour = hop.neighbour;
     // SAFETY: two values made of words.
@@ -256,6 +269,7 @@ fn between<F: Family>(packet: &Packet<F>, course: &Course<F>) -> Between<F::Addr
         },
         protocol: packet.protocol,
         now: packet.now,
+        bare: is_masqueraded(course),
     }
 }
 
@@ -265,13 +279,18 @@ fn room<F: Family>(skb: Buffer, packet: &Packet<F>, hop: &NextHop) -> Option<u32
     if hop.mtu == 0 {
         return device_room(skb, hop.ifindex);
     }
+    (longest(skb, packet) > hop.mtu).then_some(hop.mtu)
+}
+
+/// The length of a packet, or of its longest segment.
+#[inline(always)]
+pub(super) fn longest<F: Family>(skb: Buffer, packet: &Packet<F>) -> u32 {
     let segment = skb.segment();
-    let length = if segment == 0 {
+    if segment == 0 {
         packet.length
     } else {
         packet.transport - packet.link + u32::from(packet.transport_header) + segment
-    };
-    (length > hop.mtu).then_some(hop.mtu)
+    }
 }
 
 #[inline(always)]

@@ -46,6 +46,7 @@ fn run<F: Family>(skb: Buffer, packet: &mut Packet<F>, draft: &mut Draft<F>, at:
             destination: to,
             protocol: packet.protocol,
             now: packet.now,
+            bare: true,
         };
         let Some((hop, _)) = next_hop::find::<F>(skb, &between) else {
             // The stack answers; should it know a way, the link turns the packet.

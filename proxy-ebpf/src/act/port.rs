@@ -5,9 +5,9 @@
 //! them is tracked (`hook::to_net`), so that whoever comes second sees the tuple in use.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use proxy_common::address::SCTP;
+use proxy_common::address::{SCTP, UDP};
 use proxy_common::conntrack::{FLOW_MASQUERADED, FLOW_SOURCE_TRANSLATED, FLOW_STACK};
-use proxy_common::counters::{FLOW_CLASH, NO_SOURCE_PORT};
+use proxy_common::counters::{FLOW_CLASH, NO_SOURCE_PORT, TUNNEL_PORT};
 
 use super::draft::{Draft, MASQUERADED, TO_HOST};
 use crate::know::next_hop::{self, Between};
@@ -34,6 +34,11 @@ global! {
 #[inline(always)]
 fn choose<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
     let start = &mut draft.start;
+    let port = start.flow.target[0].destination_port;
+    if start.protocol == UDP && port != 0 && port == node::tunnel_port() {
+        // In the node's name it would be one of the tunnel's, in which anybody may be the sender.
+        return dropped(TUNNEL_PORT);
+    }
     start.flags |= FLOW_SOURCE_TRANSLATED;
     let source = &raw mut start.flow.target[0].source;
     if draft.way == TO_HOST {
@@ -60,6 +65,8 @@ fn choose<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
         destination: start.flow.target[0].destination,
         protocol: start.protocol,
         now: start.now,
+        // By the tunnel it goes in the name that is the node's everywhere: routes lead there by a device without one.
+        bare: true,
     };
     // Without a way the packet is answered when it is to leave.
     let address = match next_hop::find::<F>(skb, &between) {

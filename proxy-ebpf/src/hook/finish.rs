@@ -56,7 +56,7 @@ pub(super) fn conclude<F: Family>(
 /// Tells the sender of a packet what it should know: nobody serves, in the Service's name; or the way ends here, in the
 /// node's. All else is dropped in silence. Not inlined, for its need of stack is not that of packets which get through.
 #[inline(never)]
-fn tell_why<F: Family>(skb: Skb, work: &mut Work<F>, reason: u32, at: u32) -> Verdict {
+pub(super) fn tell_why<F: Family>(skb: Skb, work: &mut Work<F>, reason: u32, at: u32) -> Verdict {
     let kind = match reason {
         NO_BACKEND | NO_FLOW => REFUSED,
         NO_ROUTE => answer::NO_ROUTE,

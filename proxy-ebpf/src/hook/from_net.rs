@@ -75,12 +75,14 @@ fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
 
 /// Whether only a socket of the host can be concerned, told without a look-up: most of a node's own traffic.
 #[inline(always)]
-fn is_hosts_own<F: Family>(packet: &Packet<F>) -> bool {
+pub(super) fn is_hosts_own<F: Family>(packet: &Packet<F>) -> bool {
     if !node::is_own::<F>(&packet.destination) {
         return false;
     }
     let to = packet.tuple.destination_port;
     match packet.protocol {
+        // What comes out of the tunnel is seen there.
+        UDP if to == node::tunnel_port() => packet.shape != ERROR,
         TCP | UDP => packet.shape != UNKNOWN_FRAGMENT && !node::port_matters(to),
         SCTP => {
             packet.shape != UNKNOWN_FRAGMENT && !node::masquerades::<F>() && !node::port_matters(to)
@@ -97,8 +99,9 @@ fn may_be_answer<F: Family>(packet: &Packet<F>) -> bool {
         && (packet.shape == UNKNOWN_FRAGMENT || node::port_matters(packet.tuple.destination_port))
 }
 
+/// Tracking, translation and policy. `NEXT`: the stack has the packet.
 #[inline(always)]
-fn receive<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
+pub(super) fn receive<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
     if work.packet.shape == UNKNOWN_FRAGMENT {
         let verdict = late(skb, work);
         if verdict != CONTINUE {

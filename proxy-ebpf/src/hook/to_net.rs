@@ -4,14 +4,16 @@
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use proxy_common::address::{SCTP, TCP, UDP};
-use proxy_common::counters::FRAGMENT_UNKNOWN;
+use proxy_common::counters::{FRAGMENT_UNKNOWN, TOO_BIG};
 
 use super::enter::{Work, by_family, describe};
-use super::finish::{conclude, finish};
+use super::finish::{conclude, finish, tell_why};
 use crate::act::course::HOST;
 use crate::act::course::hook::{FORWARDED, FROM_HOST};
+use crate::act::tunnel::divert;
 use crate::know::{endpoint, inside, node};
 use crate::machine::frame::ETHERNET;
+use crate::machine::scratch::room;
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
 use crate::machine::words::{same, to_stack};
@@ -37,12 +39,22 @@ fn entry<const LINK: u32>(context: &TcContext) -> i32 {
     if skb.is_done() || skb.is_tagged() {
         return NEXT;
     }
-    let verdict = by_family(skb, run::<V4, LINK>, run::<V6, LINK>, |_| NEXT);
+    let mut verdict = NEXT;
+    if may_be_diverted(skb) {
+        verdict = by_family(skb, aside::<V4, LINK>, aside::<V6, LINK>, |_| NEXT);
+        if verdict == dropped(TOO_BIG) {
+            verdict = by_family(skb, too_big::<V4>, too_big::<V6>, |_| NEXT);
+        }
+    }
+    if verdict == NEXT {
+        verdict = by_family(skb, run::<V4, LINK>, run::<V6, LINK>, |_| NEXT);
+    }
     finish(skb, verdict)
 }
 
+/// What is done with a packet whose link header has this length.
 #[inline(always)]
-fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
+pub(super) fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
     // The host may send what it likes.
     let Ok(work) = describe::<F>(skb, LINK, 0) else {
         return NEXT;
@@ -62,6 +74,31 @@ fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
         skb.set_done();
     }
     conclude(skb, work, verdict, at)
+}
+
+/// What a pod sends to a node that has a tunnel: the stack knows of that only for pods of the node. Not inlined, for the need of
+/// stack.
+#[inline(never)]
+fn aside<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
+    let Ok(work) = describe::<F>(skb, LINK, 0) else {
+        return NEXT;
+    };
+    divert(skb, &mut work.packet, &mut work.course)
+}
+
+/// Tells the sender of the packet in hand that it is too big.
+#[inline(always)]
+fn too_big<F: Family>(skb: Skb) -> Verdict {
+    match room::<Work<F>>() {
+        Some(work) => tell_why(skb, work, TOO_BIG, FORWARDED),
+        None => dropped(TOO_BIG),
+    }
+}
+
+/// Whether a pod may have sent it. Copies of fragments come without the interface on which they came (see `to_pod`).
+#[inline(always)]
+fn may_be_diverted(skb: Skb) -> bool {
+    node::tunnel_device() != 0 && (skb.ingress_ifindex() != 0 || !node::forwards())
 }
 
 /// The pod of this node whose packet it is, where what pods send may have to be masqueraded; 0 for none. Copies of fragments come

@@ -7,7 +7,9 @@ use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::macros::btf_map;
 
+use super::{node, tunnel};
 use crate::machine::skb::Skb;
+use crate::machine::tunnel::TunnelKey;
 use crate::machine::words::{copy, same};
 use crate::maps::Family;
 
@@ -31,7 +33,7 @@ struct Question {
     destination: [u32; 4],
     source: [u32; 4],
     ifindex: u32,
-    /// Protocol.
+    /// Protocol, and whether never by the tunnel.
     protocol: u32,
     /// Seconds since boot.
     now: u32,
@@ -48,6 +50,10 @@ pub struct NextHop {
     pub mtu: u32,
     /// The next hop.
     pub neighbour: Neighbour,
+    /// `TUNNEL_*` bits of the node to which the tunnel leads; 0 if it is not the way.
+    pub tunnel: u32,
+    /// Where it leads.
+    pub key: TunnelKey,
 }
 
 /// The ways, by a hash of source and destination. Private to one load of the programs.
@@ -59,6 +65,8 @@ pub static NEXT_HOPS: PerCpuArray<NextHop, { 1 << BITS }> = PerCpuArray::new();
 #[derive(Clone, Copy)]
 pub struct Asked {
     question: Question,
+    /// Length and address, as tries are asked.
+    address: [u32; 5],
     fib: FibLookup,
 }
 
@@ -77,6 +85,8 @@ pub struct Between<A> {
     pub protocol: u8,
     /// Seconds since boot.
     pub now: u32,
+    /// As the routing tables have it, whatever goes by the tunnel.
+    pub bare: bool,
 }
 
 /// The way with a number that [`find`] gave to this packet.
@@ -95,7 +105,7 @@ pub fn find<F: Family>(skb: Skb, between: &Between<F::Address>) -> Option<(&'sta
         destination: F::as_ipv6(between.destination),
         source: F::as_ipv6(between.source),
         ifindex: skb.ifindex(),
-        protocol: u32::from(between.protocol),
+        protocol: u32::from(between.protocol) | u32::from(between.bare) << 8,
         now: between.now,
     };
     let hash = asked.question.destination[3].wrapping_mul(0x9e37_79b1)
@@ -107,11 +117,37 @@ pub fn find<F: Family>(skb: Skb, between: &Between<F::Address>) -> Option<(&'sta
     if !same(&hop.question, &asked.question) {
         // Not to be taken for an answer should the tables have none.
         hop.question.now = 0;
-        look_up::<F>(skb, between, &mut asked.fib, hop)?;
+        if !by_tunnel::<F>(between, &mut asked.address, hop) {
+            look_up::<F>(skb, between, &mut asked.fib, hop)?;
+        }
         // SAFETY: two values made of words.
         unsafe { copy(&raw const asked.question, &raw mut hop.question) };
     }
     Some((hop, number))
+}
+
+/// Whether the tunnel is the way; into `hop` then. Nothing is looked up on nodes without one.
+#[inline(always)]
+fn by_tunnel<F: Family>(
+    between: &Between<F::Address>,
+    room: &mut [u32; 5],
+    hop: &mut NextHop,
+) -> bool {
+    hop.tunnel = 0;
+    let Some(config) = node::config() else {
+        return false;
+    };
+    if config.tunnel_device == 0 || between.bare {
+        return false;
+    }
+    let Some(peer) = tunnel::leads::<F>(&between.source, &between.destination, room) else {
+        return false;
+    };
+    hop.ifindex = config.tunnel_device;
+    hop.mtu = config.tunnel_mtu;
+    hop.tunnel = peer.flags;
+    tunnel::fill(&mut hop.key, peer, config);
+    true
 }
 
 /// Asks the kernel's tables, as if the packet had come by this interface, also if the host sent it:

@@ -49,6 +49,18 @@ pub fn host_device() -> u32 {
     config().map_or(0, |config| config.host_device)
 }
 
+/// Interface index of the tunnel's device; 0 for none.
+#[inline(always)]
+pub fn tunnel_device() -> u32 {
+    config().map_or(0, |config| config.tunnel_device)
+}
+
+/// UDP port of the tunnel, network order; 0 while there is none.
+#[inline(always)]
+pub fn tunnel_port() -> u16 {
+    config().map_or(0, |config| config.tunnel_port)
+}
+
 /// How long flows of a kind live, in seconds: the time-out that `of` takes from those of the node, or the default.
 #[inline(always)]
 pub fn timeout(of: impl Fn(&Timeouts) -> u32) -> u32 {

@@ -14,15 +14,14 @@ macro_rules! global {
         mod $name {
             use super::*;
             use $crate::machine::skb::Skb;
-            use $crate::machine::verdict::{Verdict, dropped};
+            use $crate::machine::verdict::Verdict;
             use $crate::maps::{V4, V6};
             use aya_ebpf::bindings::__sk_buff;
-            use proxy_common::counters::INVALID_PACKET;
 
             #[inline(never)]
             #[unsafe(export_name = concat!(stringify!($name), "_v4"))]
             pub(super) extern "C" fn v4(skb: *mut __sk_buff $(, $pointer: *mut $kind<V4>)* $($(, $number: u32)+)?) -> Verdict {
-                $crate::machine::global::given!($($pointer),* else dropped(INVALID_PACKET));
+                $crate::machine::global::given!([$($pointer),*] $crate::machine::verdict::dropped(proxy_common::counters::INVALID_PACKET));
                 let skb = Skb::new(skb);
                 skb.touch();
                 $body::<V4>(skb $(, $pointer)* $($(, $number)+)?)
@@ -31,7 +30,7 @@ macro_rules! global {
             #[inline(never)]
             #[unsafe(export_name = concat!(stringify!($name), "_v6"))]
             pub(super) extern "C" fn v6(skb: *mut __sk_buff $(, $pointer: *mut $kind<V6>)* $($(, $number: u32)+)?) -> Verdict {
-                $crate::machine::global::given!($($pointer),* else dropped(INVALID_PACKET));
+                $crate::machine::global::given!([$($pointer),*] $crate::machine::verdict::dropped(proxy_common::counters::INVALID_PACKET));
                 let skb = Skb::new(skb);
                 skb.touch();
                 $body::<V6>(skb $(, $pointer)* $($(, $number)+)?)
@@ -58,21 +57,20 @@ macro_rules! global {
     ) => {
         mod $name {
             use super::*;
-            use $crate::machine::verdict::{Verdict, dropped};
+            use $crate::machine::verdict::Verdict;
             use $crate::maps::{V4, V6};
-            use proxy_common::counters::INVALID_PACKET;
 
             #[inline(never)]
             #[unsafe(export_name = concat!(stringify!($name), "_v4"))]
             pub(super) extern "C" fn v4($first: *mut $first_kind<V4> $(, $pointer: *mut $kind<V4>)* $($(, $number: u32)+)?) -> Verdict {
-                $crate::machine::global::given!($first $(, $pointer)* else dropped(INVALID_PACKET));
+                $crate::machine::global::given!([$first $(, $pointer)*] $crate::machine::verdict::dropped(proxy_common::counters::INVALID_PACKET));
                 $body::<V4>($first $(, $pointer)* $($(, $number)+)?)
             }
 
             #[inline(never)]
             #[unsafe(export_name = concat!(stringify!($name), "_v6"))]
             pub(super) extern "C" fn v6($first: *mut $first_kind<V6> $(, $pointer: *mut $kind<V6>)* $($(, $number: u32)+)?) -> Verdict {
-                $crate::machine::global::given!($first $(, $pointer)* else dropped(INVALID_PACKET));
+                $crate::machine::global::given!([$first $(, $pointer)*] $crate::machine::verdict::dropped(proxy_common::counters::INVALID_PACKET));
                 $body::<V6>($first $(, $pointer)* $($(, $number)+)?)
             }
         }
@@ -95,7 +93,7 @@ macro_rules! global {
 
 /// Pointers that a global function got, which the verifier wants compared with null; or return.
 macro_rules! given {
-    ($($pointer:ident),* else $otherwise:expr) => {$(
+    ([$($pointer:ident),*] $otherwise:expr) => {$(
         // SAFETY: the verifier knows the size; callers pass live, exclusive values.
         let Some($pointer) = (unsafe { $pointer.as_mut() }) else {
             return $otherwise;

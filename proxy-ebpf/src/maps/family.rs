@@ -7,6 +7,7 @@ use proxy_common::{
     frontends::{Frontend, FrontendKey},
     inside::Inside,
     policy::peers::{CidrKey, Peer, PeerKey},
+    tunnel::TunnelPeer,
 };
 
 use super::{Flows, Hash, Lru, Trie};
@@ -63,6 +64,8 @@ pub trait Family: sealed::Sealed + Copy + 'static {
     fn fragments() -> &'static Lru<FragmentKey<Self::Address>, FragmentPorts>;
     /// `INSIDE4` or `INSIDE6`.
     fn inside() -> &'static Trie<Self::Address, Inside>;
+    /// `TUNNELS4` or `TUNNELS6`.
+    fn tunnels() -> &'static Trie<Self::Address, TunnelPeer>;
     /// `PEERS4` or `PEERS6`.
     fn peers() -> &'static Hash<PeerKey<Self::Address>, Peer>;
     /// `CIDRS4` or `CIDRS6`.

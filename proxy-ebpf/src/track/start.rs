@@ -3,11 +3,13 @@
 use core::mem::MaybeUninit;
 use core::ptr::{read_volatile, write_volatile};
 
-use proxy_common::conntrack::{FLOW_BUSY, Flow, FlowKey, FlowPlace, Head};
+use proxy_common::address::UDP;
+use proxy_common::conntrack::{FLOW_BUSY, FLOW_SOURCE_TRANSLATED, Flow, FlowKey, FlowPlace, Head};
 use proxy_common::counters::{FLOW_CLASH, FLOWS_FULL};
 
 use super::slot::{self, Held};
 use super::{flow, key, life, owner};
+use crate::know::node;
 use crate::machine::global::global;
 use crate::machine::verdict::{CONTINUE, NEXT};
 use crate::machine::words::{clear, copy, same};
@@ -77,6 +79,9 @@ global! {
 
 #[inline(always)]
 fn insert<F: Family>(start: &mut Start<F>) -> Verdict {
+    if is_tunnels(start) {
+        return dropped(FLOW_CLASH);
+    }
     for _ in 0..SEARCHES {
         if start.held.is_none() && search(start) == CONTINUE {
             start.held = take_over(start);
@@ -98,6 +103,16 @@ fn insert<F: Family>(start: &mut Start<F>) -> Verdict {
         }
     }
     dropped(FLOW_CLASH)
+}
+
+/// Whether the answers would come to the port of the node's tunnel.
+#[inline(always)]
+fn is_tunnels<F: Family>(start: &Start<F>) -> bool {
+    let port = start.flow.target[0].source_port;
+    start.flags & FLOW_SOURCE_TRANSLATED != 0
+        && start.protocol == UDP
+        && port != 0
+        && port == node::tunnel_port()
 }
 
 /// Gives back the slot of a flow that did not come to be.

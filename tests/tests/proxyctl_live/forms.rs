@@ -8,7 +8,7 @@ use super::Stage;
 /// A subject of `dump`, the kind of its list, and what every form must hold: with an agent, and without.
 type Dumped = (&'static str, &'static str, [String; 2]);
 
-fn subjects(stage: &Stage) -> [Dumped; 8] {
+fn subjects(stage: &Stage) -> [Dumped; 9] {
     let named = |name: &str| [name.to_owned(), "#".to_owned()];
     let same = |text: String| [text.clone(), text];
     let (frontend, backend) = (
@@ -23,6 +23,7 @@ fn subjects(stage: &Stage) -> [Dumped; 8] {
         ("endpoints", "EndpointList", named("default/web")),
         ("policy", "PolicyList", named("default/web")),
         ("inside", "InsideList", same("10.244.1.0/24".to_owned())),
+        ("tunnels", "TunnelList", same("10.244.2.0/24".to_owned())),
         ("maps", "MapList", same("POLICY_CELLS".to_owned())),
     ]
 }

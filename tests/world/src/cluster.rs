@@ -45,11 +45,36 @@ impl Cluster {
         programs: Option<&Programs>,
     ) -> Result<Self> {
         let world = World::new(name)?;
-        let manifests = Manifests::new()?;
         let nodes: Vec<Node> = nodes
             .iter()
             .map(|name| world.node(name))
             .collect::<Result<_>>()?;
+        Self::of(world, nodes, flags, programs)
+    }
+
+    /// As [`Self::start`], each node behind a router that knows no pods.
+    pub fn start_routed(name: &str, nodes: &[&str], flags: &[&str]) -> Result<Self> {
+        let world = World::new(name)?;
+        world.route_nodes()?;
+        let nodes: Vec<Node> = nodes
+            .iter()
+            .map(|name| {
+                let node = world.node(name)?;
+                node.behind_router()?;
+                Ok(node)
+            })
+            .collect::<Result<_>>()?;
+        Self::of(world, nodes, flags, None)
+    }
+
+    /// Starts an agent with these flags on each of these nodes.
+    fn of(
+        world: World,
+        nodes: Vec<Node>,
+        flags: &[&str],
+        programs: Option<&Programs>,
+    ) -> Result<Self> {
+        let manifests = Manifests::new()?;
         for node in &nodes {
             manifests.node(node)?;
         }

@@ -33,6 +33,7 @@ mod plugin;
 mod pod;
 mod process;
 mod programs;
+mod routed;
 mod router;
 mod server;
 mod sockets;

@@ -4,6 +4,7 @@ mod host;
 mod links;
 mod masquerade;
 mod pressure;
+mod ways;
 
 use std::io::{self, Write};
 
@@ -73,6 +74,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         host::row(status),
         links::row(status),
         masquerade::row(status),
+        ways::row(status),
         health(status),
     ]
 }

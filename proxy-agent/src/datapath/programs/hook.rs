@@ -21,6 +21,10 @@ pub enum Hook {
     ToNet,
     /// As `ToNet`, where frames have no Ethernet header.
     ToNetBare,
+    /// What comes by the tunnel from other nodes: ingress of its device.
+    FromTunnel,
+    /// What the host's stack sends by the tunnel: egress of its device.
+    ToTunnel,
     /// What the host sends to Services: egress of `weir_host`.
     FromHost,
     /// What the host sends to Services at its own addresses: egress of the loopback.
@@ -29,13 +33,15 @@ pub enum Hook {
 
 impl Hook {
     /// All hooks; those that undo translations come before those that make them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::ToPod,
         Self::ToNet,
         Self::ToNetBare,
+        Self::ToTunnel,
         Self::FromPod,
         Self::FromNet,
         Self::FromNetBare,
+        Self::FromTunnel,
         Self::FromHost,
         Self::FromLo,
     ];
@@ -49,6 +55,8 @@ impl Hook {
             Self::FromNetBare => "from_net_bare",
             Self::ToNet => "to_net",
             Self::ToNetBare => "to_net_bare",
+            Self::FromTunnel => "from_tunnel",
+            Self::ToTunnel => "to_tunnel",
             Self::FromHost => "from_host",
             Self::FromLo => "from_lo",
         }
@@ -56,7 +64,10 @@ impl Hook {
 
     /// Whether it sees what the interface receives.
     pub const fn is_ingress(self) -> bool {
-        matches!(self, Self::FromPod | Self::FromNet | Self::FromNetBare)
+        matches!(
+            self,
+            Self::FromPod | Self::FromNet | Self::FromNetBare | Self::FromTunnel
+        )
     }
 
     /// Name of the pinned link.

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use proxy_common::tunnel::{TUNNEL_NODE, TUNNEL_SEND};
+
 use super::*;
 
 fn node(name: &str, ips: &[&str], range: &str) -> (Arc<str>, Arc<Node>) {
@@ -41,14 +43,24 @@ fn kernel(ip: IpAddr) -> Reached {
         ip if ip.starts_with("10.0.0.") => on(7, None),
         ip if ip.starts_with("10.8.0.") => on(8, Some(1300)),
         ip if ip.starts_with("10.9.0.") => on(9, None),
-        ip if ip.starts_with("192.0.2.") => Reached::Through("10.0.0.254".into()),
+        ip if ip.starts_with("192.0.2.") => Reached::Through {
+            router: "10.0.0.254".into(),
+            index: 7,
+            mtu: None,
+        },
         _ => Reached::Not("Network is unreachable".into()),
     }
 }
 
 fn desired(others: &[(&str, &[&str], &str)]) -> Desired {
+    desired_by(Routing::Direct, others)
+}
+
+fn desired_by(routing: Routing, others: &[(&str, &[&str], &str)]) -> Desired {
     let config = Configuration {
         node_name: "a".into(),
+        routing,
+        routed_pod_cidrs: vec!["10.1.9.0/24".parse().unwrap()],
         ..Configuration::default()
     };
     let others = others
@@ -121,4 +133,54 @@ fn pods_have_the_mtu_of_the_narrowest_way_to_another_node() {
     assert_eq!(desired(&[near]).mtu, 1450);
     let narrow = ("c", &["10.8.0.3"][..], "10.1.3.0/24");
     assert_eq!(desired(&[near, narrow]).mtu, 1300, "of the route");
+}
+
+#[test]
+fn who_is_not_on_a_link_of_ours_is_reached_by_the_tunnel() {
+    let others: [(&str, &[&str], &str); 4] = [
+        ("b", &["10.0.0.2"], "10.1.2.0/24"),
+        ("c", &["192.0.2.3", "fd00::3"], "10.1.3.0/24"),
+        ("f", &["fd00::6"], "10.1.6.0/24"),
+        ("i", &["192.0.2.9"], "10.1.9.0/24"),
+    ];
+    let range = |text: &str| text.parse::<IpNetwork>().unwrap();
+    for (routing, direct, tunnel) in [
+        (Routing::Direct, vec!["10.1.2.0/24"], vec![]),
+        (Routing::Auto, vec!["10.1.2.0/24"], vec!["10.1.3.0/24"]),
+        (
+            Routing::Hybrid,
+            vec!["10.1.2.0/24"],
+            vec!["10.1.3.0/24", "10.1.9.0/24"],
+        ),
+        (
+            Routing::Tunnel,
+            vec![],
+            vec!["10.1.2.0/24", "10.1.3.0/24", "10.1.9.0/24"],
+        ),
+    ] {
+        let desired = desired_by(routing, &others);
+        let routes: Vec<IpNetwork> = desired.routes.keys().copied().collect();
+        let all = |texts: &[&str]| texts.iter().map(|text| range(text)).collect::<Vec<_>>();
+        assert_eq!(routes, all(&direct), "{routing}");
+        assert_eq!(desired.tunnel.ranges, all(&tunnel), "{routing}");
+        assert_eq!(desired.tunnel.wanted, routing != Routing::Direct);
+        assert_eq!(desired.mtu, if tunnel.is_empty() { 1450 } else { 1400 });
+        assert!(desired.unreachable.contains_key("f"), "{routing}");
+    }
+    let desired = desired_by(Routing::Auto, &others);
+    let [pods, second, direct] = ["10.1.3.0/24", "fd00::3/128", "10.0.0.2/32"]
+        .map(|text| desired.tunnel.peers[&range(text)]);
+    let end: IpAddr = "192.0.2.3".parse().unwrap();
+    assert_eq!(
+        (pods.end, second.end),
+        (end, end),
+        "over IPv4, which both have"
+    );
+    assert_eq!(pods.flags, TUNNEL_SEND);
+    // Of that family it has no pods.
+    assert_eq!((second.flags, direct.flags), (TUNNEL_NODE, TUNNEL_NODE));
+    let lone = desired_by(Routing::Tunnel, &[]);
+    assert!(lone.tunnel.wanted && lone.mtu == 1400 && lone.tunnel.mtu == 1400);
+    let lone = desired_by(Routing::Auto, &[]);
+    assert!(!lone.tunnel.wanted && lone.mtu == 1450);
 }

@@ -162,7 +162,7 @@ fn address(netlink: &mut Netlink, index: u32) -> io::Result<()> {
 
 /// Kernel settings of an interface: it forwards (`bpf_fib_lookup` asks for that), has no address of its own
 /// accord, and takes what it is given.
-fn settings(name: &str) -> [(String, &'static str); 7] {
+pub(in crate::node) fn settings(name: &str) -> [(String, &'static str); 7] {
     [
         (format!("ipv4/conf/{name}/rp_filter"), "0"),
         (format!("ipv4/conf/{name}/forwarding"), "1"),

@@ -2,13 +2,15 @@
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Convert, Problems, address, label};
+use super::{Convert, Problems, address, annotation, label};
 use crate::{
     model::{Kind, Node},
     observe::{Converted, Object, intern::Interner},
 };
 
 const LABEL_ZONE: &str = "topology.kubernetes.io/zone";
+/// How the node's pods are reached, for nodes of which something else is true than of the others.
+const ANNOTATION_ROUTING: &str = "weir.dev/routing";
 /// Set by the cluster autoscaler before it removes a node (KEP-3836).
 const TAINT_LEAVING: &str = "ToBeDeletedByClusterAutoscaler";
 
@@ -23,6 +25,7 @@ impl Convert for core::Node {
         let mut node = Node {
             name: name.name().to_owned(),
             zone: label(&self.metadata, LABEL_ZONE).map(str::to_owned),
+            routing: annotation(&self.metadata, ANNOTATION_ROUTING).map(str::to_owned),
             leaving: self.metadata.deletion_timestamp.is_some()
                 || spec.taints.iter().flatten().any(|t| t.key == TAINT_LEAVING),
             network_available: is_network_available(self.status.as_ref()),

@@ -170,7 +170,7 @@ fn lists(maps: &Maps) -> Result<Laid<v1::IntervalBlock>, DatapathError> {
 }
 
 /// Maps that schema 1 does not know.
-const NEW: [&str; 11] = [
+const NEW: [&str; 13] = [
     "FLOWS4",
     "FLOWS6",
     "FLOW_INDEX4",
@@ -182,6 +182,8 @@ const NEW: [&str; 11] = [
     "NODE_PORTS",
     "INSIDE4",
     "INSIDE6",
+    "TUNNELS4",
+    "TUNNELS6",
 ];
 
 fn fill(old: &Pins, maps: &Maps) -> Result<(), DatapathError> {

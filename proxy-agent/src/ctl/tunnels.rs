@@ -1,0 +1,90 @@
+//! Which nodes have tunnels, and what goes by them, by the live maps.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use proxy_common::{
+    address::{octets4, octets6},
+    tunnel::{TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_SEND, TunnelPeer},
+};
+use serde::Serialize;
+
+use super::output::Row;
+use crate::{
+    api::messages::Names,
+    datapath::{Maps, Table as _, TableError},
+};
+
+/// An entry of `TUNNELS*`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct TunnelRow {
+    /// Pods of a node, or an address of its own.
+    pub range: IpNetwork,
+    /// `pods` or `node`.
+    pub of: &'static str,
+    /// Where the node ends the tunnel.
+    pub end: IpAddr,
+    /// Whether packets go there by the tunnel; else they are only taken from it.
+    pub used: bool,
+    /// The node, if names are known.
+    pub name: String,
+}
+
+impl Row for TunnelRow {
+    const KIND: &'static str = "TunnelList";
+    const COLUMNS: &'static [&'static str] = &["RANGE", "OF", "END", "USED", "NAME"];
+    const WIDE: &'static [&'static str] = &[];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.range.to_string(),
+            self.of.to_owned(),
+            self.end.to_string(),
+            if self.used { "yes" } else { "no" }.to_owned(),
+            self.name.clone(),
+        ]
+    }
+
+    fn wide(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn name(&self) -> String {
+        self.range.to_string()
+    }
+}
+
+/// All of them, in order.
+pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<TunnelRow>, TableError> {
+    let row = |ip: IpAddr, length: u32, peer: TunnelPeer| {
+        // The kernel takes no longer one.
+        let length = u8::try_from(length).unwrap_or(u8::MAX);
+        let end = end(&peer);
+        TunnelRow {
+            range: IpNetwork::new(ip, length).unwrap_or_else(|_too_long| ip.into()),
+            of: if peer.flags & TUNNEL_NODE == 0 {
+                "pods"
+            } else {
+                "node"
+            },
+            end,
+            used: peer.flags & TUNNEL_SEND != 0,
+            name: names.addresses.get(&end).cloned().unwrap_or_default(),
+        }
+    };
+    let v4 = maps.tunnels4.entries()?.into_iter();
+    let v6 = maps.tunnels6.entries()?.into_iter();
+    let v4 = v4.map(|(key, peer)| row(octets4(key.data).into(), key.length, peer));
+    let v6 = v6.map(|(key, peer)| row(octets6(key.data).into(), key.length, peer));
+    let mut rows: Vec<TunnelRow> = v4.chain(v6).collect();
+    rows.sort();
+    Ok(rows)
+}
+
+fn end(peer: &TunnelPeer) -> IpAddr {
+    if peer.flags & TUNNEL_OVER_IPV6 != 0 {
+        octets6(peer.address).into()
+    } else {
+        octets4(peer.address[3]).into()
+    }
+}

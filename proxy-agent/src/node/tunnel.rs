@@ -1,0 +1,62 @@
+//! The tunnel to nodes that are not reached directly: `weir_vxlan`, one device to all of them. The programs say of each packet
+//! to which node it goes (`TUNNELS*`), and take only what comes from the node that has the sender's address. Routes lead there what
+//! the host sends to pods of such nodes.
+
+pub mod link;
+pub mod program;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnetwork::IpNetwork;
+use proxy_common::tunnel::{TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_SEND};
+
+use crate::model::Node;
+
+/// A range of addresses behind the tunnel, or one that may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where the node ends the tunnel.
+    pub end: IpAddr,
+    /// `TUNNEL_*` bits.
+    pub flags: u32,
+}
+
+/// The tunnel as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Whether there is to be one.
+    pub wanted: bool,
+    /// Ranges of pods and addresses of nodes.
+    pub peers: BTreeMap<IpNetwork, Peer>,
+    /// Ranges of pods that are reached by it.
+    pub ranges: Vec<IpNetwork>,
+    /// The length of a packet for which it has room.
+    pub mtu: u32,
+}
+
+impl Tunnel {
+    /// Takes up a node whose tunnel ends there; `by` says for each of its ranges whether it is reached so. What pods send to
+    /// the node itself goes the way of its pods.
+    pub fn add(&mut self, node: &Node, end: IpAddr, by: &[(IpNetwork, bool)]) {
+        let over = if end.is_ipv6() { TUNNEL_OVER_IPV6 } else { 0 };
+        let send = |by: bool| if by { TUNNEL_SEND } else { 0 };
+        for (range, by) in by {
+            let flags = over | send(*by);
+            self.peers.insert(*range, Peer { end, flags });
+            if *by {
+                self.ranges.push(*range);
+            }
+        }
+        for ip in &node.internal_ips {
+            let of_family =
+                |(range, by): &(IpNetwork, bool)| *by && range.is_ipv4() == ip.is_ipv4();
+            let flags = over | TUNNEL_NODE | send(by.iter().any(of_family));
+            self.peers.insert((*ip).into(), Peer { end, flags });
+        }
+    }
+
+    /// Whether anything is reached by it.
+    pub fn is_used(&self) -> bool {
+        !self.ranges.is_empty()
+    }
+}
