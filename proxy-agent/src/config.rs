@@ -254,6 +254,8 @@ pub struct Maps {
     pub backend_members: u32,
     /// Session affinities.
     pub affinity: u32,
+    /// Source ranges of load balancers' addresses, of each family: those of a Service count once for each of its ports.
+    pub source_ranges: u32,
     /// Tracked flows of each family.
     #[schemars(extend("x-flag" = "conntrack-max"))]
     pub conntrack: u32,

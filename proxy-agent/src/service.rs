@@ -21,6 +21,7 @@ pub mod pool;
 pub mod render;
 pub mod report;
 pub mod services;
+pub mod sources;
 pub mod sync;
 pub mod tables;
 

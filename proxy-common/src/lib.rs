@@ -29,4 +29,5 @@ pub mod layout;
 pub mod node;
 pub mod policy;
 pub mod sockets;
+pub mod sources;
 pub mod time;

@@ -9,3 +9,4 @@ pub mod next_hop;
 pub mod node;
 pub mod policy;
 pub mod service;
+pub mod sources;

@@ -43,3 +43,5 @@ mod policy;
 mod refusal;
 #[path = "packets/service.rs"]
 mod service;
+#[path = "packets/sources.rs"]
+mod sources;

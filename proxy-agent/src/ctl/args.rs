@@ -166,6 +166,8 @@ pub enum Subject {
     Maps,
     /// Session affinities
     Affinity,
+    /// Who may use load balancers' addresses (`loadBalancerSourceRanges`)
+    Sources,
     /// What pods reach under their own address; to all else they speak in the node's name
     Inside,
 }

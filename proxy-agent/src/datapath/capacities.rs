@@ -26,6 +26,8 @@ pub struct Capacities {
     pub backend_members: u32,
     /// `AFFINITY`; evicts.
     pub affinity: u32,
+    /// `SOURCES4` and `SOURCES6`, each.
+    pub source_ranges: u32,
     /// `FLOWS4` and `FLOWS6`, each: flows that are tracked. `FLOW_INDEX*` is sized by it.
     pub conntrack: u32,
     /// `ENDPOINTS`, `INTERFACES`, `CLIENTS`, `LOCAL_PODS4` and `LOCAL_PODS6`, each.
@@ -55,6 +57,7 @@ impl Default for Capacities {
             backend_slots: 1 << 19,
             backend_members: 1 << 18,
             affinity: 1 << 16,
+            source_ranges: 1 << 17,
             conntrack: 1 << 18,
             endpoints: proxy_common::endpoints::MAX_ENDPOINTS,
             fragments: 1 << 13,
@@ -99,6 +102,7 @@ impl Capacities {
             backend_slots: 16384,
             backend_members: 16384,
             affinity: 1024,
+            source_ranges: 4096,
             conntrack: 8192,
             endpoints: 256,
             fragments: 512,
@@ -112,7 +116,7 @@ impl Capacities {
     }
 
     /// The maps whose capacity is not fixed by the object, by name.
-    pub fn by_map(&self) -> [(&'static str, u32); 28] {
+    pub fn by_map(&self) -> [(&'static str, u32); 30] {
         [
             ("FRONTENDS4", self.frontends),
             ("FRONTENDS6", self.frontends),
@@ -121,6 +125,8 @@ impl Capacities {
             ("BACKEND_SLOTS", self.backend_slots),
             ("BACKEND_MEMBERS", self.backend_members),
             ("AFFINITY", self.affinity),
+            ("SOURCES4", self.source_ranges),
+            ("SOURCES6", self.source_ranges),
             ("FLOW_INDEX4", self.flow_index()),
             ("FLOW_INDEX6", self.flow_index()),
             ("FLOWS4", self.conntrack),

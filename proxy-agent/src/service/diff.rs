@@ -88,6 +88,8 @@ fn copy(maps: &Maps) -> Result<MemoryMaps, TableError> {
     fill(&*live.backends6, &memory.backends6)?;
     fill(&*live.slots, &memory.slots)?;
     fill(&*live.members, &memory.members)?;
+    fill(&*live.sources4, &memory.sources4)?;
+    fill(&*live.sources6, &memory.sources6)?;
     Ok(memory)
 }
 

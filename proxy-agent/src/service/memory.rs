@@ -5,11 +5,13 @@ use proxy_common::{
     backends::{Backend4, Backend6, MemberKey, SlotKey},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
     node::NODE_PORT_WORDS,
+    sources::{SourceKey4, SourceKey6},
 };
 
 use super::ServiceTables;
 use crate::datapath::{
     memory_table::{Faults, MemoryTable},
+    prefix::Prefix,
     table::{Table as _, TableError},
     words::MemoryWords,
 };
@@ -29,6 +31,10 @@ pub struct MemoryMaps {
     pub slots: MemoryTable<SlotKey, u32>,
     /// `BACKEND_MEMBERS`.
     pub members: MemoryTable<MemberKey, u32>,
+    /// `SOURCES4`.
+    pub sources4: MemoryTable<Prefix<SourceKey4>, u32>,
+    /// `SOURCES6`.
+    pub sources6: MemoryTable<Prefix<SourceKey6>, u32>,
     /// `AFFINITY`.
     pub affinity: MemoryTable<AffinityKey, Affinity>,
     /// `SERVICE_EPOCH`.
@@ -40,7 +46,7 @@ pub struct MemoryMaps {
 impl MemoryMaps {
     /// Empty maps of a capacity each; `percent` of the writes fail.
     pub fn new(capacity: u32, seed: u64, percent: u64) -> Self {
-        let faults = |map| Faults::new(seed.wrapping_mul(8) + map, percent);
+        let faults = |map| Faults::new(seed.wrapping_mul(16) + map, percent);
         Self {
             frontends4: MemoryTable::new("FRONTENDS4", capacity, faults(0)),
             frontends6: MemoryTable::new("FRONTENDS6", capacity, faults(1)),
@@ -49,6 +55,8 @@ impl MemoryMaps {
             slots: MemoryTable::new("BACKEND_SLOTS", capacity, faults(4)),
             members: MemoryTable::new("BACKEND_MEMBERS", capacity, faults(5)),
             affinity: MemoryTable::new("AFFINITY", capacity, faults(6)),
+            sources4: MemoryTable::new("SOURCES4", capacity, faults(8)),
+            sources6: MemoryTable::new("SOURCES6", capacity, faults(9)),
             epoch: MemoryTable::new("SERVICE_EPOCH", 1, faults(7)),
             node_ports: MemoryWords::new(NODE_PORT_WORDS),
         }
@@ -63,6 +71,8 @@ impl MemoryMaps {
             backends6: Box::new(self.backends6.clone()),
             slots: Box::new(self.slots.clone()),
             members: Box::new(self.members.clone()),
+            sources4: Box::new(self.sources4.clone()),
+            sources6: Box::new(self.sources6.clone()),
             affinity: Box::new(self.affinity.clone()),
             epoch: Box::new(self.epoch.clone()),
             node_ports: Box::new(self.node_ports.clone()),
@@ -70,7 +80,7 @@ impl MemoryMaps {
     }
 
     /// How many entries each map holds that Services alone fill, by name.
-    pub fn counts(&self) -> Result<[(&'static str, usize); 6], TableError> {
+    pub fn counts(&self) -> Result<[(&'static str, usize); 8], TableError> {
         Ok([
             ("FRONTENDS4", self.frontends4.entries()?.len()),
             ("FRONTENDS6", self.frontends6.entries()?.len()),
@@ -78,6 +88,8 @@ impl MemoryMaps {
             ("BACKENDS6", self.backends6.entries()?.len()),
             ("BACKEND_SLOTS", self.slots.entries()?.len()),
             ("BACKEND_MEMBERS", self.members.entries()?.len()),
+            ("SOURCES4", self.sources4.entries()?.len()),
+            ("SOURCES6", self.sources6.entries()?.len()),
         ])
     }
 }

@@ -26,6 +26,7 @@ use verify::Comparison;
 
 use super::{
     HostPorts, Owner, SyncReport,
+    desired::Place,
     image::Image,
     node_ports::NodePorts,
     report::{Programmed, ServiceError},
@@ -50,7 +51,7 @@ pub struct ServiceSync {
     tables: ServiceTables,
     /// Name of this node.
     node: Arc<str>,
-    zone: Option<Arc<str>>,
+    place: Place,
     image: Image,
     ids: Ids,
     ports: BTreeMap<Owner, Box<[Port]>>,
@@ -114,7 +115,7 @@ impl ServiceSync {
         let mut sync = Self {
             tables,
             node: node.into(),
-            zone: None,
+            place: Place::default(),
             image: Image::default(),
             ids: Ids::default(),
             ports: BTreeMap::new(),
@@ -295,12 +296,12 @@ impl ServiceSync {
         }
     }
 
-    /// Another zone makes other hints count.
+    /// Another zone makes other hints count, another address other source ranges.
     fn locate(&mut self, snapshot: &Snapshot) {
         let node = snapshot.nodes.get(&self.node);
-        let zone = node.and_then(|n| n.zone.as_deref());
-        if self.zone.as_deref() != zone {
-            self.zone = zone.map(Arc::from);
+        let place = node.map_or_else(Place::default, |node| Place::of(node));
+        if self.place != place {
+            self.place = place;
             if self.started {
                 self.mark_all(snapshot);
             }

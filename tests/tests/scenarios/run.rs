@@ -47,7 +47,7 @@ pub(crate) fn scenario(path: &Path) {
 }
 
 fn is_check(head: &str) -> bool {
-    matches!(head, "services" | "backends" | "problems")
+    matches!(head, "services" | "sources" | "backends" | "problems")
 }
 
 /// The outputs of all checks.
@@ -59,9 +59,9 @@ fn run(script: &Script, seed: u64) -> Vec<String> {
     let mut outputs = Vec::new();
     for section in sections {
         match section.head.as_str() {
-            "services" | "backends" | "problems" => {
+            head if is_check(head) => {
                 world.settle();
-                outputs.push(world.show(&section.head));
+                outputs.push(world.show(head));
             }
             "restart" => world.restart(),
             head => match head.strip_prefix("remove ") {
@@ -130,6 +130,7 @@ impl World {
         let (tables, names) = (self.maps.tables(), self.sync.names());
         match subject {
             "services" => text(subjects::services::rows(&tables, &names).unwrap()),
+            "sources" => text(subjects::sources::rows(&tables, &names).unwrap()),
             "backends" => text(subjects::backends::rows(&tables, &names).unwrap()),
             _ => self.problems(),
         }

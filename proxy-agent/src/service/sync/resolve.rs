@@ -1,6 +1,6 @@
 //! From what a Service wants to ids, and from there to a plan.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use proxy_common::{
     backends::{Backend4, Backend6},
@@ -62,6 +62,10 @@ impl ServiceSync {
                 plan.remove_frontend(&self.image, *key, port.service);
             }
             let now = resolved.ports.iter().find(|p| p.service == port.service);
+            if now.is_none() {
+                let plan = &mut resolved.plan;
+                plan.sources(&self.image, port.service, &BTreeSet::new());
+            }
             for scope in SCOPES {
                 let set = port.set(scope);
                 if set != 0 && now.is_none_or(|p| p.set(scope) != set) {
@@ -96,6 +100,8 @@ impl ServiceSync {
             id: port.set(scope),
             count: counts[usize::from(scope == Scope::Local)],
         };
+        let plan = &mut resolved.plan;
+        plan.sources(&self.image, service, &want.sources);
         for frontend in &want.frontends {
             let value = Frontend {
                 service,
@@ -105,7 +111,7 @@ impl ServiceSync {
                 internal: set(frontend.internal),
                 external: set(frontend.external),
             };
-            resolved.plan.frontend(&self.image, frontend.key, value);
+            plan.frontend(&self.image, frontend.key, value);
         }
         port
     }
@@ -225,7 +231,7 @@ impl ServiceSync {
         let ports = match holder {
             // Endpoints are of no interest here.
             Owner::Service(name) => {
-                desired::service(snapshot.services.get(name)?, &[], self.zone.as_deref())
+                desired::service(snapshot.services.get(name)?, &[], &self.place)
             }
             Owner::Pod(pod) => self.host_ports.of_pod(pod).to_vec(),
         };

@@ -11,6 +11,7 @@ use std::{
 use proxy_common::{
     backends::{MemberKey, SlotKey},
     frontends::{FrontendKey4, FrontendKey6},
+    sources::{SourceKey4, SourceKey6},
 };
 
 use super::{Port, ServiceSync, lacking};
@@ -18,12 +19,14 @@ use crate::{
     datapath::{
         Table, TableError,
         mirror::{Sweep, Written, put},
+        prefix::Prefix,
     },
     model::{ObjectName, Snapshot, Stamp},
     service::{
         Owner, SyncReport,
         image::{Image, written::Slots},
         plan::Step,
+        sources::{Sources4, Sources6},
     },
 };
 
@@ -38,6 +41,8 @@ pub(super) struct Comparison {
     backends6: Sweep<u32>,
     slots: Sweep<SlotKey>,
     members: Sweep<MemberKey>,
+    sources4: Sweep<Prefix<SourceKey4>>,
+    sources6: Sweep<Prefix<SourceKey6>>,
     frontends4: Sweep<FrontendKey4>,
     frontends6: Sweep<FrontendKey6>,
 }
@@ -50,6 +55,8 @@ enum Stage {
     Backends6,
     Slots,
     Members,
+    Sources4,
+    Sources6,
     Frontends4,
     Frontends6,
     /// What Services want, after this one.
@@ -115,6 +122,16 @@ impl ServiceSync {
             Stage::Members => {
                 let (sweep, table) = (&mut comparison.members, &mut *tables.members);
                 let done = restore(sweep, table, &image.members, budget, drift)?;
+                (done, Stage::Sources4)
+            }
+            Stage::Sources4 => {
+                let (sweep, table) = (&mut comparison.sources4, &mut *tables.sources4);
+                let done = restore(sweep, table, &Sources4(&image.sources), budget, drift)?;
+                (done, Stage::Sources6)
+            }
+            Stage::Sources6 => {
+                let (sweep, table) = (&mut comparison.sources6, &mut *tables.sources6);
+                let done = restore(sweep, table, &Sources6(&image.sources), budget, drift)?;
                 (done, Stage::Frontends4)
             }
             Stage::Frontends4 => {
@@ -217,9 +234,11 @@ impl ServiceSync {
         let sets: HashSet<u32> = ports().flat_map(Port::sets).collect();
         let frontends = self.image.frontends();
         let frontends = frontends.filter(|(_, f)| !services.contains(&f.service));
-        let removals: Vec<Step> = frontends
-            .map(|(key, f)| Step::RemoveFrontend(key, f.service))
-            .collect();
+        let frontends = frontends.map(|(key, f)| Step::RemoveFrontend(key, f.service));
+        let known = &self.image.sources;
+        let stray = known.services().filter(|id| !services.contains(id));
+        let stray = stray.flat_map(|id| known.of(id).copied());
+        let removals: Vec<Step> = frontends.chain(stray.map(Step::RemoveSource)).collect();
         let mut whole = true;
         for step in removals {
             if let Err(error) = self.step(&step, report) {
