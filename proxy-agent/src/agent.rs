@@ -10,6 +10,7 @@ pub mod logging;
 pub mod main_loop;
 pub mod named_ids;
 pub mod owned;
+mod pressure;
 pub mod process;
 pub mod reload;
 pub mod servers;

@@ -15,11 +15,13 @@ pub mod fault;
 mod file;
 pub mod flags;
 mod format;
+mod kube_proxy;
 pub mod load;
 mod machine;
 pub mod masquerade;
 pub mod node;
 pub mod reference;
+pub mod services;
 mod suggest;
 mod text;
 
@@ -35,6 +37,7 @@ pub use fault::{ConfigError, Fault};
 pub use flags::Flags;
 pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
+pub use services::ServiceSettings;
 
 /// `apiVersion` of the file.
 pub const API_VERSION: &str = "weir.dev/v1alpha1";
@@ -105,6 +108,8 @@ pub struct Configuration {
     /// be sent so is dropped (`not-masqueraded`). A flow that has begun stays as it is, whatever changes here.
     #[schemars(extend("x-reload" = true))]
     pub masquerade: MasqueradeSettings,
+    /// What the API leaves open about Services.
+    pub services: ServiceSettings,
     /// What the API leaves open about policies.
     pub policy: Policy,
     /// The CNI plugin.
@@ -135,6 +140,7 @@ impl Default for Configuration {
             node: NodeSettings::default(),
             conntrack: Conntrack::default(),
             masquerade: MasqueradeSettings::default(),
+            services: ServiceSettings::default(),
             policy: Policy::default(),
             cni: Cni::default(),
             sync: SyncPeriods::default(),

@@ -24,6 +24,7 @@ pub mod services;
 pub mod sources;
 pub mod sync;
 pub mod tables;
+pub mod vips;
 
 pub use host_ports::HostPorts;
 pub use memory::MemoryMaps;

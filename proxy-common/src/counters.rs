@@ -52,6 +52,7 @@ reasons! {
     NO_FLOW = 21, "no-flow", "A segment to a Service that belongs to no connection and opens none; a pod is told (RST).";
     NOT_MASQUERADED = 22, "not-masqueraded", "A pod sent something out of the cluster that cannot be sent in the node's name: neither TCP, UDP, SCTP, an ICMP echo, nor an error about one of these.";
     SOURCE_RANGE = 23, "source-range", "A client of a load balancer's address that is in none of the Service's loadBalancerSourceRanges.";
+    NO_SERVICE = 24, "no-service", "An address of the ranges of Services that no Service has; one may be about to have it.";
 }
 
 /// Capacity of `DROPS`.

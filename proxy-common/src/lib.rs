@@ -31,3 +31,4 @@ pub mod policy;
 pub mod sockets;
 pub mod sources;
 pub mod time;
+pub mod vips;

@@ -10,3 +10,4 @@ pub mod node;
 pub mod policy;
 pub mod service;
 pub mod sources;
+pub mod vip;

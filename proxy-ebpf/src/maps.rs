@@ -108,6 +108,10 @@ maps! {
     SOURCES4: Trie<SourceKey4, u32>;
     /// See `proxy_common::sources`.
     SOURCES6: Trie<SourceKey6, u32>;
+    /// See `proxy_common::vips`.
+    VIPS4: Hash<u32, u32>;
+    /// See `proxy_common::vips`.
+    VIPS6: Hash<[u32; 4], u32>;
     /// See `proxy_common::frontends`.
     SERVICE_EPOCH: btf_maps::Array<u32, 1, MMAPABLE>;
     /// See `proxy_common::inside`.

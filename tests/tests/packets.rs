@@ -45,3 +45,5 @@ mod refusal;
 mod service;
 #[path = "packets/sources.rs"]
 mod sources;
+#[path = "packets/vips.rs"]
+mod vips;

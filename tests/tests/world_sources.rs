@@ -27,10 +27,10 @@ in_every_mode![
 const ADDRESSES: [&str; 2] = ["203.0.113.80", "2001:db8::80"];
 
 struct Bed {
-    cluster: Cluster,
     client: Pod,
     web: Pod,
     _servers: Vec<Server>,
+    cluster: Cluster,
 }
 
 impl Bed {
@@ -46,10 +46,10 @@ impl Bed {
         let web = cluster.pod(1, "web").unwrap();
         let servers = serve(&web).unwrap();
         Self {
-            cluster,
             client,
             web,
             _servers: servers,
+            cluster,
         }
     }
 
@@ -198,9 +198,18 @@ fn a_family_without_a_range_is_open(mode: Mode) {
     let bed = Bed::start("family", mode);
     bed.serve_only(&["198.18.0.0/15".to_owned()]);
     let [v4, v6] = balanced();
-    for (place, _) in bed.places() {
+    for (place, addresses) in bed.places() {
         bed.await_dropped(place, v4);
         bed.await_served(place, v6);
+        let asked = [
+            "service",
+            "trace",
+            &addresses[0].to_string(),
+            &v4.to_string(),
+        ];
+        let (code, words) = bed.cluster.agent(0).proxyctl_verdict(&asked).unwrap();
+        assert_eq!(code, 1, "{words}");
+        assert!(words.contains("none of 1 ranges has the client"), "{words}");
     }
 }
 

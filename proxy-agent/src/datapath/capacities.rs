@@ -16,7 +16,7 @@ const BLOCKS_MAX: u32 = 1 << 18;
 /// it at once: about 100 bytes an entry for IPv4 and 170 for IPv6, and 64 and 112 for a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capacities {
-    /// `FRONTENDS4` and `FRONTENDS6`, each.
+    /// `FRONTENDS4`, `FRONTENDS6`, `VIPS4` and `VIPS6`, each.
     pub frontends: u32,
     /// `BACKENDS4` and `BACKENDS6`, each.
     pub backends: u32,
@@ -116,10 +116,12 @@ impl Capacities {
     }
 
     /// The maps whose capacity is not fixed by the object, by name.
-    pub fn by_map(&self) -> [(&'static str, u32); 30] {
+    pub fn by_map(&self) -> [(&'static str, u32); 32] {
         [
             ("FRONTENDS4", self.frontends),
             ("FRONTENDS6", self.frontends),
+            ("VIPS4", self.frontends),
+            ("VIPS6", self.frontends),
             ("BACKENDS4", self.backends),
             ("BACKENDS6", self.backends),
             ("BACKEND_SLOTS", self.backend_slots),

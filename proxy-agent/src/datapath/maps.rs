@@ -109,6 +109,8 @@ declare! {
     clients: "CLIENTS", KernelTable<u64, Client>;
     sources4: "SOURCES4", KernelTable<Prefix<SourceKey4>, u32>;
     sources6: "SOURCES6", KernelTable<Prefix<SourceKey6>, u32>;
+    vips4: "VIPS4", KernelTable<Address4, u32>;
+    vips6: "VIPS6", KernelTable<Address6, u32>;
     service_epoch: "SERVICE_EPOCH", KernelTable<u32, u32>;
     inside4: "INSIDE4", KernelTable<Prefix<InsideKey4>, Inside>;
     inside6: "INSIDE6", KernelTable<Prefix<InsideKey6>, Inside>;

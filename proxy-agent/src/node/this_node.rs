@@ -48,6 +48,7 @@ pub struct ThisNode {
     monitor: Monitor,
     links: LinkPrograms,
     host: HostDevice,
+    ranges: ServiceRanges,
     errors: Vec<String>,
     installed: bool,
     next: Instant,
@@ -97,6 +98,7 @@ impl ThisNode {
             monitor: Monitor::begin(&OURS, shared.watchdog.register("news of links")),
             links: LinkPrograms::default(),
             host: HostDevice::new(ranges),
+            ranges: ranges.clone(),
             errors: Vec::new(),
             installed: false,
             next: Instant::now(),
@@ -115,9 +117,12 @@ impl ThisNode {
         })
     }
 
-    /// Returns when the machine has changed; the next sync looks at it. May be dropped at any time.
+    /// Returns when the machine has changed, or the ranges of Services; the next sync looks at it. May be dropped at any time.
     pub async fn changed(&mut self) {
-        self.monitor.changed().await;
+        tokio::select! {
+            () = self.monitor.changed() => {}
+            () = self.ranges.changed() => {}
+        }
         self.next = Instant::now();
         self.next_mend = self.next;
     }

@@ -6,8 +6,10 @@ use cni_plugin::rpc::Add;
 use proxy_common::{
     address::{Address4, Address6, address4, address6},
     endpoints::{ENDPOINT_SHAPED, Endpoint},
-    sockets::Client,
+    sockets::{CLIENT_BY_PACKET, Client},
 };
+
+use super::local::Local;
 
 /// Contents of `ENDPOINTS`, and of the maps that lead there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,21 +28,23 @@ pub struct Entries {
 
 impl Entries {
     /// The entries of these endpoints.
-    pub fn of<'a>(endpoints: impl IntoIterator<Item = (u32, &'a Add)>) -> Self {
+    pub(super) fn of<'a>(endpoints: impl IntoIterator<Item = &'a Local>) -> Self {
         let mut entries = Self::default();
-        for (id, add) in endpoints {
-            entries.insert(id, add);
+        for local in endpoints {
+            entries.insert(local);
         }
         entries
     }
 
-    fn insert(&mut self, id: u32, add: &Add) {
+    fn insert(&mut self, local: &Local) {
+        let (id, add) = (local.id, &local.add);
         let endpoint = endpoint(add);
         self.endpoints.insert(id, endpoint);
         self.interfaces.insert(add.host_ifindex, id);
         // Unknown of a pod that was wired by a plugin which did not tell, or whose record is lost.
         if add.netns_cookie != 0 {
-            self.clients.insert(add.netns_cookie, client(&endpoint));
+            self.clients
+                .insert(add.netns_cookie, client(&endpoint, local.by_packet));
         }
         for ip in &add.ips {
             match ip {
@@ -70,10 +74,11 @@ pub fn endpoint(add: &Add) -> Endpoint {
     endpoint
 }
 
-const fn client(endpoint: &Endpoint) -> Client {
+const fn client(endpoint: &Endpoint, by_packet: bool) -> Client {
     Client {
         address4: endpoint.address4,
         address6: endpoint.address6,
+        flags: if by_packet { CLIENT_BY_PACKET } else { 0 },
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Place {
     pub zone: Option<Arc<str>>,
     /// Its internal address of each family, IPv4's first.
     pub addresses: [Option<IpAddr>; 2],
+    /// `spec.externalIPs` are not served.
+    pub no_external_ips: bool,
 }
 
 impl Place {
@@ -36,6 +38,7 @@ impl Place {
         Self {
             zone: node.zone.as_deref().map(Arc::from),
             addresses: [first(false), first(true)],
+            no_external_ips: false,
         }
     }
 }
@@ -137,16 +140,20 @@ pub fn service(
 }
 
 /// What of a Service is not served here, and why.
-pub fn unserved(service: &Service) -> Vec<String> {
+pub fn unserved(service: &Service, place: &Place) -> Vec<String> {
     let sctp = service
         .ports
         .iter()
         .filter(|p| p.protocol == Protocol::Sctp);
-    sctp.map(|p| {
+    let sctp = sctp.map(|p| {
         let port = p.port;
         format!("port {port}/SCTP: its checksum cannot be updated in place")
-    })
-    .collect()
+    });
+    let withheld = service.external_ips().len() > external_ips(service, place).len();
+    let external = withheld.then(|| {
+        "externalIPs: the configuration of this node has services.externalIPs off".to_owned()
+    });
+    sctp.chain(external).collect()
 }
 
 fn desired_port(
@@ -180,7 +187,7 @@ fn desired_port(
     for address in family(service.load_balancer_ips(), ipv6) {
         add(key(address), FLAG_LOAD_BALANCER | restricted);
     }
-    for address in family(service.external_ips(), ipv6) {
+    for address in family(external_ips(service, place), ipv6) {
         add(key(address), FLAG_EXTERNAL_IP);
     }
     DesiredPort {
@@ -192,6 +199,14 @@ fn desired_port(
         choice,
         sources,
         frontends,
+    }
+}
+
+fn external_ips<'a>(service: &'a Service, place: &Place) -> &'a [IpAddr] {
+    if place.no_external_ips {
+        &[]
+    } else {
+        service.external_ips()
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
     plan::{Step, slot},
     pool::Pool,
     sources::Sources,
+    vips::Vips,
 };
 use crate::model::full;
 
@@ -42,6 +43,8 @@ pub struct Image {
     pub members: BTreeMap<MemberKey, u32>,
     /// `SOURCES4` and `SOURCES6`.
     pub sources: Sources,
+    /// `VIPS4` and `VIPS6`.
+    pub vips: Vips,
     /// Of sets that shall have some: backends that stay members without a slot.
     lingering: HashMap<u32, Box<[u32]>>,
     loose: VecDeque<(Instant, Loose)>,
@@ -88,6 +91,7 @@ impl Default for Image {
             slot_count: 0,
             members: BTreeMap::new(),
             sources: Sources::default(),
+            vips: Vips::default(),
             lingering: HashMap::new(),
             loose: VecDeque::new(),
             grace: GRACE,

@@ -1,6 +1,7 @@
 //! The maps of Services in memory, failing now and then: for tests of everything that writes them.
 
 use proxy_common::{
+    address::{Address4, Address6},
     affinity::{Affinity, AffinityKey},
     backends::{Backend4, Backend6, MemberKey, SlotKey},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
@@ -35,6 +36,10 @@ pub struct MemoryMaps {
     pub sources4: MemoryTable<Prefix<SourceKey4>, u32>,
     /// `SOURCES6`.
     pub sources6: MemoryTable<Prefix<SourceKey6>, u32>,
+    /// `VIPS4`.
+    pub vips4: MemoryTable<Address4, u32>,
+    /// `VIPS6`.
+    pub vips6: MemoryTable<Address6, u32>,
     /// `AFFINITY`.
     pub affinity: MemoryTable<AffinityKey, Affinity>,
     /// `SERVICE_EPOCH`.
@@ -57,6 +62,8 @@ impl MemoryMaps {
             affinity: MemoryTable::new("AFFINITY", capacity, faults(6)),
             sources4: MemoryTable::new("SOURCES4", capacity, faults(8)),
             sources6: MemoryTable::new("SOURCES6", capacity, faults(9)),
+            vips4: MemoryTable::new("VIPS4", capacity, faults(10)),
+            vips6: MemoryTable::new("VIPS6", capacity, faults(11)),
             epoch: MemoryTable::new("SERVICE_EPOCH", 1, faults(7)),
             node_ports: MemoryWords::new(NODE_PORT_WORDS),
         }
@@ -73,6 +80,8 @@ impl MemoryMaps {
             members: Box::new(self.members.clone()),
             sources4: Box::new(self.sources4.clone()),
             sources6: Box::new(self.sources6.clone()),
+            vips4: Box::new(self.vips4.clone()),
+            vips6: Box::new(self.vips6.clone()),
             affinity: Box::new(self.affinity.clone()),
             epoch: Box::new(self.epoch.clone()),
             node_ports: Box::new(self.node_ports.clone()),
@@ -80,7 +89,7 @@ impl MemoryMaps {
     }
 
     /// How many entries each map holds that Services alone fill, by name.
-    pub fn counts(&self) -> Result<[(&'static str, usize); 8], TableError> {
+    pub fn counts(&self) -> Result<[(&'static str, usize); 10], TableError> {
         Ok([
             ("FRONTENDS4", self.frontends4.entries()?.len()),
             ("FRONTENDS6", self.frontends6.entries()?.len()),
@@ -90,6 +99,8 @@ impl MemoryMaps {
             ("BACKEND_MEMBERS", self.members.entries()?.len()),
             ("SOURCES4", self.sources4.entries()?.len()),
             ("SOURCES6", self.sources6.entries()?.len()),
+            ("VIPS4", self.vips4.entries()?.len()),
+            ("VIPS6", self.vips6.entries()?.len()),
         ])
     }
 }

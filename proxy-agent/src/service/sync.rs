@@ -3,6 +3,7 @@
 mod after;
 mod apply;
 mod claim;
+mod notices;
 mod port;
 mod resolve;
 mod takers;
@@ -52,6 +53,8 @@ pub struct ServiceSync {
     /// Name of this node.
     node: Arc<str>,
     place: Place,
+    /// `spec.externalIPs` are not served.
+    no_external_ips: bool,
     image: Image,
     ids: Ids,
     ports: BTreeMap<Owner, Box<[Port]>>,
@@ -116,6 +119,7 @@ impl ServiceSync {
             tables,
             node: node.into(),
             place: Place::default(),
+            no_external_ips: false,
             image: Image::default(),
             ids: Ids::default(),
             ports: BTreeMap::new(),
@@ -134,6 +138,13 @@ impl ServiceSync {
         sync.adopt(image);
         sync.remove_stray(&stray)?;
         Ok(sync)
+    }
+
+    /// Whether it serves `spec.externalIPs`; it does unless told otherwise.
+    #[must_use]
+    pub const fn with_external_ips(mut self, serve: bool) -> Self {
+        self.no_external_ips = !serve;
+        self
     }
 
     /// Gives out no id of a Service port or a backend up to these: flows and affinity name them.
@@ -299,7 +310,8 @@ impl ServiceSync {
     /// Another zone makes other hints count, another address other source ranges.
     fn locate(&mut self, snapshot: &Snapshot) {
         let node = snapshot.nodes.get(&self.node);
-        let place = node.map_or_else(Place::default, |node| Place::of(node));
+        let mut place = node.map_or_else(Place::default, |node| Place::of(node));
+        place.no_external_ips = self.no_external_ips;
         if self.place != place {
             self.place = place;
             if self.started {

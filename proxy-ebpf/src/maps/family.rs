@@ -70,4 +70,6 @@ pub trait Family: sealed::Sealed + Copy + 'static {
     fn cidrs() -> &'static Trie<CidrKey<Self::Address>, Peer>;
     /// `SOURCES4` or `SOURCES6`.
     fn sources() -> &'static Trie<SourceKey<Self::Address>, u32>;
+    /// `VIPS4` or `VIPS6`.
+    fn vips() -> &'static Hash<Self::Address, u32>;
 }

@@ -77,6 +77,9 @@ fn serve<F: Family>(
         // The source is not chosen yet: the packet path sees it.
         return Choice::Pass;
     }
+    if affinity::is_by_packet(call, config) {
+        return Choice::Pass;
+    }
     let set = frontend.internal;
     if set.count == 0 {
         // What is to be dropped goes on untranslated, and the packet path drops it.

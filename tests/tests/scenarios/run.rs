@@ -7,7 +7,11 @@ use proxy_agent::{
     datapath::table::Table as _,
     model::{Dirty, Kind},
     observe::{Changes, Store, manifests::Reader},
-    service::{MemoryMaps, ServiceSync, SyncReport, render as subjects},
+    service::{
+        MemoryMaps, ServiceSync, SyncReport,
+        desired::{self, Place},
+        render as subjects,
+    },
 };
 use tempfile::TempDir;
 
@@ -152,7 +156,7 @@ impl World {
             writeln!(lines, "{name}: {error}").unwrap();
         }
         for (name, service) in &self.store.read().services {
-            for reason in proxy_agent::service::desired::unserved(service) {
+            for reason in desired::unserved(service, &Place::default()) {
                 writeln!(lines, "{name}: not served: {reason}").unwrap();
             }
         }

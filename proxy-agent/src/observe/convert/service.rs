@@ -22,6 +22,8 @@ impl Convert for core::Service {
             return None;
         }
         let name = self.object_name(interner);
+        let created = self.metadata.creation_timestamp.as_ref();
+        let created = created.map_or(0, |time| time.0.as_second());
         let mut problems = Problems::default();
         let spec = self.spec.unwrap_or_default();
         let kind = match spec.type_.as_deref() {
@@ -57,6 +59,7 @@ impl Convert for core::Service {
                 .filter(|p| *p != 0)
                 .and_then(|p| problems.take("spec.healthCheckNodePort", port(p)))
                 .unwrap_or(0),
+            created,
         };
         Some(problems.done(Kind::Service, name, Some(Object::Service(service))))
     }

@@ -5,7 +5,7 @@ use proxy_common::backends::SlotKey;
 use super::{Image, Set};
 use crate::{
     datapath::table::TableError,
-    service::{ServiceTables, sources::Source},
+    service::{ServiceTables, sources::Source, vips::Vips},
 };
 
 /// A slot index beyond this is not ours.
@@ -17,6 +17,7 @@ impl Image {
         let mut image = Self {
             frontends4: tables.frontends4.entries()?.into_iter().collect(),
             frontends6: tables.frontends6.entries()?.into_iter().collect(),
+            vips: Vips::read(tables)?,
             ..Self::default()
         };
         for (id, backend) in sorted(tables.backends4.entries()?) {

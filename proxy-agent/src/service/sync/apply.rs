@@ -42,10 +42,10 @@ impl ServiceSync {
             self.release(owner);
             return Err(error);
         }
-        let displaced = self.displaced(owner, &desired);
+        let displaced = self.displaced(&desired, &old);
         let carried_out = self.carry_out(&resolved.plan, report);
-        for pod in displaced {
-            self.mark(pod, Stamp::now());
+        for loser in displaced {
+            self.mark(loser, Stamp::now());
         }
         if let Err(error) = carried_out {
             self.strand(owner, &resolved);
@@ -63,7 +63,8 @@ impl ServiceSync {
     /// Says what of a Service is not served, and why, if that is anything new.
     fn tell_unserved(&mut self, name: &ObjectName, snapshot: &Snapshot) {
         let service = snapshot.services.get(name);
-        let reasons = service.map_or_else(Vec::new, |service| desired::unserved(service));
+        let reasons =
+            service.map_or_else(Vec::new, |service| desired::unserved(service, &self.place));
         let known = self.unserved.remove(name).unwrap_or_default();
         for reason in reasons.iter().filter(|reason| !known.contains(reason)) {
             tracing::warn!(service = %name, "not served: {reason}");

@@ -9,6 +9,7 @@ use std::{
 };
 
 use proxy_common::{
+    address::{Address4, Address6},
     backends::{MemberKey, SlotKey},
     frontends::{FrontendKey4, FrontendKey6},
     sources::{SourceKey4, SourceKey6},
@@ -45,6 +46,8 @@ pub(super) struct Comparison {
     sources6: Sweep<Prefix<SourceKey6>>,
     frontends4: Sweep<FrontendKey4>,
     frontends6: Sweep<FrontendKey6>,
+    vips4: Sweep<Address4>,
+    vips6: Sweep<Address6>,
 }
 
 /// What is compared next. What is led to comes before what leads there.
@@ -59,6 +62,8 @@ enum Stage {
     Sources6,
     Frontends4,
     Frontends6,
+    Vips4,
+    Vips6,
     /// What Services want, after this one.
     Services(Option<ObjectName>),
     /// Whoever has ports and may not want them any more, after this one.
@@ -143,6 +148,16 @@ impl ServiceSync {
                 let (sweep, table) = (&mut comparison.frontends6, &mut *tables.frontends6);
                 let done = restore(sweep, table, &image.frontends6, budget, drift)?;
                 self.node_ports.state(&mut *tables.node_ports);
+                (done, Stage::Vips4)
+            }
+            Stage::Vips4 => {
+                let (sweep, table) = (&mut comparison.vips4, &mut *tables.vips4);
+                let done = restore(sweep, table, &image.vips.v4, budget, drift)?;
+                (done, Stage::Vips6)
+            }
+            Stage::Vips6 => {
+                let (sweep, table) = (&mut comparison.vips6, &mut *tables.vips6);
+                let done = restore(sweep, table, &image.vips.v6, budget, drift)?;
                 (done, Stage::Services(None))
             }
             Stage::Services(_) | Stage::Owners(_) => (true, Stage::Services(None)),
@@ -216,6 +231,8 @@ impl ServiceSync {
         self.ids.backend = self.ids.backend.max(backend);
         let grace = self.image.grace();
         self.image = image;
+        self.after.look_at(self.image.frontend_addresses());
+        self.after.look_at(self.image.vips.addresses());
         self.image.set_grace(grace);
         self.node_ports
             .recount(&self.image, &mut *self.tables.node_ports);

@@ -12,9 +12,12 @@ use std::{
 
 use ipnetwork::IpNetwork;
 use proxy_common::{
-    address::UDP,
+    address::{UDP, octets4, octets6},
     backends::{MEMBER_LINGERS, MemberKey, SlotKey},
-    frontends::{BackendSet, FLAG_LOAD_BALANCER, FLAG_MEMBERS, FLAG_SOURCES, Frontend},
+    frontends::{
+        BackendSet, FLAG_CLUSTER_IP, FLAG_LOAD_BALANCER, FLAG_MEMBERS, FLAG_SOURCES, Frontend,
+    },
+    vips::{VIP_CLUSTER_IP, VIP_SERVED},
 };
 
 use crate::{
@@ -120,6 +123,8 @@ impl World {
             members: self.checked(&self.maps.members),
             sources4: self.checked(&self.maps.sources4),
             sources6: self.checked(&self.maps.sources6),
+            vips4: self.checked(&self.maps.vips4),
+            vips6: self.checked(&self.maps.vips6),
             affinity: self.checked(&self.maps.affinity),
             epoch: self.checked(&self.maps.epoch),
             node_ports: Box::new(self.maps.node_ports.clone()),
@@ -196,12 +201,32 @@ impl World {
         for (key, frontend) in self.frontends() {
             self.check_members(&key, &frontend, &wanted[&key]);
         }
+        self.check_vips();
         let used = self.node_ports();
         let set = set_bits(&self.maps.node_ports).into_iter();
         let set: BTreeSet<u16> = set.map(|port| port as u16).collect();
         assert_eq!(set, used, "ports of the node");
         let unannounced = self.unannounced.load(Ordering::Relaxed);
         assert!(!unannounced, "the epoch of Services was not raised");
+    }
+
+    /// Each address of a Service is known, whoever serves there.
+    fn check_vips(&self) {
+        let mut wanted: BTreeMap<IpAddr, u32> = BTreeMap::new();
+        for (key, frontend) in self.frontends() {
+            let served = frontend.internal.count + frontend.external.count > 0;
+            let cluster_ip = frontend.flags & FLAG_CLUSTER_IP != 0;
+            let bits = wanted.entry(key.address()).or_default();
+            *bits |= if served { VIP_SERVED } else { 0 };
+            *bits |= if cluster_ip { VIP_CLUSTER_IP } else { 0 };
+        }
+        wanted.retain(|address, bits| !address.is_unspecified() && *bits != 0);
+        let v4 = self.maps.vips4.entries().unwrap().into_iter();
+        let v6 = self.maps.vips6.entries().unwrap().into_iter();
+        let v4 = v4.map(|(address, bits)| (IpAddr::from(octets4(address)), bits));
+        let v6 = v6.map(|(address, bits)| (IpAddr::from(octets6(address)), bits));
+        let live: BTreeMap<IpAddr, u32> = v4.chain(v6).collect();
+        assert_eq!(live, wanted, "addresses of Services");
     }
 
     /// Ports of frontends, and of backends on this node.
