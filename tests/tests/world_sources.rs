@@ -165,7 +165,7 @@ fn other_ways_to_the_service_are_open(mode: Mode) {
             bed.await_served(place, SocketAddr::new(address, 30080));
         }
     }
-    for address in ["10.96.0.80", "fd00:10:96::80"] {
+    for address in ["10.96.0.80", "fd00:10:96::50"] {
         for place in [&*bed.client, &**bed.cluster.node(0)] {
             bed.await_served(
                 place,

@@ -84,6 +84,12 @@ pub enum Command {
         #[command(subcommand)]
         verb: CniVerb,
     },
+    /// Finds what kube-proxy has left on this node
+    KubeProxy {
+        /// What about it.
+        #[command(subcommand)]
+        verb: KubeProxyVerb,
+    },
     /// Shows what a full comparison of Services and policy would change; exit code 1 if anything
     Diff,
     /// Versions of this program, the agent and the map layout
@@ -170,6 +176,19 @@ pub enum Subject {
     Sources,
     /// What pods reach under their own address; to all else they speak in the node's name
     Inside,
+}
+
+/// `kube-proxy ...`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum KubeProxyVerb {
+    /// What is left in iptables, nftables and IPVS; exit code 1 if anything
+    Status,
+    /// Removes it; connections that live go on
+    Cleanup {
+        /// Only print the commands that would be run
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// `policy ...`.
