@@ -5,7 +5,6 @@
 //! effect without a restart, with all below it. The effective configuration is a value: it is logged at start, printed
 //! with the origin of every part by `proxy-agent config print`, and served by the API.
 
-mod capacities;
 pub mod change;
 mod check;
 pub mod definition;
@@ -18,6 +17,7 @@ mod format;
 mod kube_proxy;
 pub mod load;
 mod machine;
+pub mod maps;
 pub mod masquerade;
 pub mod node;
 pub mod reference;
@@ -35,6 +35,7 @@ pub use duration::Period;
 pub use effective::{Effective, Origin};
 pub use fault::{ConfigError, Fault};
 pub use flags::Flags;
+pub use maps::{MapSize, Maps};
 pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
 pub use services::ServiceSettings;
@@ -92,7 +93,9 @@ pub struct Configuration {
     pub tc_attach: TcAttach,
     /// What is logged and how.
     pub logging: Logging,
-    /// Capacities of maps, in entries; 0 means that of `size`. Pinned maps keep theirs.
+    /// Capacities of maps, in entries; 0 means that of `size`. A map that fills up is made larger, as far as `memory` allows,
+    /// and smaller again when little of it is used, but not smaller than this.
+    #[schemars(extend("x-reload" = true))]
     pub maps: Maps,
     /// What the node is told about itself. Empty lists are filled from its Node object and its interfaces.
     pub node: NodeSettings,
@@ -241,53 +244,6 @@ pub enum LogFormat {
     Json,
     /// Text.
     Text,
-}
-
-/// Capacities of maps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Maps {
-    /// What the capacities below begin from.
-    #[schemars(extend("x-flag" = "map-size"))]
-    pub size: MapSize,
-    /// Frontends of each family.
-    pub frontends: u32,
-    /// Backends of each family.
-    pub backends: u32,
-    /// Slots of all backend sets.
-    pub backend_slots: u32,
-    /// Members of the sets of UDP Services and of those with affinity.
-    pub backend_members: u32,
-    /// Session affinities.
-    pub affinity: u32,
-    /// Source ranges of load balancers' addresses, of each family: those of a Service count once for each of its ports.
-    pub source_ranges: u32,
-    /// Tracked flows of each family.
-    #[schemars(extend("x-flag" = "conntrack-max"))]
-    pub conntrack: u32,
-    /// Pods of this node; at most 4095.
-    pub endpoints: u32,
-    /// Addresses of pods and nodes that policies know, of each family.
-    pub peers: u32,
-    /// Ranges that policies know, of each family.
-    pub cidrs: u32,
-    /// Cells of policy rows, 8 bytes each. With `size: large` as many as a thousandth of the machine's memory
-    /// holds, 2 to 128 MiB. A policy needs one for each class of peers in each row.
-    pub policy_cells: u32,
-    /// Blocks of port intervals of policies, 256 bytes each. With `size: large` as many as a 2048th of the machine's
-    /// memory holds, 1 to 64 MiB. A policy needs one for each 21 ranges of ports that a class of peers has.
-    pub intervals: u32,
-}
-
-/// A set of capacities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum MapSize {
-    /// For 10 000 Services and 100 000 pods.
-    #[default]
-    Large,
-    /// For many nodes on one machine: tests and demonstrations.
-    Small,
 }
 
 /// Connection tracking.

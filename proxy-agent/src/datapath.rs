@@ -16,6 +16,7 @@ pub mod kernel_table;
 pub mod kernel_words;
 pub mod maps;
 pub mod memory_table;
+pub mod migrate;
 pub mod mirror;
 pub mod object;
 pub mod pins;
@@ -24,9 +25,11 @@ pub mod preflight;
 pub mod programs;
 pub mod reader;
 pub mod table;
+pub mod tree;
 pub mod words;
 
 mod load;
+mod rows;
 mod schema;
 
 pub use capacities::Capacities;
@@ -38,6 +41,7 @@ pub use kernel_table::KernelTable;
 pub use kernel_words::KernelWords;
 pub use maps::{MapUsage, Maps};
 pub use memory_table::{Faults, MemoryTable};
+pub use migrate::resize::Prepared;
 pub use mirror::Mirror;
 pub use pins::Pins;
 pub use prefix::Prefix;
@@ -50,7 +54,9 @@ pub use words::{MemoryWords, Words};
 use std::{collections::BTreeMap, path::PathBuf};
 
 use aya::Ebpf;
+use proxy_common::sockets::Client;
 
+use migrate::{resize, v1};
 use programs::blocks::Blocks;
 
 /// What the datapath needs to know to be opened.
@@ -62,12 +68,14 @@ pub struct DatapathConfig {
     pub instance: String,
     /// The cgroup v2 folder below which sockets are balanced: all of the node's processes and pods.
     pub cgroup_root: PathBuf,
-    /// Capacities of maps that are made now; pinned ones keep theirs.
+    /// Capacities of maps. One that is larger because it had to grow stays so as long as it is of use.
     pub capacities: Capacities,
     /// How tc programs are attached.
     pub tc: TcPreference,
     /// The programs tell of each packet that they drop: [`Datapath::take_drop_log`].
     pub log_drops: bool,
+    /// The pods' network namespaces, as far as known: maps of an older version keep affinity by them.
+    pub clients: Vec<(u64, Client)>,
 }
 
 /// The datapath of this node: the programs, loaded, and the maps, pinned.
@@ -80,6 +88,7 @@ pub struct Datapath {
     blocks: Blocks,
     maps: Maps,
     ebpf: Ebpf,
+    lifter: Lifter,
     drop_log: Option<DropLog>,
 }
 
@@ -94,21 +103,105 @@ impl Datapath {
     pub fn open(config: &DatapathConfig) -> Result<Self, DatapathError> {
         let pins = Pins::new(&config.bpffs, &config.instance)?;
         preflight::check(&config.bpffs, &config.cgroup_root)?;
-        schema::check(&pins)?;
+        let older = schema::check(&pins)? == schema::Found::Older;
         bpfsys::lift_memlock_limit();
         pins.create()?;
+        if older {
+            v1::up(&pins, config)?;
+        }
         schema::record(&pins)?;
-        let mut ebpf = load::load(&pins, &config.capacities, config.log_drops)?;
-        let drop_log = config.log_drops.then(|| DropLog::of(&mut ebpf));
+        let prepared = Self::prepare(&pins, config, older)?;
+        let mut datapath = Self::of(config, pins, prepared)?;
+        datapath.take_over(older)?;
+        Ok(datapath)
+    }
+
+    /// Programs, and maps of other capacities beside those that are pinned, if those are not as they should be.
+    fn prepare(
+        pins: &Pins,
+        config: &DatapathConfig,
+        older: bool,
+    ) -> Result<Prepared, DatapathError> {
+        load::places(pins, &config.capacities, None)?;
+        if let Some(resumed) = resize::resume(pins, config)? {
+            return Ok(resumed);
+        }
+        let resized = match Maps::open(pins) {
+            // One thing after the other.
+            Ok(maps) if !older => {
+                let sizes = resize::plan(&maps, &config.capacities, &BTreeMap::new())?;
+                match resize::prepare(pins, &maps, config, sizes) {
+                    // The kernel has no memory for more: those that are there do.
+                    Err(DatapathError::Maps(_)) => None,
+                    prepared => prepared?,
+                }
+            }
+            // A first start, or one that was cut off.
+            Ok(_) | Err(DatapathError::NotLoaded { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        resized.map_or_else(|| resize::as_they_are(pins, config), Ok)
+    }
+
+    /// Puts our programs in the place of those of an older version.
+    fn take_over(&mut self, older: bool) -> Result<(), DatapathError> {
+        if older {
+            return v1::finish(&self.pins, self.blocks, &mut self.ebpf, &self.maps);
+        }
+        v1::retire(&self.pins)?;
+        v1::discard(&self.pins)
+    }
+
+    /// Of programs that are loaded, and maps that stand beside those in use or are to be used as they are.
+    fn of(
+        config: &DatapathConfig,
+        pins: Pins,
+        mut prepared: Prepared,
+    ) -> Result<Self, DatapathError> {
+        let blocks = Blocks::of(&config.instance);
         let maps = Maps::open(&pins)?;
+        if !prepared.sizes.is_empty() {
+            prepared.put_in_force(&pins, blocks, &maps)?;
+        }
+        let mut ebpf = prepared.ebpf;
+        let drop_log = config.log_drops.then(|| DropLog::of(&mut ebpf));
         Ok(Self {
             config: config.clone(),
-            pins,
-            blocks: Blocks::of(&config.instance),
+            blocks,
             maps,
+            lifter: Lifter::new(&ebpf, &pins)?,
+            pins,
             ebpf,
             drop_log: drop_log.transpose()?,
         })
+    }
+
+    /// What finds out whether maps should be larger or smaller, and makes them: on another thread.
+    pub fn resizer(&self) -> Resizer {
+        Resizer {
+            pins: self.pins.clone(),
+            maps: self.maps.clone(),
+            config: self.config.clone(),
+        }
+    }
+
+    /// Puts maps in force that a [`Resizer`] made; gives their capacities. Until it returns nobody else may write the maps. All
+    /// clones of [`Self::maps`] and [`Self::lifter`] go by the new ones then. After [`DatapathError::Outgrown`] nothing has changed;
+    /// after another error some programs go by the new
+    /// maps and others by the old ones: the next [`Self::open`] goes on from there.
+    pub fn put_in_force(
+        &mut self,
+        mut prepared: Prepared,
+    ) -> Result<BTreeMap<String, u32>, DatapathError> {
+        let mut lifting = self.lifter.pause();
+        prepared.put_in_force(&self.pins, self.blocks, &self.maps)?;
+        *lifting = programs::lift::pod_programs(&prepared.ebpf)?;
+        drop(lifting);
+        self.ebpf = prepared.ebpf;
+        if self.config.log_drops {
+            self.drop_log = Some(DropLog::of(&mut self.ebpf)?);
+        }
+        Ok(prepared.sizes)
     }
 
     /// The maps.
@@ -169,10 +262,10 @@ impl Datapath {
     }
 
     /// Lifts interfaces of pods to TCX; nothing if clsact is preferred.
-    pub fn lifter(&self) -> Result<Option<Lifter>, DatapathError> {
+    pub fn lifter(&self) -> Option<Lifter> {
         match self.config.tc {
-            TcPreference::Auto | TcPreference::Tcx => Lifter::new(&self.ebpf, &self.pins).map(Some),
-            TcPreference::Clsact => Ok(None),
+            TcPreference::Auto | TcPreference::Tcx => Some(self.lifter.clone()),
+            TcPreference::Clsact => None,
         }
     }
 
@@ -209,6 +302,37 @@ impl Datapath {
     /// Unpins links whose interface or cgroup is gone; returns their names.
     pub fn sweep(&self) -> Result<Vec<String>, DatapathError> {
         programs::attachments::sweep(&self.pins)
+    }
+}
+
+/// Makes maps beside those in use. See [`Datapath::put_in_force`].
+#[derive(Clone, Debug)]
+pub struct Resizer {
+    pins: Pins,
+    maps: Maps,
+    config: DatapathConfig,
+}
+
+impl Resizer {
+    /// Whether it is worth to count: whether some maps seem to be larger or smaller than they should. By how many entries they
+    /// had when those were counted, which costs nothing, and a sample of the flows, which may become many in a moment.
+    pub fn suspects(&self, configured: &Capacities, counted: &BTreeMap<String, u32>) -> bool {
+        resize::suspects(&self.maps, configured, counted)
+    }
+
+    /// The maps that should have another capacity, if these are configured and so many entries wait for room (by map);
+    /// made, filled, and with programs for them. None if all are as they should be, or as large as they may be. Takes seconds.
+    pub fn prepare(
+        &self,
+        configured: &Capacities,
+        more: &BTreeMap<String, u32>,
+    ) -> Result<Option<Prepared>, DatapathError> {
+        let sizes = resize::plan(&self.maps, configured, more)?;
+        let config = DatapathConfig {
+            capacities: configured.clone(),
+            ..self.config.clone()
+        };
+        resize::prepare(&self.pins, &self.maps, &config, sizes)
     }
 }
 

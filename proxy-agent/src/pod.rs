@@ -29,6 +29,7 @@ mod upkeep;
 #[cfg(test)]
 mod tests;
 
+pub use entries::clients;
 pub use event::Event;
 pub use fetch::Fetch;
 pub use interfaces::Interfaces;

@@ -38,7 +38,6 @@ pub mod slots;
 pub mod subject;
 pub mod subjects;
 pub mod tables;
-pub mod tree;
 pub mod vector;
 pub mod version;
 pub mod view;

@@ -7,7 +7,7 @@ mod here;
 
 pub use here::{Here, Told};
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
@@ -42,6 +42,9 @@ pub enum Verified {
     Failed,
 }
 
+/// Entries that wait for room, by map.
+pub type Room = BTreeMap<String, u32>;
+
 /// Something that is kept in step with what is observed.
 pub trait Subject {
     /// Its name, as health has it.
@@ -64,6 +67,12 @@ pub trait Subject {
     /// Why the kernel does not take a write of it, if that is so. What was refused waits for another change or for
     /// room; that makes no node unhealthy.
     fn broken(&self) -> Option<&str>;
+
+    /// Adds up how many entries wait for room in which maps. Each map that is named is made larger.
+    fn waits_for_room(&self, room: &mut Room);
+
+    /// These maps have other capacities now.
+    fn resized(&mut self, maps: &BTreeMap<String, u32>);
 
     /// What owners of objects should know.
     fn notices(&self) -> Vec<Notice> {

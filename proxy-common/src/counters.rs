@@ -51,8 +51,9 @@ reasons! {
     HOP_LIMIT = 20, "hop-limit", "A translated packet without hops left; the sender is told.";
     NO_FLOW = 21, "no-flow", "A segment to a Service that belongs to no connection and opens none; a pod is told (RST).";
     NOT_MASQUERADED = 22, "not-masqueraded", "A pod sent something out of the cluster that cannot be sent in the node's name: neither TCP, UDP, SCTP, an ICMP echo, nor an error about one of these.";
-    SOURCE_RANGE = 23, "source-range", "A client of a load balancer's address that is in none of the Service's loadBalancerSourceRanges.";
-    NO_SERVICE = 24, "no-service", "An address of the ranges of Services that no Service has; one may be about to have it.";
+    SETTLING = 23, "settling", "No flow may begin for a moment, while the agent exchanges the maps of flows: the packet is sent again.";
+    SOURCE_RANGE = 24, "source-range", "A client of a load balancer's address that is in none of the Service's loadBalancerSourceRanges.";
+    NO_SERVICE = 25, "no-service", "An address of the ranges of Services that no Service has; one may be about to have it.";
 }
 
 /// Capacity of `DROPS`.

@@ -31,4 +31,6 @@ pub mod policy;
 pub mod sockets;
 pub mod sources;
 pub mod time;
+#[cfg(feature = "user")]
+pub mod v1;
 pub mod vips;

@@ -27,6 +27,11 @@ pub struct NodeConfig {
     pub source_port_max: u16,
     /// How long flows live.
     pub timeouts: Timeouts,
+    /// Seconds since boot until which no flow may begin, and what belongs to none is dropped, because the maps of flows
+    /// are being exchanged: what is dropped is sent again. 0 at any other time.
+    pub settles: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Value of `LINKS`: a link that carries node traffic, or is left alone; the key is its interface index, `u32`.
@@ -73,4 +78,4 @@ pub const ADDRESS_LOCAL: u32 = 1 << 1;
 /// of the node itself reach).
 pub const ADDRESS_HOST_PORT: u32 = 1 << 2;
 
-map_types!(NodeConfig = 56, Link = 24);
+map_types!(NodeConfig = 64, Link = 24);

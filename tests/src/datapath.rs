@@ -31,6 +31,7 @@ pub fn config(node: &Node) -> DatapathConfig {
         capacities: Capacities::small(),
         tc: TcPreference::Auto,
         log_drops: false,
+        clients: Vec::new(),
     }
 }
 

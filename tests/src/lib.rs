@@ -20,9 +20,12 @@ pub mod inside;
 pub mod length;
 pub mod link;
 pub mod modes;
+pub mod older;
 pub mod packets;
 pub mod policy;
 pub mod served;
+pub mod told;
+pub mod traffic;
 pub mod watched;
 
 pub use weir_world as world;

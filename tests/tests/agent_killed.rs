@@ -1,5 +1,5 @@
-//! The agent is killed at every system call by which it writes, while it starts and while it brings changes in force: the
-//! next start converges, and meanwhile no packet meets a wrong verdict.
+//! The agent is killed at every system call by which it writes, while it starts, while it brings changes in force, and while it
+//! exchanges maps: the next start converges, and meanwhile no packet meets a wrong verdict.
 //!
 //! Words of policy are stores in shared memory, not calls: they are seen as they stand between two calls.
 
@@ -7,6 +7,8 @@
 mod bed;
 #[path = "agent_killed/calls.rs"]
 mod calls;
+#[path = "agent_killed/exchange.rs"]
+mod exchange;
 #[path = "agent_killed/picture.rs"]
 mod picture;
 #[path = "agent_killed/probes.rs"]
@@ -28,6 +30,16 @@ fn killed_while_it_starts_and_much_has_changed() -> Result<()> {
 #[test]
 fn killed_while_it_brings_changes_in_force() -> Result<()> {
     run::run("killed-change", When::Changes)
+}
+
+#[test]
+fn killed_while_it_resizes_maps() -> Result<()> {
+    exchange::resizes("killed-resize")
+}
+
+#[test]
+fn killed_while_it_takes_over_from_schema_1() -> Result<()> {
+    exchange::takes_over("killed-upgrade")
 }
 
 #[test]

@@ -19,6 +19,8 @@ use weir_tests::{
 const PORT: u16 = 8080;
 /// Room for one list of 100 ports.
 const BLOCKS: &str = "maps.intervals=8";
+/// No map may grow.
+const MEMORY: &str = "maps.memory=1";
 
 /// The agent's own rights, for the user of the kubeconfig, and the objects that a cluster has anyway.
 const CLUSTER: &str = r"
@@ -60,6 +62,7 @@ impl<'a> Stage<'a> {
             ["--cni-bin-dir", "/run/cni/bin"],
             ["--cni-conf-dir", "/run/cni/net.d"],
             ["--set", BLOCKS],
+            ["--set", MEMORY],
         ];
         let agent = start_agent(node, &plane, &flags.concat())?;
         ready(node)?;

@@ -155,7 +155,7 @@ fn other_schemas_are_refused_and_left_alone() {
     assert!(pins.schema(SCHEMA + 1).is_dir() && !pins.schema(SCHEMA).exists());
 
     fs::remove_dir(pins.schema(SCHEMA + 1)).unwrap();
-    fs::create_dir_all(pins.schema(SCHEMA - 1)).unwrap();
+    fs::create_dir_all(pins.schema(0)).unwrap();
     let error = refusal(&node);
     assert!(
         matches!(error, DatapathError::OlderSchema { .. }),

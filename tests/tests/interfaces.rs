@@ -40,7 +40,7 @@ fn attach_pod(datapath: &mut Datapath, ifindex: u32) -> Result<TcMode, DatapathE
 
 /// Lifts an interface as the agent does when it has time.
 fn lift(datapath: &Datapath, node: &Node, ifindex: u32) {
-    let lifter = datapath.lifter().unwrap().unwrap();
+    let lifter = datapath.lifter().unwrap();
     let lifted = inside(node, || lifter.lift(ifindex, &|| true)).unwrap();
     assert_eq!(lifted, Lifted::Done);
 }
@@ -267,7 +267,7 @@ fn without_tcx_filters_of_clsact_do_it_on_an_uplink() {
     let (node, ifindex) = node("clsact");
     for _agent in 0..2 {
         let mut datapath = open(&node, TcPreference::Clsact);
-        assert!(datapath.lifter().unwrap().is_none());
+        assert!(datapath.lifter().is_none());
         let mode = inside(&node, || datapath.attach(ifindex, &Datapath::LINK)).unwrap();
         assert_eq!(mode, TcMode::Clsact);
         assert!(datapath.attachments().unwrap().is_empty(), "no links");

@@ -41,6 +41,8 @@ mod options;
 mod policy;
 #[path = "packets/refusal.rs"]
 mod refusal;
+#[path = "packets/room.rs"]
+mod room;
 #[path = "packets/service.rs"]
 mod service;
 #[path = "packets/sources.rs"]

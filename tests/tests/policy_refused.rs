@@ -203,6 +203,30 @@ fn where_a_map_ends_the_newcomer_is_refused_and_its_pods_are_denied_by_name() {
 }
 
 #[test]
+fn what_is_refused_names_the_map_and_is_in_force_as_soon_as_that_has_grown() {
+    for (map, maps, newcomer) in newcomers() {
+        let mut bed = Bed::new(maps);
+        let rules = Some(vec![rule(vec![], vec![tcp(80)])]);
+        bed.cluster.policy(policy("x/p", "pod=a", rules, None));
+        assert!(bed.sync().wanting.is_empty());
+        bed.cluster.policy(newcomer);
+        let wanting = bed.sync().wanting;
+        assert_eq!(wanting.keys().collect::<Vec<_>>(), [&map]);
+        assert!(wanting[map] > 0);
+        // However long it waited before, it waits no more.
+        bed.pass(300);
+        assert!(!bed.sync().wanting.is_empty());
+        bed.maps.resize(64, 256, 64);
+        assert!(bed.engine.grow(), "{map}");
+        let report = bed.sync();
+        assert!(report.refused.is_empty() && report.wanting.is_empty());
+        assert!(reaches(&bed.maps, 80) && !reaches(&bed.maps, 81));
+        bed.maps.resize(63, 255, 64);
+        assert!(!bed.engine.grow(), "smaller arrays are for a new engine");
+    }
+}
+
+#[test]
 fn there_is_room_again_once_something_goes() {
     let small = [
         ("POLICY_CELLS", PolicyMaps::new(3)),

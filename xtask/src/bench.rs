@@ -5,17 +5,21 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
+mod agent;
 mod api;
 mod bed;
 mod cni;
 mod east_west;
+mod figures;
 mod json_file;
 mod kube_proxy;
 pub(crate) mod load;
+mod memory;
 mod objects;
 mod packet;
 mod profile;
 mod programs;
+mod scale;
 mod statistics;
 mod sync;
 mod table;
@@ -34,6 +38,7 @@ enum What {
     EastWest(east_west::Args),
     Packet(packet::Args),
     Profile(profile::Args),
+    Scale(scale::Args),
     Sync(sync::Args),
 }
 
@@ -44,6 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         What::EastWest(args) => east_west::run(args),
         What::Packet(args) => packet::run(args),
         What::Profile(args) => profile::run(args),
+        What::Scale(args) => scale::run(args),
         What::Sync(args) => sync::run(args),
     }
 }

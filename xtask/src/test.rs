@@ -1,7 +1,10 @@
 //! `cargo xtask test [LAYER..]`: all tests, layer by layer, with a count of each.
 
-use std::process::ExitCode;
-use std::time::Instant;
+use std::{
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, anyhow, bail};
 
@@ -26,6 +29,9 @@ pub(crate) struct Args {
     long: bool,
 }
 
+/// What a layer's tests came to, and how long they took.
+type Outcome = (Count, Duration);
+
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let layers = layers::choose(&args.layers)?;
@@ -36,10 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         );
     }
     prepare::all(&layers)?;
-    let mut counts = Vec::new();
-    for layer in &layers {
-        counts.push(one(layer, args)?);
-    }
+    let counts = all(&layers, args)?;
     say::data("");
     for (layer, (count, time)) in layers.iter().zip(&counts) {
         say::data(format!(
@@ -58,12 +61,32 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-fn one(layer: &Layer, args: &Args) -> Result<(Count, std::time::Duration)> {
+/// Runs the layers one after the other; beside them those that share nothing with the others and mostly wait.
+fn all(layers: &[Layer], args: &Args) -> Result<Vec<Outcome>> {
+    let run = |apart: bool| -> Result<Vec<(usize, Outcome)>> {
+        let layers = layers.iter().enumerate();
+        let chosen = layers.filter(|(_, layer)| layer.is_apart() == apart);
+        chosen
+            .map(|(number, layer)| Ok((number, one(layer, args)?)))
+            .collect()
+    };
+    let mut outcomes = thread::scope(|scope| {
+        let apart = scope.spawn(|| run(true));
+        let mut outcomes = run(false)?;
+        let apart = apart.join();
+        outcomes.extend(apart.map_err(|_panic| anyhow!("the layers that run apart panicked"))??);
+        Ok::<_, anyhow::Error>(outcomes)
+    })?;
+    outcomes.sort_by_key(|(number, _)| *number);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+fn one(layer: &Layer, args: &Args) -> Result<Outcome> {
     let filter = args.filter.as_deref();
     say::line(format!("== layer {} ==", layer.name()));
     let started = Instant::now();
     let count = match layer.command(filter, args.long) {
-        Some(command) => cargo::run(command)?,
+        Some(command) => cargo::run(command, layer)?,
         None => on_kernels(filter),
     };
     Ok((count, started.elapsed()))

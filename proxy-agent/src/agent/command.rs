@@ -11,7 +11,7 @@ use super::{
     cleanup,
     config_command::{self, ConfigVerb},
     lock::{Lock, LockError},
-    logging, process,
+    logging, migrate_command, process,
     servers::ListenError,
 };
 use crate::{
@@ -37,6 +37,13 @@ enum Verb {
     Run,
     /// Remove all that Weir put on this node: programs, maps, routes, devices, conflist
     Cleanup,
+    /// Leave the maps as an older version expects them, and hand the node over to it once it is started; the agent must not
+    /// run
+    Migrate {
+        /// The schema of that version (`proxyctl version` tells it)
+        #[arg(long, value_name = "SCHEMA")]
+        to: u32,
+    },
     /// Print, check and describe the configuration
     Config {
         #[command(subcommand)]
@@ -62,6 +69,9 @@ pub fn main() -> ExitCode {
         Verb::Run => load::load(&flags)
             .map_err(Into::into)
             .and_then(|effective| keep_in_step(effective, flags)),
+        Verb::Migrate { to } => load::load(&flags)
+            .map_err(Into::into)
+            .and_then(|effective| migrate(&effective.configuration, to)),
         Verb::Cleanup => load::load(&flags)
             .map_err(Into::into)
             .and_then(|effective| clean_up(&effective.configuration)),
@@ -132,6 +142,11 @@ fn keep_in_step(effective: Effective, flags: Flags) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     process::run(config, flags, level)
+}
+
+fn migrate(config: &Configuration, to: u32) -> anyhow::Result<()> {
+    logging::begin(&config.logging)?;
+    migrate_command::run(config, to)
 }
 
 fn clean_up(config: &Configuration) -> anyhow::Result<()> {

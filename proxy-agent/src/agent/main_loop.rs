@@ -2,15 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use tokio::{
     sync::mpsc,
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
     answers, pressure,
+    resizing::Resizing,
     status::Figures,
     subjects::{Live, Subjects},
+    upkeep,
 };
 use crate::{
     api::{
@@ -18,9 +22,10 @@ use crate::{
         readiness::{Guard, Readiness},
         socket::Question,
     },
-    datapath::{Datapath, DatapathConfig, Maps},
+    datapath::{Datapath, DatapathConfig, DatapathError, Maps, Prepared},
     model::{Dirty, Kind},
     observe::{Change, Changes, Notices, Store},
+    pod::clients,
     subject::{Here, Subject, Turn, Verified},
     watchdog::{self, Pulse},
 };
@@ -55,6 +60,8 @@ pub struct MainLoop {
     /// What is still to be listed whole. Each subject waits for its own kinds only.
     lists: BTreeMap<Kind, Guard>,
     comparison: Option<Comparison>,
+    resizing: Resizing,
+    drop_log: Option<JoinHandle<()>>,
     notices: Notices,
     pulse: Pulse,
 }
@@ -112,6 +119,8 @@ enum Wake {
     /// A piece of the full comparison is due.
     Piece,
     Publish,
+    /// It is time to look at the maps' capacities, or maps of other ones are prepared.
+    Room(Option<Box<Prepared>>),
     /// A subject knows why.
     Due,
 }
@@ -125,12 +134,10 @@ impl MainLoop {
         live: &Live,
     ) -> anyhow::Result<Self> {
         let pulse = shared.watchdog.register_with("main loop", START_LIMIT);
-        let mut datapath = open_datapath(shared)?;
-        if let Some(log) = datapath.take_drop_log() {
-            tokio::spawn(log.run());
-        }
+        let datapath = open_datapath(shared)?;
+        let resizing = Resizing::new(shared, datapath.resizer());
         let mut here = Here::new(datapath);
-        Ok(Self {
+        let mut main_loop = Self {
             shared: Arc::clone(shared),
             store: Arc::clone(store),
             subjects: Subjects::open(shared, &mut here, readiness, live)?,
@@ -143,9 +150,21 @@ impl MainLoop {
                 .map(|kind| (kind, readiness.register(format!("list of {kind}"))))
                 .into(),
             comparison: None,
+            resizing,
+            drop_log: None,
             notices: live.notices.clone(),
             pulse,
-        })
+        };
+        main_loop.follow_drops();
+        Ok(main_loop)
+    }
+
+    /// Logs what the programs in force tell of packets that they drop, if that is wanted.
+    fn follow_drops(&mut self) {
+        if let Some(log) = self.here.datapath.take_drop_log() {
+            let former = self.drop_log.replace(tokio::spawn(log.run()));
+            former.inspect(JoinHandle::abort);
+        }
     }
 
     /// The maps.
@@ -153,8 +172,8 @@ impl MainLoop {
         self.here.datapath.maps()
     }
 
-    /// Runs for ever.
-    pub async fn run(&mut self, mut questions: mpsc::Receiver<Question>) {
+    /// Runs until maps cannot be exchanged: the next start goes on from there.
+    pub async fn run(&mut self, mut questions: mpsc::Receiver<Question>) -> anyhow::Result<()> {
         let mut full = interval(self.shared.config.sync.full_period.0);
         full.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.pulse.limit(watchdog::LIMIT);
@@ -169,12 +188,13 @@ impl MainLoop {
                 _ = full.tick() => Wake::Full,
                 () = Comparison::rest(self.comparison.as_ref()) => Wake::Piece,
                 () = sleep_until(self.publish) => Wake::Publish,
+                prepared = self.resizing.changed() => Wake::Room(prepared.map(Box::new)),
             };
-            self.turn(wake);
+            self.turn(wake)?;
         }
     }
 
-    fn turn(&mut self, wake: Wake) {
+    fn turn(&mut self, wake: Wake) -> anyhow::Result<()> {
         match wake {
             Wake::Change(change) => {
                 self.lists.retain(|kind, _| !change.complete.has(&[*kind]));
@@ -186,11 +206,35 @@ impl MainLoop {
             Wake::Full => self.begin_comparison(),
             Wake::Piece => self.compare().unwrap_or_default(),
             Wake::Question(question) => self.answer(question),
+            Wake::Room(Some(prepared)) => self.exchange(*prepared)?,
+            Wake::Room(None) => self.resizing.look(),
             Wake::Publish => {}
         }
         if self.publish <= Instant::now() {
             self.publish();
         }
+        Ok(())
+    }
+
+    /// Puts maps of other capacities in force, and brings in step what waited for them.
+    fn exchange(&mut self, prepared: Prepared) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let maps = match self.here.datapath.put_in_force(prepared) {
+            Err(error @ DatapathError::Outgrown { .. }) => {
+                tracing::info!(%error, "maps keep their capacities");
+                return Ok(());
+            }
+            maps => maps.context("exchange maps")?,
+        };
+        tracing::info!(?maps, took = ?began.elapsed(), "maps resized");
+        self.follow_drops();
+        upkeep::count(&self.shared, self.here.datapath.maps());
+        for subject in self.subjects.all_mut() {
+            subject.resized(&maps);
+        }
+        self.resizing.done();
+        self.sync(&Change::default());
+        Ok(())
     }
 
     /// Brings everything in step, until no subject has anything new to tell the others.
@@ -226,6 +270,7 @@ impl MainLoop {
         let serving = *self.here.serving.get();
         self.figures.began_serving(serving, began);
         self.judge(change);
+        self.resizing.listen(&self.subjects.all());
         if news {
             self.due = Instant::now();
         }
@@ -298,5 +343,6 @@ fn open_datapath(shared: &Shared) -> anyhow::Result<Datapath> {
         capacities: config.maps.capacities(),
         tc: config.tc_attach.preference(),
         log_drops: config.logging.drops,
+        clients: clients(&config.run_dir),
     })?)
 }

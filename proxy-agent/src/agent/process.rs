@@ -75,7 +75,7 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
         live.ranges.begin(None);
     }
     tokio::select! {
-        () = main_loop.run(servers.questions) => {}
+        ended = main_loop.run(servers.questions) => ended?,
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping; the kernel goes on by what is pinned"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping; the kernel goes on by what is pinned"),
     }

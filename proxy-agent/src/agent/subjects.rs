@@ -95,9 +95,10 @@ fn open_pods(
     reader: &LiveReader,
 ) -> anyhow::Result<Pods> {
     let maps = datapath.maps();
+    let (endpoints, words) = (maps.endpoints.clone(), maps.policy_words.clone());
     let config = PodsConfig {
         run_dir: shared.config.run_dir.clone(),
-        limit: maps.endpoints.capacity().min(maps.policy_words.len()),
+        limit: Arc::new(move || endpoints.capacity().min(words.len())),
         fetch: shared.config.manifests.is_none().then(|| reader.fetch()),
     };
     let tables = PodTables::from(maps);

@@ -40,6 +40,7 @@ mod tests {
         let mut told = begun.clone();
         told.conntrack.udp_timeout = Period::from_secs(20);
         told.maps.cidrs = 7;
+        told.cni.mtu = 1400;
         told.logging.level = "debug".to_owned();
         let paths = |one, other| -> Vec<&str> {
             let changed: Vec<&Setting> = between(one, other).unwrap();
@@ -47,9 +48,14 @@ mod tests {
         };
         assert_eq!(
             paths(&begun, &told),
-            ["conntrack.udpTimeout", "logging.level", "maps.cidrs"]
+            [
+                "cni.mtu",
+                "conntrack.udpTimeout",
+                "logging.level",
+                "maps.cidrs"
+            ]
         );
         let now = in_force(&begun, &told).unwrap();
-        assert_eq!(paths(&now, &told), ["maps.cidrs"]);
+        assert_eq!(paths(&now, &told), ["cni.mtu"]);
     }
 }

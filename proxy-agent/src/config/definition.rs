@@ -285,6 +285,6 @@ mod tests {
         );
         let timeout = DEFINITION.setting("conntrack.udpTimeout").unwrap();
         assert!(timeout.reload && timeout.word == "duration", "{timeout:?}");
-        assert!(!size.reload);
+        assert!(size.reload && !DEFINITION.setting("cni.mtu").unwrap().reload);
     }
 }

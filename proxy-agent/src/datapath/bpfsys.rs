@@ -8,6 +8,7 @@
 pub mod link;
 pub mod map;
 pub mod object;
+pub mod program;
 pub mod words;
 
 mod raw;
@@ -70,6 +71,12 @@ pub fn interface_name(ifindex: u32) -> io::Result<String> {
     }
     let length = name.iter().position(|b| *b == 0).unwrap_or(name.len());
     Ok(String::from_utf8_lossy(&name[..length]).into_owned())
+}
+
+/// Indexes of the interfaces of the calling thread's network namespace.
+pub fn interfaces() -> io::Result<Vec<u32>> {
+    let all = nix::net::if_::if_nameindex()?;
+    Ok(all.iter().map(nix::net::if_::Interface::index).collect())
 }
 
 /// Lifts the limit on locked memory, which kernels before 5.11 charge maps to. Where that is not permitted

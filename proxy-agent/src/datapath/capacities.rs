@@ -1,14 +1,31 @@
 //! How many entries each map holds.
 
-use proxy_common::policy::{
-    cells::CELLS_DEFAULT,
-    intervals::{BLOCKS_DEFAULT, IntervalBlock},
+use proxy_common::{
+    endpoints::MAX_ENDPOINTS,
+    policy::{
+        cells::{CELLS_DEFAULT, LIST_NUMBERS, ROW_STRIDE},
+        intervals::{BLOCKS_DEFAULT, IntervalBlock},
+        words::ROW_LIMIT,
+    },
 };
 
 /// The most cells of policy rows that are taken without being asked for (128 MiB).
 const CELLS_MAX: u32 = 1 << 24;
 /// The most blocks of ports that are taken without being asked for (64 MiB).
 const BLOCKS_MAX: u32 = 1 << 18;
+
+/// No map is made larger than this without being asked for.
+const MOST: u32 = 1 << 24;
+
+/// To how many entries a map may grow that is configured smaller, if there is memory for it ([`Capacities::memory`]): as many
+/// as can be named.
+pub fn most(map: &str) -> u32 {
+    match map {
+        "POLICY_CELLS" => ROW_LIMIT * ROW_STRIDE,
+        "INTERVALS" => LIST_NUMBERS,
+        _ => MOST,
+    }
+}
 
 /// Capacities of the maps, in entries.
 ///
@@ -30,7 +47,7 @@ pub struct Capacities {
     pub source_ranges: u32,
     /// `FLOWS4` and `FLOWS6`, each: flows that are tracked. `FLOW_INDEX*` is sized by it.
     pub conntrack: u32,
-    /// `ENDPOINTS`, `INTERFACES`, `CLIENTS`, `LOCAL_PODS4` and `LOCAL_PODS6`, each.
+    /// `POLICY_WORDS` (at least 4096), `ENDPOINTS`, `INTERFACES`, `CLIENTS`, `LOCAL_PODS4` and `LOCAL_PODS6`, each.
     pub endpoints: u32,
     /// `FRAGMENTS4` and `FRAGMENTS6`, each; evicts.
     pub fragments: u32,
@@ -46,6 +63,9 @@ pub struct Capacities {
     pub policy_cells: u32,
     /// `INTERVALS`, in blocks.
     pub intervals: u32,
+    /// Bytes that all these maps may take together by growing, each counted as if it were full. What the fields above say
+    /// they take in any case.
+    pub memory: u64,
 }
 
 impl Default for Capacities {
@@ -59,7 +79,7 @@ impl Default for Capacities {
             affinity: 1 << 16,
             source_ranges: 1 << 17,
             conntrack: 1 << 18,
-            endpoints: proxy_common::endpoints::MAX_ENDPOINTS,
+            endpoints: MAX_ENDPOINTS,
             fragments: 1 << 13,
             inside: 1 << 16,
             node_addresses: 1 << 10,
@@ -67,6 +87,7 @@ impl Default for Capacities {
             cidrs: 1 << 17,
             policy_cells: CELLS_DEFAULT,
             intervals: BLOCKS_DEFAULT,
+            memory: u64::MAX,
         }
     }
 }
@@ -74,7 +95,8 @@ impl Default for Capacities {
 impl Capacities {
     /// For such clusters, on a machine with so many bytes of memory: a thousandth of it for the cells of
     /// policy rows (8 bytes each), and half as much for their lists of ports, all of it taken at once. 16 GiB hold 2 million
-    /// cells (1 000 rows of 2 000 classes), and 600 different lists of 1 000 ports.
+    /// cells (1 000 rows of 2 000 classes), and 600 different lists of 1 000 ports. Maps may grow until they take a quarter of
+    /// the memory.
     pub fn for_memory(bytes: u64) -> Self {
         let cells = (bytes >> 10) / size_of::<u64>() as u64;
         let cells = cells.clamp(u64::from(CELLS_DEFAULT), u64::from(CELLS_MAX));
@@ -83,6 +105,7 @@ impl Capacities {
         Self {
             policy_cells: 1 << cells.ilog2(),
             intervals: 1 << blocks.ilog2(),
+            memory: bytes / 4,
             ..Self::default()
         }
     }
@@ -112,11 +135,12 @@ impl Capacities {
             cidrs: 4096,
             policy_cells: 1 << 14,
             intervals: 1024,
+            memory: u64::MAX,
         }
     }
 
     /// The maps whose capacity is not fixed by the object, by name.
-    pub fn by_map(&self) -> [(&'static str, u32); 32] {
+    pub fn by_map(&self) -> [(&'static str, u32); 33] {
         [
             ("FRONTENDS4", self.frontends),
             ("FRONTENDS6", self.frontends),
@@ -148,6 +172,7 @@ impl Capacities {
             ("PEERS6", self.peers),
             ("CIDRS4", self.cidrs),
             ("CIDRS6", self.cidrs),
+            ("POLICY_WORDS", self.endpoints.max(MAX_ENDPOINTS)),
             ("POLICY_CELLS", self.policy_cells),
             ("INTERVALS", self.intervals),
         ]

@@ -27,7 +27,7 @@ impl Drops {
 
     /// Packets and bytes dropped for a reason (`proxy_common::counters`) since the maps were made.
     pub fn get(&self, reason: u32) -> io::Result<Counter> {
-        let per_cpu = map::lookup_per_cpu::<Counter>(&self.map, reason, self.cpus)?;
+        let per_cpu = map::lookup_per_cpu::<Counter>(self.map.open(), reason, self.cpus)?;
         Ok(per_cpu.iter().fold(Counter::default(), |sum, c| Counter {
             packets: sum.packets + c.packets,
             bytes: sum.bytes + c.bytes,

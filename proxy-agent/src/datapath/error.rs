@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::preflight::PreflightError;
+use super::{preflight::PreflightError, table::TableError};
 
 /// Why the datapath cannot be opened, or a program not be attached. Nothing has been changed, except where
 /// the variant says so.
@@ -117,6 +117,15 @@ pub enum DatapathError {
         /// Why.
         source: io::Error,
     },
+    /// A map holds more by now than the smaller one that was to take its place.
+    #[error("map {map} holds too much to be made smaller just now")]
+    Outgrown {
+        /// The map.
+        map: String,
+    },
+    /// A map could not be read or written.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// Something about a file failed.
     #[error("{operation} {path}: {source}")]
     File {
@@ -157,6 +166,8 @@ impl DatapathError {
                 "please report this with the output of `uname -r`: a kernel from 6.1 on should take it"
                     .to_owned()
             }
+            Self::Outgrown { .. } => "the agent tries again by itself".to_owned(),
+            Self::Table(error) => error.hint().to_owned(),
             Self::Attach { .. } | Self::Netlink { .. } | Self::File { .. } => {
                 "run as root on the node; the kernel's log (`dmesg`) may say more".to_owned()
             }

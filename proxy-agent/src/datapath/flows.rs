@@ -6,8 +6,14 @@
 mod ports;
 mod state;
 
-use std::{io, net::IpAddr, os::fd::AsFd, sync::Arc};
+use std::{
+    io,
+    net::IpAddr,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
+use arc_swap::ArcSwap;
 use aya::Pod;
 use proxy_common::{
     address::{Address4, Address6, octets4, octets6},
@@ -18,13 +24,16 @@ use proxy_common::{
 
 use super::{
     bpfsys::{map, words::MappedWords},
-    handle::MapHandle,
+    handle::{MapHandle, OpenMap},
 };
 pub use ports::PortsTaken;
 pub use state::FlowState;
 
 /// How often a slot is looked at that somebody is taking, which is a matter of microseconds.
 const TRIES: usize = 1000;
+
+/// Slots at which a sample looks, at least, where there are as many.
+const SAMPLE: u32 = 8192;
 
 /// Whether an end of a flow (`Flow::endpoint`) is a pod of this node.
 pub const fn is_pod(endpoint: u16) -> bool {
@@ -34,7 +43,7 @@ pub const fn is_pod(endpoint: u16) -> bool {
 /// The flows of a family. Clones share the mapping.
 #[derive(Clone, Debug)]
 pub struct Flows {
-    words: Arc<MappedWords>,
+    words: Arc<ArcSwap<MappedWords>>,
     family: Family,
 }
 
@@ -80,20 +89,28 @@ impl Flows {
             Family::V4
         };
         map.check_sizes(size_of::<u32>(), family.bytes())?;
-        Self::mapped(&map, map.info().max_entries as usize, family)
+        Self::mapped(map.open(), map.info().max_entries as usize, family)
+    }
+
+    /// Puts another array of the same family in the place of this one.
+    pub(super) fn exchange(&self, other: OwnedFd) -> io::Result<()> {
+        let map = OpenMap::new(other)?;
+        let words = map.info().max_entries as usize * self.family.stride();
+        self.words.store(Arc::new(MappedWords::new(&map, words)?));
+        Ok(())
     }
 
     fn mapped(memory: impl AsFd, slots: usize, family: Family) -> io::Result<Self> {
         let words = MappedWords::new(memory, slots * family.stride())?;
         Ok(Self {
-            words: Arc::new(words),
+            words: Arc::new(ArcSwap::from_pointee(words)),
             family,
         })
     }
 
     /// How many flows fit.
     pub fn capacity(&self) -> u32 {
-        (self.words.len() / self.family.stride()) as u32
+        (self.words.load().len() / self.family.stride()) as u32
     }
 
     /// The flow in a slot: none if it was never used, or is just being taken.
@@ -129,11 +146,25 @@ impl Flows {
         usage
     }
 
+    /// About how many flows are assured, by a look at one slot in so many.
+    pub fn sample(&self, now: u32) -> u32 {
+        let stride = (self.capacity() / SAMPLE).max(1);
+        let looked = (0..self.capacity()).step_by(stride as usize);
+        let assured = looked.filter(|slot| {
+            let (head, expires) = self.brief(*slot);
+            let head = Head::unpack(head);
+            let state = FlowState::of_parts(head, expires, now);
+            let is_open = matches!(state, FlowState::Established | FlowState::Closing);
+            expires != 0 && is_open && head.flags & FLOW_ASSURED != 0
+        });
+        assured.count() as u32 * stride
+    }
+
     /// Ends the flow that was read from a slot; false if another one has the slot by now. `head` is what was read.
     pub fn end(&self, slot: u32, head: u64) -> bool {
         let read = Head::unpack(head);
         let place = self.place(slot);
-        while let Some(word) = self.words.load(place) {
+        while let Some(word) = self.words.load().load(place) {
             let now = Head::unpack(word);
             if now.generation != read.generation || now.flags & FLOW_BUSY != 0 {
                 return false;
@@ -142,7 +173,7 @@ impl Flows {
                 flags: now.flags | FLOW_ENDED,
                 ..now
             };
-            if self.words.exchange(place, word, ended.pack()) {
+            if self.words.load().exchange(place, word, ended.pack()) {
                 return true;
             }
         }
@@ -172,7 +203,7 @@ impl Flows {
     /// Head and expiry of a slot.
     fn brief(&self, slot: u32) -> (u64, u32) {
         let place = self.place(slot);
-        let word = |offset| self.words.load(place + offset).unwrap_or(0);
+        let word = |offset| self.words.load().load(place + offset).unwrap_or(0);
         // `expires` is the first half of the word after the head.
         let second = word(1).to_ne_bytes();
         let expires = u32::from_ne_bytes([second[0], second[1], second[2], second[3]]);
@@ -192,9 +223,9 @@ impl Flows {
         let mut record = [0; size_of::<Flow6>() / size_of::<u64>()];
         let record = &mut record[..self.family.stride()];
         for (offset, word) in record.iter_mut().enumerate() {
-            *word = self.words.load(place + offset).unwrap_or(0);
+            *word = self.words.load().load(place + offset).unwrap_or(0);
         }
-        let after = self.words.load(place).unwrap_or(0);
+        let after = self.words.load().load(place).unwrap_or(0);
         let (then, now) = (Head::unpack(before), Head::unpack(after));
         if then.generation != now.generation || now.flags & FLOW_BUSY != 0 {
             return Err(Torn);

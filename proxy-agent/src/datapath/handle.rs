@@ -6,17 +6,20 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::ArcSwap;
+
 use super::bpfsys::object::{self, MapInfo};
 
-/// An open map. Cheap to clone.
+/// An open map, which may be exchanged for another of the same types. Cheap to clone: clones are exchanged together.
 #[derive(Clone, Debug)]
 pub struct MapHandle {
-    inner: Arc<Inner>,
+    name: Arc<str>,
+    current: Arc<ArcSwap<OpenMap>>,
 }
 
+/// A map, open as long as this lives.
 #[derive(Debug)]
-struct Inner {
-    name: String,
+pub struct OpenMap {
     fd: OwnedFd,
     info: MapInfo,
 }
@@ -68,32 +71,58 @@ impl MapKind {
     }
 }
 
-impl MapHandle {
+impl OpenMap {
     /// Asks the kernel about an open map.
-    pub(super) fn new(name: &str, fd: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         let info = object::map_info(&fd)?;
+        Ok(Self { fd, info })
+    }
+
+    /// What the kernel says about it.
+    pub const fn info(&self) -> &MapInfo {
+        &self.info
+    }
+}
+
+impl AsFd for OpenMap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl MapHandle {
+    /// Of a map of this name.
+    pub(super) fn new(name: &str, fd: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            inner: Arc::new(Inner {
-                name: name.to_owned(),
-                fd,
-                info,
-            }),
+            name: name.into(),
+            current: Arc::new(ArcSwap::from_pointee(OpenMap::new(fd)?)),
         })
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.inner.name
+        &self.name
+    }
+
+    /// The map as it is now.
+    pub fn open(&self) -> Arc<OpenMap> {
+        self.current.load_full()
     }
 
     /// What the kernel says about it.
-    pub fn info(&self) -> &MapInfo {
-        &self.inner.info
+    pub fn info(&self) -> MapInfo {
+        self.current.load().info
     }
 
     /// Its kind.
     pub fn kind(&self) -> MapKind {
-        MapKind::from_number(self.inner.info.kind)
+        MapKind::from_number(self.info().kind)
+    }
+
+    /// Puts another map in its place, for all clones.
+    pub(super) fn exchange(&self, fd: OwnedFd) -> io::Result<()> {
+        self.current.store(Arc::new(OpenMap::new(fd)?));
+        Ok(())
     }
 
     /// Refuses types that are not as large as the map's: the kernel copies by the map's sizes.
@@ -108,11 +137,5 @@ impl MapHandle {
             info.key_size,
             info.value_size
         )))
-    }
-}
-
-impl AsFd for MapHandle {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.fd.as_fd()
     }
 }

@@ -1,6 +1,6 @@
 //! A [`Table`] over a map in the kernel.
 
-use std::{fmt::Debug, io, marker::PhantomData};
+use std::{collections::BTreeMap, fmt::Debug, io, marker::PhantomData, os::fd::OwnedFd};
 
 use aya::Pod;
 
@@ -34,7 +34,7 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
 
     /// The value that a program would find: in a prefix map that of the longest prefix which holds the key.
     pub fn lookup(&self, key: &K) -> Result<Option<V>, TableError> {
-        map::lookup(&self.map, key).map_err(|e| self.error("read", Some(key), e))
+        map::lookup(self.map.open(), key).map_err(|e| self.error("read", Some(key), e))
     }
 
     fn error(&self, operation: &'static str, key: Option<&K>, source: io::Error) -> TableError {
@@ -56,6 +56,62 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
 
     fn is_absent(&self, value: &V) -> bool {
         self.map.kind() == MapKind::Array && map::bytes_of(value).iter().all(|b| *b == 0)
+    }
+
+    /// Brings another map of the same types in step with this one, of arrays as far as that reaches; gives how many writes that took.
+    pub(super) fn copy_to(&self, other: OwnedFd) -> Result<usize, TableError> {
+        let failed = |error| self.error("copy", None, error);
+        let mut other =
+            Self::new(MapHandle::new(self.name(), other).map_err(failed)?).map_err(failed)?;
+        let mut wanted: BTreeMap<K, V> = self.entries()?.into_iter().collect();
+        if self.map.kind() == MapKind::Array {
+            // What is beyond a smaller one is of no use.
+            let capacity = other.capacity();
+            wanted.retain(|key, _| index(key) < capacity);
+        }
+        let found: BTreeMap<K, V> = other.entries()?.into_iter().collect();
+        let stale = found.keys().filter(|key| !wanted.contains_key(key));
+        let mut writes = 0;
+        for key in stale {
+            other.remove(key)?;
+            writes += 1;
+        }
+        let missing = wanted
+            .iter()
+            .filter(|(key, value)| found.get(key) != Some(value));
+        for (key, value) in missing {
+            other.set(key, value)?;
+            writes += 1;
+        }
+        Ok(writes)
+    }
+
+    /// Adds what another map of the same types does not have.
+    pub(super) fn add_to(&self, other: &OwnedFd) -> Result<(), TableError> {
+        for (key, value) in self.entries()? {
+            map::insert(other, &key, &value).map_err(|e| self.error("copy", Some(&key), e))?;
+        }
+        Ok(())
+    }
+
+    /// Its kind.
+    pub(super) fn kind(&self) -> MapKind {
+        self.map.kind()
+    }
+
+    /// The least capacity that all entries fit in: slots of an array keep their numbers.
+    pub(super) fn reach(&self) -> Result<u32, TableError> {
+        let entries = self.entries()?;
+        if self.map.kind() != MapKind::Array {
+            return Ok(entries.len() as u32);
+        }
+        let last = entries.iter().map(|(key, _)| index(key)).max();
+        Ok(last.map_or(0, |index| index + 1))
+    }
+
+    /// Puts another map of the same types in the place of this one.
+    pub(super) fn exchange(&self, other: OwnedFd) -> io::Result<()> {
+        self.map.exchange(other)
     }
 
     /// Shows all entries to `look`, batch by batch: no more than a batch is held in memory.
@@ -96,7 +152,7 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
     }
 
     fn take_if(&self, key: &K, which: impl Fn(&K, &V) -> bool) -> Result<bool, TableError> {
-        let taken = map::take::<K, V>(&self.map, key);
+        let taken = map::take::<K, V>(self.map.open(), key);
         let Some(value) = taken.map_err(|e| self.error("remove", Some(key), e))? else {
             return Ok(false);
         };
@@ -104,7 +160,7 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
             return Ok(true);
         }
         // Should another one stand there by now, that is the newer.
-        map::insert(&self.map, key, &value).map_err(|e| self.error("write", Some(key), e))?;
+        map::insert(self.map.open(), key, &value).map_err(|e| self.error("write", Some(key), e))?;
         Ok(false)
     }
 
@@ -133,7 +189,13 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
             let started = !cursor.position.is_empty();
             let mut position = cursor.position.clone();
             position.resize(size_of::<K>().max(8), 0);
-            let read = map::lookup_batch(&self.map, &mut position, started, &mut keys, &mut values);
+            let read = map::lookup_batch(
+                self.map.open(),
+                &mut position,
+                started,
+                &mut keys,
+                &mut values,
+            );
             let (count, more) = match read {
                 Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => {
                     size *= 2;
@@ -149,13 +211,13 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
 
     /// For maps and kernels without batches: a walk, begun anew if the key under the walker is removed.
     fn read_one_by_one(&self) -> io::Result<Vec<(K, V)>> {
-        let mut pairs = std::collections::BTreeMap::new();
-        let mut key = map::next_key::<K>(&self.map, None)?;
+        let mut pairs = BTreeMap::new();
+        let mut key = map::next_key::<K>(self.map.open(), None)?;
         while let Some(current) = key {
-            if let Some(value) = map::lookup(&self.map, &current)? {
+            if let Some(value) = map::lookup(self.map.open(), &current)? {
                 pairs.insert(current, value);
             }
-            key = map::next_key(&self.map, Some(&current))?;
+            key = map::next_key(self.map.open(), Some(&current))?;
         }
         Ok(pairs.into_iter().collect())
     }
@@ -180,14 +242,14 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> Table<K, V> for KernelTab
     }
 
     fn set(&mut self, key: &K, value: &V) -> Result<(), TableError> {
-        map::update(&self.map, key, value).map_err(|e| self.error("write", Some(key), e))
+        map::update(self.map.open(), key, value).map_err(|e| self.error("write", Some(key), e))
     }
 
     fn remove(&mut self, key: &K) -> Result<(), TableError> {
         let result = if self.map.kind() == MapKind::Array {
-            map::update(&self.map, key, &map::zeroed::<V>())
+            map::update(self.map.open(), key, &map::zeroed::<V>())
         } else {
-            map::delete(&self.map, key).map(drop)
+            map::delete(self.map.open(), key).map(drop)
         };
         result.map_err(|e| self.error("remove", Some(key), e))
     }
@@ -214,6 +276,12 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> Table<K, V> for KernelTab
         pairs.retain(|(_, value)| !self.is_absent(value));
         Ok(pairs)
     }
+}
+
+/// The number of an array's slot, which is what its keys are.
+fn index<K: Pod>(key: &K) -> u32 {
+    let bytes = map::bytes_of(key).first_chunk().copied();
+    bytes.map_or(0, u32::from_ne_bytes)
 }
 
 fn no_batches(error: &io::Error) -> bool {

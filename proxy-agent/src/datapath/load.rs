@@ -1,6 +1,10 @@
 //! Creates the maps that are missing, takes over those that are pinned, loads the programs.
 
-use std::{io, path::Path};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -23,49 +27,78 @@ const ATTEMPTS: usize = 5;
 /// The global of the object that says how many slots `FLOWS4` and `FLOWS6` have.
 const FLOW_SLOTS: &str = "FLOW_SLOTS";
 
-/// Loads the object over the pinned maps. Attaches nothing.
-pub(super) fn load(
+/// Where a map is pinned, or will be, and what it is like.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The pin.
+    pub(super) path: PathBuf,
+    /// What is pinned there, or is to be made.
+    pub(super) info: MapInfo,
+}
+
+/// The place of every map that the programs share, by name.
+pub(super) type Places = BTreeMap<String, Place>;
+
+/// Maps that take the place of others, each with its capacity, and the folder in which they are or are to be made.
+pub(super) type Anew<'a> = (&'a Path, &'a BTreeMap<String, u32>);
+
+/// The places of all maps: those that are pinned keep their capacities, but for these that are made anew.
+pub(super) fn places(
     pins: &Pins,
     capacities: &Capacities,
-    log_drops: bool,
-) -> Result<Ebpf, DatapathError> {
-    let maps = object::maps(capacities)?;
-    // Every pin is judged before the first map is made: a refusal changes nothing.
-    for (name, expected) in &maps {
-        compare(&pins.map(name), expected)?;
+    anew: Option<Anew<'_>>,
+) -> Result<Places, DatapathError> {
+    let mut places = Places::new();
+    for (name, mut info) in object::maps(capacities)? {
+        let mut path = pins.map(&name);
+        let new = anew.and_then(|(folder, sizes)| Some((folder, *sizes.get(&name)?)));
+        if let Some((folder, capacity)) = new {
+            path = folder.join(&name);
+            info.max_entries = capacity;
+        } else if let Some(pinned) = pinned(&path)? {
+            // Every pin is judged before the first map is made: a refusal changes nothing.
+            compare(&path, &pinned, &info)?;
+            info.max_entries = pinned.max_entries;
+        }
+        places.insert(name, Place { path, info });
     }
-    let mut loader = EbpfLoader::new();
-    for (name, expected) in &maps {
-        loader.map_max_entries(name, expected.max_entries);
-        loader.map_pin_path(name, pins.map(name));
-    }
-    drop_log::set(&mut loader, log_drops);
-    clock::set(&mut loader, true);
-    let slots = flow_slots(pins, capacities)?;
-    loader.override_global(FLOW_SLOTS, &slots, true);
-    let mut ebpf = loader
-        .load(object::OBJECT)
-        .map_err(|e| DatapathError::Maps(Box::new(e)))?;
+    Ok(places)
+}
+
+/// Loads the object over the pinned maps, and makes those that are missing. Attaches nothing.
+pub(super) fn load(places: &Places, log_drops: bool) -> Result<Ebpf, DatapathError> {
+    let mut ebpf = make(places, log_drops)?;
     for (name, program) in ebpf.programs_mut() {
         load_program(name, program)?;
     }
     Ok(ebpf)
 }
 
-/// How many flows fit: a map that is pinned keeps its capacity, whatever is configured now.
-fn flow_slots(pins: &Pins, capacities: &Capacities) -> Result<u32, DatapathError> {
-    let mut slots = capacities.conntrack;
-    for name in ["FLOWS4", "FLOWS6"] {
-        let path = pins.map(name);
-        if let Some(pinned) = pinned(&path)? {
-            slots = slots.min(pinned.max_entries);
-        }
+/// Makes the maps that are missing. The programs are not loaded yet.
+pub(super) fn make(places: &Places, log_drops: bool) -> Result<Ebpf, DatapathError> {
+    let mut loader = EbpfLoader::new();
+    for (name, place) in places {
+        loader.map_max_entries(name, place.info.max_entries);
+        loader.map_pin_path(name, &place.path);
     }
-    Ok(slots)
+    drop_log::set(&mut loader, log_drops);
+    clock::set(&mut loader, true);
+    let slots = flow_slots(places);
+    loader.override_global(FLOW_SLOTS, &slots, true);
+    loader
+        .load(object::OBJECT)
+        .map_err(|e| DatapathError::Maps(Box::new(e)))
+}
+
+/// How many flows fit.
+fn flow_slots(places: &Places) -> u32 {
+    let arrays = ["FLOWS4", "FLOWS6"].into_iter();
+    let slots = arrays.filter_map(|name| Some(places.get(name)?.info.max_entries));
+    slots.min().unwrap_or(0)
 }
 
 /// What is pinned at a path.
-fn pinned(path: &Path) -> Result<Option<MapInfo>, DatapathError> {
+pub(super) fn pinned(path: &Path) -> Result<Option<MapInfo>, DatapathError> {
     let fd = match open_map(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         fd => fd.map_err(DatapathError::corrupt(path))?,
@@ -75,12 +108,9 @@ fn pinned(path: &Path) -> Result<Option<MapInfo>, DatapathError> {
         .map_err(DatapathError::corrupt(path))
 }
 
-/// Compares a pinned map, if there is one, with the object: aya would use it as it is, and the kernel would
-/// write beyond the buffers of a reader who is wrong about sizes.
-fn compare(path: &Path, expected: &MapInfo) -> Result<(), DatapathError> {
-    let Some(pinned) = pinned(path)? else {
-        return Ok(());
-    };
+/// Compares a pinned map with the object: aya would use it as it is, and the kernel would write beyond the buffers of a
+/// reader who is wrong about sizes.
+fn compare(path: &Path, pinned: &MapInfo, expected: &MapInfo) -> Result<(), DatapathError> {
     let facts = [
         ("type", pinned.kind, expected.kind),
         ("a key size of", pinned.key_size, expected.key_size),
@@ -96,13 +126,6 @@ fn compare(path: &Path, expected: &MapInfo) -> Result<(), DatapathError> {
                 expected,
             });
         }
-    }
-    if pinned.max_entries != expected.max_entries {
-        // Not worth refusing to start: the entries fit, and the operator is told.
-        tracing::warn!(
-            map = %path.display(), pinned = pinned.max_entries, configured = expected.max_entries,
-            "the map keeps its capacity until its pin is removed"
-        );
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! All maps with their types.
 
-use std::{collections::BTreeSet, io, net::IpAddr};
+use std::{collections::BTreeSet, io, net::IpAddr, os::fd::OwnedFd};
 
 use proxy_common::{
     address::{Address4, Address6},
@@ -21,16 +21,17 @@ use proxy_common::{
 };
 
 use super::{
-    bpfsys::object,
+    bpfsys::object::{self, MapInfo},
     clock,
     drops::Drops,
     error::DatapathError,
     flows::{FlowState, Flows},
-    handle::MapHandle,
+    handle::{MapHandle, MapKind},
     kernel_table::KernelTable,
     kernel_words::KernelWords,
     pins::Pins,
     prefix::Prefix,
+    rows,
     table::{Table as _, TableError},
     words::Words as _,
 };
@@ -51,7 +52,7 @@ pub struct MapUsage {
 }
 
 /// Declares the struct, how it is opened, and how its use is counted. What is `uncounted` is as full as another map:
-/// the index of flows as their records.
+/// the index of flows as their records; or in another way.
 macro_rules! declare {
     ($($field:ident: $name:literal, $type:ty $(, $uncounted:ident)?;)+) => {
         /// Every map of an instance. Tables are cheap to clone; each map has one writer.
@@ -71,12 +72,21 @@ macro_rules! declare {
                     path: handle.name().into(),
                     source: error,
                 };
+                let mut handles = Vec::new();
                 $(
                     let handle = open($name)?;
                     let $field = <$type>::new(handle.clone()).map_err(|e| typed(&handle, e))?;
+                    handles.push(handle);
                 )+
-                let handles = [$(open($name)),+].into_iter().collect::<Result<_, _>>()?;
                 Ok(Self { $($field,)+ handles })
+            }
+
+            /// The map of this name.
+            pub(super) fn resizable(&self, name: &str) -> Option<&dyn Resizable> {
+                match name {
+                    $($name => Some(&self.$field),)+
+                    _ => None,
+                }
             }
 
             fn counts(&self) -> Result<Vec<Option<u32>>, TableError> {
@@ -124,8 +134,8 @@ declare! {
     peers6: "PEERS6", KernelTable<PeerKey6, Peer>;
     cidrs4: "CIDRS4", KernelTable<Prefix<CidrKey4>, Peer>;
     cidrs6: "CIDRS6", KernelTable<Prefix<CidrKey6>, Peer>;
-    policy_cells: "POLICY_CELLS", KernelWords;
-    intervals: "INTERVALS", KernelTable<u32, IntervalBlock>;
+    policy_cells: "POLICY_CELLS", KernelWords, uncounted;
+    intervals: "INTERVALS", KernelTable<u32, IntervalBlock>, uncounted;
     drops: "DROPS", Drops;
 }
 
@@ -140,6 +150,23 @@ impl Maps {
             })?;
             MapHandle::new(name, fd).map_err(DatapathError::corrupt(&path))
         })
+    }
+
+    /// What the kernel says about the map of this name.
+    pub(super) fn info(&self, name: &str) -> Option<MapInfo> {
+        let handle = self.handles.iter().find(|handle| handle.name() == name)?;
+        Some(handle.info())
+    }
+
+    /// Puts another map in the place of the one of this name.
+    pub(super) fn exchange(&self, name: &str, other: OwnedFd) -> io::Result<()> {
+        if let Some(handle) = self.handles.iter().find(|handle| handle.name() == name) {
+            handle.exchange(other.try_clone()?)?;
+        }
+        match self.resizable(name) {
+            Some(map) => map.exchange(other),
+            None => Ok(()),
+        }
     }
 
     /// The flows of both families, IPv4's first.
@@ -166,9 +193,30 @@ impl Maps {
         flows.map(|flows| flows.end_where(now, concerned)).sum()
     }
 
+    /// How many cells rows in force take, and one more than the last of them.
+    pub(super) fn cells_in_force(&self) -> (u32, u32) {
+        rows::extent(&self.policy_words, &self.policy_cells)
+    }
+
+    /// How many blocks their lists take, and one more than the last of them.
+    pub(super) fn blocks_in_force(&self) -> Result<(u32, u32), TableError> {
+        let read = |number: u32| self.intervals.get(&number);
+        rows::blocks(&self.policy_words, &self.policy_cells, read)
+    }
+
+    /// The least capacity that all entries of the map of this name fit in.
+    pub(super) fn reach(&self, name: &str) -> Result<u32, TableError> {
+        match name {
+            "POLICY_CELLS" => Ok(self.cells_in_force().1),
+            "INTERVALS" => Ok(self.blocks_in_force()?.1),
+            _ => self.resizable(name).map_or(Ok(0), Resizable::reach),
+        }
+    }
+
     /// Name, type, entries and capacity of every map.
     pub fn usage(&self) -> Result<Vec<MapUsage>, TableError> {
         let counts = self.counts()?;
+        let blocks = self.blocks_in_force()?.0;
         let described = self
             .handles
             .iter()
@@ -177,10 +225,98 @@ impl Maps {
                 name: map.name().to_owned(),
                 kind: map.kind().name(),
                 id: map.info().id,
-                entries,
+                entries: match map.name() {
+                    "POLICY_CELLS" => Some(self.cells_in_force().0),
+                    "INTERVALS" => Some(blocks),
+                    _ => entries,
+                },
                 max_entries: map.info().max_entries,
             });
         Ok(described.collect())
+    }
+}
+
+/// A map that another one of the same types may take the place of.
+pub(super) trait Resizable {
+    /// The least capacity that all its entries fit in, where they are.
+    fn reach(&self) -> Result<u32, TableError>;
+    /// Brings another map in step with this one; gives how many writes that took.
+    fn copy_to(&self, other: OwnedFd) -> Result<usize, DatapathError>;
+    /// Adds to another map, which programs write to already, what they have written to this one and is not there.
+    fn add_to(&self, _: OwnedFd) -> Result<(), DatapathError> {
+        Ok(())
+    }
+    /// Puts another map in the place of this one.
+    fn exchange(&self, other: OwnedFd) -> io::Result<()>;
+}
+
+impl<K, V> Resizable for KernelTable<K, V>
+where
+    K: aya::Pod + std::fmt::Debug + Ord,
+    V: aya::Pod + std::fmt::Debug + PartialEq,
+{
+    fn reach(&self) -> Result<u32, TableError> {
+        Self::reach(self)
+    }
+
+    fn copy_to(&self, other: OwnedFd) -> Result<usize, DatapathError> {
+        Self::copy_to(self, other).map_err(DatapathError::Table)
+    }
+
+    fn add_to(&self, other: OwnedFd) -> Result<(), DatapathError> {
+        if self.kind() == MapKind::LruHash {
+            Self::add_to(self, &other)?;
+        }
+        Ok(())
+    }
+
+    fn exchange(&self, other: OwnedFd) -> io::Result<()> {
+        Self::exchange(self, other)
+    }
+}
+
+impl Resizable for KernelWords {
+    fn reach(&self) -> Result<u32, TableError> {
+        Ok(Self::reach(self))
+    }
+
+    fn copy_to(&self, other: OwnedFd) -> Result<usize, DatapathError> {
+        Self::copy_to(self, other).map_err(DatapathError::file("copy", self.name()))
+    }
+
+    fn exchange(&self, other: OwnedFd) -> io::Result<()> {
+        Self::exchange(self, other)
+    }
+}
+
+/// Flows are moved by `migrate::flows`: which slot a flow has does not matter.
+impl Resizable for Flows {
+    fn reach(&self) -> Result<u32, TableError> {
+        // Others give way.
+        Ok(self.usage(clock::seconds()).assured)
+    }
+
+    fn copy_to(&self, _: OwnedFd) -> Result<usize, DatapathError> {
+        Ok(0)
+    }
+
+    fn exchange(&self, other: OwnedFd) -> io::Result<()> {
+        Self::exchange(self, other)
+    }
+}
+
+/// As large as the object says, always.
+impl Resizable for Drops {
+    fn reach(&self) -> Result<u32, TableError> {
+        Ok(0)
+    }
+
+    fn copy_to(&self, _: OwnedFd) -> Result<usize, DatapathError> {
+        Ok(0)
+    }
+
+    fn exchange(&self, _: OwnedFd) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
     }
 }
 

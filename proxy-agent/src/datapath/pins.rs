@@ -1,4 +1,5 @@
-//! Where things are pinned: `<bpffs>/weir/<instance>/v<SCHEMA>/{meta,maps/*,links/*}`.
+//! Where things are pinned: `<bpffs>/weir/<instance>/v<SCHEMA>/{meta,maps/*,links/*}`, and `building/*` and `next/*` while
+//! maps are exchanged ([`super::migrate`]).
 
 use std::{
     fs, io,
@@ -13,6 +14,7 @@ use super::error::DatapathError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pins {
     instance: PathBuf,
+    schema: u32,
 }
 
 impl Pins {
@@ -24,7 +26,17 @@ impl Pins {
         }
         Ok(Self {
             instance: bpffs.join("weir").join(instance),
+            schema: SCHEMA,
         })
+    }
+
+    /// Those of another schema.
+    #[must_use]
+    pub fn of_schema(&self, schema: u32) -> Self {
+        Self {
+            instance: self.instance.clone(),
+            schema,
+        }
     }
 
     /// Folder of the instance, all schemas.
@@ -37,14 +49,19 @@ impl Pins {
         self.instance.join(format!("v{schema}"))
     }
 
+    /// Folder of this schema.
+    pub fn folder(&self) -> PathBuf {
+        self.schema(self.schema)
+    }
+
     /// The map that says which layout the others have.
     pub fn meta(&self) -> PathBuf {
-        self.schema(SCHEMA).join("meta")
+        self.folder().join("meta")
     }
 
     /// Folder of the maps.
     pub fn maps(&self) -> PathBuf {
-        self.schema(SCHEMA).join("maps")
+        self.folder().join("maps")
     }
 
     /// A map.
@@ -52,9 +69,19 @@ impl Pins {
         self.maps().join(name)
     }
 
+    /// Folder of maps that are being made to take the place of others: nothing depends on them.
+    pub fn building(&self) -> PathBuf {
+        self.folder().join("building")
+    }
+
+    /// Folder of maps that are about to take the place of others: programs may use either.
+    pub fn next(&self) -> PathBuf {
+        self.folder().join("next")
+    }
+
     /// Folder of the links.
     pub fn links(&self) -> PathBuf {
-        self.schema(SCHEMA).join("links")
+        self.folder().join("links")
     }
 
     /// A link.
@@ -85,7 +112,7 @@ impl Pins {
         let mut errors = Vec::new();
         for schema in self.schemas().unwrap_or_default() {
             let folder = self.schema(schema);
-            for inner in ["links", "maps"] {
+            for inner in ["links", "next", "building", "maps"] {
                 remove_folder(&folder.join(inner), &mut errors);
             }
             remove_folder(&folder, &mut errors);
@@ -110,6 +137,13 @@ pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
         .collect::<io::Result<Vec<_>>>()?;
     names.sort();
     Ok(names)
+}
+
+/// Removes a folder with the pins right in it; the first error, if there is one.
+pub(super) fn discard(folder: &Path) -> Result<(), DatapathError> {
+    let mut errors = Vec::new();
+    remove_folder(folder, &mut errors);
+    errors.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Removes a folder with the pins right in it.

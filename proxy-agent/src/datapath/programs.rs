@@ -7,6 +7,7 @@
 pub mod attachments;
 pub mod blocks;
 pub mod cgroup;
+pub mod exchange;
 pub mod interface;
 pub mod lift;
 

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use proxy_common::layout::{HASH, SCHEMA};
+use proxy_common::{
+    layout::{HASH, SCHEMA},
+    v1,
+};
 
 use super::{
     bpfsys::{map, object},
@@ -11,37 +14,60 @@ use super::{
 };
 
 /// Value of the `meta` map: schema and layout hash.
-type Meta = [u64; 2];
+pub(super) type Meta = [u64; 2];
 
 const OURS: Meta = [SCHEMA as u64, HASH];
 
-/// Compares what is pinned with this version. Changes nothing.
-pub(super) fn check(pins: &Pins) -> Result<(), DatapathError> {
-    for found in pins.schemas()? {
-        let path = pins.schema(found);
-        let ours = SCHEMA;
-        match found {
-            _ if found > ours => return Err(DatapathError::NewerSchema { path, found, ours }),
-            _ if found < ours => return Err(DatapathError::OlderSchema { path, found, ours }),
-            _ => check_layout(pins)?,
-        }
-    }
-    Ok(())
+/// What is pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing, or maps of our layout.
+    Ours,
+    /// Maps of an older schema that we know; beside them perhaps ours, to which an agent was about to go over.
+    Older,
 }
 
-fn check_layout(pins: &Pins) -> Result<(), DatapathError> {
+/// Compares what is pinned with this version. Changes nothing.
+pub(super) fn check(pins: &Pins) -> Result<Found, DatapathError> {
+    let ours = SCHEMA;
+    let mut result = Found::Ours;
+    for found in pins.schemas()? {
+        let path = pins.schema(found);
+        match found {
+            _ if found > ours => return Err(DatapathError::NewerSchema { path, found, ours }),
+            // A first start of that version, or a migration to it, that was cut off.
+            v1::SCHEMA if is_unfinished(pins)? => {}
+            v1::SCHEMA => {
+                check_layout(&pins.of_schema(found), [u64::from(v1::SCHEMA), v1::HASH])?;
+                result = Found::Older;
+            }
+            _ if found < ours => return Err(DatapathError::OlderSchema { path, found, ours }),
+            _ => check_layout(pins, OURS)?,
+        }
+    }
+    Ok(result)
+}
+
+fn check_layout(pins: &Pins, expected: Meta) -> Result<(), DatapathError> {
     let foreign = |found| DatapathError::ForeignLayout {
-        path: pins.schema(SCHEMA),
+        path: pins.folder(),
         found,
-        ours: HASH,
+        ours: expected[1],
     };
     match read(&pins.meta())? {
-        Some(OURS) => Ok(()),
+        Some(found) if found == expected => Ok(()),
         Some([_, hash]) => Err(foreign(format!("{hash:#018x}"))),
         // A first start that was cut off right after it had made the folders.
         None if no_maps(pins)? => Ok(()),
         None => Err(foreign("none".to_owned())),
     }
+}
+
+/// Whether what is pinned of schema 1 was never in force.
+fn is_unfinished(pins: &Pins) -> Result<bool, DatapathError> {
+    let old = pins.of_schema(v1::SCHEMA);
+    let unnamed = read(&old.meta())?.is_none();
+    Ok(no_maps(&old)? || unnamed && !no_maps(pins)?)
 }
 
 fn no_maps(pins: &Pins) -> Result<bool, DatapathError> {
@@ -65,13 +91,18 @@ fn read(path: &Path) -> Result<Option<Meta>, DatapathError> {
 
 /// Pins schema and layout hash, unless that is done.
 pub(super) fn record(pins: &Pins) -> Result<(), DatapathError> {
+    record_as(pins, OURS)
+}
+
+/// As [`record`], of a certain schema and layout.
+pub(super) fn record_as(pins: &Pins, meta: Meta) -> Result<(), DatapathError> {
     let path = pins.meta();
     if read(&path)?.is_some() {
         return Ok(());
     }
     let write = || {
         let fd = map::create_array(size_of::<Meta>() as u32, 1)?;
-        map::update(&fd, &0_u32, &OURS)?;
+        map::update(&fd, &0_u32, &meta)?;
         object::pin(&fd, &path)
     };
     write().map_err(DatapathError::file("pin the layout's hash at", &path))

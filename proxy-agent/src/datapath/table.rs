@@ -37,8 +37,8 @@ impl TableError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Full { .. } => {
-                "raise its capacity in `maps` of the agent's configuration; a pinned map keeps its own until \
-                 `proxy-agent cleanup`"
+                "the agent makes it larger by itself if it runs and the node has memory; `maps` of its \
+                 configuration says how large it is at least"
             }
             Self::Kernel { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run as root on the node"

@@ -1,6 +1,6 @@
 //! The node as the main loop knows it: addresses, routes, the programs of links, the plugin's installation.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ use crate::{
     datapath::Maps,
     model::{Kind, Snapshot, Wire},
     observe::Store,
-    subject::{Here, Subject, Turn, Verified},
+    subject::{Here, Room, Subject, Turn, Verified},
 };
 
 /// How often the machine is looked at, besides whenever there is news of it: not all that somebody may break is told.
@@ -326,6 +326,10 @@ impl Subject for ThisNode {
     fn broken(&self) -> Option<&str> {
         None
     }
+
+    fn waits_for_room(&self, _: &mut Room) {}
+
+    fn resized(&mut self, _: &BTreeMap<String, u32>) {}
 
     fn status(&self, status: &mut Status) {
         let errors = self.errors.iter().chain(&self.mended);

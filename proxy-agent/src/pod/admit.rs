@@ -47,15 +47,21 @@ impl Pods {
         self.withdraw(&key, "it is asked for anew");
         self.remove(&key, interfaces);
         let Some(endpoint) = endpoint else {
+            self.starved = true;
             let msg = format!("no endpoint id is free ({} in use)", self.known.len());
-            refuse(reply, 100, msg, "raise maps.endpoints of the agent");
+            refuse(
+                reply,
+                100,
+                msg,
+                "the runtime tries again, and there is more room soon",
+            );
             return true;
         };
         let (pod, uid) = (name(&add), add.pod.uid.clone());
         let mut local = Local::new(endpoint, add, clock::now());
         local.added = Some(Instant::now());
         local.by_packet = known(&pod, &uid).is_some_and(|pod| pod.by_packet);
-        let entries = Entries::of([&local]);
+        let entries = Entries::of([local.entry()]);
         self.known.insert(key.clone(), local);
         // The entry before the programs, so that no packet meets one that does not know its endpoint. The word of
         // an unused id denies everything: the main loop sees to it before each event.
@@ -192,7 +198,7 @@ impl Pods {
             key,
             "its interface is gone: DEL, or the collector, was there",
         );
-        let gone = Entries::of([&local]);
+        let gone = Entries::of([local.entry()]);
         if let Err(error) = self.tables.remove(&gone, &self.desired()) {
             tracing::warn!(pod = %local.add.pod, %error, "endpoint not removed");
         }

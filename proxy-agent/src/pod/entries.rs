@@ -1,15 +1,28 @@
 //! What the maps should hold for a set of endpoints.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
-use cni_plugin::rpc::Add;
+use cni_plugin::{attachment::Attachment, paths::Paths, rpc::Add};
 use proxy_common::{
     address::{Address4, Address6, address4, address6},
     endpoints::{ENDPOINT_SHAPED, Endpoint},
     sockets::{CLIENT_BY_PACKET, Client},
 };
 
-use super::local::Local;
+/// The network namespaces of pods whose records can be read, with what `CLIENTS` says of them.
+pub fn clients(run_dir: &Path) -> Vec<(u64, Client)> {
+    let folder = Paths::new(run_dir).attachments();
+    match Attachment::read_all(&folder) {
+        Ok((records, _broken)) => {
+            let adds = records.iter().map(|record| (0, &record.add, false));
+            Entries::of(adds).clients.into_iter().collect()
+        }
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "affinity of pods is not taken over");
+            Vec::new()
+        }
+    }
+}
 
 /// Contents of `ENDPOINTS`, and of the maps that lead there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,24 +40,23 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// The entries of these endpoints.
-    pub(super) fn of<'a>(endpoints: impl IntoIterator<Item = &'a Local>) -> Self {
+    /// The entries of these endpoints, each with whether its connections are translated packet by packet.
+    pub fn of<'a>(endpoints: impl IntoIterator<Item = (u32, &'a Add, bool)>) -> Self {
         let mut entries = Self::default();
-        for local in endpoints {
-            entries.insert(local);
+        for (id, add, by_packet) in endpoints {
+            entries.insert(id, add, by_packet);
         }
         entries
     }
 
-    fn insert(&mut self, local: &Local) {
-        let (id, add) = (local.id, &local.add);
+    fn insert(&mut self, id: u32, add: &Add, by_packet: bool) {
         let endpoint = endpoint(add);
         self.endpoints.insert(id, endpoint);
         self.interfaces.insert(add.host_ifindex, id);
         // Unknown of a pod that was wired by a plugin which did not tell, or whose record is lost.
         if add.netns_cookie != 0 {
             self.clients
-                .insert(add.netns_cookie, client(&endpoint, local.by_packet));
+                .insert(add.netns_cookie, client(&endpoint, by_packet));
         }
         for ip in &add.ips {
             match ip {

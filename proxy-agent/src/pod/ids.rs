@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 
+/// No id is so large: flows have 16 bits for it, and this number for the node.
+const NO_ID: u32 = proxy_common::conntrack::ENDPOINT_HOST as u32;
+
 /// Ids in use and the next to try.
 #[derive(Clone, Debug)]
 pub(super) struct Ids {
@@ -26,8 +29,28 @@ impl Ids {
             spent: BTreeSet::new(),
             freed: 0,
             next,
-            limit,
+            limit: limit.min(NO_ID),
         }
+    }
+
+    /// Sets the first number that is no id.
+    pub(super) fn limit(&mut self, limit: u32) {
+        self.limit = limit.min(NO_ID);
+    }
+
+    /// Whether the limit may be raised.
+    pub(super) const fn may_be_more(&self) -> bool {
+        self.limit < NO_ID
+    }
+
+    /// How many ids are in use.
+    pub(super) fn in_use(&self) -> u32 {
+        self.used.len() as u32
+    }
+
+    /// Whether a quarter or less of the ids is free.
+    pub(super) fn is_tight(&self) -> bool {
+        self.used.len() * 4 >= self.limit.saturating_sub(1) as usize * 3
     }
 
     /// A free id, or none.

@@ -47,7 +47,7 @@ impl Interfaces for Datapath {
     }
 
     fn lifter(&self) -> Result<Option<Arc<dyn Lift>>, DatapathError> {
-        let lifter = Self::lifter(self)?;
+        let lifter = Self::lifter(self);
         Ok(lifter.map(|lifter| Arc::new(lifter) as Arc<dyn Lift>))
     }
 }

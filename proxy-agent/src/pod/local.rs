@@ -32,4 +32,9 @@ impl Local {
             mode: None,
         }
     }
+
+    /// As [`Entries::of`](super::entries::Entries::of) takes it.
+    pub(super) const fn entry(&self) -> (u32, &Add, bool) {
+        (self.id, &self.add, self.by_packet)
+    }
 }

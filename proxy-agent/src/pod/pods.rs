@@ -45,8 +45,8 @@ use crate::{
 pub struct PodsConfig {
     /// Folder shared with the plugin.
     pub run_dir: PathBuf,
-    /// Ids are below this: the smaller of what `ENDPOINTS` and `POLICY_WORDS` hold.
-    pub limit: u32,
+    /// Ids are below this: the smaller of what `ENDPOINTS` and `POLICY_WORDS` hold by now.
+    pub limit: Arc<dyn Fn() -> u32 + Send + Sync>,
     /// Reads a pod that the watch has not delivered.
     pub fetch: Option<Fetch>,
 }
@@ -58,6 +58,8 @@ pub struct Pods {
     pub(super) boot_id: String,
     pub(super) tables: PodMirrors,
     pub(super) ids: Ids,
+    /// Somebody was refused because no id was free.
+    pub(super) starved: bool,
     pub(super) known: BTreeMap<Key, Local>,
     pub(super) waiting: Vec<Waiting>,
     /// Taken in, but not yet attached.
@@ -84,7 +86,7 @@ impl Pods {
         let paths = Paths::new(&config.run_dir);
         let boot_id = boot_id().context("read boot_id")?;
         let tables = PodMirrors::open(tables)?;
-        let (known, ids) = restore(&paths, &boot_id, tables.endpoints(), &config)?;
+        let (known, ids) = restore(&paths, &boot_id, tables.endpoints(), (config.limit)())?;
         let (send, events) = mpsc::channel(256);
         let mut pods = Self {
             config,
@@ -92,6 +94,7 @@ impl Pods {
             boot_id,
             tables,
             ids,
+            starved: false,
             known: BTreeMap::new(),
             waiting: Vec::new(),
             fresh: Vec::new(),
@@ -299,7 +302,7 @@ impl Pods {
     }
 
     pub(super) fn desired(&self) -> Entries {
-        Entries::of(self.known.values())
+        Entries::of(self.known.values().map(Local::entry))
     }
 
     /// Follows what pods say of their sockets. `known` is that of [`Self::take`].

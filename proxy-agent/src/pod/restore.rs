@@ -16,7 +16,7 @@ use cni_plugin::{
 };
 use proxy_common::endpoints::Endpoint;
 
-use super::{PodsConfig, entries::endpoint, ids::Ids, local::Local};
+use super::{entries::endpoint, ids::Ids, local::Local};
 
 /// Endpoints by attachment.
 pub(super) type Restored = BTreeMap<Key, Local>;
@@ -30,9 +30,8 @@ pub(super) fn restore(
     paths: &Paths,
     boot_id: &str,
     pinned: &BTreeMap<u32, Endpoint>,
-    config: &PodsConfig,
+    limit: u32,
 ) -> anyhow::Result<(Restored, Ids)> {
-    let limit = config.limit;
     let folder = paths.attachments();
     let (records, broken) =
         Attachment::read_all(&folder).with_context(|| format!("read {}", folder.display()))?;

@@ -1,6 +1,6 @@
 //! Pods as the main loop knows them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cni_plugin::rpc::Call;
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ use crate::{
     datapath::TcMode,
     model::{ObjectName, Pod, Snapshot},
     observe::Store,
-    subject::{self, Here, Subject, Turn, Verified},
+    subject::{self, Here, Room, Subject, Turn, Verified},
 };
 
 impl Pods {
@@ -48,6 +48,15 @@ fn takes_id(event: &Event) -> bool {
         Event::Fetched(..) | Event::Lifted(_) | Event::Looked(_) | Event::Tick => false,
     }
 }
+
+/// Each pod has an entry in these.
+const MAPS: [&str; 5] = [
+    "ENDPOINTS",
+    "INTERFACES",
+    "CLIENTS",
+    "LOCAL_PODS4",
+    "LOCAL_PODS6",
+];
 
 impl Subject for Pods {
     fn name(&self) -> &'static str {
@@ -88,6 +97,21 @@ impl Subject for Pods {
                 Verified::Failed
             }
         }
+    }
+
+    fn waits_for_room(&self, room: &mut Room) {
+        if (self.starved || self.ids.is_tight()) && self.ids.may_be_more() {
+            let more = self.ids.in_use() / 4 + 1;
+            for map in MAPS {
+                *room.entry(map.to_owned()).or_default() += more;
+            }
+        }
+    }
+
+    fn resized(&mut self, _: &BTreeMap<String, u32>) {
+        self.starved = false;
+        self.ids.limit((self.config.limit)());
+        self.reconcile();
     }
 
     /// Who cannot be taken in is refused.

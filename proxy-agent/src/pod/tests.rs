@@ -126,7 +126,7 @@ impl Maps {
 fn pods(folder: &tempfile::TempDir, maps: &Maps, interfaces: &mut Fake) -> Pods {
     let config = PodsConfig {
         run_dir: folder.path().into(),
-        limit: 16,
+        limit: Arc::new(|| 16),
         fetch: None,
     };
     Pods::open(config, maps.tables(), interfaces).unwrap()

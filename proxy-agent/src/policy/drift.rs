@@ -23,8 +23,8 @@ use super::{
     reclaim::Reclaim,
     report::PolicyError,
     rows::Rows,
-    tree,
 };
+use crate::datapath::tree;
 
 /// Something that is not as it was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,15 @@
 //! Pods that a refused policy selects are denied everything in the directions that it would isolate.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::version::{PolicyVersion, Versions};
+use super::{
+    report::PolicyError,
+    version::{PolicyVersion, Versions},
+};
 
 /// Until a refused policy is tried again the first time; then twice as long, and so on.
 const FIRST: Duration = Duration::from_secs(1);
@@ -105,8 +109,27 @@ struct Tried {
     room: Room,
     again: Instant,
     wait: Duration,
-    /// Why it did not go.
-    why: String,
+    want: Want,
+}
+
+/// Why it did not go.
+#[derive(Clone, Debug, Default)]
+pub struct Want {
+    /// In words.
+    pub why: String,
+    /// Which maps have no room, and how many entries more they need at the least.
+    pub maps: BTreeMap<&'static str, u32>,
+}
+
+impl Want {
+    /// Takes note of what did not go.
+    pub fn note(&mut self, error: &PolicyError) {
+        self.why = error.to_string();
+        if let PolicyError::NoRoom { map, needed, .. } = error {
+            let known = self.maps.entry(map).or_default();
+            *known = (*known).max(*needed);
+        }
+    }
 }
 
 impl BackOff {
@@ -116,7 +139,7 @@ impl BackOff {
     }
 
     /// With so much room it did not go.
-    pub fn note(&mut self, now: Instant, room: Room, why: String) {
+    pub fn note(&mut self, now: Instant, room: Room, want: Want) {
         let (room, wait) = match &self.0 {
             Some(before) => (before.room.most(&room), (before.wait * 2).min(LONGEST)),
             None => (room, FIRST),
@@ -125,7 +148,7 @@ impl BackOff {
             room,
             again: now + wait,
             wait,
-            why,
+            want,
         });
     }
 
@@ -143,7 +166,13 @@ impl BackOff {
 
     /// Why it did not go.
     pub fn why(&self) -> &str {
-        self.0.as_ref().map_or("", |tried| &tried.why)
+        self.0.as_ref().map_or("", |tried| &tried.want.why)
+    }
+
+    /// Which maps have no room, and how many entries more they need at the least.
+    pub fn wanting(&self) -> BTreeMap<&'static str, u32> {
+        let tried = self.0.as_ref();
+        tried.map_or_else(BTreeMap::new, |tried| tried.want.maps.clone())
     }
 }
 
@@ -161,13 +190,13 @@ mod tests {
         assert!(!back_off.is_due(now, room(9)), "nothing is refused");
         let mut waits = Vec::new();
         for _ in 0..9 {
-            back_off.note(now, room(5), String::new());
+            back_off.note(now, room(5), Want::default());
             waits.push(back_off.due(now).unwrap().as_secs());
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 120, 120]);
         assert!(!back_off.is_due(now, room(5)) && back_off.is_due(now, room(6)));
         assert!(back_off.is_due(now + LONGEST, room(0)));
-        back_off.note(now, room(3), String::new());
+        back_off.note(now, room(3), Want::default());
         assert!(!back_off.is_due(now, room(5)), "so much was tried before");
         back_off.end();
         assert_eq!(back_off.due(now), None);

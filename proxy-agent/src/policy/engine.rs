@@ -3,6 +3,7 @@
 mod books;
 mod fit;
 pub mod glance;
+mod grow;
 mod names;
 mod observe;
 mod unused;

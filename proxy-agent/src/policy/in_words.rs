@@ -7,8 +7,11 @@ use proxy_common::policy::{
     intervals::Interval,
 };
 
-use super::{tree, view::PolicyView};
-use crate::{datapath::table::TableError, model::Protocol};
+use super::view::PolicyView;
+use crate::{
+    datapath::{table::TableError, tree},
+    model::Protocol,
+};
 
 /// So many intervals are named.
 const NAMED: usize = 16;

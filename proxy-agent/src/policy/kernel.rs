@@ -143,6 +143,19 @@ impl Picture {
         Self(vec![0; len as usize])
     }
 
+    /// The array has so many words from now on.
+    pub fn resize(&mut self, len: u32) {
+        let before = std::mem::replace(self, Self::new(len));
+        for (index, word) in before.iter().filter(|(_, word)| *word != 0) {
+            self.set(index, word);
+        }
+    }
+
+    /// How many words there are.
+    pub fn size(&self) -> u32 {
+        self.0.len() as u32
+    }
+
     /// One word; 0 beyond the end.
     pub fn get(&self, index: u32) -> u64 {
         self.0.get(index as usize).copied().unwrap_or(0)

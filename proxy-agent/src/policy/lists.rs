@@ -5,9 +5,13 @@ use std::{
     ops::Bound,
 };
 
-use proxy_common::policy::intervals::{Interval, IntervalBlock};
+use proxy_common::policy::{
+    cells::LIST_NUMBERS,
+    intervals::{Interval, IntervalBlock},
+};
 
-use super::{report::PolicyError, slots::Slots, tree};
+use super::{report::PolicyError, slots::Slots};
+use crate::datapath::tree;
 
 /// Root of a list.
 pub type ListId = u32;
@@ -41,11 +45,16 @@ impl Lists {
     /// Lists in a map of this many blocks. Block 0 is not used.
     pub fn new(capacity: u32) -> Self {
         Self {
-            slots: Slots::new(capacity, 1),
+            slots: Slots::new(capacity.min(LIST_NUMBERS), 1),
             by_id: BTreeMap::new(),
             by_content: HashMap::new(),
             unwritten: VecDeque::new(),
         }
+    }
+
+    /// The map has so many blocks from now on, no fewer than before.
+    pub fn grow(&mut self, capacity: u32) {
+        self.slots.grow(capacity.min(LIST_NUMBERS));
     }
 
     /// The list of this content, and one more holder of it. New blocks wait in [`Self::next_unwritten`].

@@ -10,8 +10,8 @@ use proxy_common::policy::{
     words::{PolicyWord, ROW_ALLOW_ALL, ROW_DENY_ALL},
 };
 
-use super::{Direction, tree, view::PolicyView};
-use crate::datapath::table::TableError;
+use super::{Direction, view::PolicyView};
+use crate::datapath::{table::TableError, tree};
 
 /// A new flow, from the view of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,10 @@
 //! Policy as the main loop knows it: the engine, its figures, and flows whose epoch began anew.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::time::Instant;
@@ -18,7 +22,7 @@ use crate::{
     datapath::{Maps, TableError},
     model::{Kind, LocalEndpoint, Notice, ObjectName, Snapshot},
     observe::Store,
-    subject::{self, Here, Subject, Turn, Verified},
+    subject::{self, Here, Room, Subject, Turn, Verified},
 };
 
 /// Between two syncs that only time asks for.
@@ -50,6 +54,8 @@ pub struct Policies {
     retry: Duration,
     /// The kernel did not take a write.
     broken: bool,
+    /// Maps that have no room, and how many entries more they need at the least.
+    room: Room,
     due: Instant,
     seen: Seen,
     /// What was changed by somebody else could not all be set right.
@@ -72,6 +78,7 @@ impl Policies {
             error: None,
             retry: RETRY,
             broken: false,
+            room: Room::new(),
             due: Instant::now(),
             seen: Seen::default(),
             damaged: false,
@@ -112,6 +119,7 @@ impl Policies {
                 self.error = None;
                 self.retry = RETRY;
                 self.broken = false;
+                self.room = owned(&report.wanting);
                 self.last = report;
                 // Nothing is freed before the lists are complete; and what cannot be freed must not spin.
                 let again = self.last.again_after.map(|again| again.max(PAUSE));
@@ -124,6 +132,7 @@ impl Policies {
                     tracing::warn!(error = text, "policy not in step; what was in force stays");
                 }
                 self.error = Some(text);
+                self.room = error.room().into_iter().collect();
                 self.broken = matches!(error, PolicyError::Table(TableError::Kernel { .. }));
                 let wait = self.retry;
                 self.retry = (2 * wait).min(LONGEST);
@@ -218,6 +227,12 @@ impl Policies {
     }
 }
 
+fn owned(wanting: &BTreeMap<&'static str, u32>) -> Room {
+    let maps = wanting.iter();
+    maps.map(|(map, needed)| ((*map).to_owned(), *needed))
+        .collect()
+}
+
 impl Subject for Policies {
     fn name(&self) -> &'static str {
         "policy"
@@ -256,6 +271,29 @@ impl Subject for Policies {
 
     fn broken(&self) -> Option<&str> {
         self.error.as_deref().filter(|_| self.broken)
+    }
+
+    fn waits_for_room(&self, room: &mut Room) {
+        for (map, needed) in &self.room {
+            *room.entry(map.clone()).or_default() += needed;
+        }
+    }
+
+    /// What waited for room is tried again at once. The engine knows where in its arrays there is room: where they are
+    /// smaller, it begins anew with what they hold.
+    fn resized(&mut self, _: &BTreeMap<String, u32>) {
+        self.due = Instant::now();
+        self.retry = RETRY;
+        if self.engine.grow() {
+            return;
+        }
+        match Self::open(&self.shared, &self.maps) {
+            Ok(anew) => *self = anew,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "policy goes on with the room that it had");
+            }
+        }
     }
 
     fn status(&self, status: &mut Status) {

@@ -15,6 +15,8 @@ pub struct PolicyReport {
     pub waiting: Vec<Kind>,
     /// Policies for which a map has no room.
     pub refused: BTreeMap<ObjectName, Refusal>,
+    /// Those maps, and how many entries more they need at the least.
+    pub wanting: BTreeMap<&'static str, u32>,
     /// Endpoints that are denied everything, because their pod is not known yet.
     pub unknown: BTreeMap<u32, String>,
     /// Endpoints whose word was stored.
@@ -121,6 +123,15 @@ pub enum PolicyError {
 }
 
 impl PolicyError {
+    /// The map that has no room, and how many entries need it.
+    pub fn room(&self) -> Option<(String, u32)> {
+        match self {
+            Self::NoRoom { map, needed, .. } => Some(((*map).to_owned(), *needed)),
+            Self::Table(TableError::Full { map, .. }) => Some((map.clone(), 1)),
+            Self::Table(TableError::Kernel { .. }) | Self::EndpointId { .. } => None,
+        }
+    }
+
     /// Whether it would go with less policy.
     pub const fn is_want_of_room(&self) -> bool {
         matches!(self, Self::NoRoom { .. })

@@ -18,8 +18,8 @@ use super::{
     report::PolicyError,
     row::Program,
     rows::{Row, RowHandle, Rows},
-    tree,
 };
+use crate::datapath::tree;
 
 /// Reads the maps: gives what judges each endpoint. Chooses the side to build on: the one that no word
 /// names; if words name both (a former agent died between two stores), the one that most of them name.

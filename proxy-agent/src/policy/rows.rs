@@ -142,6 +142,11 @@ impl Row {
 /// Space of a row: its number and its strides.
 pub type Space = (u32, u32);
 
+/// Strides of a table of so many cells.
+fn strides(cells: u32) -> u32 {
+    (cells / ROW_STRIDE).min(ROW_LIMIT)
+}
+
 /// Strides of a row of `classes` columns with some to spare.
 fn with_spare(classes: u32) -> u32 {
     let spare = (classes / 8).max(8);
@@ -162,9 +167,14 @@ impl Rows {
     pub fn new(cells: u32) -> Self {
         Self {
             all: BTreeMap::new(),
-            slots: Slots::new((cells / ROW_STRIDE).min(ROW_LIMIT), ROW_FIRST),
+            slots: Slots::new(strides(cells), ROW_FIRST),
             next: 0,
         }
+    }
+
+    /// The table has so many cells from now on, no fewer than before.
+    pub fn grow(&mut self, cells: u32) {
+        self.slots.grow(strides(cells));
     }
 
     /// Adds a row.

@@ -21,6 +21,12 @@ impl Slots {
         slots
     }
 
+    /// There are so many numbers from now on, no fewer than before.
+    pub fn grow(&mut self, capacity: u32) {
+        let capacity = self.used.len().max(capacity as usize);
+        self.used.resize(capacity, false);
+    }
+
     /// Takes the lowest `count` free numbers that follow each other.
     pub fn take(&mut self, count: u32) -> Option<u32> {
         let count = count as usize;
@@ -95,5 +101,7 @@ mod tests {
         assert_eq!(slots.take(3), None);
         assert_eq!(slots.take(2), Some(8));
         assert_eq!(slots.free(), 0);
+        slots.grow(12);
+        assert_eq!((slots.take(2), slots.take(1)), (Some(10), None));
     }
 }

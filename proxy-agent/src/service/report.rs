@@ -65,3 +65,16 @@ pub enum ServiceError {
         owner: String,
     },
 }
+
+impl ServiceError {
+    /// The map that has no room, and how many entries need it.
+    pub fn room(&self) -> Option<(String, u32)> {
+        match self {
+            Self::NoRoom { map, needed, .. } => {
+                Some((map.clone(), u32::try_from(*needed).unwrap_or(u32::MAX)))
+            }
+            Self::Table(TableError::Full { map, .. }) => Some((map.clone(), 1)),
+            Self::Table(TableError::Kernel { .. }) | Self::Taken { .. } => None,
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Services as the main loop knows them: their maps, health check node ports, figures.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -23,7 +24,7 @@ use crate::{
     datapath::Maps,
     model::{Dirty, Notice, Snapshot},
     observe::Store,
-    subject::{self, Here, Subject, Turn, Verified},
+    subject::{self, Here, Room, Subject, Turn, Verified},
 };
 
 /// Ids that something still names: none up to these may be given out.
@@ -276,6 +277,15 @@ impl Subject for Services {
 
     fn broken(&self) -> Option<&str> {
         self.sync.broken()
+    }
+
+    fn waits_for_room(&self, room: &mut Room) {
+        self.sync.waits_for_room(room);
+    }
+
+    fn resized(&mut self, _: &BTreeMap<String, u32>) {
+        self.sync.resized();
+        self.due = Instant::now();
     }
 
     fn status(&self, status: &mut Status) {

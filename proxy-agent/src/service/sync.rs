@@ -36,6 +36,7 @@ use super::{
 use crate::{
     datapath::table::TableError,
     model::{Dirty, Kind, ObjectName, Snapshot, Stamp, full},
+    subject::Room,
 };
 
 /// Nothing is written before these are listed whole, and the Nodes: the zone decides who serves. Where Nodes are
@@ -100,6 +101,8 @@ struct Failure {
     broken: bool,
     attempts: u32,
     due: Instant,
+    /// The map in which it found no room, and how much it needs.
+    room: Option<(String, u32)>,
     /// What waits.
     stamp: Stamp,
 }
@@ -377,6 +380,7 @@ impl ServiceSync {
     fn fail(&mut self, owner: Owner, stamp: Stamp, error: &ServiceError, progress: bool) {
         let taken = matches!(error, ServiceError::Taken { .. });
         let broken = matches!(error, ServiceError::Table(TableError::Kernel { .. }));
+        let room = error.room();
         let error = error.to_string();
         let known = self.failed.get(&owner);
         if known.is_none_or(|f| f.error != error) {
@@ -391,9 +395,33 @@ impl ServiceSync {
             broken,
             attempts: attempts + 1,
             due: Instant::now() + backoff.min(BACKOFF_MAX),
+            room,
             stamp,
         };
         self.failed.insert(owner, failure);
+    }
+
+    /// Adds up what found no room.
+    pub fn waits_for_room(&self, room: &mut Room) {
+        for (map, needed) in self
+            .failed
+            .values()
+            .filter_map(|failure| failure.room.as_ref())
+        {
+            let sum = room.entry(map.clone()).or_default();
+            *sum = sum.saturating_add(*needed);
+        }
+    }
+
+    /// There may be room now.
+    pub fn resized(&mut self) {
+        for failure in self
+            .failed
+            .values_mut()
+            .filter(|failure| failure.room.is_some())
+        {
+            failure.due = Instant::now();
+        }
     }
 
     fn finish(&mut self, report: &mut SyncReport) {

@@ -13,6 +13,9 @@ pub const ROW_STRIDE: u32 = 64;
 /// Default capacity of `POLICY_CELLS`.
 pub const CELLS_DEFAULT: u32 = 1 << 18;
 
+/// Numbers of lists, and so of blocks, are below this.
+pub const LIST_NUMBERS: u32 = 1 << 22;
+
 /// Nothing passes.
 pub const DENY_ALL: u64 = 0;
 /// Everything passes.
@@ -37,7 +40,9 @@ impl Cell {
     /// Packs the cell.
     #[must_use]
     pub const fn pack(self) -> u64 {
-        (self.kind & 3) | (self.list as u64 & 0x3f_ffff) << 2 | (self.cookie as u64) << 32
+        (self.kind & 3)
+            | ((self.list & (LIST_NUMBERS - 1)) as u64) << 2
+            | (self.cookie as u64) << 32
     }
 
     /// Takes the cell apart.
@@ -47,7 +52,7 @@ impl Cell {
     pub const fn unpack(cell: u64) -> Self {
         Self {
             kind: cell & 3,
-            list: (cell >> 2 & 0x3f_ffff) as u32,
+            list: (cell >> 2) as u32 & (LIST_NUMBERS - 1),
             cookie: (cell >> 32) as u32,
         }
     }

@@ -2,7 +2,9 @@
 
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::conntrack::{ENDPOINT_HOST, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_STACK};
-use proxy_common::counters::{BACKEND_GONE, FLOW_CLASH, NO_FLOW, NO_SOURCE_PORT, UNKNOWN_ENDPOINT};
+use proxy_common::counters::{
+    BACKEND_GONE, FLOW_CLASH, NO_FLOW, NO_SOURCE_PORT, SETTLING, UNKNOWN_ENDPOINT,
+};
 
 use super::course::hook;
 use super::draft::{Draft, LATER, MASQUERADED, PLAIN, TO_HOST, TRANSLATED};
@@ -38,6 +40,27 @@ fn run<F: Family>(
     let verdict = decide(skb, packet, draft, at, sender);
     start::abandon(&mut draft.start);
     verdict
+}
+
+global! {
+    /// No flow may begin: [`node::settles`]. `CONTINUE`: the packet can be of none that is not in these maps yet. The host's own
+    /// sockets, for which most of its packets are, wait for nothing.
+    pub fn wait(packet: Packet; at, sender) = must_wait
+}
+
+#[inline(always)]
+fn must_wait<F: Family>(packet: &mut Packet<F>, at: u32, sender: u32) -> Verdict {
+    let to = &packet.tuple;
+    let waits = at == hook::FROM_POD
+        || at == hook::TO_POD
+        // A pod's packet that the stack forwards: it may be masqueraded.
+        || judge::is_pod(sender as u16)
+        // Whatever its ports are, it may be masqueraded, or the answer to such.
+        || packet.protocol == SCTP && node::masquerades::<F>()
+        || node::port_matters(to.destination_port)
+        || node::port_serves(to.source_port)
+        || endpoint::of_address::<F>(&to_stack(&packet.destination)) != 0;
+    if waits { dropped(SETTLING) } else { CONTINUE }
 }
 
 #[inline(always)]

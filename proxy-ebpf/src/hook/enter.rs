@@ -1,13 +1,14 @@
 //! What every program at an interface begins with.
 
-use proxy_common::counters::INVALID_PACKET;
+use proxy_common::counters::{INVALID_PACKET, SETTLING};
 
-use crate::act::begin::begin;
+use crate::act::begin::{begin, wait};
 use crate::act::course::Course;
 use crate::act::course::hook::TO_POD;
 use crate::act::draft::Draft;
 use crate::act::follow::{STALE, follow, follow_turned};
 use crate::act::review::review;
+use crate::know::node;
 use crate::machine::frame::{ETH_IP, ETH_IPV6};
 use crate::machine::scratch;
 use crate::machine::skb::Skb;
@@ -109,9 +110,25 @@ impl<F: Family> Work<F> {
         }
     }
 
+    /// Where a segment leads that belongs to no flow and opens none: on, unless its flow may not be in these maps yet
+    /// (`node::settles`). The host's own sockets wait for nothing.
+    #[inline(always)]
+    pub(super) fn stray(&self) -> Verdict {
+        let ports = &self.packet.tuple;
+        let waits = node::settles(self.packet.now)
+            && (node::port_matters(ports.destination_port) || node::port_serves(ports.source_port));
+        if waits { dropped(SETTLING) } else { NEXT }
+    }
+
     /// Begins a flow at a hook, sent by an endpoint. `NEXT`: it is nothing of ours.
     #[inline(always)]
     pub(super) fn begin(&mut self, skb: Skb, at: u32, sender: u32) -> Verdict {
+        if node::settles(self.packet.now) {
+            let verdict = wait(&mut self.packet, at, sender);
+            if verdict != CONTINUE {
+                return verdict;
+            }
+        }
         let verdict = begin(skb, &mut self.packet, &mut self.draft, at, sender);
         if verdict == CONTINUE {
             self.course.begins(&self.draft.start);

@@ -79,7 +79,10 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
         return verdict;
     }
     if work.packet.is_segment() && !work.packet.opens() {
-        return dropped(NO_FLOW);
+        return match work.stray() {
+            NEXT => dropped(NO_FLOW),
+            waits => waits,
+        };
     }
     if service::has_frontend(&mut work.packet) != CONTINUE {
         return NEXT;

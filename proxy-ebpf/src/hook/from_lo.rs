@@ -51,7 +51,10 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
         return verdict;
     }
     let begins = work.packet.opens() || work.packet.protocol != TCP;
-    if !begins || service::has_frontend(&mut work.packet) != CONTINUE {
+    if !begins {
+        return work.stray();
+    }
+    if service::has_frontend(&mut work.packet) != CONTINUE {
         return NEXT;
     }
     work.begin(skb, LOOPBACK, HOST)

@@ -113,7 +113,7 @@ fn receive<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
         && !work.packet.opens()
         && endpoint::of_address::<F>(&work.packet.destination) == 0
     {
-        return NEXT;
+        return work.stray();
     }
     begin(skb, work)
 }

@@ -119,7 +119,10 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32, pod: u32) -> Verdict {
     }
     let begins = work.packet.opens() || work.packet.protocol != TCP && !is_error;
     let sender = if at == FROM_HOST { HOST } else { 0 };
-    if !begins || sender == 0 && node::address::<F>(&work.packet.source) == 0 {
+    if !begins {
+        return work.stray();
+    }
+    if sender == 0 && node::address::<F>(&work.packet.source) == 0 {
         return NEXT;
     }
     work.begin(skb, at, sender)

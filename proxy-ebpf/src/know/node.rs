@@ -58,6 +58,12 @@ pub fn timeout(of: impl Fn(&Timeouts) -> u32) -> u32 {
     }
 }
 
+/// Whether no flow may begin, `now` seconds after boot.
+#[inline(always)]
+pub fn settles(now: u32) -> bool {
+    config().is_some_and(|config| config.settles >= now)
+}
+
 /// The node's internal address; unspecified for none.
 #[inline(always)]
 pub fn own<F: Family>() -> F::Address {

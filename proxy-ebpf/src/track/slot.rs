@@ -20,16 +20,20 @@ use super::{key, life};
 use crate::machine::atomic::swap;
 use crate::maps::{FLOW_SLOTS, Family};
 
-/// Slots that are looked at before one is taken from a flow that is not assured.
-const NEAR: u32 = 8;
-/// Slots that are looked at.
+/// Slots that are looked at. Before that, none is taken from a flow that lives, be it not assured: the table may be all but
+/// empty around the few dozen flows that the cursor has come to.
 const FAR: u32 = 64;
+/// After so many instead, where a look at all of them has found none that is free: a flood need not pay for it each time.
+const NEAR: u32 = 8;
+/// How many flows begin in this way until a CPU looks further again.
+const HURRIED: u32 = 64;
 /// Flows that had a packet within so many seconds are left alone if there is another choice: they may yet be answered.
 const YOUNG: u32 = 1;
 
-/// The next slot that a CPU looks at, plus one; 0 before the first; and zero. Private to one load of the programs.
+/// The next slot that a CPU looks at, plus one; 0 before the first; zero; and how many flows are still to begin in a hurry.
+/// Private to one load of the programs.
 #[btf_map]
-pub static FLOW_CURSOR: PerCpuArray<[u32; 2], 1> = PerCpuArray::new();
+pub static FLOW_CURSOR: PerCpuArray<[u32; 3], 1> = PerCpuArray::new();
 
 /// A slot that the caller holds: marked busy, its former keys removed.
 #[repr(C)]
@@ -102,6 +106,8 @@ struct Search {
     slots: u32,
     /// Seconds since boot.
     now: u32,
+    /// After how many one that is not free will do.
+    enough: u32,
     /// How good the best one is so far, a `Use`.
     rank: u32,
     /// The best one so far.
@@ -139,7 +145,7 @@ extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
         search.slot = slot;
         search.word = word;
     }
-    let enough = looked + 1 >= NEAR && search.rank < KEPT;
+    let enough = looked + 1 >= search.enough && search.rank < KEPT;
     i64::from(enough || search.rank == FREE)
 }
 
@@ -150,7 +156,7 @@ pub fn search<F: Family>(now: u32) -> Option<FlowPlace> {
     let cursor = FLOW_CURSOR.get_ptr_mut(0)?;
     let slots = FLOW_SLOTS.load();
     // SAFETY: the map's own memory; each CPU has its own.
-    let [mut next, zero] = unsafe { *cursor };
+    let [mut next, zero, hurried] = unsafe { *cursor };
     if next == 0 {
         // SAFETY: a helper without arguments.
         let cpu = unsafe { bpf_get_smp_processor_id() };
@@ -164,6 +170,7 @@ pub fn search<F: Family>(now: u32) -> Option<FlowPlace> {
         next: next - 1,
         slots,
         now,
+        enough: zero | if hurried == 0 { FAR } else { NEAR },
         rank: KEPT | zero,
         slot: zero,
         zero,
@@ -175,8 +182,13 @@ pub fn search<F: Family>(now: u32) -> Option<FlowPlace> {
         // SAFETY: the callback has the form that the helper asks for, and gets our search.
         unsafe { bpf_loop(FAR, step as *mut c_void, (&raw mut search).cast(), 0) };
     }
+    let hurried = match hurried {
+        0 if search.rank != FREE => HURRIED,
+        0 => 0,
+        _ => hurried - 1,
+    };
     // SAFETY: as above.
-    unsafe { (*cursor)[0] = search.next + 1 };
+    unsafe { *cursor = [search.next + 1, zero, hurried] };
     let generation = Head::unpack(search.word).generation;
     (search.rank != KEPT).then(|| FlowPlace::new(search.slot, 0, generation))
 }

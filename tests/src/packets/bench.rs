@@ -162,6 +162,19 @@ impl Bench {
         Self::with(Lent::spare(load)?)
     }
 
+    /// With room for so many flows of each family.
+    pub fn with_slots(slots: u32) -> Result<Self> {
+        let mut loader = EbpfLoader::new();
+        for map in ["FLOWS4", "FLOWS6"] {
+            loader.map_max_entries(map, slots);
+        }
+        for map in ["FLOW_INDEX4", "FLOW_INDEX6"] {
+            loader.map_max_entries(map, 2 * slots + 2 * slots.div_ceil(8));
+        }
+        loader.override_global("FLOW_SLOTS", &slots, true);
+        Self::of(OBJECT, &mut loader)
+    }
+
     /// As [`Self::new`], of another object, or with maps of other sizes.
     pub fn of(object: &[u8], loader: &mut EbpfLoader<'_>) -> Result<Self> {
         Self::with(Lent::own(load_object(object, loader)?))

@@ -86,8 +86,18 @@ impl Bench {
 
     /// Changes the node's flags.
     pub fn set_flags(&mut self, flags: u32) -> Result<()> {
+        self.amend(|config| NodeConfig { flags, ..config })
+    }
+
+    /// From now on no flow may begin, or any may again.
+    pub fn settle(&mut self, settles: bool) -> Result<()> {
+        let settles = if settles { u32::MAX } else { 0 };
+        self.amend(|config| NodeConfig { settles, ..config })
+    }
+
+    fn amend(&mut self, change: impl Fn(NodeConfig) -> NodeConfig) -> Result<()> {
         let mut map = self.array::<NodeConfig>("NODE_CONFIG")?;
         let config = map.get(&0, 0)?;
-        Ok(map.set(0, NodeConfig { flags, ..config }, 0)?)
+        Ok(map.set(0, change(config), 0)?)
     }
 }

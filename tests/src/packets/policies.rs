@@ -4,7 +4,7 @@ use std::{iter, net::IpAddr};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{LpmTrie, lpm_trie::Key};
-use proxy_agent::policy::tree;
+use proxy_agent::datapath::tree;
 use proxy_common::policy::{
     cells::{Cell, LIST, ROW_STRIDE},
     intervals::{Interval, IntervalBlock},

@@ -105,6 +105,14 @@ impl PolicyMaps {
         self.0.lock().unwrap().cidr_count = capacity;
     }
 
+    /// From now on they have room for so much, as maps of other capacities that took their place.
+    pub fn resize(&self, strides: usize, blocks: u32, cidrs: u32) {
+        let mut inner = self.0.lock().unwrap();
+        inner.contents.cells.resize(strides * 64, 0);
+        inner.block_count = blocks;
+        inner.cidr_count = cidrs;
+    }
+
     /// From now on, this percentage of writes of tables fails.
     pub fn fail(&self, percent: u64, seed: u64) {
         let mut inner = self.0.lock().unwrap();

@@ -21,13 +21,14 @@ pub fn ingress_allowed(
     from: IpAddr,
     transport: Transport,
 ) -> bool {
+    let senders = holders(cluster, from);
     is_node(cluster, own_node, from)
         || judged(
             cluster,
             pod,
             |p| p.ingress.as_deref(),
             |policy, rule| {
-                peers_hold(cluster, policy, rule, from)
+                peers_hold(cluster, policy, rule, (from, &senders))
                     && ports_hold(rule, transport, &pod.named_ports)
             },
         )
@@ -35,14 +36,19 @@ pub fn ingress_allowed(
 
 /// Whether a policy lets `pod` begin a flow.
 pub fn egress_allowed(cluster: &Snapshot, pod: &Pod, to: IpAddr, transport: Transport) -> bool {
-    let named: Vec<_> = holders(cluster, to)
+    let receivers = holders(cluster, to);
+    let named: Vec<_> = receivers
+        .iter()
         .flat_map(|p| p.named_ports.clone())
         .collect();
     judged(
         cluster,
         pod,
         |p| p.egress.as_deref(),
-        |policy, rule| peers_hold(cluster, policy, rule, to) && ports_hold(rule, transport, &named),
+        |policy, rule| {
+            peers_hold(cluster, policy, rule, (to, &receivers))
+                && ports_hold(rule, transport, &named)
+        },
     )
 }
 
@@ -74,20 +80,21 @@ fn is_node(cluster: &Snapshot, name: &str, address: IpAddr) -> bool {
 }
 
 /// Pods that have an address of their own, this one.
-fn holders(cluster: &Snapshot, address: IpAddr) -> impl Iterator<Item = &Pod> {
+fn holders(cluster: &Snapshot, address: IpAddr) -> Vec<&Pod> {
     let pods = cluster.pods.values().map(|pod| &**pod);
     pods.filter(move |p| !p.host_network && !p.terminated && p.ips.contains(&address))
+        .collect()
 }
 
 fn peers_hold(
     cluster: &Snapshot,
     policy: &NetworkPolicy,
     rule: &PolicyRule,
-    address: IpAddr,
+    (address, holders): (IpAddr, &[&Pod]),
 ) -> bool {
     rule.peers.is_empty()
         || rule.peers.iter().any(|peer| match peer {
-            Peer::Pods { namespaces, pods } => holders(cluster, address).any(|pod| {
+            Peer::Pods { namespaces, pods } => holders.iter().any(|pod| {
                 let namespace = match namespaces {
                     None => pod.name.namespace() == policy.name.namespace(),
                     Some(selector) => selector.matches(&namespace_labels(cluster, pod)),

@@ -213,7 +213,7 @@ fn time_outs_take_effect_without_a_restart() {
     .unwrap();
     write("maps: {cidrs: 9}\ncni: {mtu: 1400}\nconntrack: {udpTimeout: 9s}\n");
     becomes(Timeouts { udp: 9, ..default });
-    let waiting = "in force only after a restart: cni.mtu, maps.cidrs";
+    let waiting = "in force only after a restart: cni.mtu";
     until("what waits for a restart to be told", PATIENCE, || {
         let (code, status) = agent.proxyctl_verdict(&["status"])?;
         Ok((code == 0 && status.contains(waiting)).then_some(()))

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use proxy_agent::{
-    datapath::Table as _,
+    datapath::{Table as _, Words as _},
     policy::{
         Direction, PolicyTables,
         lookup::{Question, judge},
@@ -33,6 +33,7 @@ impl Picture {
         picture.endpoints(agent)?;
         picture.verdicts(node)?;
         picture.routes(node)?;
+        picture.capacities(node)?;
         picture.files(&node.file("/sys/fs/bpf"), Path::new("bpf"))?;
         picture.files(&node.file("/run/weir"), Path::new("run"))?;
         picture.files(&node.file("/run/cni"), Path::new("cni"))?;
@@ -124,6 +125,22 @@ impl Picture {
             self.0
                 .extend(said.lines().map(|line| format!("route {}", line.trim())));
         }
+        Ok(())
+    }
+
+    fn capacities(&mut self, node: &Node) -> Result<()> {
+        let reader = reader(node)?;
+        let maps = reader.maps();
+        let all = [
+            ("flows", maps.flows4.capacity()),
+            ("keys of flows", maps.flow_index4.capacity()),
+            ("frontends", maps.frontends4.capacity()),
+            ("affinity", maps.affinity.capacity()),
+            ("cells", maps.policy_cells.len()),
+        ];
+        let all = all.iter();
+        self.0
+            .extend(all.map(|(name, capacity)| format!("capacity {name} {capacity}")));
         Ok(())
     }
 

@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What the probes have seen.
 #[derive(Debug, Default)]
 pub(crate) struct Probes {
+    /// A datagram that is not answered is sent again, and a connection that does not come about is tried again, so often.
+    again: usize,
     stop: AtomicBool,
     answered: AtomicU64,
     tried: AtomicU64,
@@ -44,6 +46,14 @@ impl Drop for Ends<'_> {
 }
 
 impl Probes {
+    /// Where no flow may begin for a while.
+    pub(crate) fn that_send_again() -> Self {
+        Self {
+            again: 4,
+            ..Self::default()
+        }
+    }
+
     /// Begins all of them.
     pub(crate) fn begin<'scope>(
         &'scope self,
@@ -115,7 +125,7 @@ impl Probes {
     fn asks(&self, place: &Place, to: SocketAddr, allowed: &[&str]) {
         while self.goes_on() {
             let began = SystemTime::now();
-            let answer = ask_tcp(place, to).map(|answer| answer.name);
+            let answer = self.ask(place, to);
             self.note(
                 &format!("a new connection at {} to {to}", time(began)),
                 answer,
@@ -139,7 +149,7 @@ impl Probes {
             };
             for number in 0..OF_A_FLOW {
                 let began = SystemTime::now();
-                let answer = exchange(&socket, to, number);
+                let answer = self.exchange(&socket, to, number);
                 let what = format!(
                     "datagram {number} at {} from port {port} to {to}",
                     time(began)
@@ -148,6 +158,29 @@ impl Probes {
                 thread::sleep(Duration::from_millis(4));
             }
         }
+    }
+
+    fn ask(&self, place: &Place, to: SocketAddr) -> io::Result<String> {
+        let ask = || ask_tcp(place, to).map(|answer| answer.name);
+        for _ in 0..self.again {
+            let answer = ask();
+            let waits = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+            if !answer.as_ref().is_err_and(waits) {
+                return answer;
+            }
+        }
+        ask()
+    }
+
+    fn exchange(&self, socket: &UdpSocket, to: SocketAddr, number: u8) -> io::Result<String> {
+        for _ in 0..self.again {
+            let answer = exchange(socket, to, number);
+            let lost = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+            if !answer.as_ref().is_err_and(lost) {
+                return answer;
+            }
+        }
+        exchange(socket, to, number)
     }
 
     fn note(&self, what: &str, answer: io::Result<String>, allowed: &[&str]) {

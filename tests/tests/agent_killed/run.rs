@@ -23,7 +23,7 @@ use super::{
 /// What an undisturbed agent has must stay for so long to count.
 const CALM: Duration = Duration::from_secs(2);
 /// Calls at which the short form kills.
-const SOME: u64 = 4;
+pub(crate) const SOME: u64 = 4;
 
 /// When the agent is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,16 +34,19 @@ pub(crate) enum When {
     Changes,
 }
 
-/// How it ended.
-struct End {
-    /// Writing calls, the last of which was not made if that is the one.
-    calls: u64,
-    last: String,
+/// How it ended: its writing calls, the last of which was not made if that is the one.
+pub(crate) struct End(pub(crate) Vec<String>);
+
+impl End {
+    fn calls(&self) -> u64 {
+        self.0.len() as u64
+    }
 }
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} writing calls, last {}", self.calls, self.last)
+        let last = self.0.last().map_or("none", String::as_str);
+        write!(f, "{} writing calls, last {last}", self.calls())
     }
 }
 
@@ -64,10 +67,7 @@ pub(crate) fn run(name: &str, when: When) -> Result<()> {
     let mut cluster = Cluster::start(name, &["a"], &[])?;
     let pods = Pods::start(&cluster)?;
     let outside = cluster.world().outside().clone();
-    // Pods get links of their own a while after they came.
-    until("links of all pods", PATIENCE, || {
-        Ok((picture(&cluster)?.count("links/to_pod") == 4).then_some(()))
-    })?;
+    with_all_links(&cluster)?;
     let first = settled(&cluster)?;
     pods.write(State::Second)?;
     until("the second state", PATIENCE, || {
@@ -105,7 +105,7 @@ fn kill_first(cluster: &mut Cluster, wanted: &Picture, seed: u64) -> Result<()> 
         again(cluster, wanted, target, &end)?;
         Ok::<_, anyhow::Error>(end)
     };
-    let calls = once(u64::MAX)?.calls;
+    let calls = once(u64::MAX)?.calls();
     for target in targets(calls, seed)? {
         once(target)?;
     }
@@ -132,7 +132,7 @@ impl Run<'_> {
 
     fn every(&mut self, probes: &Probes) -> Result<()> {
         let end = self.once(u64::MAX, probes)?;
-        for target in targets(end.calls, self.seed)? {
+        for target in targets(end.calls(), self.seed)? {
             self.once(target, probes)?;
         }
         Ok(())
@@ -170,7 +170,7 @@ impl Run<'_> {
 }
 
 /// Waits until the traced agent has been killed, or is in step for good; it is over then.
-fn finish(cluster: &Cluster, traced: Traced, wanted: &Picture) -> Result<End> {
+pub(crate) fn finish(cluster: &Cluster, traced: Traced, wanted: &Picture) -> Result<End> {
     let mut since = None;
     until("the traced agent to be killed or in step", PATIENCE, || {
         if traced.is_over() {
@@ -184,16 +184,13 @@ fn finish(cluster: &Cluster, traced: Traced, wanted: &Picture) -> Result<End> {
         let since = *since.get_or_insert_with(Instant::now);
         Ok((since.elapsed() >= CALM).then_some(()))
     })?;
-    let end = End {
-        calls: traced.count(),
-        last: traced.last(),
-    };
+    let end = End(traced.calls());
     traced.end()?;
     Ok(end)
 }
 
 /// The next start converges.
-fn again(cluster: &mut Cluster, wanted: &Picture, target: u64, end: &End) -> Result<()> {
+pub(crate) fn again(cluster: &mut Cluster, wanted: &Picture, target: u64, end: &End) -> Result<()> {
     let started = cluster.agent_mut(0).restart();
     let converged = started.and_then(|()| {
         until("what an undisturbed agent has", PATIENCE, || {
@@ -206,19 +203,30 @@ fn again(cluster: &mut Cluster, wanted: &Picture, target: u64, end: &End) -> Res
     converged.with_context(|| format!("after the kill before call {target}: {end}"))
 }
 
-fn ready(cluster: &Cluster) -> Result<()> {
-    until("the traced agent to be ready", PATIENCE, || {
-        let health = http_get(cluster.node(0), ([127, 0, 0, 1], 10256).into(), "/readyz")?;
-        Ok((health.0 == 200).then_some(()))
+/// Pods get links of their own a while after they came.
+pub(crate) fn with_all_links(cluster: &Cluster) -> Result<()> {
+    until("links of all pods", PATIENCE, || {
+        Ok((picture(cluster)?.count("links/to_pod") == 4).then_some(()))
     })
 }
 
-fn picture(cluster: &Cluster) -> Result<Picture> {
+pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
+    until("the traced agent to be ready", PATIENCE, || {
+        Ok(is_ready(cluster).then_some(()))
+    })
+}
+
+pub(crate) fn is_ready(cluster: &Cluster) -> bool {
+    let health = http_get(cluster.node(0), ([127, 0, 0, 1], 10256).into(), "/readyz");
+    health.is_ok_and(|(code, _)| code == 200)
+}
+
+pub(crate) fn picture(cluster: &Cluster) -> Result<Picture> {
     Picture::of(cluster.agent(0), cluster.node(0))
 }
 
 /// What stays as it is for a while.
-fn settled(cluster: &Cluster) -> Result<Picture> {
+pub(crate) fn settled(cluster: &Cluster) -> Result<Picture> {
     let mut last = (picture(cluster)?, Instant::now());
     until("the node to settle", PATIENCE, || {
         let now = picture(cluster)?;

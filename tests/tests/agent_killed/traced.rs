@@ -41,7 +41,7 @@ struct Shared {
     count: AtomicU64,
     /// The call before which it is killed.
     target: u64,
-    last: Mutex<String>,
+    calls: Mutex<Vec<String>>,
 }
 
 impl Traced {
@@ -52,7 +52,7 @@ impl Traced {
             counting: AtomicBool::new(from_start),
             count: AtomicU64::new(0),
             target,
-            last: Mutex::default(),
+            calls: Mutex::default(),
         });
         let (tell, told) = mpsc::channel();
         let mine = Arc::clone(&shared);
@@ -73,15 +73,10 @@ impl Traced {
         self.shared.counting.store(true, Ordering::SeqCst);
     }
 
-    /// Writing calls so far.
-    pub(crate) fn count(&self) -> u64 {
-        self.shared.count.load(Ordering::SeqCst)
-    }
-
-    /// The last one of them, in words.
-    pub(crate) fn last(&self) -> String {
-        let last = self.shared.last.lock();
-        last.unwrap_or_else(PoisonError::into_inner).clone()
+    /// Writing calls so far, in words; the last was not made if it was killed.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let calls = self.shared.calls.lock();
+        calls.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it has been killed at its call, or has ended.
@@ -170,7 +165,8 @@ fn dies(thread: Pid, shared: &Shared) -> bool {
     let Ok(Some(call)) = calls::writing(thread) else {
         return false;
     };
-    *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = call;
+    let calls = shared.calls.lock();
+    calls.unwrap_or_else(PoisonError::into_inner).push(call);
     let count = shared.count.fetch_add(1, Ordering::SeqCst) + 1;
     count == shared.target
 }

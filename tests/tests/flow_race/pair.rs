@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -20,16 +21,27 @@ pub(crate) const ROUNDS: u64 = 64;
 /// Turns of waiting before the other thread may have our processor.
 const PATIENCE: u32 = 1000;
 
+/// For longer a packet is under way only if its processor was taken away, by other threads or by another machine.
+const STOPPED: Duration = Duration::from_micros(50);
+
 /// What came of a packet: its ends, unless it was dropped.
 pub(crate) type Seen = Option<(SocketAddr, SocketAddr)>;
 
+/// What came of two packets.
+pub(crate) struct Round {
+    pub(crate) seen: [Seen; 2],
+    /// A processor stood still within its program. The other one does not wait for it for long, and helps itself: with
+    /// another port, another backend, or not at all.
+    pub(crate) was_stopped: bool,
+}
+
 /// Runs the rounds of a lap.
-pub(crate) fn run(bench: &Bench, scenario: &Scenario, lap: u64) -> Result<Vec<[Seen; 2]>> {
+pub(crate) fn run(bench: &Bench, scenario: &Scenario, lap: u64) -> Result<Vec<Round>> {
     let cpus = cpus()?;
     let meeting = AtomicU64::new(0);
     let side = |number: usize| {
         let (meeting, cpu) = (&meeting, cpus[number]);
-        move || -> Result<Vec<Seen>> {
+        move || -> Result<Vec<(Seen, Duration)>> {
             // Whoever fails lets the other go on.
             let result = stay_on(cpu);
             let rounds = (0..ROUNDS).map(|round| {
@@ -47,7 +59,11 @@ pub(crate) fn run(bench: &Bench, scenario: &Scenario, lap: u64) -> Result<Vec<[S
     });
     let [first, second] = both;
     let pairs = first?.into_iter().zip(second?);
-    Ok(pairs.map(|(first, second)| [first, second]).collect())
+    let round = |((first, one), (second, other)): ((Seen, Duration), (Seen, Duration))| Round {
+        seen: [first, second],
+        was_stopped: one.max(other) > STOPPED,
+    };
+    Ok(pairs.map(round).collect())
 }
 
 /// Waits for the other.
@@ -63,13 +79,16 @@ fn meet(meeting: &AtomicU64, arrived: u64) {
     }
 }
 
-fn put(bench: &Bench, hook: Hook, packet: &[u8]) -> Result<Seen> {
+/// Puts a packet in: what came of it, and how long that took.
+fn put(bench: &Bench, hook: Hook, packet: &[u8]) -> Result<(Seen, Duration)> {
+    let begin = Instant::now();
     let (action, bytes) = bench.put(hook, packet)?;
+    let took = begin.elapsed();
     let ends = || {
         let seen = see(&bytes);
         (seen.source, seen.destination)
     };
-    Ok((action != SHOT).then(ends))
+    Ok(((action != SHOT).then(ends), took))
 }
 
 fn stay_on(cpu: usize) -> Result<()> {

@@ -253,6 +253,17 @@ impl Model {
             .collect()
     }
 
+    /// The last packet came up to so many seconds late: its flow lives on from then.
+    pub(crate) fn came_late(&mut self, dumps: &[Dump; 2], late: u32) {
+        let records = self.living(dumps);
+        for flow in self.flows.values_mut() {
+            let expires = records.get(&flow.asked).map_or(0, |record| record.expires);
+            if (flow.expires..=flow.expires + late).contains(&expires) {
+                flow.expires = expires;
+            }
+        }
+    }
+
     /// Forgets flows that are not established and whose slots a packet's own flow may have taken: they are in nobody's way
     /// any more.
     pub(crate) fn give_way(&mut self, dumps: &[Dump; 2], packet: &Packet) {

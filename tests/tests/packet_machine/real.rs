@@ -3,10 +3,8 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
-use aya::EbpfLoader;
 use etherparse::{IpNumber, LaxPacketHeaders, NetHeaders};
 use nix::time::{ClockId, clock_gettime};
-use proxy_agent::datapath::object::OBJECT;
 use proxy_common::{
     backends::{MemberKey, SlotKey},
     frontends::{BackendSet, FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_MEMBERS, Frontend as Value},
@@ -43,16 +41,8 @@ impl Real {
 
     /// With so many slots for the flows of each family.
     pub(crate) fn with_slots(slots: u32) -> Result<Self> {
-        let mut loader = EbpfLoader::new();
-        for map in ["FLOWS4", "FLOWS6"] {
-            loader.map_max_entries(map, slots);
-        }
-        for map in ["FLOW_INDEX4", "FLOW_INDEX6"] {
-            loader.map_max_entries(map, 2 * slots + 2 * slots.div_ceil(8));
-        }
-        loader.override_global("FLOW_SLOTS", &slots, true);
         Ok(Self {
-            bench: Bench::of(OBJECT, &mut loader)?,
+            bench: Bench::with_slots(slots)?,
             written: BTreeSet::new(),
         })
     }

@@ -96,7 +96,10 @@ impl<M: Machine> Run<M> {
         }
         match step {
             Step::Put(packet) if self.model.is_ambiguous(&packet) => Ok(()),
-            Step::Put(packet) => self.put(&packet, now),
+            Step::Put(packet) => {
+                self.put(&packet, now)?;
+                self.stalled(now)
+            }
             Step::Age(id, left) => {
                 let flow = &self.model.flows[&id];
                 let (asked, expires) = (flow.asked, now.saturating_add_signed(left));
@@ -139,6 +142,15 @@ impl<M: Machine> Run<M> {
         self.settle()?;
         let judged = self.model.lose(&dumps);
         judged.map_err(|wrong| anyhow!("{wrong}"))
+    }
+
+    /// Where this process had to wait between its look at the clock and the packet, the datapath knows when that was.
+    fn stalled(&mut self, before: u32) -> Result<()> {
+        let late = self.machine.now()? - before;
+        if late > 1 {
+            self.model.came_late(&self.machine.dump()?, late);
+        }
+        Ok(())
     }
 
     fn change(&mut self, change: Change) -> Result<()> {

@@ -8,6 +8,8 @@ mod kinds;
 mod left_alone;
 #[path = "masquerade/ports.rs"]
 mod ports;
+#[path = "masquerade/settle.rs"]
+mod settle;
 #[path = "masquerade/stack.rs"]
 mod stack;
 

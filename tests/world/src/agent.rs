@@ -24,22 +24,86 @@ pub struct Agent {
     node: Node,
     manifests: Manifests,
     flags: Vec<String>,
+    /// Those of another version; none: ours.
+    programs: Option<Programs>,
     log: PathBuf,
+}
+
+/// The programs of a version.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// `proxy-agent`.
+    pub agent: PathBuf,
+    /// `cni-plugin`.
+    pub plugin: PathBuf,
+    /// Flags that this version needs beside those of all.
+    pub flags: Vec<String>,
 }
 
 impl Agent {
     /// Starts the agent of `node` with more flags, and waits until it is healthy.
     pub fn start(node: &Node, manifests: &Manifests, flags: &[&str]) -> Result<Self> {
+        Self::start_version(node, manifests, flags, None)
+    }
+
+    /// As [`Agent::start`], of another version.
+    pub fn start_version(
+        node: &Node,
+        manifests: &Manifests,
+        flags: &[&str],
+        programs: Option<Programs>,
+    ) -> Result<Self> {
         manifests.node(node)?;
         let mut agent = Self {
             process: None,
             node: node.clone(),
             manifests: manifests.clone(),
             flags: flags.iter().map(ToString::to_string).collect(),
+            programs,
             log: node.file("/run/agent.log"),
         };
         agent.restart()?;
         Ok(agent)
+    }
+
+    /// Which version is started from now on; none: ours.
+    pub fn set_version(&mut self, programs: Option<Programs>) {
+        self.programs = programs;
+    }
+
+    /// Our `proxy-agent` with a verb, once the agent is down.
+    pub fn verb(&self, words: &[&str]) -> Result<Process> {
+        let log = self.open_log()?;
+        let mut command = self.node.command(program("proxy-agent")?)?;
+        self.describe(&mut command);
+        command
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        Process::start(command)
+    }
+
+    fn open_log(&self) -> Result<File> {
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .with_context(|| format!("open {}", self.log.display()))
+    }
+
+    /// The flags that every version knows.
+    fn describe(&self, command: &mut Command) {
+        command
+            .args(["--node-name", self.node.name()])
+            .arg("--manifests")
+            .arg(self.manifests.path())
+            .arg("--cgroup-root")
+            .arg(self.node.cgroup_root().path())
+            .args(["--node-address", &joined(&self.node.addresses())])
+            .args(["--pod-cidr", &self.node.pod_ranges().join(",")])
+            .args(["--service-cidr", SERVICE_CIDRS])
+            .args(["--log-format", "text"]);
     }
 
     /// Starts it (again, after [`Agent::crash`]).
@@ -51,12 +115,15 @@ impl Agent {
 
     /// What starts it; `by` another program, which is told the agent's program and arguments after its own.
     pub fn command(&self, by: &[&str]) -> Result<Command> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .with_context(|| format!("open {}", self.log.display()))?;
-        let agent = program("proxy-agent")?;
+        let log = self.open_log()?;
+        let (agent, plugin, flags) = match &self.programs {
+            Some(Programs {
+                agent,
+                plugin,
+                flags,
+            }) => (agent.clone(), plugin.clone(), flags.clone()),
+            None => (program("proxy-agent")?, program("cni-plugin")?, Vec::new()),
+        };
         let mut command = match by.split_first() {
             None => self.node.command(agent)?,
             Some((other, words)) => {
@@ -65,19 +132,12 @@ impl Agent {
                 command
             }
         };
+        self.describe(&mut command);
         command
-            .args(["--node-name", self.node.name()])
-            .arg("--manifests")
-            .arg(self.manifests.path())
-            .arg("--cgroup-root")
-            .arg(self.node.cgroup_root().path())
-            .args(["--node-address", &joined(&self.node.addresses())])
-            .args(["--pod-cidr", &self.node.pod_ranges().join(",")])
-            .args(["--service-cidr", SERVICE_CIDRS])
-            .args(["--log-format", "text"])
             .args(["--cni-install", "true", "--cni-bin-dir", "/run/cni/bin"])
             .args(["--cni-conf-dir", "/run/cni/net.d", "--cni-plugin"])
-            .arg(program("cni-plugin")?)
+            .arg(plugin)
+            .args(flags)
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

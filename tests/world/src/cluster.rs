@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Agent, Manifests, Node, Plugin, Pod, World,
+    agent::Programs,
     manifests::{service, slice},
     until,
 };
@@ -33,6 +34,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts an agent with these flags on each node; no pods yet.
     pub fn start(name: &str, nodes: &[&str], flags: &[&str]) -> Result<Self> {
+        Self::start_version(name, nodes, flags, None)
+    }
+
+    /// As [`Cluster::start`], with agents and a plugin of another version.
+    pub fn start_version(
+        name: &str,
+        nodes: &[&str],
+        flags: &[&str],
+        programs: Option<&Programs>,
+    ) -> Result<Self> {
         let world = World::new(name)?;
         let manifests = Manifests::new()?;
         let nodes: Vec<Node> = nodes
@@ -44,13 +55,16 @@ impl Cluster {
         }
         let agents = nodes
             .iter()
-            .map(|node| Agent::start(node, &manifests, flags))
+            .map(|node| Agent::start_version(node, &manifests, flags, programs.cloned()))
             .collect::<Result<_>>()?;
         Ok(Self {
             agents,
             nodes,
             manifests,
-            plugin: Plugin::weir()?,
+            plugin: match programs {
+                Some(programs) => Plugin::weir_of(&programs.plugin),
+                None => Plugin::weir()?,
+            },
             world,
         })
     }

@@ -40,7 +40,7 @@ mod talk;
 mod tun;
 mod until;
 
-pub use agent::{Agent, SERVICE_CIDRS};
+pub use agent::{Agent, Programs, SERVICE_CIDRS};
 pub use cgroup::Cgroup;
 pub use cluster::Cluster;
 pub use http::http_get;

@@ -79,7 +79,8 @@ pub fn stream(objects: &[Value]) -> String {
     documents.join("\n---\n") + "\n"
 }
 
-fn node_object(node: &Node) -> Value {
+/// The Node object of a node.
+pub fn node_object(node: &Node) -> Value {
     let ranges = node.pod_ranges();
     let addresses: Vec<Value> = node
         .addresses()

@@ -39,15 +39,17 @@ pub struct Attachment {
 impl Plugin {
     /// Our plugin with the configuration that the agent installs.
     pub fn weir() -> Result<Self> {
-        Ok(Self {
-            path: program("cni-plugin")?,
-            configuration: json!({
-                "cniVersion": "1.1.0",
-                "name": "weir",
-                "type": "weir",
-            }),
-            uid: None,
-        })
+        Ok(Self::weir_of(program("cni-plugin")?))
+    }
+
+    /// As [`Plugin::weir`], of another version.
+    pub fn weir_of(path: impl Into<PathBuf>) -> Self {
+        let configuration = json!({
+            "cniVersion": "1.1.0",
+            "name": "weir",
+            "type": "weir",
+        });
+        Self::new(path, configuration)
     }
 
     /// Any plugin.

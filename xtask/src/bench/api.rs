@@ -78,30 +78,48 @@ impl Api {
 
     /// Puts an object in the place of the one of the same name.
     pub(crate) fn replace(&self, object: &Value) -> Result<()> {
-        let name = object["metadata"]["name"]
-            .as_str()
-            .context("object without name")?;
-        let path = format!("{}/{name}", collection(object)?);
-        let (status, body) = self.request("PUT", &path, &object.to_string())?;
-        ensure!(status == 200, "replace {object}: {status} {body}");
-        Ok(())
+        self.write("PUT", &path(object)?, object, 200).map(drop)
+    }
+
+    /// Merges the fields of `change` into the object that it names; gives what the object is then.
+    pub(crate) fn merge(&self, change: &Value) -> Result<Value> {
+        self.write("PATCH", &path(change)?, change, 200)
+    }
+
+    /// Merges the status of `object` into the one that it names.
+    pub(crate) fn merge_status(&self, object: &Value) -> Result<()> {
+        let path = format!("{}/status", path(object)?);
+        self.write("PATCH", &path, object, 200).map(drop)
     }
 
     fn create_from(&self, objects: &[Value], next: &AtomicUsize) -> Result<()> {
         while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (status, body) = self.request("POST", &collection(object)?, &object.to_string())?;
-            ensure!(status == 201, "create {object}: {status} {body}");
+            self.write("POST", &collection(object)?, object, 201)?;
+            // A Pod's status is not taken with it.
+            if object["kind"] == "Pod" {
+                self.merge_status(object)?;
+            }
         }
         Ok(())
+    }
+
+    fn write(&self, method: &str, path: &str, object: &Value, expected: u16) -> Result<Value> {
+        let (status, body) = self.request(method, path, &object.to_string())?;
+        ensure!(status == expected, "{method} {object}: {status} {body}");
+        serde_json::from_str(&body).with_context(|| format!("read the answer {body}"))
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
         let mut stream = self.fabric.connect(PROXY)?;
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
+        let content = match method {
+            "PATCH" => "application/merge-patch+json",
+            _ => "application/json",
+        };
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.0\r\nHost: localhost\r\n\
+             Content-Type: {content}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )?;
         let mut reader = BufReader::new(stream);
@@ -110,7 +128,9 @@ impl Api {
         let status = line.split(' ').nth(1).and_then(|word| word.parse().ok());
         let mut rest = String::new();
         reader.read_to_string(&mut rest)?;
-        Ok((status.with_context(|| format!("answer {line:?}"))?, rest))
+        let body = rest.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let status = status.with_context(|| format!("answer {line:?}"))?;
+        Ok((status, body.to_owned()))
     }
 
     fn daemon(&self, program: &Path, flags: &[String]) -> Result<Process> {
@@ -193,6 +213,13 @@ impl Api {
     }
 }
 
+/// The path of an object itself.
+fn path(object: &Value) -> Result<String> {
+    let name = object["metadata"]["name"].as_str();
+    let name = name.context("object without name")?;
+    Ok(format!("{}/{name}", collection(object)?))
+}
+
 /// The path that an object is created at.
 fn collection(object: &Value) -> Result<String> {
     let kind = object["kind"].as_str().context("object without kind")?;
@@ -200,6 +227,10 @@ fn collection(object: &Value) -> Result<String> {
         "Service" => "/api/v1/namespaces/default/services".to_owned(),
         "EndpointSlice" => "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices".to_owned(),
         "Node" => "/api/v1/nodes".to_owned(),
+        "Pod" => "/api/v1/namespaces/default/pods".to_owned(),
+        "NetworkPolicy" => {
+            "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies".to_owned()
+        }
         _ => bail!("no path for kind {kind}"),
     })
 }

@@ -50,6 +50,8 @@ struct Row {
     ratio_to_reference: f64,
     /// Half the distance from least to greatest, as a part of the median.
     spread: f64,
+    /// All values in milliseconds, in the order in which they were measured: two modes are seen, an average hides them.
+    all: Vec<f64>,
     /// How many values.
     samples: usize,
 }
@@ -114,6 +116,7 @@ fn rows(samples: &Samples) -> Vec<Row> {
             value: median(values),
             ratio_to_reference: median(values) / reference(*metric),
             spread: spread(values),
+            all: values.clone(),
             samples: values.len(),
         })
         .collect()

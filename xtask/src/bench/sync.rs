@@ -5,16 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
-use serde_json::json;
-use weir_world::{Node, World};
+use weir_world::{Node, World, manifests::node_object};
 
 use super::{api::Api, json_file::JsonFile, objects, programs::Programs};
 use crate::say;
 
 mod changes;
-mod figures;
 mod kube_proxy;
-mod memory;
 mod weir;
 
 /// From the lists of a real API server to the kernel: time, memory, and what one change takes.
@@ -109,17 +106,4 @@ fn report(args: &Args, results: &[Results]) -> Result<ExitCode> {
     }
     args.json.write(&rows)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn node_object(node: &Node) -> serde_json::Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": { "name": node.name() },
-        "spec": { "podCIDR": node.pod_ranges()[0], "podCIDRs": [node.pod_ranges()[0]] },
-        "status": { "addresses": [
-            { "type": "InternalIP", "address": node.ipv4().to_string() },
-            { "type": "InternalIP", "address": node.ipv6().to_string() },
-        ] },
-    })
 }

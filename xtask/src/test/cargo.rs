@@ -5,10 +5,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
+use super::layers::Layer;
 use crate::{count::Count, run, say};
 
 /// Runs the command; one that fails without a failed test (it did not compile, it crashed) counts as one failure.
-pub(super) fn run(mut command: Command) -> Result<Count> {
+pub(super) fn run(mut command: Command, layer: &Layer) -> Result<Count> {
     let shown = run::shown(&command);
     let mut child = command
         .stdout(Stdio::piped())
@@ -17,7 +18,12 @@ pub(super) fn run(mut command: Command) -> Result<Count> {
     let mut count = Count::default();
     for line in BufReader::new(child.stdout.take().context("no pipe from cargo")?).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
-        say::data(&line);
+        if layer.is_apart() {
+            // Between the lines of others.
+            say::data(format!("{}| {line}", layer.name()));
+        } else {
+            say::data(&line);
+        }
         count = [count, Count::parse(&line).unwrap_or_default()]
             .into_iter()
             .sum();

@@ -23,6 +23,9 @@ const ORDER: [&str; 7] = [
 /// Tells tests to run in their long form.
 const LONG: &str = "WEIR_LONG";
 
+/// Tests at a time in layers that run apart.
+const APART: u32 = 3;
+
 /// A layer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Layer {
@@ -44,6 +47,11 @@ impl Layer {
         }
     }
 
+    /// Whether it runs beside the others: it has machines of its own, or nothing but processes and ports that are its own.
+    pub(super) fn is_apart(&self) -> bool {
+        ["controlplane", "kernels"].contains(&self.name())
+    }
+
     /// The `cargo test` that runs it here; none for what runs elsewhere.
     pub(super) fn command(&self, filter: Option<&str>, long: bool) -> Option<Command> {
         let mut cargo = run::cargo();
@@ -60,8 +68,10 @@ impl Layer {
                 for target in targets {
                     cargo.args(["--test", target]);
                 }
-                // Namespaces, programs and CPU time are shared: one test at a time.
-                cargo.args(filter).args(["--", "--test-threads=1"]);
+                // Namespaces, programs and CPU time are shared: one test at a time, but where most of the time is waiting.
+                let threads = if self.is_apart() { APART } else { 1 };
+                let threads = format!("--test-threads={threads}");
+                cargo.args(filter).args(["--", &threads]);
             }
             Self::Kernels => return None,
         }

@@ -13,8 +13,8 @@ use super::words::named;
 use crate::{
     api::messages::Names,
     ctl::output::Row,
-    datapath::{Maps, Table as _, TableError, Words as _},
-    policy::{Direction, tree},
+    datapath::{Maps, Table as _, TableError, Words as _, tree},
+    policy::Direction,
 };
 
 /// So many rules are listed in a table's cell.

@@ -8,6 +8,7 @@ use std::{
 
 use aya::Pod;
 
+use super::object::MapInfo;
 use super::raw::{Command, address, bpf, bpf_fd};
 
 #[repr(C)]
@@ -44,12 +45,23 @@ struct CreateAttr {
 /// Creates an array.
 pub fn create_array(value_size: u32, max_entries: u32) -> io::Result<OwnedFd> {
     const ARRAY: u32 = 2;
-    let mut attr = CreateAttr {
+    create(&MapInfo {
         kind: ARRAY,
         key_size: 4,
         value_size,
         max_entries,
-        flags: 0,
+        ..MapInfo::default()
+    })
+}
+
+/// Creates a map like this.
+pub fn create(info: &MapInfo) -> io::Result<OwnedFd> {
+    let mut attr = CreateAttr {
+        kind: info.kind,
+        key_size: info.key_size,
+        value_size: info.value_size,
+        max_entries: info.max_entries,
+        flags: info.flags,
     };
     // SAFETY: the attribute holds no addresses, and the call returns a descriptor.
     unsafe { bpf_fd(Command::MapCreate, &mut attr) }

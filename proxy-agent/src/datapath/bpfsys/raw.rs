@@ -22,6 +22,8 @@ pub(super) enum Command {
     ObjectPin = 6,
     ObjectGet = 7,
     ObjectInfo = 15,
+    ProgramNextId = 11,
+    ProgramById = 13,
     MapLookupAndDelete = 21,
     MapLookupBatch = 24,
     LinkCreate = 28,

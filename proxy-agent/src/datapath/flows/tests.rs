@@ -157,11 +157,11 @@ fn no_copy_is_of_two_flows() {
                     generation: generation as u16,
                     ..Head::default()
                 };
-                flows.words.store(0, word.pack());
+                flows.words.load().store(0, word.pack());
                 one.head = word.pack();
                 flows.put(0, &one);
                 let word = Head { flags: 0, ..word };
-                flows.words.store(0, word.pack());
+                flows.words.load().store(0, word.pack());
             }
             stop.store(true, Ordering::Release);
         });

@@ -26,7 +26,7 @@ use super::{
 use crate::datapath::error::DatapathError;
 
 /// Hooks that have a block. What undoes translations comes before what makes them.
-const HOOKS: [Hook; 2] = [Hook::ToPod, Hook::FromPod];
+pub(in crate::datapath) const HOOKS: [Hook; 2] = [Hook::ToPod, Hook::FromPod];
 
 /// Interfaces that are bound by one request: the answers must fit into a socket's buffer.
 const AT_ONCE: usize = 64;
@@ -126,8 +126,15 @@ impl Blocks {
     /// Puts our programs in the place of those that an earlier agent left in the blocks, if these are there:
     /// every packet sees the old ones or the new ones.
     pub(in crate::datapath) fn replace(self, ebpf: &Ebpf) -> Result<(), DatapathError> {
-        let programs = programs(ebpf)?;
-        let requests = self.filters(&programs, REPLACE).collect();
+        self.replace_by(&programs(ebpf)?)
+    }
+
+    /// As [`Self::replace`], by these programs.
+    pub(in crate::datapath) fn replace_by(
+        self,
+        programs: &[(Hook, BorrowedFd<'_>)],
+    ) -> Result<(), DatapathError> {
+        let requests = self.filters(programs, REPLACE).collect();
         let answers = Netlink::open().and_then(|mut netlink| netlink.batch(requests));
         let failed = |source| DatapathError::Netlink {
             operation: "replace the filters of the blocks of pods",

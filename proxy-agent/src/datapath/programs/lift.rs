@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd as _, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use aya::Ebpf;
@@ -108,34 +109,35 @@ pub enum Lifted {
     Never,
 }
 
+/// The programs of a pod's interface, by hook.
+pub(in crate::datapath) type PodPrograms = Vec<(Hook, OwnedFd)>;
+
 /// Makes links for interfaces whose filters are in force already. Waits for RCU grace periods: not for a thread that
-/// has other things to do.
-#[derive(Debug)]
+/// has other things to do. Clones have the same programs, also when these are exchanged.
+#[derive(Clone, Debug)]
 pub struct Lifter {
     pins: Pins,
-    programs: Vec<(Hook, OwnedFd)>,
+    programs: Arc<Mutex<PodPrograms>>,
 }
 
 impl Lifter {
     pub(in crate::datapath) fn new(ebpf: &Ebpf, pins: &Pins) -> Result<Self, DatapathError> {
-        let programs = HOOKS.map(|hook| {
-            let program = program_fd(ebpf, hook.program())?;
-            let copy = program.try_clone_to_owned();
-            let copy = copy.map_err(|source| failed(hook, 0, source))?;
-            Ok((hook, copy))
-        });
         Ok(Self {
             pins: pins.clone(),
-            programs: programs.into_iter().collect::<Result<_, DatapathError>>()?,
+            programs: Arc::new(Mutex::new(pod_programs(ebpf)?)),
         })
     }
 
     /// Lifts one interface of the calling thread's network namespace. `go_on` is asked before each wait.
     pub fn lift(&self, ifindex: u32, go_on: &dyn Fn() -> bool) -> Result<Lifted, DatapathError> {
-        for (hook, program) in &self.programs {
+        for number in 0..HOOKS.len() {
             if !go_on() {
                 return Ok(Lifted::Later);
             }
+            let programs = self.pause();
+            let Some((hook, program)) = programs.get(number) else {
+                return Ok(Lifted::Never);
+            };
             match attach_tcx(program.as_fd(), &self.pins, *hook, ifindex) {
                 Err(error) if no_tcx(&error) => return Ok(Lifted::Never),
                 made => made.map_err(|source| failed(*hook, ifindex, source))?,
@@ -143,6 +145,22 @@ impl Lifter {
         }
         Ok(Lifted::Done)
     }
+
+    /// Its programs: it makes no link while the caller has them.
+    pub(in crate::datapath) fn pause(&self) -> MutexGuard<'_, PodPrograms> {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The programs of loaded ones that [`Lifter`] needs.
+pub(in crate::datapath) fn pod_programs(ebpf: &Ebpf) -> Result<PodPrograms, DatapathError> {
+    let programs = HOOKS.map(|hook| {
+        let program = program_fd(ebpf, hook.program())?;
+        let copy = program.try_clone_to_owned();
+        let copy = copy.map_err(|source| failed(hook, 0, source))?;
+        Ok((hook, copy))
+    });
+    programs.into_iter().collect()
 }
 
 fn failed(hook: Hook, ifindex: u32, source: std::io::Error) -> DatapathError {

@@ -69,7 +69,7 @@ fn reading(
     });
     let config = PodsConfig {
         run_dir: folder.path().into(),
-        limit: 16,
+        limit: Arc::new(|| 16),
         fetch: Some(fetch),
     };
     let mut fake = Fake::default();

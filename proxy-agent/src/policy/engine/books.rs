@@ -62,6 +62,7 @@ impl PolicyEngine {
             report.unknown.clone_from(&wanted.unknown);
         }
         report.refused = self.refused();
+        report.wanting = self.back_off.wanting();
     }
 
     /// The refused policies that select pods of this node.

@@ -6,7 +6,7 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Instant};
 use super::PolicyEngine;
 use crate::policy::{
     PolicyError,
-    effective::{Room, in_order},
+    effective::{Room, Want, in_order},
     plan::{Change, Plan, Wanted, abandon},
     version::{PolicyVersion, Versions},
 };
@@ -30,8 +30,8 @@ impl PolicyEngine {
         if !error.is_want_of_room() {
             return Err(error);
         }
-        self.give_way(error).map(|(why, planned)| {
-            self.back_off.note(now, room, why);
+        self.give_way(&error).map(|(want, planned)| {
+            self.back_off.note(now, room, want);
             planned
         })
     }
@@ -47,26 +47,31 @@ impl PolicyEngine {
     }
 
     /// Refuses policies until the rest fits: as few as may be, but for those that are smaller than a refused one.
-    fn give_way(&mut self, error: PolicyError) -> Result<(String, (Change, Plan)), PolicyError> {
+    fn give_way(&mut self, error: &PolicyError) -> Result<(Want, (Change, Plan)), PolicyError> {
         let order = in_order(&self.in_use(), &self.good);
-        let (mut enough, mut too_few, mut why) = (1, 0, error);
+        let (mut enough, mut too_few, mut want) = (1, 0, Want::default());
+        want.note(error);
         while let Err(error) = self.try_without(&order, enough) {
             if enough >= order.len() || !error.is_want_of_room() {
                 return Err(error);
             }
-            (too_few, why) = (enough, error);
+            want.note(&error);
+            too_few = enough;
             enough = (2 * enough).min(order.len());
         }
         while enough - too_few > 1 {
             let middle = usize::midpoint(too_few, enough);
             match self.try_without(&order, middle) {
                 Ok(()) => enough = middle,
-                Err(error) if error.is_want_of_room() => (too_few, why) = (middle, error),
+                Err(error) if error.is_want_of_room() => {
+                    want.note(&error);
+                    too_few = middle;
+                }
                 Err(error) => return Err(error),
             }
         }
         self.refuse(&order[..enough]);
-        Ok((why.to_string(), self.wish(true, HashSet::new())?))
+        Ok((want, self.wish(true, HashSet::new())?))
     }
 
     fn try_without(

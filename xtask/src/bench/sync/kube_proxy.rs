@@ -5,8 +5,11 @@ use std::{thread, time::Duration};
 use anyhow::{Context as _, Result};
 use weir_world::until;
 
-use super::{Bench, Results, changes, figures::Figures, memory};
-use crate::{bench::kube_proxy, tools::debian};
+use super::{Bench, Results, changes};
+use crate::{
+    bench::{figures::Figures, kube_proxy, memory},
+    tools::debian,
+};
 
 /// How long all Services may take.
 const SYNC_LIMIT: Duration = Duration::from_mins(5);

@@ -26,7 +26,7 @@ pub(super) fn maps(status: &Status) -> Row {
     let mut row = Row::new("Maps", level, text);
     row.notes.extend(full.iter().map(|map| {
         format!(
-            "{} is filling up: raise its capacity in `maps:` of the configuration",
+            "{} is filling up: raise its capacity, or `memory`, in `maps:` of the configuration",
             fill(map)
         )
     }));

@@ -130,7 +130,7 @@ fn is_loud_when_not() {
         "Maps       WARNING   FLOWS4 58213/65536 (89%)",
         "Sync       ERROR     40/41 services, 163 backends, 0 endpoints, 0 policies   last full 41s ago in 3.1ms",
         "ERROR Sync: Service default/web: the map is full",
-        "WARNING Maps: FLOWS4 58213/65536 (89%) is filling up: raise its capacity in `maps:` of the configuration",
+        "WARNING Maps: FLOWS4 58213/65536 (89%) is filling up: raise its capacity, or `memory`, in `maps:` of the configuration",
         "Flows      WARNING   IPv4 655/65536, 600 assured",
         "WARNING Flows: 10.0.0.9:80/TCP has 3629 of the 4536 source ports of 192.0.2.1 that it may have: more backends, or externalTrafficPolicy Local, make room",
         "ERROR CNI: programs of 1 pods are not attached: the agent's log says why",

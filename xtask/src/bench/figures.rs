@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result};
 use weir_world::Node;
 
 /// Metrics of one moment.
-pub(super) struct Figures(String);
+pub(crate) struct Figures(String);
 
 impl Figures {
     /// Reads `127.0.0.1:10249/metrics` of the node.
-    pub(super) fn read(node: &Node) -> Result<Self> {
+    pub(crate) fn read(node: &Node) -> Result<Self> {
         let mut stream = node
             .connect(([127, 0, 0, 1], 10249).into())
             .context("connect to the metrics port")?;
@@ -25,7 +25,7 @@ impl Figures {
     }
 
     /// Sum of all series of a name.
-    pub(super) fn value(&self, name: &str) -> Option<f64> {
+    pub(crate) fn value(&self, name: &str) -> Option<f64> {
         let values: Vec<f64> = self
             .series(name)
             .filter_map(|(_, value)| value.parse().ok())
@@ -34,7 +34,7 @@ impl Figures {
     }
 
     /// Upper bounds and cumulative counts of a histogram, over all its labels.
-    pub(super) fn buckets(&self, name: &str) -> Vec<(f64, f64)> {
+    pub(crate) fn buckets(&self, name: &str) -> Vec<(f64, f64)> {
         let mut buckets: Vec<(f64, f64)> = Vec::new();
         for (labels, value) in self.series(&format!("{name}_bucket")) {
             let bound = labels
@@ -67,7 +67,7 @@ impl Figures {
 }
 
 /// The value below which a share of the observations between two moments lies, from the buckets' bounds.
-pub(super) fn quantile(before: &[(f64, f64)], after: &[(f64, f64)], share: f64) -> f64 {
+pub(crate) fn quantile(before: &[(f64, f64)], after: &[(f64, f64)], share: f64) -> f64 {
     let counts: Vec<(f64, f64)> = after
         .iter()
         .map(|(bound, count)| {

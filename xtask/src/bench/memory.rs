@@ -13,7 +13,7 @@ const NOISE: f64 = 64.0 * 1024.0;
 
 /// Resident bytes of a process once they have been the same for some seconds. Only what it has written: pages
 /// of its own file are resident as far as its code has run, whatever the number of Services.
-pub(super) fn steady(pid: u32) -> Result<f64> {
+pub(crate) fn steady(pid: u32) -> Result<f64> {
     let mut last = resident(pid)?;
     let mut calm = 0;
     for _ in 0..PATIENCE {
@@ -33,7 +33,7 @@ pub(super) fn steady(pid: u32) -> Result<f64> {
 }
 
 /// The most bytes that were ever resident, its code included.
-pub(super) fn peak(pid: u32) -> Result<f64> {
+pub(crate) fn peak(pid: u32) -> Result<f64> {
     field(pid, "status", "VmHWM:")
 }
 

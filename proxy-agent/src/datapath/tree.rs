@@ -131,7 +131,18 @@ mod tests {
     use proxy_common::policy::intervals::{LIST_LIMIT, key};
 
     use super::*;
-    use crate::{model::Protocol, policy::intervals::allow};
+    use crate::model::Protocol;
+
+    fn allow(protocol: Protocol, low: u16, high: u16, cookie: u32) -> Interval {
+        Interval {
+            low,
+            high,
+            protocol: protocol.number(),
+            verdict: VERDICT_ALLOW,
+            pad: 0,
+            cookie,
+        }
+    }
 
     fn list(count: usize) -> Vec<Interval> {
         let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];

@@ -1,0 +1,141 @@
+//! Maps that grow and shrink while the agent runs: when they fill or are nearly empty, when somebody waits for room, and
+//! when the configuration says so.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    api::Shared,
+    datapath::{Capacities, Prepared, Resizer},
+    subject::{Room, Subject},
+};
+
+/// How often it is looked whether maps are as they should be.
+const PERIOD: Duration = Duration::from_secs(1);
+/// When the same is tried again after the kernel refused, or where maps are as large as they may be.
+const AGAIN: Duration = Duration::from_secs(30);
+/// Between two exchanges: what waited is written in between.
+const REST: Duration = Duration::from_millis(200);
+
+/// What is asked of the maps: what is configured, and how many entries wait for room, by map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Asked {
+    configured: Capacities,
+    more: Room,
+}
+
+/// What the main loop knows of it.
+pub(super) struct Resizing {
+    shared: Arc<Shared>,
+    resizer: Resizer,
+    running: Option<JoinHandle<anyhow::Result<Option<Prepared>>>>,
+    /// When to look next.
+    next: Instant,
+    /// Not before then, whoever waits.
+    rest: Instant,
+    /// Entries that wait for room, by map.
+    more: Room,
+    /// What was tried last.
+    tried: Option<Asked>,
+    /// When the same may be tried again.
+    again: Instant,
+}
+
+impl Resizing {
+    /// Looks at these maps from now on.
+    pub(super) fn new(shared: &Arc<Shared>, resizer: Resizer) -> Self {
+        let now = Instant::now();
+        Self {
+            shared: Arc::clone(shared),
+            resizer,
+            running: None,
+            next: now + PERIOD,
+            rest: now,
+            more: Room::new(),
+            tried: None,
+            again: now,
+        }
+    }
+
+    /// Returns when it is time to [`Self::look`], or when maps are prepared: those. May be dropped at any time.
+    pub(super) async fn changed(&mut self) -> Option<Prepared> {
+        let Some(running) = &mut self.running else {
+            sleep_until(self.next).await;
+            return None;
+        };
+        let done = running.await;
+        self.running = None;
+        self.next = Instant::now() + PERIOD;
+        match done.context("resize maps").flatten() {
+            Ok(None) if self.more.is_empty() => None,
+            Ok(Some(prepared)) => Some(prepared),
+            done => {
+                self.again = Instant::now() + AGAIN;
+                if let Err(error) = done {
+                    let error = format!("{error:#}");
+                    tracing::error!(
+                        error,
+                        "maps keep their capacities; tried again in half a minute"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    /// Notes who waits for room, and looks at once if that is new.
+    pub(super) fn listen(&mut self, subjects: &[&dyn Subject]) {
+        let mut more = Room::new();
+        for subject in subjects {
+            subject.waits_for_room(&mut more);
+        }
+        if !more.is_empty() && more != self.more {
+            self.next = self.next.min(self.rest);
+        }
+        self.more = more;
+    }
+
+    /// Begins to prepare maps, if some are not as they should be.
+    pub(super) fn look(&mut self) {
+        let now = Instant::now();
+        if self.running.is_some() || self.next > now {
+            return;
+        }
+        self.next = now + PERIOD;
+        let asked = Asked {
+            configured: self.shared.configuration().maps.capacities(),
+            more: self.more.clone(),
+        };
+        let in_vain = self.tried.as_ref() == Some(&asked) && self.again > now;
+        if in_vain || !self.suspects(&asked.configured) {
+            return;
+        }
+        self.tried = Some(asked.clone());
+        let resizer = self.resizer.clone();
+        self.running = Some(spawn_blocking(move || {
+            Ok(resizer.prepare(&asked.configured, &asked.more)?)
+        }));
+    }
+
+    /// Maps were exchanged.
+    pub(super) fn done(&mut self) {
+        self.rest = Instant::now() + REST;
+        self.next = self.rest;
+        self.again = self.rest;
+    }
+
+    /// Whether it is worth to count.
+    fn suspects(&self, configured: &Capacities) -> bool {
+        let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let counted = self.shared.maps().into_iter();
+        let counted: BTreeMap<String, u32> = counted
+            .map(|map| (map.name, map.entries.map_or(0, count)))
+            .collect();
+        !self.more.is_empty() || self.resizer.suspects(configured, &counted)
+    }
+}

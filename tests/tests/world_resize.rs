@@ -1,0 +1,325 @@
+//! Maps grow and shrink under traffic: because they fill, because the configuration says so, at start and while it runs.
+
+use std::{net::SocketAddr, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use weir_tests::{
+    served::{Pair, await_answer, only_client, serve, service},
+    told::File,
+    traffic::{self, Cast},
+    world::{Cluster, Pod, Server, Talk, ask_tcp, until},
+};
+
+/// How long a map may take to be resized on a busy machine: the programs are loaded meanwhile.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Capacity of a map, as `proxyctl` tells it.
+fn capacity(cluster: &Cluster, map: &str) -> Result<u64> {
+    let text = cluster
+        .agent(0)
+        .proxyctl(&["dump", "maps", "--output", "json"])?;
+    let maps: Value = serde_json::from_str(&text).context("parse the maps")?;
+    let mut maps = maps["items"].as_array().context("no maps")?.iter();
+    let found = maps.find(|found| found["name"] == map);
+    let found = found.and_then(|found| found["maxEntries"].as_u64());
+    found.with_context(|| format!("no map {map} in {text}"))
+}
+
+/// A client, who may, a stranger, who may not, and a pod of theirs.
+struct Scene {
+    stranger: Pod,
+    // Ends last.
+    pair: Pair,
+}
+
+impl Scene {
+    fn start(name: &str, flags: &[&str]) -> Result<Self> {
+        let cluster = Cluster::start(name, &["a"], flags)?;
+        let client = cluster.pod(0, "client")?;
+        let stranger = cluster.pod(0, "stranger")?;
+        let web = cluster.pod(0, "web")?;
+        let servers = serve(&web)?;
+        let to = service(&cluster, "web", 80, &[&web])?;
+        cluster
+            .manifests()
+            .apply_objects("policy.yaml", &only_client(&json!([])))?;
+        let pair = Pair {
+            servers,
+            far: web,
+            near: cluster.pod(0, "near")?,
+            client,
+            to,
+            cluster,
+        };
+        pair.await_answers()?;
+        Ok(Self { stranger, pair })
+    }
+
+    fn denied(&self) -> [SocketAddr; 2] {
+        self.pair.far.at(8080)
+    }
+
+    fn during<T>(&self, change: impl FnOnce(&Cluster) -> Result<T>) -> Result<T> {
+        self.with_traffic_to(&self.pair.to, change)
+    }
+
+    fn with_traffic_to<T>(
+        &self,
+        to: &[SocketAddr],
+        change: impl FnOnce(&Cluster) -> Result<T>,
+    ) -> Result<T> {
+        let denied = self.denied();
+        let cast = Cast {
+            client: &self.pair.client,
+            stranger: &self.stranger,
+            to,
+            denied: &denied,
+        };
+        let (result, counts) = traffic::during(&cast, || change(&self.pair.cluster))
+            .with_context(|| format!("agents said:\n{}", self.pair.cluster.logs()))?;
+        counts.suffice()?;
+        for server in &self.pair.servers {
+            let ours = self.stranger.addresses();
+            ensure!(
+                server.peers().iter().all(|peer| !ours.contains(&peer.ip())),
+                "the stranger was heard"
+            );
+        }
+        Ok(result)
+    }
+}
+
+#[test]
+fn maps_that_fill_grow_under_traffic_and_shrink_again() {
+    let small = [
+        "maps.frontends=8",
+        "maps.backends=8",
+        "maps.backendSlots=16",
+        "maps.backendMembers=8",
+        "maps.conntrack=512",
+        "maps.endpoints=16",
+        "maps.peers=16",
+    ];
+    let flags: Vec<&str> = small
+        .iter()
+        .flat_map(|setting| ["--set", setting])
+        .collect();
+    let scene = Scene::start("grow", &flags).unwrap();
+    scene
+        .during(|cluster| {
+            for number in 0..30 {
+                let name = format!("more{number}");
+                service(cluster, &name, 100 + number, &[&scene.pair.far])?;
+            }
+            for number in 0..30 {
+                let to = [10, 96, 0, 100 + number];
+                await_answer(cluster, &scene.pair.client, (to, 80).into())?;
+            }
+            ensure!(capacity(cluster, "FRONTENDS4")? >= 64);
+            Ok(())
+        })
+        .unwrap();
+    // As many connections as there were flows, and more.
+    let talks: Vec<Talk> = (0..540)
+        .map(|_| {
+            // No faster than the agent can follow.
+            thread::sleep(Duration::from_millis(50));
+            Talk::open(&scene.pair.client, scene.pair.to[0]).unwrap_or_else(|error| {
+                panic!("{error}; agents said:\n{}", scene.pair.cluster.logs())
+            })
+        })
+        .collect();
+    let grown = |map: &str, least: u64| {
+        let cluster = &scene.pair.cluster;
+        until(&format!("{map} to hold {least}"), PATIENCE, || {
+            Ok(capacity(cluster, map).ok().filter(|found| *found >= least))
+        })
+    };
+    grown("FLOWS4", 1024).unwrap();
+    for mut talk in talks {
+        talk.echo("still there").unwrap();
+    }
+    let pods = |numbers: std::ops::Range<u32>| -> Vec<Pod> {
+        let pod = |number| scene.pair.cluster.pod(0, &format!("pod{number}")).unwrap();
+        numbers.map(pod).collect()
+    };
+    let first = pods(0..8);
+    grown("ENDPOINTS", 32).unwrap();
+    drop((first, pods(8..16)));
+    scene
+        .during(|cluster| {
+            for number in 0..30 {
+                cluster
+                    .manifests()
+                    .remove(&format!("service-more{number}.yaml"))?;
+                cluster
+                    .manifests()
+                    .remove(&format!("endpoints-more{number}.yaml"))?;
+            }
+            until("FRONTENDS4 to shrink", PATIENCE, || {
+                Ok((capacity(cluster, "FRONTENDS4")? == 8).then_some(()))
+            })?;
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_configuration_resizes_maps_under_traffic_and_so_does_a_restart() {
+    let maps = |flows: u32, frontends: u32| {
+        let cells = frontends * 16;
+        format!("conntrack: {flows}, frontends: {frontends}, policyCells: {cells}")
+    };
+    let file = File::new(&maps(4096, 1024)).unwrap();
+    let mut scene = Scene::start("reconfigured", &file.flags().unwrap()).unwrap();
+    for (flows, frontends) in [(16384, 4096), (2048, 512), (8192, 2048)] {
+        scene
+            .during(|cluster| {
+                file.tell(&maps(flows, frontends))?;
+                for (map, wanted) in [
+                    ("FLOWS4", flows),
+                    ("FRONTENDS4", frontends),
+                    ("POLICY_CELLS", frontends * 16),
+                ] {
+                    has_capacity(cluster, map, wanted)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+    let mut talk = Talk::open(&scene.pair.client, scene.pair.to[0]).unwrap();
+    scene.pair.cluster.agent_mut(0).crash().unwrap();
+    file.tell(&maps(4096, 4096)).unwrap();
+    scene.pair.cluster.agent_mut(0).restart().unwrap();
+    assert_eq!(capacity(&scene.pair.cluster, "FLOWS4").unwrap(), 4096);
+    assert_eq!(capacity(&scene.pair.cluster, "FRONTENDS4").unwrap(), 4096);
+    talk.echo("still there").unwrap();
+    scene.during(|_| Ok(())).unwrap();
+}
+
+fn has_capacity(cluster: &Cluster, map: &str, wanted: u32) -> Result<()> {
+    until(&format!("{map} to have {wanted}"), PATIENCE, || {
+        Ok((capacity(cluster, map)? == u64::from(wanted)).then_some(()))
+    })
+}
+
+/// Whether the client reaches a pod by both families, or by neither; none while that changes.
+fn reaches(client: &Pod, to: &Pod) -> Option<bool> {
+    let [v4, v6] = to.at(8080).map(|to| ask_tcp(client, to).is_ok());
+    (v4 == v6).then_some(v4)
+}
+
+/// A policy of a pod, of so many ranges of ports, 8080 the first.
+fn many_ranges(pod: &str, count: u16) -> [Value; 1] {
+    let ports: Vec<Value> = (0..count)
+        .map(|n| json!({ "port": 8080 + 2 * n }))
+        .collect();
+    let spec = json!({
+        "podSelector": { "matchLabels": { "app": pod } },
+        "policyTypes": ["Ingress"],
+        "ingress": [{ "ports": ports }],
+    });
+    [json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": { "name": "many", "namespace": "default" }, "spec": spec,
+    })]
+}
+
+/// What finds no room within the memory that maps may have is refused, by name, until they may have more; others do not notice.
+#[test]
+fn maps_grow_as_far_as_memory_allows_and_on_when_it_allows_more() {
+    let file = File::new("intervals: 8, memory: 1").unwrap();
+    let scene = Scene::start("memory", &file.flags().unwrap()).unwrap();
+    let (client, near) = (&scene.pair.client, &scene.pair.near);
+    let _servers = serve(near).unwrap();
+    assert_eq!(reaches(client, near), Some(true));
+    let status = |cluster: &Cluster| cluster.agent(0).proxyctl_verdict(&["status"]);
+    scene
+        .during(|cluster| {
+            cluster
+                .manifests()
+                .apply_objects("many.yaml", &many_ranges("near", 400))?;
+            until("the policy to be refused", PATIENCE, || {
+                let (_, said) = status(cluster)?;
+                let told = said.contains("default/many: INTERVALS has no room");
+                Ok((told && reaches(client, near) == Some(false)).then_some(()))
+            })?;
+            // It is looked every second, and never will be there room.
+            thread::sleep(Duration::from_secs(3));
+            ensure!(capacity(cluster, "INTERVALS")? == 8);
+            ensure!(reaches(client, near) == Some(false), "still refused");
+            file.tell("intervals: 8, memory: 64")?;
+            until("the policy to be in force", PATIENCE, || {
+                Ok((reaches(client, near) == Some(true)).then_some(()))
+            })?;
+            ensure!(capacity(cluster, "INTERVALS")? >= 20);
+            let (_, said) = status(cluster)?;
+            ensure!(!said.contains("has no room"), "{said}");
+            cluster.manifests().remove("many.yaml")?;
+            has_capacity(cluster, "INTERVALS", 8)
+        })
+        .unwrap();
+    assert_eq!(reaches(client, near), Some(true));
+}
+
+/// A map that the kernel does not make holds up no other, neither while the agent runs nor when it starts.
+#[test]
+fn what_the_kernel_refuses_stays_as_it_is_and_holds_up_nothing() {
+    let file = File::new("frontends: 1024").unwrap();
+    let mut scene = Scene::start("nomemory", &file.flags().unwrap()).unwrap();
+    // More buckets than a table may have.
+    let huge = |frontends: u32| format!("affinity: {}, frontends: {frontends}", 1_u32 << 31);
+    let affinity = capacity(&scene.pair.cluster, "AFFINITY").unwrap();
+    scene
+        .during(|cluster| {
+            file.tell(&huge(2048))?;
+            has_capacity(cluster, "FRONTENDS4", 2048)
+        })
+        .unwrap();
+    scene.pair.cluster.agent_mut(0).crash().unwrap();
+    file.tell(&huge(4096)).unwrap();
+    scene.pair.cluster.agent_mut(0).restart().unwrap();
+    assert_eq!(capacity(&scene.pair.cluster, "FRONTENDS4").unwrap(), 4096);
+    assert_eq!(capacity(&scene.pair.cluster, "AFFINITY").unwrap(), affinity);
+    scene.during(|_| Ok(())).unwrap();
+}
+
+/// What pods send out of the cluster, in the node's name, past the stack and through it.
+#[test]
+fn masqueraded_flows_are_kept_when_maps_are_resized() {
+    for (name, forwarding) in [("masqbpf", "bpf"), ("masqstack", "stack")] {
+        let file = File::new("conntrack: 4096").unwrap();
+        let flags = [&file.flags().unwrap()[..], &["--forwarding", forwarding]].concat();
+        let scene = Scene::start(name, &flags).unwrap();
+        let internet = scene.pair.cluster.world().internet().unwrap();
+        let to = internet.at(7000);
+        let servers = to.into_iter().flat_map(|at| {
+            [
+                Server::tcp(internet.place(), at, "there"),
+                Server::udp(internet.place(), at, "there"),
+            ]
+        });
+        let servers: Vec<Server> = servers.collect::<Result<_>>().unwrap();
+        for to in to {
+            await_answer(&scene.pair.cluster, &scene.pair.client, to).unwrap();
+        }
+        for flows in [16384, 2048] {
+            scene
+                .with_traffic_to(&to, |cluster| {
+                    file.tell(&format!("conntrack: {flows}"))?;
+                    has_capacity(cluster, "FLOWS4", flows)
+                })
+                .unwrap();
+        }
+        let own = scene.pair.cluster.node(0).addresses();
+        for peer in servers.iter().flat_map(Server::peers) {
+            assert!(own.contains(&peer.ip()), "{peer}");
+        }
+        assert_eq!(
+            internet.leaked().unwrap(),
+            0,
+            "packets with a pod's address"
+        );
+    }
+}
