@@ -11,6 +11,7 @@ pub mod main_loop;
 mod migrate_command;
 pub mod named_ids;
 pub mod owned;
+mod pressure;
 pub mod process;
 pub mod reload;
 mod resizing;

@@ -14,6 +14,7 @@ pub mod fault;
 mod file;
 pub mod flags;
 mod format;
+mod kube_proxy;
 pub mod load;
 mod machine;
 pub mod maps;
@@ -21,6 +22,7 @@ pub mod masquerade;
 pub mod node;
 pub mod reference;
 pub mod routing;
+pub mod services;
 mod suggest;
 mod text;
 
@@ -39,6 +41,7 @@ pub use maps::{MapSize, Maps};
 pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
 pub use routing::{Routing, TunnelSettings, Underlay};
+pub use services::ServiceSettings;
 
 /// `apiVersion` of the file.
 pub const API_VERSION: &str = "weir.dev/v1alpha1";
@@ -122,6 +125,8 @@ pub struct Configuration {
     /// does not hide them from the network.
     #[schemars(extend("x-reload" = true))]
     pub tunnel: TunnelSettings,
+    /// What the API leaves open about Services.
+    pub services: ServiceSettings,
     /// What the API leaves open about policies.
     pub policy: Policy,
     /// The CNI plugin.
@@ -155,6 +160,7 @@ impl Default for Configuration {
             routing: Routing::default(),
             routed_pod_cidrs: Vec::new(),
             tunnel: TunnelSettings::default(),
+            services: ServiceSettings::default(),
             policy: Policy::default(),
             cni: Cni::default(),
             sync: SyncPeriods::default(),

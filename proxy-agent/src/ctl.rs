@@ -8,6 +8,7 @@ pub mod diff;
 pub mod dump;
 pub mod error;
 pub mod inside;
+pub mod kube_proxy;
 pub mod live;
 pub mod log_level;
 pub mod lookup;
@@ -81,6 +82,7 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> 
         Command::Cni {
             verb: CniVerb::Log(args),
         } => cni_log::run(context, &args, &mut out)?,
+        Command::KubeProxy { verb } => kube_proxy::run(&verb, &mut out)?,
         Command::Diff => diff::run(context, &mut out).await?,
         Command::Version => version::run(context, &mut out).await?,
         Command::LogLevel(args) => log_level::run(context, &args, &mut out).await?,

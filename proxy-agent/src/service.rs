@@ -21,8 +21,10 @@ pub mod pool;
 pub mod render;
 pub mod report;
 pub mod services;
+pub mod sources;
 pub mod sync;
 pub mod tables;
+pub mod vips;
 
 pub use host_ports::HostPorts;
 pub use memory::MemoryMaps;

@@ -55,6 +55,8 @@ reasons! {
     NOT_A_PEER = 24, "not-a-peer", "By the tunnel came something else than IP, for a network that is not ours, or from a node that does not have the sender's address.";
     NO_TUNNEL = 25, "no-tunnel", "A packet for the tunnel, to which no node's tunnel leads.";
     TUNNEL_PORT = 26, "tunnel-port", "A datagram to the port of the tunnel that would have left in the node's name.";
+    SOURCE_RANGE = 27, "source-range", "A client of a load balancer's address that is in none of the Service's loadBalancerSourceRanges.";
+    NO_SERVICE = 28, "no-service", "An address of the ranges of Services that no Service has; one may be about to have it.";
 }
 
 /// Capacity of `DROPS`.

@@ -78,6 +78,8 @@ pub const FLAG_EXTERNAL_LOCAL: u32 = 1 << 6;
 pub const FLAG_MEMBERS: u32 = 1 << 7;
 /// Frontend is the `hostPort` of a pod of this node: on its `hostIP`, or on all addresses (address 0).
 pub const FLAG_HOST_PORT: u32 = 1 << 8;
+/// A load balancer's address that only serves who is in `SOURCES*`.
+pub const FLAG_SOURCES: u32 = 1 << 9;
 
 map_types!(
     FrontendKey4 = 8,

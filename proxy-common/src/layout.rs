@@ -24,7 +24,9 @@ pub const HASH: u64 = {
         include_bytes!("policy/peers.rs"),
         include_bytes!("policy/words.rs"),
         include_bytes!("sockets.rs"),
+        include_bytes!("sources.rs"),
         include_bytes!("tunnel.rs"),
+        include_bytes!("vips.rs"),
     ];
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut module = 0;

@@ -29,7 +29,9 @@ pub mod layout;
 pub mod node;
 pub mod policy;
 pub mod sockets;
+pub mod sources;
 pub mod time;
 pub mod tunnel;
 #[cfg(feature = "user")]
 pub mod v1;
+pub mod vips;

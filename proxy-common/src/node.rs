@@ -75,6 +75,8 @@ pub const NODE_ALLOW_EGRESS_TO_NODE: u32 = 1 << 2;
 pub const NODE_MASQUERADE4: u32 = 1 << 3;
 /// The same over IPv6 and of `INSIDE6`.
 pub const NODE_MASQUERADE6: u32 = 1 << 4;
+/// Answer echo requests for addresses with `VIP_SERVED`.
+pub const NODE_ANSWER_PING: u32 = 1 << 5;
 
 /// `NODE_ADDRESSES*`: an address of this node that serves `NodePort`s.
 pub const ADDRESS_NODE_PORT: u32 = 1 << 0;

@@ -1,5 +1,5 @@
 //! `SOCKET_PEER` (SK STORAGE): what a connected socket believes that it talks to, for `getpeername`. `CLIENTS` (HASH
-//! network namespace → addresses): whose call it is, for affinity.
+//! network namespace → addresses): whose call it is, for affinity, and whether it is to be balanced.
 //!
 //! Only TCP is balanced at the socket. Datagrams are translated packet by packet, where a flow follows its Service.
 
@@ -34,6 +34,11 @@ pub struct Client {
     pub address4: Address4,
     /// The pod's IPv6 address; `::` for none.
     pub address6: Address6,
+    /// `CLIENT_*` bits.
+    pub flags: u32,
 }
 
-map_types!(SocketPeer = 44, Client = 20);
+/// The pod's connections are translated packet by packet: its sockets see what they asked for.
+pub const CLIENT_BY_PACKET: u32 = 1 << 0;
+
+map_types!(SocketPeer = 44, Client = 24);

@@ -9,4 +9,6 @@ pub mod next_hop;
 pub mod node;
 pub mod policy;
 pub mod service;
+pub mod sources;
 pub mod tunnel;
+pub mod vip;

@@ -29,6 +29,7 @@ use proxy_common::{
         peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
     },
     sockets::{Client, SocketPeer},
+    sources::{SourceKey4, SourceKey6},
     tunnel::{TunnelKey4, TunnelKey6, TunnelPeer},
 };
 
@@ -104,6 +105,14 @@ maps! {
     SOCKET_PEER: btf_maps::SkStorage<SocketPeer>;
     /// See `proxy_common::sockets`.
     CLIENTS: Hash<u64, Client>;
+    /// See `proxy_common::sources`.
+    SOURCES4: Trie<SourceKey4, u32>;
+    /// See `proxy_common::sources`.
+    SOURCES6: Trie<SourceKey6, u32>;
+    /// See `proxy_common::vips`.
+    VIPS4: Hash<u32, u32>;
+    /// See `proxy_common::vips`.
+    VIPS6: Hash<[u32; 4], u32>;
     /// See `proxy_common::frontends`.
     SERVICE_EPOCH: btf_maps::Array<u32, 1, MMAPABLE>;
     /// See `proxy_common::inside`.

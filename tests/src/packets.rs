@@ -12,6 +12,7 @@ mod masquerade;
 mod plan;
 mod policies;
 mod seen;
+mod sources;
 mod spare;
 
 pub use bench::{Bench, Hook, NEXT, Outcome, REDIRECT, SHOT};

@@ -63,6 +63,10 @@ fn tables() -> ServiceTables {
         slots: Box::new(Elsewhere("BACKEND_SLOTS")),
         members: Box::new(Elsewhere("BACKEND_MEMBERS")),
         affinity: Box::new(Elsewhere("AFFINITY")),
+        sources4: Box::new(Elsewhere("SOURCES4")),
+        sources6: Box::new(Elsewhere("SOURCES6")),
+        vips4: Box::new(Elsewhere("VIPS4")),
+        vips6: Box::new(Elsewhere("VIPS6")),
         epoch: Box::new(Elsewhere("SERVICE_EPOCH")),
         node_ports: Box::new(MemoryWords::new(NODE_PORT_WORDS)),
     }

@@ -45,3 +45,7 @@ mod refusal;
 mod room;
 #[path = "packets/service.rs"]
 mod service;
+#[path = "packets/sources.rs"]
+mod sources;
+#[path = "packets/vips.rs"]
+mod vips;

@@ -9,6 +9,7 @@ use std::{
 
 use serde_json::json;
 use weir_tests::{
+    datapath::drops,
     in_every_mode,
     modes::Mode,
     served::{await_answer, serve, service},
@@ -175,12 +176,19 @@ fn what_nobody_serves_is_refused_at_once(mode: Mode) {
     let empty = service(&cluster, "empty", 81, &[]).unwrap();
     let other_port = served.to.map(|to| SocketAddr::new(to.ip(), 81));
     let nobody = ["10.96.200.1:80", "[fd00:10:96::c801]:80"].map(|to| to.parse().unwrap());
-    for to in [empty, other_port, nobody].into_iter().flatten() {
+    for to in [empty, other_port].into_iter().flatten() {
         let tcp = ask_tcp(&client, to).unwrap_err();
         assert_eq!(tcp.kind(), ErrorKind::ConnectionRefused, "TCP {to}");
         let udp = ask_udp_connected(&client, to, b"?").unwrap_err();
         assert_eq!(udp.kind(), ErrorKind::ConnectionRefused, "UDP {to}");
     }
+    // Whoever comes a moment before a Service asks again, and is served.
+    for to in nobody {
+        let tcp = ask_tcp(&client, to).unwrap_err();
+        assert_eq!(tcp.kind(), ErrorKind::TimedOut, "TCP {to}");
+    }
+    let drops = drops(cluster.node(0)).unwrap();
+    assert!(drops.contains_key("no-service"), "{drops:?}");
 }
 
 fn index(node: &Node) -> String {

@@ -15,7 +15,7 @@ use super::{
     servers::ListenError,
 };
 use crate::{
-    config::{ConfigError, Configuration, Flags, load},
+    config::{ConfigError, Configuration, Effective, Flags, load},
     datapath::{DatapathError, Pins, TableError},
     observe::{kubernetes::KubernetesError, manifests::ManifestsError},
     usage,
@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
         Verb::Config { verb } => config_command::run(&verb, &flags),
         Verb::Run => load::load(&flags)
             .map_err(Into::into)
-            .and_then(|effective| keep_in_step(effective.configuration, flags)),
+            .and_then(|effective| keep_in_step(effective, flags)),
         Verb::Migrate { to } => load::load(&flags)
             .map_err(Into::into)
             .and_then(|effective| migrate(&effective.configuration, to)),
@@ -135,8 +135,12 @@ fn tell(text: &str) {
     drop(io::stderr().write_all(text.as_bytes()));
 }
 
-fn keep_in_step(config: Configuration, flags: Flags) -> anyhow::Result<()> {
+fn keep_in_step(effective: Effective, flags: Flags) -> anyhow::Result<()> {
+    let config = effective.configuration;
     let level = logging::begin(&config.logging)?;
+    for warning in effective.warnings {
+        tracing::warn!("{warning}");
+    }
     process::run(config, flags, level)
 }
 

@@ -45,8 +45,12 @@ pub(super) fn run(verb: &ConfigVerb, flags: &Flags) -> anyhow::Result<()> {
     let text = match verb {
         ConfigVerb::Print { output } => print(&load::load(flags)?, *output)?,
         ConfigVerb::Check { file } => {
-            let told = load::load_file(file)?.origins;
-            format!("{}: sound, {}\n", file.display(), settings(&told))
+            let effective = load::load_file(file)?;
+            let warnings = effective.warnings.iter();
+            let mut text: String = warnings.map(|w| format!("warning: {w}\n")).collect();
+            let told = settings(&effective.origins);
+            text += &format!("{}: sound, {told}\n", file.display());
+            text
         }
         ConfigVerb::Schema => {
             let mut text =

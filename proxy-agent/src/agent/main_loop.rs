@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    answers,
+    answers, pressure,
     resizing::Resizing,
     status::Figures,
     subjects::{Live, Subjects},
@@ -318,7 +318,8 @@ impl MainLoop {
         self.publish = Instant::now() + TICK;
         let subjects = self.subjects.all();
         let notices = subjects.iter().flat_map(|subject| subject.notices());
-        self.notices.tell(notices.collect());
+        let pressure = pressure::notice(&self.shared.maps(), &self.shared.config.node_name);
+        self.notices.tell(notices.chain(pressure).collect());
         let status = self.figures.status(&self.shared, &self.store, &subjects);
         self.shared.publish(status);
     }

@@ -35,6 +35,22 @@ pub struct HealthCheck {
     pub local_endpoints: u64,
 }
 
+/// A listener that could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unopened {
+    /// The Service.
+    pub service: ObjectName,
+    /// Why.
+    pub error: String,
+}
+
+impl std::fmt::Display for Unopened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { service, error } = self;
+        write!(f, "Service {service}: {error}")
+    }
+}
+
 /// The listeners that are open.
 #[derive(Debug)]
 pub struct HealthCheckNodePorts {
@@ -91,7 +107,7 @@ impl HealthCheckNodePorts {
         &mut self,
         wanted: &BTreeMap<ObjectName, HealthCheck>,
         on: ListenOn,
-    ) -> Vec<String> {
+    ) -> Vec<Unopened> {
         // Both families, or the one that the machine has.
         let addresses = match on {
             ListenOn::All => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
@@ -113,9 +129,10 @@ impl HealthCheckNodePorts {
                 let answer = Answer::new(&self.shared, name, &open.local_endpoints);
                 match serve(at, answer) {
                     Ok(listener) => drop(open.listeners.insert(*address, listener)),
-                    Err(error) => problems.push(format!(
-                        "FailedToStartServiceHealthcheck: {name}: listen on {at}: {error}"
-                    )),
+                    Err(error) => problems.push(Unopened {
+                        service: name.clone(),
+                        error: format!("health check node port: listen on {at}: {error}"),
+                    }),
                 }
             }
         }

@@ -119,6 +119,27 @@ pub struct MapStatus {
     pub max_entries: u64,
 }
 
+/// Entries by capacity from which a map is a warning.
+const PRESSURE: f64 = 0.8;
+
+impl MapStatus {
+    /// Entries by capacity. Maps that evict are full when all is well, and an array of one slot always is.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    pub fn pressure(&self) -> f64 {
+        match (self.entries, self.max_entries) {
+            (Some(entries), capacity) if capacity > 1 && self.kind != "lru_hash" => {
+                entries as f64 / capacity as f64
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// Whether people should know.
+    pub fn is_filling_up(&self) -> bool {
+        self.pressure() >= PRESSURE
+    }
+}
+
 /// The flows that are tracked.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]

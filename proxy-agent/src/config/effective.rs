@@ -62,6 +62,8 @@ pub struct Effective {
     pub configuration: Configuration,
     /// Where settings were told, by path; those that are not here have their defaults.
     pub origins: BTreeMap<String, Origin>,
+    /// What the file says that means nothing here.
+    pub warnings: Vec<String>,
 }
 
 /// As JSON: the configuration, and where each setting is from.

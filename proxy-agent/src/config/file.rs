@@ -17,9 +17,7 @@ use super::{
 /// What a file tells. All that is wrong with its names is told at once, and only the first value that cannot be.
 pub(super) fn read(path: &Path, text: &str) -> Result<(Configuration, Vec<Given>), Vec<Fault>> {
     let one = |error, place: &str| vec![fault(path, &error, place)];
-    let tree = serde_saphyr::from_str::<Option<Tree>>(text)
-        .map_err(|error| one(error, "."))?
-        .unwrap_or_default();
+    let tree = tree(path, text).map_err(|fault| vec![fault])?;
     let mut told = Vec::new();
     tree.told("", &mut told);
     let origin = |place: &Location| Origin::File {
@@ -54,6 +52,19 @@ pub(super) fn read(path: &Path, text: &str) -> Result<(Configuration, Vec<Given>
     Ok((configuration, given.collect()))
 }
 
+/// Names and values of any file.
+pub(super) fn parse<T: de::DeserializeOwned>(path: &Path, text: &str) -> Result<(Tree, T), Fault> {
+    let values = serde_saphyr::from_str(text).map_err(|error| fault(path, &error, "."))?;
+    Ok((tree(path, text)?, values))
+}
+
+fn tree(path: &Path, text: &str) -> Result<Tree, Fault> {
+    let tree = serde_saphyr::from_str::<Option<Tree>>(text);
+    Ok(tree
+        .map_err(|error| fault(path, &error, "."))?
+        .unwrap_or_default())
+}
+
 fn fault(path: &Path, error: &serde_saphyr::Error, place: &str) -> Fault {
     let at = error.location();
     let origin = Origin::File {
@@ -75,7 +86,7 @@ fn one_line(error: &serde_saphyr::Error) -> String {
 
 /// Names and where they stand.
 #[derive(Default)]
-enum Tree {
+pub(super) enum Tree {
     /// No names.
     #[default]
     Leaf,
@@ -84,6 +95,20 @@ enum Tree {
 }
 
 impl Tree {
+    /// All that has a value, whether anything is known of it or not.
+    pub(super) fn leaves(&self, path: &str, found: &mut Vec<(String, Location)>) {
+        let Self::Parts(parts) = self else {
+            return;
+        };
+        for (name, part) in parts {
+            let path = join(path, &name.value);
+            match part {
+                Self::Leaf => found.push((path, name.referenced)),
+                Self::Parts(_) => part.leaves(&path, found),
+            }
+        }
+    }
+
     /// All that has a value, and every name that nothing is known of.
     fn told(&self, path: &str, found: &mut Vec<(String, Location)>) {
         let Self::Parts(parts) = self else {

@@ -9,7 +9,7 @@ use super::{
     check::check,
     definition::{DEFINITION, put},
     effective::Given,
-    file, machine,
+    file, kube_proxy, machine,
     suggest::distance,
     text,
 };
@@ -28,12 +28,12 @@ pub fn load_with(
     flags: &Flags,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Effective, ConfigError> {
-    let from_file = match &flags.config {
+    let mut from_file = match &flags.config {
         Some(path) => read(path)?,
-        None => (Configuration::default(), Vec::new()),
+        None => InFile::default(),
     };
     let mut faults = Vec::new();
-    let mut told = Vec::new();
+    let mut told = std::mem::take(&mut from_file.translated);
     for result in variables(environment).chain(from_flags(flags)) {
         match result {
             Ok(given) => told.push(given),
@@ -48,12 +48,37 @@ pub fn load_with(
 
 /// What a file alone would make of the defaults.
 pub fn load_file(path: &Path) -> Result<Effective, ConfigError> {
-    effective(read(path)?, Vec::new())
+    let mut from_file = read(path)?;
+    let told = std::mem::take(&mut from_file.translated);
+    effective(from_file, told)
 }
 
-fn read(path: &Path) -> Result<(Configuration, Vec<Given>), ConfigError> {
+/// What a file tells.
+#[derive(Default)]
+struct InFile {
+    configuration: Configuration,
+    given: Vec<Given>,
+    /// What kube-proxy's file tells, as ours.
+    translated: Vec<Given>,
+    warnings: Vec<String>,
+}
+
+fn read(path: &Path) -> Result<InFile, ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::read(path, source))?;
-    file::read(path, &text).map_err(ConfigError::Faults)
+    if kube_proxy::is_one(&text) {
+        let told = kube_proxy::read(path, &text).map_err(ConfigError::Faults)?;
+        return Ok(InFile {
+            translated: told.given,
+            warnings: told.warnings,
+            ..InFile::default()
+        });
+    }
+    let (configuration, given) = file::read(path, &text).map_err(ConfigError::Faults)?;
+    Ok(InFile {
+        configuration,
+        given,
+        ..InFile::default()
+    })
 }
 
 /// Variables that name settings. One that nearly does is a fault.
@@ -101,17 +126,14 @@ fn from_flags(flags: &Flags) -> impl Iterator<Item = Result<Given, Fault>> {
 }
 
 /// Lays one over the other. What is given was tried alone before, so that together it can be read too.
-fn effective(
-    (configuration, in_file): (Configuration, Vec<Given>),
-    told: Vec<Given>,
-) -> Result<Effective, ConfigError> {
+fn effective(from_file: InFile, told: Vec<Given>) -> Result<Effective, ConfigError> {
     let unread = |error: serde_json::Error| {
         let cause = format!("read the settings together: {error}");
         ConfigError::one(Fault::value(Origin::Default, ".", cause))
     };
-    let mut tree = serde_json::to_value(configuration).map_err(unread)?;
+    let mut tree = serde_json::to_value(from_file.configuration).map_err(unread)?;
     let mut origins = BTreeMap::new();
-    for given in in_file {
+    for given in from_file.given {
         origins.insert(given.path, given.origin);
     }
     for given in told {
@@ -131,6 +153,7 @@ fn effective(
         Ok(Effective {
             configuration,
             origins,
+            warnings: from_file.warnings,
         })
     } else {
         Err(ConfigError::Faults(faults))

@@ -22,6 +22,8 @@ pub struct Maps {
     pub backend_members: u32,
     /// Session affinities.
     pub affinity: u32,
+    /// Source ranges of load balancers' addresses, of each family: those of a Service count once for each of its ports.
+    pub source_ranges: u32,
     /// Tracked flows of each family.
     #[schemars(extend("x-flag" = "conntrack-max"))]
     pub conntrack: u32,
@@ -63,6 +65,7 @@ impl Maps {
             backend_slots,
             backend_members,
             affinity,
+            source_ranges,
             conntrack,
             endpoints,
             peers,
@@ -83,6 +86,7 @@ impl Maps {
             backend_slots: or(backend_slots, base.backend_slots),
             backend_members: or(backend_members, base.backend_members),
             affinity: or(affinity, base.affinity),
+            source_ranges: or(source_ranges, base.source_ranges),
             conntrack: or(conntrack, base.conntrack),
             endpoints: or(endpoints, base.endpoints),
             peers: or(peers, base.peers),

@@ -84,6 +84,12 @@ pub enum Command {
         #[command(subcommand)]
         verb: CniVerb,
     },
+    /// Finds what kube-proxy has left on this node
+    KubeProxy {
+        /// What about it.
+        #[command(subcommand)]
+        verb: KubeProxyVerb,
+    },
     /// Shows what a full comparison of Services and policy would change; exit code 1 if anything
     Diff,
     /// Versions of this program, the agent and the map layout
@@ -166,10 +172,25 @@ pub enum Subject {
     Maps,
     /// Session affinities
     Affinity,
+    /// Who may use load balancers' addresses (`loadBalancerSourceRanges`)
+    Sources,
     /// What pods reach under their own address; to all else they speak in the node's name
     Inside,
     /// Other nodes' ranges and the ends of their tunnels
     Tunnels,
+}
+
+/// `kube-proxy ...`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum KubeProxyVerb {
+    /// What is left in iptables, nftables and IPVS; exit code 1 if anything
+    Status,
+    /// Removes it; connections that live go on
+    Cleanup {
+        /// Only print the commands that would be run
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// `policy ...`.

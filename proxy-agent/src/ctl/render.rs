@@ -6,5 +6,6 @@ pub mod endpoints;
 pub mod maps;
 pub mod policy;
 pub mod services;
+mod sources;
 pub mod status;
 pub mod words;

@@ -33,7 +33,7 @@ pub fn most(map: &str) -> u32 {
 /// it at once: about 100 bytes an entry for IPv4 and 170 for IPv6, and 64 and 112 for a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capacities {
-    /// `FRONTENDS4` and `FRONTENDS6`, each.
+    /// `FRONTENDS4`, `FRONTENDS6`, `VIPS4` and `VIPS6`, each.
     pub frontends: u32,
     /// `BACKENDS4` and `BACKENDS6`, each.
     pub backends: u32,
@@ -43,6 +43,8 @@ pub struct Capacities {
     pub backend_members: u32,
     /// `AFFINITY`; evicts.
     pub affinity: u32,
+    /// `SOURCES4` and `SOURCES6`, each.
+    pub source_ranges: u32,
     /// `FLOWS4` and `FLOWS6`, each: flows that are tracked. `FLOW_INDEX*` is sized by it.
     pub conntrack: u32,
     /// `POLICY_WORDS` (at least 4096), `ENDPOINTS`, `INTERFACES`, `CLIENTS`, `LOCAL_PODS4` and `LOCAL_PODS6`, each.
@@ -75,6 +77,7 @@ impl Default for Capacities {
             backend_slots: 1 << 19,
             backend_members: 1 << 18,
             affinity: 1 << 16,
+            source_ranges: 1 << 17,
             conntrack: 1 << 18,
             endpoints: MAX_ENDPOINTS,
             fragments: 1 << 13,
@@ -122,6 +125,7 @@ impl Capacities {
             backend_slots: 16384,
             backend_members: 16384,
             affinity: 1024,
+            source_ranges: 4096,
             conntrack: 8192,
             endpoints: 256,
             fragments: 512,
@@ -136,15 +140,19 @@ impl Capacities {
     }
 
     /// The maps whose capacity is not fixed by the object, by name.
-    pub fn by_map(&self) -> [(&'static str, u32); 31] {
+    pub fn by_map(&self) -> [(&'static str, u32); 35] {
         [
             ("FRONTENDS4", self.frontends),
             ("FRONTENDS6", self.frontends),
+            ("VIPS4", self.frontends),
+            ("VIPS6", self.frontends),
             ("BACKENDS4", self.backends),
             ("BACKENDS6", self.backends),
             ("BACKEND_SLOTS", self.backend_slots),
             ("BACKEND_MEMBERS", self.backend_members),
             ("AFFINITY", self.affinity),
+            ("SOURCES4", self.source_ranges),
+            ("SOURCES6", self.source_ranges),
             ("FLOW_INDEX4", self.flow_index()),
             ("FLOW_INDEX6", self.flow_index()),
             ("FLOWS4", self.conntrack),

@@ -17,6 +17,7 @@ use proxy_common::{
         peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
     },
     sockets::Client,
+    sources::{SourceKey4, SourceKey6},
     tunnel::{TunnelKey4, TunnelKey6, TunnelPeer},
 };
 
@@ -117,6 +118,10 @@ declare! {
     fragments4: "FRAGMENTS4", KernelTable<FragmentKey4, FragmentPorts>;
     fragments6: "FRAGMENTS6", KernelTable<FragmentKey6, FragmentPorts>;
     clients: "CLIENTS", KernelTable<u64, Client>;
+    sources4: "SOURCES4", KernelTable<Prefix<SourceKey4>, u32>;
+    sources6: "SOURCES6", KernelTable<Prefix<SourceKey6>, u32>;
+    vips4: "VIPS4", KernelTable<Address4, u32>;
+    vips6: "VIPS6", KernelTable<Address6, u32>;
     service_epoch: "SERVICE_EPOCH", KernelTable<u32, u32>;
     inside4: "INSIDE4", KernelTable<Prefix<InsideKey4>, Inside>;
     inside6: "INSIDE6", KernelTable<Prefix<InsideKey6>, Inside>;

@@ -5,7 +5,8 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix<D> {
-    /// How many leading bits of `data` count. For `CIDRS4` and `CIDRS6` this includes the 32 bits of `side`.
+    /// How many leading bits of `data` count. For `CIDRS*` this includes the 32 bits of `side`, for
+    /// `SOURCES*` those of `service`.
     pub length: u32,
     /// The data.
     pub data: D,
@@ -15,7 +16,12 @@ pub struct Prefix<D> {
 unsafe impl<D: aya::Pod> aya::Pod for Prefix<D> {}
 
 const _: () = {
-    use proxy_common::policy::peers::{CidrKey4, CidrKey6};
+    use proxy_common::{
+        policy::peers::{CidrKey4, CidrKey6},
+        sources::{SourceKey4, SourceKey6},
+    };
     assert!(size_of::<Prefix<CidrKey4>>() == 4 + size_of::<CidrKey4>());
     assert!(size_of::<Prefix<CidrKey6>>() == 4 + size_of::<CidrKey6>());
+    assert!(size_of::<Prefix<SourceKey4>>() == 4 + size_of::<SourceKey4>());
+    assert!(size_of::<Prefix<SourceKey6>>() == 4 + size_of::<SourceKey6>());
 };

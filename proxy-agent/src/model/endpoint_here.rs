@@ -24,6 +24,8 @@ pub struct LocalEndpoint {
 pub struct FetchedPod {
     /// UID, and that of the static pod that it mirrors.
     pub uids: [String; 2],
+    /// Its annotation `weir.dev/socket-balancing` is `false`.
+    pub by_packet: bool,
     /// Its annotations ask for limits of bandwidth.
     pub asks_for_limits: bool,
     /// Labels.

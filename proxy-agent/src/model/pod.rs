@@ -14,6 +14,8 @@ pub struct Pod {
     /// Of a mirror pod, the UID of the static pod that it stands for: what the kubelet tells the runtime
     /// (annotations `kubernetes.io/config.mirror` and `kubernetes.io/config.hash`). Empty for all others.
     pub static_uid: String,
+    /// Its annotation `weir.dev/socket-balancing` is `false`.
+    pub by_packet: bool,
     /// Its annotations ask for limits of bandwidth.
     pub asks_for_limits: bool,
     /// Labels.

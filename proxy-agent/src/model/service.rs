@@ -98,6 +98,8 @@ pub struct Service {
     pub affinity_seconds: u32,
     /// `spec.healthCheckNodePort`, 0 for none.
     pub health_check_node_port: u16,
+    /// `metadata.creationTimestamp`, seconds since 1970; 0 for none. Of two that want the same address the older one has it.
+    pub created: i64,
 }
 
 impl Service {

@@ -12,7 +12,8 @@ use proxy_common::{
     inside::{Inside, InsideKey4, InsideKey6},
     node::{
         LINK_LEFT_ALONE, LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE,
-        NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_SOCKET_BALANCING, NodeConfig,
+        NODE_ANSWER_PING, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6,
+        NODE_SOCKET_BALANCING, NodeConfig,
     },
     tunnel::{TUNNEL_SEND, TunnelKey4, TunnelKey6, TunnelPeer},
 };
@@ -280,6 +281,7 @@ fn flags(config: &Configuration, masquerade: Option<&Masquerade>) -> u32 {
             config.policy.allow_egress_to_local_node,
             NODE_ALLOW_EGRESS_TO_NODE,
         ),
+        (config.services.answer_ping, NODE_ANSWER_PING),
         (masquerade.is_some_and(|m| m.ipv4), NODE_MASQUERADE4),
         (masquerade.is_some_and(|m| m.ipv6), NODE_MASQUERADE6),
     ];

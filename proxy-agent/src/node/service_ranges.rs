@@ -2,17 +2,19 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::{sync::Notify, time::sleep};
 
 use super::host_device::Published;
 use crate::observe::kubernetes::{RangeReader, ReadRanges};
 
-/// How often it is asked again.
-const PERIOD: Duration = Duration::from_mins(5);
+/// When a question that was not answered is asked again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Asks, once the API server is known.
 #[derive(Clone, Debug, Default)]
@@ -20,56 +22,70 @@ pub struct ServiceRanges(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    reader: OnceLock<RangeReader>,
-    last: Mutex<(Published, Option<Instant>)>,
+    begun: AtomicBool,
+    last: Mutex<Published>,
     /// What was last said to be no range.
     problems: Mutex<Vec<String>>,
-    /// A question is on its way.
-    busy: AtomicBool,
+    /// There is another answer.
+    news: Notify,
 }
 
 impl ServiceRanges {
-    /// From now on asks by this one; without one there is nobody to ask.
+    /// From now on asks by this one, and follows what is said; without one there is nobody to ask. Needs a runtime.
     pub fn begin(&self, reader: Option<RangeReader>) {
-        match reader {
-            Some(reader) => drop(self.0.reader.get_or_init(|| reader)),
-            None => self.0.put(Published::Absent),
-        }
-    }
-
-    /// The last answer. Asks again when it is old, without waiting.
-    pub fn published(&self) -> Published {
-        let (published, since) = self.0.last();
-        if since.is_none_or(|since| since.elapsed() >= PERIOD) {
-            self.ask();
-        }
-        published
-    }
-
-    fn ask(&self) {
-        let state = Arc::clone(&self.0);
-        let Some(reader) = state.reader.get().cloned() else {
+        let Some(reader) = reader else {
+            self.0.put(Published::Absent);
             return;
         };
-        if state.busy.swap(true, Ordering::Relaxed) {
-            return;
+        if !self.0.begun.swap(true, Ordering::Relaxed) {
+            tokio::spawn(follow(reader, Arc::downgrade(&self.0)));
         }
-        tokio::spawn(async move {
-            match reader.read().await {
-                Ok(Some(read)) => state.take(read),
-                Ok(None) => state.put(Published::Absent),
-                // The watches say that it does not answer.
-                Err(error) => tracing::debug!(%error, "ServiceCIDRs not read; retrying"),
+    }
+
+    /// The last answer.
+    pub fn published(&self) -> Published {
+        self.0.last().clone()
+    }
+
+    /// Returns when there is another one. May be dropped at any time.
+    pub async fn changed(&self) {
+        self.0.news.notified().await;
+    }
+}
+
+/// Asks again after each change, for as long as anybody wants to know.
+async fn follow(reader: RangeReader, state: Weak<State>) {
+    loop {
+        let read = reader.read().await;
+        let Some(state) = state.upgrade() else {
+            return;
+        };
+        let version = match read {
+            Ok(Some(read)) => {
+                let version = read.version.clone();
+                state.take(read);
+                Some(version)
             }
-            state.busy.store(false, Ordering::Relaxed);
-        });
+            Ok(None) => {
+                state.put(Published::Absent);
+                None
+            }
+            Err(error) => {
+                // The watches say that it does not answer.
+                tracing::debug!(%error, "ServiceCIDRs not read; retrying");
+                drop(state);
+                sleep(AGAIN).await;
+                continue;
+            }
+        };
+        drop(state);
+        reader.changed(version.as_deref()).await;
     }
 }
 
 impl State {
-    fn last(&self) -> (Published, Option<Instant>) {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.clone()
+    fn last(&self) -> MutexGuard<'_, Published> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, read: ReadRanges) {
@@ -83,11 +99,12 @@ impl State {
     }
 
     fn put(&self, published: Published) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.0 != published {
+        let mut last = self.last();
+        if *last != published {
             tracing::info!(?published, "ranges of Services' addresses");
+            *last = published;
+            self.news.notify_one();
         }
-        *last = (published, Some(Instant::now()));
     }
 }
 
@@ -119,6 +136,7 @@ mod tests {
         let read = ReadRanges {
             ranges: ["10.96.0.0/16".parse().unwrap()].into(),
             problems: vec!["ServiceCIDR odd: spec.cidrs[0]: no range".to_owned()],
+            version: String::new(),
         };
         tracing::subscriber::with_default(subscriber.finish(), || {
             state.take(read.clone());
@@ -129,6 +147,6 @@ mod tests {
         let warnings: Vec<_> = warnings.collect();
         assert_eq!(warnings.len(), 1, "{text}");
         assert!(warnings[0].contains("ServiceCIDR odd"), "{text}");
-        assert_eq!(state.last().0, Published::Ranges(read.ranges));
+        assert_eq!(*state.last(), Published::Ranges(read.ranges));
     }
 }

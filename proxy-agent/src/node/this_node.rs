@@ -52,6 +52,7 @@ pub struct ThisNode {
     host: HostDevice,
     tunnel: TunnelPrograms,
     ways: Vec<WayStatus>,
+    ranges: ServiceRanges,
     errors: Vec<String>,
     installed: bool,
     next: Instant,
@@ -106,6 +107,7 @@ impl ThisNode {
             host: HostDevice::new(ranges),
             tunnel: TunnelPrograms::new(),
             ways: Vec::new(),
+            ranges: ranges.clone(),
             errors: Vec::new(),
             installed: false,
             next: Instant::now(),
@@ -125,9 +127,12 @@ impl ThisNode {
         })
     }
 
-    /// Returns when the machine has changed; the next sync looks at it. May be dropped at any time.
+    /// Returns when the machine has changed, or the ranges of Services; the next sync looks at it. May be dropped at any time.
     pub async fn changed(&mut self) {
-        self.monitor.changed().await;
+        tokio::select! {
+            () = self.monitor.changed() => {}
+            () = self.ranges.changed() => {}
+        }
         self.next = Instant::now();
         self.next_mend = self.next;
     }

@@ -58,9 +58,10 @@ impl Pods {
             return true;
         };
         let (pod, uid) = (name(&add), add.pod.uid.clone());
-        let entries = Entries::of([(endpoint, &add)]);
         let mut local = Local::new(endpoint, add, clock::now());
         local.added = Some(Instant::now());
+        local.by_packet = known(&pod, &uid).is_some_and(|pod| pod.by_packet);
+        let entries = Entries::of([local.entry()]);
         self.known.insert(key.clone(), local);
         // The entry before the programs, so that no packet meets one that does not know its endpoint. The word of
         // an unused id denies everything: the main loop sees to it before each event.
@@ -197,7 +198,7 @@ impl Pods {
             key,
             "its interface is gone: DEL, or the collector, was there",
         );
-        let gone = Entries::of([(local.id, &local.add)]);
+        let gone = Entries::of([local.entry()]);
         if let Err(error) = self.tables.remove(&gone, &self.desired()) {
             tracing::warn!(pod = %local.add.pod, %error, "endpoint not removed");
         }

@@ -6,7 +6,7 @@ use cni_plugin::{attachment::Attachment, paths::Paths, rpc::Add};
 use proxy_common::{
     address::{Address4, Address6, address4, address6},
     endpoints::{ENDPOINT_SHAPED, Endpoint},
-    sockets::Client,
+    sockets::{CLIENT_BY_PACKET, Client},
 };
 
 /// The network namespaces of pods whose records can be read, with what `CLIENTS` says of them.
@@ -14,7 +14,7 @@ pub fn clients(run_dir: &Path) -> Vec<(u64, Client)> {
     let folder = Paths::new(run_dir).attachments();
     match Attachment::read_all(&folder) {
         Ok((records, _broken)) => {
-            let adds = records.iter().map(|record| (0, &record.add));
+            let adds = records.iter().map(|record| (0, &record.add, false));
             Entries::of(adds).clients.into_iter().collect()
         }
         Err(error) => {
@@ -40,22 +40,23 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// The entries of these endpoints.
-    pub fn of<'a>(endpoints: impl IntoIterator<Item = (u32, &'a Add)>) -> Self {
+    /// The entries of these endpoints, each with whether its connections are translated packet by packet.
+    pub fn of<'a>(endpoints: impl IntoIterator<Item = (u32, &'a Add, bool)>) -> Self {
         let mut entries = Self::default();
-        for (id, add) in endpoints {
-            entries.insert(id, add);
+        for (id, add, by_packet) in endpoints {
+            entries.insert(id, add, by_packet);
         }
         entries
     }
 
-    fn insert(&mut self, id: u32, add: &Add) {
+    fn insert(&mut self, id: u32, add: &Add, by_packet: bool) {
         let endpoint = endpoint(add);
         self.endpoints.insert(id, endpoint);
         self.interfaces.insert(add.host_ifindex, id);
         // Unknown of a pod that was wired by a plugin which did not tell, or whose record is lost.
         if add.netns_cookie != 0 {
-            self.clients.insert(add.netns_cookie, client(&endpoint));
+            self.clients
+                .insert(add.netns_cookie, client(&endpoint, by_packet));
         }
         for ip in &add.ips {
             match ip {
@@ -85,10 +86,11 @@ pub fn endpoint(add: &Add) -> Endpoint {
     endpoint
 }
 
-const fn client(endpoint: &Endpoint) -> Client {
+const fn client(endpoint: &Endpoint, by_packet: bool) -> Client {
     Client {
         address4: endpoint.address4,
         address6: endpoint.address6,
+        flags: if by_packet { CLIENT_BY_PACKET } else { 0 },
     }
 }
 

@@ -36,6 +36,7 @@ async fn read(cell: &OnceLock<PodReader>, name: &ObjectName) -> anyhow::Result<O
     let pod = reader.read(name).await?;
     Ok(pod.map(|pod| FetchedPod {
         uids: [pod.uid, pod.static_uid],
+        by_packet: pod.by_packet,
         asks_for_limits: pod.asks_for_limits,
         labels: pod.labels,
         named_ports: pod.named_ports,

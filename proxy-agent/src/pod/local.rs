@@ -14,6 +14,8 @@ pub(super) struct Local {
     /// When this agent was asked to take it in.
     pub(super) added: Option<Instant>,
     pub(super) fetched: Option<FetchedPod>,
+    /// Its connections are translated packet by packet.
+    pub(super) by_packet: bool,
     /// How its programs are attached; none: not at all, which the next sweep mends.
     pub(super) mode: Option<TcMode>,
 }
@@ -26,7 +28,13 @@ impl Local {
             since,
             added: None,
             fetched: None,
+            by_packet: false,
             mode: None,
         }
+    }
+
+    /// As [`Entries::of`](super::entries::Entries::of) takes it.
+    pub(super) const fn entry(&self) -> (u32, &Add, bool) {
+        (self.id, &self.add, self.by_packet)
     }
 }

@@ -302,7 +302,25 @@ impl Pods {
     }
 
     pub(super) fn desired(&self) -> Entries {
-        Entries::of(self.known.values().map(|l| (l.id, &l.add)))
+        Entries::of(self.known.values().map(Local::entry))
+    }
+
+    /// Follows what pods say of their sockets. `known` is that of [`Self::take`].
+    pub(super) fn follow_balancing(
+        &mut self,
+        known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
+    ) {
+        let mut changed = false;
+        for local in self.known.values_mut() {
+            let observed = known(&name(&local.add), &local.add.pod.uid).map(|pod| pod.by_packet);
+            let fetched = local.fetched.as_ref().map(|pod| pod.by_packet);
+            // A pod that nobody knows stays as it was.
+            let by_packet = observed.or(fetched).unwrap_or(local.by_packet);
+            changed |= std::mem::replace(&mut local.by_packet, by_packet) != by_packet;
+        }
+        if changed {
+            self.reconcile();
+        }
     }
 
     pub(super) fn reconcile(&mut self) {

@@ -1,17 +1,47 @@
 //! What the maps should hold for one Service: a value, made from the observed objects alone.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
+use ipnetwork::IpNetwork;
 use proxy_common::frontends::{
     FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_EXTERNAL_IP, FLAG_EXTERNAL_LOCAL, FLAG_INTERNAL_DROP,
-    FLAG_LOAD_BALANCER, FLAG_MEMBERS, FLAG_NODE_PORT,
+    FLAG_LOAD_BALANCER, FLAG_MEMBERS, FLAG_NODE_PORT, FLAG_SOURCES,
 };
 
 use super::{
     choice::{Choice, Server, choose},
     key::FrontendKey,
+    sources,
 };
-use crate::model::{EndpointSlice, Protocol, Service, ServicePort, ServiceType};
+use crate::model::{EndpointSlice, Node, Protocol, Service, ServicePort, ServiceType};
+
+/// What of this node matters to Services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its zone.
+    pub zone: Option<Arc<str>>,
+    /// Its internal address of each family, IPv4's first.
+    pub addresses: [Option<IpAddr>; 2],
+    /// `spec.externalIPs` are not served.
+    pub no_external_ips: bool,
+}
+
+impl Place {
+    /// As its Node object has it.
+    pub fn of(node: &Node) -> Self {
+        let first = |ipv6| {
+            node.internal_ips
+                .iter()
+                .find(|ip| ip.is_ipv6() == ipv6)
+                .copied()
+        };
+        Self {
+            zone: node.zone.as_deref().map(Arc::from),
+            addresses: [first(false), first(true)],
+            no_external_ips: false,
+        }
+    }
+}
 
 /// A port of a Service in one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +58,8 @@ pub struct DesiredPort {
     pub members: bool,
     /// Who serves.
     pub choice: Choice,
+    /// Who may use its frontends with `FLAG_SOURCES`.
+    pub sources: BTreeSet<IpNetwork>,
     /// What clients use.
     pub frontends: Vec<DesiredFrontend>,
 }
@@ -88,7 +120,7 @@ impl DesiredPort {
 pub fn service(
     service: &Service,
     slices: &[Arc<EndpointSlice>],
-    zone: Option<&str>,
+    place: &Place,
 ) -> Vec<DesiredPort> {
     if service.kind == ServiceType::ExternalName {
         return Vec::new();
@@ -102,34 +134,26 @@ pub fn service(
             .ports
             .iter()
             .filter(|p| p.protocol != Protocol::Sctp);
-        ports.extend(served.map(|port| desired_port(service, port, ipv6, slices, zone)));
+        ports.extend(served.map(|port| desired_port(service, port, ipv6, slices, place)));
     }
     ports
 }
 
 /// What of a Service is not served here, and why.
-pub fn unserved(service: &Service) -> Vec<String> {
+pub fn unserved(service: &Service, place: &Place) -> Vec<String> {
     let sctp = service
         .ports
         .iter()
         .filter(|p| p.protocol == Protocol::Sctp);
-    let mut reasons: Vec<String> = sctp
-        .map(|p| {
-            let port = p.port;
-            format!("port {port}/SCTP: its checksum cannot be updated in place")
-        })
-        .collect();
-    if withheld(service) {
-        reasons.push(
-            "load balancer addresses: loadBalancerSourceRanges cannot be enforced yet".to_owned(),
-        );
-    }
-    reasons
-}
-
-/// Source ranges protect the load balancer's addresses: rather not served than open to all.
-fn withheld(service: &Service) -> bool {
-    !service.load_balancer_source_ranges().is_empty() && !service.load_balancer_ips().is_empty()
+    let sctp = sctp.map(|p| {
+        let port = p.port;
+        format!("port {port}/SCTP: its checksum cannot be updated in place")
+    });
+    let withheld = service.external_ips().len() > external_ips(service, place).len();
+    let external = withheld.then(|| {
+        "externalIPs: the configuration of this node has services.externalIPs off".to_owned()
+    });
+    sctp.chain(external).collect()
 }
 
 fn desired_port(
@@ -137,11 +161,12 @@ fn desired_port(
     port: &ServicePort,
     ipv6: bool,
     slices: &[Arc<EndpointSlice>],
-    zone: Option<&str>,
+    place: &Place,
 ) -> DesiredPort {
     let affinity_seconds = service.affinity_seconds;
     let members = port.protocol == Protocol::Udp || affinity_seconds != 0;
-    let choice = choose(port, ipv6, slices, zone);
+    let choice = choose(port, ipv6, slices, place.zone.as_deref());
+    let sources = sources::wanted(service, ipv6, place.addresses[usize::from(ipv6)]);
     let mut frontends = Vec::new();
     let mut add = |key, kind| {
         let frontend = frontend(service, &choice, key, kind, members);
@@ -158,12 +183,11 @@ fn desired_port(
         let key = FrontendKey::on_node(ipv6, port.node_port, port.protocol);
         add(key, FLAG_NODE_PORT);
     }
-    if !withheld(service) {
-        for address in family(service.load_balancer_ips(), ipv6) {
-            add(key(address), FLAG_LOAD_BALANCER);
-        }
+    let restricted = if sources.is_empty() { 0 } else { FLAG_SOURCES };
+    for address in family(service.load_balancer_ips(), ipv6) {
+        add(key(address), FLAG_LOAD_BALANCER | restricted);
     }
-    for address in family(service.external_ips(), ipv6) {
+    for address in family(external_ips(service, place), ipv6) {
         add(key(address), FLAG_EXTERNAL_IP);
     }
     DesiredPort {
@@ -173,7 +197,16 @@ fn desired_port(
         affinity_seconds,
         members,
         choice,
+        sources,
         frontends,
+    }
+}
+
+fn external_ips<'a>(service: &'a Service, place: &Place) -> &'a [IpAddr] {
+    if place.no_external_ips {
+        &[]
+    } else {
+        service.external_ips()
     }
 }
 

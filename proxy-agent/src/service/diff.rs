@@ -11,6 +11,7 @@ use super::{
     render::{Names, services},
 };
 use crate::{
+    config::ServiceSettings,
     datapath::{Maps, MemoryTable, Table, TableError},
     model::{Dirty, Snapshot},
 };
@@ -21,9 +22,11 @@ pub fn services(
     host_ports: &HostPorts,
     maps: &Maps,
     node: &str,
+    settings: ServiceSettings,
 ) -> anyhow::Result<Vec<String>> {
     let memory = copy(maps).context("copy the Services' maps")?;
-    let mut sync = ServiceSync::new(memory.tables(), node)?;
+    let sync = ServiceSync::new(memory.tables(), node)?;
+    let mut sync = sync.with_external_ips(settings.external_ips);
     sync.set_host_ports(host_ports.clone());
     let before = memory_lines(&memory, &Names::new())?;
     sync.sync(snapshot, &Dirty::default());
@@ -88,6 +91,10 @@ fn copy(maps: &Maps) -> Result<MemoryMaps, TableError> {
     fill(&*live.backends6, &memory.backends6)?;
     fill(&*live.slots, &memory.slots)?;
     fill(&*live.members, &memory.members)?;
+    fill(&*live.sources4, &memory.sources4)?;
+    fill(&*live.sources6, &memory.sources6)?;
+    fill(&*live.vips4, &memory.vips4)?;
+    fill(&*live.vips6, &memory.vips6)?;
     Ok(memory)
 }
 

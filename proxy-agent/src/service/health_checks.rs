@@ -11,14 +11,17 @@ use tokio::{sync::watch, time::timeout};
 use crate::{
     api::{
         Shared,
-        health_check_node_port::{HealthCheck, HealthCheckNodePorts},
+        health_check_node_port::{HealthCheck, HealthCheckNodePorts, Unopened},
         listen::ListenOn,
     },
-    model::ObjectName,
+    model::{Kind, Notice, ObjectName},
 };
 
 /// When what could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Reason of Events, kube-proxy's.
+const FAILED: &str = "FailedToStartServiceHealthcheck";
 
 /// What is wanted.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +31,7 @@ struct Wanted {
 }
 
 /// What could not be opened.
-type Problems = Arc<Mutex<Vec<String>>>;
+type Problems = Arc<Mutex<Vec<Unopened>>>;
 
 /// Tells what is to be served.
 #[derive(Debug)]
@@ -62,7 +65,20 @@ impl HealthChecks {
 
     /// What could not be opened; it is tried again.
     pub fn problems(&self) -> Vec<String> {
-        locked(&self.problems).clone()
+        let problems = locked(&self.problems);
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    /// The same for the Services' owners.
+    pub fn notices(&self) -> Vec<Notice> {
+        let problems = locked(&self.problems).clone().into_iter();
+        let notice = |Unopened { service, error }| Notice {
+            kind: Kind::Service,
+            object: service,
+            reason: FAILED,
+            note: error,
+        };
+        problems.map(notice).collect()
     }
 }
 
@@ -85,6 +101,6 @@ async fn keep(
     }
 }
 
-fn locked(problems: &Problems) -> MutexGuard<'_, Vec<String>> {
+fn locked(problems: &Problems) -> MutexGuard<'_, Vec<Unopened>> {
     problems.lock().unwrap_or_else(PoisonError::into_inner)
 }

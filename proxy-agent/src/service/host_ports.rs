@@ -88,6 +88,7 @@ impl HostPort {
                 any: true,
                 ..Choice::default()
             },
+            sources: BTreeSet::new(),
             frontends: vec![DesiredFrontend {
                 key: self.key(),
                 flags: FLAG_HOST_PORT | if members { FLAG_MEMBERS } else { 0 },

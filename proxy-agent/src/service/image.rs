@@ -19,6 +19,8 @@ use super::{
     key::FrontendKey,
     plan::{Step, slot},
     pool::Pool,
+    sources::Sources,
+    vips::Vips,
 };
 use crate::model::full;
 
@@ -39,6 +41,10 @@ pub struct Image {
     slot_count: usize,
     /// `BACKEND_MEMBERS`.
     pub members: BTreeMap<MemberKey, u32>,
+    /// `SOURCES4` and `SOURCES6`.
+    pub sources: Sources,
+    /// `VIPS4` and `VIPS6`.
+    pub vips: Vips,
     /// Of sets that shall have some: backends that stay members without a slot.
     lingering: HashMap<u32, Box<[u32]>>,
     loose: VecDeque<(Instant, Loose)>,
@@ -84,6 +90,8 @@ impl Default for Image {
             sets: ById::default(),
             slot_count: 0,
             members: BTreeMap::new(),
+            sources: Sources::default(),
+            vips: Vips::default(),
             lingering: HashMap::new(),
             loose: VecDeque::new(),
             grace: GRACE,
@@ -183,6 +191,8 @@ impl Image {
                 self.frontends6.remove(&key);
             }
             Step::RemoveSlot(key) => self.slot_removed(key.set, now),
+            Step::Source(source) => self.sources.insert(source),
+            Step::RemoveSource(source) => self.sources.remove(&source),
             Step::RemoveMember(key) => {
                 self.members.remove(&key);
             }

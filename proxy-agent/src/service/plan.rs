@@ -1,15 +1,16 @@
 //! The writes that bring a Service in step, ordered so that every prefix of them leaves each frontend with a
-//! set whose slots all resolve: backends, then new slots, members, slots that change hands, frontends, then
-//! what frontends no longer need.
+//! set whose slots all resolve, and no client unasked: backends, then new slots, members, slots that change hands, ranges
+//! of clients, frontends, then what frontends no longer need.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
+use ipnetwork::IpNetwork;
 use proxy_common::{
     backends::{Backend4, Backend6, MEMBER_LINGERS, MemberKey, SlotKey},
     frontends::Frontend,
 };
 
-use super::{image::Image, key::FrontendKey};
+use super::{image::Image, key::FrontendKey, sources::Source};
 
 /// One write.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,10 +27,14 @@ pub enum Step {
     Use(u32, u32),
     /// Not a write: from here on nobody uses a set.
     Drop(u32),
+    /// `SOURCES4`, `SOURCES6`.
+    Source(Source),
     /// `FRONTENDS4`, `FRONTENDS6`.
     Frontend(FrontendKey, Frontend),
     /// Removes a frontend that is still this Service port's.
     RemoveFrontend(FrontendKey, u32),
+    /// Removes a range of clients that no frontend is to serve.
+    RemoveSource(Source),
     /// Removes a slot that no frontend uses.
     RemoveSlot(SlotKey),
     /// Removes a member.
@@ -49,6 +54,7 @@ impl Step {
         matches!(
             self,
             Self::RemoveFrontend(..)
+                | Self::RemoveSource(_)
                 | Self::RemoveSlot(_)
                 | Self::RemoveMember(_)
                 | Self::RemoveBackend(_)
@@ -64,8 +70,10 @@ pub struct Plan {
     members: Vec<Step>,
     raises: Vec<Step>,
     overwrites: Vec<Step>,
+    sources: Vec<Step>,
     frontends: Vec<Step>,
     removes: Vec<Step>,
+    unwanted: Vec<Step>,
     lowers: Vec<Step>,
 }
 
@@ -78,12 +86,15 @@ impl Plan {
             members,
             raises,
             overwrites,
+            sources,
             frontends,
             removes,
+            unwanted,
             lowers,
         } = self;
         let phases = [
-            backends, appends, members, raises, overwrites, frontends, removes, lowers,
+            backends, appends, members, raises, overwrites, sources, frontends, removes, unwanted,
+            lowers,
         ];
         phases.into_iter().flatten()
     }
@@ -152,6 +163,18 @@ impl Plan {
                 self.members.push(Step::Member(member, MEMBER_LINGERS));
             }
         }
+    }
+
+    /// Makes a Service port have these ranges of clients: new ones before its frontends ask for them, old ones once these
+    /// do not any more. Between the two both may come.
+    pub fn sources(&mut self, image: &Image, service: u32, wanted: &BTreeSet<IpNetwork>) {
+        let wanted = wanted.iter().map(|range| Source::new(service, *range));
+        let wanted: BTreeSet<Source> = wanted.collect();
+        let new = wanted.iter().filter(|source| !image.sources.has(source));
+        self.sources.extend(new.copied().map(Step::Source));
+        let known = image.sources.of(service);
+        let old = known.filter(|source| !wanted.contains(source));
+        self.unwanted.extend(old.copied().map(Step::RemoveSource));
     }
 
     /// Writes a frontend unless the map has it so.

@@ -3,6 +3,7 @@
 
 pub mod backends;
 pub mod services;
+pub mod sources;
 
 use std::collections::BTreeMap;
 

@@ -22,7 +22,7 @@ use crate::{
         readiness::{Guard, Readiness},
     },
     datapath::Maps,
-    model::{Dirty, Snapshot},
+    model::{Dirty, Notice, Snapshot},
     observe::Store,
     subject::{self, Here, Room, Subject, Turn, Verified},
 };
@@ -74,8 +74,9 @@ impl Services {
         readiness: &Readiness,
     ) -> anyhow::Result<Self> {
         let node = &shared.config.node_name;
-        let mut sync =
+        let sync =
             ServiceSync::new(ServiceTables::from(maps), node).context("read the Services' maps")?;
+        let mut sync = sync.with_external_ips(shared.config.services.external_ips);
         sync.stay_above(reserved.service, reserved.backend);
         Ok(Self {
             shared: Arc::clone(shared),
@@ -299,13 +300,20 @@ impl Subject for Services {
         sync.errors.extend(self.checks.problems());
     }
 
+    fn notices(&self) -> Vec<Notice> {
+        let mut notices = self.sync.notices();
+        notices.extend(self.checks.notices());
+        notices
+    }
+
     fn names(&self, names: &mut Names) {
         names.services = self.sync.names();
     }
 
     fn diff(&self, snapshot: &Snapshot) -> anyhow::Result<Vec<String>> {
         let node = &self.shared.config.node_name;
-        diff::services(snapshot, self.sync.host_ports(), &self.maps, node)
+        let settings = self.shared.config.services;
+        diff::services(snapshot, self.sync.host_ports(), &self.maps, node, settings)
     }
 }
 

@@ -3,6 +3,7 @@
 mod after;
 mod apply;
 mod claim;
+mod notices;
 mod port;
 mod resolve;
 mod takers;
@@ -26,6 +27,7 @@ use verify::Comparison;
 
 use super::{
     HostPorts, Owner, SyncReport,
+    desired::Place,
     image::Image,
     node_ports::NodePorts,
     report::{Programmed, ServiceError},
@@ -51,7 +53,9 @@ pub struct ServiceSync {
     tables: ServiceTables,
     /// Name of this node.
     node: Arc<str>,
-    zone: Option<Arc<str>>,
+    place: Place,
+    /// `spec.externalIPs` are not served.
+    no_external_ips: bool,
     image: Image,
     ids: Ids,
     ports: BTreeMap<Owner, Box<[Port]>>,
@@ -117,7 +121,8 @@ impl ServiceSync {
         let mut sync = Self {
             tables,
             node: node.into(),
-            zone: None,
+            place: Place::default(),
+            no_external_ips: false,
             image: Image::default(),
             ids: Ids::default(),
             ports: BTreeMap::new(),
@@ -136,6 +141,13 @@ impl ServiceSync {
         sync.adopt(image);
         sync.remove_stray(&stray)?;
         Ok(sync)
+    }
+
+    /// Whether it serves `spec.externalIPs`; it does unless told otherwise.
+    #[must_use]
+    pub const fn with_external_ips(mut self, serve: bool) -> Self {
+        self.no_external_ips = !serve;
+        self
     }
 
     /// Gives out no id of a Service port or a backend up to these: flows and affinity name them.
@@ -298,12 +310,13 @@ impl ServiceSync {
         }
     }
 
-    /// Another zone makes other hints count.
+    /// Another zone makes other hints count, another address other source ranges.
     fn locate(&mut self, snapshot: &Snapshot) {
         let node = snapshot.nodes.get(&self.node);
-        let zone = node.and_then(|n| n.zone.as_deref());
-        if self.zone.as_deref() != zone {
-            self.zone = zone.map(Arc::from);
+        let mut place = node.map_or_else(Place::default, |node| Place::of(node));
+        place.no_external_ips = self.no_external_ips;
+        if self.place != place {
+            self.place = place;
             if self.started {
                 self.mark_all(snapshot);
             }

@@ -1,12 +1,14 @@
 //! The maps that Services write.
 
 use proxy_common::{
+    address::{Address4, Address6},
     affinity::{Affinity, AffinityKey},
     backends::{Backend4, Backend6, MemberKey, SlotKey},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
+    sources::{SourceKey4, SourceKey6},
 };
 
-use crate::datapath::{maps::Maps, table::Table, words::Words};
+use crate::datapath::{maps::Maps, prefix::Prefix, table::Table, words::Words};
 
 /// All maps of the Service datapath. [`ServiceSync`](super::ServiceSync) is their single writer.
 pub struct ServiceTables {
@@ -22,6 +24,14 @@ pub struct ServiceTables {
     pub slots: Box<dyn Table<SlotKey, u32>>,
     /// `BACKEND_MEMBERS`.
     pub members: Box<dyn Table<MemberKey, u32>>,
+    /// `SOURCES4`.
+    pub sources4: Box<dyn Table<Prefix<SourceKey4>, u32>>,
+    /// `SOURCES6`.
+    pub sources6: Box<dyn Table<Prefix<SourceKey6>, u32>>,
+    /// `VIPS4`.
+    pub vips4: Box<dyn Table<Address4, u32>>,
+    /// `VIPS6`.
+    pub vips6: Box<dyn Table<Address6, u32>>,
     /// `AFFINITY`, which the programs write.
     pub affinity: Box<dyn Table<AffinityKey, Affinity>>,
     /// `SERVICE_EPOCH`.
@@ -39,6 +49,10 @@ impl From<&Maps> for ServiceTables {
             backends6: Box::new(maps.backends6.clone()),
             slots: Box::new(maps.backend_slots.clone()),
             members: Box::new(maps.backend_members.clone()),
+            sources4: Box::new(maps.sources4.clone()),
+            sources6: Box::new(maps.sources6.clone()),
+            vips4: Box::new(maps.vips4.clone()),
+            vips6: Box::new(maps.vips6.clone()),
             affinity: Box::new(maps.affinity.clone()),
             epoch: Box::new(maps.service_epoch.clone()),
             node_ports: Box::new(maps.node_ports.clone()),

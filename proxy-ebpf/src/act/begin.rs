@@ -10,10 +10,10 @@ use super::course::hook;
 use super::draft::{Draft, LATER, MASQUERADED, PLAIN, TO_HOST, TRANSLATED};
 use super::{judge, masquerade, port};
 use crate::know::service::{self, Choice};
-use crate::know::{endpoint, node};
+use crate::know::{endpoint, node, vip};
 use crate::machine::global::global;
 use crate::machine::skb::Skb as Buffer;
-use crate::machine::verdict::{CONTINUE, NEXT};
+use crate::machine::verdict::{CONTINUE, ECHO, NEXT};
 use crate::machine::words::{copy, same, to_stack};
 use crate::maps::Family;
 use crate::packet::description::{ERROR, Packet};
@@ -80,6 +80,9 @@ fn decide<F: Family>(
             return dropped(UNKNOWN_ENDPOINT);
         };
         draft.start.flow.endpoint[1] = receiver as u16;
+    }
+    if at != hook::TO_POD && vip::answers_ping(packet) {
+        return ECHO;
     }
     let mut verdict = NEXT;
     // What a pod sends was a Service's when it left the pod, if ever.

@@ -10,9 +10,9 @@ use super::course::hook;
 use crate::machine::frame::Frame as _;
 use crate::machine::skb::INGRESS;
 use crate::machine::skb::{Skb, redirect, redirect_peer};
-use crate::machine::verdict::{Verdict, dropped};
+use crate::machine::verdict::{SHOT, Verdict, dropped};
 use crate::maps::{DROPS, Family};
-use crate::packet::answer::{Speaker, answer};
+use crate::packet::answer::{ECHO, Speaker, answer};
 use crate::packet::description::Packet;
 
 /// Answers that a CPU gives to outsiders in a second, as the kernel limits its own (`net.ipv4.icmp_msgs_per_sec`).
@@ -58,6 +58,28 @@ pub fn tell<F: Family>(
         return dropped(reason);
     }
     count(skb, reason);
+    send_back(skb, at)
+}
+
+/// Answers an echo request in place of whom it is for. More than outsiders may ask is dropped, as the kernel does
+/// (`net.ipv4.icmp_msgs_per_sec`).
+#[inline(always)]
+pub fn answer_ping<F: Family>(
+    skb: Skb,
+    packet: &mut Packet<F>,
+    speaker: &Speaker<F>,
+    at: u32,
+) -> Verdict {
+    let may = at != hook::FROM_NET || may_answer(packet.now);
+    if !may || !answer(skb, packet, speaker, ECHO, 0) {
+        return SHOT;
+    }
+    send_back(skb, at)
+}
+
+/// Where the packet came from.
+#[inline(always)]
+fn send_back(skb: Skb, at: u32) -> Verdict {
     match at {
         hook::FROM_POD => redirect_peer(skb.ifindex()),
         hook::FROM_NET => redirect(skb.ifindex(), 0),

@@ -5,10 +5,10 @@ use proxy_common::counters::{HOP_LIMIT, NO_BACKEND, NO_FLOW, NO_ROUTE, TOO_BIG};
 use super::enter::Work;
 use super::log;
 use crate::act::forward::forward;
-use crate::act::refuse::{count, tell};
+use crate::act::refuse::{answer_ping, count, tell};
 use crate::know::node;
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{CONTINUE, NEXT, PASS, SHOT, Verdict, dropped, reason};
+use crate::machine::verdict::{CONTINUE, ECHO, NEXT, PASS, SHOT, Verdict, dropped, reason};
 use crate::machine::words::copy;
 use crate::maps::Family;
 use crate::packet::answer::{self, REFUSED};
@@ -47,10 +47,19 @@ pub(super) fn conclude<F: Family>(
     if verdict == CONTINUE {
         verdict = forward(skb, &mut work.packet, &mut work.course, at);
     }
+    if verdict == ECHO {
+        return echo(skb, work, at);
+    }
     match reason(verdict) {
         Some(reason) => tell_why(skb, work, reason, at),
         None => verdict,
     }
+}
+
+/// Answers an echo request for a Service. Not inlined, as `tell_why`.
+#[inline(never)]
+fn echo<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
+    answer_ping(skb, &mut work.packet, &work.speaker, at)
 }
 
 /// Tells the sender of a packet what it should know: nobody serves, in the Service's name; or the way ends here, in the

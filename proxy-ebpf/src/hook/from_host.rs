@@ -3,19 +3,19 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use proxy_common::counters::{FRAGMENT_UNKNOWN, NO_BACKEND, NO_FLOW};
+use proxy_common::counters::{FRAGMENT_UNKNOWN, NO_BACKEND, NO_FLOW, NO_SERVICE};
 
 use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish};
 use crate::act::course::HOST;
 use crate::act::course::hook::{FORWARDED, FROM_HOST};
-use crate::know::service;
+use crate::know::{service, vip};
 use crate::machine::frame::{ETHERNET, Frame as _};
 use crate::machine::skb::Skb;
-use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
+use crate::machine::verdict::{CONTINUE, ECHO, NEXT, Verdict, dropped};
 use crate::machine::words::same;
 use crate::maps::{Family, V4, V6};
-use crate::packet::description::UNKNOWN_FRAGMENT;
+use crate::packet::description::{Packet, UNKNOWN_FRAGMENT};
 
 /// Group bit of a hardware address' first byte.
 const GROUP: u8 = 1;
@@ -43,11 +43,26 @@ fn run<F: Family>(skb: Skb) -> Verdict {
         FORWARDED
     };
     let verdict = match send(skb, work, at) {
-        // Nobody serves there, and nothing else lies behind this device.
-        NEXT => dropped(NO_BACKEND),
+        // Nothing else lies behind this device.
+        NEXT => unserved(&work.packet),
         verdict => verdict,
     };
     conclude(skb, work, verdict, at)
+}
+
+/// What becomes of a packet that nobody serves. A port that a Service has not is refused; of an address that none has nobody
+/// is told, so that who comes a little earlier than the Service asks again.
+#[inline(always)]
+fn unserved<F: Family>(packet: &Packet<F>) -> Verdict {
+    if vip::answers_ping(packet) {
+        ECHO
+    } else if vip::is_cluster_ip::<F>(&packet.destination)
+        || same(&packet.destination, &F::HOST_PEER)
+    {
+        dropped(NO_BACKEND)
+    } else {
+        dropped(NO_SERVICE)
+    }
 }
 
 #[inline(always)]

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_get_prandom_u32;
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::affinity::{Affinity, AffinityKey};
 use proxy_common::backends::{MEMBER_LINGERS, MemberKey, SlotKey};
-use proxy_common::counters::{BACKEND_GONE, NO_BACKEND, NO_LOCAL_BACKEND};
+use proxy_common::counters::{BACKEND_GONE, NO_BACKEND, NO_LOCAL_BACKEND, SOURCE_RANGE};
 use proxy_common::frontends::{
     FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_INTERNAL_DROP, FLAG_MEMBERS, Frontend,
 };
@@ -12,6 +12,7 @@ use proxy_common::node::{ADDRESS_HOST_PORT, ADDRESS_NODE_PORT};
 
 use super::frontend;
 use super::node;
+use super::sources;
 use crate::machine::global::global;
 use crate::machine::verdict::{CONTINUE, NEXT};
 use crate::machine::words::to_stack;
@@ -69,7 +70,7 @@ fn has<F: Family>(packet: &mut Packet<F>) -> Verdict {
 
 global! {
     /// Looks up a packet's frontend, for a client `outside` of the node (1) or on it (0), and begins a choice. `NEXT`: it
-    /// goes to none; `NO_BACKEND`: tell the client.
+    /// goes to none; `NO_BACKEND`: tell the client; `SOURCE_RANGE`: the client may not use it, whoever serves there.
     pub fn find(packet: Packet, choice: Choice; outside) = begin
 }
 
@@ -78,6 +79,9 @@ fn begin<F: Family>(packet: &mut Packet<F>, choice: &mut Choice<F>, outside: u32
     let Some(frontend) = of(packet) else {
         return NEXT;
     };
+    if !sources::allow::<F>(frontend, &packet.tuple.source) {
+        return dropped(SOURCE_RANGE);
+    }
     let outside = outside != 0 && frontend.flags & FLAG_CLUSTER_IP == 0;
     let (set, drop) = if outside {
         (&frontend.external, FLAG_EXTERNAL_DROP)

@@ -13,6 +13,8 @@ pub const PASS: Verdict = 0;
 pub const SHOT: Verdict = 2;
 /// Nothing is decided yet.
 pub const CONTINUE: Verdict = 0x80;
+/// The packet is an echo request that is answered for a Service.
+pub const ECHO: Verdict = 0x81;
 /// Drop reasons stand above this.
 const DROPPED: Verdict = 0x100;
 

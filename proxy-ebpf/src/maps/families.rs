@@ -9,14 +9,15 @@ use proxy_common::{
     host::{HOST_PEER4, HOST_PEER6},
     inside::Inside,
     policy::peers::{CidrKey, Peer, PeerKey},
+    sources::SourceKey,
     tunnel::TunnelPeer,
 };
 
 use super::{
     BACKENDS4, BACKENDS6, CIDRS4, CIDRS6, FLOW_INDEX4, FLOW_INDEX6, FLOWS4, FLOWS6, FRAGMENTS4,
     FRAGMENTS6, FRONTENDS4, FRONTENDS6, Family, Flows, Hash, INSIDE4, INSIDE6, LOCAL_PODS4,
-    LOCAL_PODS6, Lru, NODE_ADDRESSES4, NODE_ADDRESSES6, PEERS4, PEERS6, TUNNELS4, TUNNELS6, Trie,
-    family::sealed::Sealed,
+    LOCAL_PODS6, Lru, NODE_ADDRESSES4, NODE_ADDRESSES6, PEERS4, PEERS6, SOURCES4, SOURCES6,
+    TUNNELS4, TUNNELS6, Trie, VIPS4, VIPS6, family::sealed::Sealed,
 };
 
 /// IPv4.
@@ -84,6 +85,8 @@ impl Family for V4 {
         tunnels: Trie<Address4, TunnelPeer> = TUNNELS4;
         peers: Hash<PeerKey<Address4>, Peer> = PEERS4;
         cidrs: Trie<CidrKey<Address4>, Peer> = CIDRS4;
+        sources: Trie<SourceKey<Address4>, u32> = SOURCES4;
+        vips: Hash<Address4, u32> = VIPS4;
     }
 }
 
@@ -131,5 +134,7 @@ impl Family for V6 {
         tunnels: Trie<Address6, TunnelPeer> = TUNNELS6;
         peers: Hash<PeerKey<Address6>, Peer> = PEERS6;
         cidrs: Trie<CidrKey<Address6>, Peer> = CIDRS6;
+        sources: Trie<SourceKey<Address6>, u32> = SOURCES6;
+        vips: Hash<Address6, u32> = VIPS6;
     }
 }

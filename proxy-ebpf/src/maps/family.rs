@@ -7,6 +7,7 @@ use proxy_common::{
     frontends::{Frontend, FrontendKey},
     inside::Inside,
     policy::peers::{CidrKey, Peer, PeerKey},
+    sources::SourceKey,
     tunnel::TunnelPeer,
 };
 
@@ -70,4 +71,8 @@ pub trait Family: sealed::Sealed + Copy + 'static {
     fn peers() -> &'static Hash<PeerKey<Self::Address>, Peer>;
     /// `CIDRS4` or `CIDRS6`.
     fn cidrs() -> &'static Trie<CidrKey<Self::Address>, Peer>;
+    /// `SOURCES4` or `SOURCES6`.
+    fn sources() -> &'static Trie<SourceKey<Self::Address>, u32>;
+    /// `VIPS4` or `VIPS6`.
+    fn vips() -> &'static Hash<Self::Address, u32>;
 }

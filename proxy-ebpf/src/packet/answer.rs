@@ -21,6 +21,8 @@ pub const NO_ROUTE: u32 = 1;
 pub const NO_HOPS: u32 = 2;
 /// The packet is too big for its way; the argument beside this is the way's MTU.
 pub const TOO_BIG: u32 = 3;
+/// The packet is an echo request, and this is the reply.
+pub const ECHO: u32 = 4;
 
 /// Who answers: whom the client asked, or the node.
 #[repr(C)]
@@ -53,6 +55,9 @@ pub fn answer<F: Family>(
 ) -> bool {
     if packet.shape >= LATER_FRAGMENT || !may_be_told(packet) {
         return false;
+    }
+    if kind == ECHO {
+        return reply(skb, packet) && swap_hardware(skb, packet.link);
     }
     let resets = kind == REFUSED && packet.protocol == TCP;
     let made = if resets {
@@ -136,6 +141,25 @@ fn reset<F: Family>(frame: Skb, packet: &Packet<F>) -> bool {
         && frame.word_checksum(checksum, old.acknowledgement, new.acknowledgement)
         && frame.word_checksum(checksum, was, is)
         && frame.store(at, &new)
+        && frame.store(
+            packet.link + if F::IPV6 { 8 } else { 12 },
+            &[packet.destination, packet.source],
+        )
+        && fresh_hops::<F>(frame, packet)
+}
+
+/// RFC 792; RFC 4443, 4.2: type, addresses and hops change, all else comes back.
+#[inline(never)]
+fn reply<F: Family>(frame: Skb, packet: &Packet<F>) -> bool {
+    let at = packet.transport;
+    let word = |kind: u8| u32::from(u16::from_ne_bytes([kind, 0]));
+    let checksum = Checksum {
+        at: at + 2,
+        may_be_absent: false,
+        ipv6: F::IPV6,
+    };
+    frame.word_checksum(checksum, word(F::ECHO_REQUEST), word(F::ECHO_REPLY))
+        && frame.store(at, &F::ECHO_REPLY)
         && frame.store(
             packet.link + if F::IPV6 { 8 } else { 12 },
             &[packet.destination, packet.source],

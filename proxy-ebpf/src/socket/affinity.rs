@@ -5,6 +5,7 @@ use proxy_common::{
     affinity::{Affinity, AffinityKey, CLIENT_NETNS},
     frontends::Frontend,
     node::NodeConfig,
+    sockets::CLIENT_BY_PACKET,
 };
 
 use super::context::SocketCall;
@@ -46,6 +47,15 @@ pub fn record<F: Family>(call: &SocketCall, config: &NodeConfig, service: u32, b
     AFFINITY
         .insert(key::<F>(call, config, service), entry, 0)
         .ok();
+}
+
+/// Whether the caller's pod asked for its connections to be translated packet by packet.
+#[inline(always)]
+pub fn is_by_packet(call: &SocketCall, config: &NodeConfig) -> bool {
+    let cookie = call.netns_cookie();
+    // SAFETY: read at once; values are replaced whole.
+    cookie != config.netns_cookie
+        && unsafe { CLIENTS.get(cookie) }.is_some_and(|pod| pod.flags & CLIENT_BY_PACKET != 0)
 }
 
 #[inline(always)]

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_get_prandom_u32;
 use proxy_common::{
     address::TCP,
     backends::Backend,
-    frontends::{FLAG_INTERNAL_DROP, Frontend},
+    frontends::{FLAG_INTERNAL_DROP, FLAG_SOURCES, Frontend},
     node::{ADDRESS_HOST_PORT, ADDRESS_NODE_PORT, NODE_SOCKET_BALANCING, NodeConfig},
 };
 
@@ -73,6 +73,13 @@ fn serve<F: Family>(
     config: &NodeConfig,
     frontend: &Frontend,
 ) -> Choice<F::Address> {
+    if frontend.flags & FLAG_SOURCES != 0 {
+        // The source is not chosen yet: the packet path sees it.
+        return Choice::Pass;
+    }
+    if affinity::is_by_packet(call, config) {
+        return Choice::Pass;
+    }
     let set = frontend.internal;
     if set.count == 0 {
         // What is to be dropped goes on untranslated, and the packet path drops it.

@@ -15,6 +15,7 @@ use proxy_common::{
     host::HOST_DEVICE,
     node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT, NODE_FORWARD_BPF, NodeConfig},
     policy::{peers::PEER_POD, words::ROW_ALLOW_ALL},
+    vips::{VIP_CLUSTER_IP, VIP_SERVED},
 };
 
 use super::{
@@ -162,7 +163,23 @@ impl Bench {
         }
         self.frontend::<Four>(at, protocol, frontend)?;
         self.frontend::<Six>(at, protocol, frontend)?;
+        if !at.ip().is_unspecified() {
+            let of_cluster = kind & FLAG_CLUSTER_IP != 0;
+            let bits = if of_cluster { VIP_CLUSTER_IP } else { 0 };
+            let served = if backends.is_empty() { 0 } else { VIP_SERVED };
+            self.vip::<Four>(at.ip(), bits | served)?;
+            self.vip::<Six>(at.ip(), bits | served)?;
+        }
         self.services_changed()
+    }
+
+    fn vip<F: Family>(&mut self, address: IpAddr, bits: u32) -> Result<()> {
+        if let Some(address) = F::address(address) {
+            let mut vips = self.hash::<F::Address, u32>(&F::map("VIPS"))?;
+            let known = vips.get(&address, 0).unwrap_or_default();
+            vips.insert(address, known | bits, 0)?;
+        }
+        Ok(())
     }
 
     /// Notes a port that a frontend or a backend of the node may have.

@@ -7,7 +7,11 @@ use proxy_agent::{
     datapath::table::Table as _,
     model::{Dirty, Kind},
     observe::{Changes, Store, manifests::Reader},
-    service::{MemoryMaps, ServiceSync, SyncReport, render as subjects},
+    service::{
+        MemoryMaps, ServiceSync, SyncReport,
+        desired::{self, Place},
+        render as subjects,
+    },
 };
 use tempfile::TempDir;
 
@@ -47,7 +51,7 @@ pub(crate) fn scenario(path: &Path) {
 }
 
 fn is_check(head: &str) -> bool {
-    matches!(head, "services" | "backends" | "problems")
+    matches!(head, "services" | "sources" | "backends" | "problems")
 }
 
 /// The outputs of all checks.
@@ -59,9 +63,9 @@ fn run(script: &Script, seed: u64) -> Vec<String> {
     let mut outputs = Vec::new();
     for section in sections {
         match section.head.as_str() {
-            "services" | "backends" | "problems" => {
+            head if is_check(head) => {
                 world.settle();
-                outputs.push(world.show(&section.head));
+                outputs.push(world.show(head));
             }
             "restart" => world.restart(),
             head => match head.strip_prefix("remove ") {
@@ -130,6 +134,7 @@ impl World {
         let (tables, names) = (self.maps.tables(), self.sync.names());
         match subject {
             "services" => text(subjects::services::rows(&tables, &names).unwrap()),
+            "sources" => text(subjects::sources::rows(&tables, &names).unwrap()),
             "backends" => text(subjects::backends::rows(&tables, &names).unwrap()),
             _ => self.problems(),
         }
@@ -151,7 +156,7 @@ impl World {
             writeln!(lines, "{name}: {error}").unwrap();
         }
         for (name, service) in &self.store.read().services {
-            for reason in proxy_agent::service::desired::unserved(service) {
+            for reason in desired::unserved(service, &Place::default()) {
                 writeln!(lines, "{name}: not served: {reason}").unwrap();
             }
         }

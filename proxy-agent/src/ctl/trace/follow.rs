@@ -9,7 +9,7 @@ use proxy_common::{
     address::{address4, address6, mapped},
     affinity::AffinityKey,
     conntrack::{Flow, Head},
-    frontends::{FLAG_HOST_PORT, Frontend},
+    frontends::{FLAG_HOST_PORT, FLAG_SOURCES, Frontend},
     node::ADDRESS_LOCAL,
 };
 
@@ -29,6 +29,7 @@ use crate::{
         lookup::{Question, judge},
         view::LiveView,
     },
+    service::{ServiceTables, render::sources},
 };
 
 /// What is followed, and what was found on the way.
@@ -70,6 +71,11 @@ impl<'a> Follower<'a> {
             format!("{key} of Service {owner}")
         };
         self.say("frontend", found);
+        if !self.may_ask(&frontend)? {
+            return Ok(Verdict::bad(
+                "dropped: the client is in none of the Service's loadBalancerSourceRanges (source-range)",
+            ));
+        }
         let (word, set, drops) = set(&frontend, inside);
         let found = format!(
             "{word} backends: set {} with {} backends",
@@ -87,6 +93,25 @@ impl<'a> Follower<'a> {
         let held_to = self.affinity(&frontend)?;
         let candidates = candidates(&backends(self.maps, set.id, set.count)?, held_to);
         self.judged(&candidates)
+    }
+
+    /// Whether a load balancer's address serves the client.
+    fn may_ask(&mut self, frontend: &Frontend) -> Result<bool, CtlError> {
+        if frontend.flags & FLAG_SOURCES == 0 {
+            return Ok(true);
+        }
+        let tables = ServiceTables::from(self.maps);
+        let mut ranges = sources::rows(&tables, &self.names.services)?;
+        ranges.retain(|row| row.id == frontend.service);
+        let client = self.asked.client;
+        let own = ranges.iter().filter(|row| row.range.contains(client));
+        let own = own.max_by_key(|row| row.range.prefix());
+        let found = match own {
+            Some(row) => format!("{} of {} ranges has the client", row.range, ranges.len()),
+            None => format!("none of {} ranges has the client", ranges.len()),
+        };
+        self.say("sources", found);
+        Ok(own.is_some())
     }
 
     /// Whether the connection begins on this node.

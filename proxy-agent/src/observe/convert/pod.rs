@@ -15,6 +15,9 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 /// UID that the kubelet gave a static pod.
 const HASH: &str = "kubernetes.io/config.hash";
 
+/// Whether the pod's connections to Services are balanced at the socket, where the node does that.
+const BALANCING: &str = "weir.dev/socket-balancing";
+
 /// Limits of bandwidth.
 const LIMITS: [&str; 2] = [
     "kubernetes.io/ingress-bandwidth",
@@ -39,6 +42,7 @@ impl Convert for core::Pod {
         let pod = Pod {
             uid: self.metadata.uid.unwrap_or_default(),
             static_uid: static_uid(self.metadata.annotations.as_ref()),
+            by_packet: by_packet(self.metadata.annotations.as_ref(), &mut problems),
             asks_for_limits: asks_for_limits(self.metadata.annotations.as_ref()),
             labels: self.metadata.labels.unwrap_or_default(),
             ips: problems.take_all("status.podIPs", ips.map(address::address)),
@@ -49,6 +53,25 @@ impl Convert for core::Pod {
             name: name.clone(),
         };
         Some(problems.done(Kind::Pod, name, Some(Object::Pod(pod))))
+    }
+}
+
+/// What is neither `true` nor `false` is named, and stands for the default.
+fn by_packet(annotations: Option<&BTreeMap<String, String>>, problems: &mut Problems) -> bool {
+    match annotations
+        .and_then(|a| a.get(BALANCING))
+        .map(String::as_str)
+    {
+        None | Some("true") => false,
+        Some("false") => true,
+        Some(other) => {
+            let field = format!("metadata.annotations[{BALANCING}]");
+            problems.add(
+                field,
+                format!("{other:?} is neither \"true\" nor \"false\""),
+            );
+            false
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1 as core;
 
 use super::{Convert, Problems, address, is_foreign, port, protocol};
@@ -21,6 +22,8 @@ impl Convert for core::Service {
             return None;
         }
         let name = self.object_name(interner);
+        let created = self.metadata.creation_timestamp.as_ref();
+        let created = created.map_or(0, |time| time.0.as_second());
         let mut problems = Problems::default();
         let spec = self.spec.unwrap_or_default();
         let kind = match spec.type_.as_deref() {
@@ -56,6 +59,7 @@ impl Convert for core::Service {
                 .filter(|p| *p != 0)
                 .and_then(|p| problems.take("spec.healthCheckNodePort", port(p)))
                 .unwrap_or(0),
+            created,
         };
         Some(problems.done(Kind::Service, name, Some(Object::Service(service))))
     }
@@ -79,15 +83,33 @@ fn external(
 ) -> External {
     let ips = spec.external_ips.iter().flatten();
     let ips = ips.map(|a| address::address(a));
-    let ranges = spec.load_balancer_source_ranges.iter().flatten();
-    let ranges = ranges.map(|r| address::range(r));
+    let ips = problems.take_all("spec.externalIPs", ips).into();
+    let load_balancer_ips = load_balancer_ips(ingress, problems);
+    let ranges = source_ranges(spec, problems);
     External {
-        ips: problems.take_all("spec.externalIPs", ips).into(),
-        load_balancer_ips: load_balancer_ips(ingress, problems),
-        load_balancer_source_ranges: problems
-            .take_all("spec.loadBalancerSourceRanges", ranges)
-            .into(),
+        ips,
+        // What was to be protected is not opened to all for a mistake.
+        load_balancer_ips: if ranges.is_some() {
+            load_balancer_ips
+        } else {
+            Box::default()
+        },
+        load_balancer_source_ranges: ranges.unwrap_or_default(),
     }
+}
+
+/// The ranges, without blank ones; none if none of those that are given is one.
+fn source_ranges(spec: &core::ServiceSpec, problems: &mut Problems) -> Option<Box<[IpNetwork]>> {
+    const FIELD: &str = "spec.loadBalancerSourceRanges";
+    let given = spec.load_balancer_source_ranges.iter().flatten();
+    let given = given.filter(|text| !text.trim().is_empty());
+    let ranges = problems.take_all(FIELD, given.clone().map(|r| address::range(r)));
+    if ranges.is_empty() && given.count() > 0 {
+        let refused = "none of them is a range: the load balancer's addresses are not served";
+        problems.add(FIELD, refused);
+        return None;
+    }
+    Some(ranges.into())
 }
 
 fn load_balancer_ips(

@@ -170,7 +170,12 @@ async fn reference(client: Client, notice: &Notice) -> kube::Result<Option<Objec
         Kind::NetworkPolicy => find::<networking::NetworkPolicy>(client, &notice.object).await,
         Kind::Service => find::<core::Service>(client, &notice.object).await,
         Kind::Pod => find::<core::Pod>(client, &notice.object).await,
-        Kind::EndpointSlice | Kind::Namespace | Kind::Node => Ok(None),
+        Kind::Node => {
+            let all = Api::<core::Node>::all(client);
+            let found = all.get_metadata_opt(notice.object.name()).await?;
+            Ok(found.map(|object| object.object_ref(&())))
+        }
+        Kind::EndpointSlice | Kind::Namespace => Ok(None),
     }
 }
 

@@ -1,15 +1,24 @@
-//! The ranges of Services' addresses, read now and then: they change once in a cluster's life.
+//! The ranges of Services' addresses, read again whenever their objects change.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
+use futures::StreamExt as _;
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use kube::{Api, ResourceExt as _, api::ListParams};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ListParams, WatchEvent, WatchParams},
+};
+use tokio::time::sleep;
 
 use super::servers::{RequestError, Servers};
 use crate::observe::convert::address;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// After so long they are read again in any case, and where they cannot be watched.
+const PERIOD: Duration = Duration::from_mins(5);
+/// Between two reads.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads the `ServiceCIDR`s from the API server in use. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,6 +31,8 @@ pub struct RangeReader {
 pub struct ReadRanges {
     /// The ranges.
     pub ranges: BTreeSet<IpNetwork>,
+    /// As of when: a resource version.
+    pub version: String,
     /// What is no range, with its object and field.
     pub problems: Vec<String>,
 }
@@ -40,7 +51,42 @@ impl RangeReader {
             list => list.map(Some),
         };
         let list = self.servers.request(PATIENCE, ask).await?;
-        Ok(list.map(ReadRanges::of))
+        Ok(list.map(|list| {
+            let version = list.metadata.resource_version.clone();
+            ReadRanges {
+                version: version.unwrap_or_default(),
+                ..ReadRanges::of(list)
+            }
+        }))
+    }
+
+    /// Returns when there may be others than at a version that was read; without one after a while.
+    pub async fn changed(&self, version: Option<&str>) {
+        let mut servers = self.servers.changes();
+        let server = Arc::clone(&servers.borrow_and_update());
+        let change = async {
+            sleep(PAUSE).await;
+            let api = Api::<ServiceCIDR>::all(server.watches.clone());
+            let Some(version) = version else {
+                return std::future::pending().await;
+            };
+            match api.watch(&WatchParams::default(), version).await {
+                Ok(events) => {
+                    let mut events = pin!(events);
+                    while let Some(Ok(WatchEvent::Bookmark(_))) = events.next().await {}
+                }
+                // An older role does not allow it, which the next read does not mend.
+                Err(error) => {
+                    tracing::debug!(%error, "ServiceCIDRs cannot be watched");
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = change => {}
+            _ = servers.changed() => {}
+            () = sleep(PERIOD) => {}
+        }
     }
 }
 

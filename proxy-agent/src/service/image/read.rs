@@ -3,7 +3,10 @@
 use proxy_common::backends::SlotKey;
 
 use super::{Image, Set};
-use crate::{datapath::table::TableError, service::ServiceTables};
+use crate::{
+    datapath::table::TableError,
+    service::{ServiceTables, sources::Source, vips::Vips},
+};
 
 /// A slot index beyond this is not ours.
 const SLOT_MAX: usize = 1 << 20;
@@ -14,6 +17,7 @@ impl Image {
         let mut image = Self {
             frontends4: tables.frontends4.entries()?.into_iter().collect(),
             frontends6: tables.frontends6.entries()?.into_iter().collect(),
+            vips: Vips::read(tables)?,
             ..Self::default()
         };
         for (id, backend) in sorted(tables.backends4.entries()?) {
@@ -32,6 +36,12 @@ impl Image {
             image.restore_slot(key.set, index, id);
         }
         image.members.extend(tables.members.entries()?);
+        for (key, _) in tables.sources4.entries()? {
+            image.sources.insert(Source::V4(key));
+        }
+        for (key, _) in tables.sources6.entries()? {
+            image.sources.insert(Source::V6(key));
+        }
         let counts: Vec<_> = image.frontends().map(|(_, f)| f).collect();
         for set in counts.iter().flat_map(|f| [f.internal, f.external]) {
             if set.id != 0 && set.count != 0 {
@@ -53,7 +63,10 @@ impl Image {
     /// Highest ids in use: Service ports, sets, backends.
     pub fn highest_ids(&self) -> [u32; 3] {
         let frontends = || self.frontends().map(|(_, f)| f);
-        let services = frontends().map(|f| f.service);
+        // A range that is still to be removed must not become another Service's.
+        let services = frontends()
+            .map(|f| f.service)
+            .chain(self.sources.services());
         let sets = frontends().flat_map(|f| [f.internal.id, f.external.id]);
         let backends = self.pool4.ids().chain(self.pool6.ids());
         [

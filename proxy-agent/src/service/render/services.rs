@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use proxy_common::frontends::{
     BackendSet, FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_EXTERNAL_IP, FLAG_HOST_PORT,
-    FLAG_INTERNAL_DROP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT, Frontend,
+    FLAG_INTERNAL_DROP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT, FLAG_SOURCES, Frontend,
 };
 use serde::Serialize;
 
-use super::{Known, Names, backends, name, sets, socket};
+use super::{Known, Names, backends, name, sets, socket, sources};
 use crate::{
     datapath::table::TableError,
     service::{ServiceTables, key::FrontendKey},
@@ -32,6 +32,9 @@ pub struct ServiceRow {
     pub internal: SetRow,
     /// Who serves packets from outside.
     pub external: SetRow,
+    /// A load balancer's address: how many ranges of clients it serves, 0 for everybody.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub source_ranges: usize,
     /// Time-out of client affinity, 0 for none.
     pub affinity_seconds: u32,
     /// Id of the Service port.
@@ -64,7 +67,11 @@ impl ServiceRow {
         vec![
             self.service.clone(),
             self.kind.to_owned(),
-            self.frontend.clone(),
+            match self.source_ranges {
+                0 => self.frontend.clone(),
+                1 => format!("{} from 1 range", self.frontend),
+                n => format!("{} from {n} ranges", self.frontend),
+            },
             self.internal.in_words(),
             if same {
                 "same".to_owned()
@@ -101,17 +108,23 @@ pub fn rows(tables: &ServiceTables, names: &Names) -> Result<Vec<ServiceRow>, Ta
     let v6 = v6.map(|(k, v)| (FrontendKey::V6(k), v));
     let sets = sets(tables)?;
     let backends = backends(tables)?;
+    let ranges = sources::counts(tables)?;
     let set = |set: BackendSet, drop| SetRow::new(set, drop, &sets, &backends);
     let mut rows: Vec<(FrontendKey, ServiceRow)> = v4
         .chain(v6)
         .map(|(key, frontend)| {
-            let drops = |flag| frontend.flags & flag != 0;
+            let has = |flag| frontend.flags & flag != 0;
             let row = ServiceRow {
                 service: name(names, frontend.service),
                 kind: kind(&frontend),
                 frontend: key.to_string(),
-                internal: set(frontend.internal, drops(FLAG_INTERNAL_DROP)),
-                external: set(frontend.external, drops(FLAG_EXTERNAL_DROP)),
+                internal: set(frontend.internal, has(FLAG_INTERNAL_DROP)),
+                external: set(frontend.external, has(FLAG_EXTERNAL_DROP)),
+                source_ranges: if has(FLAG_SOURCES) {
+                    ranges.get(&frontend.service).copied().unwrap_or_default()
+                } else {
+                    0
+                },
                 affinity_seconds: frontend.affinity_seconds,
                 id: frontend.service,
             };
@@ -154,6 +167,11 @@ impl SetRow {
         row.backends.extend(texts);
         row
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 const KINDS: [(u32, &str); 5] = [

@@ -2,7 +2,8 @@
 //! Services, and affinity that has ended is forgotten.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
+    net::IpAddr,
     time::Instant,
 };
 
@@ -21,6 +22,8 @@ pub(super) struct After {
     raise: bool,
     /// Service ports that had affinity and may have none any more, and since when.
     ended: BTreeMap<u32, Instant>,
+    /// Addresses whose frontends have changed.
+    addresses: BTreeSet<IpAddr>,
     /// Affinity of whatever has none is to be forgotten, once all that nobody wants is gone.
     sweep: bool,
 }
@@ -31,6 +34,7 @@ impl After {
         Self {
             raise: true,
             ended: BTreeMap::new(),
+            addresses: BTreeSet::new(),
             sweep: true,
         }
     }
@@ -41,6 +45,11 @@ impl After {
         self.sweep = true;
     }
 
+    /// These may have other frontends than it is known.
+    pub(super) fn look_at(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.addresses.extend(addresses);
+    }
+
     /// Notes a step that is about to be noted in the image.
     pub(super) fn note(&mut self, step: &Step, image: &Image, now: Instant) {
         self.raise |= concerns_datagrams(step, image);
@@ -49,6 +58,7 @@ impl After {
             Step::RemoveFrontend(key, _) => (key, None),
             _ => return,
         };
+        self.addresses.insert(key.address());
         let old = image.frontend(key).filter(|f| f.affinity_seconds != 0);
         if let Some(old) = old.filter(|old| still != Some(old.service)) {
             self.ended.insert(old.service, now);
@@ -74,9 +84,13 @@ impl ServiceSync {
         let now = Instant::now();
         let raised = self.raise_epoch();
         let forgotten = self.forget_affinity(now);
+        let told = self.tell_addresses();
         let first = self.after.ended.values().min();
         let mut due = first.map(|since| *since + self.image.grace());
-        for error in [raised.err(), forgotten.err()].into_iter().flatten() {
+        for error in [raised.err(), forgotten.err(), told.err()]
+            .into_iter()
+            .flatten()
+        {
             tracing::warn!(%error, "tried again soon");
             due = Some(now + super::PRUNE_AGAIN);
         }
@@ -92,6 +106,24 @@ impl ServiceSync {
         table.set(&0, &epoch.wrapping_add(1))?;
         self.after.raise = false;
         Ok(())
+    }
+
+    /// Says which addresses are Services'. Gives the first failure.
+    fn tell_addresses(&mut self) -> Result<(), TableError> {
+        let mut result = Ok(());
+        for address in std::mem::take(&mut self.after.addresses) {
+            // All of the node's are not a Service's.
+            if address.is_unspecified() {
+                continue;
+            }
+            let bits = self.image.vip(address);
+            let written = self.image.vips.write(&mut self.tables, address, bits);
+            if written.is_err() {
+                self.after.addresses.insert(address);
+                result = result.and(written);
+            }
+        }
+        result
     }
 
     /// Programs that have read the frontend before it changed may note affinity for a little longer.

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use proxy_common::sources::SOURCE_ALLOWED;
+
 use super::{Port, ServiceSync, resolve::Resolved};
 use crate::{
     datapath::table::{Table, TableError},
@@ -12,6 +14,7 @@ use crate::{
         key::FrontendKey,
         plan::{Plan, Step},
         report::ServiceError,
+        sources::Source,
     },
 };
 
@@ -39,10 +42,10 @@ impl ServiceSync {
             self.release(owner);
             return Err(error);
         }
-        let displaced = self.displaced(owner, &desired);
+        let displaced = self.displaced(&desired, &old);
         let carried_out = self.carry_out(&resolved.plan, report);
-        for pod in displaced {
-            self.mark(pod, Stamp::now());
+        for loser in displaced {
+            self.mark(loser, Stamp::now());
         }
         if let Err(error) = carried_out {
             self.strand(owner, &resolved);
@@ -60,7 +63,8 @@ impl ServiceSync {
     /// Says what of a Service is not served, and why, if that is anything new.
     fn tell_unserved(&mut self, name: &ObjectName, snapshot: &Snapshot) {
         let service = snapshot.services.get(name);
-        let reasons = service.map_or_else(Vec::new, |service| desired::unserved(service));
+        let reasons =
+            service.map_or_else(Vec::new, |service| desired::unserved(service, &self.place));
         let known = self.unserved.remove(name).unwrap_or_default();
         for reason in reasons.iter().filter(|reason| !known.contains(reason)) {
             tracing::warn!(service = %name, "not served: {reason}");
@@ -77,9 +81,7 @@ impl ServiceSync {
             Owner::Service(name) => {
                 let slices = snapshot.slices_of(name);
                 let service = snapshot.services.get(name);
-                service.map_or_else(Vec::new, |s| {
-                    desired::service(s, slices, self.zone.as_deref())
-                })
+                service.map_or_else(Vec::new, |s| desired::service(s, slices, &self.place))
             }
         }
     }
@@ -151,6 +153,10 @@ impl ServiceSync {
             Step::Frontend(FrontendKey::V6(key), value) => tables.frontends6.set(key, value),
             Step::RemoveFrontend(FrontendKey::V4(key), _) => tables.frontends4.remove(key),
             Step::RemoveFrontend(FrontendKey::V6(key), _) => tables.frontends6.remove(key),
+            Step::Source(Source::V4(key)) => tables.sources4.set(key, &SOURCE_ALLOWED),
+            Step::Source(Source::V6(key)) => tables.sources6.set(key, &SOURCE_ALLOWED),
+            Step::RemoveSource(Source::V4(key)) => tables.sources4.remove(key),
+            Step::RemoveSource(Source::V6(key)) => tables.sources6.remove(key),
             Step::RemoveSlot(key) => tables.slots.remove(key),
             Step::RemoveMember(key) => tables.members.remove(key),
             Step::RemoveBackend(id) if self.image.pool4.knows(*id) => tables.backends4.remove(id),
@@ -161,7 +167,7 @@ impl ServiceSync {
     /// Whether all new entries of a plan fit. A Service is programmed whole or not at all.
     fn check_room(&self, plan: &Plan) -> Result<(), ServiceError> {
         let image = &self.image;
-        let mut needed = [0; 6];
+        let mut needed = [0; 8];
         for step in plan.steps() {
             let (map, new) = match step {
                 Step::Frontend(key @ FrontendKey::V4(_), _) => (0, image.frontend(key).is_none()),
@@ -170,18 +176,23 @@ impl ServiceSync {
                 Step::Backend6(id, _) => (3, image.pool6.get(*id).is_none()),
                 Step::Slot(key, _) => (4, key.index as usize >= image.slots(key.set).len()),
                 Step::Member(key, _) => (5, !image.members.contains_key(key)),
+                Step::Source(source @ Source::V4(_)) => (6, !image.sources.has(source)),
+                Step::Source(source @ Source::V6(_)) => (7, !image.sources.has(source)),
                 _ => continue,
             };
             needed[map] += usize::from(new);
         }
         let (frontends4, frontends6) = image.frontend_counts();
+        let [sources4, sources6] = image.sources.counts();
         let Self { tables, .. } = self;
         room(&*tables.frontends4, frontends4, needed[0])?;
         room(&*tables.frontends6, frontends6, needed[1])?;
         room(&*tables.backends4, image.pool4.len(), needed[2])?;
         room(&*tables.backends6, image.pool6.len(), needed[3])?;
         room(&*tables.slots, image.slot_count(), needed[4])?;
-        room(&*tables.members, image.members.len(), needed[5])
+        room(&*tables.members, image.members.len(), needed[5])?;
+        room(&*tables.sources4, sources4, needed[6])?;
+        room(&*tables.sources6, sources6, needed[7])
     }
 
     /// Removes what has been useless for long enough.

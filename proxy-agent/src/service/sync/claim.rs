@@ -38,7 +38,7 @@ impl ServiceSync {
             return;
         }
         let services = snapshot.services.iter().map(|(name, service)| {
-            let desired = desired::service(service, &[], self.zone.as_deref());
+            let desired = desired::service(service, &[], &self.place);
             (Owner::Service(name.clone()), desired)
         });
         let pods = self.host_ports.pods().map(|pod| {

@@ -1,10 +1,10 @@
 //! From what a Service wants to ids, and from there to a plan.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use proxy_common::{
     backends::{Backend4, Backend6},
-    frontends::{BackendSet, FLAG_HOST_PORT, Frontend},
+    frontends::{BackendSet, Frontend},
 };
 
 use super::{Ids, Port, ServiceSync};
@@ -62,6 +62,10 @@ impl ServiceSync {
                 plan.remove_frontend(&self.image, *key, port.service);
             }
             let now = resolved.ports.iter().find(|p| p.service == port.service);
+            if now.is_none() {
+                let plan = &mut resolved.plan;
+                plan.sources(&self.image, port.service, &BTreeSet::new());
+            }
             for scope in SCOPES {
                 let set = port.set(scope);
                 if set != 0 && now.is_none_or(|p| p.set(scope) != set) {
@@ -96,6 +100,8 @@ impl ServiceSync {
             id: port.set(scope),
             count: counts[usize::from(scope == Scope::Local)],
         };
+        let plan = &mut resolved.plan;
+        plan.sources(&self.image, service, &want.sources);
         for frontend in &want.frontends {
             let value = Frontend {
                 service,
@@ -105,7 +111,7 @@ impl ServiceSync {
                 internal: set(frontend.internal),
                 external: set(frontend.external),
             };
-            resolved.plan.frontend(&self.image, frontend.key, value);
+            plan.frontend(&self.image, frontend.key, value);
         }
         port
     }
@@ -182,7 +188,7 @@ impl ServiceSync {
     }
 
     /// Takes out the frontends that somebody else holds and still wants (two Services may claim one external
-    /// or load balancer address). Whoever has it keeps it, but a pod's `hostPort` gives way to a Service.
+    /// or load balancer address). The older Service has it, and a pod's `hostPort` gives way to any.
     pub(super) fn yield_taken(
         &self,
         owner: &Owner,
@@ -219,13 +225,14 @@ impl ServiceSync {
             return None;
         }
         let holder = self.owner(live.service)?;
-        if holder == owner || holder.yields_to(owner) {
+        let gives_way = holder.yields_to(owner) || Self::is_older(owner, holder, snapshot);
+        if holder == owner || gives_way {
             return None;
         }
         let ports = match holder {
             // Endpoints are of no interest here.
             Owner::Service(name) => {
-                desired::service(snapshot.services.get(name)?, &[], self.zone.as_deref())
+                desired::service(snapshot.services.get(name)?, &[], &self.place)
             }
             Owner::Pod(pod) => self.host_ports.of_pod(pod).to_vec(),
         };
@@ -233,16 +240,23 @@ impl ServiceSync {
         wanted.any(|f| f.key == *key).then_some(holder)
     }
 
-    /// Pods whose `hostPort`s give way.
-    pub(super) fn displaced(&self, owner: &Owner, desired: &[DesiredPort]) -> Vec<Owner> {
-        if let Owner::Pod(_) = owner {
-            return Vec::new();
-        }
+    /// Those who give way.
+    pub(super) fn displaced(&self, desired: &[DesiredPort], old: &[Port]) -> Vec<Owner> {
         let frontends = desired.iter().flat_map(|p| &p.frontends);
         let live = frontends.filter_map(|f| self.image.frontend(&f.key));
-        live.filter(|live| live.flags & FLAG_HOST_PORT != 0)
+        live.filter(|live| old.iter().all(|p| p.service != live.service))
             .filter_map(|live| self.owner(live.service).cloned())
             .collect()
+    }
+
+    /// Whether a Service is older than another one; of two of the same age (or manifests, which have none) the one
+    /// whose name comes first.
+    fn is_older(owner: &Owner, other: &Owner, snapshot: &Snapshot) -> bool {
+        let (Owner::Service(one), Owner::Service(other)) = (owner, other) else {
+            return false;
+        };
+        let age = |name| Some((snapshot.services.get(name)?.created, name));
+        age(one) < age(other)
     }
 
     fn owner(&self, service: u32) -> Option<&Owner> {

@@ -29,7 +29,7 @@ impl ServiceSync {
         };
         let own = self.ports.get(owner).map_or(&[][..], |ports| ports);
         // Endpoints are of no interest here.
-        let desired = desired::service(service, &[], self.zone.as_deref());
+        let desired = desired::service(service, &[], &self.place);
         let mut frontends = desired.iter().flat_map(|port| &port.frontends);
         frontends.any(|frontend| {
             let live = self.image.frontend(&frontend.key);

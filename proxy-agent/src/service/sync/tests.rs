@@ -7,8 +7,9 @@ mod drift;
 mod host_ports;
 mod restart;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
+use ipnetwork::IpNetwork;
 use proptest::prelude::*;
 
 use self::checked::World;
@@ -31,6 +32,8 @@ struct Shape {
     internal_local: bool,
     affinity: bool,
     external_ip: bool,
+    /// Numbers of ranges that its load balancer's addresses serve; none for all.
+    sources: BTreeSet<u8>,
     /// Hosts, whether they run here, and whether they serve while they terminate.
     endpoints: Vec<(u8, bool, bool)>,
 }
@@ -44,9 +47,10 @@ fn shape() -> impl Strategy<Value = Option<Shape>> {
             .collect()
     });
     let flags = prop::array::uniform6(any::<bool>());
+    let sources = prop::collection::btree_set(0..6_u8, 0..4);
     prop::option::weighted(
         0.85,
-        (flags, endpoints).prop_map(
+        (flags, sources, endpoints).prop_map(
             |(
                 [
                     udp,
@@ -56,6 +60,7 @@ fn shape() -> impl Strategy<Value = Option<Shape>> {
                     affinity,
                     external_ip,
                 ],
+                sources,
                 endpoints,
             )| {
                 Shape {
@@ -65,6 +70,7 @@ fn shape() -> impl Strategy<Value = Option<Shape>> {
                     internal_local,
                     affinity,
                     external_ip,
+                    sources,
                     endpoints,
                 }
             },
@@ -83,6 +89,25 @@ fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// The load balancer's address of a Service, which it alone has.
+fn balancer(number: usize, ipv6: bool) -> IpAddr {
+    address(&if ipv6 {
+        format!("2001:db8::{}", number + 1)
+    } else {
+        format!("198.51.100.{}", number + 1)
+    })
+}
+
+/// Some of one family, some of both.
+fn ranges(numbers: &BTreeSet<u8>) -> impl Iterator<Item = IpNetwork> {
+    let v4 = numbers.iter().map(|n| format!("203.0.{n}.0/24"));
+    let v6 = numbers
+        .iter()
+        .filter(|n| **n > 1)
+        .map(|n| format!("2001:db8:{n}::/48"));
+    v4.chain(v6).map(|text| text.parse().unwrap())
+}
+
 fn service(number: usize, shape: &Shape) -> Service {
     Service {
         name: name(number),
@@ -97,7 +122,8 @@ fn service(number: usize, shape: &Shape) -> Service {
                 .then(|| address("192.0.2.1"))
                 .into_iter()
                 .collect(),
-            ..External::default()
+            load_balancer_ips: [balancer(number, false), balancer(number, true)].into(),
+            load_balancer_source_ranges: ranges(&shape.sources).collect(),
         }
         .boxed(),
         ports: vec![ServicePort {

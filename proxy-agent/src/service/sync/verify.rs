@@ -9,8 +9,10 @@ use std::{
 };
 
 use proxy_common::{
+    address::{Address4, Address6},
     backends::{MemberKey, SlotKey},
     frontends::{FrontendKey4, FrontendKey6},
+    sources::{SourceKey4, SourceKey6},
 };
 
 use super::{Port, ServiceSync, lacking};
@@ -18,12 +20,14 @@ use crate::{
     datapath::{
         Table, TableError,
         mirror::{Sweep, Written, put},
+        prefix::Prefix,
     },
     model::{ObjectName, Snapshot, Stamp},
     service::{
         Owner, SyncReport,
         image::{Image, written::Slots},
         plan::Step,
+        sources::{Sources4, Sources6},
     },
 };
 
@@ -38,8 +42,12 @@ pub(super) struct Comparison {
     backends6: Sweep<u32>,
     slots: Sweep<SlotKey>,
     members: Sweep<MemberKey>,
+    sources4: Sweep<Prefix<SourceKey4>>,
+    sources6: Sweep<Prefix<SourceKey6>>,
     frontends4: Sweep<FrontendKey4>,
     frontends6: Sweep<FrontendKey6>,
+    vips4: Sweep<Address4>,
+    vips6: Sweep<Address6>,
 }
 
 /// What is compared next. What is led to comes before what leads there.
@@ -50,8 +58,12 @@ enum Stage {
     Backends6,
     Slots,
     Members,
+    Sources4,
+    Sources6,
     Frontends4,
     Frontends6,
+    Vips4,
+    Vips6,
     /// What Services want, after this one.
     Services(Option<ObjectName>),
     /// Whoever has ports and may not want them any more, after this one.
@@ -115,6 +127,16 @@ impl ServiceSync {
             Stage::Members => {
                 let (sweep, table) = (&mut comparison.members, &mut *tables.members);
                 let done = restore(sweep, table, &image.members, budget, drift)?;
+                (done, Stage::Sources4)
+            }
+            Stage::Sources4 => {
+                let (sweep, table) = (&mut comparison.sources4, &mut *tables.sources4);
+                let done = restore(sweep, table, &Sources4(&image.sources), budget, drift)?;
+                (done, Stage::Sources6)
+            }
+            Stage::Sources6 => {
+                let (sweep, table) = (&mut comparison.sources6, &mut *tables.sources6);
+                let done = restore(sweep, table, &Sources6(&image.sources), budget, drift)?;
                 (done, Stage::Frontends4)
             }
             Stage::Frontends4 => {
@@ -126,6 +148,16 @@ impl ServiceSync {
                 let (sweep, table) = (&mut comparison.frontends6, &mut *tables.frontends6);
                 let done = restore(sweep, table, &image.frontends6, budget, drift)?;
                 self.node_ports.state(&mut *tables.node_ports);
+                (done, Stage::Vips4)
+            }
+            Stage::Vips4 => {
+                let (sweep, table) = (&mut comparison.vips4, &mut *tables.vips4);
+                let done = restore(sweep, table, &image.vips.v4, budget, drift)?;
+                (done, Stage::Vips6)
+            }
+            Stage::Vips6 => {
+                let (sweep, table) = (&mut comparison.vips6, &mut *tables.vips6);
+                let done = restore(sweep, table, &image.vips.v6, budget, drift)?;
                 (done, Stage::Services(None))
             }
             Stage::Services(_) | Stage::Owners(_) => (true, Stage::Services(None)),
@@ -199,6 +231,8 @@ impl ServiceSync {
         self.ids.backend = self.ids.backend.max(backend);
         let grace = self.image.grace();
         self.image = image;
+        self.after.look_at(self.image.frontend_addresses());
+        self.after.look_at(self.image.vips.addresses());
         self.image.set_grace(grace);
         self.node_ports
             .recount(&self.image, &mut *self.tables.node_ports);
@@ -217,9 +251,11 @@ impl ServiceSync {
         let sets: HashSet<u32> = ports().flat_map(Port::sets).collect();
         let frontends = self.image.frontends();
         let frontends = frontends.filter(|(_, f)| !services.contains(&f.service));
-        let removals: Vec<Step> = frontends
-            .map(|(key, f)| Step::RemoveFrontend(key, f.service))
-            .collect();
+        let frontends = frontends.map(|(key, f)| Step::RemoveFrontend(key, f.service));
+        let known = &self.image.sources;
+        let stray = known.services().filter(|id| !services.contains(id));
+        let stray = stray.flat_map(|id| known.of(id).copied());
+        let removals: Vec<Step> = frontends.chain(stray.map(Step::RemoveSource)).collect();
         let mut whole = true;
         for step in removals {
             if let Err(error) = self.step(&step, report) {

@@ -3,7 +3,7 @@
 use super::{Level, Row};
 use crate::api::messages::{MapStatus, SourcePorts, Status};
 
-/// Entries by capacity from which a map is a warning.
+/// Source ports by those that there are from which it is a warning.
 const PRESSURE: f64 = 0.8;
 
 /// The row of maps.
@@ -11,16 +11,16 @@ pub(super) fn maps(status: &Status) -> Row {
     let full: Vec<_> = status
         .maps
         .iter()
-        .filter(|map| pressure(map) >= PRESSURE)
+        .filter(|map| map.is_filling_up())
         .collect();
     let fullest = status
         .maps
         .iter()
-        .max_by(|a, b| pressure(a).total_cmp(&pressure(b)));
+        .max_by(|a, b| a.pressure().total_cmp(&b.pressure()));
     let text = fullest.map_or_else(String::new, fill);
-    let level = match full.iter().map(|map| pressure(map)).fold(0.0, f64::max) {
+    let level = match full.iter().map(|map| map.pressure()).fold(0.0, f64::max) {
         p if p >= 1.0 => Level::Error,
-        p if p >= PRESSURE => Level::Warning,
+        p if p > 0.0 => Level::Warning,
         _ => Level::Ok,
     };
     let mut row = Row::new("Maps", level, text);
@@ -74,23 +74,12 @@ const fn more_ports(ports: &SourcePorts) -> &'static str {
     }
 }
 
-/// Entries by capacity. Maps that evict are full when all is well, and an array of one slot always is.
-#[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-fn pressure(map: &MapStatus) -> f64 {
-    match (map.entries, map.max_entries) {
-        (Some(entries), capacity) if capacity > 1 && map.kind != "lru_hash" => {
-            entries as f64 / capacity as f64
-        }
-        _ => 0.0,
-    }
-}
-
 fn fill(map: &MapStatus) -> String {
     format!(
         "{} {}/{} ({:.0}%)",
         map.name,
         map.entries.unwrap_or(0),
         map.max_entries,
-        pressure(map) * 100.0
+        map.pressure() * 100.0
     )
 }

@@ -99,6 +99,7 @@ pub(super) fn clients(
     let own = Client {
         address4: config.address4,
         address6: config.address6,
+        flags: 0,
     };
     let own = (config.netns_cookie != 0).then_some((config.netns_cookie, own));
     own.into_iter().chain(pods).collect()

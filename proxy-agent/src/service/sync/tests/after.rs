@@ -14,6 +14,7 @@ fn shape(udp: bool, affinity: bool) -> Shape {
         internal_local: false,
         affinity,
         external_ip: false,
+        sources: BTreeSet::new(),
         endpoints: vec![(1, true, false), (2, false, false), (3, false, false)],
     }
 }

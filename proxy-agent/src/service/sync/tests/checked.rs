@@ -10,10 +10,14 @@ use std::{
     },
 };
 
+use ipnetwork::IpNetwork;
 use proxy_common::{
-    address::UDP,
+    address::{UDP, octets4, octets6},
     backends::{MEMBER_LINGERS, MemberKey, SlotKey},
-    frontends::{BackendSet, FLAG_MEMBERS, Frontend},
+    frontends::{
+        BackendSet, FLAG_CLUSTER_IP, FLAG_LOAD_BALANCER, FLAG_MEMBERS, FLAG_SOURCES, Frontend,
+    },
+    vips::{VIP_CLUSTER_IP, VIP_SERVED},
 };
 
 use crate::{
@@ -25,9 +29,10 @@ use crate::{
     model::Snapshot,
     service::{
         MemoryMaps, ServiceTables,
-        desired::{self, DesiredPort, Scope},
+        desired::{self, DesiredPort, Place, Scope},
         key::FrontendKey,
         pool::{server4, server6},
+        sources::Source,
     },
 };
 
@@ -51,6 +56,8 @@ struct Allowed {
     sets: BTreeMap<FrontendKey, Vec<[Serving; 2]>>,
     /// Which sets of its port a frontend refers to until it is written anew or removed.
     scopes: BTreeMap<FrontendKey, [Scope; 2]>,
+    /// Who may use a load balancer's address, in all those states.
+    sources: BTreeMap<FrontendKey, Vec<BTreeSet<IpNetwork>>>,
     /// Who was a member at the last settled state, and has served ever since.
     kept: BTreeMap<FrontendKey, [Serving; 2]>,
 }
@@ -114,6 +121,10 @@ impl World {
             backends6: self.checked(&self.maps.backends6),
             slots: self.checked(&self.maps.slots),
             members: self.checked(&self.maps.members),
+            sources4: self.checked(&self.maps.sources4),
+            sources6: self.checked(&self.maps.sources6),
+            vips4: self.checked(&self.maps.vips4),
+            vips6: self.checked(&self.maps.vips6),
             affinity: self.checked(&self.maps.affinity),
             epoch: self.checked(&self.maps.epoch),
             node_ports: Box::new(self.maps.node_ports.clone()),
@@ -145,6 +156,9 @@ impl World {
             }
             now.is_some()
         });
+        for (key, sources) in sources(snapshot) {
+            allowed.sources.entry(key).or_default().push(sources);
+        }
         for (key, want) in wanted {
             allowed.sets.entry(key).or_default().push(want.serving);
         }
@@ -175,6 +189,10 @@ impl World {
                 .map(|(k, w)| (k, vec![w.serving.clone()]))
                 .collect(),
             scopes: by_key().map(|(k, w)| (k, w.scopes)).collect(),
+            sources: sources(snapshot)
+                .into_iter()
+                .map(|(k, s)| (k, vec![s]))
+                .collect(),
             kept: by_key()
                 .map(|(k, w)| (k, [0, 1].map(|side| w.members(side))))
                 .collect(),
@@ -183,12 +201,32 @@ impl World {
         for (key, frontend) in self.frontends() {
             self.check_members(&key, &frontend, &wanted[&key]);
         }
+        self.check_vips();
         let used = self.node_ports();
         let set = set_bits(&self.maps.node_ports).into_iter();
         let set: BTreeSet<u16> = set.map(|port| port as u16).collect();
         assert_eq!(set, used, "ports of the node");
         let unannounced = self.unannounced.load(Ordering::Relaxed);
         assert!(!unannounced, "the epoch of Services was not raised");
+    }
+
+    /// Each address of a Service is known, whoever serves there.
+    fn check_vips(&self) {
+        let mut wanted: BTreeMap<IpAddr, u32> = BTreeMap::new();
+        for (key, frontend) in self.frontends() {
+            let served = frontend.internal.count + frontend.external.count > 0;
+            let cluster_ip = frontend.flags & FLAG_CLUSTER_IP != 0;
+            let bits = wanted.entry(key.address()).or_default();
+            *bits |= if served { VIP_SERVED } else { 0 };
+            *bits |= if cluster_ip { VIP_CLUSTER_IP } else { 0 };
+        }
+        wanted.retain(|address, bits| !address.is_unspecified() && *bits != 0);
+        let v4 = self.maps.vips4.entries().unwrap().into_iter();
+        let v6 = self.maps.vips6.entries().unwrap().into_iter();
+        let v4 = v4.map(|(address, bits)| (IpAddr::from(octets4(address)), bits));
+        let v6 = v6.map(|(address, bits)| (IpAddr::from(octets6(address)), bits));
+        let live: BTreeMap<IpAddr, u32> = v4.chain(v6).collect();
+        assert_eq!(live, wanted, "addresses of Services");
     }
 
     /// Ports of frontends, and of backends on this node.
@@ -272,6 +310,9 @@ impl World {
         for (key, frontend) in self.frontends() {
             let states = allowed.sets.get(&key);
             let states = states.unwrap_or_else(|| panic!("after {after}: {key} is unexpected"));
+            if let Some(states) = allowed.sources.get(&key) {
+                self.check_sources(&frontend, states, &format!("after {after}: {key}"));
+            }
             for (side, set) in [frontend.internal, frontend.external]
                 .into_iter()
                 .enumerate()
@@ -300,6 +341,36 @@ impl World {
         let ports = self.node_ports().into_iter();
         let unset = ports.filter(|port| !bit(&self.maps.node_ports, (*port).into()));
         assert_eq!(unset.collect::<Vec<_>>(), [0; 0], "after {after}");
+    }
+
+    /// Nobody comes in who could in no state, nobody is kept out who could in each.
+    fn check_sources(&self, frontend: &Frontend, states: &[BTreeSet<IpNetwork>], what: &str) {
+        if frontend.flags & FLAG_SOURCES == 0 {
+            let may_be_open = states.iter().any(BTreeSet::is_empty);
+            assert!(may_be_open, "{what} serves everybody");
+            return;
+        }
+        let v4 = self.maps.sources4.entries().unwrap().into_iter();
+        let v6 = self.maps.sources6.entries().unwrap().into_iter();
+        let all = v4
+            .map(|(key, _)| Source::V4(key))
+            .chain(v6.map(|(key, _)| Source::V6(key)));
+        let own = all.filter(|source| source.service() == frontend.service);
+        let live: BTreeSet<IpNetwork> = own.map(|source| source.range().unwrap()).collect();
+        let known: BTreeSet<IpNetwork> = states.iter().flatten().copied().collect();
+        assert!(
+            live.is_subset(&known),
+            "{what} serves {live:?} of {known:?}"
+        );
+        let restricted = states.iter().filter(|state| !state.is_empty());
+        let always = restricted
+            .cloned()
+            .reduce(|a, b| &a & &b)
+            .unwrap_or_default();
+        assert!(
+            always.is_subset(&live),
+            "{what} serves {live:?} without {always:?}"
+        );
     }
 
     fn serving(&self, key: &FrontendKey, set: BackendSet, after: &str) -> Serving {
@@ -358,10 +429,21 @@ fn ports(snapshot: &Snapshot) -> Vec<(usize, DesiredPort)> {
     for (name, service) in &snapshot.services {
         let number: usize = name.name().trim_start_matches("service").parse().unwrap();
         let slices = snapshot.slices_of(name);
-        let desired = desired::service(service, slices, None);
+        let desired = desired::service(service, slices, &Place::default());
         ports.extend(desired.into_iter().map(|port| (number, port)));
     }
     ports
+}
+
+/// Who may use each address of a load balancer.
+fn sources(snapshot: &Snapshot) -> BTreeMap<FrontendKey, BTreeSet<IpNetwork>> {
+    let mut sources = BTreeMap::new();
+    for (_, port) in ports(snapshot) {
+        let balanced = port.frontends.iter();
+        let balanced = balanced.filter(|f| f.flags & FLAG_LOAD_BALANCER != 0);
+        sources.extend(balanced.map(|f| (f.key, port.sources.clone())));
+    }
+    sources
 }
 
 fn serving(port: &DesiredPort, scope: Scope) -> Serving {

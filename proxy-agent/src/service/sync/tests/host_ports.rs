@@ -46,6 +46,7 @@ fn node_port() -> Snapshot {
         internal_local: false,
         affinity: false,
         external_ip: false,
+        sources: BTreeSet::new(),
         endpoints: vec![(1, true, false)],
     };
     snapshot(&[Some(shape)])

@@ -13,6 +13,7 @@ pub(super) fn plain(hosts: &[u8]) -> Shape {
         internal_local: false,
         affinity: false,
         external_ip: false,
+        sources: [1, 4].into(),
         endpoints: hosts.iter().map(|h| (*h, h % 2 == 0, false)).collect(),
     }
 }
@@ -29,18 +30,24 @@ fn start(maps: &MemoryMaps) -> ServiceSync {
 /// Everything in the maps.
 fn contents(maps: &MemoryMaps) -> String {
     format!(
-        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
         maps.frontends4.entries().unwrap(),
         maps.frontends6.entries().unwrap(),
         maps.backends4.entries().unwrap(),
         maps.backends6.entries().unwrap(),
         maps.slots.entries().unwrap(),
         maps.members.entries().unwrap(),
+        maps.sources4.entries().unwrap(),
+        maps.sources6.entries().unwrap(),
     )
 }
 
 fn writes(maps: &MemoryMaps) -> u64 {
-    maps.frontends4.writes() + maps.backends4.writes() + maps.slots.writes() + maps.members.writes()
+    maps.frontends4.writes()
+        + maps.backends4.writes()
+        + maps.slots.writes()
+        + maps.members.writes()
+        + maps.sources4.writes()
 }
 
 #[test]
@@ -82,8 +89,11 @@ fn a_restart_keeps_the_ids_of_what_stays() {
             (now.service, now.internal.id, now.external.id)
         );
     }
-    assert_eq!(count, 4, "cluster IP and NodePort of two Services");
-    assert_eq!(maps.frontends4.entries().unwrap().len(), 4);
+    assert_eq!(
+        count, 6,
+        "cluster IP, NodePort and load balancer of two Services"
+    );
+    assert_eq!(maps.frontends4.entries().unwrap().len(), 6);
 }
 
 #[test]

@@ -1,0 +1,126 @@
+//! `proxyctl kube-proxy`: what another proxy has left on this node, and how to be rid of it.
+//!
+//! Nothing is removed unless asked for. Rules of netfilter only translate what begins, and connections that live go on by
+//! netfilter's connection tracking; but the kernel tracks and translates only while somebody's rule asks for it
+//! (`nf_ct_netns_get`), so something that does nothing else is put in their place ([`KEPT`]). IPVS forwards by its own table;
+//! what has connections there stays.
+
+mod iptables;
+mod ipvs;
+mod nftables;
+mod tool;
+
+use std::{fs, io::Write};
+
+use serde::Serialize;
+
+use super::{
+    CtlError, Exit,
+    args::KubeProxyVerb,
+    output::{Output, Row},
+};
+use tool::Call;
+
+/// Keeps connections alive that kube-proxy has translated: a table of nftables, and a chain of iptables.
+const KEPT: [&str; 2] = ["weir-kept", "WEIR-KEPT"];
+
+/// Something that was left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Leftover {
+    /// `nftables`, `iptables`, `ip6tables` and so on.
+    #[serde(rename = "in")]
+    place: String,
+    /// What it is.
+    what: String,
+    /// How it is removed; nothing where it has to stay for now.
+    commands: Vec<Call>,
+    /// Why it has to stay for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stays: Option<String>,
+}
+
+impl Row for Leftover {
+    const KIND: &'static str = "KubeProxyLeftoverList";
+    const COLUMNS: &'static [&'static str] = &["IN", "WHAT", "STAYS"];
+    const WIDE: &'static [&'static str] = &["COMMANDS"];
+
+    fn cells(&self) -> Vec<String> {
+        let stays = self.stays.clone().unwrap_or_else(|| "-".to_owned());
+        vec![self.place.clone(), self.what.clone(), stays]
+    }
+
+    fn wide(&self) -> Vec<String> {
+        let commands: Vec<String> = self.commands.iter().map(ToString::to_string).collect();
+        vec![commands.join("; ")]
+    }
+
+    fn name(&self) -> String {
+        format!("{}: {}", self.place, self.what)
+    }
+}
+
+/// Does it; exit code 1 if something is left.
+pub fn run(verb: &KubeProxyVerb, out: &mut Output) -> Result<Exit, CtlError> {
+    match verb {
+        KubeProxyVerb::Status => {
+            let found = find()?;
+            let code = code(found.is_empty());
+            out.rows(found)?;
+            Ok(code)
+        }
+        KubeProxyVerb::Cleanup { dry_run: true } => {
+            let found = find()?;
+            let commands = found.iter().flat_map(|leftover| &leftover.commands);
+            for command in commands {
+                writeln!(out, "{command}")?;
+            }
+            Ok(code(found.is_empty()))
+        }
+        KubeProxyVerb::Cleanup { dry_run: false } => clean(out),
+    }
+}
+
+const fn code(well: bool) -> Exit {
+    if well { Exit::Ok } else { Exit::Failed }
+}
+
+fn find() -> Result<Vec<Leftover>, CtlError> {
+    let mut found = nftables::find()?;
+    found.extend(iptables::find()?);
+    found.extend(ipvs::find()?);
+    Ok(found)
+}
+
+fn clean(out: &mut Output) -> Result<Exit, CtlError> {
+    if let Some(pid) = running() {
+        return Err(CtlError::new(
+            Exit::Failed,
+            format!("kube-proxy runs here as process {pid}: it would put everything back"),
+            "remove its DaemonSet or unit first; `proxyctl kube-proxy cleanup --dry-run` shows what would be done",
+        ));
+    }
+    for leftover in find()? {
+        for command in &leftover.commands {
+            command.run()?;
+            writeln!(out, "{command}")?;
+        }
+    }
+    let left = find()?;
+    let code = code(left.is_empty());
+    out.flush()?;
+    if !left.is_empty() {
+        out.rows(left)?;
+    }
+    Ok(code)
+}
+
+/// A kube-proxy that runs on this machine.
+fn running() -> Option<u32> {
+    let processes = fs::read_dir("/proc").ok()?;
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.into_iter().find(|pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/comm"))
+            .is_ok_and(|name| name.trim() == "kube-proxy")
+    })
+}

@@ -1,0 +1,244 @@
+//! What an agent says of Services to the API server, and follows there beside them.
+
+use std::{fs, net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::{core::v1::Service, events::v1::Event, networking::v1::ServiceCIDR};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use weir_tests::{
+    controlplane::ControlPlane,
+    watched::{PATIENCE, on_a_node, ready, start_agent},
+    world::{Node, Process, program, until},
+};
+
+/// The agent's own rights, for the user of the kubeconfig, and the objects that a cluster has anyway.
+const CLUSTER: &str = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: limited }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: weir }
+subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
+---
+apiVersion: v1
+kind: Node
+metadata: { name: a }
+";
+
+/// An API server, and an agent that has the rights of `deploy/`.
+struct Stage<'a> {
+    plane: ControlPlane,
+    node: &'a Node,
+    _agent: Process,
+}
+
+impl<'a> Stage<'a> {
+    async fn set(node: &'a Node, flags: &[&str]) -> Result<Self> {
+        let plane = ControlPlane::start().await?;
+        let rbac = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/rbac.yaml");
+        plane.apply(&fs::read_to_string(rbac)?).await?;
+        plane.apply(CLUSTER).await?;
+        let kubeconfig = plane.limited_kubeconfig()?;
+        let kubeconfig = kubeconfig.to_str().context("a path")?;
+        let flags = [&["--kubeconfig", kubeconfig], flags].concat();
+        let agent = start_agent(node, &plane, &flags)?;
+        ready(node)?;
+        Ok(Self {
+            plane,
+            node,
+            _agent: agent,
+        })
+    }
+
+    async fn services(&self) -> Result<Api<Service>> {
+        Ok(Api::default_namespaced(self.plane.client().await?))
+    }
+
+    async fn service(&self, name: &str, spec: Value) -> Result<()> {
+        let object = json!({ "metadata": { "name": name }, "spec": spec });
+        let object = serde_json::from_value(object)?;
+        let services = self.services().await?;
+        services.create(&PostParams::default(), &object).await?;
+        Ok(())
+    }
+
+    async fn remove(&self, service: &str) -> Result<()> {
+        let services = self.services().await?;
+        services.delete(service, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    fn proxyctl(&self, words: &[&str]) -> Result<String> {
+        let mut command = self.node.command(program("proxyctl")?)?;
+        Ok(String::from_utf8(command.args(words).output()?.stdout)?)
+    }
+
+    /// Waits until `dump services` shows a line with all these words.
+    fn until_served(&self, words: &[&str]) -> Result<()> {
+        until(&format!("{words:?}"), PATIENCE, || {
+            let text = self.proxyctl(&["dump", "services"])?;
+            let found = text.lines().any(|l| words.iter().all(|w| l.contains(w)));
+            Ok(found.then_some(()))
+        })
+    }
+
+    /// The Event of an object for a reason, once it is there.
+    async fn event(&self, about: &str, reason: &str) -> Result<Event> {
+        let events = Api::<Event>::all(self.plane.client().await?);
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let all = events.list(&ListParams::default()).await?.items;
+            let wanted = |event: &Event| {
+                let regarding = event.regarding.as_ref();
+                let name = regarding.and_then(|about| about.name.as_deref());
+                name == Some(about) && event.reason.as_deref() == Some(reason)
+            };
+            if let Some(event) = all.into_iter().find(wanted) {
+                return Ok(event);
+            }
+            let late = tokio::time::Instant::now() >= end;
+            ensure!(!late, "no Event {reason} of {about}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+fn note(event: &Event) -> &str {
+    event.note.as_deref().unwrap_or_default()
+}
+
+#[test]
+fn the_older_service_has_an_address_and_the_other_one_takes_over() -> Result<()> {
+    on_a_node("svc-conflict", async |node| {
+        let stage = Stage::set(node, &[]).await?;
+        let spec = |ip: &str| json!({ "ports": [{ "port": 80 }], "externalIPs": [ip] });
+        stage
+            .service("younger-by-name-a", spec("192.0.2.99"))
+            .await?;
+        // The API server counts in seconds.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        stage.service("a-first-by-name", spec("192.0.2.99")).await?;
+        stage.until_served(&[
+            "default/younger-by-name-a",
+            "ExternalIP",
+            "192.0.2.99:80/TCP",
+        ])?;
+        let event = stage.event("a-first-by-name", "AddressConflict").await?;
+        ensure!(
+            note(&event)
+                == "on node a: 192.0.2.99:80/TCP belongs to default/younger-by-name-a already",
+            "{event:?}"
+        );
+        stage.remove("younger-by-name-a").await?;
+        stage.until_served(&["default/a-first-by-name", "ExternalIP", "192.0.2.99:80/TCP"])?;
+
+        // An older one that asks later has it too.
+        stage.service("late", spec("192.0.2.98")).await?;
+        stage.until_served(&["default/late", "ExternalIP", "192.0.2.98:80/TCP"])?;
+        let more = json!({ "spec": { "externalIPs": ["192.0.2.98"] } });
+        let services = stage.services().await?;
+        services
+            .patch(
+                "a-first-by-name",
+                &PatchParams::default(),
+                &Patch::Merge(more),
+            )
+            .await?;
+        stage.until_served(&["default/a-first-by-name", "ExternalIP", "192.0.2.98:80/TCP"])?;
+        stage.event("late", "AddressConflict").await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn owners_are_told_what_is_not_served() -> Result<()> {
+    on_a_node("svc-events", async |node| {
+        let flags = [
+            "--set",
+            "services.externalIPs=false",
+            "--set",
+            "maps.frontends=16",
+        ];
+        let stage = Stage::set(node, &flags).await?;
+        let spec = json!({ "ports": [{ "port": 80 }], "externalIPs": ["192.0.2.99"] });
+        stage.service("external", spec).await?;
+        let event = stage.event("external", "NotServed").await?;
+        ensure!(
+            note(&event).contains("services.externalIPs off"),
+            "{event:?}"
+        );
+        stage.until_served(&["default/external", "ClusterIP"])?;
+        let text = stage.proxyctl(&["dump", "services"])?;
+        ensure!(!text.contains("192.0.2.99"), "{text}");
+
+        let listener = node.listen(SocketAddr::from(([0, 0, 0, 0], 32_099)))?;
+        let spec = json!({
+            "type": "LoadBalancer",
+            "externalTrafficPolicy": "Local",
+            "healthCheckNodePort": 32_099,
+            "ports": [{ "port": 80 }],
+        });
+        stage.service("checked", spec).await?;
+        let event = stage
+            .event("checked", "FailedToStartServiceHealthcheck")
+            .await?;
+        ensure!(note(&event).contains(":32099"), "{event:?}");
+        drop(listener);
+
+        let ports: Vec<Value> = (0..20)
+            .map(|n| json!({ "name": format!("p{n}"), "port": 8000 + n }))
+            .collect();
+        stage.service("large", json!({ "ports": ports })).await?;
+        let event = stage.event("large", "NotProgrammed").await?;
+        ensure!(note(&event).contains("FRONTENDS4 has no room"), "{event:?}");
+        let ports: Vec<Value> = (0..10)
+            .map(|n| json!({ "name": format!("p{n}"), "port": 8000 + n }))
+            .collect();
+        stage.service("fits", json!({ "ports": ports })).await?;
+        let event = stage.event("a", "MapsFillingUp").await?;
+        ensure!(note(&event).contains("FRONTENDS4"), "{event:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn ranges_of_services_are_followed() -> Result<()> {
+    on_a_node("svc-ranges", async |node| {
+        let stage = Stage::set(node, &[]).await?;
+        let led = |range: &str, there: bool| {
+            let device = |text: &str| text.contains("weir_host");
+            until(
+                &format!("{range} led: {there}"),
+                Duration::from_secs(15),
+                || {
+                    let route = node.run(&["ip", "route", "show", range])?;
+                    Ok((device(&route) == there).then_some(()))
+                },
+            )
+        };
+        led("10.96.0.0/16", true)?;
+        let ranges = Api::<ServiceCIDR>::all(stage.plane.client().await?);
+        let more = json!({ "metadata": { "name": "more" }, "spec": { "cidrs": ["10.97.0.0/24"] } });
+        let more = serde_json::from_value(more)?;
+        ranges.create(&PostParams::default(), &more).await?;
+        led("10.97.0.0/24", true)?;
+        let spec = json!({ "ports": [{ "port": 80 }], "clusterIP": "10.97.0.7" });
+        stage.service("in-more", spec).await?;
+        stage.until_served(&["default/in-more", "10.97.0.7:80/TCP"])?;
+        stage.remove("in-more").await?;
+        // Without its controller nobody takes the finalizer off.
+        let free = json!({ "metadata": { "finalizers": null } });
+        ranges.delete("more", &DeleteParams::default()).await?;
+        ranges
+            .patch("more", &PatchParams::default(), &Patch::Merge(free))
+            .await
+            .or_else(|error| match error {
+                kube::Error::Api(status) if status.code == 404 => Ok(ServiceCIDR::default()),
+                error => Err(error),
+            })?;
+        led("10.97.0.0/24", false)
+    })
+}
