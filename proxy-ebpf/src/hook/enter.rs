@@ -30,6 +30,8 @@ pub(super) struct Work<F: Family> {
     draft: Draft<F>,
     /// In whose name its sender is told.
     pub(super) speaker: Speaker<F>,
+    /// Where the host's stack has it from, for want of stack: the hook (`course::hook`), and the pod that sent it, or 0.
+    pub(super) from: [u32; 2],
 }
 
 /// One of the two, by the packet's family; else what `other` says of its Ethernet type.

@@ -69,11 +69,12 @@ pub(super) fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
     } else {
         FROM_HOST
     };
-    let verdict = send(skb, work, at, pod);
+    work.from = [at, pod];
+    let verdict = send(skb, work);
     if verdict == CONTINUE {
         skb.set_done();
     }
-    conclude(skb, work, verdict, at)
+    conclude(skb, work, verdict, work.from[0])
 }
 
 /// What a pod sends to a node that has a tunnel: the stack knows of that only for pods of the node. Not inlined, for the need of
@@ -136,14 +137,14 @@ fn matters<F: Family>(packet: &Packet<F>) -> bool {
 }
 
 #[inline(always)]
-fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32, pod: u32) -> Verdict {
-    let is_error = work.packet.shape == ERROR;
-    if pod != 0 && work.packet.shape == UNKNOWN_FRAGMENT {
+fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
+    if work.from[1] != 0 && work.packet.shape == UNKNOWN_FRAGMENT {
         return fragment::<F>(&work.packet);
     }
-    let verdict = work.follow(skb, at);
+    let verdict = work.follow(skb, work.from[0]);
+    let is_error = work.packet.shape == ERROR;
     if verdict == CONTINUE
-        && (pod != 0 || is_error)
+        && (work.from[1] != 0 || is_error)
         && same(&work.course.target, &work.packet.tuple)
     {
         return NEXT;
@@ -151,6 +152,7 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32, pod: u32) -> Verdict {
     if verdict != NEXT {
         return verdict;
     }
+    let [at, pod] = work.from;
     if pod != 0 {
         return work.begin(skb, at, pod);
     }
