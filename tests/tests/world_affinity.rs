@@ -26,7 +26,7 @@ const OF_CLUSTER: [&str; 2] = ["10.96.0.80", "fd00:10:96::50"];
 
 struct Bed {
     client: Pod,
-    _backends: Vec<Pod>,
+    backends: Vec<Pod>,
     _servers: Vec<Server>,
     cluster: Cluster,
 }
@@ -46,9 +46,9 @@ impl Bed {
             client,
             _servers: servers.collect(),
             cluster,
-            _backends: backends,
+            backends,
         };
-        let pods: Vec<&Pod> = bed._backends.iter().collect();
+        let pods: Vec<&Pod> = bed.backends.iter().collect();
         bed.cluster.service("web", 80, &pods, &spec()).unwrap();
         for address in OF_CLUSTER {
             let to = SocketAddr::new(address.parse().unwrap(), SERVICE_PORT);

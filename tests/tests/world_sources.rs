@@ -141,9 +141,9 @@ fn only_who_is_in_a_range_is_served_at_the_address(mode: Mode) {
     }
     bed.serve_only(&["0.0.0.0/0".to_owned(), "::/0".to_owned()]);
     for (place, _) in bed.places() {
-        balanced()
-            .iter()
-            .for_each(|to| bed.await_served(place, *to));
+        for to in balanced() {
+            bed.await_served(place, to);
+        }
     }
 }
 
@@ -228,9 +228,9 @@ fn connections_stay_when_their_range_goes(mode: Mode) {
     let talks: Vec<(Talk, SocketAddr)> = talks.collect();
     bed.serve_only(&["198.18.0.0/15".to_owned(), "2001:db8:7::/48".to_owned()]);
     for place in places {
-        balanced()
-            .iter()
-            .for_each(|to| bed.await_dropped(place, *to));
+        for to in balanced() {
+            bed.await_dropped(place, to);
+        }
     }
     for (mut talk, to) in talks {
         talk.echo("still there")

@@ -4,6 +4,7 @@
 
 use std::{io::ErrorKind, net::SocketAddr};
 
+use proxy_agent::datapath::flows::Flows;
 use serde_json::json;
 use weir_tests::{
     datapath::{drops, reader},
@@ -103,7 +104,7 @@ fn other_ports_of_external_addresses_are_the_hosts(mode: Mode) {
 fn translated(cluster: &Cluster) -> usize {
     let reader = reader(cluster.node(0)).unwrap();
     let flows = reader.maps().flows();
-    let flows = flows.into_iter().flat_map(|flows| flows.iter());
+    let flows = flows.into_iter().flat_map(Flows::iter);
     flows
         .filter(|(_, flow)| {
             flow.service != 0
@@ -129,7 +130,9 @@ fn a_pod_may_have_its_connections_translated_packet_by_packet() {
     }
     // The first ones may have come before the Service.
     let first = translated(&cluster);
-    to.iter().for_each(|to| drop(ask_tcp(&plain, *to).unwrap()));
+    for to in to {
+        ask_tcp(&plain, to).unwrap();
+    }
     assert_eq!(translated(&cluster), first, "balanced at the socket");
     let object = |value: &str| {
         json!({

@@ -47,10 +47,12 @@ pub(super) fn run(verb: &ConfigVerb, flags: &Flags) -> anyhow::Result<()> {
         ConfigVerb::Check { file } => {
             let effective = load::load_file(file)?;
             let warnings = effective.warnings.iter();
-            let mut text: String = warnings.map(|w| format!("warning: {w}\n")).collect();
+            let warnings = warnings.map(|warning| format!("warning: {warning}"));
             let told = settings(&effective.origins);
-            text += &format!("{}: sound, {told}\n", file.display());
-            text
+            let verdict = format!("{}: sound, {told}", file.display());
+            let mut lines: Vec<String> = warnings.chain([verdict]).collect();
+            lines.push(String::new());
+            lines.join("\n")
         }
         ConfigVerb::Schema => {
             let mut text =

@@ -90,7 +90,7 @@ impl TunnelSettings {
     const MAX_VNI: u32 = (1 << 24) - 1;
 
     /// What cannot be: the field and why.
-    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+    pub(super) fn check(self) -> Result<(), (&'static str, String)> {
         if self.port == 0 {
             return Err(("tunnel.port", "must not be 0".to_owned()));
         }

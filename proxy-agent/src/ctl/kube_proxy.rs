@@ -10,7 +10,7 @@ mod ipvs;
 mod nftables;
 mod tool;
 
-use std::{fs, io::Write};
+use std::{fs, io::Write as _};
 
 use serde::Serialize;
 

@@ -92,6 +92,9 @@ impl Default for Capacities {
     }
 }
 
+/// How many maps have capacities of their own.
+pub const SIZED: usize = 35;
+
 impl Capacities {
     /// For such clusters, on a machine with so many bytes of memory: a thousandth of it for the cells of
     /// policy rows (8 bytes each), and half as much for their lists of ports, all of it taken at once. 16 GiB hold 2 million
@@ -140,7 +143,7 @@ impl Capacities {
     }
 
     /// The maps whose capacity is not fixed by the object, by name.
-    pub fn by_map(&self) -> [(&'static str, u32); 35] {
+    pub fn by_map(&self) -> [(&'static str, u32); SIZED] {
         [
             ("FRONTENDS4", self.frontends),
             ("FRONTENDS6", self.frontends),

@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use super::{Labels, ObjectName, Protocol};
 
 /// A Pod.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what a Pod says of itself, each for another reader"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Name.

@@ -155,7 +155,7 @@ impl Desired {
             match self.choose(node, *range, end, ways) {
                 Ok(chosen) => {
                     by.push((*range, matches!(chosen, Chosen::Tunnel { .. })));
-                    mtus.extend(self.take(node, *range, chosen));
+                    mtus.extend(self.take(node, *range, &chosen));
                 }
                 Err(why) => drop(self.unreachable.insert(node.name.clone(), why)),
             }
@@ -202,8 +202,8 @@ impl Desired {
     }
 
     /// Notes a way; its MTU if that is known.
-    fn take(&mut self, node: &Node, range: IpNetwork, chosen: Chosen) -> Option<u32> {
-        let (words, mtu) = match chosen {
+    fn take(&mut self, node: &Node, range: IpNetwork, chosen: &Chosen) -> Option<u32> {
+        let (words, mtu) = match *chosen {
             Chosen::Direct { way, mtu } => {
                 self.routes.insert(range, way);
                 ("direct".to_owned(), Some(mtu))

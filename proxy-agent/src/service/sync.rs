@@ -49,6 +49,10 @@ const BACKOFF_MIN: Duration = Duration::from_millis(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// Keeps the maps of Services in step with a snapshot.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what has happened once, each by itself"
+)]
 pub struct ServiceSync {
     tables: ServiceTables,
     /// Name of this node.

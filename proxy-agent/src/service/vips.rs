@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
     net::IpAddr,
 };
 
@@ -12,7 +13,10 @@ use proxy_common::{
 };
 
 use super::{ServiceTables, image::Image};
-use crate::datapath::{mirror::put, table::TableError};
+use crate::datapath::{
+    mirror::put,
+    table::{Table, TableError},
+};
 
 /// What the maps are known to hold.
 #[derive(Clone, Debug, Default)]
@@ -49,34 +53,34 @@ impl Vips {
         match address {
             IpAddr::V4(ip) => {
                 let key = address4(ip.octets());
-                if let Some(change) = change(&self.v4, key, bits) {
-                    put(&mut *tables.vips4, &key, change)?;
-                    note(&mut self.v4, key, change);
-                }
+                bring(&mut self.v4, &mut *tables.vips4, key, bits)?;
             }
             IpAddr::V6(ip) => {
                 let key = address6(ip.octets());
-                if let Some(change) = change(&self.v6, key, bits) {
-                    put(&mut *tables.vips6, &key, change)?;
-                    note(&mut self.v6, key, change);
-                }
+                bring(&mut self.v6, &mut *tables.vips6, key, bits)?;
             }
         }
         Ok(())
     }
 }
 
-/// What is to be under the key, if that is anything new. Nothing stands for no bits.
-fn change<K: Ord>(known: &BTreeMap<K, u32>, key: K, bits: u32) -> Option<Option<u32>> {
+/// Brings what is under a key in step. Nothing stands for no bits.
+fn bring<K: Copy + Ord + Debug>(
+    known: &mut BTreeMap<K, u32>,
+    table: &mut dyn Table<K, u32>,
+    key: K,
+    bits: u32,
+) -> Result<(), TableError> {
     let wanted = (bits != 0).then_some(bits);
-    (known.get(&key).copied() != wanted).then_some(wanted)
-}
-
-fn note<K: Ord>(known: &mut BTreeMap<K, u32>, key: K, change: Option<u32>) {
-    match change {
+    if known.get(&key).copied() == wanted {
+        return Ok(());
+    }
+    put(table, &key, wanted)?;
+    match wanted {
         Some(bits) => drop(known.insert(key, bits)),
         None => drop(known.remove(&key)),
     }
+    Ok(())
 }
 
 impl Image {

@@ -96,7 +96,7 @@ impl Bed {
 
     /// For a test that fails.
     pub(super) fn said(&self) -> String {
-        let mut words = String::new();
+        let mut words = Vec::new();
         for index in [0, 1] {
             let (node, agent) = (self.cluster.node(index), self.cluster.agent(index));
             let log = agent.log();
@@ -104,14 +104,14 @@ impl Bed {
             let shell = "ip -s -d link show weir_vxlan; ip route; ip -6 route; nstat -az 2>/dev/null | grep -i frag";
             let links = node.run(&["sh", "-c", shell]);
             let peers = agent.proxyctl_verdict(&["dump", "tunnels"]);
-            words += &format!(
+            words.push(format!(
                 "{}: dropped {:?}\n{links:?}\n{peers:?}\n{}\n",
                 node.name(),
                 drops(node),
                 last.join("\n")
-            );
+            ));
         }
-        words.replace("\\n", "\n")
+        words.concat().replace("\\n", "\n")
     }
 }
 

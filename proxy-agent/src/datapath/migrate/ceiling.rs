@@ -127,7 +127,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::datapath::migrate::size::plan;
+    use crate::datapath::{capacities::SIZED, migrate::size::plan};
 
     /// Ten bytes an entry.
     fn uses(
@@ -207,8 +207,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_plan_within_memory_asks_for_nothing_more(
-            more in 0_u64..1_000_000, fill in proptest::collection::vec(0_u32..=100, 33),
-            waiting in proptest::collection::vec(prop_oneof![4 => Just(0_u32), 1 => 1_u32..10_000], 33),
+            more in 0_u64..1_000_000, fill in proptest::collection::vec(0_u32..=100, SIZED),
+            waiting in proptest::collection::vec(prop_oneof![4 => Just(0_u32), 1 => 1_u32..10_000], SIZED),
         ) {
             let configured = with(configured_bytes() + more);
             let names = configured.by_map().map(|(name, _)| name);
