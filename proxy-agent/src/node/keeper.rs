@@ -25,6 +25,7 @@ use super::{
     source_ports,
     sysctls::Sysctls,
     tunnel::{self, Tunnel},
+    ways,
 };
 use crate::{
     api::listen::ListenOn,
@@ -156,7 +157,7 @@ impl NodeKeeper {
         let names: Vec<&str> = desired.links.chosen.values().map(Link::name).collect();
         let set = self.sysctls.apply(&names, &config.conntrack);
         report.errors.extend(set);
-        report.notes = notes(config, &desired);
+        report.notes = notes(config, &desired, snapshot);
         self.tell(&desired);
         if ready && let Some(file) = desired.file.clone() {
             match self.open_to_pods(config, file) {
@@ -261,11 +262,17 @@ fn tunnel_device(config: &Configuration, tunnel: &Tunnel) -> anyhow::Result<Opti
 }
 
 /// What people should know.
-fn notes(config: &Configuration, desired: &Desired) -> Vec<String> {
+fn notes(config: &Configuration, desired: &Desired, snapshot: &Snapshot) -> Vec<String> {
     let mut notes = desired.links.refused.clone();
     notes.extend(desired.addresses.too_large.iter().map(|range| {
         format!("{range} is local by a route, but too large for each of its addresses to serve")
     }));
     notes.extend(source_ports::note(config.node.source_ports));
+    notes.extend(
+        snapshot
+            .nodes
+            .values()
+            .filter_map(|node| ways::mistake(node)),
+    );
     notes
 }

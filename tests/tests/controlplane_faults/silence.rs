@@ -74,9 +74,14 @@ async fn another_one_is_followed() -> Result<()> {
     let mut observer = Observer::start(Observer::options(&plane, &urls)).await?;
     until_listed(&mut observer).await?;
     observer.until_connected(true).await?;
-    ensure!(observer.source() == first.url());
+    // On a busy machine the first one may have been too slow at the beginning.
+    let (used, other) = if observer.source() == first.url() {
+        (first, second)
+    } else {
+        (second, first)
+    };
 
-    first.freeze();
+    used.freeze();
     let changed = async {
         create(&client, "meanwhile").await?;
         observer
@@ -84,14 +89,14 @@ async fn another_one_is_followed() -> Result<()> {
             .await
     };
     changed.await?;
-    ensure!(observer.source() == second.url());
+    ensure!(observer.source() == other.url());
 
-    // And back, although requests to the first one still hang.
-    first.thaw();
-    second.freeze();
+    // And back, although requests to it still hang.
+    used.thaw();
+    other.freeze();
     create(&client, "later").await?;
     observer.within(FAILED_OVER, "later", has("later")).await?;
-    ensure!(observer.source() == first.url());
+    ensure!(observer.source() == used.url());
     Ok(())
 }
 

@@ -118,10 +118,10 @@ fn the_mode_of_a_node_changes_under_traffic() {
     }
 }
 
-/// A node moves to other addresses: the tunnel leads there.
+/// Without an agent the tunnel goes on, and so it does with the next one.
 #[test]
-fn a_nodes_address_changes() {
-    let mut bed = Bed::start("moves", &[], &[]);
+fn an_agent_may_be_away() {
+    let mut bed = Bed::start("away", &[], &[]);
     let mut talks = bed.talks();
     bed.go_on(&mut talks, "before");
     bed.cluster.agent_mut(0).crash().unwrap();

@@ -31,6 +31,9 @@ impl ServiceSync {
         let old = self.ports.remove(owner).unwrap_or_default();
         if old.is_empty() && desired.is_empty() {
             self.release(owner);
+            if let Owner::Service(name) = owner {
+                self.tell_unserved(name, snapshot);
+            }
             return Ok(());
         }
         let owner = &share_text(owner, snapshot);
