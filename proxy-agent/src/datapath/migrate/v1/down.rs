@@ -2,12 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
     fs,
     os::fd::{AsFd as _, OwnedFd},
 };
 
 use proxy_common::{
     address::{Address4, Address6},
+    frontends::{FLAG_SOURCES, Frontend},
     v1,
 };
 
@@ -38,7 +40,7 @@ use crate::datapath::{
         exchange,
     },
     schema,
-    table::Table as _,
+    table::Table,
 };
 
 /// Links that schema 1 knows, by their programs.
@@ -97,7 +99,9 @@ fn own_maps(conntrack: u32, endpoints: u32, blocks: u32) -> Vec<(&'static str, M
 /// agent of ours may run.
 pub fn down(pins: &Pins, instance: &str) -> Result<Handover, DatapathError> {
     let old = pins.of_schema(v1::SCHEMA);
-    let maps = Maps::open(pins)?;
+    let mut maps = Maps::open(pins)?;
+    withdraw_ranged(&mut maps.frontends4)?;
+    withdraw_ranged(&mut maps.frontends6)?;
     let building = old.building();
     empty(&building)?;
     let lists = lists(&maps)?;
@@ -170,7 +174,7 @@ fn lists(maps: &Maps) -> Result<Laid<v1::IntervalBlock>, DatapathError> {
 }
 
 /// Maps that schema 1 does not know.
-const NEW: [&str; 13] = [
+const NEW: [&str; 17] = [
     "FLOWS4",
     "FLOWS6",
     "FLOW_INDEX4",
@@ -184,7 +188,24 @@ const NEW: [&str; 13] = [
     "INSIDE6",
     "TUNNELS4",
     "TUNNELS6",
+    "SOURCES4",
+    "SOURCES6",
+    "VIPS4",
+    "VIPS6",
 ];
+
+/// Schema 1 knows no source ranges and would serve everybody: its agent leaves such addresses alone, and so must its programs
+/// until then.
+fn withdraw_ranged<K: Copy + Ord + Debug>(
+    frontends: &mut dyn Table<K, Frontend>,
+) -> Result<(), DatapathError> {
+    for (key, frontend) in frontends.entries()? {
+        if frontend.flags & FLAG_SOURCES != 0 {
+            frontends.remove(&key)?;
+        }
+    }
+    Ok(())
+}
 
 fn fill(old: &Pins, maps: &Maps) -> Result<(), DatapathError> {
     let mut endpoints = table::<u32, v1::Endpoint>(old, "ENDPOINTS")?;
@@ -233,7 +254,7 @@ pub struct Handover {
     last: u32,
 }
 
-impl std::fmt::Debug for Handover {
+impl Debug for Handover {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handover")
             .field("awaited", &self.awaited)
