@@ -161,6 +161,9 @@ fn owners_are_told_what_is_not_served() -> Result<()> {
             "services.externalIPs=false",
             "--set",
             "maps.frontends=16",
+            // No map grows.
+            "--set",
+            "maps.memory=1",
         ];
         let stage = Stage::set(node, &flags).await?;
         let spec = json!({ "ports": [{ "port": 80 }], "externalIPs": ["192.0.2.99"] });
