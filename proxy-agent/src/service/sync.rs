@@ -7,13 +7,14 @@ mod notices;
 mod port;
 mod resolve;
 mod takers;
+mod turn;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -23,20 +24,16 @@ use proxy_common::backends::MemberKey;
 
 use after::After;
 use port::Port;
+use turn::BACKOFF_MAX;
 use verify::Comparison;
 
 use super::{
-    HostPorts, Owner, SyncReport,
-    desired::Place,
-    image::Image,
-    node_ports::NodePorts,
-    report::{Programmed, ServiceError},
-    tables::ServiceTables,
+    HostPorts, Owner, SyncReport, desired::Place, image::Image, key::FrontendKey,
+    node_ports::NodePorts, tables::ServiceTables,
 };
 use crate::{
     datapath::table::TableError,
     model::{Dirty, Kind, ObjectName, Snapshot, Stamp, full},
-    subject::Room,
 };
 
 /// Nothing is written before these are listed whole, and the Nodes: the zone decides who serves. Where Nodes are
@@ -44,9 +41,6 @@ use crate::{
 const NEEDED: [Kind; 2] = [Kind::Service, Kind::EndpointSlice];
 /// When to go on with a pruning that met errors.
 const PRUNE_AGAIN: Duration = Duration::from_millis(100);
-/// After a failure that followed writes which succeeded.
-const BACKOFF_MIN: Duration = Duration::from_millis(1);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// Keeps the maps of Services in step with a snapshot.
 #[expect(
@@ -70,6 +64,8 @@ pub struct ServiceSync {
     stranded: HashMap<Owner, Stranded>,
     node_ports: NodePorts,
     after: After,
+    /// Frontends that Services wait for which others have: who leaves one leaves it to them.
+    awaited: BTreeSet<FrontendKey>,
     /// Something was removed: whatever was refused may fit now.
     freed: bool,
     /// All Services have been looked at once.
@@ -136,6 +132,7 @@ impl ServiceSync {
             stranded: HashMap::new(),
             node_ports: NodePorts::default(),
             after: After::start(),
+            awaited: BTreeSet::new(),
             freed: false,
             started: false,
             pruned: false,
@@ -325,122 +322,5 @@ impl ServiceSync {
                 self.mark_all(snapshot);
             }
         }
-    }
-
-    fn run(&mut self, snapshot: &Snapshot, report: &mut SyncReport) {
-        let now = Instant::now();
-        let due = self.failed.iter().filter(|(_, f)| f.due <= now);
-        let due: Vec<Owner> = due.map(|(owner, _)| owner.clone()).collect();
-        for owner in due {
-            self.pending.entry(owner).or_insert_with(Stamp::now);
-        }
-        for owner in self.takers(snapshot) {
-            if let Some(stamp) = self.pending.remove(&owner) {
-                self.bring(owner, stamp, snapshot, report);
-            }
-        }
-        // In order: a pod that has to give way to a Service is marked by it.
-        while let Some((owner, stamp)) = self.pending.pop_first() {
-            self.bring(owner, stamp, snapshot, report);
-        }
-    }
-
-    /// Brings one in step, or notes why it is not.
-    fn bring(
-        &mut self,
-        owner: Owner,
-        mut stamp: Stamp,
-        snapshot: &Snapshot,
-        report: &mut SyncReport,
-    ) {
-        if let Some(failure) = self.failed.get_mut(&owner) {
-            stamp.merge(std::mem::replace(&mut failure.stamp, Stamp::now()));
-        }
-        let writes = report.writes;
-        match self.sync_owner(&owner, snapshot, report) {
-            Ok(()) => self.in_step(&owner, stamp, report),
-            Err(error) => {
-                report.errors += usize::from(matches!(error, ServiceError::Table(_)));
-                self.fail(owner, stamp, &error, report.writes > writes);
-            }
-        }
-    }
-
-    fn in_step(&mut self, owner: &Owner, stamp: Stamp, report: &mut SyncReport) {
-        self.failed.remove(owner);
-        if let Owner::Pod(_) = owner {
-            return;
-        }
-        report.synced += 1;
-        // What was looked at for another reason is no change.
-        if stamp.services + stamp.slices > 0 {
-            report.programmed.push(Programmed {
-                since_event: stamp.arrived.elapsed(),
-                triggers: stamp.triggers,
-            });
-        }
-    }
-
-    fn fail(&mut self, owner: Owner, stamp: Stamp, error: &ServiceError, progress: bool) {
-        let taken = matches!(error, ServiceError::Taken { .. });
-        let broken = matches!(error, ServiceError::Table(TableError::Kernel { .. }));
-        let room = error.room();
-        let error = error.to_string();
-        let known = self.failed.get(&owner);
-        if known.is_none_or(|f| f.error != error) {
-            let what = owner.in_words();
-            tracing::warn!(error, "{what} not programmed; its last good state stays");
-        }
-        let attempts = known.filter(|_| !progress).map_or(0, |f| f.attempts);
-        let backoff = BACKOFF_MIN.saturating_mul(1 << attempts.min(20));
-        let failure = Failure {
-            error,
-            taken,
-            broken,
-            attempts: attempts + 1,
-            due: Instant::now() + backoff.min(BACKOFF_MAX),
-            room,
-            stamp,
-        };
-        self.failed.insert(owner, failure);
-    }
-
-    /// Adds up what found no room.
-    pub fn waits_for_room(&self, room: &mut Room) {
-        for (map, needed) in self
-            .failed
-            .values()
-            .filter_map(|failure| failure.room.as_ref())
-        {
-            let sum = room.entry(map.clone()).or_default();
-            *sum = sum.saturating_add(*needed);
-        }
-    }
-
-    /// There may be room now.
-    pub fn resized(&mut self) {
-        for failure in self
-            .failed
-            .values_mut()
-            .filter(|failure| failure.room.is_some())
-        {
-            failure.due = Instant::now();
-        }
-    }
-
-    fn finish(&mut self, report: &mut SyncReport) {
-        self.collect(report);
-        let follow_up = self.follow_up();
-        if std::mem::take(&mut self.freed) {
-            let now = Instant::now();
-            for failure in self.failed.values_mut() {
-                failure.due = failure.due.min(now + BACKOFF_MIN);
-            }
-        }
-        let failed = self.failed.iter();
-        report.failed = failed.map(|(n, f)| (n.clone(), f.error.clone())).collect();
-        let due = self.failed.values().map(|f| f.due);
-        let due = due.chain(self.image.next_removal()).chain(follow_up).min();
-        report.again_after = due.map(|d| d.saturating_duration_since(Instant::now()));
     }
 }

@@ -38,6 +38,18 @@ impl Port {
         }
     }
 
+    /// Whether it is the one with this id, and may hold this frontend.
+    pub(super) fn holds(&self, service: u32, key: &FrontendKey) -> bool {
+        self.service == service && self.frontends.contains(key)
+    }
+
+    /// Holds these frontends as well, though it wants them no more.
+    pub(super) fn hold<'a>(&mut self, left: impl Iterator<Item = &'a FrontendKey>) {
+        let held = self.frontends.iter().copied();
+        let all: Vec<FrontendKey> = held.chain(left.copied()).collect();
+        self.frontends = all.into();
+    }
+
     /// Whether this is what is programmed of a desired port.
     pub(super) fn is(&self, want: &DesiredPort) -> bool {
         self.name == want.name && self.protocol == want.protocol && self.ipv6 == want.ipv6

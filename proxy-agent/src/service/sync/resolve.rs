@@ -57,7 +57,18 @@ impl ServiceSync {
             frontends.into_iter().any(|f| f.key == *key)
         };
         for port in old {
-            for key in port.frontends.iter().filter(|k| !wanted(k)) {
+            let left = port.frontends.iter().filter(|key| !wanted(key));
+            let now = resolved
+                .ports
+                .iter_mut()
+                .find(|p| p.service == port.service);
+            if let Some(now) = now {
+                now.hold(left.clone().filter(|key| self.awaited.contains(key)));
+            }
+            let stays =
+                |key: &FrontendKey| resolved.ports.iter().any(|p| p.holds(port.service, key));
+            let gone: Vec<&FrontendKey> = left.filter(|key| !stays(key)).collect();
+            for key in gone {
                 let plan = &mut resolved.plan;
                 plan.remove_frontend(&self.image, *key, port.service);
             }

@@ -1,39 +1,46 @@
 //! Frontends that go from one Service to another.
 
+use std::collections::BTreeMap;
+
 use super::ServiceSync;
 use crate::{
     model::Snapshot,
-    service::{Owner, desired},
+    service::{Owner, desired, key::FrontendKey},
 };
 
 impl ServiceSync {
-    /// Those of the waiting who take over a frontend that another one has. They come first: what it leads to is then still
-    /// what it was, or what it shall be, never what the other one makes of its sets meanwhile; nor is it missing.
-    pub(super) fn takers(&self, snapshot: &Snapshot) -> Vec<Owner> {
-        if self.pending.len() < 2 {
-            return Vec::new();
+    /// Those of the waiting who take over frontends that others have, and these. They come first: what such a frontend leads to
+    /// is then still what it was, or what it shall be, never what the other one makes of its sets meanwhile; nor is it missing.
+    pub(super) fn takers(&self, snapshot: &Snapshot) -> BTreeMap<Owner, Vec<FrontendKey>> {
+        if self.pending.is_empty() || self.pending.len() + self.failed.len() < 2 {
+            return BTreeMap::new();
         }
-        let waiting = self.pending.keys();
+        let waiting = self.pending.keys().chain(self.failed.keys());
         waiting
-            .filter(|owner| self.takes_over(owner, snapshot))
-            .cloned()
+            .map(|owner| (owner.clone(), self.takes_over(owner, snapshot)))
+            .filter(|(_, frontends)| !frontends.is_empty())
             .collect()
     }
 
-    fn takes_over(&self, owner: &Owner, snapshot: &Snapshot) -> bool {
+    /// What somebody wants and others have.
+    fn takes_over(&self, owner: &Owner, snapshot: &Snapshot) -> Vec<FrontendKey> {
         let Owner::Service(name) = owner else {
-            return false;
+            return Vec::new();
         };
         let Some(service) = snapshot.services.get(name) else {
-            return false;
+            return Vec::new();
         };
         let own = self.ports.get(owner).map_or(&[][..], |ports| ports);
         // Endpoints are of no interest here.
         let desired = desired::service(service, &[], &self.place);
-        let mut frontends = desired.iter().flat_map(|port| &port.frontends);
-        frontends.any(|frontend| {
-            let live = self.image.frontend(&frontend.key);
+        let keys = desired
+            .iter()
+            .flat_map(|port| &port.frontends)
+            .map(|f| f.key);
+        keys.filter(|key| {
+            let live = self.image.frontend(key);
             live.is_some_and(|live| own.iter().all(|port| port.service != live.service))
         })
+        .collect()
     }
 }

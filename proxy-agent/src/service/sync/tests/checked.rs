@@ -60,6 +60,8 @@ struct Allowed {
     sources: BTreeMap<FrontendKey, Vec<BTreeSet<IpNetwork>>>,
     /// Who was a member at the last settled state, and has served ever since.
     kept: BTreeMap<FrontendKey, [Serving; 2]>,
+    /// What was a frontend at the last settled state, and in all states since.
+    steady: BTreeSet<FrontendKey>,
 }
 
 /// A table that has its world checked after each write.
@@ -159,6 +161,7 @@ impl World {
         for (key, sources) in sources(snapshot) {
             allowed.sources.entry(key).or_default().push(sources);
         }
+        allowed.steady.retain(|key| wanted.contains_key(key));
         for (key, want) in wanted {
             allowed.sets.entry(key).or_default().push(want.serving);
         }
@@ -193,6 +196,7 @@ impl World {
                 .into_iter()
                 .map(|(k, s)| (k, vec![s]))
                 .collect(),
+            steady: wanted.keys().copied().collect(),
             kept: by_key()
                 .map(|(k, w)| (k, [0, 1].map(|side| w.members(side))))
                 .collect(),
@@ -306,6 +310,9 @@ impl World {
     /// Every frontend leads to live backends, each of them of a state that is allowed.
     fn check(&self, after: &str) {
         let allowed = self.allowed.lock().unwrap();
+        let live: BTreeSet<FrontendKey> = self.frontends().into_iter().map(|(k, _)| k).collect();
+        let missing = allowed.steady.difference(&live).next();
+        assert_eq!(missing, None, "after {after}: a frontend is missing");
         let members = self.members();
         for (key, frontend) in self.frontends() {
             let states = allowed.sets.get(&key);
