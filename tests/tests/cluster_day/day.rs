@@ -166,8 +166,6 @@ impl Day<'_> {
         self.model
             .nodes
             .forget(|name| objects.get(&Id::new(Kind::Node, "", name)).cloned());
-        // Nobody remembers who came first.
-        self.model.holders.clear();
         ready(self.node)
     }
 
@@ -241,12 +239,9 @@ impl Day<'_> {
         let disputed = local.filter(|(_, said)| said.len() > 1).map(|(at, _)| at);
         self.model.disputed.extend(disputed);
         let (check, model) = (&self.check, &self.model);
-        let holders = until("the maps to be what the model says", PATIENCE, || {
+        until("the maps to be what the model says", PATIENCE, || {
             check.in_step(model).map(Some)
-        })?;
-        self.model.holders = holders;
-        self.model.touched.clear();
-        Ok(())
+        })
     }
 
     fn rest(&self) -> Result<()> {

@@ -31,12 +31,8 @@ pub(crate) struct Model {
     /// By pod of namespace `default`.
     pub(crate) wired: BTreeMap<String, Wired>,
     pub(crate) nodes: Nodes,
-    /// Who had each frontend last: the Service port, and the UID of its Service.
-    pub(crate) holders: BTreeMap<String, (String, String)>,
     /// Servers of which Services' slices have said that they are local and that they are not.
     pub(crate) disputed: BTreeSet<SocketAddr>,
-    /// Services that were written since the last look: what they held may be another's now.
-    pub(crate) touched: BTreeSet<Id>,
 }
 
 impl Model {
@@ -45,7 +41,6 @@ impl Model {
         if id.kind == Kind::Node {
             self.nodes.note(&id.name, object.as_ref());
         }
-        self.touched.insert(id.clone());
         match object {
             Some(object) => drop(self.objects.insert(id.clone(), object)),
             None => drop(self.objects.remove(id)),
