@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Once,
     time::Duration,
@@ -72,9 +73,14 @@ impl Cgroup {
     }
 
     fn is_empty(&self) -> Result<bool> {
-        let events = fs::read_to_string(self.path.join("cgroup.events"))
-            .with_context(|| format!("read events of cgroup {}", self.path.display()))?;
-        Ok(events.contains("populated 0"))
+        match fs::read_to_string(self.path.join("cgroup.events")) {
+            Ok(events) => Ok(events.contains("populated 0")),
+            // Another run cleans up after the same one.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            Err(error) => {
+                Err(error).with_context(|| format!("read events of cgroup {}", self.path.display()))
+            }
+        }
     }
 
     /// Folders of the subtree, children before parents.
@@ -100,7 +106,7 @@ fn remove_folder(folder: &Path) -> Result<()> {
         &format!("removal of cgroup {}", folder.display()),
         Duration::from_secs(5),
         || match fs::remove_dir(folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
             _ => Ok(Some(())),
         },
     )
