@@ -168,18 +168,18 @@ fn up_down_and_up_again(name: &str, flags: &[&str], ranges: u16) -> Result<()> {
 }
 
 #[test]
-fn up_down_and_up_again_with_balancing_at_the_socket() {
+fn from_schema_1_and_back_with_balancing_at_the_socket() {
     up_down_and_up_again("updown", &[], 0).unwrap();
 }
 
 #[test]
-fn up_down_and_up_again_packet_by_packet() {
+fn from_schema_1_and_back_packet_by_packet() {
     up_down_and_up_again("updownpkt", &["--socket-balancing", "false"], 0).unwrap();
 }
 
 /// In schema 1 such a list is a chain of blocks, in ours a tree: the last range is in another block than the first.
 #[test]
-fn up_down_and_up_again_with_long_lists_of_ports() {
+fn from_schema_1_and_back_with_long_lists_of_ports() {
     for (name, ranges) in [("updown21", 21), ("updown160", 160)] {
         up_down_and_up_again(name, &[], ranges).unwrap();
     }

@@ -23,6 +23,10 @@ const ORDER: [&str; 7] = [
 /// Tells tests to run in their long form.
 const LONG: &str = "WEIR_LONG";
 
+/// In the names of tests that need the programs of an older version: they are built from the history, which takes minutes and
+/// which a clone of limited depth has not.
+pub(super) const OLDER: &str = "schema_1";
+
 /// Tests at a time in layers that run apart.
 const APART: u32 = 3;
 
@@ -72,6 +76,9 @@ impl Layer {
                 let threads = if self.is_apart() { APART } else { 1 };
                 let threads = format!("--test-threads={threads}");
                 cargo.args(filter).args(["--", &threads]);
+                if !long && filter.is_none_or(|filter| !filter.contains(OLDER)) {
+                    cargo.args(["--skip", OLDER]);
+                }
             }
             Self::Kernels => return None,
         }
@@ -153,5 +160,16 @@ mod tests {
                 .any(|(name, value)| name == LONG && value.is_some())
         };
         assert!(hears(true) && !hears(false));
+    }
+
+    #[test]
+    fn an_older_version_is_built_only_when_it_is_asked_for() {
+        let layer = Layer::Targets("world".to_owned(), vec!["world_upgrade".to_owned()]);
+        let skips = |filter, long| {
+            let cargo = layer.command(filter, long).unwrap();
+            cargo.get_args().any(|word| word == "--skip")
+        };
+        assert!(skips(None, false) && skips(Some("served"), false));
+        assert!(!skips(None, true) && !skips(Some("schema_1::"), false));
     }
 }
