@@ -7,6 +7,7 @@ pub mod follow;
 pub mod forward;
 pub mod host;
 pub mod judge;
+pub mod length;
 pub mod masquerade;
 pub mod port;
 pub mod refuse;

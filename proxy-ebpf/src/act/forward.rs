@@ -11,6 +11,7 @@ use proxy_common::tunnel::TUNNEL_NODE;
 
 use super::course::{self, Course, hook};
 use super::host::{by_host_device, by_loopback, ethernet};
+use super::length::longest;
 use super::tunnel;
 use crate::know::endpoint;
 use crate::know::next_hop::{self, Between, NextHop};
@@ -280,17 +281,6 @@ fn room<F: Family>(skb: Buffer, packet: &Packet<F>, hop: &NextHop) -> Option<u32
         return device_room(skb, hop.ifindex);
     }
     (longest(skb, packet) > hop.mtu).then_some(hop.mtu)
-}
-
-/// The length of a packet, or of its longest segment.
-#[inline(always)]
-pub(super) fn longest<F: Family>(skb: Buffer, packet: &Packet<F>) -> u32 {
-    let segment = skb.segment();
-    if segment == 0 {
-        packet.length
-    } else {
-        packet.transport - packet.link + u32::from(packet.transport_header) + segment
-    }
 }
 
 #[inline(always)]

@@ -4,8 +4,8 @@ use proxy_common::counters::{NO_TUNNEL, NOT_A_PEER, REWRITE_FAILED, TOO_BIG};
 use proxy_common::tunnel::{TUNNEL_MAC, TUNNEL_NODE, TUNNEL_SEND, TUNNEL_SENDER_MAC, TunnelPeer};
 
 use super::course::Course;
-use super::forward::longest;
 use super::host::ethernet;
+use super::length::longest;
 use crate::know::next_hop::NextHop;
 use crate::know::{endpoint, node, tunnel};
 use crate::machine::frame::{ETHERNET, Frame as _};
