@@ -148,6 +148,24 @@ fn a_task_that_stands_still_is_named() {
     answers(&node, LIVEZ, 200, "nodeEligible");
 }
 
+/// Stops a thread where it waits for news: there it holds nothing that others need.
+fn stop_while_it_waits(thread: Pid) {
+    const WAITING: [libc::c_long; 3] = [libc::SYS_futex, libc::SYS_epoll_wait, libc::SYS_ppoll];
+    ptrace::seize(thread, ptrace::Options::empty()).unwrap();
+    until("a thread that waits", Duration::from_secs(20), || {
+        ptrace::interrupt(thread)?;
+        waitpid(thread, None)?;
+        let call = fs::read_to_string(format!("/proc/{thread}/syscall"))?;
+        let number = call.split(' ').next().and_then(|word| word.parse().ok());
+        if number.is_some_and(|number| WAITING.contains(&number)) {
+            return Ok(Some(()));
+        }
+        ptrace::cont(thread, None)?;
+        Ok(None)
+    })
+    .unwrap();
+}
+
 #[test]
 fn a_main_loop_that_the_kernel_does_not_run_is_noticed_and_so_are_changes_that_wait() {
     let world = World::new("agent-stopped").unwrap();
@@ -157,9 +175,7 @@ fn a_main_loop_that_the_kernel_does_not_run_is_noticed_and_so_are_changes_that_w
     answers(&node, LIVEZ, 200, "nodeEligible");
     // The first thread of the process is the main loop's; the others go on.
     let thread = Pid::from_raw(agent.id().unwrap().cast_signed());
-    ptrace::seize(thread, ptrace::Options::empty()).unwrap();
-    ptrace::interrupt(thread).unwrap();
-    waitpid(thread, None).unwrap();
+    stop_while_it_waits(thread);
     let web = service("web", [VIP4, VIP6], "TCP", &["10.244.1.9".parse().unwrap()]);
     manifests.apply("web.yaml", &web).unwrap();
     answers(&node, HEALTHZ, 503, "changes have waited");
