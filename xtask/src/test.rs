@@ -24,8 +24,8 @@ pub(crate) struct Args {
     /// Only tests whose name contains this.
     #[arg(long)]
     filter: Option<String>,
-    /// What has a short and a long form (random sequences, floods, races) runs in the long one; and the tests whose names
-    /// contain `schema_1`, for which an older version is built from the history.
+    /// What has a short and a long form (random sequences, floods, races) runs in the long one; so do
+    /// those that build an older version from the history (`schema_1`) or kill agents while they exchange maps.
     #[arg(long)]
     long: bool,
 }
@@ -55,8 +55,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let total: Count = counts.iter().map(|(count, _)| *count).sum();
     if !args.long {
         say::line(format!(
-            "not run: upgrades from an older version (--long, or --filter {})",
-            layers::OLDER
+            "not run: what only the long form has (--long, or --filter {})",
+            layers::LONG_ONLY.join(", --filter ")
         ));
     }
     // The plain closing line that tools read.

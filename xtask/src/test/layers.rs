@@ -23,9 +23,9 @@ const ORDER: [&str; 7] = [
 /// Tells tests to run in their long form.
 const LONG: &str = "WEIR_LONG";
 
-/// In the names of tests that need the programs of an older version: they are built from the history, which takes minutes and
-/// which a clone of limited depth has not.
-pub(super) const OLDER: &str = "schema_1";
+/// In the names of tests that only the long form has: those that need the programs of an older version, which are built from
+/// the history (it takes minutes, and a clone of limited depth has none), and those that kill agents while they exchange maps.
+pub(super) const LONG_ONLY: [&str; 2] = ["schema_1", "killed_while_it_resizes"];
 
 /// Tests at a time in layers that run apart.
 const APART: u32 = 3;
@@ -76,8 +76,9 @@ impl Layer {
                 let threads = if self.is_apart() { APART } else { 1 };
                 let threads = format!("--test-threads={threads}");
                 cargo.args(filter).args(["--", &threads]);
-                if !long && filter.is_none_or(|filter| !filter.contains(OLDER)) {
-                    cargo.args(["--skip", OLDER]);
+                let asked = |name: &str| filter.is_some_and(|filter| filter.contains(name));
+                for name in LONG_ONLY.iter().filter(|name| !long && !asked(name)) {
+                    cargo.args(["--skip", name]);
                 }
             }
             Self::Kernels => return None,
@@ -163,11 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn an_older_version_is_built_only_when_it_is_asked_for() {
+    fn what_is_long_only_runs_when_it_is_asked_for() {
         let layer = Layer::Targets("world".to_owned(), vec!["world_upgrade".to_owned()]);
         let skips = |filter, long| {
             let cargo = layer.command(filter, long).unwrap();
-            cargo.get_args().any(|word| word == "--skip")
+            cargo.get_args().any(|word| word == "schema_1")
         };
         assert!(skips(None, false) && skips(Some("served"), false));
         assert!(!skips(None, true) && !skips(Some("schema_1::"), false));
