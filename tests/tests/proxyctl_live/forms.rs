@@ -62,6 +62,28 @@ fn every_form(stage: &Stage, (subject, kind, words): &Dumped, down: bool) {
     }
 }
 
+/// A Node that is not there, whose pods are reached by the tunnel.
+fn reach_by_tunnel(stage: &Stage) {
+    let node = json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": { "name": "far", "annotations": { "weir.dev/routing": "tunnel" } },
+        "spec": { "podCIDRs": ["10.244.2.0/24"] },
+        "status": { "addresses": [{ "type": "InternalIP", "address": "172.30.0.77" }] },
+    });
+    let manifests = stage.cluster.manifests();
+    manifests.apply_objects("node-far.yaml", &[node]).unwrap();
+    let listed = || {
+        stage
+            .says(0, &["dump", "tunnels"])
+            .contains("10.244.2.0/24")
+    };
+    stage
+        .cluster
+        .eventually("the tunnel", || listed().then_some(()))
+        .unwrap();
+}
+
 #[test]
 fn every_subject_is_dumped_in_every_form_with_and_without_the_agent() {
     let mut stage = Stage::set("ctl-forms").unwrap();
@@ -76,6 +98,7 @@ fn every_subject_is_dumped_in_every_form_with_and_without_the_agent() {
             ask_tcp(&stage.client, (vip, 80).into()).ok()
         })
         .unwrap();
+    reach_by_tunnel(&stage);
     for down in [false, true] {
         for dumped in &subjects(&stage) {
             every_form(&stage, dumped, down);
