@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use ipnetwork::IpNetwork;
 use proxy_common::{
     address::{Address4, Address6, address4, address6, mapped, octets4, octets6},
     conntrack::Timeouts,
@@ -192,10 +193,12 @@ type Inside4 = BTreeMap<Prefix<InsideKey4>, Inside>;
 type Inside6 = BTreeMap<Prefix<InsideKey6>, Inside>;
 
 /// By family, with the bits in the order of the wire.
-fn inside(masquerade: &Masquerade) -> (Inside4, Inside6) {
-    let (mut v4, mut v6) = (Inside4::new(), Inside6::new());
-    for (range, reason) in &masquerade.inside {
-        let (length, value) = (range.prefix().into(), Inside { reason: *reason });
+fn by_family<V>(
+    ranges: impl Iterator<Item = (IpNetwork, V)>,
+) -> (BTreeMap<Prefix<Address4>, V>, BTreeMap<Prefix<Address6>, V>) {
+    let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
+    for (range, value) in ranges {
+        let length = range.prefix().into();
         match range.network() {
             IpAddr::V4(ip) => {
                 let data = address4(ip.octets());
@@ -210,34 +213,26 @@ fn inside(masquerade: &Masquerade) -> (Inside4, Inside6) {
     (v4, v6)
 }
 
+fn inside(masquerade: &Masquerade) -> (Inside4, Inside6) {
+    let ranges = masquerade.inside.iter();
+    by_family(ranges.map(|(range, reason)| (*range, Inside { reason: *reason })))
+}
+
 type Tunnels4 = BTreeMap<Prefix<TunnelKey4>, TunnelPeer>;
 type Tunnels6 = BTreeMap<Prefix<TunnelKey6>, TunnelPeer>;
 
-/// By family, with the bits in the order of the wire; of those that are reached directly only if not `only_reached`.
+/// Of those that are reached directly only if not `only_reached`.
 fn tunnels(tunnel: &Tunnel, only_reached: bool) -> (Tunnels4, Tunnels6) {
-    let (mut v4, mut v6) = (Tunnels4::new(), Tunnels6::new());
     let peers = tunnel.peers.iter();
-    for (range, peer) in peers.filter(|(_, peer)| !only_reached || peer.flags & TUNNEL_SEND != 0) {
-        let value = TunnelPeer {
-            address: match peer.end {
-                IpAddr::V4(ip) => mapped(address4(ip.octets())),
-                IpAddr::V6(ip) => address6(ip.octets()),
-            },
-            flags: peer.flags,
+    let peers = peers.filter(|(_, peer)| !only_reached || peer.flags & TUNNEL_SEND != 0);
+    by_family(peers.map(|(range, peer)| {
+        let address = match peer.end {
+            IpAddr::V4(ip) => mapped(address4(ip.octets())),
+            IpAddr::V6(ip) => address6(ip.octets()),
         };
-        let length = range.prefix().into();
-        match range.network() {
-            IpAddr::V4(ip) => {
-                let data = address4(ip.octets());
-                v4.insert(Prefix { length, data }, value);
-            }
-            IpAddr::V6(ip) => {
-                let data = address6(ip.octets());
-                v6.insert(Prefix { length, data }, value);
-            }
-        }
-    }
-    (v4, v6)
+        let flags = peer.flags;
+        (*range, TunnelPeer { address, flags })
+    }))
 }
 
 fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeConfig {
