@@ -55,7 +55,9 @@ pub enum DatapathError {
         ours: u64,
     },
     /// The pinned maps hold what another version declares otherwise.
-    #[error("the maps under {path} were made by a version that declares otherwise what they hold: {changed}")]
+    #[error(
+        "the maps under {path} were made by a version that declares otherwise what they hold: {changed}"
+    )]
     ChangedLayout {
         /// Folder of the schema.
         path: PathBuf,

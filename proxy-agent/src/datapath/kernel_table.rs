@@ -1,6 +1,8 @@
 //! A [`Table`] over a map in the kernel.
 
-use std::{collections::BTreeMap, fmt::Debug, io, marker::PhantomData, os::fd::OwnedFd, path::Path};
+use std::{
+    collections::BTreeMap, fmt::Debug, io, marker::PhantomData, os::fd::OwnedFd, path::Path,
+};
 
 use aya::Pod;
 

@@ -114,10 +114,12 @@ fn declare(pins: &Pins) -> Result<(), DatapathError> {
             ..MapInfo::default()
         };
         let made = map::create(&info).and_then(|map| object::pin(map, &path));
-        made.map_err(DatapathError::file("pin what maps are declared to hold at", &path))?;
+        made.map_err(DatapathError::file(
+            "pin what maps are declared to hold at",
+            &path,
+        ))?;
     }
-    let mut table =
-        KernelTable::<u64, u64>::open(&path).map_err(DatapathError::corrupt(&path))?;
+    let mut table = KernelTable::<u64, u64>::open(&path).map_err(DatapathError::corrupt(&path))?;
     for (name, hash) in &*declarations::OURS {
         table.set(&declarations::number(name), hash)?;
     }

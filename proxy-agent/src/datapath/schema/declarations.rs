@@ -100,7 +100,9 @@ fn begin(line: &str, owner: &str) -> Option<(String, End)> {
     let indent = line.len() - line.trim_start().len();
     let inner = line.trim_start();
     if let Some(start) = PACKING.iter().find(|start| inner.starts_with(**start)) {
-        let verb = start.trim_start_matches("pub const fn ").trim_end_matches('(');
+        let verb = start
+            .trim_start_matches("pub const fn ")
+            .trim_end_matches('(');
         return Some((format!("{owner}::{verb}"), End::Brace(indent)));
     }
     let start = OUTER.iter().find(|start| line.starts_with(**start))?;
@@ -109,7 +111,9 @@ fn begin(line: &str, owner: &str) -> Option<(String, End)> {
         .chars()
         .take_while(|c| c.is_alphanumeric() || *c == '_')
         .collect();
-    let is_none = ["DEFAULT", "SECONDS"].iter().any(|word| name.contains(word));
+    let is_none = ["DEFAULT", "SECONDS"]
+        .iter()
+        .any(|word| name.contains(word));
     if name == "fn" || is_none {
         return None;
     }
@@ -168,7 +172,13 @@ pub const fn free() -> u32 {
     fn what_maps_hold_is_declared_and_nothing_else() {
         let names: Vec<String> = declared(SOURCE).into_keys().collect();
         assert_eq!(names, ["FLAG", "Key", "Key4", "Word::pack"]);
-        for name in ["Flow", "FlowKey4", "FLAG_SOURCES", "Head::pack", "PolicyWord::unpack"] {
+        for name in [
+            "Flow",
+            "FlowKey4",
+            "FLAG_SOURCES",
+            "Head::pack",
+            "PolicyWord::unpack",
+        ] {
             assert!(OURS.contains_key(name), "{name}: {:?}", OURS.keys());
         }
     }
