@@ -78,11 +78,12 @@ fn check_declarations(pins: &Pins) -> Result<(), DatapathError> {
     let Some(pinned) = declared(pins)? else {
         return check_layout(pins, ours());
     };
-    let changed = declarations::OURS.keys().filter(|name| {
+    let ours = declarations::OURS.iter();
+    let changed = ours.filter(|(name, hash)| {
         let pinned = pinned.get(&declarations::number(name));
-        pinned.is_some_and(|pinned| !declarations::fits(name, *pinned))
+        pinned.is_some_and(|pinned| pinned != *hash)
     });
-    let changed: Vec<String> = changed.cloned().collect();
+    let changed: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
     if changed.is_empty() {
         return Ok(());
     }

@@ -10,16 +10,28 @@ use proxy_common::layout::SOURCES;
 pub type Declarations = BTreeMap<String, u64>;
 
 /// What this version declares.
-pub static OURS: LazyLock<Declarations> =
-    LazyLock::new(|| SOURCES.iter().flat_map(|source| read(source)).collect());
+pub static OURS: LazyLock<Declarations> = LazyLock::new(|| {
+    let all = SOURCES.iter().flat_map(|source| read(source));
+    all.map(|(name, text)| {
+        let text = as_before(&name, text, &COMPATIBLE);
+        (name, text)
+    })
+    .collect()
+});
 
-/// Declarations that were changed so that maps of the former text may stay: what is new in them was zero before, and zero
-/// means what was meant before. By name, with the former hash.
-const COMPATIBLE: [(&str, u64); 0] = [];
+/// A declaration by its name, the hash of its text, and that of a former text.
+type Compatible = (&'static str, u64, u64);
 
-/// Whether maps that were made with this declaration may stay.
-pub fn fits(name: &str, pinned: u64) -> bool {
-    OURS.get(name) == Some(&pinned) || COMPATIBLE.contains(&(name, pinned))
+/// Declarations that were changed so that a version of either text may use the maps of the other: what is new was zero before,
+/// where it is zero that means what was meant before, and who does not know it may overlook it. They go by the hash of the
+/// first text, so that also the former version takes them for its own.
+const COMPATIBLE: [Compatible; 0] = [];
+
+fn as_before(name: &str, text: u64, compatible: &[Compatible]) -> u64 {
+    let known = compatible
+        .iter()
+        .find(|(n, now, _)| *n == name && *now == text);
+    known.map_or(text, |(_, _, former)| *former)
 }
 
 /// One number for all.
@@ -209,8 +221,16 @@ pub const fn free() -> u32 {
         }
     }
 
+    #[test]
+    fn a_compatible_text_goes_by_the_first_and_a_later_one_does_not() {
+        let known = [("Frontend", 5, 3)];
+        assert_eq!(as_before("Frontend", 5, &known), 3);
+        assert_eq!(as_before("Frontend", 6, &known), 6);
+        assert_eq!(as_before("Backend", 5, &known), 5);
+    }
+
     /// What maps of this schema were made with. A line that is changed here stands for maps out there that this version
-    /// would refuse: raise `SCHEMA` and convert them, or note in `COMPATIBLE` that they may stay. New lines are added.
+    /// would refuse: raise `SCHEMA` and convert them, or note it in `COMPATIBLE`. New lines are added.
     #[test]
     fn what_was_declared_once_fits_for_ever() {
         let known = include_str!("declared.txt").lines();
@@ -218,10 +238,11 @@ pub const fn free() -> u32 {
             .filter_map(|line| line.split_once(' '))
             .map(|(name, hash)| (name, u64::from_str_radix(hash, 16).unwrap()))
             .collect();
-        let changed: Vec<&str> = known
+        let changed: Vec<String> = known
             .iter()
-            .filter(|(name, hash)| OURS.contains_key(**name) && !fits(name, **hash))
-            .map(|(name, _)| *name)
+            .filter_map(|(name, hash)| Some((*name, *hash, *OURS.get(*name)?)))
+            .filter(|(_, hash, now)| hash != now)
+            .map(|(name, hash, now)| format!("(\"{name}\", {now:#018x}, {hash:#018x})"))
             .collect();
         assert!(changed.is_empty(), "declared otherwise: {changed:?}");
         let new: Vec<String> = OURS
