@@ -6,6 +6,7 @@ mod checked;
 mod drift;
 mod host_ports;
 mod restart;
+mod room;
 mod swap;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
