@@ -5,6 +5,7 @@ mod after;
 mod checked;
 mod drift;
 mod host_ports;
+mod mark;
 mod restart;
 mod room;
 mod swap;
