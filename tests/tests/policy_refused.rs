@@ -1,11 +1,6 @@
 //! Where a map has no room and does not grow: policies are refused, the pods that they select are denied, by name, and the rest
 //! goes on.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests: what fails here fails the test"
-)]
-
 use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;
@@ -89,7 +84,7 @@ fn what_is_refused_names_the_map_and_is_in_force_as_soon_as_that_has_grown() {
         assert_eq!(wanting.keys().collect::<Vec<_>>(), [&map]);
         assert!(wanting[map] > 0);
         // However long it waited before, it waits no more.
-        bed.pass(Duration::from_secs(300));
+        bed.pass(Duration::from_mins(5));
         assert!(!bed.sync().wanting.is_empty());
         bed.maps.resize(64, 256, 64);
         assert!(bed.engine.grow(), "{map}");
@@ -119,7 +114,7 @@ fn there_is_room_again_once_something_goes() {
         bed.sync();
         bed.cluster.policy(other("x/q", "pod=b"));
         assert_eq!(
-            names(&bed.pass(Duration::from_secs(300)).refused),
+            names(&bed.pass(Duration::from_mins(5)).refused),
             ["x/q"],
             "{map}"
         );
@@ -251,7 +246,7 @@ fn a_giant_that_does_not_fit_takes_nothing_from_the_rest() {
         Some(giant.collect()),
         Some(vec![]),
     ));
-    let report = bed.pass(Duration::from_secs(60));
+    let report = bed.pass(Duration::from_mins(1));
     assert_eq!(names(&report.refused), ["x/giant"]);
     assert_eq!(
         (report.usage.cells, report.usage.blocks),

@@ -1,10 +1,5 @@
 //! What holds before policies and pods are known, and what outlives a pod.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests: what fails here fails the test"
-)]
-
 use std::sync::Arc;
 
 use proxy_agent::{

@@ -11,7 +11,7 @@ use serde_json::json;
 use weir_tests::{
     datapath::reader,
     served::{await_answer, serve, service},
-    world::{Cluster, Process, Talk, ask_tcp, until},
+    world::{Cluster, Process, Server, Talk, ask_tcp, until},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -137,6 +137,6 @@ fn addresses_with_source_ranges_are_withdrawn_from_a_version_that_does_not_know_
     }
     assert!(!at.into_iter().any(strange));
     let ours = stranger.addresses();
-    let heard = servers.iter().flat_map(|server| server.peers());
+    let heard = servers.iter().flat_map(Server::peers);
     assert!(heard.map(|peer| peer.ip()).all(|ip| !ours.contains(&ip)));
 }

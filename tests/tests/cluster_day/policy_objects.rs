@@ -1,4 +1,4 @@
-//! Random NetworkPolicies. See [`super::objects`].
+//! Random policies. See [`super::objects`].
 
 use serde_json::{Value, json};
 
