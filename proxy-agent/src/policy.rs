@@ -16,6 +16,7 @@ pub mod drift;
 pub mod effective;
 pub mod engine;
 pub mod explain;
+mod held;
 pub mod in_words;
 pub mod interner;
 pub mod intervals;

@@ -3,6 +3,7 @@
 //! A subject lives in its own folder and has one shape: observe → desired → plan → apply → verify. Subjects do not know
 //! each other: what one must know of another is told through [`Here`], as a value.
 
+pub mod growth;
 mod here;
 
 pub use here::{Here, Told};

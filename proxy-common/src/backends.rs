@@ -29,7 +29,8 @@ pub type Backend4 = Backend<Address4>;
 /// Value of `BACKENDS6`.
 pub type Backend6 = Backend<Address6>;
 
-/// The backend runs on this node.
+/// The backend runs on this node, as the Service says that was written last: Services that share one may say otherwise. A mark
+/// for people; whom traffic policies leave in a set is decided for each Service by its own slices, before that.
 pub const BACKEND_LOCAL: u8 = 1 << 0;
 
 /// Key of `BACKEND_SLOTS`; the value is a backend id, `u32`.

@@ -18,6 +18,8 @@ mod nodes;
 mod objects;
 #[path = "cluster_day/policy.rs"]
 mod policy;
+#[path = "cluster_day/policy_objects.rs"]
+mod policy_objects;
 #[path = "cluster_day/services.rs"]
 mod services;
 #[path = "cluster_day/steps.rs"]

@@ -226,6 +226,63 @@ fn many_ranges(pod: &str, count: u16) -> [Value; 1] {
     })]
 }
 
+/// A policy of `near`, of so many blocks and of so many ports, 8080 among them, that lets the client in and the stranger not.
+fn giant(count: u16) -> [Value; 1] {
+    let block = |n: u16| {
+        let [high, low] = n.to_be_bytes();
+        json!({ "ipBlock": { "cidr": format!("100.{}.{low}.0/24", 16 + high) } })
+    };
+    let client = json!({ "podSelector": { "matchLabels": { "app": "client" } } });
+    let from: Vec<Value> = (0..count).map(block).chain([client]).collect();
+    let port = |n: u16, protocol: &str| json!({ "port": 8080 + 2 * n, "protocol": protocol });
+    let ports: Vec<Value> = (0..count)
+        .flat_map(|n| [port(n, "TCP"), port(n, "UDP")])
+        .collect();
+    let spec = json!({
+        "podSelector": { "matchLabels": { "app": "near" } },
+        "policyTypes": ["Ingress"],
+        "ingress": [{ "from": from, "ports": ports }],
+    });
+    [json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": { "name": "giant", "namespace": "default" }, "spec": spec,
+    })]
+}
+
+/// While maps grow for a policy that has no room, nobody notices: neither pods that it does not select, nor the ones that it
+/// selects, by whom it lets in; whom another policy forbids is never let in.
+#[test]
+fn a_giant_policy_waits_until_maps_have_grown_and_nobody_notices() {
+    let small = ["maps.intervals=8", "maps.cidrs=16", "maps.policyCells=1024"];
+    let flags: Vec<&str> = small.iter().flat_map(|set| ["--set", set]).collect();
+    let scene = Scene::start("giant", &flags).unwrap();
+    let near = &scene.pair.near;
+    let _servers = serve(near).unwrap();
+    let to = [&scene.pair.to[..], &near.at(8080)].concat();
+    for address in &to {
+        await_answer(&scene.pair.cluster, &scene.pair.client, *address).unwrap();
+    }
+    assert_eq!(reaches(&scene.stranger, near), Some(true));
+    scene
+        .with_traffic_to(&to, |cluster| {
+            cluster
+                .manifests()
+                .apply_objects("giant.yaml", &giant(1000))?;
+            until("the policy to be in force", PATIENCE, || {
+                Ok((reaches(&scene.stranger, near) == Some(false)).then_some(()))
+            })?;
+            ensure!(capacity(cluster, "INTERVALS")? > 8);
+            ensure!(capacity(cluster, "CIDRS4")? >= 1000);
+            let (_, said) = cluster.agent(0).proxyctl_verdict(&["status"])?;
+            ensure!(!said.contains("giant"), "{said}");
+            Ok(())
+        })
+        .unwrap();
+    let log = scene.pair.cluster.logs();
+    assert!(log.contains("NetworkPolicy waits for room"), "{log}");
+    assert!(!log.contains("NetworkPolicy refused"), "{log}");
+}
+
 /// What finds no room within the memory that maps may have is refused, by name, until they may have more; others do not notice.
 #[test]
 fn maps_grow_as_far_as_memory_allows_and_on_when_it_allows_more() {

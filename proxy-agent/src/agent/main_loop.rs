@@ -214,10 +214,20 @@ impl MainLoop {
             Wake::Room(None) => self.resizing.look(),
             Wake::Publish => {}
         }
+        self.tell_growth();
         if self.publish <= Instant::now() {
             self.publish();
         }
         Ok(())
+    }
+
+    /// Tells subjects which maps do not grow, at once.
+    fn tell_growth(&mut self) {
+        let told = self.here.version();
+        self.here.in_vain.tell(self.resizing.in_vain().clone());
+        if self.here.version() != told {
+            self.sync(&Change::default());
+        }
     }
 
     /// Puts maps of other capacities in force, and brings in step what waited for them.

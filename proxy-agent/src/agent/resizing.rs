@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     api::Shared,
     datapath::{Capacities, Prepared, Resizer},
-    subject::{Room, Subject},
+    subject::{Room, Subject, growth::InVain},
 };
 
 /// How often it is looked whether maps are as they should be.
@@ -44,6 +44,8 @@ pub(super) struct Resizing {
     tried: Option<Asked>,
     /// When the same may be tried again.
     again: Instant,
+    /// Maps that wait for room and do not grow.
+    in_vain: InVain,
 }
 
 impl Resizing {
@@ -59,6 +61,7 @@ impl Resizing {
             more: Room::new(),
             tried: None,
             again: now,
+            in_vain: InVain::new(),
         }
     }
 
@@ -73,9 +76,13 @@ impl Resizing {
         self.next = Instant::now() + PERIOD;
         match done.context("resize maps").flatten() {
             Ok(None) if self.more.is_empty() => None,
-            Ok(Some(prepared)) => Some(prepared),
+            Ok(Some(prepared)) => {
+                self.note(|map| prepared.has(map));
+                Some(prepared)
+            }
             done => {
                 self.again = Instant::now() + AGAIN;
+                self.note(|_| false);
                 if let Err(error) = done {
                     let error = format!("{error:#}");
                     tracing::error!(
@@ -88,6 +95,25 @@ impl Resizing {
         }
     }
 
+    /// Notes which of the maps that were wanted larger do grow.
+    fn note(&mut self, grows: impl Fn(&str) -> bool) {
+        let wanted = self.tried.iter().flat_map(|asked| asked.more.keys());
+        let (grow, in_vain): (Vec<_>, Vec<_>) = wanted.cloned().partition(|map| grows(map));
+        self.in_vain.retain(|map| !grow.contains(map));
+        self.in_vain.extend(in_vain);
+        self.forget();
+    }
+
+    /// Nobody has waited in vain who does not wait.
+    fn forget(&mut self) {
+        self.in_vain.retain(|map| self.more.contains_key(map));
+    }
+
+    /// The maps that do not grow, though somebody waits for room in them.
+    pub(super) const fn in_vain(&self) -> &InVain {
+        &self.in_vain
+    }
+
     /// Notes who waits for room, and looks at once if that is new.
     pub(super) fn listen(&mut self, subjects: &[&dyn Subject]) {
         let mut more = Room::new();
@@ -98,6 +124,7 @@ impl Resizing {
             self.next = self.next.min(self.rest);
         }
         self.more = more;
+        self.forget();
     }
 
     /// Begins to prepare maps, if some are not as they should be.
@@ -112,6 +139,12 @@ impl Resizing {
             more: self.more.clone(),
         };
         let in_vain = self.tried.as_ref() == Some(&asked) && self.again > now;
+        if in_vain {
+            self.in_vain.extend(asked.more.keys().cloned());
+        } else if self.tried.as_ref().map(|tried| &tried.configured) != Some(&asked.configured) {
+            // There may be other memory now.
+            self.in_vain.clear();
+        }
         if in_vain || !self.suspects(&asked.configured) {
             return;
         }
@@ -127,6 +160,8 @@ impl Resizing {
         self.rest = Instant::now() + REST;
         self.next = self.rest;
         self.again = self.rest;
+        // Others may have been made smaller.
+        self.in_vain.clear();
     }
 
     /// Whether it is worth to count.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Debug,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -28,6 +29,7 @@ use super::{
 use crate::{
     config::{Configuration, Conntrack, Forwarding, Period},
     datapath::{Maps, Mirror, TableError, bpfsys, prefix::Prefix},
+    subject::Room,
 };
 
 /// The node's maps.
@@ -40,6 +42,8 @@ pub struct NodeMaps {
     inside6: Mirror<Prefix<InsideKey6>, Inside>,
     tunnels4: Mirror<Prefix<TunnelKey4>, TunnelPeer>,
     tunnels6: Mirror<Prefix<TunnelKey6>, TunnelPeer>,
+    /// What found no room when they were written last.
+    room: Room,
 }
 
 impl NodeMaps {
@@ -54,12 +58,18 @@ impl NodeMaps {
             inside6: Mirror::open(Box::new(maps.inside6.clone()))?,
             tunnels4: Mirror::open(Box::new(maps.tunnels4.clone()))?,
             tunnels6: Mirror::open(Box::new(maps.tunnels6.clone()))?,
+            room: Room::new(),
         })
     }
 
     /// What was written last to `NODE_CONFIG`.
     pub fn config(&self) -> Option<NodeConfig> {
         self.config.written().get(&0).copied()
+    }
+
+    /// Which maps have no room, and how many entries wait for it.
+    pub const fn room(&self) -> &Room {
+        &self.room
     }
 
     /// The addresses of both families, with what each serves.
@@ -80,15 +90,16 @@ impl NodeMaps {
         [host_device, tunnel_device]: [u32; 2],
         complete: bool,
     ) -> anyhow::Result<()> {
+        self.room.clear();
         // What is inside is there before anything is masqueraded.
         let inside = desired.masquerade.as_ref().map(inside);
         if let Some((v4, v6)) = &inside {
-            self.inside4.insert(v4)?;
-            self.inside6.insert(v6)?;
+            insert(&mut self.inside4, v4, &mut self.room)?;
+            insert(&mut self.inside6, v6, &mut self.room)?;
         }
         let (v4, v6) = tunnels(&desired.tunnel, true);
-        self.tunnels4.insert(&v4)?;
-        self.tunnels6.insert(&v6)?;
+        insert(&mut self.tunnels4, &v4, &mut self.room)?;
+        insert(&mut self.tunnels6, &v6, &mut self.room)?;
         let value = NodeConfig {
             tunnel_device,
             tunnel_mtu: desired.tunnel.mtu,
@@ -109,10 +120,10 @@ impl NodeMaps {
                 IpAddr::V6(ip) => drop(v6.insert(address6(ip.octets()), *flags)),
             }
         }
-        self.addresses4.insert(&v4)?;
-        self.addresses6.insert(&v6)?;
+        insert(&mut self.addresses4, &v4, &mut self.room)?;
+        insert(&mut self.addresses6, &v6, &mut self.room)?;
         let links = links(&desired.links);
-        self.links.insert(&links)?;
+        insert(&mut self.links, &links, &mut self.room)?;
         if complete {
             self.addresses4.retain(&v4)?;
             self.addresses6.retain(&v6)?;
@@ -131,8 +142,8 @@ impl NodeMaps {
     /// all are known (`complete`).
     pub fn leave_tunnel(&mut self, tunnel: &Tunnel, complete: bool) -> anyhow::Result<()> {
         let (v4, v6) = tunnels(tunnel, false);
-        self.tunnels4.insert(&v4)?;
-        self.tunnels6.insert(&v6)?;
+        insert(&mut self.tunnels4, &v4, &mut self.room)?;
+        insert(&mut self.tunnels6, &v6, &mut self.room)?;
         if complete {
             self.tunnels4.retain(&v4)?;
             self.tunnels6.retain(&v6)?;
@@ -157,6 +168,22 @@ impl NodeMaps {
         }
         Ok(())
     }
+}
+
+/// Writes what is missing, and notes how much of it finds no room.
+fn insert<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug>(
+    mirror: &mut Mirror<K, V>,
+    wanted: &BTreeMap<K, V>,
+    room: &mut Room,
+) -> Result<(), TableError> {
+    let inserted = mirror.insert(wanted);
+    if let Err(TableError::Full { map, .. }) = &inserted {
+        let written = mirror.written();
+        let waits = wanted.keys().filter(|key| !written.contains_key(key));
+        let waits = u32::try_from(waits.count()).unwrap_or(u32::MAX);
+        room.insert(map.clone(), waits);
+    }
+    inserted.map(drop)
 }
 
 /// By index.
@@ -289,6 +316,18 @@ mod tests {
     use proxy_common::conntrack::DEFAULT_TIMEOUTS;
 
     use super::*;
+    use crate::datapath::{Faults, MemoryTable};
+
+    #[test]
+    fn what_finds_no_room_is_told_at_once_and_whole() {
+        let table = MemoryTable::<u32, u32>::new("INSIDE4", 4, Faults::new(1, 0));
+        let mut mirror = Mirror::open(Box::new(table)).unwrap();
+        let (mut room, wanted) = (Room::new(), |n: u32| (0..n).map(|key| (key, 1)).collect());
+        insert(&mut mirror, &wanted(4), &mut room).unwrap();
+        assert!(room.is_empty());
+        insert(&mut mirror, &wanted(1000), &mut room).unwrap_err();
+        assert_eq!(room, Room::from([("INSIDE4".to_owned(), 996)]));
+    }
 
     #[test]
     fn time_outs_are_what_is_configured() {

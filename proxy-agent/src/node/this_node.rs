@@ -380,9 +380,18 @@ impl Subject for ThisNode {
         None
     }
 
-    fn waits_for_room(&self, _: &mut Room) {}
+    fn waits_for_room(&self, room: &mut Room) {
+        for (map, needed) in self.keeper.maps().room() {
+            *room.entry(map.clone()).or_default() += needed;
+        }
+    }
 
-    fn resized(&mut self, _: &BTreeMap<String, u32>) {}
+    fn resized(&mut self, maps: &BTreeMap<String, u32>) {
+        let waits = self.keeper.maps().room();
+        if waits.keys().any(|map| maps.contains_key(map)) {
+            self.next = Instant::now();
+        }
+    }
 
     fn status(&self, status: &mut Status) {
         let errors = self.errors.iter().chain(&self.mended);

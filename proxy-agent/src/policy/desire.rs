@@ -71,19 +71,26 @@ impl PolicyEngine {
         }
         let mut keys: HashMap<RowKey, Arc<RowKey>> = HashMap::new();
         let mut all = WantedOfAll::default();
+        let as_ever = self.effective.as_ever(&self.good);
         for (id, local) in &self.locals {
             let Some(subject) = &local.subject else {
                 let why = format!("pod {} is not known", local.pod);
-                all.unknown.insert(*id, why);
+                all.denied.unknown.insert(*id, why);
                 all.rows.insert(*id, [Wanted::Deny, Wanted::Deny]);
                 continue;
             };
-            let refused = Direction::BOTH.map(|direction| self.refused_by(subject, direction));
+            let is_held = self.held.has(*id, local);
+            let closed = Direction::BOTH.map(|d| self.closed_by(subject, d, is_held));
+            let versions = if is_held {
+                &as_ever
+            } else {
+                &self.effective.versions
+            };
             let wanted = Direction::BOTH.map(|direction| {
-                if refused[direction as usize].is_some() {
+                if closed[direction as usize].is_some() {
                     return Wanted::Deny;
                 }
-                let key = subject.row_key(direction, &self.effective.versions);
+                let key = subject.row_key(direction, versions);
                 key.map_or(Wanted::Allow, |key| {
                     let shared = keys
                         .entry(key)
@@ -92,8 +99,8 @@ impl PolicyEngine {
                 })
             });
             all.rows.insert(*id, wanted);
-            if refused.iter().any(Option::is_some) {
-                all.closed.insert(*id, refused);
+            if closed.iter().any(Option::is_some) {
+                all.denied.closed.insert(*id, closed);
             }
         }
         let rows = all.rows.clone();
@@ -101,10 +108,18 @@ impl PolicyEngine {
         rows
     }
 
-    /// A refused policy that isolates a pod in this direction.
-    fn refused_by(&self, subject: &Subject, direction: Direction) -> Option<ObjectName> {
-        let mut refused = subject.selected_by(&self.effective.refused);
-        let version = refused.find(|v| direction.rules(&v.policy).is_some())?;
+    /// A policy that does not count and isolates a pod in this direction: one that is refused, or one that waits if the pod is
+    /// not held.
+    fn closed_by(
+        &self,
+        subject: &Subject,
+        direction: Direction,
+        is_held: bool,
+    ) -> Option<ObjectName> {
+        let refused = subject.selected_by(&self.effective.refused);
+        let waiting = subject.selected_by(&self.effective.waiting);
+        let mut closing = refused.chain(waiting.filter(|_| !is_held));
+        let version = closing.find(|v| direction.rules(&v.policy).is_some())?;
         Some(version.policy.name.clone())
     }
 }

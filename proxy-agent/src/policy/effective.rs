@@ -1,5 +1,7 @@
-//! Which policies count: all that are observed, but for those that are refused because a map has no room for them.
-//! Pods that a refused policy selects are denied everything in the directions that it would isolate.
+//! Which policies count: all that are observed, but for those for which a map has no room.
+//!
+//! Pods that a refused policy selects are denied everything in the directions that it would isolate. While a map may still grow
+//! the policy waits instead: only pods that are new are denied, and for others it is as it was when it last counted.
 
 use std::{
     collections::BTreeMap,
@@ -11,44 +13,78 @@ use super::{
     report::PolicyError,
     version::{PolicyVersion, Versions},
 };
+use crate::model::ObjectName;
 
 /// Until a refused policy is tried again the first time; then twice as long, and so on.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait. Once there is more room than before, nothing waits.
 const LONGEST: Duration = Duration::from_mins(2);
 
-/// Policies that count, and those that were refused.
-#[derive(Debug, Default)]
+/// Policies that count, and those that do not.
+#[derive(Clone, Debug, Default)]
 pub struct Effective {
     /// What counts.
     pub versions: Versions,
     /// What does not.
     pub refused: Versions,
+    /// What does not count yet.
+    pub waiting: Versions,
 }
 
 impl Effective {
-    /// What is observed, but for what was refused and is as it was.
-    pub fn new(observed: &Versions, refused: &Versions) -> Self {
-        let all = observed
-            .iter()
-            .map(|(name, version)| (name.clone(), Arc::clone(version)));
-        let (refused, versions) =
-            all.partition(|(name, version)| refused.get(name) == Some(version));
-        Self { versions, refused }
+    /// What is observed, but for what did not count and is as it was.
+    pub fn new(observed: &Versions, before: &Self) -> Self {
+        let mut new = Self {
+            versions: observed.clone(),
+            ..Self::default()
+        };
+        let stays = |(name, version): &(&ObjectName, &Arc<PolicyVersion>)| {
+            observed.get(*name) == Some(*version)
+        };
+        for (_, version) in before.refused.iter().filter(stays) {
+            new.refuse(version);
+        }
+        for (_, version) in before.waiting.iter().filter(stays) {
+            new.hold(version);
+        }
+        new
     }
 
-    /// Everything that is observed, whether it was refused or not.
+    /// Everything that is observed, whether it counted or not.
     pub fn readmit(&mut self) {
         self.versions.append(&mut self.refused);
+        self.versions.append(&mut self.waiting);
     }
 
-    /// Refuses policies.
-    pub fn refuse<'a>(&mut self, versions: impl IntoIterator<Item = &'a Arc<PolicyVersion>>) {
-        for version in versions {
-            let name = version.policy.name.clone();
-            self.versions.remove(&name);
-            self.refused.insert(name, Arc::clone(version));
-        }
+    /// Refuses a policy.
+    pub fn refuse(&mut self, version: &Arc<PolicyVersion>) {
+        let name = version.policy.name.clone();
+        self.versions.remove(&name);
+        self.refused.insert(name, Arc::clone(version));
+    }
+
+    /// Lets a policy wait.
+    pub fn hold(&mut self, version: &Arc<PolicyVersion>) {
+        let name = version.policy.name.clone();
+        self.versions.remove(&name);
+        self.waiting.insert(name, Arc::clone(version));
+    }
+
+    /// Those that wait as they were when they counted last, if ever.
+    pub fn last_good<'a>(
+        &'a self,
+        good: &'a Versions,
+    ) -> impl Iterator<Item = (&'a ObjectName, &'a Arc<PolicyVersion>)> {
+        let names = self.waiting.keys();
+        names.filter_map(|name| good.get_key_value(name))
+    }
+
+    /// What counts for whom a policy that waits is as it was.
+    pub fn as_ever(&self, good: &Versions) -> Versions {
+        let mut versions = self.versions.clone();
+        let last = self.last_good(good);
+        versions.extend(last.map(|(name, version)| (name.clone(), Arc::clone(version))));
+        versions
     }
 }
 
@@ -125,7 +161,13 @@ impl Want {
     /// Takes note of what did not go.
     pub fn note(&mut self, error: &PolicyError) {
         self.why = error.to_string();
-        if let PolicyError::NoRoom { map, needed, .. } = error {
+        let PolicyError::NoRoom {
+            map, needed, also, ..
+        } = error
+        else {
+            return;
+        };
+        for (map, needed) in also.iter().chain([(map, needed)]) {
             let known = self.maps.entry(map).or_default();
             *known = (*known).max(*needed);
         }

@@ -2,6 +2,7 @@
 
 mod books;
 mod fit;
+mod give_way;
 pub mod glance;
 mod grow;
 mod names;
@@ -24,6 +25,7 @@ use super::{
     compiled::Compiled,
     cookie::Cookies,
     effective::{BackOff, Effective},
+    held::{Held, Standstill},
     kernel::{Kernel, Picture},
     lists::Lists,
     plan::{Change, InForce, Plan, Planner, Wanted, abandon},
@@ -33,18 +35,27 @@ use super::{
     subjects::Locals,
     version::{Observed, Versions},
 };
-use crate::model::{Kind, Namespace, Node, ObjectName, Snapshot};
+use crate::{
+    model::{Kind, Namespace, Node, ObjectName, Snapshot},
+    subject::growth::{InVain, Waits},
+};
 
 /// The kinds without which no policy is committed.
 pub const NEEDED: [Kind; 4] = [Kind::Pod, Kind::Namespace, Kind::NetworkPolicy, Kind::Node];
 
-/// What should judge each endpoint in each direction, ingress first, and why some are denied everything.
+/// What should judge each endpoint in each direction, ingress first.
 #[derive(Debug, Default)]
 pub(super) struct WantedOfAll {
     pub(super) rows: BTreeMap<u32, [Wanted; 2]>,
+    pub(super) denied: Denied,
+}
+
+/// Endpoints that are denied everything, and why.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Denied {
     /// Whose pod nobody has seen.
     pub(super) unknown: BTreeMap<u32, String>,
-    /// Whom a refused policy selects.
+    /// Whom a policy selects that is refused, or that waits for room.
     pub(super) closed: BTreeMap<u32, [Option<ObjectName>; 2]>,
 }
 
@@ -64,11 +75,20 @@ pub struct PolicyEngine {
     pub(super) addresses: Addresses,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     pub(super) locals: Locals,
-    /// What should judge each endpoint, and whom that denies; none if it must be found anew.
+    /// What should judge each endpoint; none if it must be found anew.
     pub(super) wanted: Option<WantedOfAll>,
     pub(super) effective: Effective,
     pub(super) back_off: BackOff,
+    /// What counts as it is in force, and what counted last of each policy that waits for room.
     pub(super) good: Versions,
+    /// Who is denied as it is in force.
+    pub(super) denied: Denied,
+    /// Maps that do not grow though there is no room in them; none if no map does.
+    pub(super) in_vain: Option<InVain>,
+    /// Since when policies wait for room, and those that were refused after that.
+    pub(super) waits: Waits<ObjectName>,
+    pub(super) held: Held,
+    pub(super) standstill: Standstill,
     pub(super) compiled: Compiled,
     /// Versions that `compiled` is made of.
     pub(super) active: BTreeSet<u64>,
@@ -103,6 +123,11 @@ impl PolicyEngine {
             effective: Effective::default(),
             back_off: BackOff::default(),
             good: Versions::new(),
+            denied: Denied::default(),
+            in_vain: None,
+            waits: Waits::default(),
+            held: Held::default(),
+            standstill: Standstill::default(),
             compiled: Compiled::default(),
             active: BTreeSet::new(),
             cookies: Cookies::default(),
@@ -197,7 +222,7 @@ impl PolicyEngine {
         if report.waiting.is_empty() {
             let writes = self.kernel.writes;
             let result = self.commit(now, snapshot, endpoints, &mut report);
-            self.revalidate = result.is_err();
+            self.revalidate = !matches!(result, Ok(true));
             result?;
             report.writes = self.kernel.writes - writes;
         }
@@ -208,7 +233,11 @@ impl PolicyEngine {
 
     /// When there is something to do that only time asks for.
     fn due(&self, now: Instant) -> Option<Duration> {
-        let waits = [self.reclaim.due(now), self.back_off.due(now)];
+        let waits = [
+            self.reclaim.due(now),
+            self.back_off.due(now),
+            self.patience(now),
+        ];
         waits.into_iter().flatten().min()
     }
 
@@ -224,13 +253,14 @@ impl PolicyEngine {
         })
     }
 
+    /// False if everything stays as it is, for want of room.
     fn commit(
         &mut self,
         now: Instant,
         snapshot: &Snapshot,
         endpoints: &[LocalEndpoint],
         report: &mut PolicyReport,
-    ) -> Result<(), PolicyError> {
+    ) -> Result<bool, PolicyError> {
         self.reclaim
             .run(now, &mut self.kernel, &mut self.rows, &mut self.lists)?;
         let is_calm = self.reclaim.due(now).is_none();
@@ -240,15 +270,18 @@ impl PolicyEngine {
         let all = all || untidy || again || self.revalidate;
         if dirty.is_empty() && self.wanted.is_some() && !all {
             self.report(report);
-            return Ok(());
+            return Ok(true);
         }
-        let (change, plan) = self.fit(now, all, dirty)?;
+        let Some((change, plan)) = self.fit(now, all, dirty)? else {
+            self.report(report);
+            return Ok(false);
+        };
         if let Err(error) = apply(&plan, &mut self.kernel, &mut self.lists) {
             abandon(&plan, &mut self.kernel, &mut self.rows, &mut self.lists);
             return Err(error);
         }
         self.settle(now, &change, plan, report);
-        Ok(())
+        Ok(true)
     }
 
     /// Whether there is to tidy up: classes that stand for the same, or far apart; rows much wider than their classes.

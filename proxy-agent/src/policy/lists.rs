@@ -39,6 +39,8 @@ pub struct Lists {
     by_id: BTreeMap<ListId, List>,
     by_content: HashMap<Vec<Interval>, ListId>,
     unwritten: VecDeque<(u32, IntervalBlock)>,
+    /// What found no room in the plan that is being made, and how many blocks it needs.
+    homeless: HashMap<Vec<Interval>, u32>,
 }
 
 impl Lists {
@@ -49,6 +51,7 @@ impl Lists {
             by_id: BTreeMap::new(),
             by_content: HashMap::new(),
             unwritten: VecDeque::new(),
+            homeless: HashMap::new(),
         }
     }
 
@@ -66,7 +69,7 @@ impl Lists {
             }
             return Ok(id);
         }
-        let blocks = self.allocate(tree::size(content.len()) as u32)?;
+        let blocks = self.allocate(content)?;
         let id = blocks[0];
         self.unwritten.extend(tree::lay_out(content, &blocks));
         let list = List {
@@ -79,14 +82,22 @@ impl Lists {
         Ok(id)
     }
 
-    fn allocate(&mut self, count: u32) -> Result<Vec<u32>, PolicyError> {
+    /// A plan begins: what it finds no room for is counted from here on.
+    pub fn begin(&mut self) {
+        self.homeless.clear();
+    }
+
+    fn allocate(&mut self, content: &[Interval]) -> Result<Vec<u32>, PolicyError> {
+        let count = tree::size(content.len()) as u32;
         let free = self.slots.free();
         if free < count {
+            self.homeless.insert(content.to_vec(), count);
             return Err(PolicyError::NoRoom {
                 map: "INTERVALS",
-                needed: count,
+                needed: self.homeless.values().sum(),
                 free,
                 capacity: self.slots.capacity(),
+                also: BTreeMap::new(),
             });
         }
         Ok((0..count).filter_map(|_| self.slots.take(1)).collect())
@@ -149,9 +160,9 @@ impl Lists {
         let Some(list) = self.by_id.get(&from) else {
             return Ok(None);
         };
-        let blocks = self.allocate(list.blocks.len() as u32)?;
-        let content = self.by_id.get(&from).map(|list| &list.content);
-        let writes = content.map_or_else(Vec::new, |content| tree::lay_out(content, &blocks));
+        let content = list.content.clone();
+        let blocks = self.allocate(&content)?;
+        let writes = tree::lay_out(&content, &blocks);
         Ok(Some(Renewal {
             from,
             to: blocks[0],

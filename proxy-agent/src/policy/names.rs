@@ -41,8 +41,16 @@ impl PolicyEngine {
 
     fn closed(&self) -> BTreeMap<u32, [Option<String>; 2]> {
         let why = self.back_off.why();
-        let said = |policy: &ObjectName| format!("NetworkPolicy {policy} was refused: {why}");
-        let closed = self.wanted.iter().flat_map(|wanted| &wanted.closed);
+        let said = |policy: &ObjectName| {
+            let waits = self.effective.waiting.contains_key(policy);
+            let what = if waits {
+                "waits for room"
+            } else {
+                "was refused"
+            };
+            format!("NetworkPolicy {policy} {what}: {why}")
+        };
+        let closed = self.denied.closed.iter();
         closed
             .map(|(id, by)| (*id, by.each_ref().map(|policy| policy.as_ref().map(said))))
             .collect()

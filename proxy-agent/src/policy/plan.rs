@@ -124,6 +124,8 @@ pub struct Planner<'a> {
     pub retired: &'a mut Vec<RowHandle>,
     /// The plan as far as it is made.
     pub plan: Plan,
+    /// Maps that have no room: all of them are told at once.
+    short: Vec<PolicyError>,
     /// Rows in force that stay.
     kept: HashMap<Arc<RowKey>, RowHandle>,
     /// Rows in force that go.
@@ -157,6 +159,7 @@ impl<'a> Planner<'a> {
             cidr_room: [u32::MAX; 2],
             retired,
             plan: Plan::default(),
+            short: Vec::new(),
             kept: HashMap::new(),
             dying: BTreeSet::new(),
             fresh: HashMap::new(),
@@ -178,12 +181,13 @@ impl<'a> Planner<'a> {
             Ok(()) => Ok(self.plan),
             Err(error) => {
                 abandon(&self.plan, self.kernel, self.rows, self.lists);
-                Err(error)
+                Err(together(self.short, error))
             }
         }
     }
 
     fn try_make(&mut self, change: &Change) -> Result<(), PolicyError> {
+        self.lists.begin();
         self.sort_rows(change);
         if change.all {
             self.restate_classes(change)?;
@@ -195,6 +199,20 @@ impl<'a> Planner<'a> {
         self.plan_words(change, &targets)
     }
 
+    /// What came of it; none if there is no room for it, which is noted.
+    fn unless_short<T>(
+        &mut self,
+        result: Result<T, PolicyError>,
+    ) -> Result<Option<T>, PolicyError> {
+        match result {
+            Err(error) if error.is_want_of_room() => {
+                self.short.push(error);
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
     /// The cell of a row for a vector.
     fn cell(&mut self, row: RowHandle, vector: VectorId) -> Result<u64, PolicyError> {
         let vector = self.compiled.vectors.get(vector);
@@ -203,6 +221,29 @@ impl<'a> Planner<'a> {
             None => Ok(0),
         }
     }
+}
+
+/// The first of these errors, with what all say of maps that have no room; but another error comes before that.
+fn together(mut short: Vec<PolicyError>, last: PolicyError) -> PolicyError {
+    if !last.is_want_of_room() {
+        return last;
+    }
+    let mut all: BTreeMap<&'static str, u32> = BTreeMap::new();
+    for error in short.iter().chain([&last]) {
+        if let PolicyError::NoRoom { map, needed, .. } = error {
+            let known = all.entry(map).or_default();
+            *known = (*known).max(*needed);
+        }
+    }
+    let mut first = if short.is_empty() {
+        last
+    } else {
+        short.swap_remove(0)
+    };
+    if let PolicyError::NoRoom { also, .. } = &mut first {
+        *also = all;
+    }
+    first
 }
 
 /// Gives back what a plan took and nothing refers to.

@@ -22,7 +22,7 @@ use crate::{
     datapath::{Maps, TableError},
     model::{Kind, LocalEndpoint, Notice, ObjectName, Snapshot},
     observe::Store,
-    subject::{self, Here, Room, Subject, Turn, Verified},
+    subject::{self, Here, Room, Subject, Turn, Verified, growth::InVain},
 };
 
 /// Between two syncs that only time asks for.
@@ -39,6 +39,7 @@ const NOT_PROGRAMMED: &str = "NotProgrammed";
 struct Seen {
     endpoints: u64,
     addresses: u64,
+    in_vain: u64,
 }
 
 /// Everything about policy.
@@ -67,6 +68,7 @@ impl Policies {
     pub fn open(shared: &Arc<Shared>, maps: &Maps) -> anyhow::Result<Self> {
         let mut engine =
             PolicyEngine::new(PolicyTables::from(maps), shared.config.node_name.clone());
+        engine.set_in_vain(InVain::new());
         engine.restore().context("read policy's maps")?;
         Ok(Self {
             shared: Arc::clone(shared),
@@ -108,7 +110,11 @@ impl Policies {
         if let Some(addresses) = addresses {
             self.engine.set_local_addresses(addresses.clone());
         }
-        endpoints.is_some() || addresses.is_some()
+        let in_vain = here.in_vain.news(&mut self.seen.in_vain);
+        if let Some(in_vain) = in_vain {
+            self.engine.set_in_vain(in_vain.clone());
+        }
+        endpoints.is_some() || addresses.is_some() || in_vain.is_some()
     }
 
     fn bring_in_step(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) -> Instant {
@@ -202,6 +208,16 @@ impl Policies {
             if !report.refused.contains_key(name) {
                 tracing::info!(policy = %name, "NetworkPolicy is not refused any more");
             }
+        }
+        for (name, why) in &report.waits {
+            if !self.last.waits.contains_key(name) {
+                tracing::info!(policy = %name, %why, "NetworkPolicy waits for room");
+            }
+        }
+        if report.standstill != self.last.standstill
+            && let Some(why) = &report.standstill
+        {
+            tracing::info!(why, "policy waits for room; what was in force stays");
         }
         for (endpoint, why) in &report.unknown {
             if self.last.unknown.get(endpoint) != Some(why) {
@@ -304,6 +320,12 @@ impl Subject for Policies {
         let refused = self.last.refused.iter();
         sync.errors
             .extend(refused.map(|(name, why)| format!("NetworkPolicy {name}: {why}")));
+        let waits = self.last.waits.iter();
+        let waits = waits.map(|(name, why)| format!("NetworkPolicy {name} waits for room: {why}"));
+        sync.errors.extend(waits);
+        let standstill = self.last.standstill.iter();
+        let standstill = standstill.map(|why| format!("policy waits for room, as it was: {why}"));
+        sync.errors.extend(standstill);
         sync.policies_refused = self.last.refused.len() as u64;
     }
 

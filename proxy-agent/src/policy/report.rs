@@ -13,6 +13,10 @@ use crate::{
 pub struct PolicyReport {
     /// Kinds whose lists are not complete: nothing is committed before they are.
     pub waiting: Vec<Kind>,
+    /// Policies that wait for room in maps that may still grow. For pods that were there before, each is as it was.
+    pub waits: BTreeMap<ObjectName, Refusal>,
+    /// Everything stays as it is until maps have grown, and why.
+    pub standstill: Option<String>,
     /// Policies for which a map has no room.
     pub refused: BTreeMap<ObjectName, Refusal>,
     /// Those maps, and how many entries more they need at the least.
@@ -60,7 +64,11 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { why, closed } = self;
-        write!(f, "{why}; denied meanwhile: ")?;
+        f.write_str(why)?;
+        if closed.is_empty() {
+            return Ok(());
+        }
+        f.write_str("; denied meanwhile: ")?;
         let said = |(pod, direction): &(ObjectName, Direction)| format!("{direction} of {pod}");
         let some: Vec<_> = closed.iter().take(NAMED).map(said).collect();
         f.write_str(&some.join(", "))?;
@@ -109,6 +117,8 @@ pub enum PolicyError {
         free: u32,
         /// Its capacity.
         capacity: u32,
+        /// Other maps that have none either, and what is needed of them at the least.
+        also: BTreeMap<&'static str, u32>,
     },
     /// An endpoint id without a word.
     #[error("policy: endpoint {pod} has id {id}, POLICY_WORDS has room for ids 1 to {last}")]
@@ -130,6 +140,14 @@ impl PolicyError {
             Self::Table(TableError::Full { map, .. }) => Some((map.clone(), 1)),
             Self::Table(TableError::Kernel { .. }) | Self::EndpointId { .. } => None,
         }
+    }
+
+    /// The same, where so many need as much.
+    pub(super) fn times(mut self, count: u32) -> Self {
+        if let Self::NoRoom { needed, .. } = &mut self {
+            *needed = needed.saturating_mul(count);
+        }
+        self
     }
 
     /// Whether it would go with less policy.

@@ -212,6 +212,7 @@ impl Rows {
                 needed: tight * ROW_STRIDE,
                 free: self.slots.free() * ROW_STRIDE,
                 capacity: self.slots.capacity() * ROW_STRIDE,
+                also: BTreeMap::new(),
             })
     }
 

@@ -31,7 +31,13 @@ impl Subject {
             .range((Bound::Included(from), Bound::Unbounded))
             .take_while(|(name, _)| name.namespace() == &*self.namespace)
             .map(|(_, version)| version)
-            .filter(|v| v.policy.pod_selector.matches(&self.labels))
+            .filter(|version| self.is_selected_by(version))
+    }
+
+    /// Whether a policy selects the pod.
+    pub fn is_selected_by(&self, version: &PolicyVersion) -> bool {
+        let policy = &version.policy;
+        policy.name.namespace() == &*self.namespace && policy.pod_selector.matches(&self.labels)
     }
 
     /// The pod's row key; none if no policy isolates it in this direction.

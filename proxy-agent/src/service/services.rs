@@ -24,7 +24,7 @@ use crate::{
     datapath::Maps,
     model::{Dirty, Notice, Snapshot},
     observe::Store,
-    subject::{self, Here, Room, Subject, Turn, Verified},
+    subject::{self, Here, Room, Subject, Turn, Verified, growth::InVain},
 };
 
 /// Ids that something still names: none up to these may be given out.
@@ -45,6 +45,8 @@ pub struct Services {
     checks: HealthChecks,
     due: Instant,
     seen: Seen,
+    /// Maps that do not grow though somebody waits for it.
+    in_vain: InVain,
     /// They were not in step yet.
     first: Option<Guard>,
     compared: Compared,
@@ -63,6 +65,7 @@ struct Seen {
     host_ports: u64,
     addresses: u64,
     listen_on: u64,
+    in_vain: u64,
 }
 
 impl Services {
@@ -86,6 +89,7 @@ impl Services {
             checks: HealthChecks::serve(shared),
             due: Instant::now(),
             seen: Seen::default(),
+            in_vain: InVain::new(),
             first: Some(readiness.register("first sync")),
             compared: Compared::default(),
         })
@@ -98,6 +102,9 @@ impl Services {
         }
         if let Some(on) = here.listen_on.news(&mut self.seen.listen_on) {
             self.checks.listen_on(on);
+        }
+        if let Some(in_vain) = here.in_vain.news(&mut self.seen.in_vain) {
+            self.in_vain.clone_from(in_vain);
         }
         let wanted = here.host_ports.news(&mut self.seen.host_ports);
         wanted.is_some_and(|wanted| {
@@ -301,7 +308,7 @@ impl Subject for Services {
     }
 
     fn notices(&self) -> Vec<Notice> {
-        let mut notices = self.sync.notices();
+        let mut notices = self.sync.notices(&self.in_vain);
         notices.extend(self.checks.notices());
         notices
     }

@@ -103,6 +103,8 @@ struct Failure {
     due: Instant,
     /// The map in which it found no room, and how much it needs.
     room: Option<(String, u32)>,
+    /// Since when it finds none.
+    since: Instant,
     /// What waits.
     stamp: Stamp,
 }

@@ -9,6 +9,7 @@ use crate::{
     api::listen::ListenOn,
     datapath::Datapath,
     model::{HostPort, LocalEndpoint, Wire},
+    subject::growth::InVain,
 };
 
 /// This node, as its subjects know it. Each value has one subject that tells it.
@@ -32,6 +33,8 @@ pub struct Here {
     pub addresses: Told<Vec<IpAddr>>,
     /// By the node: where health check node ports are served.
     pub listen_on: Told<ListenOn>,
+    /// By who makes maps larger: those that do not grow though somebody waits for it.
+    pub in_vain: Told<InVain>,
 }
 
 impl Here {
@@ -47,6 +50,7 @@ impl Here {
             no_host_ports: Told::default(),
             addresses: Told::default(),
             listen_on: Told::default(),
+            in_vain: Told::default(),
         }
     }
 
@@ -62,6 +66,7 @@ impl Here {
             no_host_ports,
             addresses,
             listen_on,
+            in_vain,
         } = self;
         endpoints.version
             + host_ports.version
@@ -71,6 +76,7 @@ impl Here {
             + no_host_ports.version
             + addresses.version
             + listen_on.version
+            + in_vain.version
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     dice::Dice,
     model::{HERE, Model, text},
     objects::{self, NAMESPACES, OTHER_NODES, SERVICES},
+    policy_objects,
 };
 
 /// Something that happens.
@@ -306,7 +307,7 @@ fn policy(dice: &mut Dice, model: &Model) -> Vec<Write> {
         dice.of(&["default", "default", "n1"]),
         dice.of(&POLICIES),
     );
-    let new = objects::policy(dice);
+    let new = policy_objects::policy(dice);
     if !model.objects.contains_key(&id) {
         return vec![Write::Create(id, new)];
     }

@@ -209,6 +209,11 @@ pub(in crate::datapath) fn resume(
 }
 
 impl Prepared {
+    /// Whether a map is to be exchanged.
+    pub fn has(&self, map: &str) -> bool {
+        self.sizes.contains_key(map)
+    }
+
     /// Each new map but those of flows, which are not copied as they are (see `Both`), with the one whose place it takes.
     fn each<'a>(
         &self,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Instant,
 };
 
@@ -14,6 +15,8 @@ use crate::policy::{
     plan::{Change, InForce, Plan, Selected},
     report::{Refusal, Usage},
     rows::RowHandle,
+    subject::Subject,
+    version::Versions,
 };
 
 impl PolicyEngine {
@@ -43,44 +46,75 @@ impl PolicyEngine {
         if !plan.words.is_empty() || !gone.is_empty() || !deserted.is_empty() {
             self.reclaim.retire(now, gone, deserted);
         }
-        self.good.clone_from(&self.effective.versions);
+        self.keep_state();
         self.keep_ready();
         report.committed = plan.words.len();
         report.wrapped = plan.wrapped;
         self.report(report);
     }
 
+    /// What counts, and for whom, from now on.
+    fn keep_state(&mut self) {
+        self.standstill.end();
+        if let Some(wanted) = &self.wanted {
+            self.denied.clone_from(&wanted.denied);
+        }
+        let effective = &self.effective;
+        let last: Versions = effective
+            .last_good(&self.good)
+            .map(|(name, version)| (name.clone(), Arc::clone(version)))
+            .collect();
+        let is_free = |subject: &Subject| {
+            let mut selected = subject.selected_by(&effective.waiting);
+            selected.next().is_none() && subject.selected_by(&last).next().is_none()
+        };
+        self.held.settle(&self.locals, |local| {
+            local.subject.as_deref().is_some_and(is_free)
+        });
+        let does_not_count = |name: &ObjectName| {
+            effective.waiting.contains_key(name) || effective.refused.contains_key(name)
+        };
+        self.waits.retain(does_not_count);
+        self.good = effective.as_ever(&self.good);
+    }
+
     fn keep_ready(&mut self) {
-        let unknown = self.wanted.as_ref().map(|wanted| &wanted.unknown);
-        let is_known = |id: &&u32| unknown.is_none_or(|unknown| !unknown.contains_key(*id));
+        let is_known = |id: &&u32| !self.denied.unknown.contains_key(*id);
         self.ready = self.locals.keys().filter(is_known).copied().collect();
     }
 
     /// What is not as the cluster asks, as long as it is so.
     pub(super) fn report(&self, report: &mut PolicyReport) {
-        if let Some(wanted) = &self.wanted {
-            report.unknown.clone_from(&wanted.unknown);
-        }
-        report.refused = self.refused();
+        report.unknown.clone_from(&self.denied.unknown);
+        (report.waits, report.refused) = self
+            .closing()
+            .into_iter()
+            .partition(|(name, _)| self.effective.waiting.contains_key(name));
         report.wanting = self.back_off.wanting();
+        let standstill = self.standstill.since.as_ref();
+        report.standstill = standstill.map(|(_, why)| why.clone());
     }
 
-    /// The refused policies that select pods of this node.
-    pub(super) fn refused(&self) -> BTreeMap<ObjectName, Refusal> {
-        let mut refused: BTreeMap<ObjectName, Refusal> = BTreeMap::new();
-        let closed = self.wanted.iter().flat_map(|wanted| &wanted.closed);
-        for (id, by) in closed {
+    /// The policies that are refused, or wait, and select pods of this node: those that are denied for it.
+    fn closing(&self) -> BTreeMap<ObjectName, Refusal> {
+        let mut closing: BTreeMap<ObjectName, Refusal> = BTreeMap::new();
+        let why = || Refusal::new(self.back_off.why());
+        for (name, version) in &self.effective.waiting {
+            if self.good.get(name) != Some(version) {
+                closing.insert(name.clone(), why());
+            }
+        }
+        for (id, by) in &self.denied.closed {
             let pod = self.locals.get(id).map(|local| &local.pod);
             for (direction, policy) in Direction::BOTH.into_iter().zip(by) {
                 let (Some(policy), Some(pod)) = (policy, pod) else {
                     continue;
                 };
-                let why = || Refusal::new(self.back_off.why());
-                let refusal = refused.entry(policy.clone()).or_insert_with(why);
+                let refusal = closing.entry(policy.clone()).or_insert_with(why);
                 refusal.closed.push((pod.clone(), direction));
             }
         }
-        refused
+        closing
     }
 
     /// Frees lists that cells of rows in force no longer name, after a grace period.

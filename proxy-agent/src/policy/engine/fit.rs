@@ -1,44 +1,57 @@
-//! What is done where a map has no room for all that is wanted: policies give way, the pods that they select are denied,
-//! and the rest goes on.
+//! What is done where a map has no room for all that is wanted: the policies that give way, and when they are tried again.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use super::PolicyEngine;
-use crate::policy::{
-    PolicyError,
-    effective::{Room, Want, in_order},
-    plan::{Change, Plan, Wanted, abandon},
-    version::{PolicyVersion, Versions},
+use crate::{
+    policy::{
+        PolicyError,
+        effective::Room,
+        plan::{Change, Plan},
+    },
+    subject::growth::InVain,
 };
 
 impl PolicyEngine {
-    /// Plans what is wanted; if that does not fit, the most of it that does.
+    /// Maps grow when the report wants it, but for these.
+    pub fn set_in_vain(&mut self, in_vain: InVain) {
+        self.in_vain = Some(in_vain);
+    }
+
+    /// Plans what is wanted; if that does not fit, the most of it that does. None if all is to stay as it is.
     pub(super) fn fit(
         &mut self,
         now: Instant,
         all: bool,
         dirty: HashSet<IpAddr>,
-    ) -> Result<(Change, Plan), PolicyError> {
+    ) -> Result<Option<(Change, Plan)>, PolicyError> {
         let room = self.room();
         let planned = self.wish(all, dirty);
         let Err(error) = planned else {
-            if self.effective.refused.is_empty() {
+            if self.effective.refused.is_empty() && self.effective.waiting.is_empty() {
                 self.back_off.end();
             }
-            return planned;
+            return planned.map(Some);
         };
         if !error.is_want_of_room() {
             return Err(error);
         }
-        self.give_way(&error).map(|(want, planned)| {
-            self.back_off.note(now, room, want);
-            planned
-        })
+        let (want, planned) = self.give_way(now, &error)?;
+        if planned.is_none() {
+            self.standstill.begin(now, &want.why);
+            self.wanted = None;
+        }
+        self.back_off.note(now, room, want);
+        Ok(planned)
     }
 
-    /// Whether policies that were refused are to be tried again; then they count again.
+    /// Whether policies that were refused, or wait, are to be tried again; then they count again.
     pub(super) fn retry(&mut self, now: Instant) -> bool {
-        let due = self.back_off.is_due(now, self.room());
+        let due = self.back_off.is_due(now, self.room()) || self.is_out_of_patience(now);
         if due {
             self.effective.readmit();
             self.wanted = None;
@@ -46,75 +59,36 @@ impl PolicyEngine {
         due
     }
 
-    /// Refuses policies until the rest fits: as few as may be, but for those that are smaller than a refused one.
-    fn give_way(&mut self, error: &PolicyError) -> Result<(Want, (Change, Plan)), PolicyError> {
-        let order = in_order(&self.in_use(), &self.good);
-        let (mut enough, mut too_few, mut want) = (1, 0, Want::default());
-        want.note(error);
-        while let Err(error) = self.try_without(&order, enough) {
-            if enough >= order.len() || !error.is_want_of_room() {
-                return Err(error);
-            }
-            want.note(&error);
-            too_few = enough;
-            enough = (2 * enough).min(order.len());
-        }
-        while enough - too_few > 1 {
-            let middle = usize::midpoint(too_few, enough);
-            match self.try_without(&order, middle) {
-                Ok(()) => enough = middle,
-                Err(error) if error.is_want_of_room() => {
-                    want.note(&error);
-                    too_few = middle;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.refuse(&order[..enough]);
-        Ok((want, self.wish(true, HashSet::new())?))
+    /// Whether a policy has waited long enough, or does so in vain.
+    fn is_out_of_patience(&self, now: Instant) -> bool {
+        let waiting = self.effective.waiting.keys();
+        let until = self.waits.until(waiting);
+        until.is_some_and(|until| {
+            now >= until || !self.may_grow(self.back_off.wanting().into_keys())
+        })
     }
 
-    fn try_without(
+    /// When patience ends.
+    pub(super) fn patience(&self, now: Instant) -> Option<Duration> {
+        let until = self.waits.until(self.effective.waiting.keys());
+        let waits = until.map(|until| until.saturating_duration_since(now));
+        waits.into_iter().chain(self.standstill.due(now)).min()
+    }
+
+    /// Whether all of these maps may still grow.
+    pub(super) fn may_grow<'a>(&self, maps: impl IntoIterator<Item = &'a str>) -> bool {
+        let in_vain = self.in_vain.as_ref();
+        in_vain.is_some_and(|in_vain| maps.into_iter().all(|map| !in_vain.contains(map)))
+    }
+
+    pub(super) fn wish(
         &mut self,
-        order: &[Arc<PolicyVersion>],
-        count: usize,
-    ) -> Result<(), PolicyError> {
-        let (refused, rest) = order.split_at(count.min(order.len()));
-        self.refuse(refused);
-        let planned = self.wish(true, HashSet::new());
-        for version in rest.iter().chain(refused) {
-            let name = version.policy.name.clone();
-            self.effective.refused.remove(&name);
-            self.effective.versions.insert(name, Arc::clone(version));
-        }
-        self.wanted = None;
-        let (_, plan) = planned?;
-        abandon(&plan, &mut self.kernel, &mut self.rows, &mut self.lists);
-        Ok(())
-    }
-
-    fn refuse(&mut self, versions: &[Arc<PolicyVersion>]) {
-        self.effective.refuse(versions);
-        self.wanted = None;
-    }
-
-    fn wish(&mut self, all: bool, dirty: HashSet<IpAddr>) -> Result<(Change, Plan), PolicyError> {
+        all: bool,
+        dirty: HashSet<IpAddr>,
+    ) -> Result<(Change, Plan), PolicyError> {
         let change = self.desire(all, dirty);
         let plan = self.plan(&change)?;
         Ok((change, plan))
-    }
-
-    /// The policies that judge pods of this node.
-    fn in_use(&self) -> Versions {
-        let rows = self.wanted.iter().flat_map(|wanted| wanted.rows.values());
-        let keys = rows.flatten().filter_map(|wanted| match wanted {
-            Wanted::Row(key) => Some(key),
-            Wanted::Deny | Wanted::Allow => None,
-        });
-        let versions = keys.flat_map(|key| &key.policies);
-        versions
-            .map(|v| (v.policy.name.clone(), Arc::clone(v)))
-            .collect()
     }
 
     /// How much more the maps can hold.

@@ -22,7 +22,7 @@ impl PolicyEngine {
         let mut dirty = HashSet::new();
         let policies = self.observed.update(&snapshot.policies);
         if policies || self.revalidate {
-            self.effective = Effective::new(&self.observed.versions, &self.effective.refused);
+            self.effective = Effective::new(&self.observed.versions, &self.effective);
             self.wanted = None;
         }
         let locals = subjects::find(endpoints, snapshot, &self.locals);

@@ -19,7 +19,13 @@ impl Planner<'_> {
         let bound = self.kernel.classes.bound();
         let drafted = self.drafted_cells()?;
         let added = self.added_cells(targets)?;
-        for (row, space) in self.reserve(bound)? {
+        let reserved = self.reserve(bound);
+        let reserved = self.unless_short(reserved)?.unwrap_or_default();
+        if let Some(error) = self.short.pop() {
+            self.give_back(reserved);
+            return Err(error);
+        }
+        for (row, space) in reserved {
             self.relocate(row, space);
         }
         for (row, cells) in drafted {
@@ -43,10 +49,11 @@ impl Planner<'_> {
         let known: Vec<_> = self.kernel.classes.known().collect();
         let mut all = Vec::new();
         for row in self.plan.drafts.clone() {
-            let cells = known
-                .iter()
-                .map(|(class, vector)| Ok((*class, self.cell(row, *vector)?)))
-                .collect::<Result<Vec<ClassCell>, PolicyError>>()?;
+            let mut cells = Vec::with_capacity(known.len());
+            for (class, vector) in &known {
+                let cell = self.cell(row, *vector);
+                cells.push((*class, self.unless_short(cell)?.unwrap_or(0)));
+            }
             all.push((row, cells));
         }
         Ok(all)
@@ -61,7 +68,8 @@ impl Planner<'_> {
         let mut all = Vec::new();
         for new in targets.new_classes() {
             for row in &kept {
-                all.push((*row, new.id, self.cell(*row, new.vector)?));
+                let cell = self.cell(*row, new.vector);
+                all.push((*row, new.id, self.unless_short(cell)?.unwrap_or(0)));
             }
         }
         Ok(all)
@@ -81,9 +89,7 @@ impl Planner<'_> {
             .collect();
         let mut taken = Vec::new();
         if let Err(error) = self.reserve_for(&narrow, classes, &mut taken) {
-            for (_, (number, span)) in taken {
-                self.rows.free_space(number, span);
-            }
+            self.give_back(taken);
             return Err(error);
         }
         for row in wide {
@@ -93,17 +99,33 @@ impl Planner<'_> {
         Ok(taken)
     }
 
+    fn give_back(&mut self, taken: Vec<(RowHandle, Space)>) {
+        for (_, (number, span)) in taken {
+            self.rows.free_space(number, span);
+        }
+    }
+
+    /// An error tells what all rows need that are left without.
     fn reserve_for(
         &mut self,
         narrow: &[RowHandle],
         classes: u32,
         taken: &mut Vec<(RowHandle, Space)>,
     ) -> Result<(), PolicyError> {
+        let drafts = self.plan.drafts.clone();
+        let mut left = (narrow.len() + drafts.len()) as u32;
         for row in narrow {
-            taken.push((*row, self.rows.space(classes)?));
+            let space = self
+                .rows
+                .space(classes)
+                .map_err(|error| error.times(left))?;
+            taken.push((*row, space));
+            left -= 1;
         }
-        for row in self.plan.drafts.clone() {
-            self.rows.place(row, classes)?;
+        for row in drafts {
+            let placed = self.rows.place(row, classes);
+            placed.map_err(|error| error.times(left))?;
+            left -= 1;
         }
         Ok(())
     }

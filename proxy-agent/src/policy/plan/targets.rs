@@ -178,14 +178,14 @@ impl Planner<'_> {
                 self.plan.stale_cidrs.push(*prefix);
             }
         }
-        self.check_cidr_room()?;
+        self.check_cidr_room();
         let inner_first = |(prefix, _): &(IpNetwork, Peer)| std::cmp::Reverse(prefix.prefix());
         self.plan.cidrs.sort_by_key(inner_first);
         Ok(())
     }
 
     /// Prefixes that go stay for a grace period: those that come need room beside them.
-    fn check_cidr_room(&self) -> Result<(), PolicyError> {
+    fn check_cidr_room(&mut self) {
         for (ipv6, map) in [(false, "CIDRS4"), (true, "CIDRS6")] {
             let capacity = self.cidr_room[usize::from(ipv6)];
             let there = self.kernel.cidrs.of_family(ipv6) as u32;
@@ -194,15 +194,15 @@ impl Planner<'_> {
             });
             let (needed, free) = (new.count() as u32, capacity.saturating_sub(there));
             if needed > free {
-                return Err(PolicyError::NoRoom {
+                self.short.push(PolicyError::NoRoom {
                     map,
                     needed,
                     free,
                     capacity,
+                    also: BTreeMap::new(),
                 });
             }
         }
-        Ok(())
     }
 
     /// Plans the exact entries.

@@ -5,7 +5,9 @@ mod after;
 mod checked;
 mod drift;
 mod host_ports;
+mod mark;
 mod restart;
+mod room;
 mod swap;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};

@@ -89,12 +89,15 @@ impl ServiceSync {
         }
         let attempts = known.filter(|_| !progress).map_or(0, |f| f.attempts);
         let backoff = BACKOFF_MIN.saturating_mul(1 << attempts.min(20));
+        let now = Instant::now();
+        let waits = known.filter(|f| f.room.is_some() && room.is_some());
         let failure = Failure {
+            since: waits.map_or(now, |f| f.since),
             error,
             taken,
             broken,
             attempts: attempts + 1,
-            due: Instant::now() + backoff.min(BACKOFF_MAX),
+            due: now + backoff.min(BACKOFF_MAX),
             room,
             stamp,
         };

@@ -1,5 +1,8 @@
 //! Maps that look at all of themselves after each write.
 
+mod look;
+mod wanted;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
@@ -12,12 +15,9 @@ use std::{
 
 use ipnetwork::IpNetwork;
 use proxy_common::{
-    address::{UDP, octets4, octets6},
-    backends::{MEMBER_LINGERS, MemberKey, SlotKey},
-    frontends::{
-        BackendSet, FLAG_CLUSTER_IP, FLAG_LOAD_BALANCER, FLAG_MEMBERS, FLAG_SOURCES, Frontend,
-    },
-    vips::{VIP_CLUSTER_IP, VIP_SERVED},
+    address::UDP,
+    backends::{MEMBER_LINGERS, SlotKey},
+    frontends::{BackendSet, Frontend},
 };
 
 use crate::{
@@ -29,17 +29,14 @@ use crate::{
     model::Snapshot,
     service::{
         MemoryMaps, ServiceTables,
-        desired::{self, DesiredPort, Place, Scope},
+        desired::Scope,
         key::FrontendKey,
         pool::{server4, server6},
-        sources::Source,
     },
 };
 
+use self::wanted::{Serving, ports, serving, sources, wanted};
 use super::OWN;
-
-/// Addresses of backends; the empty set stands for "nobody".
-type Serving = BTreeSet<String>;
 
 /// The maps, and what each frontend may lead to.
 #[derive(Clone)]
@@ -214,25 +211,6 @@ impl World {
         assert!(!unannounced, "the epoch of Services was not raised");
     }
 
-    /// Each address of a Service is known, whoever serves there.
-    fn check_vips(&self) {
-        let mut wanted: BTreeMap<IpAddr, u32> = BTreeMap::new();
-        for (key, frontend) in self.frontends() {
-            let served = frontend.internal.count + frontend.external.count > 0;
-            let cluster_ip = frontend.flags & FLAG_CLUSTER_IP != 0;
-            let bits = wanted.entry(key.address()).or_default();
-            *bits |= if served { VIP_SERVED } else { 0 };
-            *bits |= if cluster_ip { VIP_CLUSTER_IP } else { 0 };
-        }
-        wanted.retain(|address, bits| !address.is_unspecified() && *bits != 0);
-        let v4 = self.maps.vips4.entries().unwrap().into_iter();
-        let v6 = self.maps.vips6.entries().unwrap().into_iter();
-        let v4 = v4.map(|(address, bits)| (IpAddr::from(octets4(address)), bits));
-        let v6 = v6.map(|(address, bits)| (IpAddr::from(octets6(address)), bits));
-        let live: BTreeMap<IpAddr, u32> = v4.chain(v6).collect();
-        assert_eq!(live, wanted, "addresses of Services");
-    }
-
     /// Ports of frontends, and of backends on this node.
     fn node_ports(&self) -> BTreeSet<u16> {
         let own: Vec<IpAddr> = OWN.map(|own| own.parse().unwrap()).into();
@@ -350,36 +328,6 @@ impl World {
         assert_eq!(unset.collect::<Vec<_>>(), [0; 0], "after {after}");
     }
 
-    /// Nobody comes in who could in no state, nobody is kept out who could in each.
-    fn check_sources(&self, frontend: &Frontend, states: &[BTreeSet<IpNetwork>], what: &str) {
-        if frontend.flags & FLAG_SOURCES == 0 {
-            let may_be_open = states.iter().any(BTreeSet::is_empty);
-            assert!(may_be_open, "{what} serves everybody");
-            return;
-        }
-        let v4 = self.maps.sources4.entries().unwrap().into_iter();
-        let v6 = self.maps.sources6.entries().unwrap().into_iter();
-        let all = v4
-            .map(|(key, _)| Source::V4(key))
-            .chain(v6.map(|(key, _)| Source::V6(key)));
-        let own = all.filter(|source| source.service() == frontend.service);
-        let live: BTreeSet<IpNetwork> = own.map(|source| source.range().unwrap()).collect();
-        let known: BTreeSet<IpNetwork> = states.iter().flatten().copied().collect();
-        assert!(
-            live.is_subset(&known),
-            "{what} serves {live:?} of {known:?}"
-        );
-        let restricted = states.iter().filter(|state| !state.is_empty());
-        let always = restricted
-            .cloned()
-            .reduce(|a, b| &a & &b)
-            .unwrap_or_default();
-        assert!(
-            always.is_subset(&live),
-            "{what} serves {live:?} without {always:?}"
-        );
-    }
-
     fn serving(&self, key: &FrontendKey, set: BackendSet, after: &str) -> Serving {
         let mut serving = Serving::new();
         for index in 0..set.count {
@@ -394,107 +342,4 @@ impl World {
         }
         serving
     }
-
-    /// `BACKEND_MEMBERS` says of each slot's backend where it is, and who has none but serves on.
-    fn check_members(&self, key: &FrontendKey, frontend: &Frontend, want: &Want) {
-        for (side, set) in [frontend.internal, frontend.external]
-            .into_iter()
-            .enumerate()
-        {
-            let members = self.maps.members.entries().unwrap();
-            let members = members.iter().filter(|(k, _)| k.set == set.id);
-            if frontend.flags & FLAG_MEMBERS == 0 {
-                assert_eq!(members.count(), 0, "{key} keeps members");
-                continue;
-            }
-            let lingering = self.members().remove(&set.id).unwrap_or_default();
-            let lingering = lingering.into_iter().filter(|(_, lingers)| *lingers);
-            let lingering: Serving = lingering.map(|(server, _)| server).collect();
-            assert_eq!(lingering, want.lingering[side], "{key}");
-            let slots = members.filter(|(_, slot)| *slot != MEMBER_LINGERS);
-            assert_eq!(slots.count(), set.count as usize, "members of {key}");
-            for index in 0..set.count {
-                let slot = SlotKey { set: set.id, index };
-                let backend = self.maps.slots.get(&slot).unwrap().unwrap();
-                let member = MemberKey {
-                    set: set.id,
-                    backend,
-                };
-                assert_eq!(
-                    self.maps.members.get(&member).unwrap(),
-                    Some(index),
-                    "{key}"
-                );
-            }
-        }
-    }
-}
-
-/// All Service ports with the numbers of their Services.
-fn ports(snapshot: &Snapshot) -> Vec<(usize, DesiredPort)> {
-    let mut ports = Vec::new();
-    for (name, service) in &snapshot.services {
-        let number: usize = name.name().trim_start_matches("service").parse().unwrap();
-        let slices = snapshot.slices_of(name);
-        let desired = desired::service(service, slices, &Place::default());
-        ports.extend(desired.into_iter().map(|port| (number, port)));
-    }
-    ports
-}
-
-/// Who may use each address of a load balancer.
-fn sources(snapshot: &Snapshot) -> BTreeMap<FrontendKey, BTreeSet<IpNetwork>> {
-    let mut sources = BTreeMap::new();
-    for (_, port) in ports(snapshot) {
-        let balanced = port.frontends.iter();
-        let balanced = balanced.filter(|f| f.flags & FLAG_LOAD_BALANCER != 0);
-        sources.extend(balanced.map(|f| (f.key, port.sources.clone())));
-    }
-    sources
-}
-
-fn serving(port: &DesiredPort, scope: Scope) -> Serving {
-    let servers = port.servers(scope).iter();
-    servers.map(|s| s.address.to_string()).collect()
-}
-
-/// What a frontend refers to, who serves there, and who serves only what has begun; members are kept or not.
-struct Want {
-    scopes: [Scope; 2],
-    serving: [Serving; 2],
-    lingering: [Serving; 2],
-    kept: bool,
-}
-
-impl Want {
-    fn members(&self, side: usize) -> Serving {
-        if self.kept {
-            &self.serving[side] | &self.lingering[side]
-        } else {
-            Serving::new()
-        }
-    }
-}
-
-/// By frontend.
-fn wanted(snapshot: &Snapshot) -> BTreeMap<FrontendKey, Want> {
-    let mut wanted = BTreeMap::new();
-    for (_, port) in ports(snapshot) {
-        for frontend in &port.frontends {
-            let scopes = [frontend.internal, frontend.external];
-            let lingering = |scope| {
-                port.lingering(scope)
-                    .map(|s| s.address.to_string())
-                    .collect()
-            };
-            let want = Want {
-                scopes,
-                serving: scopes.map(|scope| serving(&port, scope)),
-                lingering: scopes.map(lingering),
-                kept: port.members,
-            };
-            wanted.insert(frontend.key, want);
-        }
-    }
-    wanted
 }
