@@ -18,6 +18,7 @@ pub const HASH: u64 = {
         include_bytes!("fragments.rs"),
         include_bytes!("frontends.rs"),
         include_bytes!("inside.rs"),
+        include_bytes!("maglev.rs"),
         include_bytes!("node.rs"),
         include_bytes!("policy/cells.rs"),
         include_bytes!("policy/intervals.rs"),

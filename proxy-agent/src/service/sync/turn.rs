@@ -103,6 +103,7 @@ impl ServiceSync {
 
     /// Adds up what found no room.
     pub fn waits_for_room(&self, room: &mut Room) {
+        self.tables_wait_for_room(room);
         for (map, needed) in self
             .failed
             .values()
@@ -115,6 +116,7 @@ impl ServiceSync {
 
     /// There may be room now.
     pub fn resized(&mut self) {
+        self.tables_resized();
         for failure in self
             .failed
             .values_mut()
@@ -136,7 +138,8 @@ impl ServiceSync {
         let failed = self.failed.iter();
         report.failed = failed.map(|(n, f)| (n.clone(), f.error.clone())).collect();
         let due = self.failed.values().map(|f| f.due);
-        let due = due.chain(self.image.next_removal()).chain(follow_up).min();
+        let due = due.chain(self.image.next_removal()).chain(follow_up);
+        let due = due.chain(self.tables_due()).min();
         report.again_after = due.map(|d| d.saturating_duration_since(Instant::now()));
     }
 }

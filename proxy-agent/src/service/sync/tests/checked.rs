@@ -123,6 +123,7 @@ impl World {
             backends6: self.checked(&self.maps.backends6),
             slots: self.checked(&self.maps.slots),
             members: self.checked(&self.maps.members),
+            maglev: self.checked(&self.maps.maglev),
             sources4: self.checked(&self.maps.sources4),
             sources6: self.checked(&self.maps.sources6),
             vips4: self.checked(&self.maps.vips4),
