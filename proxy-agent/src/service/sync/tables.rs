@@ -8,7 +8,10 @@ use std::{
 
 use proxy_common::maglev::chunks;
 
-use super::{Port, ServiceSync};
+use super::{
+    Port, ServiceSync,
+    turn::{BACKOFF_MAX, BACKOFF_MIN},
+};
 use crate::{
     datapath::table::TableError,
     model::Stamp,
@@ -30,8 +33,6 @@ use crate::{
 const TABLES_A_TURN: usize = 32;
 /// How soon what is being built is asked for.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
-/// When a table is tried again that could not be written.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// The tables of all sets.
 #[derive(Debug, Default)]
@@ -52,6 +53,8 @@ struct Want {
     owner: Owner,
     /// What the last order was of.
     ordered: u64,
+    /// How often the kernel did not take it.
+    refused: u32,
     lacks: Lack,
 }
 
@@ -102,6 +105,7 @@ impl ServiceSync {
             let want = self.maglev.wanted.entry(set).or_insert_with(|| Want {
                 owner: owner.clone(),
                 ordered: 0,
+                refused: 0,
                 lacks: Lack::Nothing,
             });
             want.owner = owner.clone();
@@ -127,8 +131,7 @@ impl ServiceSync {
         }
         let needed = usize::from(chunks(size));
         let all = self.image.maglev.entries() + needed;
-        let known = self.image.maglev.ids().any(|id| id == (set, size));
-        if !known && all > self.tables.maglev.capacity() as usize {
+        if !self.image.maglev.has((set, size)) && all > self.tables.maglev.capacity() as usize {
             want.lacks = Lack::Room(needed as u32);
             return;
         }
@@ -171,7 +174,8 @@ impl ServiceSync {
     /// When there is something to do, or may be.
     pub(super) fn tables_due(&self) -> Option<Instant> {
         let now = Instant::now();
-        let busy = self.maglev.builder.is_busy().then(|| now + ASK_AGAIN);
+        let busy = self.maglev.builder.is_busy() || self.maglev.freed;
+        let busy = busy.then(|| now + ASK_AGAIN);
         let grace = self.image.grace();
         let loose = self.maglev.loose.front();
         let loose = loose.map(|(since, _)| (*since + grace).max(now + ASK_AGAIN));
@@ -227,7 +231,7 @@ impl ServiceSync {
         match known.write(map, built.set, built.of, &built.slots) {
             Ok(writes) => {
                 report.writes += writes;
-                want.lacks = Lack::Nothing;
+                (want.lacks, want.refused) = (Lack::Nothing, 0);
                 if !was_whole {
                     // Its frontends are led to it.
                     let owner = want.owner.clone();
@@ -242,7 +246,9 @@ impl ServiceSync {
                     self.maglev.loose.push_back((Instant::now(), id));
                     Lack::Room(u32::from(chunks(id.1)))
                 } else {
-                    Lack::Write(error.to_string(), Instant::now() + TRY_AGAIN)
+                    let backoff = BACKOFF_MIN.saturating_mul(1 << want.refused.min(20));
+                    want.refused += 1;
+                    Lack::Write(error.to_string(), Instant::now() + backoff.min(BACKOFF_MAX))
                 };
             }
         }
@@ -258,7 +264,9 @@ impl ServiceSync {
                 break;
             }
             self.maglev.loose.pop_front();
-            rested.push(id);
+            if self.image.maglev.has(id) {
+                rested.push(id);
+            }
         }
         if rested.is_empty() {
             return;
