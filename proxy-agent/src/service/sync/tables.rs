@@ -9,7 +9,7 @@ use std::{
 use proxy_common::maglev::chunks;
 
 use super::{
-    Port, ServiceSync,
+    ServiceSync,
     turn::{BACKOFF_MAX, BACKOFF_MIN},
 };
 use crate::{
@@ -41,6 +41,8 @@ pub(super) struct Maglev {
     size: u16,
     builder: Builder,
     wanted: BTreeMap<u32, Want>,
+    /// Who wants tables, and for which sets.
+    owners: BTreeMap<Owner, Box<[u32]>>,
     /// Tables that may be wanted no more, and since when.
     loose: VecDeque<(Instant, TableId)>,
     /// There may be room now.
@@ -87,29 +89,30 @@ impl ServiceSync {
         }
     }
 
-    /// A port's sets are as they shall be: what tables they want.
-    pub(super) fn want_tables(&mut self, owner: &Owner, old: &[Port]) {
+    /// The sets of an owner are as they shall be: what tables they want.
+    pub(super) fn want_tables(&mut self, owner: &Owner) {
         let size = self.maglev.size;
         let ports = self.ports.get(owner).into_iter().flatten();
         let sets: BTreeSet<u32> = ports.map(|port| port.outside).collect();
         let wants = |set: &u32| *set != 0 && has_table(size, self.image.used(*set));
-        let sets: BTreeSet<u32> = sets.into_iter().filter(wants).collect();
-        for port in old {
-            if port.outside != 0 && !sets.contains(&port.outside) {
-                self.maglev.wanted.remove(&port.outside);
-                let table = (port.outside, size);
-                self.maglev.loose.push_back((Instant::now(), table));
-            }
+        let sets: Box<[u32]> = sets.into_iter().filter(wants).collect();
+        let before = self.maglev.owners.remove(owner).unwrap_or_default();
+        for set in before.iter().filter(|set| !sets.contains(set)) {
+            self.maglev.wanted.remove(set);
+            self.maglev.loose.push_back((Instant::now(), (*set, size)));
         }
-        for set in sets {
-            let want = self.maglev.wanted.entry(set).or_insert_with(|| Want {
+        for set in &sets {
+            let want = self.maglev.wanted.entry(*set).or_insert_with(|| Want {
                 owner: owner.clone(),
                 ordered: 0,
                 refused: 0,
                 lacks: Lack::Nothing,
             });
             want.owner = owner.clone();
-            self.order(set);
+            self.order(*set);
+        }
+        if !sets.is_empty() {
+            self.maglev.owners.insert(owner.clone(), sets);
         }
     }
 
