@@ -16,6 +16,7 @@ pub mod flags;
 mod format;
 mod kube_proxy;
 pub mod load;
+mod load_balancer;
 mod machine;
 pub mod maps;
 pub mod masquerade;
@@ -37,6 +38,7 @@ pub use duration::Period;
 pub use effective::{Effective, Origin};
 pub use fault::{ConfigError, Fault};
 pub use flags::Flags;
+pub use load_balancer::{Algorithm, LoadBalancerSettings, MaglevSettings};
 pub use maps::{MapSize, Maps};
 pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
@@ -125,6 +127,9 @@ pub struct Configuration {
     /// does not hide them from the network.
     #[schemars(extend("x-reload" = true))]
     pub tunnel: TunnelSettings,
+    /// How backends are chosen for what comes from outside to a `NodePort`, a load balancer's address or an external IP, packet by
+    /// packet.
+    pub load_balancer: LoadBalancerSettings,
     /// What the API leaves open about Services.
     pub services: ServiceSettings,
     /// What the API leaves open about policies.
@@ -160,6 +165,7 @@ impl Default for Configuration {
             routing: Routing::default(),
             routed_pod_cidrs: Vec::new(),
             tunnel: TunnelSettings::default(),
+            load_balancer: LoadBalancerSettings::default(),
             services: ServiceSettings::default(),
             policy: Policy::default(),
             cni: Cni::default(),

@@ -13,6 +13,7 @@ pub mod host_ports;
 pub mod image;
 pub mod key;
 pub mod local_endpoints;
+pub mod maglev;
 pub mod memory;
 pub mod node_ports;
 pub mod owner;

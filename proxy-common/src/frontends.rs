@@ -52,8 +52,8 @@ pub struct Frontend {
     pub flags: u32,
     /// `sessionAffinity: ClientIP` time-out in seconds; 0 is no affinity.
     pub affinity_seconds: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Places in the table of `external` ([`crate::maglev`]); 0 is none: any of its backends.
+    pub maglev: u32,
     /// Backends for clients on this node.
     pub internal: BackendSet,
     /// Backends for packets from outside the node.

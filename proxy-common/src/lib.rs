@@ -26,6 +26,7 @@ pub mod frontends;
 pub mod host;
 pub mod inside;
 pub mod layout;
+pub mod maglev;
 pub mod node;
 pub mod policy;
 pub mod sockets;

@@ -39,7 +39,9 @@ pub struct NodeConfig {
     /// UDP port to which the tunnel's packets go, network order; 0 while there is no device.
     pub tunnel_port: u16,
     /// Zero.
-    pub pad: [u16; 3],
+    pub pad: u16,
+    /// What hashes of flows begin with ([`crate::maglev`]), the same on all nodes.
+    pub maglev_seed: u32,
 }
 
 /// Value of `LINKS`: a link that carries node traffic, or is left alone; the key is its interface index, `u32`.

@@ -5,6 +5,7 @@ pub mod anti_spoof;
 pub mod endpoint;
 pub mod frontend;
 pub mod inside;
+pub mod maglev;
 pub mod next_hop;
 pub mod node;
 pub mod policy;

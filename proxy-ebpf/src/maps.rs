@@ -22,6 +22,7 @@ use proxy_common::{
     fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
     inside::{Inside, InsideKey4, InsideKey6},
+    maglev::{MaglevChunk, MaglevKey},
     node::{Link, NODE_PORT_WORDS, NodeConfig},
     policy::{
         cells::CELLS_DEFAULT,
@@ -79,6 +80,8 @@ maps! {
     BACKEND_SLOTS: Hash<SlotKey, u32>;
     /// See `proxy_common::backends`.
     BACKEND_MEMBERS: Hash<MemberKey, u32>;
+    /// See `proxy_common::maglev`.
+    MAGLEV: Hash<MaglevKey, MaglevChunk>;
     /// See `proxy_common::affinity`.
     AFFINITY: Lru<AffinityKey, Affinity>;
     /// See `proxy_common::conntrack`.

@@ -132,7 +132,7 @@ impl ServicePort {
             service: self.id,
             flags: self.flags,
             affinity_seconds: self.affinity_seconds,
-            pad: 0,
+            maglev: 0,
             internal: set,
             external: set,
         };

@@ -63,6 +63,7 @@ fn tables() -> ServiceTables {
         slots: Box::new(Elsewhere("BACKEND_SLOTS")),
         members: Box::new(Elsewhere("BACKEND_MEMBERS")),
         affinity: Box::new(Elsewhere("AFFINITY")),
+        maglev: Box::new(Elsewhere("MAGLEV")),
         sources4: Box::new(Elsewhere("SOURCES4")),
         sources6: Box::new(Elsewhere("SOURCES6")),
         vips4: Box::new(Elsewhere("VIPS4")),

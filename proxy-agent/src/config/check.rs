@@ -24,6 +24,7 @@ pub(super) fn check(config: &Configuration) -> Vec<(&'static str, String)> {
     }
     wrong.extend(config.node.check().err());
     wrong.extend(config.tunnel.check().err());
+    wrong.extend(config.load_balancer.check().err());
     if config.manifests.is_some() && config.client_connection.kubeconfig.is_some() {
         let message = "manifests are served in place of an API server: give one of them";
         wrong.push(("manifests", message.to_owned()));

@@ -20,6 +20,8 @@ pub struct Maps {
     pub backend_slots: u32,
     /// Members of the sets of UDP Services and of those with affinity.
     pub backend_members: u32,
+    /// Chunks of Maglev tables, 512 bytes each: a table of the default size has 74.
+    pub maglev: u32,
     /// Session affinities.
     pub affinity: u32,
     /// Source ranges of load balancers' addresses, of each family: those of a Service count once for each of its ports.
@@ -64,6 +66,7 @@ impl Maps {
             backends,
             backend_slots,
             backend_members,
+            maglev,
             affinity,
             source_ranges,
             conntrack,
@@ -85,6 +88,7 @@ impl Maps {
             backends: or(backends, base.backends),
             backend_slots: or(backend_slots, base.backend_slots),
             backend_members: or(backend_members, base.backend_members),
+            maglev: or(maglev, base.maglev),
             affinity: or(affinity, base.affinity),
             source_ranges: or(source_ranges, base.source_ranges),
             conntrack: or(conntrack, base.conntrack),

@@ -41,6 +41,8 @@ pub struct Capacities {
     pub backend_slots: u32,
     /// `BACKEND_MEMBERS`.
     pub backend_members: u32,
+    /// `MAGLEV`, in chunks: a table of the default size takes 74.
+    pub maglev: u32,
     /// `AFFINITY`; evicts.
     pub affinity: u32,
     /// `SOURCES4` and `SOURCES6`, each.
@@ -76,6 +78,7 @@ impl Default for Capacities {
             backends: 1 << 17,
             backend_slots: 1 << 19,
             backend_members: 1 << 18,
+            maglev: 1 << 16,
             affinity: 1 << 16,
             source_ranges: 1 << 17,
             conntrack: 1 << 18,
@@ -93,7 +96,7 @@ impl Default for Capacities {
 }
 
 /// How many maps have capacities of their own.
-pub const SIZED: usize = 35;
+pub const SIZED: usize = 36;
 
 impl Capacities {
     /// For such clusters, on a machine with so many bytes of memory: a thousandth of it for the cells of
@@ -127,6 +130,7 @@ impl Capacities {
             backends: 4096,
             backend_slots: 16384,
             backend_members: 16384,
+            maglev: 1 << 12,
             affinity: 1024,
             source_ranges: 4096,
             conntrack: 8192,
@@ -153,6 +157,7 @@ impl Capacities {
             ("BACKENDS6", self.backends),
             ("BACKEND_SLOTS", self.backend_slots),
             ("BACKEND_MEMBERS", self.backend_members),
+            ("MAGLEV", self.maglev),
             ("AFFINITY", self.affinity),
             ("SOURCES4", self.source_ranges),
             ("SOURCES6", self.source_ranges),

@@ -11,6 +11,7 @@ use proxy_common::{
     fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
     inside::{Inside, InsideKey4, InsideKey6},
+    maglev::{MaglevChunk, MaglevKey},
     node::{Link, NodeConfig},
     policy::{
         intervals::IntervalBlock,
@@ -106,6 +107,7 @@ declare! {
     backends6: "BACKENDS6", KernelTable<u32, Backend6>;
     backend_slots: "BACKEND_SLOTS", KernelTable<SlotKey, u32>;
     backend_members: "BACKEND_MEMBERS", KernelTable<MemberKey, u32>;
+    maglev: "MAGLEV", KernelTable<MaglevKey, MaglevChunk>;
     affinity: "AFFINITY", KernelTable<AffinityKey, Affinity>;
     flow_index4: "FLOW_INDEX4", KernelTable<FlowKey4, FlowPlace>, uncounted;
     flow_index6: "FLOW_INDEX6", KernelTable<FlowKey6, FlowPlace>, uncounted;

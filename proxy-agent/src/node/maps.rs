@@ -280,6 +280,7 @@ fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeCon
         source_port_min: config.node.source_ports.min,
         source_port_max: config.node.source_ports.max,
         timeouts: timeouts(&config.conntrack),
+        maglev_seed: config.load_balancer.maglev.seed,
         ..NodeConfig::default()
     }
 }

@@ -17,6 +17,7 @@ use proxy_common::{
 use super::{
     by_id::ById,
     key::FrontendKey,
+    maglev,
     plan::{Step, slot},
     pool::Pool,
     sources::Sources,
@@ -45,6 +46,8 @@ pub struct Image {
     pub sources: Sources,
     /// `VIPS4` and `VIPS6`.
     pub vips: Vips,
+    /// `MAGLEV`.
+    pub maglev: maglev::Tables,
     /// Of sets that shall have some: backends that stay members without a slot.
     lingering: HashMap<u32, Box<[u32]>>,
     loose: VecDeque<(Instant, Loose)>,
@@ -92,6 +95,7 @@ impl Default for Image {
             members: BTreeMap::new(),
             sources: Sources::default(),
             vips: Vips::default(),
+            maglev: maglev::Tables::default(),
             lingering: HashMap::new(),
             loose: VecDeque::new(),
             grace: GRACE,

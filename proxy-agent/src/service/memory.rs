@@ -5,6 +5,7 @@ use proxy_common::{
     affinity::{Affinity, AffinityKey},
     backends::{Backend4, Backend6, MemberKey, SlotKey},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
+    maglev::{MaglevChunk, MaglevKey},
     node::NODE_PORT_WORDS,
     sources::{SourceKey4, SourceKey6},
 };
@@ -32,6 +33,8 @@ pub struct MemoryMaps {
     pub slots: MemoryTable<SlotKey, u32>,
     /// `BACKEND_MEMBERS`.
     pub members: MemoryTable<MemberKey, u32>,
+    /// `MAGLEV`.
+    pub maglev: MemoryTable<MaglevKey, MaglevChunk>,
     /// `SOURCES4`.
     pub sources4: MemoryTable<Prefix<SourceKey4>, u32>,
     /// `SOURCES6`.
@@ -60,6 +63,7 @@ impl MemoryMaps {
             slots: MemoryTable::new("BACKEND_SLOTS", capacity, faults(4)),
             members: MemoryTable::new("BACKEND_MEMBERS", capacity, faults(5)),
             affinity: MemoryTable::new("AFFINITY", capacity, faults(6)),
+            maglev: MemoryTable::new("MAGLEV", capacity, faults(12)),
             sources4: MemoryTable::new("SOURCES4", capacity, faults(8)),
             sources6: MemoryTable::new("SOURCES6", capacity, faults(9)),
             vips4: MemoryTable::new("VIPS4", capacity, faults(10)),
@@ -78,6 +82,7 @@ impl MemoryMaps {
             backends6: Box::new(self.backends6.clone()),
             slots: Box::new(self.slots.clone()),
             members: Box::new(self.members.clone()),
+            maglev: Box::new(self.maglev.clone()),
             sources4: Box::new(self.sources4.clone()),
             sources6: Box::new(self.sources6.clone()),
             vips4: Box::new(self.vips4.clone()),
@@ -89,7 +94,7 @@ impl MemoryMaps {
     }
 
     /// How many entries each map holds that Services alone fill, by name.
-    pub fn counts(&self) -> Result<[(&'static str, usize); 10], TableError> {
+    pub fn counts(&self) -> Result<[(&'static str, usize); 11], TableError> {
         Ok([
             ("FRONTENDS4", self.frontends4.entries()?.len()),
             ("FRONTENDS6", self.frontends6.entries()?.len()),
@@ -97,6 +102,7 @@ impl MemoryMaps {
             ("BACKENDS6", self.backends6.entries()?.len()),
             ("BACKEND_SLOTS", self.slots.entries()?.len()),
             ("BACKEND_MEMBERS", self.members.entries()?.len()),
+            ("MAGLEV", self.maglev.entries()?.len()),
             ("SOURCES4", self.sources4.entries()?.len()),
             ("SOURCES6", self.sources6.entries()?.len()),
             ("VIPS4", self.vips4.entries()?.len()),

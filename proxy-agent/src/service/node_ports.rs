@@ -196,7 +196,7 @@ mod tests {
             service,
             flags,
             affinity_seconds: 0,
-            pad: 0,
+            maglev: 0,
             internal: BackendSet::default(),
             external: BackendSet::default(),
         };

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     HostPorts, ServiceSync, ServiceTables, SyncReport, diff, health_checks::HealthChecks,
-    local_endpoints::LocalEndpoints,
+    local_endpoints::LocalEndpoints, maglev::Builder,
 };
 use crate::{
     api::{
@@ -79,7 +79,11 @@ impl Services {
         let node = &shared.config.node_name;
         let sync =
             ServiceSync::new(ServiceTables::from(maps), node).context("read the Services' maps")?;
-        let mut sync = sync.with_external_ips(shared.config.services.external_ips);
+        let settings = &shared.config.load_balancer;
+        let builder = Builder::beside().context("start the thread that builds Maglev tables")?;
+        let mut sync = sync
+            .with_external_ips(shared.config.services.external_ips)
+            .with_maglev(settings.table_size(), builder);
         sync.stay_above(reserved.service, reserved.backend);
         Ok(Self {
             shared: Arc::clone(shared),
@@ -304,6 +308,7 @@ impl Subject for Services {
         sync.backends = (image.pool4.len() + image.pool6.len()) as u64;
         sync.errors
             .extend(failures().map(|(owner, error)| format!("{}: {error}", owner.in_words())));
+        sync.errors.extend(self.sync.without_tables());
         sync.errors.extend(self.checks.problems());
     }
 

@@ -6,6 +6,7 @@ mod claim;
 mod notices;
 mod port;
 mod resolve;
+mod tables;
 mod takers;
 mod turn;
 mod verify;
@@ -24,6 +25,7 @@ use proxy_common::backends::MemberKey;
 
 use after::After;
 use port::Port;
+use tables::Maglev;
 use turn::BACKOFF_MAX;
 use verify::Comparison;
 
@@ -73,6 +75,7 @@ pub struct ServiceSync {
     /// Entries that nobody wants any more have been removed once.
     pruned: bool,
     comparison: Comparison,
+    maglev: Maglev,
     /// What of Services is not served, and why, as it was said.
     unserved: BTreeMap<ObjectName, Vec<String>>,
 }
@@ -139,6 +142,7 @@ impl ServiceSync {
             started: false,
             pruned: false,
             comparison: Comparison::default(),
+            maglev: Maglev::default(),
             unserved: BTreeMap::new(),
         };
         sync.adopt(image);
@@ -194,6 +198,10 @@ impl ServiceSync {
         if first {
             full(&mut self.ports);
             self.image.pack();
+        }
+        self.tend_tables(&mut report);
+        if !self.pending.is_empty() {
+            self.run(snapshot, &mut report);
         }
         if !self.pruned && !snapshot.partial {
             self.prune(&mut report);

@@ -5,6 +5,7 @@ use proxy_common::{
     affinity::{Affinity, AffinityKey},
     backends::{Backend4, Backend6, MemberKey, SlotKey},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
+    maglev::{MaglevChunk, MaglevKey},
     sources::{SourceKey4, SourceKey6},
 };
 
@@ -24,6 +25,8 @@ pub struct ServiceTables {
     pub slots: Box<dyn Table<SlotKey, u32>>,
     /// `BACKEND_MEMBERS`.
     pub members: Box<dyn Table<MemberKey, u32>>,
+    /// `MAGLEV`.
+    pub maglev: Box<dyn Table<MaglevKey, MaglevChunk>>,
     /// `SOURCES4`.
     pub sources4: Box<dyn Table<Prefix<SourceKey4>, u32>>,
     /// `SOURCES6`.
@@ -49,6 +52,7 @@ impl From<&Maps> for ServiceTables {
             backends6: Box::new(maps.backends6.clone()),
             slots: Box::new(maps.backend_slots.clone()),
             members: Box::new(maps.backend_members.clone()),
+            maglev: Box::new(maps.maglev.clone()),
             sources4: Box::new(maps.sources4.clone()),
             sources6: Box::new(maps.sources6.clone()),
             vips4: Box::new(maps.vips4.clone()),

@@ -213,10 +213,10 @@ fn aim<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32, tried: 
 }
 
 /// The client's own port; where other flows of its to these backends have that, any other, as netfilter does. Affinity
-/// leads to the same backend again; of SCTP, whose checksum covers the ports, the port stays.
+/// and tables lead to the same backend again; of SCTP, whose checksum covers the ports, the port stays.
 #[inline(always)]
 fn source_port<F: Family>(packet: &Packet<F>, choice: &Choice<F>, tried: u32) -> u16 {
-    let other_backend = choice.affinity == 0 && tried < ATTEMPTS;
+    let other_backend = choice.affinity | choice.table == 0 && tried < ATTEMPTS;
     if tried == 0 || other_backend || packet.protocol == SCTP {
         packet.tuple.source_port
     } else {

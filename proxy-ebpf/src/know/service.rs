@@ -11,6 +11,7 @@ use proxy_common::frontends::{
 use proxy_common::node::{ADDRESS_HOST_PORT, ADDRESS_NODE_PORT};
 
 use super::frontend;
+use super::maglev;
 use super::node;
 use super::sources;
 use crate::machine::global::global;
@@ -31,6 +32,10 @@ pub struct Choice<F: Family> {
     pub count: u32,
     /// Affinity time-out, seconds; 0 is none.
     pub affinity: u32,
+    /// Places in the table that chooses; 0 is none: any backend.
+    pub table: u32,
+    /// The flow's hash, if a table chooses.
+    pub hash: u32,
     /// Id of the backend.
     pub backend: u32,
     /// The backend's address.
@@ -99,11 +104,16 @@ fn begin<F: Family>(packet: &mut Packet<F>, choice: &mut Choice<F>, outside: u32
     choice.set = set.id;
     choice.count = set.count;
     choice.affinity = frontend.affinity_seconds;
+    choice.table = 0;
+    if outside && frontend.maglev != 0 {
+        choice.table = frontend.maglev;
+        choice.hash = maglev::hash(packet, frontend);
+    }
     CONTINUE
 }
 
 global! {
-    /// Picks a backend: the one of the client's affinity, else any. `now` in seconds since boot.
+    /// Picks a backend: the one of the client's affinity, else the table's, else any. `now` in seconds since boot.
     pub fn choose(choice: Choice; now) = pick
 }
 
@@ -114,9 +124,7 @@ fn pick<F: Family>(choice: &mut Choice<F>, now: u32) -> Verdict {
         backend = remembered(choice, now);
     }
     if backend == 0 {
-        // SAFETY: a helper without arguments.
-        let random = unsafe { bpf_get_prandom_u32() };
-        let index = random.checked_rem(choice.count).unwrap_or(0);
+        let index = index(choice);
         let set = choice.set;
         // The set may have shrunk since its size was read: every set has a first slot.
         let Some(id) = slot(set, index).or_else(|| slot(set, 0)) else {
@@ -132,6 +140,23 @@ fn pick<F: Family>(choice: &mut Choice<F>, now: u32) -> Verdict {
     choice.port = stored.port;
     choice.backend = backend;
     CONTINUE
+}
+
+/// The slot that a flow is given: the table's, if there is one; else any. A table that was made for a larger set may name one
+/// that the set has no more.
+#[inline(always)]
+fn index<F: Family>(choice: &Choice<F>) -> u32 {
+    let number = if choice.table == 0 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_get_prandom_u32() }
+    } else {
+        let slot = maglev::slot(choice.set, choice.table, choice.hash);
+        if let Some(slot) = slot.filter(|slot| *slot < choice.count) {
+            return slot;
+        }
+        choice.hash
+    };
+    number.checked_rem(choice.count).unwrap_or(0)
 }
 
 /// Id of the backend in a slot of a set.

@@ -153,7 +153,7 @@ impl Bench {
             service: id,
             flags: kind | FLAG_MEMBERS,
             affinity_seconds: 0,
-            pad: 0,
+            maglev: 0,
             internal: set,
             external: set,
         };

@@ -159,7 +159,7 @@ fn value(frontend: &Frontend, world: &World) -> Value {
         service: frontend.service,
         flags,
         affinity_seconds: 0,
-        pad: 0,
+        maglev: 0,
         internal: set(frontend.internal),
         external: set(frontend.external),
     }

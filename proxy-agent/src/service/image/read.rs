@@ -5,7 +5,7 @@ use proxy_common::backends::SlotKey;
 use super::{Image, Set};
 use crate::{
     datapath::table::TableError,
-    service::{ServiceTables, sources::Source, vips::Vips},
+    service::{ServiceTables, maglev, sources::Source, vips::Vips},
 };
 
 /// A slot index beyond this is not ours.
@@ -18,6 +18,7 @@ impl Image {
             frontends4: tables.frontends4.entries()?.into_iter().collect(),
             frontends6: tables.frontends6.entries()?.into_iter().collect(),
             vips: Vips::read(tables)?,
+            maglev: maglev::Tables::read(&*tables.maglev)?,
             ..Self::default()
         };
         for (id, backend) in sorted(tables.backends4.entries()?) {
@@ -68,10 +69,11 @@ impl Image {
             .map(|f| f.service)
             .chain(self.sources.services());
         let sets = frontends().flat_map(|f| [f.internal.id, f.external.id]);
+        let tables = self.maglev.ids().map(|(set, _)| set);
         let backends = self.pool4.ids().chain(self.pool6.ids());
         [
             services.max().unwrap_or(0),
-            sets.chain(self.sets()).max().unwrap_or(0),
+            sets.chain(self.sets()).chain(tables).max().unwrap_or(0),
             backends.max().unwrap_or(0),
         ]
     }

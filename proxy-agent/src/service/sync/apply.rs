@@ -56,6 +56,7 @@ impl ServiceSync {
             return Err(error.into());
         }
         self.keep(owner, resolved.ports.into());
+        self.want_tables(owner);
         self.release(owner);
         if let Owner::Service(name) = owner {
             self.tell_unserved(name, snapshot);

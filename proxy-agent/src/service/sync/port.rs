@@ -21,6 +21,8 @@ pub(super) struct Port {
     /// Ids of its sets, 0 for none.
     cluster: u32,
     local: u32,
+    /// The one that serves what comes from outside, if something does; else 0.
+    pub(super) outside: u32,
     pub(super) frontends: Few<FrontendKey>,
 }
 
@@ -34,6 +36,7 @@ impl Port {
             service,
             cluster: 0,
             local: 0,
+            outside: 0,
             frontends,
         }
     }

@@ -15,6 +15,7 @@ use crate::{
         choice::Server,
         desired::{self, DesiredPort, Scope},
         key::FrontendKey,
+        maglev::OUTSIDE,
         plan::Plan,
         pool::Backend as _,
         report::ServiceError,
@@ -111,19 +112,27 @@ impl ServiceSync {
             id: port.set(scope),
             count: counts[usize::from(scope == Scope::Local)],
         };
+        let mut outside = 0;
         let plan = &mut resolved.plan;
         plan.sources(&self.image, service, &want.sources);
         for frontend in &want.frontends {
+            let external = set(frontend.external);
+            let mut maglev = 0;
+            if frontend.flags & OUTSIDE != 0 {
+                outside = external.id;
+                maglev = self.table_of(external.id, external.count as usize);
+            }
             let value = Frontend {
                 service,
                 flags: frontend.flags,
                 affinity_seconds: want.affinity_seconds,
-                pad: 0,
+                maglev,
                 internal: set(frontend.internal),
-                external: set(frontend.external),
+                external,
             };
             plan.frontend(&self.image, frontend.key, value);
         }
+        port.outside = outside;
         port
     }
 

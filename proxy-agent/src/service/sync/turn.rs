@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// After a failure that followed writes which succeeded.
-const BACKOFF_MIN: Duration = Duration::from_millis(1);
+pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(1);
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 impl ServiceSync {
@@ -106,6 +106,7 @@ impl ServiceSync {
 
     /// Adds up what found no room.
     pub fn waits_for_room(&self, room: &mut Room) {
+        self.tables_wait_for_room(room);
         for (map, needed) in self
             .failed
             .values()
@@ -118,6 +119,7 @@ impl ServiceSync {
 
     /// There may be room now.
     pub fn resized(&mut self) {
+        self.tables_resized();
         for failure in self
             .failed
             .values_mut()
@@ -139,7 +141,8 @@ impl ServiceSync {
         let failed = self.failed.iter();
         report.failed = failed.map(|(n, f)| (n.clone(), f.error.clone())).collect();
         let due = self.failed.values().map(|f| f.due);
-        let due = due.chain(self.image.next_removal()).chain(follow_up).min();
+        let due = due.chain(self.image.next_removal()).chain(follow_up);
+        let due = due.chain(self.tables_due()).min();
         report.again_after = due.map(|d| d.saturating_duration_since(Instant::now()));
     }
 }

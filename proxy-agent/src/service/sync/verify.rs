@@ -12,6 +12,7 @@ use proxy_common::{
     address::{Address4, Address6},
     backends::{MemberKey, SlotKey},
     frontends::{FrontendKey4, FrontendKey6},
+    maglev::MaglevKey,
     sources::{SourceKey4, SourceKey6},
 };
 
@@ -26,6 +27,7 @@ use crate::{
     service::{
         Owner, SyncReport,
         image::{Image, written::Slots},
+        maglev::tables::Sums,
         plan::Step,
         sources::{Sources4, Sources6},
     },
@@ -42,6 +44,7 @@ pub(super) struct Comparison {
     backends6: Sweep<u32>,
     slots: Sweep<SlotKey>,
     members: Sweep<MemberKey>,
+    maglev: Sweep<MaglevKey>,
     sources4: Sweep<Prefix<SourceKey4>>,
     sources6: Sweep<Prefix<SourceKey6>>,
     frontends4: Sweep<FrontendKey4>,
@@ -58,6 +61,7 @@ enum Stage {
     Backends6,
     Slots,
     Members,
+    Maglev,
     Sources4,
     Sources6,
     Frontends4,
@@ -127,8 +131,9 @@ impl ServiceSync {
             Stage::Members => {
                 let (sweep, table) = (&mut comparison.members, &mut *tables.members);
                 let done = restore(sweep, table, &image.members, budget, drift)?;
-                (done, Stage::Sources4)
+                (done, Stage::Maglev)
             }
+            Stage::Maglev => return self.compare_tables(comparison, budget, report).map(Some),
             Stage::Sources4 => {
                 let (sweep, table) = (&mut comparison.sources4, &mut *tables.sources4);
                 let done = restore(sweep, table, &Sources4(&image.sources), budget, drift)?;
@@ -163,6 +168,29 @@ impl ServiceSync {
             Stage::Services(_) | Stage::Owners(_) => (true, Stage::Services(None)),
         };
         Ok(Some(if done { then } else { stage }))
+    }
+
+    /// What is not as it was written is built anew, beside the main loop.
+    fn compare_tables(
+        &mut self,
+        comparison: &mut Comparison,
+        budget: usize,
+        report: &mut SyncReport,
+    ) -> Result<Stage, TableError> {
+        let map = Sums(&mut *self.tables.maglev);
+        let piece = comparison.maglev.next(&map, &self.image.maglev, budget)?;
+        report.drift += piece.drift.len();
+        for (key, wanted) in piece.drift {
+            match wanted {
+                Some(_) => self.mend_table((key.set, key.size)),
+                None => self.tables.maglev.remove(&key)?,
+            }
+        }
+        if !piece.done {
+            return Ok(Stage::Maglev);
+        }
+        self.look_at_tables();
+        Ok(Stage::Sources4)
     }
 
     fn plan_services(
@@ -220,6 +248,7 @@ impl ServiceSync {
     fn plan_marked(&mut self, snapshot: &Snapshot, report: &mut SyncReport) {
         self.locate(snapshot);
         self.run(snapshot, report);
+        self.tend_tables(report);
         self.finish(report);
     }
 
@@ -294,6 +323,7 @@ impl ServiceSync {
         for id in backends {
             self.image.look_at_backend(id, now);
         }
+        self.look_at_tables();
         self.pruned = whole;
     }
 }

@@ -174,7 +174,7 @@ fn lists(maps: &Maps) -> Result<Laid<v1::IntervalBlock>, DatapathError> {
 }
 
 /// Maps that schema 1 does not know.
-const NEW: [&str; 17] = [
+const NEW: [&str; 18] = [
     "FLOWS4",
     "FLOWS6",
     "FLOW_INDEX4",
@@ -182,6 +182,7 @@ const NEW: [&str; 17] = [
     "INTERFACES",
     "CLIENTS",
     "SERVICE_EPOCH",
+    "MAGLEV",
     "LINKS",
     "NODE_PORTS",
     "INSIDE4",

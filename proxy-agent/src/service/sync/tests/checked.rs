@@ -120,6 +120,7 @@ impl World {
             backends6: self.checked(&self.maps.backends6),
             slots: self.checked(&self.maps.slots),
             members: self.checked(&self.maps.members),
+            maglev: self.checked(&self.maps.maglev),
             sources4: self.checked(&self.maps.sources4),
             sources6: self.checked(&self.maps.sources6),
             vips4: self.checked(&self.maps.vips4),
@@ -293,6 +294,7 @@ impl World {
         assert_eq!(missing, None, "after {after}: a frontend is missing");
         let members = self.members();
         for (key, frontend) in self.frontends() {
+            self.check_table(&key, &frontend, after);
             let states = allowed.sets.get(&key);
             let states = states.unwrap_or_else(|| panic!("after {after}: {key} is unexpected"));
             if let Some(states) = allowed.sources.get(&key) {

@@ -10,6 +10,7 @@ use proxy_common::{
     address::{octets4, octets6},
     backends::{MEMBER_LINGERS, MemberKey, SlotKey},
     frontends::{FLAG_CLUSTER_IP, FLAG_MEMBERS, FLAG_SOURCES, Frontend},
+    maglev::{MaglevKey, chunks},
     vips::{VIP_CLUSTER_IP, VIP_SERVED},
 };
 
@@ -23,6 +24,16 @@ use crate::{
 };
 
 impl World {
+    /// A frontend is led to a whole table of its set.
+    pub(super) fn check_table(&self, key: &FrontendKey, frontend: &Frontend, after: &str) {
+        let (set, size) = (frontend.external.id, frontend.maglev as u16);
+        for chunk in 0..chunks(size) {
+            let at = MaglevKey { set, size, chunk };
+            let found = self.maps.maglev.get(&at).unwrap();
+            assert!(found.is_some(), "after {after}: {key} lacks {at:?}");
+        }
+    }
+
     /// Each address of a Service is known, whoever serves there.
     pub(super) fn check_vips(&self) {
         let mut wanted: BTreeMap<IpAddr, u32> = BTreeMap::new();

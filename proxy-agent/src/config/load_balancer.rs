@@ -1,0 +1,68 @@
+//! How backends are chosen for what comes from outside.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::service::maglev::build::is_prime;
+
+/// How backends are chosen for what comes from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LoadBalancerSettings {
+    /// By what a backend is chosen.
+    #[schemars(extend("x-flag" = "load-balancer-algorithm"))]
+    pub algorithm: Algorithm,
+    /// Maglev's tables. All nodes must have the same: with others they choose other backends.
+    pub maglev: MaglevSettings,
+}
+
+/// By what a backend is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// By a hash of the flow, of which all nodes make the same choice.
+    #[default]
+    Maglev,
+    /// At random. Takes no memory.
+    Random,
+}
+
+/// Maglev's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MaglevSettings {
+    /// Places of a table: a prime from 251 to 65521, 100 times as many as a Service has backends at most. A table takes
+    /// 2.3 bytes of kernel memory for each; a Service port that is reached from outside has one for each family in which it has
+    /// two backends or more.
+    pub table_size: u16,
+    /// What flows are hashed with. A number that nobody outside knows keeps clients from choosing their backend.
+    pub seed: u32,
+}
+
+impl Default for MaglevSettings {
+    fn default() -> Self {
+        Self {
+            table_size: 16_381,
+            seed: 0,
+        }
+    }
+}
+
+impl LoadBalancerSettings {
+    /// Places of a table; 0 is no tables.
+    pub const fn table_size(&self) -> u16 {
+        match self.algorithm {
+            Algorithm::Maglev => self.maglev.table_size,
+            Algorithm::Random => 0,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        let size = self.maglev.table_size;
+        if (251..=65_521).contains(&size) && is_prime(size) {
+            return Ok(());
+        }
+        let message = format!("{size} is no prime from 251 to 65521, such as 4093, 16381 or 65521");
+        Err(("loadBalancer.maglev.tableSize", message))
+    }
+}
