@@ -14,6 +14,7 @@ pub mod fault;
 mod file;
 pub mod flags;
 mod format;
+pub mod ipam;
 mod kube_proxy;
 pub mod load;
 mod machine;
@@ -37,6 +38,7 @@ pub use duration::Period;
 pub use effective::{Effective, Origin};
 pub use fault::{ConfigError, Fault};
 pub use flags::Flags;
+pub use ipam::{Ipam, PodRangeSettings};
 pub use maps::{MapSize, Maps};
 pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
@@ -125,6 +127,17 @@ pub struct Configuration {
     /// does not hide them from the network.
     #[schemars(extend("x-reload" = true))]
     pub tunnel: TunnelSettings,
+    /// Where the ranges of nodes' pods come from, the same on all nodes.
+    #[schemars(extend("x-flag" = "ipam"))]
+    pub ipam: Ipam,
+    /// Ranges that `ipam: cluster` gives to nodes; more may be added at any time. Those that are claimed stay with their
+    /// nodes, though they are not listed any more.
+    #[serde(rename = "clusterPodCIDRs")]
+    #[schemars(with = "Vec<format::Cidr>", extend("x-flag" = "cluster-pod-cidr", "x-reload" = true))]
+    pub cluster_pod_cidrs: Vec<IpNetwork>,
+    /// How `ipam: cluster` claims ranges of pods.
+    #[schemars(extend("x-reload" = true))]
+    pub pod_ranges: PodRangeSettings,
     /// What the API leaves open about Services.
     pub services: ServiceSettings,
     /// What the API leaves open about policies.
@@ -160,6 +173,9 @@ impl Default for Configuration {
             routing: Routing::default(),
             routed_pod_cidrs: Vec::new(),
             tunnel: TunnelSettings::default(),
+            ipam: Ipam::default(),
+            cluster_pod_cidrs: Vec::new(),
+            pod_ranges: PodRangeSettings::default(),
             services: ServiceSettings::default(),
             policy: Policy::default(),
             cni: Cni::default(),

@@ -4,6 +4,7 @@
 //! difference.
 
 pub mod addresses;
+pub mod claims;
 pub mod condition;
 pub mod conflist;
 pub mod desired;

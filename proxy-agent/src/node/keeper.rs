@@ -104,12 +104,13 @@ impl NodeKeeper {
         })
     }
 
-    /// Compares and acts. `ready`: Services and policy are in force, pods may start.
+    /// Compares and acts. `ready`: Services and policy are in force, pods may start; `closed`: why new ones may not, though
+    /// others live.
     pub fn sync(
         &mut self,
         config: &Configuration,
-        snapshot: &Snapshot,
-        published: &Published,
+        (snapshot, published): (&Snapshot, &Published),
+        closed: Option<String>,
         ready: bool,
     ) -> NodeReport {
         let mut report = NodeReport::default();
@@ -132,7 +133,7 @@ impl NodeKeeper {
         self.masquerade.look(file, Instant::now());
         report.file_error = self.masquerade.error().map(str::to_owned);
         desired.masquerade = Some(Masquerade::of(
-            &config.masquerade,
+            config,
             self.masquerade.file(),
             &desired.pods,
             snapshot,
@@ -159,7 +160,8 @@ impl NodeKeeper {
         report.errors.extend(set);
         report.notes = notes(config, &desired, snapshot);
         self.tell(&desired);
-        if ready && let Some(file) = desired.file.clone() {
+        if ready && let Some(mut file) = desired.file.clone() {
+            file.closed = closed;
             match self.open_to_pods(config, file) {
                 Ok(()) => self.ready = true,
                 Err(e) => report.errors.push(format!("{e:#}")),
@@ -204,7 +206,12 @@ impl NodeKeeper {
         let path = self.paths.node();
         if self.written.as_ref() != Some(&file) || !path.exists() {
             write_json(&path, &file).with_context(|| format!("write {}", path.display()))?;
-            tracing::info!(ranges = ?file.pod_cidrs, mtu = file.mtu, "node opened to pods");
+            match &file.closed {
+                None => {
+                    tracing::info!(ranges = ?file.pod_cidrs, mtu = file.mtu, "node opened to pods")
+                }
+                Some(why) => tracing::warn!(why, "node closed to new pods"),
+            }
             self.written = Some(file);
         }
         if !config.cni.install {

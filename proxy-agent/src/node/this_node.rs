@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     NodeKeeper, NodeReport, addresses,
+    claims::{Claims, decide::Settings},
     condition::NodeCondition,
     conflist,
     facts::Facts,
@@ -27,9 +28,9 @@ use crate::{
         messages::{MasqueradeStatus, Names, Status, WayStatus},
         readiness::{Guard, Readiness},
     },
-    config::{Configuration, Conntrack, MasqueradeSettings, Routing as Ways, TunnelSettings},
+    config::{Configuration, Conntrack, Ipam, MasqueradeSettings, Routing as Ways, TunnelSettings},
     datapath::{Datapath, Maps},
-    model::{Kind, Snapshot, Wire},
+    model::{Kind, Notice, Snapshot, Wire},
     observe::Store,
     subject::{Here, Room, Subject, Turn, Verified},
 };
@@ -53,6 +54,9 @@ pub struct ThisNode {
     tunnel: TunnelPrograms,
     ways: Vec<WayStatus>,
     ranges: ServiceRanges,
+    claims: Claims,
+    /// By what ranges are claimed.
+    settings: Settings,
     errors: Vec<String>,
     installed: bool,
     next: Instant,
@@ -93,7 +97,7 @@ impl ThisNode {
         shared: &Arc<Shared>,
         maps: &Maps,
         readiness: &Readiness,
-        (condition, ranges): (&NodeCondition, &ServiceRanges),
+        (condition, ranges, claims): (&NodeCondition, &ServiceRanges, &Claims),
     ) -> anyhow::Result<Self> {
         let install = shared.config.cni.install;
         let keeper = NodeKeeper::new(&shared.config, maps)?;
@@ -108,6 +112,8 @@ impl ThisNode {
             tunnel: TunnelPrograms::new(),
             ways: Vec::new(),
             ranges: ranges.clone(),
+            claims: claims.clone(),
+            settings: Settings::of(&shared.configuration()),
             errors: Vec::new(),
             installed: false,
             next: Instant::now(),
@@ -132,6 +138,7 @@ impl ThisNode {
         tokio::select! {
             () = self.monitor.changed() => {}
             () = self.ranges.changed() => {}
+            () = self.claims.changed() => {}
         }
         self.next = Instant::now();
         self.next_mend = self.next;
@@ -148,6 +155,16 @@ impl ThisNode {
             || self.conntrack != self.shared.conntrack()
             || self.masquerade != self.shared.configuration().masquerade
             || self.between != Between::of(&self.shared.configuration())
+    }
+
+    /// Has the node's claim looked at, if its Node or what claims go by has changed.
+    fn look_at_claim(&mut self, turn: &Turn<'_>) {
+        let settings = Settings::of(&self.shared.configuration());
+        let node = self.shared.config.node_name.as_str();
+        if turn.dirty.nodes.contains(node) || settings != self.settings {
+            self.settings = settings;
+            self.claims.look();
+        }
     }
 
     /// What of the snapshot concerns the node. Services do only where nobody else names their ranges.
@@ -201,7 +218,8 @@ impl ThisNode {
         self.conntrack = whole.conntrack;
         self.masquerade.clone_from(&whole.masquerade);
         self.between = Between::of(&whole);
-        let config = match last_known::fill_in(&whole, snapshot, self.keeper.maps()) {
+        let maps = self.keeper.maps();
+        let config = match last_known::fill_in(&whole, snapshot, maps, &self.claims) {
             Ok(config) => config,
             Err(error) => {
                 self.errors = vec![format!("{error:#}")];
@@ -212,7 +230,12 @@ impl ThisNode {
         if self.host.waits(config) {
             self.next = Instant::now() + BEAT;
         }
-        let mut report = self.keeper.sync(config, snapshot, published, self.serving);
+        let closed = match config.ipam {
+            Ipam::Node => None,
+            Ipam::Cluster => self.claims.closed(),
+        };
+        let seen = (snapshot, published);
+        let mut report = self.keeper.sync(config, seen, closed, self.serving);
         self.errors = std::mem::take(&mut report.errors);
         self.masquerades = masquerades(&report);
         if let Some(links) = &report.links {
@@ -344,6 +367,7 @@ impl Subject for ThisNode {
 
     fn sync(&mut self, turn: &Turn<'_>, here: &mut Here) {
         let now = Instant::now();
+        self.look_at_claim(turn);
         if self.is_due(turn, here, now) {
             self.next = now + PERIOD;
             self.seen = Some(self.look_at(turn.snapshot));
@@ -394,6 +418,7 @@ impl Subject for ThisNode {
         status.links = self.links.status();
         status.masquerade.clone_from(&self.masquerades);
         status.ways.clone_from(&self.ways);
+        status.pod_ranges = self.claims.status(self.shared.config.ipam);
         let config = &self.shared.config.cni;
         let cni = &mut status.cni;
         cni.enabled = config.install;
@@ -406,6 +431,10 @@ impl Subject for ThisNode {
                 path.display()
             )
         }));
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        self.claims.notices(&self.shared.config.node_name)
     }
 
     fn names(&self, _: &mut Names) {}

@@ -36,6 +36,11 @@ impl Pods {
             refuse(reply, 7, msg, &error);
             return false;
         }
+        if let Err(why) = (self.config.admit)(&add.ips) {
+            let msg = format!("pod {} may not have its addresses", add.pod);
+            refuse(reply, 11, msg, &why);
+            return false;
+        }
         for reason in host_port::unserved(&add) {
             tracing::warn!(pod = %add.pod, "not served: {reason}");
         }

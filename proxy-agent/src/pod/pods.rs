@@ -49,6 +49,8 @@ pub struct PodsConfig {
     pub limit: Arc<dyn Fn() -> u32 + Send + Sync>,
     /// Reads a pod that the watch has not delivered.
     pub fetch: Option<Fetch>,
+    /// Whether a pod may have these addresses, or why not.
+    pub admit: Arc<dyn Fn(&[IpAddr]) -> Result<(), String> + Send + Sync>,
 }
 
 /// The endpoints of this node.
