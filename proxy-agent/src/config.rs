@@ -71,7 +71,8 @@ pub struct Configuration {
     /// Keeps the pins and sockets of several agents on one machine apart.
     #[schemars(extend("x-flag" = "instance"))]
     pub instance: String,
-    /// Root of the cgroup2 hierarchy whose processes are balanced; empty means its mount point.
+    /// Root of the cgroup2 hierarchy whose processes are balanced. Empty: where the root of the whole hierarchy is mounted; a
+    /// container's own cgroup is refused.
     #[schemars(extend("x-flag" = "cgroup-root", "format" = "path"))]
     pub cgroup_root: PathBuf,
     /// Mount point of the BPF file system.

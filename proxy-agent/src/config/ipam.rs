@@ -131,7 +131,7 @@ mod tests {
             "{narrow:?}"
         );
         let empty = wrong(&["10.244.0.0/16"], |config| {
-            config.pod_ranges.mask_size_ipv4 = 31
+            config.pod_ranges.mask_size_ipv4 = 31;
         });
         assert_eq!(empty, ["podRanges.maskSizeIPv4: 31 is not 1 to 30"]);
         let hasty = wrong(&["10.244.0.0/16"], |config| {

@@ -208,7 +208,7 @@ impl NodeKeeper {
             write_json(&path, &file).with_context(|| format!("write {}", path.display()))?;
             match &file.closed {
                 None => {
-                    tracing::info!(ranges = ?file.pod_cidrs, mtu = file.mtu, "node opened to pods")
+                    tracing::info!(ranges = ?file.pod_cidrs, mtu = file.mtu, "node opened to pods");
                 }
                 Some(why) => tracing::warn!(why, "node closed to new pods"),
             }

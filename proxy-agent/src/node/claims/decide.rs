@@ -127,22 +127,21 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What a node should have. A refusal comes with what it has all the same.
-pub fn decide(
-    book: &Book,
-    asker: &Asker,
-    settings: &Settings,
-) -> Result<Decision, (Refusal, Option<Claim>)> {
+/// Why a node has not got what it should, and what it has all the same.
+pub type Refused = (Refusal, Option<Claim>);
+
+/// What a node should have.
+pub fn decide(book: &Book, asker: &Asker, settings: &Settings) -> Result<Decision, Box<Refused>> {
     let held = book.of(&asker.node, &asker.uid);
     let former = held.is_none().then(|| same_machine(book, asker)).flatten();
-    let refused = |refusal| (refusal, held.cloned());
+    let refused = |refusal| Box::new((refusal, held.cloned()));
     if let Some(held) = held {
         // Somebody's hand has been there. Neither may go on.
         for range in &held.ranges {
             let is_own = |claim: &Claim| claim.is_of(&asker.node, &asker.uid);
             if let Some(other) = book.taken(*range, is_own) {
                 let (range, by) = (*range, other.node.clone());
-                return Err((Refusal::Taken { range, by }, None));
+                return Err(Box::new((Refusal::Taken { range, by }, None)));
             }
         }
     }

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::{
     State, Tenure, Trouble,
     book::{Book, Claim},
-    decide::{Asker, Decision, Settings, decide},
+    decide::{Asker, Decision, Refusal, Settings, decide},
     gone::{Gone, until},
 };
 use crate::{
@@ -134,7 +134,7 @@ impl Follower {
                 "there is no Node {name}: its ranges are not confirmed"
             ))
         })?;
-        self.must_be_this_machines(&node)?;
+        must_be_this_machines(&node)?;
         let held = self.store.read().await?.ok_or_else(no_object)?;
         let book = Book::read(held.version, &held.data);
         let asker = self.asker(&node);
@@ -151,16 +151,15 @@ impl Follower {
                 tracing::info!(%claim, "ranges of pods claimed");
                 (claim, None)
             }
-            Err((refusal, Some(claim))) => (claim, Some(refusal)),
-            Err((refusal, None)) => {
-                // What is given back may be what this node gets.
-                self.give_back(&book, settings.ranges.give_back_after)
-                    .await?;
-                let note = refusal.to_string();
-                let reason = Some(refusal.reason());
-                let nothing = Tenure::Nothing(note.clone());
-                return Err(Failed::Trouble(Trouble { reason, note }, Some(nothing)));
-            }
+            Err(refused) => match *refused {
+                (refusal, Some(claim)) => (claim, Some(refusal)),
+                (refusal, None) => {
+                    // What is given back may be what this node gets.
+                    self.give_back(&book, settings.ranges.give_back_after)
+                        .await?;
+                    return Err(nothing(&refusal));
+                }
+            },
         };
         self.publish(&node, &claim).await?;
         self.note_lost(&asker, &claim);
@@ -174,18 +173,6 @@ impl Follower {
         let until = until(confirmed, claim.keep);
         let ranges = claim.ranges;
         Ok((Tenure::Held { ranges, until }, troubles))
-    }
-
-    /// Two machines of one name would claim for one Node. The kubelet says which boot it is of.
-    fn must_be_this_machines(&self, node: &Node) -> Result<(), Failed> {
-        let ours = boot_id().map_err(|error| trouble(format!("read boot_id: {error}")))?;
-        if node.boot_id.is_empty() || node.boot_id == ours {
-            return Ok(());
-        }
-        Err(trouble(format!(
-            "Node {} is another machine's (its boot ID is {}, this machine's is {ours}): its ranges are not this node's",
-            node.name, node.boot_id
-        )))
     }
 
     /// Who this node is, and what is known of others.
@@ -278,6 +265,18 @@ impl Follower {
     }
 }
 
+/// Two machines of one name would claim for one Node. The kubelet says which boot it is of.
+fn must_be_this_machines(node: &Node) -> Result<(), Failed> {
+    let ours = boot_id().map_err(|error| trouble(format!("read boot_id: {error}")))?;
+    if node.boot_id.is_empty() || node.boot_id == ours {
+        return Ok(());
+    }
+    Err(trouble(format!(
+        "Node {} is another machine's (its boot ID is {}, this machine's is {ours}): its ranges are not this node's",
+        node.name, node.boot_id
+    )))
+}
+
 /// Pauses between two bounds, each longer than the last, at random.
 fn pauses((least, most): (Duration, Duration)) -> impl Iterator<Item = Duration> {
     ExponentialBuilder::new()
@@ -286,6 +285,14 @@ fn pauses((least, most): (Duration, Duration)) -> impl Iterator<Item = Duration>
         .with_jitter()
         .without_max_times()
         .build()
+}
+
+/// Why the node has no range.
+fn nothing(refusal: &Refusal) -> Failed {
+    let note = refusal.to_string();
+    let reason = Some(refusal.reason());
+    let tenure = Tenure::Nothing(note.clone());
+    Failed::Trouble(Trouble { reason, note }, Some(tenure))
 }
 
 fn trouble(note: String) -> Failed {

@@ -136,12 +136,15 @@ impl World {
                     Ok(Decision::Write(claim, changes)) => {
                         Phase::Write(book, claim, changes, confirmed)
                     }
-                    Ok(Decision::Holds(claim)) | Err((_, Some(claim))) => {
+                    Ok(Decision::Holds(claim)) => {
                         agent.hold(&claim, confirmed);
                         Phase::GiveBack(book)
                     }
-                    Err((_, None)) => {
-                        agent.held = None;
+                    Err(refused) => {
+                        match &refused.1 {
+                            Some(claim) => agent.hold(claim, confirmed),
+                            None => agent.held = None,
+                        }
                         Phase::GiveBack(book)
                     }
                 }
@@ -300,9 +303,10 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     prop::collection::vec(action, 1..300)
 }
 
-fn act(world: &mut World, action: Action) {
-    let agent = |i: usize| i % world.agents.len();
-    match action {
+fn act(world: &mut World, action: &Action) {
+    let count = world.agents.len();
+    let agent = |i: usize| i % count;
+    match *action {
         Action::Steps(i, n) => {
             let i = agent(i);
             (0..n).for_each(|_| world.step(i));
@@ -338,9 +342,11 @@ proptest! {
     #[test]
     fn no_range_is_two_nodes_at_once(actions in actions()) {
         let mut world = World { keep: KEEP, mask: 24, ..World::default() };
-        NAMES.into_iter().for_each(|name| world.replace(name));
+        for name in NAMES {
+            world.replace(name);
+        }
         for action in actions {
-            act(&mut world, action);
+            act(&mut world, &action);
             world.check()?;
         }
     }
@@ -351,7 +357,7 @@ proptest! {
 fn what_a_gone_node_had_is_anothers_in_the_end() {
     let mut world = World {
         keep: KEEP,
-        mask: 22,
+        mask: 23,
         ..World::default()
     };
     let run = |world: &mut World| {
@@ -360,9 +366,9 @@ fn what_a_gone_node_had_is_anothers_in_the_end() {
             (0..4).for_each(|_| world.deliver(0, true));
         }
     };
-    ["a", "b", "c"]
-        .into_iter()
-        .for_each(|name| world.replace(name));
+    for name in ["a", "b", "c"] {
+        world.replace(name);
+    }
     run(&mut world);
     let held = |world: &World, i: usize| world.agents[i].held.clone().map(|(ranges, _)| ranges);
     assert!(held(&world, 0).is_some() && held(&world, 1).is_some());

@@ -68,7 +68,7 @@ impl Convert for core::Node {
                 node.internal_ips.push(ip);
             }
         }
-        Some(problems.done(Kind::Node, name, Some(Object::Node(node))))
+        Some(problems.done(Kind::Node, name, Some(Object::Node(Box::new(node)))))
     }
 }
 

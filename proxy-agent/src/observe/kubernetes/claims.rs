@@ -57,7 +57,7 @@ impl ClaimStore {
         let found = self.servers.request(PATIENCE, ask).await?;
         let converted = found.and_then(|node| node.convert(&self.interner));
         Ok(converted.and_then(|converted| match converted.object {
-            Some(Object::Node(node)) => Some(node),
+            Some(Object::Node(node)) => Some(*node),
             _ => None,
         }))
     }

@@ -31,7 +31,8 @@ fn claimed(book: &Book, asker: &Asker, settings: &Settings) -> String {
     match decide(book, asker, settings) {
         Ok(Decision::Holds(claim)) => format!("holds {claim}"),
         Ok(Decision::Write(claim, _)) => format!("writes {claim}"),
-        Err((refusal, held)) => {
+        Err(refused) => {
+            let (refusal, held) = *refused;
             let held = held.map_or_else(|| "nothing".to_owned(), |claim| claim.to_string());
             format!("{}: {refusal}; has {held}", refusal.reason())
         }
