@@ -21,6 +21,7 @@ mod machine;
 pub mod maps;
 pub mod masquerade;
 pub mod node;
+pub mod platform;
 pub mod reference;
 pub mod routing;
 pub mod services;
@@ -42,6 +43,7 @@ pub use ipam::{Ipam, PodRangeSettings};
 pub use maps::{MapSize, Maps};
 pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
+pub use platform::Platform;
 pub use routing::{Routing, TunnelSettings, Underlay};
 pub use services::ServiceSettings;
 
@@ -128,6 +130,10 @@ pub struct Configuration {
     /// does not hide them from the network.
     #[schemars(extend("x-reload" = true))]
     pub tunnel: TunnelSettings,
+    /// Which platform the manifests are for. What a node is, its kubelet says; where that has other folders, the status says
+    /// which.
+    #[schemars(extend("x-flag" = "platform"))]
+    pub platform: Platform,
     /// Where the ranges of nodes' pods come from, the same on all nodes.
     #[schemars(extend("x-flag" = "ipam"))]
     pub ipam: Ipam,
@@ -174,6 +180,7 @@ impl Default for Configuration {
             routing: Routing::default(),
             routed_pod_cidrs: Vec::new(),
             tunnel: TunnelSettings::default(),
+            platform: Platform::default(),
             ipam: Ipam::default(),
             cluster_pod_cidrs: Vec::new(),
             pod_ranges: PodRangeSettings::default(),

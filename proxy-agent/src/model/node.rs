@@ -13,6 +13,8 @@ pub struct Node {
     pub uid: String,
     /// `status.nodeInfo.bootID`, as the kubelet reads it; empty if nobody says.
     pub boot_id: String,
+    /// `status.nodeInfo`: version of the kubelet and image of the operating system.
+    pub kubelet_and_image: [String; 2],
     /// Label `topology.kubernetes.io/zone`.
     pub zone: Option<String>,
     /// `status.addresses` of type `InternalIP`, in order.

@@ -28,7 +28,11 @@ use super::{
     ways,
 };
 use crate::{
-    api::listen::ListenOn,
+    api::{
+        health::FAMILIES,
+        listen::ListenOn,
+        messages::{MasqueradeStatus, WayStatus},
+    },
     config::Configuration,
     datapath::Maps,
     model::{Kind, Snapshot},
@@ -67,6 +71,33 @@ pub struct NodeReport {
     pub masquerade: Option<Masquerade>,
     /// Why ip-masq-agent's file cannot be read.
     pub file_error: Option<String>,
+}
+
+impl NodeReport {
+    /// The way to each node's pods, for the status.
+    pub fn ways(&self) -> Vec<WayStatus> {
+        let ways = self.ways.iter();
+        ways.map(|((node, range), way)| WayStatus {
+            node: node.clone(),
+            range: range.to_string(),
+            way: way.clone(),
+        })
+        .collect()
+    }
+
+    /// In whose name pods speak, for the status.
+    pub fn masquerades(&self) -> MasqueradeStatus {
+        let Some(masquerade) = &self.masquerade else {
+            return MasqueradeStatus::default();
+        };
+        let holds = [masquerade.ipv4, masquerade.ipv6];
+        let families = FAMILIES.into_iter().map(str::to_owned);
+        MasqueradeStatus {
+            families: families.zip(holds).collect(),
+            inside: masquerade.inside.len() as u64,
+            problems: self.file_error.iter().cloned().collect(),
+        }
+    }
 }
 
 /// Keeps the node as it should be.

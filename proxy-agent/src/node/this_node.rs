@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-use ipnetwork::IpNetwork;
 use tokio::time::Instant;
 
 use super::{
-    NodeKeeper, NodeReport, addresses,
+    NodeKeeper, addresses,
     claims::{Claims, decide::Settings},
     condition::NodeCondition,
     conflist,
@@ -15,20 +14,21 @@ use super::{
     last_known,
     links::programs::LinkPrograms,
     monitor::Monitor,
+    platform::Misplaced,
     routes::{self, OURS, RouteTable, Routes, TO_NODES},
     service_ranges::ServiceRanges,
     tunnel::{Tunnel, program::TunnelPrograms},
+    ways::Between,
     wires,
 };
 use crate::{
     api::{
         Shared,
-        health::FAMILIES,
         listen::ListenOn,
         messages::{MasqueradeStatus, Names, Status, WayStatus},
         readiness::{Guard, Readiness},
     },
-    config::{Configuration, Conntrack, Ipam, MasqueradeSettings, Routing as Ways, TunnelSettings},
+    config::{Conntrack, Ipam, MasqueradeSettings},
     datapath::{Datapath, Maps},
     model::{Kind, Notice, Snapshot, Wire},
     observe::Store,
@@ -66,6 +66,8 @@ pub struct ThisNode {
     condition: NodeCondition,
     listen_on: ListenOn,
     rival: Option<String>,
+    /// The manifests are for another platform than this node's.
+    misplaced: Misplaced,
     mended: Vec<String>,
     routing: Option<Routing>,
     /// What is in force.
@@ -123,6 +125,7 @@ impl ThisNode {
             condition: condition.clone(),
             listen_on: ListenOn::unknown(&shared.config.node),
             rival: None,
+            misplaced: Misplaced::default(),
             mended: Vec::new(),
             routing: None,
             conntrack: shared.conntrack(),
@@ -237,7 +240,7 @@ impl ThisNode {
         let seen = (snapshot, published);
         let mut report = self.keeper.sync(config, seen, closed, self.serving);
         self.errors = std::mem::take(&mut report.errors);
-        self.masquerades = masquerades(&report);
+        self.masquerades = report.masquerades();
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);
             let failed = self.links.bring(links, &report.facts, notes, datapath);
@@ -247,7 +250,7 @@ impl ThisNode {
             let brought = self.tunnel.bring(index, config.tunnel.port, datapath);
             self.errors.extend(brought.err());
         }
-        self.ways = ways(&report);
+        self.ways = report.ways();
         match datapath.mend_sockets() {
             Ok(true) => tracing::info!("socket programs attached again"),
             Ok(false) => {}
@@ -275,6 +278,7 @@ impl ThisNode {
         let cni = &config.cni;
         self.rival = conflist::rival(&cni.conf_dir, &cni.conf_file).filter(|_| cni.install);
         let here = snapshot.nodes.get(config.node_name.as_str());
+        self.misplaced.look(here.map(AsRef::as_ref), config);
         if report.ready {
             self.installed = config.cni.install;
             self.opened = None;
@@ -316,47 +320,6 @@ impl ThisNode {
             let errors = self.host.lead(table, leads, facts, complete);
             self.errors.extend(errors);
         }
-    }
-}
-
-/// What ways between nodes go by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Between {
-    routing: Ways,
-    routed: Vec<IpNetwork>,
-    tunnel: TunnelSettings,
-}
-
-impl Between {
-    fn of(config: &Configuration) -> Self {
-        Self {
-            routing: config.routing,
-            routed: config.routed_pod_cidrs.clone(),
-            tunnel: config.tunnel,
-        }
-    }
-}
-
-fn ways(report: &NodeReport) -> Vec<WayStatus> {
-    let ways = report.ways.iter();
-    ways.map(|((node, range), way)| WayStatus {
-        node: node.clone(),
-        range: range.to_string(),
-        way: way.clone(),
-    })
-    .collect()
-}
-
-fn masquerades(report: &NodeReport) -> MasqueradeStatus {
-    let Some(masquerade) = &report.masquerade else {
-        return MasqueradeStatus::default();
-    };
-    let holds = [masquerade.ipv4, masquerade.ipv6];
-    let families = FAMILIES.into_iter().map(str::to_owned);
-    MasqueradeStatus {
-        families: families.zip(holds).collect(),
-        inside: masquerade.inside.len() as u64,
-        problems: report.file_error.iter().cloned().collect(),
     }
 }
 
@@ -424,6 +387,7 @@ impl Subject for ThisNode {
         cni.enabled = config.install;
         let path = config.conf_dir.join(&config.conf_file);
         cni.conflist = self.installed.then(|| path.display().to_string());
+        cni.problems.extend(self.misplaced.why().map(str::to_owned));
         cni.problems.extend(self.rival.iter().map(|rival| {
             let path = config.conf_dir.join(rival);
             format!(

@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use ipnetwork::IpNetwork;
-use proptest::prelude::*;
+use proptest::{
+    prelude::*,
+    test_runner::{TestError, TestRunner},
+};
 
 use super::{
     book::{Book, Changes, Claim, Data, overlap},
@@ -89,6 +92,7 @@ struct World {
     wanted: BTreeMap<&'static str, String>,
     keep: u64,
     mask: u8,
+    trust: u32,
 }
 
 impl World {
@@ -112,7 +116,7 @@ impl World {
         if self.agents[i].cut {
             return;
         }
-        let (clock, settings) = (self.clock(i), self.settings());
+        let (clock, settings, trust) = (self.clock(i), self.settings(), self.trust);
         let agent = &mut self.agents[i];
         let Server { nodes, .. } = &self.server;
         agent.phase = match std::mem::take(&mut agent.phase) {
@@ -137,12 +141,12 @@ impl World {
                         Phase::Write(book, claim, changes, confirmed)
                     }
                     Ok(Decision::Holds(claim)) => {
-                        agent.hold(&claim, confirmed);
+                        agent.hold(&claim, confirmed, trust);
                         Phase::GiveBack(book)
                     }
                     Err(refused) => {
                         match &refused.1 {
-                            Some(claim) => agent.hold(claim, confirmed),
+                            Some(claim) => agent.hold(claim, confirmed, trust),
                             None => agent.held = None,
                         }
                         Phase::GiveBack(book)
@@ -195,13 +199,14 @@ impl World {
             changes,
         } = self.sent.swap_remove(which % self.sent.len());
         let written = self.server.write(&version, &changes);
+        let trust = self.trust;
         let Some(agent) = self.agents.get_mut(by) else {
             return;
         };
         if let Phase::Waits(claim, confirmed) = agent.phase.clone() {
             agent.phase = Phase::Ask;
             if written && answered && !agent.cut {
-                agent.hold(&claim, confirmed);
+                agent.hold(&claim, confirmed, trust);
             }
         }
     }
@@ -266,8 +271,9 @@ impl World {
 }
 
 impl Agent {
-    fn hold(&mut self, claim: &Claim, confirmed: Duration) {
-        self.held = Some((claim.ranges.clone(), until(confirmed, claim.keep)));
+    fn hold(&mut self, claim: &Claim, confirmed: Duration, trust: u32) {
+        let keep = Period(claim.keep.0 * trust);
+        self.held = Some((claim.ranges.clone(), until(confirmed, keep)));
         self.of_this_boot.clone_from(&claim.ranges);
     }
 }
@@ -336,12 +342,19 @@ fn act(world: &mut World, action: &Action) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
-
-    #[test]
-    fn no_range_is_two_nodes_at_once(actions in actions()) {
-        let mut world = World { keep: KEEP, mask: 24, ..World::default() };
+/// Runs the model; agents rely on what they hold for so many times as long as they should.
+fn run(cases: u32, trust: u32) -> Result<(), TestError<Vec<Action>>> {
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    };
+    TestRunner::new(config).run(&actions(), |actions| {
+        let mut world = World {
+            keep: KEEP,
+            mask: 24,
+            trust,
+            ..World::default()
+        };
         for name in NAMES {
             world.replace(name);
         }
@@ -349,7 +362,18 @@ proptest! {
             act(&mut world, &action);
             world.check()?;
         }
-    }
+        Ok(())
+    })
+}
+
+#[test]
+fn no_range_is_two_nodes_at_once() {
+    run(1000, 1).unwrap();
+}
+
+#[test]
+fn the_model_finds_agents_that_rely_on_claims_for_too_long() {
+    assert!(run(10_000, 2).is_err());
 }
 
 /// What the property tests can only hold if ranges are claimed, given back and claimed by others at all.
@@ -358,6 +382,7 @@ fn what_a_gone_node_had_is_anothers_in_the_end() {
     let mut world = World {
         keep: KEEP,
         mask: 23,
+        trust: 1,
         ..World::default()
     };
     let run = |world: &mut World| {

@@ -35,6 +35,7 @@ impl Convert for core::Node {
             leaving: self.metadata.deletion_timestamp.is_some()
                 || spec.taints.iter().flatten().any(|t| t.key == TAINT_LEAVING),
             boot_id: boot_id(self.status.as_ref()),
+            kubelet_and_image: kubelet_and_image(self.status.as_ref()),
             network_available: is_network_available(self.status.as_ref()),
             ..Node::default()
         };
@@ -70,6 +71,13 @@ impl Convert for core::Node {
         }
         Some(problems.done(Kind::Node, name, Some(Object::Node(Box::new(node)))))
     }
+}
+
+fn kubelet_and_image(status: Option<&core::NodeStatus>) -> [String; 2] {
+    let info = status.and_then(|status| status.node_info.as_ref());
+    info.map_or_else(Default::default, |info| {
+        [info.kubelet_version.clone(), info.os_image.clone()]
+    })
 }
 
 fn boot_id(status: Option<&core::NodeStatus>) -> String {
