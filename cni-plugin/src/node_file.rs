@@ -13,8 +13,10 @@ pub struct NodeFile {
     pub boot_id: String,
     /// Name of the Node.
     pub node: String,
-    /// `spec.podCIDRs`: ranges that addresses are taken from, at most one of a family is used.
+    /// Ranges of the node's pods. Addresses are taken from the first of each family.
     pub pod_cidrs: Vec<IpNetwork>,
+    /// Why no more addresses may be taken from them.
+    pub closed: Option<String>,
     /// Addresses in those ranges that no pod may have (the node's own).
     pub reserved: Vec<std::net::IpAddr>,
     /// MTU of pods' interfaces.

@@ -159,6 +159,8 @@ pub enum Response {
 pub struct Reply {
     /// Endpoint id that the agent gave, 0 where it does not apply.
     pub endpoint: u32,
+    /// The pod's `hostPort`s, which the plugin records: those that the runtime told, else those that the Pod names.
+    pub ports: Vec<PortMapping>,
 }
 
 /// Why the agent refused.

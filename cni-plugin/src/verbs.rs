@@ -79,6 +79,9 @@ fn node(paths: &Paths) -> Result<NodeFile, String> {
     if node.boot_id != boot {
         return Err(format!("{} was written before this boot", path.display()));
     }
+    if let Some(why) = &node.closed {
+        return Err(format!("node {} takes no new pods: {why}", node.node));
+    }
     if node.pod_cidrs.is_empty() {
         return Err(format!(
             "Node {} has no spec.podCIDRs (does kube-controller-manager run with --allocate-node-cidrs \

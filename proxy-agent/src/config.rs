@@ -14,6 +14,7 @@ pub mod fault;
 mod file;
 pub mod flags;
 mod format;
+pub mod ipam;
 mod kube_proxy;
 pub mod load;
 mod load_balancer;
@@ -21,6 +22,7 @@ mod machine;
 pub mod maps;
 pub mod masquerade;
 pub mod node;
+pub mod platform;
 pub mod reference;
 pub mod routing;
 pub mod services;
@@ -38,10 +40,12 @@ pub use duration::Period;
 pub use effective::{Effective, Origin};
 pub use fault::{ConfigError, Fault};
 pub use flags::Flags;
+pub use ipam::{Ipam, PodRangeSettings};
 pub use load_balancer::{Algorithm, LoadBalancerSettings, MaglevSettings};
 pub use maps::{MapSize, Maps};
 pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
+pub use platform::Platform;
 pub use routing::{Routing, TunnelSettings, Underlay};
 pub use services::ServiceSettings;
 
@@ -71,7 +75,8 @@ pub struct Configuration {
     /// Keeps the pins and sockets of several agents on one machine apart.
     #[schemars(extend("x-flag" = "instance"))]
     pub instance: String,
-    /// Root of the cgroup2 hierarchy whose processes are balanced; empty means its mount point.
+    /// Root of the cgroup2 hierarchy whose processes are balanced. Empty: where the root of the whole hierarchy is mounted; a
+    /// container's own cgroup is refused.
     #[schemars(extend("x-flag" = "cgroup-root", "format" = "path"))]
     pub cgroup_root: PathBuf,
     /// Mount point of the BPF file system.
@@ -130,6 +135,21 @@ pub struct Configuration {
     /// How backends are chosen for what comes from outside to a `NodePort`, a load balancer's address or an external IP, packet by
     /// packet.
     pub load_balancer: LoadBalancerSettings,
+    /// Which platform the manifests are for. What a node is, its kubelet says; where that has other folders, the status says
+    /// which.
+    #[schemars(extend("x-flag" = "platform"))]
+    pub platform: Platform,
+    /// Where the ranges of nodes' pods come from, the same on all nodes.
+    #[schemars(extend("x-flag" = "ipam"))]
+    pub ipam: Ipam,
+    /// Ranges that `ipam: cluster` gives to nodes; more may be added at any time. Those that are claimed stay with their
+    /// nodes, though they are not listed any more.
+    #[serde(rename = "clusterPodCIDRs")]
+    #[schemars(with = "Vec<format::Cidr>", extend("x-flag" = "cluster-pod-cidr", "x-reload" = true))]
+    pub cluster_pod_cidrs: Vec<IpNetwork>,
+    /// How `ipam: cluster` claims ranges of pods.
+    #[schemars(extend("x-reload" = true))]
+    pub pod_ranges: PodRangeSettings,
     /// What the API leaves open about Services.
     pub services: ServiceSettings,
     /// What the API leaves open about policies.
@@ -166,6 +186,10 @@ impl Default for Configuration {
             routed_pod_cidrs: Vec::new(),
             tunnel: TunnelSettings::default(),
             load_balancer: LoadBalancerSettings::default(),
+            platform: Platform::default(),
+            ipam: Ipam::default(),
+            cluster_pod_cidrs: Vec::new(),
+            pod_ranges: PodRangeSettings::default(),
             services: ServiceSettings::default(),
             policy: Policy::default(),
             cni: Cni::default(),

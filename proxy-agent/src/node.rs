@@ -4,6 +4,7 @@
 //! difference.
 
 pub mod addresses;
+pub mod claims;
 pub mod condition;
 pub mod conflist;
 pub mod desired;
@@ -16,6 +17,7 @@ pub mod links;
 pub mod maps;
 pub mod masquerade;
 pub mod monitor;
+pub mod platform;
 pub mod reach;
 pub mod routes;
 pub mod service_ranges;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use proxy_agent::config::{definition::DEFINITION, load};
+use proxy_agent::config::{Platform, definition::DEFINITION, load};
 use serde_json::Value;
 
 fn overlays() -> Vec<PathBuf> {
@@ -74,6 +74,36 @@ fn overlays_give_the_base_what_it_lacks() {
             (made["name"].as_str(), &made["files"][0]),
             (Some(wanted), &"config.yaml".into())
         );
+    }
+}
+
+/// Each says where its runtime looks for plugins, and the table of platforms names it. Every row there says whether it was tried.
+#[test]
+fn platforms_have_their_own_folders_and_say_whether_they_were_tried() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let table = fs::read_to_string(root.join("docs/platforms.md")).unwrap();
+    for platform in [Platform::K3s, Platform::Gke, Platform::Openshift] {
+        let folder = format!("deploy/platforms/{}", platform.word());
+        assert!(table.contains(&folder), "{folder}");
+        let component = read(&root.join(&folder).join("kustomization.yaml"));
+        let patch = component["patches"][0]["patch"].as_str().unwrap();
+        let patch: Value = serde_saphyr::from_str(patch).unwrap();
+        let pod = &patch["spec"]["template"]["spec"];
+        let told = &pod["containers"][0]["env"][0];
+        assert_eq!(
+            (&told["name"], &told["value"]),
+            (&"WEIR_PLATFORM".into(), &platform.word().into())
+        );
+        let path = |i: usize| pod["volumes"][i]["hostPath"]["path"].as_str().unwrap();
+        assert_eq!([path(1), path(0)], platform.folders(), "{folder}");
+    }
+    let rows = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| platform"));
+    for row in rows {
+        let tried = row.contains("| tested here by ")
+            || row.ends_with("| from documentation, not tested |");
+        assert!(tried, "{row}");
     }
 }
 

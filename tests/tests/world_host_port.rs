@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    fs,
     io::ErrorKind,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
@@ -20,6 +21,7 @@ use weir_tests::{
 in_every_mode![
     everybody_reaches_it_and_is_seen,
     a_client_that_was_early_is_served_once_the_pod_is_there,
+    what_the_runtime_does_not_tell_is_taken_from_the_pod,
 ];
 
 const PORT: u16 = 8000;
@@ -238,4 +240,59 @@ fn a_restart_keeps_what_is_wired_and_nothing_stays_of_what_is_not() {
             list["items"].as_array()?.is_empty().then_some(())
         })
         .unwrap();
+}
+
+/// CRI-O tells the plugin no ports.
+fn what_the_runtime_does_not_tell_is_taken_from_the_pod(mode: Mode) {
+    let mut cluster = Cluster::start("hostport-spec", &["a"], mode).unwrap();
+    let spec = json!([
+        { "containerPort": POD_PORT, "hostPort": PORT, "protocol": "TCP" },
+        { "containerPort": POD_PORT, "hostPort": PORT, "protocol": "UDP" },
+        { "containerPort": 9, "name": "other" },
+    ]);
+    let web = cluster.pod_of_spec(0, "web", &spec, None).unwrap();
+    let _servers = serve(&web).unwrap();
+    let client = cluster.pod(0, "client").unwrap();
+    let addresses = at(cluster.node(0).addresses());
+    let served = |cluster: &Cluster| {
+        for to in addresses {
+            await_answer(cluster, &client, to).unwrap();
+            assert_eq!(ask_all(&client, to), ["web"; 3]);
+        }
+    };
+    served(&cluster);
+    // What the plugin recorded is what the next agent goes by.
+    let records = cluster.node(0).file("/run/weir/att");
+    let texts = fs::read_dir(records).unwrap();
+    let texts: Vec<String> = texts
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    let port = format!("\"hostPort\":{PORT}");
+    assert_eq!(
+        texts.iter().filter(|text| text.contains(&port)).count(),
+        1,
+        "{texts:?}"
+    );
+    cluster.agent_mut(0).crash().unwrap();
+    served(&cluster);
+    cluster.agent_mut(0).restart().unwrap();
+    served(&cluster);
+
+    // A runtime that tells them is believed: only what it tells, and once.
+    let told = json!([{ "HostPort": PORT + 1, "ContainerPort": POD_PORT, "Protocol": "tcp", "HostIP": "" }]);
+    let both = json!([
+        { "containerPort": POD_PORT, "hostPort": PORT + 1, "protocol": "TCP" },
+        { "containerPort": POD_PORT, "hostPort": PORT + 2, "protocol": "TCP" },
+    ]);
+    let second = cluster
+        .pod_of_spec(0, "second", &both, Some(&told))
+        .unwrap();
+    let _servers = serve(&second).unwrap();
+    for address in cluster.node(0).addresses() {
+        let at = |port| SocketAddr::new(address, port);
+        assert_eq!(ask_tcp(&client, at(PORT + 1)).unwrap().name, "second");
+        let error = ask_tcp(&client, at(PORT + 2)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+    served(&cluster);
 }

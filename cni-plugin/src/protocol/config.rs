@@ -137,7 +137,7 @@ impl Config {
         if let Some(ipam) = self.ipam.as_ref().filter(|i| i.get("type").is_some()) {
             let msg = format!("unsupported field \"ipam\": {ipam}");
             return Err(Error::new(code::UNSUPPORTED_FIELD, msg)
-                .because("addresses come from spec.podCIDRs of the Node"));
+                .because("addresses come from the ranges of the node, as the agent knows them"));
         }
         if let Some(seconds) = self.timeout_seconds.filter(|s| !(1..=LONGEST).contains(s)) {
             let msg = format!("timeoutSeconds is {seconds}");

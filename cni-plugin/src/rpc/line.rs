@@ -58,7 +58,10 @@ mod tests {
             serde_json::to_string(&del).unwrap(),
             r#"{"version":1,"op":"del","containerId":"abc","ifname":"eth0"}"#
         );
-        let ok = Response::Ok(Reply { endpoint: 7 });
+        let ok = Response::Ok(Reply {
+            endpoint: 7,
+            ..Reply::default()
+        });
         assert_eq!(
             serde_json::to_string(&ok).unwrap(),
             r#"{"status":"ok","endpoint":7}"#

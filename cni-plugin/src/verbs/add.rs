@@ -19,7 +19,7 @@ use crate::{
         error::{Error, code},
         result::{AddResult, Address, Interface, mac},
     },
-    rpc::{Add, Call},
+    rpc::{Add, Call, Reply},
     talk::say,
     wiring::{
         HOST_MAC, alias, full_prefix, gateway, name,
@@ -168,7 +168,11 @@ fn finish(
     attachment: &mut Attachment,
 ) -> Result<(), (Error, bool)> {
     wire(context, inside, netns, attachment).map_err(|e| (e, false))?;
-    announce(context, agent, attachment).map_err(|e| (e, true))?;
+    let reply = announce(context, agent, attachment).map_err(|e| (e, true))?;
+    if attachment.add.ports.is_empty() {
+        // The next agent takes the record for what there is.
+        attachment.add.ports = reply.ports;
+    }
     attach::await_running(&attachment.add.host_ifname, deadline(context)).map_err(|e| (e, true))?;
     inside
         .await_addresses(&attachment.add.ips, deadline(context))
@@ -211,7 +215,7 @@ fn wire(
 }
 
 /// No pod runs without its policy: the silence of the agent fails the ADD.
-fn announce(context: &Context, agent: UnixStream, attachment: &Attachment) -> Result<(), Error> {
+fn announce(context: &Context, agent: UnixStream, attachment: &Attachment) -> Result<Reply, Error> {
     let (socket, heartbeat) = (context.paths.socket(), context.paths.heartbeat());
     let call = Call::Add(Box::new(attachment.add.clone()));
     let patience = Patience {
@@ -220,7 +224,7 @@ fn announce(context: &Context, agent: UnixStream, attachment: &Attachment) -> Re
         away: &|| heartbeat::is_away(&heartbeat),
     };
     match client::ask_twice(agent, &socket, call, patience) {
-        Ok(_) => Ok(()),
+        Ok(reply) => Ok(reply),
         Err(Failure::Refused(error)) => Err(error),
         Err(Failure::Unreachable(cause)) => Err(client::unreachable(&socket, &cause)),
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{ConfigError, Configuration, Effective, Flags, load},
-    datapath::{DatapathError, Pins, TableError},
+    datapath::{DatapathError, Pins, TableError, preflight},
     observe::{kubernetes::KubernetesError, manifests::ManifestsError},
     usage,
 };
@@ -44,6 +44,8 @@ enum Verb {
         #[arg(long, value_name = "SCHEMA")]
         to: u32,
     },
+    /// Mount the BPF file system at `bpffs`, unless it is there
+    MountBpffs,
     /// Print, check and describe the configuration
     Config {
         #[command(subcommand)]
@@ -72,6 +74,9 @@ pub fn main() -> ExitCode {
         Verb::Migrate { to } => load::load(&flags)
             .map_err(Into::into)
             .and_then(|effective| migrate(&effective.configuration, to)),
+        Verb::MountBpffs => load::load(&flags)
+            .map_err(Into::into)
+            .and_then(|effective| mount_bpffs(&effective.configuration)),
         Verb::Cleanup => load::load(&flags)
             .map_err(Into::into)
             .and_then(|effective| clean_up(&effective.configuration)),
@@ -147,6 +152,13 @@ fn keep_in_step(effective: Effective, flags: Flags) -> anyhow::Result<()> {
 fn migrate(config: &Configuration, to: u32) -> anyhow::Result<()> {
     logging::begin(&config.logging)?;
     migrate_command::run(config, to)
+}
+
+fn mount_bpffs(config: &Configuration) -> anyhow::Result<()> {
+    logging::begin(&config.logging)?;
+    let mounted = preflight::mount_bpffs(&config.bpffs).map_err(DatapathError::from)?;
+    tracing::info!(path = %config.bpffs.display(), mounted, "BPF file system is there");
+    Ok(())
 }
 
 fn clean_up(config: &Configuration) -> anyhow::Result<()> {

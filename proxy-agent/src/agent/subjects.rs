@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use super::named_ids::NamedIds;
 use crate::{
     api::{Shared, readiness::Readiness},
+    config::Ipam,
     datapath::{Datapath, Table as _, Words as _},
-    node::{ThisNode, condition::NodeCondition, service_ranges::ServiceRanges},
+    node::{ThisNode, claims::Claims, condition::NodeCondition, service_ranges::ServiceRanges},
     observe::Notices,
     pod::{PodTables, Pods, PodsConfig, live_reader::LiveReader},
     policy::Policies,
@@ -25,6 +26,8 @@ pub struct Live {
     pub condition: NodeCondition,
     /// The ranges of Services.
     pub ranges: ServiceRanges,
+    /// The ranges of this node's pods, where it claims them.
+    pub claims: Claims,
     /// What owners of objects should know.
     pub notices: Notices,
 }
@@ -55,9 +58,10 @@ impl Subjects {
         let mut policies = Policies::open(shared, &maps)?;
         policies.deny_unused(&named.endpoints);
         here.datapath.attach_sockets()?;
-        let pods = open_pods(shared, &mut here.datapath, &live.pods)?;
+        let pods = open_pods(shared, &mut here.datapath, live)?;
         pods.tell(here);
-        let node = ThisNode::open(shared, &maps, readiness, (&live.condition, &live.ranges))?;
+        let asked = (&live.condition, &live.ranges, &live.claims);
+        let node = ThisNode::open(shared, &maps, readiness, asked)?;
         Ok(Self {
             pods,
             policies,
@@ -89,17 +93,20 @@ impl Subjects {
     }
 }
 
-fn open_pods(
-    shared: &Arc<Shared>,
-    datapath: &mut Datapath,
-    reader: &LiveReader,
-) -> anyhow::Result<Pods> {
+fn open_pods(shared: &Arc<Shared>, datapath: &mut Datapath, live: &Live) -> anyhow::Result<Pods> {
     let maps = datapath.maps();
     let (endpoints, words) = (maps.endpoints.clone(), maps.policy_words.clone());
     let config = PodsConfig {
         run_dir: shared.config.run_dir.clone(),
         limit: Arc::new(move || endpoints.capacity().min(words.len())),
-        fetch: shared.config.manifests.is_none().then(|| reader.fetch()),
+        fetch: shared.config.manifests.is_none().then(|| live.pods.fetch()),
+        admit: match shared.config.ipam {
+            Ipam::Node => Arc::new(|_| Ok(())),
+            Ipam::Cluster => {
+                let claims = live.claims.clone();
+                Arc::new(move |addresses| claims.admit(addresses))
+            }
+        },
     };
     let tables = PodTables::from(maps);
     let pods = Pods::open(config, tables, datapath)?;

@@ -31,6 +31,8 @@ pub struct Status {
     pub links: LinksStatus,
     /// In whose name pods speak out of the cluster.
     pub masquerade: MasqueradeStatus,
+    /// Ranges of pods that this node has claimed.
+    pub pod_ranges: PodRangesStatus,
     /// The way to each node's pods.
     pub ways: Vec<WayStatus>,
     /// Where health and metrics are served.
@@ -246,6 +248,18 @@ pub struct MasqueradeStatus {
     pub families: BTreeMap<String, bool>,
     /// How many ranges they reach under their own address.
     pub inside: u64,
+    /// What is wrong.
+    pub problems: Vec<String>,
+}
+
+/// Ranges of pods that this node has claimed (`ipam: cluster`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodRangesStatus {
+    /// Ranges are claimed; otherwise they are those of `spec.podCIDRs`.
+    pub claimed: bool,
+    /// Those that it has; first those that addresses are given out of.
+    pub ranges: Vec<String>,
     /// What is wrong.
     pub problems: Vec<String>,
 }

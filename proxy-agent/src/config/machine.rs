@@ -1,6 +1,9 @@
 //! What the machine tells, where nobody else does.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::Configuration;
 
@@ -15,33 +18,54 @@ pub(super) fn complete(config: &mut Configuration) -> Vec<&'static str> {
         filled.push("nodeName");
     }
     if config.cgroup_root.as_os_str().is_empty() {
-        // Where none is mounted, the preflight says so of this usual place.
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-        config.cgroup_root = cgroup2_mount(&mounts).unwrap_or_else(|| "/sys/fs/cgroup".into());
+        config.cgroup_root = cgroup_root(&mounts, is_root);
         filled.push("cgroupRoot");
     }
     filled
 }
 
-/// Where cgroup2 is mounted, according to the text of `/proc/mounts`.
-fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
+/// Where the root of cgroup2 is mounted, according to the text of `/proc/mounts`. A container's own cgroup is none, though it
+/// looks like one in there: no process of the node is below it, and sockets would be balanced for nobody. It gives an empty
+/// path, and where nothing is mounted the usual one: the preflight says what is wrong with either.
+fn cgroup_root(mounts: &str, is_root: impl Fn(&Path) -> bool) -> PathBuf {
+    let points = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ').skip(1);
         let (point, kind) = (words.next()?, words.next()?);
         (kind == "cgroup2").then(|| PathBuf::from(point))
-    })
+    });
+    let points: Vec<PathBuf> = points.collect();
+    if points.is_empty() {
+        return "/sys/fs/cgroup".into();
+    }
+    points
+        .into_iter()
+        .find(|point| is_root(point))
+        .unwrap_or_default()
+}
+
+/// Whether a folder is the root of the whole hierarchy, which alone has no such file (kernel/cgroup/cgroup.c,
+/// `CFTYPE_NOT_ON_ROOT`).
+fn is_root(folder: &Path) -> bool {
+    !folder.join("cgroup.type").exists()
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::cgroup2_mount;
+    use super::cgroup_root;
 
     #[test]
-    fn finds_the_cgroup2_mount() {
-        let mounts = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n";
-        assert_eq!(cgroup2_mount(mounts).unwrap(), Path::new("/sys/fs/cgroup"));
-        assert_eq!(cgroup2_mount("proc /proc proc rw 0 0\n"), None);
+    fn a_containers_own_cgroup_is_not_the_nodes() {
+        let mounts = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n\
+                      cgroup2 /host/cgroup cgroup2 rw 0 0\n";
+        let root = |name: &'static str| move |point: &Path| point == Path::new(name);
+        for name in ["/sys/fs/cgroup", "/host/cgroup"] {
+            assert_eq!(cgroup_root(mounts, root(name)), Path::new(name));
+        }
+        assert_eq!(cgroup_root(mounts, |_| false), Path::new(""));
+        let none = cgroup_root("proc /proc proc rw 0 0\n", |_| true);
+        assert_eq!(none, Path::new("/sys/fs/cgroup"));
     }
 }

@@ -143,6 +143,13 @@ fn missing_capabilities(effective: u64) -> Vec<&'static str> {
 }
 
 fn cgroup2(path: &Path) -> Result<(), PreflightError> {
+    if path.as_os_str().is_empty() {
+        return Err(PreflightError::NoCgroup2 {
+            path: "/sys/fs/cgroup".into(),
+            reason: "there is only a container's own cgroup, below which nothing else of the node runs".to_owned(),
+            hint: "mount the node's /sys/fs/cgroup into the container, and name it: cgroupRoot (--cgroup-root)".to_owned(),
+        });
+    }
     let reason = match bpfsys::file_system(path) {
         Ok(CGROUP2_SUPER_MAGIC) => return Ok(()),
         Ok(_) => "another file system is there".to_owned(),
@@ -160,6 +167,26 @@ fn cgroup2(path: &Path) -> Result<(), PreflightError> {
         reason,
         hint,
     })
+}
+
+/// Mounts the BPF file system, unless it is there. Gives whether it was mounted.
+pub fn mount_bpffs(path: &Path) -> Result<bool, PreflightError> {
+    if mounted_bpffs(path).is_ok() {
+        return Ok(false);
+    }
+    let none = None::<&str>;
+    let mounted = nix::mount::mount(
+        Some("bpf"),
+        path,
+        Some("bpf"),
+        nix::mount::MsFlags::empty(),
+        none,
+    );
+    mounted.map_err(|errno| PreflightError::NoBpffs {
+        path: path.to_owned(),
+        reason: format!("it cannot be mounted: {}", errno.desc()),
+    })?;
+    Ok(true)
 }
 
 fn mounted_bpffs(path: &Path) -> Result<(), PreflightError> {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use cni_plugin::rpc::PortMapping;
+
 use super::{ContainerPort, Labels, ObjectName};
 
 /// An endpoint: one pod of this node, wired by the plugin.
@@ -32,4 +34,6 @@ pub struct FetchedPod {
     pub labels: Labels,
     /// Named ports of containers and restartable init containers.
     pub named_ports: Vec<ContainerPort>,
+    /// `hostPort`s of the same.
+    pub host_ports: Box<[PortMapping]>,
 }

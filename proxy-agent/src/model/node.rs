@@ -9,14 +9,26 @@ use ipnetwork::IpNetwork;
 pub struct Node {
     /// Name.
     pub name: String,
+    /// `metadata.uid`, by which a Node differs from another one of its name.
+    pub uid: String,
+    /// `status.nodeInfo.bootID`, as the kubelet reads it; empty if nobody says.
+    pub boot_id: String,
+    /// `status.nodeInfo`: version of the kubelet and image of the operating system.
+    pub kubelet_and_image: [String; 2],
     /// Label `topology.kubernetes.io/zone`.
     pub zone: Option<String>,
     /// `status.addresses` of type `InternalIP`, in order.
     pub internal_ips: Vec<IpAddr>,
     /// All addresses of `status.addresses` that parse.
     pub addresses: Vec<IpAddr>,
-    /// `spec.podCIDRs`.
+    /// Ranges of its pods, whoever gave them: the annotation `weir.dev/pod-ranges`, else `spec.podCIDRs`.
     pub pod_cidrs: Vec<IpNetwork>,
+    /// They are of the annotation: its agent has claimed them.
+    pub claimed: bool,
+    /// `spec.podCIDRs`.
+    pub spec_pod_cidrs: Vec<IpNetwork>,
+    /// Annotation `weir.dev/pod-cidrs`: the ranges that it is to have with `ipam: cluster`.
+    pub wanted_pod_cidrs: Option<String>,
     /// Has a deletion timestamp or the taint `ToBeDeletedByClusterAutoscaler` (KEP-3836).
     pub leaving: bool,
     /// Annotation `weir.dev/routing`: how its pods are reached, and other nodes' from it.

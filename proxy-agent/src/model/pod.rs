@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use cni_plugin::rpc::PortMapping;
+
 use super::{Labels, ObjectName, Protocol};
 
 /// A Pod.
@@ -34,6 +36,8 @@ pub struct Pod {
     pub terminated: bool,
     /// Named ports of containers and restartable init containers.
     pub named_ports: Vec<ContainerPort>,
+    /// `hostPort`s of the same, for runtimes that do not tell them (CRI-O).
+    pub host_ports: Box<[PortMapping]>,
 }
 
 impl Pod {

@@ -100,7 +100,7 @@ impl Desired {
             addresses,
             internal,
             mtu: MTU,
-            pods: pods(config, here),
+            pods: config.node.pod_cidrs.clone(),
             ..Self::default()
         };
         let others = nodes
@@ -327,14 +327,6 @@ fn internal(config: &Configuration, here: Option<&Node>) -> Vec<IpAddr> {
     here.map_or_else(Vec::new, |node| node.internal_ips.clone())
 }
 
-/// The configured ones, else the Node's.
-fn pods(config: &Configuration, here: Option<&Node>) -> Vec<IpNetwork> {
-    if !config.node.pod_cidrs.is_empty() {
-        return config.node.pod_cidrs.clone();
-    }
-    here.map_or_else(Vec::new, |node| node.pod_cidrs.clone())
-}
-
 fn file(
     config: &Configuration,
     boot_id: &str,
@@ -359,6 +351,7 @@ fn file(
         } else {
             config.cni.mtu
         },
+        closed: None,
         agent_pid: std::process::id(),
     })
 }

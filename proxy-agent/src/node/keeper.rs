@@ -28,7 +28,11 @@ use super::{
     ways,
 };
 use crate::{
-    api::listen::ListenOn,
+    api::{
+        health::FAMILIES,
+        listen::ListenOn,
+        messages::{MasqueradeStatus, WayStatus},
+    },
     config::Configuration,
     datapath::Maps,
     model::{Kind, Snapshot},
@@ -69,6 +73,33 @@ pub struct NodeReport {
     pub file_error: Option<String>,
 }
 
+impl NodeReport {
+    /// The way to each node's pods, for the status.
+    pub fn ways(&self) -> Vec<WayStatus> {
+        let ways = self.ways.iter();
+        ways.map(|((node, range), way)| WayStatus {
+            node: node.clone(),
+            range: range.to_string(),
+            way: way.clone(),
+        })
+        .collect()
+    }
+
+    /// In whose name pods speak, for the status.
+    pub fn masquerades(&self) -> MasqueradeStatus {
+        let Some(masquerade) = &self.masquerade else {
+            return MasqueradeStatus::default();
+        };
+        let holds = [masquerade.ipv4, masquerade.ipv6];
+        let families = FAMILIES.into_iter().map(str::to_owned);
+        MasqueradeStatus {
+            families: families.zip(holds).collect(),
+            inside: masquerade.inside.len() as u64,
+            problems: self.file_error.iter().cloned().collect(),
+        }
+    }
+}
+
 /// Keeps the node as it should be.
 pub struct NodeKeeper {
     paths: Paths,
@@ -104,12 +135,13 @@ impl NodeKeeper {
         })
     }
 
-    /// Compares and acts. `ready`: Services and policy are in force, pods may start.
+    /// Compares and acts. `ready`: Services and policy are in force, pods may start; `closed`: why new ones may not, though
+    /// others live.
     pub fn sync(
         &mut self,
         config: &Configuration,
-        snapshot: &Snapshot,
-        published: &Published,
+        (snapshot, published): (&Snapshot, &Published),
+        closed: Option<String>,
         ready: bool,
     ) -> NodeReport {
         let mut report = NodeReport::default();
@@ -132,7 +164,7 @@ impl NodeKeeper {
         self.masquerade.look(file, Instant::now());
         report.file_error = self.masquerade.error().map(str::to_owned);
         desired.masquerade = Some(Masquerade::of(
-            &config.masquerade,
+            config,
             self.masquerade.file(),
             &desired.pods,
             snapshot,
@@ -159,7 +191,8 @@ impl NodeKeeper {
         report.errors.extend(set);
         report.notes = notes(config, &desired, snapshot);
         self.tell(&desired);
-        if ready && let Some(file) = desired.file.clone() {
+        if ready && let Some(mut file) = desired.file.clone() {
+            file.closed = closed;
             match self.open_to_pods(config, file) {
                 Ok(()) => self.ready = true,
                 Err(e) => report.errors.push(format!("{e:#}")),
@@ -204,7 +237,12 @@ impl NodeKeeper {
         let path = self.paths.node();
         if self.written.as_ref() != Some(&file) || !path.exists() {
             write_json(&path, &file).with_context(|| format!("write {}", path.display()))?;
-            tracing::info!(ranges = ?file.pod_cidrs, mtu = file.mtu, "node opened to pods");
+            match &file.closed {
+                None => {
+                    tracing::info!(ranges = ?file.pod_cidrs, mtu = file.mtu, "node opened to pods");
+                }
+                Some(why) => tracing::warn!(why, "node closed to new pods"),
+            }
             self.written = Some(file);
         }
         if !config.cni.install {

@@ -10,9 +10,9 @@ use cni_plugin::{
 };
 use proxy_common::address::{octets4, octets6};
 
-use super::{facts::Facts, maps::NodeMaps};
+use super::{claims::Claims, facts::Facts, maps::NodeMaps};
 use crate::{
-    config::Configuration,
+    config::{Configuration, Ipam},
     model::{Kind, Node, Snapshot},
 };
 
@@ -21,6 +21,7 @@ pub(super) fn fill_in<'a>(
     config: &'a Configuration,
     snapshot: &Snapshot,
     maps: &NodeMaps,
+    claims: &Claims,
 ) -> anyhow::Result<Cow<'a, Configuration>> {
     let here = snapshot.nodes.get(config.node_name.as_str());
     let here = here.map(AsRef::as_ref);
@@ -32,7 +33,14 @@ pub(super) fn fill_in<'a>(
             config.to_mut().node.addresses = named.into_iter().chain(lost).collect();
         }
     }
-    if config.node.pod_cidrs.is_empty() && here.is_none_or(|node| node.pod_cidrs.is_empty()) {
+    let known = match config.ipam {
+        Ipam::Node => here.map_or_else(Vec::new, |node| node.spec_pod_cidrs.clone()),
+        Ipam::Cluster => claims.ranges().unwrap_or_default(),
+    };
+    if !known.is_empty() && config.node.pod_cidrs.is_empty() {
+        config.to_mut().node.pod_cidrs = known;
+    }
+    if config.node.pod_cidrs.is_empty() {
         let file = Paths::new(&config.run_dir).node();
         // Without a file nothing was known.
         if let Ok(former) = NodeFile::read(&file)

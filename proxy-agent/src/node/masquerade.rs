@@ -13,7 +13,7 @@ use proxy_common::inside::{
 use self::file::AgentFile;
 use super::host_device::Ranges;
 use crate::{
-    config::MasqueradeSettings,
+    config::{Configuration, Ipam},
     model::{Node, Snapshot},
 };
 
@@ -37,12 +37,13 @@ pub struct Masquerade {
 impl Masquerade {
     /// Of a node whose pods have these ranges. `services` is none while their ranges are not known.
     pub fn of(
-        settings: &MasqueradeSettings,
+        config: &Configuration,
         file: Option<&AgentFile>,
         pods: &[IpNetwork],
         snapshot: &Snapshot,
         services: Option<&Ranges>,
     ) -> Self {
+        let settings = &config.masquerade;
         let mut inside = Inside::default();
         // What is said twice is what was said last: the most telling reason.
         let configured = settings.non_masquerade_cidrs.iter();
@@ -61,6 +62,9 @@ impl Masquerade {
         let nodes = || snapshot.nodes.values().map(AsRef::as_ref);
         inside.add(nodes().flat_map(addresses), INSIDE_NODE);
         inside.add(settings.cluster_cidrs.iter().copied(), INSIDE_PODS);
+        if config.ipam == Ipam::Cluster {
+            inside.add(config.cluster_pod_cidrs.iter().copied(), INSIDE_PODS);
+        }
         inside.add(pods.iter().copied(), INSIDE_PODS);
         inside.add(
             nodes().flat_map(|node| node.pod_cidrs.iter().copied()),
@@ -102,7 +106,7 @@ mod tests {
     use proxy_common::inside::inside_name;
 
     use super::*;
-    use crate::config::Masquerading;
+    use crate::config::{MasqueradeSettings, Masquerading};
 
     fn nets(texts: &[&str]) -> Vec<IpNetwork> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -134,7 +138,12 @@ mod tests {
             source: "configuration",
         };
         let pods = nets(&["10.244.1.0/24", "2001:db8::/64"]);
-        Masquerade::of(settings, file, &pods, &snapshot(), Some(&services))
+        let config = Configuration {
+            masquerade: settings.clone(),
+            cluster_pod_cidrs: nets(&["10.244.0.0/15"]),
+            ..Configuration::default()
+        };
+        Masquerade::of(&config, file, &pods, &snapshot(), Some(&services))
     }
 
     fn words(masquerade: &Masquerade) -> Vec<String> {
@@ -164,6 +173,17 @@ mod tests {
             "ff00::/8 multicast",
         ];
         assert_eq!(words(&masquerade), expected);
+    }
+
+    #[test]
+    fn what_nodes_may_claim_is_inside() {
+        let config = Configuration {
+            ipam: Ipam::Cluster,
+            cluster_pod_cidrs: nets(&["10.240.0.0/12"]),
+            ..Configuration::default()
+        };
+        let masquerade = Masquerade::of(&config, None, &[], &snapshot(), None);
+        assert!(words(&masquerade).contains(&"10.240.0.0/12 pods".to_owned()));
     }
 
     #[test]

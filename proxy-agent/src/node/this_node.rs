@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-use ipnetwork::IpNetwork;
 use tokio::time::Instant;
 
 use super::{
-    NodeKeeper, NodeReport, addresses,
+    NodeKeeper, addresses,
+    claims::{Claims, decide::Settings},
     condition::NodeCondition,
     conflist,
     facts::Facts,
@@ -14,22 +14,23 @@ use super::{
     last_known,
     links::programs::LinkPrograms,
     monitor::Monitor,
+    platform::Misplaced,
     routes::{self, OURS, RouteTable, Routes, TO_NODES},
     service_ranges::ServiceRanges,
     tunnel::{Tunnel, program::TunnelPrograms},
+    ways::Between,
     wires,
 };
 use crate::{
     api::{
         Shared,
-        health::FAMILIES,
         listen::ListenOn,
         messages::{MasqueradeStatus, Names, Status, WayStatus},
         readiness::{Guard, Readiness},
     },
-    config::{Configuration, Conntrack, MasqueradeSettings, Routing as Ways, TunnelSettings},
+    config::{Conntrack, Ipam, MasqueradeSettings},
     datapath::{Datapath, Maps},
-    model::{Kind, Snapshot, Wire},
+    model::{Kind, Notice, Snapshot, Wire},
     observe::Store,
     subject::{Here, Room, Subject, Turn, Verified},
 };
@@ -53,6 +54,9 @@ pub struct ThisNode {
     tunnel: TunnelPrograms,
     ways: Vec<WayStatus>,
     ranges: ServiceRanges,
+    claims: Claims,
+    /// By what ranges are claimed.
+    settings: Settings,
     errors: Vec<String>,
     installed: bool,
     next: Instant,
@@ -62,6 +66,8 @@ pub struct ThisNode {
     condition: NodeCondition,
     listen_on: ListenOn,
     rival: Option<String>,
+    /// The manifests are for another platform than this node's.
+    misplaced: Misplaced,
     mended: Vec<String>,
     routing: Option<Routing>,
     /// What is in force.
@@ -93,7 +99,7 @@ impl ThisNode {
         shared: &Arc<Shared>,
         maps: &Maps,
         readiness: &Readiness,
-        (condition, ranges): (&NodeCondition, &ServiceRanges),
+        (condition, ranges, claims): (&NodeCondition, &ServiceRanges, &Claims),
     ) -> anyhow::Result<Self> {
         let install = shared.config.cni.install;
         let keeper = NodeKeeper::new(&shared.config, maps)?;
@@ -108,6 +114,8 @@ impl ThisNode {
             tunnel: TunnelPrograms::new(),
             ways: Vec::new(),
             ranges: ranges.clone(),
+            claims: claims.clone(),
+            settings: Settings::of(&shared.configuration()),
             errors: Vec::new(),
             installed: false,
             next: Instant::now(),
@@ -117,6 +125,7 @@ impl ThisNode {
             condition: condition.clone(),
             listen_on: ListenOn::unknown(&shared.config.node),
             rival: None,
+            misplaced: Misplaced::default(),
             mended: Vec::new(),
             routing: None,
             conntrack: shared.conntrack(),
@@ -132,6 +141,7 @@ impl ThisNode {
         tokio::select! {
             () = self.monitor.changed() => {}
             () = self.ranges.changed() => {}
+            () = self.claims.changed() => {}
         }
         self.next = Instant::now();
         self.next_mend = self.next;
@@ -148,6 +158,16 @@ impl ThisNode {
             || self.conntrack != self.shared.conntrack()
             || self.masquerade != self.shared.configuration().masquerade
             || self.between != Between::of(&self.shared.configuration())
+    }
+
+    /// Has the node's claim looked at, if its Node or what claims go by has changed.
+    fn look_at_claim(&mut self, turn: &Turn<'_>) {
+        let settings = Settings::of(&self.shared.configuration());
+        let node = self.shared.config.node_name.as_str();
+        if turn.dirty.nodes.contains(node) || settings != self.settings {
+            self.settings = settings;
+            self.claims.look();
+        }
     }
 
     /// What of the snapshot concerns the node. Services do only where nobody else names their ranges.
@@ -201,7 +221,8 @@ impl ThisNode {
         self.conntrack = whole.conntrack;
         self.masquerade.clone_from(&whole.masquerade);
         self.between = Between::of(&whole);
-        let config = match last_known::fill_in(&whole, snapshot, self.keeper.maps()) {
+        let maps = self.keeper.maps();
+        let config = match last_known::fill_in(&whole, snapshot, maps, &self.claims) {
             Ok(config) => config,
             Err(error) => {
                 self.errors = vec![format!("{error:#}")];
@@ -212,9 +233,14 @@ impl ThisNode {
         if self.host.waits(config) {
             self.next = Instant::now() + BEAT;
         }
-        let mut report = self.keeper.sync(config, snapshot, published, self.serving);
+        let closed = match config.ipam {
+            Ipam::Node => None,
+            Ipam::Cluster => self.claims.closed(),
+        };
+        let seen = (snapshot, published);
+        let mut report = self.keeper.sync(config, seen, closed, self.serving);
         self.errors = std::mem::take(&mut report.errors);
-        self.masquerades = masquerades(&report);
+        self.masquerades = report.masquerades();
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);
             let failed = self.links.bring(links, &report.facts, notes, datapath);
@@ -224,7 +250,7 @@ impl ThisNode {
             let brought = self.tunnel.bring(index, config.tunnel.port, datapath);
             self.errors.extend(brought.err());
         }
-        self.ways = ways(&report);
+        self.ways = report.ways();
         match datapath.mend_sockets() {
             Ok(true) => tracing::info!("socket programs attached again"),
             Ok(false) => {}
@@ -252,6 +278,7 @@ impl ThisNode {
         let cni = &config.cni;
         self.rival = conflist::rival(&cni.conf_dir, &cni.conf_file).filter(|_| cni.install);
         let here = snapshot.nodes.get(config.node_name.as_str());
+        self.misplaced.look(here.map(AsRef::as_ref), config);
         if report.ready {
             self.installed = config.cni.install;
             self.opened = None;
@@ -296,47 +323,6 @@ impl ThisNode {
     }
 }
 
-/// What ways between nodes go by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Between {
-    routing: Ways,
-    routed: Vec<IpNetwork>,
-    tunnel: TunnelSettings,
-}
-
-impl Between {
-    fn of(config: &Configuration) -> Self {
-        Self {
-            routing: config.routing,
-            routed: config.routed_pod_cidrs.clone(),
-            tunnel: config.tunnel,
-        }
-    }
-}
-
-fn ways(report: &NodeReport) -> Vec<WayStatus> {
-    let ways = report.ways.iter();
-    ways.map(|((node, range), way)| WayStatus {
-        node: node.clone(),
-        range: range.to_string(),
-        way: way.clone(),
-    })
-    .collect()
-}
-
-fn masquerades(report: &NodeReport) -> MasqueradeStatus {
-    let Some(masquerade) = &report.masquerade else {
-        return MasqueradeStatus::default();
-    };
-    let holds = [masquerade.ipv4, masquerade.ipv6];
-    let families = FAMILIES.into_iter().map(str::to_owned);
-    MasqueradeStatus {
-        families: families.zip(holds).collect(),
-        inside: masquerade.inside.len() as u64,
-        problems: report.file_error.iter().cloned().collect(),
-    }
-}
-
 impl Subject for ThisNode {
     fn name(&self) -> &'static str {
         "node"
@@ -344,6 +330,7 @@ impl Subject for ThisNode {
 
     fn sync(&mut self, turn: &Turn<'_>, here: &mut Here) {
         let now = Instant::now();
+        self.look_at_claim(turn);
         if self.is_due(turn, here, now) {
             self.next = now + PERIOD;
             self.seen = Some(self.look_at(turn.snapshot));
@@ -403,11 +390,13 @@ impl Subject for ThisNode {
         status.links = self.links.status();
         status.masquerade.clone_from(&self.masquerades);
         status.ways.clone_from(&self.ways);
+        status.pod_ranges = self.claims.status(self.shared.config.ipam);
         let config = &self.shared.config.cni;
         let cni = &mut status.cni;
         cni.enabled = config.install;
         let path = config.conf_dir.join(&config.conf_file);
         cni.conflist = self.installed.then(|| path.display().to_string());
+        cni.problems.extend(self.misplaced.why().map(str::to_owned));
         cni.problems.extend(self.rival.iter().map(|rival| {
             let path = config.conf_dir.join(rival);
             format!(
@@ -415,6 +404,10 @@ impl Subject for ThisNode {
                 path.display()
             )
         }));
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        self.claims.notices(&self.shared.config.node_name)
     }
 
     fn names(&self, _: &mut Names) {}

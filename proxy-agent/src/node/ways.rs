@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use crate::{
-    config::{Configuration, Routing, Underlay},
+    config::{Configuration, Routing, TunnelSettings, Underlay},
     model::Node,
 };
 
@@ -59,6 +59,25 @@ pub fn end(underlay: Underlay, internal: &[IpAddr], there: &Node) -> Option<IpAd
         .iter()
         .filter(|ipv4| first(internal, **ipv4).is_some())
         .find_map(|ipv4| first(&there.internal_ips, *ipv4))
+}
+
+/// What ways between nodes go by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Between {
+    routing: Routing,
+    routed: Vec<IpNetwork>,
+    tunnel: TunnelSettings,
+}
+
+impl Between {
+    /// Of a configuration.
+    pub fn of(config: &Configuration) -> Self {
+        Self {
+            routing: config.routing,
+            routed: config.routed_pod_cidrs.clone(),
+            tunnel: config.tunnel,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ impl Observed {
             }
             Some(Object::Node(new)) => {
                 let name = name.name().into();
-                self.gone.apply(snapshot, &name, new, dirty);
+                self.gone.apply(snapshot, &name, *new, dirty);
             }
         }
     }

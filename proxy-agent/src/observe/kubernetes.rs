@@ -1,5 +1,6 @@
 //! The Kubernetes API as source: one watch per kind, fail-over between API servers, never giving up.
 
+mod claims;
 mod events;
 mod follow;
 mod health;
@@ -10,6 +11,7 @@ mod read;
 mod servers;
 mod write;
 
+pub use claims::ClaimStore;
 pub use known::KNOWN_SERVERS;
 pub use ranges::{RangeReader, ReadRanges};
 pub use read::PodReader;
@@ -53,6 +55,7 @@ pub struct Watches {
     pods: PodReader,
     nodes: NodeWriter,
     ranges: RangeReader,
+    claims: ClaimStore,
 }
 
 impl Watches {
@@ -72,6 +75,11 @@ impl Watches {
     /// Reads of the ranges of Services' addresses.
     pub const fn ranges(&self) -> &RangeReader {
         &self.ranges
+    }
+
+    /// Claims of ranges of pods.
+    pub const fn claims(&self) -> &ClaimStore {
+        &self.claims
     }
 
     /// Writes to Nodes.
@@ -144,6 +152,7 @@ pub fn spawn_with(store: Arc<Store>, options: &Options, servers: Servers) -> Wat
     let pods = PodReader::new(Arc::clone(&servers), Arc::clone(&interner));
     let nodes = NodeWriter::new(Arc::clone(&servers));
     let ranges = RangeReader::new(Arc::clone(&servers));
+    let claims = ClaimStore::new(Arc::clone(&servers), Arc::clone(&interner));
     let events = EventWriter {
         servers: Arc::clone(&servers),
         node: options.node.clone(),
@@ -175,5 +184,6 @@ pub fn spawn_with(store: Arc<Store>, options: &Options, servers: Servers) -> Wat
         pods,
         nodes,
         ranges,
+        claims,
     }
 }

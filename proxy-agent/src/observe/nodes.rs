@@ -34,6 +34,7 @@ impl Gone {
         if let Some(old) = nodes.get(name) {
             remember(&mut new, old);
         }
+        yield_ranges(nodes, name, &mut new, dirty);
         if nodes.get(name).is_none_or(|old| **old != new) {
             nodes.insert(Arc::clone(name), Arc::new(new));
             dirty.nodes.insert(Arc::clone(name));
@@ -61,6 +62,11 @@ impl Gone {
         snapshot.nodes.insert(Arc::clone(&name), Arc::new(kept));
         dirty.nodes.insert(Arc::clone(&name));
         self.0.insert(name, Instant::now());
+    }
+
+    /// Whether a Node is kept though its object is gone.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// Whether one has been gone for long enough.
@@ -117,18 +123,52 @@ fn remember(new: &mut Node, old: &Node) {
             new.addresses.extend(unknown);
             new.internal_ips.extend(lost);
         }
-        let is_range = |range: &&IpNetwork| range.is_ipv4() == ipv4;
-        if !new.pod_cidrs.iter().any(|range| range.is_ipv4() == ipv4) {
-            let lost = old.pod_cidrs.iter().filter(is_range).copied();
-            new.pod_cidrs.extend(lost);
+        remember_ranges(&mut new.pod_cidrs, &old.pod_cidrs, ipv4);
+        remember_ranges(&mut new.spec_pod_cidrs, &old.spec_pod_cidrs, ipv4);
+    }
+}
+
+fn remember_ranges(new: &mut Vec<IpNetwork>, old: &[IpNetwork], ipv4: bool) {
+    if !new.iter().any(|range| range.is_ipv4() == ipv4) {
+        new.extend(old.iter().filter(|range| range.is_ipv4() == ipv4));
+    }
+}
+
+/// A range that one Node's agent has claimed is no other's, though its `spec.podCIDRs` say so: whoever fills those in knows
+/// nothing of claims.
+fn yield_ranges(
+    nodes: &mut BTreeMap<Arc<str>, Arc<Node>>,
+    name: &Arc<str>,
+    new: &mut Node,
+    dirty: &mut Dirty,
+) {
+    for (other, node) in nodes.iter_mut().filter(|(other, _)| *other != name) {
+        let clash = |ours: &[IpNetwork], theirs: &IpNetwork| ours.iter().any(|r| within(r, theirs));
+        if node.claimed && !new.claimed {
+            new.pod_cidrs.retain(|range| !clash(&node.pod_cidrs, range));
+        }
+        let loses = new.claimed && !node.claimed;
+        if loses
+            && node
+                .pod_cidrs
+                .iter()
+                .any(|range| clash(&new.pod_cidrs, range))
+        {
+            let kept = Arc::make_mut(node);
+            kept.pod_cidrs.retain(|range| !clash(&new.pod_cidrs, range));
+            dirty.nodes.insert(Arc::clone(other));
         }
     }
+}
+
+/// Whether one of two ranges is a part of the other.
+fn within(x: &IpNetwork, y: &IpNetwork) -> bool {
+    x.contains(y.ip()) || y.contains(x.ip())
 }
 
 /// Whether two Nodes have an address or a part of a range in common.
 fn overlap(a: &Node, b: &Node) -> bool {
     let addresses = a.internal_ips.iter().any(|ip| b.internal_ips.contains(ip));
-    let within = |x: &IpNetwork, y: &IpNetwork| x.contains(y.ip()) || y.contains(x.ip());
     addresses
         || a.pod_cidrs
             .iter()

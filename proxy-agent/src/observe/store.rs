@@ -118,6 +118,13 @@ impl Store {
         self.mark(dirty, false);
     }
 
+    /// Whether there is a Node of this name and UID, as far as is known: one whose object is gone is not there.
+    pub fn has_node(&self, name: &str, uid: &str) -> bool {
+        let observed = self.read();
+        let node = observed.0.snapshot.nodes.get(name);
+        node.is_some_and(|node| node.uid == uid) && !observed.0.gone.has(name)
+    }
+
     /// A watch has listed its kind.
     pub(super) fn listed(&self, kind: Kind) {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);

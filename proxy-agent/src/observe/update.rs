@@ -46,7 +46,7 @@ pub enum Object {
     /// A `NetworkPolicy`.
     NetworkPolicy(NetworkPolicy),
     /// A Node.
-    Node(Node),
+    Node(Box<Node>),
 }
 
 /// An invalid field of an object.

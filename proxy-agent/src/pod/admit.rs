@@ -36,6 +36,11 @@ impl Pods {
             refuse(reply, 7, msg, &error);
             return false;
         }
+        if let Err(why) = (self.config.admit)(&add.ips) {
+            let msg = format!("pod {} may not have its addresses", add.pod);
+            refuse(reply, 11, msg, &why);
+            return false;
+        }
         for reason in host_port::unserved(&add) {
             tracing::warn!(pod = %add.pod, "not served: {reason}");
         }
@@ -60,9 +65,13 @@ impl Pods {
         let (pod, uid) = (name(&add), add.pod.uid.clone());
         let mut local = Local::new(endpoint, add, clock::now());
         local.added = Some(Instant::now());
-        local.by_packet = known(&pod, &uid).is_some_and(|pod| pod.by_packet);
+        let observed = known(&pod, &uid);
+        local.by_packet = observed.as_ref().is_some_and(|pod| pod.by_packet);
         let entries = Entries::of([local.entry()]);
         self.known.insert(key.clone(), local);
+        if let Some(pod) = &observed {
+            self.take_ports(&key, &pod.host_ports);
+        }
         // The entry before the programs, so that no packet meets one that does not know its endpoint. The word of
         // an unused id denies everything: the main loop sees to it before each event.
         if let Err(error) = self.tables.insert(&entries) {
@@ -71,7 +80,7 @@ impl Pods {
             return true;
         }
         self.fresh.push(key.clone());
-        if known(&pod, &uid).is_none() {
+        if observed.is_none() {
             self.fetch(key.clone(), pod.clone());
         }
         self.waiting.push(Waiting {
@@ -152,7 +161,9 @@ impl Pods {
         let uid = local.add.pod.uid.as_str();
         let hopeless = match fetched {
             Ok(Some(pod)) if same_uid(pod.uids.each_ref().map(String::as_str), uid) => {
+                let ports = pod.host_ports.clone();
                 local.fetched = Some(pod);
+                self.take_ports(key, &ports);
                 return true;
             }
             Ok(Some(pod)) => {
@@ -171,7 +182,10 @@ impl Pods {
 
     pub(super) fn check(&self, key: &Key) -> Response {
         match self.known.get(key) {
-            Some(local) => Response::Ok(Reply { endpoint: local.id }),
+            Some(local) => Response::Ok(Reply {
+                endpoint: local.id,
+                ports: local.add.ports.clone(),
+            }),
             None => Response::Error(Refusal {
                 code: 102,
                 msg: "the agent does not know this interface".into(),

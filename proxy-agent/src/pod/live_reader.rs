@@ -40,5 +40,6 @@ async fn read(cell: &OnceLock<PodReader>, name: &ObjectName) -> anyhow::Result<O
         asks_for_limits: pod.asks_for_limits,
         labels: pod.labels,
         named_ports: pod.named_ports,
+        host_ports: pod.host_ports,
     }))
 }

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use cni_plugin::{
     node_file::boot_id,
     paths::Paths,
-    rpc::{Add, Call, Key, Reply, Response},
+    rpc::{Add, Call, Key, PortMapping, Reply, Response},
 };
 use tokio::{
     sync::mpsc,
@@ -40,6 +40,9 @@ use crate::{
     model::{HostPort, LocalEndpoint, ObjectName, Pod, Wire},
 };
 
+/// Says whether a pod may have addresses, or why not.
+pub type Admit = Arc<dyn Fn(&[IpAddr]) -> Result<(), String> + Send + Sync>;
+
 /// What [`Pods`] needs to know.
 #[derive(Clone)]
 pub struct PodsConfig {
@@ -49,6 +52,8 @@ pub struct PodsConfig {
     pub limit: Arc<dyn Fn() -> u32 + Send + Sync>,
     /// Reads a pod that the watch has not delivered.
     pub fetch: Option<Fetch>,
+    /// Whether a pod may have these addresses, or why not.
+    pub admit: Admit,
 }
 
 /// The endpoints of this node.
@@ -191,6 +196,29 @@ impl Pods {
         ports.filter(|(_, ports)| !ports.is_empty()).collect()
     }
 
+    /// Takes the `hostPort`s that a Pod names, if the runtime told none of its container: CRI-O tells none. True: that is
+    /// news.
+    pub(super) fn take_ports(&mut self, key: &Key, ports: &[PortMapping]) -> bool {
+        let of_container = |local: &&Local| local.add.key.container_id == key.container_id;
+        let mut interfaces = self.known.values().filter(of_container);
+        if ports.is_empty() || interfaces.any(|local| !local.add.ports.is_empty()) {
+            return false;
+        }
+        let Some(local) = self.known.get_mut(key) else {
+            return false;
+        };
+        local.add.ports = ports.to_vec();
+        if let Err(error) = host_port::of(&local.add) {
+            tracing::warn!(pod = %local.add.pod, error, "hostPorts of the Pod make no sense");
+            local.add.ports.clear();
+            return false;
+        }
+        for reason in host_port::unserved(&local.add) {
+            tracing::warn!(pod = %local.add.pod, "not served: {reason}");
+        }
+        true
+    }
+
     /// Endpoint id → pod and addresses, for people.
     pub fn wired(&self) -> impl Iterator<Item = (u32, ObjectName, &[IpAddr])> {
         self.known
@@ -281,7 +309,14 @@ impl Pods {
                 Err(Missing::Policy)
             }
         };
-        let begun = settle(&mut self.waiting, Instant::now(), ready);
+        let reply = |waiting: &Waiting| Reply {
+            endpoint: waiting.endpoint,
+            ports: self
+                .known
+                .get(&waiting.key)
+                .map_or_else(Vec::new, |local| local.add.ports.clone()),
+        };
+        let begun = settle(&mut self.waiting, Instant::now(), ready, reply);
         for local in begun.iter().filter_map(|key| self.known.get(key)) {
             let pod = name(&local.add);
             let observed = known(&pod, &local.add.pod.uid);
@@ -305,14 +340,19 @@ impl Pods {
         Entries::of(self.known.values().map(Local::entry))
     }
 
-    /// Follows what pods say of their sockets. `known` is that of [`Self::take`].
-    pub(super) fn follow_balancing(
+    /// Follows what pods say of their sockets, and their `hostPort`s, should they arrive late. `known` is that of
+    /// [`Self::take`]. True: there are `hostPort`s that were not known.
+    pub(super) fn follow_pods(
         &mut self,
         known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
-    ) {
-        let mut changed = false;
-        for local in self.known.values_mut() {
-            let observed = known(&name(&local.add), &local.add.pod.uid).map(|pod| pod.by_packet);
+    ) -> bool {
+        let (mut changed, mut ports) = (false, Vec::new());
+        for (key, local) in &mut self.known {
+            let pod = known(&name(&local.add), &local.add.pod.uid);
+            if let Some(pod) = pod.as_ref().filter(|pod| !pod.host_ports.is_empty()) {
+                ports.push((key.clone(), Arc::clone(pod)));
+            }
+            let observed = pod.map(|pod| pod.by_packet);
             let fetched = local.fetched.as_ref().map(|pod| pod.by_packet);
             // A pod that nobody knows stays as it was.
             let by_packet = observed.or(fetched).unwrap_or(local.by_packet);
@@ -321,6 +361,11 @@ impl Pods {
         if changed {
             self.reconcile();
         }
+        let mut news = false;
+        for (key, pod) in ports {
+            news |= self.take_ports(&key, &pod.host_ports);
+        }
+        news
     }
 
     pub(super) fn reconcile(&mut self) {

@@ -66,7 +66,10 @@ impl Subject for Pods {
     fn sync(&mut self, turn: &Turn<'_>, here: &mut Here) {
         self.take_all(turn.snapshot, here);
         if !turn.dirty.pods.is_empty() || turn.relisted || !self.waiting.is_empty() {
-            self.follow_balancing(|pod, uid| of_this_uid(turn.snapshot, pod, uid));
+            let known = |pod: &ObjectName, uid: &str| of_this_uid(turn.snapshot, pod, uid);
+            if self.follow_pods(known) {
+                self.tell(here);
+            }
         }
         let ready = |endpoint: u32, pod: &str| {
             if !here.policed.get().contains(&endpoint) {

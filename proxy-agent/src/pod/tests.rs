@@ -128,6 +128,7 @@ fn pods(folder: &tempfile::TempDir, maps: &Maps, interfaces: &mut Fake) -> Pods 
         run_dir: folder.path().into(),
         limit: Arc::new(|| 16),
         fetch: None,
+        admit: Arc::new(|_| Ok(())),
     };
     Pods::open(config, maps.tables(), interfaces).unwrap()
 }

@@ -81,6 +81,7 @@ pub fn settle(
     waiting: &mut Vec<Waiting>,
     now: Instant,
     ready: impl Fn(u32, &str) -> Result<(), Missing>,
+    reply: impl Fn(&Waiting) -> Reply,
 ) -> Vec<Key> {
     let mut begun = Vec::new();
     for add in std::mem::take(waiting) {
@@ -89,7 +90,8 @@ pub fn settle(
             Verdict::Wait => waiting.push(add),
             Verdict::Ready => {
                 begun.push(add.key.clone());
-                add.answer(Response::Ok(Reply { endpoint }));
+                let reply = reply(&add);
+                add.answer(Response::Ok(reply));
             }
             Verdict::GiveUp(refusal) => add.answer(Response::Error(refusal)),
         }

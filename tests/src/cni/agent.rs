@@ -30,7 +30,10 @@ impl FakeAgent {
         let listener = UnixListener::bind(socket).context("bind the agent's socket")?;
         let agent = Self {
             calls: Arc::default(),
-            answer: Arc::new(Mutex::new(Some(Response::Ok(Reply { endpoint: 1 })))),
+            answer: Arc::new(Mutex::new(Some(Response::Ok(Reply {
+                endpoint: 1,
+                ..Reply::default()
+            })))),
             hang_up: Arc::default(),
             held: Arc::default(),
         };
@@ -75,7 +78,10 @@ impl FakeAgent {
             // The plugin may have been killed.
             drop(write_line(
                 &mut stream,
-                &Response::Ok(Reply { endpoint: 1 }),
+                &Response::Ok(Reply {
+                    endpoint: 1,
+                    ..Reply::default()
+                }),
             ));
         }
     }

@@ -118,11 +118,17 @@ impl Runtime {
 
     /// Writes `node.json`.
     pub fn write_node(&self, ranges: &[&str]) -> Result<()> {
+        self.write_closed(ranges, None)
+    }
+
+    /// Writes `node.json`, by which no pod may have an address for a reason.
+    pub fn write_closed(&self, ranges: &[&str], why: Option<&str>) -> Result<()> {
         let pod_cidrs: Result<Vec<_>, _> = ranges.iter().map(|r| r.parse()).collect();
         let node = NodeFile {
             boot_id: boot_id()?,
             node: "n".into(),
             pod_cidrs: pod_cidrs?,
+            closed: why.map(str::to_owned),
             mtu: 1400,
             ..NodeFile::default()
         };

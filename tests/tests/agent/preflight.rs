@@ -129,6 +129,54 @@ fn without_privileges_it_says_which_are_missing() {
     assert_eq!(pins, "", "nothing was touched");
 }
 
+/// As containers have it: a cgroup of its own, which looks like the root of all.
+#[test]
+fn a_containers_own_cgroup_is_refused() {
+    let node = node("agent-own-cgroup");
+    let script = "grep ' cgroup2 ' /proc/mounts | cut -d' ' -f2 | sort -r | xargs -n1 umount -l\n\
+                  mkdir -p /run/own && mount -t cgroup2 none /run/own\n\
+                  test -e /run/own/cgroup.type || exit 99\nexec \"$@\"\n";
+    let mut command = node.command("unshare").unwrap();
+    command
+        .args(["--mount", "--cgroup", "sh", "-ec", script, "sh"])
+        .arg(program("proxy-agent").unwrap())
+        .env_remove("KUBECONFIG");
+    let flags = ["--manifests", "/tmp", "--map-size", "small"];
+    let (code, text) = failure(command, &flags);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("a container's own cgroup"), "{text}");
+    let hint = text.lines().last().unwrap();
+    assert!(hint.contains("mount the node's /sys/fs/cgroup"), "{text}");
+}
+
+#[test]
+fn the_bpf_file_system_is_mounted_once() {
+    let node = node("agent-bpffs");
+    let script =
+        "umount -l /sys/fs/bpf\n\"$@\"\n\"$@\"\ngrep -c ' /sys/fs/bpf bpf ' /proc/mounts\n";
+    let mut command = node.command("unshare").unwrap();
+    command
+        .args(["--mount", "sh", "-ec", script, "sh"])
+        .arg(program("proxy-agent").unwrap())
+        .args(["--log-format", "text", "mount-bpffs"]);
+    let output = command.output().unwrap();
+    let (text, log) = (output.stdout, output.stderr);
+    let (text, log) = (
+        String::from_utf8(text).unwrap(),
+        String::from_utf8(log).unwrap(),
+    );
+    assert!(output.status.success(), "{text}{log}");
+    assert_eq!(text.lines().last(), Some("1"), "{text}{log}");
+    let mut command = agent(&node);
+    command.args(["mount-bpffs", "--bpffs", "/absent"]);
+    let (code, text) = failure(command, &[]);
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("no BPF file system at /absent: it cannot be mounted"),
+        "{text}"
+    );
+}
+
 #[test]
 fn pins_of_a_newer_version_are_refused_with_a_way_out() {
     let node = node("agent-newer");

@@ -277,6 +277,12 @@ fn of_a_node_that_is_not_ready() {
             "{why}"
         );
     }
+    let why = "another node may have them";
+    runtime.write_closed(&["10.244.1.0/24"], Some(why)).unwrap();
+    for (outcome, code) in [(status(), 50), (runtime.add(&c).unwrap(), 11)] {
+        expect(&outcome, code, text);
+        assert!(outcome.document["details"].as_str().unwrap().contains(why));
+    }
     runtime.write_node(&[]).unwrap();
     expect(&status(), 50, text);
     assert!(

@@ -28,9 +28,10 @@ fn waiting(runtime: &Runtime, container: &Container, seconds: u64) -> Child {
         Ok((runtime.agent.calls().len() > before).then_some(()))
     })
     .unwrap();
-    runtime
-        .agent
-        .answer(Some(Response::Ok(Reply { endpoint: 1 })));
+    runtime.agent.answer(Some(Response::Ok(Reply {
+        endpoint: 1,
+        ..Reply::default()
+    })));
     child
 }
 

@@ -140,6 +140,25 @@ impl Cluster {
         self.wired_pod(node, name, &json!({ "app": name }), &plugin)
     }
 
+    /// A pod whose object names ports of its container, of which the runtime tells the plugin none, as CRI-O; or those that
+    /// are `told`.
+    pub fn pod_of_spec(
+        &self,
+        node: usize,
+        name: &str,
+        ports: &Value,
+        told: Option<&Value>,
+    ) -> Result<Pod> {
+        let node = self.nodes.get(node).context("no such node")?;
+        let plugin = told.map_or_else(
+            || self.plugin.clone(),
+            |told| self.plugin.clone().with_ports(told),
+        );
+        self.manifests.pending_pod_with(node, name, ports)?;
+        node.pod(&plugin, name)
+            .with_context(|| format!("agents said:\n{}", self.logs()))
+    }
+
     fn wired_pod(&self, node: usize, name: &str, labels: &Value, plugin: &Plugin) -> Result<Pod> {
         let node = self.nodes.get(node).context("no such node")?;
         self.manifests.pending_pod(node, name, labels)?;

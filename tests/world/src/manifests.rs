@@ -64,6 +64,14 @@ impl Manifests {
             .map(drop)
     }
 
+    /// As [`Self::pending_pod`], of a container with these ports.
+    pub fn pending_pod_with(&self, node: &Node, name: &str, ports: &Value) -> Result<()> {
+        let mut pod = pod_object(node, name, &json!({ "app": name }), &[]);
+        pod["spec"]["containers"][0]["ports"] = ports.clone();
+        self.apply_objects(&format!("pod-{name}.yaml"), &[pod])
+            .map(drop)
+    }
+
     /// The Pod object of a wired pod, with its addresses.
     pub fn running_pod(&self, pod: &Pod, labels: &Value) -> Result<()> {
         let addresses = pod.addresses().map(|address| address.to_string());

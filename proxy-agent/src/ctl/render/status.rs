@@ -3,6 +3,7 @@
 mod host;
 mod links;
 mod masquerade;
+mod pod_ranges;
 mod pressure;
 mod ways;
 
@@ -74,6 +75,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         host::row(status),
         links::row(status),
         masquerade::row(status),
+        pod_ranges::row(status),
         ways::row(status),
         health(status),
     ]

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proxy_common::tunnel::{TUNNEL_NODE, TUNNEL_SEND};
 
 use super::*;
+use crate::config::NodeSettings;
 
 fn node(name: &str, ips: &[&str], range: &str) -> (Arc<str>, Arc<Node>) {
     let node = Node {
@@ -60,6 +61,10 @@ fn desired_by(routing: Routing, others: &[(&str, &[&str], &str)]) -> Desired {
     let config = Configuration {
         node_name: "a".into(),
         routing,
+        node: NodeSettings {
+            pod_cidrs: vec!["10.1.1.0/24".parse().unwrap()],
+            ..NodeSettings::default()
+        },
         routed_pod_cidrs: vec!["10.1.9.0/24".parse().unwrap()],
         ..Configuration::default()
     };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cni_plugin::rpc::PortMapping;
 use k8s_openapi::api::core::v1 as core;
 
 use super::{Convert, Problems, address, port, protocol};
@@ -49,6 +50,7 @@ impl Convert for core::Pod {
             host_network: spec.host_network.unwrap_or(false),
             terminated: matches!(phase, Some("Succeeded" | "Failed")),
             named_ports: named_ports(&spec, &mut problems),
+            host_ports: host_ports(&spec, &mut problems).into(),
             node: spec.node_name.unwrap_or_default(),
             name: name.clone(),
         };
@@ -87,24 +89,41 @@ fn static_uid(annotations: Option<&BTreeMap<String, String>>) -> String {
     annotations.get(HASH).unwrap_or(mirror).clone()
 }
 
-fn named_ports(spec: &core::PodSpec, problems: &mut Problems) -> Vec<ContainerPort> {
-    // Init containers that keep running (KEP-753) serve ports too.
+/// Ports of containers, and of init containers that keep running (KEP-753), which serve too.
+fn ports(spec: &core::PodSpec) -> impl Iterator<Item = &core::ContainerPort> {
     let sidecars = spec.init_containers.iter().flatten();
     let sidecars = sidecars.filter(|c| c.restart_policy.as_deref() == Some("Always"));
     let containers = spec.containers.iter().chain(sidecars);
-    let ports = containers.flat_map(|c| c.ports.iter().flatten());
-    let named = ports.filter_map(|p| {
+    containers.flat_map(|c| c.ports.iter().flatten())
+}
+
+/// As the kubelet tells them to a runtime.
+fn host_ports(spec: &core::PodSpec, problems: &mut Problems) -> Vec<PortMapping> {
+    let mapped = ports(spec).filter_map(|p| Some((p.host_port.filter(|port| *port != 0)?, p)));
+    let mapped = mapped.map(|(host_port, p)| {
+        Ok::<_, String>(PortMapping {
+            host_port: port(host_port)?,
+            container_port: port(p.container_port)?,
+            protocol: p.protocol.clone().unwrap_or_default(),
+            host_ip: p.host_ip.clone().unwrap_or_default(),
+        })
+    });
+    problems.take_all("spec.containers.ports.hostPort", mapped)
+}
+
+fn named_ports(spec: &core::PodSpec, problems: &mut Problems) -> Vec<ContainerPort> {
+    let named = ports(spec).filter_map(|p| {
         let name = p.name.clone().filter(|n| !n.is_empty())?;
         Some((name, p))
     });
-    let ports = named.map(|(name, p)| {
+    let named = named.map(|(name, p)| {
         Ok::<_, String>(ContainerPort {
             name,
             protocol: protocol(p.protocol.as_deref())?,
             port: port(p.container_port)?,
         })
     });
-    problems.take_all("spec.containers.ports", ports)
+    problems.take_all("spec.containers.ports", named)
 }
 
 impl Convert for core::Namespace {

@@ -71,6 +71,7 @@ fn reading(
         run_dir: folder.path().into(),
         limit: Arc::new(|| 16),
         fetch: Some(fetch),
+        admit: Arc::new(|_| Ok(())),
     };
     let mut fake = Fake::default();
     let pods = Pods::open(config, maps.tables(), &mut fake).unwrap();

@@ -1,0 +1,109 @@
+//! An agent with the capabilities that `deploy/` gives it, and none of them too many.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use weir_tests::world::{
+    Agent, Manifests, Node, Plugin, Process, Server, World, ask_tcp, http_get, program, until,
+};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+/// What an agent says that the kernel refuses something to.
+const REFUSED: [&str; 2] = ["Operation not permitted", "Permission denied"];
+
+/// The capabilities of the agent's container.
+fn capabilities() -> Result<Vec<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/base/daemon-set.yaml");
+    let daemon_set: Value = serde_saphyr::from_str(&fs::read_to_string(path)?)?;
+    let container = &daemon_set["spec"]["template"]["spec"]["containers"][0];
+    let all = container["securityContext"]["capabilities"]["add"]
+        .as_array()
+        .context("no capabilities")?;
+    let names = all.iter().filter_map(Value::as_str);
+    Ok(names.map(str::to_lowercase).collect())
+}
+
+fn start(agent: &Agent, capabilities: &[String]) -> Result<Process> {
+    let kept: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
+    let kept = format!("-all,{}", kept.join(","));
+    let by = ["setpriv", "--inh-caps", "-all", "--bounding-set", &kept];
+    Process::start(agent.command(&by)?)
+}
+
+fn is_ready(node: &Node) -> bool {
+    let health = http_get(node, ([127, 0, 0, 1], 10256).into(), "/readyz");
+    health.is_ok_and(|(code, _)| code == 200)
+}
+
+/// Takes over from an agent with all rights, wires a pod and serves it.
+#[test]
+fn the_capabilities_of_the_manifest_are_enough() -> Result<()> {
+    let world = World::new("agent-rights")?;
+    let node = world.node("a")?;
+    let manifests = Manifests::new()?;
+    let mut agent = Agent::start(&node, &manifests, &["--map-size", "small"])?;
+    agent.crash()?;
+    let before = agent.log().len();
+    let limited = start(&agent, &capabilities()?)?;
+    until("the agent to be ready", PATIENCE, || {
+        Ok(is_ready(&node).then_some(()))
+    })
+    .with_context(|| agent.log())?;
+    let labels = json!({ "app": "web" });
+    manifests.pending_pod(&node, "web", &labels)?;
+    let pod = node
+        .pod(&Plugin::weir()?, "web")
+        .with_context(|| agent.log())?;
+    manifests.running_pod(&pod, &labels)?;
+    let _server = Server::tcp(&pod, pod.at(8080)[0], "web")?;
+    until("the pod to answer", PATIENCE, || {
+        Ok(ask_tcp(&node, pod.at(8080)[0]).ok())
+    })?;
+    let mut proxyctl: Command = node.command(program("proxyctl")?)?;
+    let status = String::from_utf8(proxyctl.arg("status").output()?.stdout)?;
+    let log = agent.log();
+    for words in REFUSED {
+        ensure!(!status.contains(words), "{status}");
+        ensure!(!log[before..].contains(words), "{log}");
+    }
+    drop(pod);
+    limited.terminate().map(drop)
+}
+
+/// Without any one of them something is refused.
+#[test]
+fn each_capability_of_the_manifest_is_needed() -> Result<()> {
+    let world = World::new("agent-less")?;
+    let node = world.node("a")?;
+    let manifests = Manifests::new()?;
+    let mut agent = Agent::start(&node, &manifests, &["--map-size", "small"])?;
+    agent.crash()?;
+    let all = capabilities()?;
+    for without in &all {
+        let before = agent.log().len();
+        let rest: Vec<String> = all
+            .iter()
+            .filter(|name| *name != without)
+            .cloned()
+            .collect();
+        let mut limited = start(&agent, &rest)?;
+        until("the agent to fail", PATIENCE, || {
+            let log = agent.log();
+            let refused = REFUSED.iter().any(|words| log[before..].contains(words));
+            let ended = limited.ended()?.is_some();
+            Ok((refused || ended || is_ready(&node)).then_some(()))
+        })?;
+        let log = agent.log();
+        let refused = REFUSED.iter().any(|words| log[before..].contains(words));
+        ensure!(
+            refused || limited.ended()?.is_some(),
+            "nothing needs {without}: {}",
+            &log[before..]
+        );
+        if limited.ended()?.is_none() {
+            limited.crash()?;
+        }
+    }
+    agent.restart()
+}
