@@ -46,7 +46,7 @@ pub use mirror::Mirror;
 pub use pins::Pins;
 pub use prefix::Prefix;
 pub use preflight::PreflightError;
-pub use programs::{Attachment, Hook, Lifter, TcMode, TcPreference, lift::Lifted};
+pub use programs::{Attachment, Hook, Lifter, TcMode, TcPreference, XdpMode, lift::Lifted};
 pub use reader::Reader;
 pub use table::{Cursor, Table, TableError};
 pub use words::{MemoryWords, Words};
@@ -295,6 +295,21 @@ impl Datapath {
     /// Takes our tc programs off an interface. One that is gone, or has none, is no error.
     pub fn detach_interface(&self, ifindex: u32) -> Result<(), DatapathError> {
         programs::interface::detach(&self.pins, self.blocks, ifindex)
+    }
+
+    /// Attaches the XDP program to an interface in this mode, or replaces the one that is attached.
+    pub fn attach_xdp(&self, ifindex: u32, mode: XdpMode) -> Result<(), DatapathError> {
+        programs::xdp::attach(&self.ebpf, &self.pins, ifindex, mode)
+    }
+
+    /// Whether the XDP program is on an interface in this mode.
+    pub fn has_xdp(&self, ifindex: u32, mode: XdpMode) -> Result<bool, DatapathError> {
+        programs::xdp::is_attached(&self.pins, ifindex, mode)
+    }
+
+    /// Takes the XDP program off an interface; says whether it was there.
+    pub fn detach_xdp(&self, ifindex: u32) -> Result<bool, DatapathError> {
+        programs::xdp::detach(&self.pins, ifindex)
     }
 
     /// All pinned links.

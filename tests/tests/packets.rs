@@ -49,3 +49,5 @@ mod service;
 mod sources;
 #[path = "packets/vips.rs"]
 mod vips;
+#[path = "packets/wire.rs"]
+mod wire;

@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod exchange;
 pub mod interface;
 pub mod lift;
+pub mod xdp;
 
 mod clsact;
 mod filter;
@@ -21,3 +22,4 @@ pub use attachments::Attachment;
 pub use hook::Hook;
 pub use lift::Lifter;
 pub use mode::{TcMode, TcPreference};
+pub use xdp::XdpMode;

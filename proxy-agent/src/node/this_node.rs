@@ -24,10 +24,11 @@ use crate::{
         Shared,
         health::FAMILIES,
         listen::ListenOn,
+        metrics::Mode,
         messages::{MasqueradeStatus, Names, Status, WayStatus},
         readiness::{Guard, Readiness},
     },
-    config::{Configuration, Conntrack, MasqueradeSettings, Routing as Ways, TunnelSettings},
+    config::{Configuration, Conntrack, MasqueradeSettings, Routing as Ways, TunnelSettings, Xdp},
     datapath::{Datapath, Maps},
     model::{Kind, Snapshot, Wire},
     observe::Store,
@@ -217,8 +218,14 @@ impl ThisNode {
         self.masquerades = masquerades(&report);
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);
-            let failed = self.links.bring(links, &report.facts, notes, datapath);
+            let failed = self
+                .links
+                .bring(links, &report.facts, notes, config.xdp, datapath);
             self.errors.extend(failed);
+            for (mode, links) in self.links.modes() {
+                let series = shared.metrics.xdp_links.get_or_create(&Mode::new(mode));
+                series.set(links);
+            }
         }
         if let Some(index) = report.tunnel_device {
             let brought = self.tunnel.bring(index, config.tunnel.port, datapath);
@@ -296,12 +303,13 @@ impl ThisNode {
     }
 }
 
-/// What ways between nodes go by.
+/// What ways between nodes, and XDP at links, go by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Between {
     routing: Ways,
     routed: Vec<IpNetwork>,
     tunnel: TunnelSettings,
+    xdp: Xdp,
 }
 
 impl Between {
@@ -310,6 +318,7 @@ impl Between {
             routing: config.routing,
             routed: config.routed_pod_cidrs.clone(),
             tunnel: config.tunnel,
+            xdp: config.xdp,
         }
     }
 }

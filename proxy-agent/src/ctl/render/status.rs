@@ -5,6 +5,7 @@ mod links;
 mod masquerade;
 mod pressure;
 mod ways;
+mod xdp;
 
 use std::io::{self, Write};
 
@@ -73,6 +74,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         cni(status),
         host::row(status),
         links::row(status),
+        xdp::row(status),
         masquerade::row(status),
         ways::row(status),
         health(status),
