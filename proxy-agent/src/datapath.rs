@@ -46,7 +46,7 @@ pub use mirror::Mirror;
 pub use pins::Pins;
 pub use prefix::Prefix;
 pub use preflight::PreflightError;
-pub use programs::{Attachment, Hook, Lifter, TcMode, TcPreference, XdpMode, lift::Lifted};
+pub use programs::{Attachment, Hook, Lifter, TcMode, TcPreference, lift::Lifted};
 pub use reader::Reader;
 pub use table::{Cursor, Table, TableError};
 pub use words::{MemoryWords, Words};
@@ -297,14 +297,14 @@ impl Datapath {
         programs::interface::detach(&self.pins, self.blocks, ifindex)
     }
 
-    /// Attaches the XDP program to an interface in this mode, or replaces the one that is attached.
-    pub fn attach_xdp(&self, ifindex: u32, mode: XdpMode) -> Result<(), DatapathError> {
-        programs::xdp::attach(&self.ebpf, &self.pins, ifindex, mode)
+    /// Attaches the XDP program to an interface, or replaces the one that is attached.
+    pub fn attach_xdp(&self, ifindex: u32) -> Result<(), DatapathError> {
+        programs::xdp::attach(&self.ebpf, &self.pins, ifindex)
     }
 
-    /// Whether the XDP program is on an interface in this mode.
-    pub fn has_xdp(&self, ifindex: u32, mode: XdpMode) -> Result<bool, DatapathError> {
-        programs::xdp::is_attached(&self.pins, ifindex, mode)
+    /// Whether the XDP program is on an interface.
+    pub fn has_xdp(&self, ifindex: u32) -> Result<bool, DatapathError> {
+        programs::xdp::is_attached(&self.pins, ifindex)
     }
 
     /// Takes the XDP program off an interface; says whether it was there.

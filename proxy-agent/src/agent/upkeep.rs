@@ -72,7 +72,10 @@ pub fn count(shared: &Shared, maps: &Maps) {
         Err(error) => tracing::warn!(%error, "frames of XDP not counted"),
         Ok(verdicts) => {
             for (verdict, counter) in verdicts {
-                let series = shared.metrics.xdp_frames.get_or_create(&Verdict::new(verdict));
+                let series = shared
+                    .metrics
+                    .xdp_frames
+                    .get_or_create(&Verdict::new(verdict));
                 Metrics::raise(&series, counter.packets);
             }
         }

@@ -234,7 +234,7 @@ pub struct LinkStatus {
     pub ethernet: bool,
     /// `tcx` or `clsact`; none while the programs are not attached.
     pub attached: Option<String>,
-    /// `native` or `generic`; none while there is no XDP program.
+    /// `native`; none while there is no XDP program.
     pub xdp: Option<String>,
     /// Why there is none, where one is wanted.
     pub no_xdp: Option<String>,

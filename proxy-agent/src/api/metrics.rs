@@ -14,8 +14,8 @@ use prometheus_client::{
 
 pub use self::{
     labels::{
-        Apply, Build, CniRequest, Code, FlowLabels, IpFamily, KindName, MapName, Mode, NoLocal, Reason,
-        Verdict,
+        Apply, Build, CniRequest, Code, FlowLabels, IpFamily, KindName, MapName, Mode, NoLocal,
+        Reason, Verdict,
     },
     series::{FloatGauge, Metrics},
 };

@@ -13,8 +13,6 @@ pub enum Xdp {
     Auto,
     /// In the driver of every link that lets it, `veth`s too.
     Native,
-    /// In the kernel, on every link. No faster than without: for tests.
-    Generic,
     /// Nowhere.
     Off,
 }

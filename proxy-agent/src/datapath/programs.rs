@@ -22,4 +22,3 @@ pub use attachments::Attachment;
 pub use hook::Hook;
 pub use lift::Lifter;
 pub use mode::{TcMode, TcPreference};
-pub use xdp::XdpMode;

@@ -12,9 +12,9 @@ use proxy_common::{
     conntrack::Timeouts,
     inside::{Inside, InsideKey4, InsideKey6},
     node::{
-        LINK_LEFT_ALONE, LINK_TAKES_FRAMES, LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE,
-        NODE_ANSWER_PING, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6,
-        NODE_SOCKET_BALANCING, NodeConfig,
+        LINK_LEFT_ALONE, LINK_TAKES_FRAMES, LINK_WITHOUT_ETHERNET, Link as LinkEntry,
+        NODE_ALLOW_EGRESS_TO_NODE, NODE_ANSWER_PING, NODE_FORWARD_BPF, NODE_MASQUERADE4,
+        NODE_MASQUERADE6, NODE_SOCKET_BALANCING, NodeConfig,
     },
     tunnel::{TUNNEL_SEND, TunnelKey4, TunnelKey6, TunnelPeer},
 };

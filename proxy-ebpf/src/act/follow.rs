@@ -116,12 +116,7 @@ fn run_turned<F: Family>(
 }
 
 #[inline(always)]
-fn go<F: Family>(
-    packet: &Packet<F>,
-    course: &mut Course<F>,
-    found: &Found<F>,
-    at: u32,
-) -> Verdict {
+fn go<F: Family>(packet: &Packet<F>, course: &mut Course<F>, found: &Found<F>, at: u32) -> Verdict {
     let [sender, receiver] = found.ends();
     let forth = found.place.direction() == 0;
     let beginner = if forth { sender } else { receiver };

@@ -51,7 +51,11 @@ pub fn send<F: Family>(xdp: Xdp, packet: &mut Packet<F>, course: &Course<F>) -> 
         return NEXT;
     }
     let back = hop.ifindex == xdp.ifindex();
-    if !(if back { is_to(xdp, sender(hop)) } else { may_cross(xdp, hop.ifindex) }) {
+    if !(if back {
+        is_to(xdp, sender(hop))
+    } else {
+        may_cross(xdp, hop.ifindex)
+    }) {
         return NEXT;
     }
     if next_hop::is_kernels(number) {

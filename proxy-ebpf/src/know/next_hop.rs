@@ -251,7 +251,10 @@ fn look_up<B: Buffer, F: Family>(
 /// address is: what XDP sends it does not see, and would take the neighbour for unused for ever.
 #[inline(always)]
 fn is_kernels_turn(hop: &NextHop, now: u32) -> bool {
-    let who = [hop.ifindex, hop.ends.words[0] >> 16 | hop.ends.words[1] << 16];
+    let who = [
+        hop.ifindex,
+        hop.ends.words[0] >> 16 | hop.ends.words[1] << 16,
+    ];
     let number = who[1].wrapping_mul(0x9e37_79b1) >> (u32::BITS - NEIGHBOURS.trailing_zeros());
     let Some(seen) = NEIGHBOURS_SEEN.get_ptr_mut(number) else {
         return false;

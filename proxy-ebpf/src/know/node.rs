@@ -3,9 +3,7 @@
 use core::ptr::read_volatile;
 
 use proxy_common::conntrack::{DEFAULT_TIMEOUTS, Timeouts};
-use proxy_common::node::{
-    Link, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig,
-};
+use proxy_common::node::{Link, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig};
 
 use crate::machine::words::same;
 use crate::maps::{Family, LINKS, NODE_CONFIG, NODE_PORTS};

@@ -7,8 +7,8 @@ use aya::maps::{LpmTrie, lpm_trie::Key};
 use proxy_common::{
     inside::{INSIDE_CONFIGURED, Inside},
     node::{
-        ADDRESS_LOCAL, LINK_LEFT_ALONE, LINK_TAKES_FRAMES, Link, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6,
-        NodeConfig,
+        ADDRESS_LOCAL, LINK_LEFT_ALONE, LINK_TAKES_FRAMES, Link, NODE_FORWARD_BPF,
+        NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig,
     },
 };
 

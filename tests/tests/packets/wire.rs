@@ -98,7 +98,13 @@ fn a_flow_is_the_same_for_both_hooks() {
         (Hook::FromWire, Hook::FromNet),
         (Hook::FromNet, Hook::FromWire),
     ] {
-        let away = |hook| if hook == Hook::FromWire { BACK } else { REDIRECT };
+        let away = |hook| {
+            if hook == Hook::FromWire {
+                BACK
+            } else {
+                REDIRECT
+            }
+        };
         for protocol in [TCP, UDP] {
             let mut bench = bench();
             for plan in FAMILIES {
@@ -182,9 +188,15 @@ fn kinds(plan: &Plan, client: SocketAddr, frontend: SocketAddr) -> Vec<(&'static
         ("no hops", hops(0)),
         ("of no flow", unknown),
         ("an echo", ping(client.ip(), frontend.ip(), 7, false)),
-        ("an error", error_about(client.ip(), frontend.ip(), &syn, true)),
+        (
+            "an error",
+            error_about(client.ip(), frontend.ip(), &syn, true),
+        ),
         ("SCTP", sctp(client, frontend)),
-        ("to no frontend", tcp(client, plan.node(30081), Tcp::Syn, b"")),
+        (
+            "to no frontend",
+            tcp(client, plan.node(30081), Tcp::Syn, b""),
+        ),
         ("of another type", changed(12, &[0x08, 0x06])),
         ("cut short", syn[..14 + 20].to_vec()),
         ("an unfinished checksum", unfinished(&syn)),
@@ -201,10 +213,16 @@ fn kinds(plan: &Plan, client: SocketAddr, frontend: SocketAddr) -> Vec<(&'static
 /// With the sum of the pseudo header in its checksum's place, as a sender leaves it that trusts its device.
 fn unfinished(packet: &[u8]) -> Vec<u8> {
     let mut bytes = packet.to_vec();
-    let (addresses, transport) = if packet[12] == 0x86 { (22..54, 54) } else { (26..34, 34) };
+    let (addresses, transport) = if packet[12] == 0x86 {
+        (22..54, 54)
+    } else {
+        (26..34, 34)
+    };
     let length = u16::try_from(packet.len() - transport).unwrap();
     let halves = bytes[addresses].chunks(2);
-    let sum: u32 = halves.map(|h| u32::from(u16::from_be_bytes([h[0], h[1]]))).sum();
+    let sum: u32 = halves
+        .map(|h| u32::from(u16::from_be_bytes([h[0], h[1]])))
+        .sum();
     let mut sum = sum + u32::from(TCP) + u32::from(length);
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -230,7 +248,10 @@ fn what_is_not_for_xdp_goes_up_as_it_came() {
                 assert_eq!(wire(&mut bench, &opening).action, BACK);
             }
             let outcome = wire(&mut bench, &packet);
-            assert!(is_untouched(&outcome, &packet), "known, {kind}: {outcome:?}");
+            assert!(
+                is_untouched(&outcome, &packet),
+                "known, {kind}: {outcome:?}"
+            );
         }
     }
 }
@@ -239,7 +260,11 @@ fn what_is_not_for_xdp_goes_up_as_it_came() {
 fn who_has_no_way_is_left_to_tc() {
     for plan in FAMILIES {
         let mut bench = bench();
-        let nowhere = if plan.is_ipv6() { "[2001:db8::1]:80" } else { "203.0.113.1:80" };
+        let nowhere = if plan.is_ipv6() {
+            "[2001:db8::1]:80"
+        } else {
+            "203.0.113.1:80"
+        };
         // On the link, but nobody has ever heard of it.
         let unresolved = SocketAddr::new(plan.second, 80);
         for backend in [nowhere.parse().unwrap(), unresolved] {
@@ -263,7 +288,9 @@ fn drops_are_those_of_tc() {
             served(&mut bench, &plan, TCP, backend);
             let restricted = plan.vip(90);
             let flags = FLAG_LOAD_BALANCER | FLAG_SOURCES;
-            bench.service(90, restricted, TCP, &[backend], flags).unwrap();
+            bench
+                .service(90, restricted, TCP, &[backend], flags)
+                .unwrap();
             let frontend = plan.node(30080);
             for (from, to, why) in [
                 (plan.node(4000), frontend, "spoofed-source"),
@@ -271,7 +298,11 @@ fn drops_are_those_of_tc() {
                 (plan.outside(4000), restricted, "source-range"),
             ] {
                 let outcome = bench.run(hook, &tcp(from, to, Tcp::Syn, b"")).unwrap();
-                assert_eq!((outcome.action, outcome.drop), (SHOT, Some(why)), "{hook:?}");
+                assert_eq!(
+                    (outcome.action, outcome.drop),
+                    (SHOT, Some(why)),
+                    "{hook:?}"
+                );
             }
         }
     }

@@ -1,6 +1,10 @@
-//! The XDP program of a link. Its pinned link bears the mode in its name, for the kernel does not tell it.
+//! The XDP program of a link, in its driver.
+//!
+//! Never in the kernel's own place for it ("generic"): that is no faster than tc, and since Linux 6.9 what it passes on has
+//! lost the length of its link header, so that tc reads it wrong
+//! (<https://elixir.bootlin.com/linux/v6.12/source/net/core/skbuff.c#L1006> copies all but `mac_len`).
 
-use std::{fmt, fs, io};
+use std::{fs, io};
 
 use aya::Ebpf;
 
@@ -19,80 +23,40 @@ const PROGRAM: &str = "from_wire";
 
 /// `BPF_XDP` of `enum bpf_attach_type`.
 const BPF_XDP: u32 = 37;
-/// `XDP_FLAGS_SKB_MODE` (`include/uapi/linux/if_link.h`).
-const SKB_MODE: u32 = 1 << 1;
-/// `XDP_FLAGS_DRV_MODE`.
-const DRV_MODE: u32 = 1 << 2;
+/// `XDP_FLAGS_DRV_MODE` (`include/uapi/linux/if_link.h`).
+const DRIVER: u32 = 1 << 2;
 
-/// Where the program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XdpMode {
-    /// In the driver.
-    Native,
-    /// In the kernel, once it has made a packet of the frame: no faster, but everywhere.
-    Generic,
+/// Name of the pinned link.
+fn link_name(ifindex: u32) -> String {
+    format!("{PROGRAM}-{ifindex}")
 }
 
-impl fmt::Display for XdpMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        })
-    }
-}
-
-impl XdpMode {
-    const ALL: [Self; 2] = [Self::Native, Self::Generic];
-
-    /// Name of the pinned link.
-    fn link(self, ifindex: u32) -> String {
-        match self {
-            Self::Native => format!("{PROGRAM}-{ifindex}"),
-            Self::Generic => format!("{PROGRAM}-{ifindex}-generic"),
-        }
-    }
-
-    fn target(self, ifindex: u32) -> Target {
-        Target {
-            number: ifindex,
-            identity: u64::from(ifindex),
-            attach_type: BPF_XDP,
-            flags: match self {
-                Self::Native => DRV_MODE,
-                Self::Generic => SKB_MODE,
-            },
-        }
-    }
-}
-
-/// Attaches the program to an interface, in this mode alone, or puts ours behind the link that is pinned. Why the kernel or
-/// the driver refuses is the error's source.
+/// Attaches the program to an interface, or puts ours behind the link that is pinned. Why the kernel or the driver refuses is
+/// the error's source.
 pub(in crate::datapath) fn attach(
     ebpf: &Ebpf,
     pins: &Pins,
     ifindex: u32,
-    mode: XdpMode,
 ) -> Result<(), DatapathError> {
-    for other in XdpMode::ALL.into_iter().filter(|other| *other != mode) {
-        release(pins, ifindex, other)?;
-    }
     let program = program_fd(ebpf, PROGRAM)?;
-    let path = pins.link(&mode.link(ifindex));
-    pinned::attach(&path, program, mode.target(ifindex)).map_err(|source| DatapathError::Attach {
-        program: PROGRAM.to_owned(),
-        target: describe(ifindex),
-        source,
+    let target = Target {
+        number: ifindex,
+        identity: u64::from(ifindex),
+        attach_type: BPF_XDP,
+        flags: DRIVER,
+    };
+    pinned::attach(&pins.link(&link_name(ifindex)), program, target).map_err(|source| {
+        DatapathError::Attach {
+            program: PROGRAM.to_owned(),
+            target: describe(ifindex),
+            source,
+        }
     })
 }
 
-/// Whether the program is on an interface in this mode.
-pub(in crate::datapath) fn is_attached(
-    pins: &Pins,
-    ifindex: u32,
-    mode: XdpMode,
-) -> Result<bool, DatapathError> {
-    let path = pins.link(&mode.link(ifindex));
+/// Whether the program is on an interface.
+pub(in crate::datapath) fn is_attached(pins: &Pins, ifindex: u32) -> Result<bool, DatapathError> {
+    let path = pins.link(&link_name(ifindex));
     match object::open_link(&path).and_then(object::link_info) {
         Ok(info) => Ok(pinned::identity(&info) == Some(u64::from(ifindex))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -100,30 +64,21 @@ pub(in crate::datapath) fn is_attached(
     }
 }
 
-/// Takes the program off an interface; says whether it was there.
+/// Takes the program off an interface, at once: the kernel takes its time with a link that only loses its pin. Says whether it
+/// was there.
 pub(in crate::datapath) fn detach(pins: &Pins, ifindex: u32) -> Result<bool, DatapathError> {
-    let mut was_there = false;
-    for mode in XdpMode::ALL {
-        was_there |= release(pins, ifindex, mode)?;
-    }
-    Ok(was_there)
-}
-
-/// At once, for the kernel takes its time with a link that only loses its pin, and lets nobody else attach meanwhile.
-fn release(pins: &Pins, ifindex: u32, mode: XdpMode) -> Result<bool, DatapathError> {
-    let path = pins.link(&mode.link(ifindex));
-    let released = match object::open_link(&path) {
+    let path = pins.link(&link_name(ifindex));
+    let opened = match object::open_link(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        opened => opened.and_then(|opened| {
-            match link::detach(opened) {
-                // Its interface is gone.
-                Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
-                detached => detached?,
-            }
-            fs::remove_file(&path)
-        }),
+        opened => opened,
     };
-    released
+    let detached = opened.and_then(|opened| match link::detach(opened) {
+        // Its interface is gone.
+        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => Ok(()),
+        detached => detached,
+    });
+    detached
+        .and_then(|()| fs::remove_file(&path))
         .map(|()| true)
         .map_err(DatapathError::file("detach the link", path))
 }

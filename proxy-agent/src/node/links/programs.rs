@@ -99,7 +99,7 @@ impl LinkPrograms {
 
     /// How many links have XDP in which mode, or none.
     pub fn modes(&self) -> BTreeMap<String, i64> {
-        let modes = ["native", "generic", "none"].map(|mode| (mode.to_owned(), 0));
+        let modes = ["native", "none"].map(|mode| (mode.to_owned(), 0));
         let mut modes = BTreeMap::from(modes);
         for link in &self.status.links {
             let mode = link.xdp.as_deref().unwrap_or("none");
@@ -184,7 +184,7 @@ impl LinkPrograms {
             name: link.name.clone(),
             ethernet: link.header == Header::Ethernet,
             attached: attached.map(|attached| attached.mode.to_string()),
-            xdp: xdp.map(|mode| mode.to_string()),
+            xdp: xdp.then(|| "native".to_owned()),
             no_xdp,
             sources: v4.into_iter().chain(v6).collect(),
         }

@@ -9,7 +9,7 @@ use std::{
 use super::{Header, Link, Links};
 use crate::{
     config::Xdp,
-    datapath::{Datapath, DatapathError, XdpMode},
+    datapath::{Datapath, DatapathError},
 };
 
 /// How often a driver is asked again that has refused.
@@ -18,8 +18,8 @@ const RETRY: Duration = Duration::from_secs(60);
 /// What is wanted at a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// The program.
-    Mode(XdpMode),
+    /// The program, in the driver.
+    Native,
     /// Nothing.
     Nothing,
     /// Nothing, for this reason.
@@ -33,11 +33,10 @@ impl Wish {
             return Self::Nothing;
         }
         match (setting, link.kind.as_str()) {
-            (Xdp::Generic, _) => Self::Mode(XdpMode::Generic),
-            (_, "bond" | "team") => Self::Refused(
-                "it stands for several cards, of which the program would see one",
-            ),
-            (Xdp::Native, _) | (_, "") => Self::Mode(XdpMode::Native),
+            (_, "bond" | "team") => {
+                Self::Refused("it stands for several cards, of which the program would see one")
+            }
+            (Xdp::Native, _) | (_, "") => Self::Native,
             (_, "veth") => Self::Refused(
                 "the other end of a veth would need XDP too; `xdp: native` takes it for granted",
             ),
@@ -46,14 +45,10 @@ impl Wish {
     }
 }
 
-/// Whether programs at other links may send frames out by a link: in generic mode the kernel sends them as it does all, and a
-/// `veth` takes them if its other end has XDP. Which cards do is told by no kernel that is supported.
+/// Whether programs at other links may send frames out by a link: a `veth` takes them if its other end has XDP. Which cards do
+/// the kernel tells only since Linux 6.3; what would leave by another card is left to tc.
 pub fn takes_frames(setting: Xdp, link: &Link) -> bool {
-    match Wish::of(setting, link) {
-        Wish::Mode(XdpMode::Generic) => true,
-        Wish::Mode(XdpMode::Native) => link.kind == "veth",
-        _ => false,
-    }
+    Wish::of(setting, link) == Wish::Native && link.kind == "veth"
 }
 
 /// The XDP programs of links.
@@ -65,7 +60,7 @@ pub struct XdpPrograms {
 /// What became of a link's wish.
 #[derive(Clone, Debug, Default)]
 struct State {
-    live: Option<XdpMode>,
+    live: bool,
     refused: Option<String>,
     /// When it was refused by the driver.
     asked: Option<Instant>,
@@ -73,19 +68,20 @@ struct State {
 
 impl XdpPrograms {
     /// Brings them in step at links that have the programs of tc, which do what is left to them; returns what failed.
-    pub fn bring<'a>(
+    pub fn bring(
         &mut self,
         setting: Xdp,
         links: &Links,
         attached: impl Fn(u32) -> bool,
-        datapath: &'a Datapath,
+        datapath: &Datapath,
     ) -> Vec<String> {
-        self.links.retain(|index, _| links.chosen.contains_key(index));
+        self.links
+            .retain(|index, _| links.chosen.contains_key(index));
         let mut errors = Vec::new();
         for link in links.chosen.values().filter(|link| attached(link.index)) {
             let state = self.links.entry(link.index).or_default();
             let brought = match Wish::of(setting, link) {
-                Wish::Mode(mode) => state.attach(link, mode, datapath),
+                Wish::Native => state.attach(link, datapath),
                 Wish::Nothing => state.detach(link, None, datapath),
                 Wish::Refused(why) => state.detach(link, Some(why), datapath),
             };
@@ -94,42 +90,37 @@ impl XdpPrograms {
         errors
     }
 
-    /// The live mode at a link, and why there is none.
-    pub fn of(&self, index: u32) -> (Option<XdpMode>, Option<String>) {
+    /// Whether a link has its program, and why not.
+    pub fn of(&self, index: u32) -> (bool, Option<String>) {
         let state = self.links.get(&index).cloned().unwrap_or_default();
         (state.live, state.refused)
     }
 }
 
 impl State {
-    fn attach(
-        &mut self,
-        link: &Link,
-        mode: XdpMode,
-        datapath: &Datapath,
-    ) -> Result<(), DatapathError> {
-        if self.live == Some(mode) && datapath.has_xdp(link.index, mode)? {
+    fn attach(&mut self, link: &Link, datapath: &Datapath) -> Result<(), DatapathError> {
+        if self.live && datapath.has_xdp(link.index)? {
             return Ok(());
         }
         let waits = self.asked.is_some_and(|asked| asked.elapsed() < RETRY);
-        if waits && self.live.is_none() {
+        if waits && !self.live {
             return Ok(());
         }
-        match datapath.attach_xdp(link.index, mode) {
+        match datapath.attach_xdp(link.index) {
             Ok(()) => {
-                tracing::info!(link = link.name, %mode, "XDP program attached to a link");
+                tracing::info!(link = link.name, "XDP program attached to a link");
                 *self = Self {
-                    live: Some(mode),
+                    live: true,
                     ..Self::default()
                 };
             }
             Err(error) => {
                 let why = reason(&error);
                 if self.refused.as_ref() != Some(&why) {
-                    tracing::warn!(link = link.name, %mode, why, "no XDP at a link");
+                    tracing::warn!(link = link.name, why, "no XDP at a link");
                 }
                 *self = Self {
-                    live: None,
+                    live: false,
                     refused: Some(why),
                     asked: Some(Instant::now()),
                 };
@@ -157,13 +148,15 @@ impl State {
 
 /// Why a program is not on a link, in few words.
 fn reason(error: &DatapathError) -> String {
-    let source = error.source().and_then(|s| s.downcast_ref::<std::io::Error>());
+    let source = error
+        .source()
+        .and_then(|s| s.downcast_ref::<std::io::Error>());
     match source.and_then(std::io::Error::raw_os_error) {
         Some(libc::EOPNOTSUPP) => "its driver has no XDP".to_owned(),
         Some(libc::EBUSY | libc::EEXIST) => "another XDP program is there".to_owned(),
-        Some(libc::EINVAL | libc::ERANGE | libc::E2BIG) => format!(
-            "its driver refuses, as many do with a large MTU or too few queues: {error}"
-        ),
+        Some(libc::EINVAL | libc::ERANGE | libc::E2BIG) => {
+            format!("its driver refuses, as many do with a large MTU or too few queues: {error}")
+        }
         _ => error.to_string(),
     }
 }
@@ -187,19 +180,16 @@ mod tests {
 
     #[test]
     fn cards_have_it_in_their_drivers_and_others_where_that_is_asked_for() {
-        let native = Wish::Mode(XdpMode::Native);
         let ethernet = |setting, kind| wish(setting, kind, Header::Ethernet);
-        assert_eq!(ethernet(Xdp::Auto, ""), native);
+        assert_eq!(ethernet(Xdp::Auto, ""), Wish::Native);
         for kind in ["veth", "vlan", "bridge", "macvlan", "tun", "bond", "team"] {
             let auto = ethernet(Xdp::Auto, kind);
             assert!(matches!(auto, Wish::Refused(_)), "{kind}: {auto:?}");
-            let generic = ethernet(Xdp::Generic, kind);
-            assert_eq!(generic, Wish::Mode(XdpMode::Generic), "{kind}");
             assert_eq!(ethernet(Xdp::Off, kind), Wish::Nothing, "{kind}");
         }
-        assert_eq!(ethernet(Xdp::Native, "veth"), native);
+        assert_eq!(ethernet(Xdp::Native, "veth"), Wish::Native);
         assert!(matches!(ethernet(Xdp::Native, "bond"), Wish::Refused(_)));
-        for setting in [Xdp::Auto, Xdp::Native, Xdp::Generic] {
+        for setting in [Xdp::Auto, Xdp::Native] {
             assert_eq!(wish(setting, "", Header::Bare), Wish::Nothing);
         }
     }
