@@ -48,6 +48,7 @@ pub use prefix::Prefix;
 pub use preflight::PreflightError;
 pub use programs::{Attachment, Hook, Lifter, TcMode, TcPreference, lift::Lifted};
 pub use reader::Reader;
+pub use schema::declarations;
 pub use table::{Cursor, Table, TableError};
 pub use words::{MemoryWords, Words};
 

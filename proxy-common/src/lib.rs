@@ -3,7 +3,7 @@
 //!
 //! Byte order: addresses and ports are in **network order** in maps (as they stand in a packet);
 //! ids, flags, seconds and counts are in host order. Every type is `repr(C)` with its padding spelt
-//! out, so that the bytes of a key are fully determined. A change here changes [`layout::HASH`].
+//! out, so that the bytes of a key are fully determined. A change here changes what `layout` tells.
 #![no_std]
 #![cfg_attr(
     feature = "user",

@@ -58,6 +58,23 @@ pub struct ControlPlane {
     folder: TempDir,
 }
 
+/// The agent's own rights, for the user `limited`, and the objects that a cluster has anyway.
+const AGENT: &str = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: limited }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: weir }
+subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
+---
+apiVersion: v1
+kind: Node
+metadata: { name: a }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: default, namespace: default }
+";
+
 /// Where the programs are.
 #[derive(Debug)]
 struct Programs {
@@ -139,6 +156,14 @@ impl ControlPlane {
         let certificate = self.folder.path().join("pki/apiserver.crt");
         kubeconfig::write(&path, self.port, &certificate, LIMITED_TOKEN)?;
         Ok(path)
+    }
+
+    /// Makes a Node `a`, and gives user `limited` the rights that `deploy/` gives the agent; a kubeconfig file for that user.
+    pub async fn agents_kubeconfig(&self) -> Result<PathBuf> {
+        let rights = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/rbac.yaml");
+        self.apply(&fs::read_to_string(rights)?).await?;
+        self.apply(AGENT).await?;
+        self.limited_kubeconfig()
     }
 
     /// Certificate and token that a Pod would find in its service account's folder.

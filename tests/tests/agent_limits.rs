@@ -1,7 +1,7 @@
 //! A policy for which a map has no room, from the API server to the packet: its pods are denied, everybody who asks is told
 //! by name, and nobody else notices.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{core::v1::Pod as ApiPod, events::v1::Event, networking::v1::NetworkPolicy};
@@ -22,23 +22,6 @@ const BLOCKS: &str = "maps.intervals=8";
 /// No map may grow.
 const MEMORY: &str = "maps.memory=1";
 
-/// The agent's own rights, for the user of the kubeconfig, and the objects that a cluster has anyway.
-const CLUSTER: &str = r"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: limited }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: weir }
-subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
----
-apiVersion: v1
-kind: Node
-metadata: { name: a }
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: default, namespace: default }
-";
-
 /// An API server, an agent that has the rights of `deploy/` and small maps, and pods.
 struct Stage<'a> {
     plane: ControlPlane,
@@ -50,10 +33,7 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     async fn set(node: &'a Node) -> Result<Self> {
         let plane = ControlPlane::start().await?;
-        let rbac = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/rbac.yaml");
-        plane.apply(&fs::read_to_string(rbac)?).await?;
-        plane.apply(CLUSTER).await?;
-        let kubeconfig = plane.limited_kubeconfig()?;
+        let kubeconfig = plane.agents_kubeconfig().await?;
         let plugin = program("cni-plugin")?;
         let flags = [
             ["--kubeconfig", kubeconfig.to_str().context("a path")?],

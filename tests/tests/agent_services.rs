@@ -1,6 +1,6 @@
 //! What an agent says of Services to the API server, and follows there beside them.
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{core::v1::Service, events::v1::Event, networking::v1::ServiceCIDR};
@@ -15,19 +15,6 @@ use weir_tests::{
     world::{Node, Process, program, until},
 };
 
-/// The agent's own rights, for the user of the kubeconfig, and the objects that a cluster has anyway.
-const CLUSTER: &str = r"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: limited }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: weir }
-subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
----
-apiVersion: v1
-kind: Node
-metadata: { name: a }
-";
-
 /// An API server, and an agent that has the rights of `deploy/`.
 struct Stage<'a> {
     plane: ControlPlane,
@@ -38,10 +25,7 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     async fn set(node: &'a Node, flags: &[&str]) -> Result<Self> {
         let plane = ControlPlane::start().await?;
-        let rbac = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/rbac.yaml");
-        plane.apply(&fs::read_to_string(rbac)?).await?;
-        plane.apply(CLUSTER).await?;
-        let kubeconfig = plane.limited_kubeconfig()?;
+        let kubeconfig = plane.agents_kubeconfig().await?;
         let kubeconfig = kubeconfig.to_str().context("a path")?;
         let flags = [&["--kubeconfig", kubeconfig], flags].concat();
         let agent = start_agent(node, &plane, &flags)?;

@@ -4,8 +4,10 @@
 use std::{fs, os::fd::AsFd as _};
 
 use proxy_agent::datapath::{
-    Capacities, Datapath, DatapathError, Pins, Reader, Table as _, TableError, Words as _,
+    Capacities, Datapath, DatapathError, KernelTable, Pins, Reader, Table as _, TableError,
+    Words as _,
     bpfsys::{map, object},
+    declarations,
     object::programs,
 };
 use proxy_common::{
@@ -115,12 +117,57 @@ fn nothing_is_left_after_removal() {
 }
 
 #[test]
+fn maps_of_a_version_that_declared_less_or_more_are_taken_over() {
+    let node = node("declared");
+    let pins = datapath::open(&node).unwrap().pins().clone();
+    let path = pins.declarations();
+    let mut declared = KernelTable::<u64, u64>::open(&path).unwrap();
+    let ours = declared.entries().unwrap();
+    let (fewer, more) = (ours.iter().step_by(2), 0x0dd);
+    for (name, _) in fewer {
+        declared.remove(name).unwrap();
+    }
+    declared.set(&more, &1).unwrap();
+    fs::remove_file(pins.map("VIPS4")).unwrap();
+    let again = datapath::open(&node).unwrap();
+    assert!(again.maps().vips4.entries().unwrap().is_empty());
+    let now = declared.entries().unwrap();
+    let kept = now.iter().filter(|(name, _)| *name != more);
+    assert!(kept.eq(&ours), "what this version declares is noted");
+    assert_eq!(now.len(), ours.len() + 1);
+}
+
+#[test]
+fn maps_that_hold_something_else_are_refused_by_name_and_left_alone() {
+    let node = node("changed");
+    let pins = datapath::open(&node).unwrap().pins().clone();
+    let path = pins.declarations();
+    let mut declared = KernelTable::<u64, u64>::open(&path).unwrap();
+    for name in ["Frontend", "FLOW_ASSURED"] {
+        declared.set(&declarations::number(name), &0xbad).unwrap();
+    }
+    let before = declared.entries().unwrap();
+    let error = refusal(&node).to_string();
+    assert!(
+        error.ends_with("declares otherwise what they hold: FLOW_ASSURED, Frontend"),
+        "{error}"
+    );
+    let error = Reader::open(pins).unwrap_err();
+    assert!(
+        matches!(error, DatapathError::ChangedLayout { .. }),
+        "{error}"
+    );
+    assert_eq!(declared.entries().unwrap(), before);
+}
+
+#[test]
 fn a_foreign_layout_is_refused_and_left_alone() {
     let node = node("foreign");
     let pins = datapath::open(&node).unwrap().pins().clone();
     let meta = object::open_map(&pins.meta()).unwrap();
     let foreign = [u64::from(SCHEMA), 0xbad];
     map::update(meta.as_fd(), &0_u32, &foreign).unwrap();
+    fs::remove_file(pins.declarations()).unwrap();
     let error = refusal(&node);
     assert!(error.to_string().contains("0x0000000000000bad"), "{error}");
     let error = Reader::open(pins).unwrap_err();
@@ -137,6 +184,7 @@ fn maps_without_a_layout_are_foreign() {
     let node = node("nameless");
     let pins = datapath::open(&node).unwrap().pins().clone();
     fs::remove_file(pins.meta()).unwrap();
+    fs::remove_file(pins.declarations()).unwrap();
     let error = refusal(&node).to_string();
     assert!(error.contains("another layout (none)"), "{error}");
 }

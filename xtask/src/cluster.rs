@@ -15,10 +15,12 @@ mod kube_proxy;
 mod kubeconfig;
 mod kubelet;
 pub(crate) mod lab;
+mod links;
 mod namespaces;
 pub(crate) mod place;
 mod routes;
 mod runtime;
+pub(crate) mod shape;
 mod status;
 mod up;
 mod wait;
@@ -28,8 +30,9 @@ pub(crate) use runtime::SANDBOX;
 
 use crate::tools::go;
 use crate::{run as runner, say};
-use lab::{Lab, MAX_NODES, Proxy, Shape};
+use lab::{Lab, MAX_NODES};
 use place::Place;
+use shape::Shape;
 
 /// Bring up a real Kubernetes cluster on this one machine, or take it away.
 #[derive(clap::Args)]
@@ -46,9 +49,8 @@ enum What {
         /// Number of nodes.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_NODES)))]
         nodes: u8,
-        /// Which network it has.
-        #[arg(long, value_enum, default_value = "weir")]
-        proxy: Proxy,
+        #[command(flatten)]
+        shape: Shape,
     },
     /// Take it away, whatever state it is in.
     Down,
@@ -79,14 +81,9 @@ enum What {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let lab = Lab::open()?;
     match &args.what {
-        What::Up { nodes, proxy } => {
-            up::up(
-                &lab,
-                Shape {
-                    nodes: *nodes,
-                    proxy: *proxy,
-                },
-            )?;
+        What::Up { nodes, shape } => {
+            let nodes = *nodes;
+            up::up(&lab, Shape { nodes, ..*shape })?;
             say::line("try: cargo xtask cluster kubectl -- get pods --all-namespaces");
         }
         What::Down => say::step("take the cluster away", || down::down(&lab))?,

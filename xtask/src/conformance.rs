@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::cluster::lab::{Lab, MAX_NODES, Proxy, Shape};
+use crate::cluster::lab::{Lab, MAX_NODES};
+use crate::cluster::shape::Shape;
 use crate::{cluster, say};
 
 mod ginkgo;
@@ -25,9 +26,8 @@ pub(crate) struct Args {
     /// Leave out tests that match this, instead of the set's own exceptions.
     #[arg(long)]
     skip: Option<String>,
-    /// The network to test; kube-proxy is the yardstick.
-    #[arg(long, value_enum, default_value = "weir")]
-    proxy: Proxy,
+    #[command(flatten)]
+    shape: Shape,
     /// Number of nodes; a cluster of another is taken away first. By default the cluster that is up, else one of six: three
     /// zones of two nodes, with which no test skips itself.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_NODES)))]
@@ -82,10 +82,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// The cluster to test: the one that is up if it will do.
 fn shape(args: &Args, up: Option<Shape>) -> Shape {
-    let up = up.filter(|up| up.proxy == args.proxy);
-    let nodes = args.nodes.or(up.map(|up| up.nodes)).unwrap_or(NODES);
-    Shape {
+    let of = |nodes| Shape {
         nodes,
-        proxy: args.proxy,
-    }
+        ..args.shape
+    };
+    let up = up.filter(|up| *up == of(up.nodes));
+    of(args.nodes.or(up.map(|up| up.nodes)).unwrap_or(NODES))
 }

@@ -1,20 +1,18 @@
 //! `cargo xtask test [LAYER..]`: all tests, layer by layer, with a count of each.
 
-use std::{
-    process::ExitCode,
-    thread,
-    time::{Duration, Instant},
-};
+use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::{count::Count, kernels, say};
+use crate::{count::Count, say};
 
 mod cargo;
+mod lanes;
 mod layers;
 mod prepare;
 
-use layers::Layer;
+use lanes::Outcome;
+use layers::{Job, Layer};
 
 /// Run all tests, or those of some layers; installs what they need, as root.
 #[derive(clap::Args)]
@@ -30,9 +28,6 @@ pub(crate) struct Args {
     long: bool,
 }
 
-/// What a layer's tests came to, and how long they took.
-type Outcome = (Count, Duration);
-
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let layers = layers::choose(&args.layers)?;
@@ -43,16 +38,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         );
     }
     prepare::all(&layers)?;
-    let counts = all(&layers, args)?;
-    say::data("");
-    for (layer, (count, time)) in layers.iter().zip(&counts) {
-        say::data(format!(
-            "{:14} {count}  in {}",
-            format!("{}:", layer.name()),
-            say::span(*time)
-        ));
-    }
-    let total: Count = counts.iter().map(|(count, _)| *count).sum();
+    let jobs: Vec<Job> = layers.iter().flat_map(Layer::jobs).collect();
+    let outcomes = lanes::run(&jobs, args.filter.as_deref(), args.long)?;
+    let total = summary(&layers, &outcomes);
     if !args.long {
         say::line(format!(
             "not run: what only the long form has (--long, or --filter {})",
@@ -68,41 +56,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Runs the layers one after the other; beside them those that share nothing with the others and mostly wait.
-fn all(layers: &[Layer], args: &Args) -> Result<Vec<Outcome>> {
-    let run = |apart: bool| -> Result<Vec<(usize, Outcome)>> {
-        let layers = layers.iter().enumerate();
-        let chosen = layers.filter(|(_, layer)| layer.is_apart() == apart);
-        chosen
-            .map(|(number, layer)| Ok((number, one(layer, args)?)))
-            .collect()
-    };
-    let mut outcomes = thread::scope(|scope| {
-        let apart = scope.spawn(|| run(true));
-        let mut outcomes = run(false)?;
-        let apart = apart.join();
-        outcomes.extend(apart.map_err(|_panic| anyhow!("the layers that run apart panicked"))??);
-        Ok::<_, anyhow::Error>(outcomes)
-    })?;
-    outcomes.sort_by_key(|(number, _)| *number);
-    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
-}
-
-fn one(layer: &Layer, args: &Args) -> Result<Outcome> {
-    let filter = args.filter.as_deref();
-    say::line(format!("== layer {} ==", layer.name()));
-    let started = Instant::now();
-    let count = match layer.command(filter, args.long) {
-        Some(command) => cargo::run(command, layer)?,
-        None => on_kernels(filter),
-    };
-    Ok((count, started.elapsed()))
-}
-
-/// A kernel that cannot be had or does not boot is a failed test, not the end of the run.
-fn on_kernels(filter: Option<&str>) -> Count {
-    kernels::count(None, filter).unwrap_or_else(|error| {
-        say::error(&error);
-        Count::FAILURE
-    })
+/// Prints what each layer came to, and how long its jobs took together; the sum of all.
+fn summary(layers: &[Layer], outcomes: &[Outcome]) -> Count {
+    say::data("");
+    for layer in layers {
+        let jobs = layer.jobs();
+        let of = || {
+            outcomes
+                .iter()
+                .filter(|outcome| jobs.contains(&outcome.job))
+        };
+        let count: Count = of().map(|outcome| outcome.count).sum();
+        let time = of().map(|outcome| outcome.time).sum();
+        say::data(format!(
+            "{:14} {count}  in {}",
+            format!("{}:", layer.name()),
+            say::span(time)
+        ));
+    }
+    outcomes.iter().map(|outcome| outcome.count).sum()
 }

@@ -40,8 +40,11 @@ const START_LIMIT: Duration = Duration::from_mins(5);
 const BUDGET: usize = 1024;
 /// When a comparison that failed begins anew.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Between two pieces of a comparison.
+/// Between two pieces of a comparison, at the least.
 const REST: Duration = Duration::from_millis(1);
+/// And so often as long as a piece took: a comparison that is always under way costs a quarter of a processor, and few changes
+/// come while it has the thread.
+const RESTS: u32 = 3;
 /// Subjects that tell each other more often than so in a turn go on in the next.
 const ROUNDS: usize = 8;
 
@@ -87,8 +90,9 @@ impl Comparison {
         }
     }
 
-    fn note(&mut self, verified: Verified) {
-        self.next = Instant::now() + REST;
+    /// What came of a piece that took so long.
+    fn note(&mut self, verified: Verified, took: Duration) {
+        self.next = Instant::now() + REST.max(took * RESTS);
         match verified {
             Verified::More(drift) => self.drift = self.drift.map(|sum| sum + drift),
             Verified::Done(drift) => {
@@ -301,7 +305,9 @@ impl MainLoop {
         let comparison = self.comparison.as_mut()?;
         let mut subjects = self.subjects.all_mut();
         let subject = subjects.get_mut(comparison.subject)?;
-        comparison.note(subject.verify(&self.store, BUDGET));
+        let began = Instant::now();
+        let verified = subject.verify(&self.store, BUDGET);
+        comparison.note(verified, began.elapsed());
         if comparison.subject == subjects.len() {
             let Comparison { began, drift, .. } = self.comparison.take()?;
             match drift {

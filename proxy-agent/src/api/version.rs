@@ -1,11 +1,13 @@
 //! What this program is, as it is shown.
 
-use proxy_common::layout;
+use proxy_common::layout::SCHEMA;
+
+use crate::datapath::declarations;
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Hash of the map layout of this program.
+/// Schema of the maps of this program, and one number for all that it declares of them.
 pub fn layout() -> String {
-    format!("v{}-{:016x}", layout::SCHEMA, layout::HASH)
+    format!("v{}-{:016x}", SCHEMA, declarations::hash())
 }

@@ -40,10 +40,6 @@ impl Row for InsideRow {
         ]
     }
 
-    fn wide(&self) -> Vec<String> {
-        Vec::new()
-    }
-
     fn name(&self) -> String {
         self.range.to_string()
     }

@@ -45,10 +45,6 @@ impl Row for TunnelRow {
         ]
     }
 
-    fn wide(&self) -> Vec<String> {
-        Vec::new()
-    }
-
     fn name(&self) -> String {
         self.range.to_string()
     }

@@ -54,6 +54,16 @@ pub enum DatapathError {
         /// Hash of this version.
         ours: u64,
     },
+    /// The pinned maps hold what another version declares otherwise.
+    #[error(
+        "the maps under {path} were made by a version that declares otherwise what they hold: {changed}"
+    )]
+    ChangedLayout {
+        /// Folder of the schema.
+        path: PathBuf,
+        /// Names of declarations.
+        changed: String,
+    },
     /// A pin cannot be read as what it should be.
     #[error("the pin {path} is corrupt: {source}")]
     CorruptPin {
@@ -147,7 +157,9 @@ impl DatapathError {
         match self {
             Self::Preflight(error) => error.hint(),
             Self::InstanceName(_) => "--instance names it, for example node-1".to_owned(),
-            Self::NewerSchema { .. } | Self::ForeignLayout { .. } => {
+            Self::NewerSchema { .. }
+            | Self::ForeignLayout { .. }
+            | Self::ChangedLayout { .. } => {
                 format!("run the version that made them, or: {BEGIN_ANEW}")
             }
             Self::OlderSchema { .. } | Self::CorruptPin { .. } | Self::PinMismatch { .. } => {

@@ -1,11 +1,13 @@
 //! A [`Table`] over a map in the kernel.
 
-use std::{collections::BTreeMap, fmt::Debug, io, marker::PhantomData, os::fd::OwnedFd};
+use std::{
+    collections::BTreeMap, fmt::Debug, io, marker::PhantomData, os::fd::OwnedFd, path::Path,
+};
 
 use aya::Pod;
 
 use super::{
-    bpfsys::map,
+    bpfsys::{map, object},
     handle::{MapHandle, MapKind},
     table::{Cursor, Table, TableError},
 };
@@ -30,6 +32,12 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
             map,
             types: PhantomData,
         })
+    }
+
+    /// The map that is pinned at a path.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Self::new(MapHandle::new(&name, object::open_map(path)?)?)
     }
 
     /// The value that a program would find: in a prefix map that of the longest prefix which holds the key.

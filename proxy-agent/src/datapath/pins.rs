@@ -1,4 +1,4 @@
-//! Where things are pinned: `<bpffs>/weir/<instance>/v<SCHEMA>/{meta,maps/*,links/*}`, and `building/*` and `next/*` while
+//! Where things are pinned: `<bpffs>/weir/<instance>/v<SCHEMA>/{meta,declarations,maps/*,links/*}`, and `building/*` and `next/*` while
 //! maps are exchanged ([`super::migrate`]).
 
 use std::{
@@ -57,6 +57,11 @@ impl Pins {
     /// The map that says which layout the others have.
     pub fn meta(&self) -> PathBuf {
         self.folder().join("meta")
+    }
+
+    /// The map that says what their makers declared of the others' contents.
+    pub fn declarations(&self) -> PathBuf {
+        self.folder().join("declarations")
     }
 
     /// Folder of the maps.

@@ -1,22 +1,32 @@
-//! Whether the pinned maps are ours to use: schema and layout hash are compared before anything is touched.
+//! Whether the pinned maps are ours to use: the schema, and what their makers declared of their contents, are compared before
+//! anything is touched.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use proxy_common::{
-    layout::{HASH, SCHEMA},
-    v1,
-};
+use proxy_common::{layout::SCHEMA, v1};
 
 use super::{
-    bpfsys::{map, object},
+    bpfsys::{
+        map,
+        object::{self, MapInfo},
+    },
     error::DatapathError,
+    kernel_table::KernelTable,
     pins::{self, Pins},
+    table::Table as _,
 };
 
-/// Value of the `meta` map: schema and layout hash.
+pub mod declarations;
+
+/// Value of the `meta` map: schema, and one number for all declarations of who made it.
 pub(super) type Meta = [u64; 2];
 
-const OURS: Meta = [SCHEMA as u64, HASH];
+/// More declarations than a version has.
+const DECLARATIONS: u32 = 4096;
+
+fn ours() -> Meta {
+    [u64::from(SCHEMA), declarations::hash()]
+}
 
 /// What is pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +52,7 @@ pub(super) fn check(pins: &Pins) -> Result<Found, DatapathError> {
                 result = Found::Older;
             }
             _ if found < ours => return Err(DatapathError::OlderSchema { path, found, ours }),
-            _ => check_layout(pins, OURS)?,
+            _ => check_declarations(pins)?,
         }
     }
     Ok(result)
@@ -61,6 +71,59 @@ fn check_layout(pins: &Pins, expected: Meta) -> Result<(), DatapathError> {
         None if no_maps(pins)? => Ok(()),
         None => Err(foreign("none".to_owned())),
     }
+}
+
+/// What is pinned was declared as this version does, as far as both declare it.
+fn check_declarations(pins: &Pins) -> Result<(), DatapathError> {
+    let Some(pinned) = declared(pins)? else {
+        return check_layout(pins, ours());
+    };
+    let changed = declarations::OURS.keys().filter(|name| {
+        let pinned = pinned.get(&declarations::number(name));
+        pinned.is_some_and(|pinned| !declarations::fits(name, *pinned))
+    });
+    let changed: Vec<String> = changed.cloned().collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(DatapathError::ChangedLayout {
+        path: pins.folder(),
+        changed: changed.join(", "),
+    })
+}
+
+/// What those who used the maps declared, by number and hash of its text; none if nobody has noted it.
+fn declared(pins: &Pins) -> Result<Option<BTreeMap<u64, u64>>, DatapathError> {
+    let path = pins.declarations();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let table = KernelTable::<u64, u64>::open(&path).map_err(DatapathError::corrupt(&path))?;
+    Ok(Some(table.entries()?.into_iter().collect()))
+}
+
+/// Notes what this version declares.
+fn declare(pins: &Pins) -> Result<(), DatapathError> {
+    let path = pins.declarations();
+    if !path.exists() {
+        let info = MapInfo {
+            kind: 1,
+            key_size: 8,
+            value_size: 8,
+            max_entries: DECLARATIONS,
+            ..MapInfo::default()
+        };
+        let made = map::create(&info).and_then(|map| object::pin(map, &path));
+        made.map_err(DatapathError::file(
+            "pin what maps are declared to hold at",
+            &path,
+        ))?;
+    }
+    let mut table = KernelTable::<u64, u64>::open(&path).map_err(DatapathError::corrupt(&path))?;
+    for (name, hash) in &*declarations::OURS {
+        table.set(&declarations::number(name), hash)?;
+    }
+    Ok(())
 }
 
 /// Whether what is pinned of schema 1 was never in force.
@@ -89,9 +152,10 @@ fn read(path: &Path) -> Result<Option<Meta>, DatapathError> {
     map::lookup(&fd, &0_u32).map_err(DatapathError::corrupt(path))
 }
 
-/// Pins schema and layout hash, unless that is done.
+/// Pins schema and declarations.
 pub(super) fn record(pins: &Pins) -> Result<(), DatapathError> {
-    record_as(pins, OURS)
+    record_as(pins, ours())?;
+    declare(pins)
 }
 
 /// As [`record`], of a certain schema and layout.

@@ -134,14 +134,7 @@ mod tests {
     use crate::model::Protocol;
 
     fn allow(protocol: Protocol, low: u16, high: u16, cookie: u32) -> Interval {
-        Interval {
-            low,
-            high,
-            protocol: protocol.number(),
-            verdict: VERDICT_ALLOW,
-            pad: 0,
-            cookie,
-        }
+        Interval::allow(protocol.number(), low, high, cookie)
     }
 
     fn list(count: usize) -> Vec<Interval> {

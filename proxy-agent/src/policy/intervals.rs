@@ -5,20 +5,13 @@ use std::{
     collections::{BTreeSet, BinaryHeap},
 };
 
-use proxy_common::policy::intervals::{Interval, LIST_LIMIT, VERDICT_ALLOW};
+use proxy_common::policy::intervals::{Interval, LIST_LIMIT};
 
 use crate::model::Protocol;
 
 /// An interval that allows ports `low..=high`.
 pub fn allow(protocol: Protocol, low: u16, high: u16, cookie: u32) -> Interval {
-    Interval {
-        low,
-        high,
-        protocol: protocol.number(),
-        verdict: VERDICT_ALLOW,
-        pad: 0,
-        cookie,
-    }
+    Interval::allow(protocol.number(), low, high, cookie)
 }
 
 /// The union, disjoint and sorted. Where intervals overlap, the first one names the rule. Neighbours of one rule are

@@ -42,6 +42,19 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// Allows ports `low..=high`, in host order, of an IP protocol.
+    #[must_use]
+    pub const fn allow(protocol: u8, low: u16, high: u16, cookie: u32) -> Self {
+        Self {
+            low,
+            high,
+            protocol,
+            verdict: VERDICT_ALLOW,
+            pad: 0,
+            cookie,
+        }
+    }
+
     /// What intervals are sorted by.
     #[must_use]
     #[inline(always)]

@@ -7,7 +7,7 @@ use proxy_common::{
     address::{TCP, UDP},
     policy::{
         cells::DENY_ALL,
-        intervals::{Interval, VERDICT_ALLOW},
+        intervals::Interval,
         peers::PEER_POD,
         words::{ROW_ALLOW_ALL, ROW_FIRST},
     },
@@ -25,13 +25,7 @@ const ROWS: [u32; 2] = [ROW_FIRST, ROW_FIRST + 16];
 /// out: a class for each peer, a cell for each class. The last of each direction lets the connections pass.
 pub(crate) fn prepare(bench: &mut Bench, rules: u16) -> Result<()> {
     let strangers = rules / 2 - 1;
-    let allow = |(protocol, port)| Interval {
-        low: port,
-        high: port,
-        protocol,
-        verdict: VERDICT_ALLOW,
-        ..Interval::default()
-    };
+    let allow = |(protocol, port)| Interval::allow(protocol, port, port, 0);
     let ports = [
         (TCP, LISTENED),
         (TCP, SERVED),

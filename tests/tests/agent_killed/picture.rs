@@ -45,6 +45,11 @@ impl Picture {
         self.0.iter().filter(|line| line.contains(words)).count()
     }
 
+    /// Whether no map stands beside the one whose place it is to take.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.count("/building") + self.count("/next") == 0
+    }
+
     /// What is here and not there, and the other way round.
     pub(crate) fn differs(&self, wanted: &Self) -> String {
         let more = self.0.difference(&wanted.0).map(|line| format!("+ {line}"));

@@ -225,12 +225,12 @@ pub(crate) fn picture(cluster: &Cluster) -> Result<Picture> {
     Picture::of(cluster.agent(0), cluster.node(0))
 }
 
-/// What stays as it is for a while.
+/// What stays as it is for a while; nothing while maps are made, which takes longer.
 pub(crate) fn settled(cluster: &Cluster) -> Result<Picture> {
     let mut last = (picture(cluster)?, Instant::now());
     until("the node to settle", PATIENCE, || {
         let now = picture(cluster)?;
-        if now != last.0 {
+        if now != last.0 || !now.is_whole() {
             last = (now, Instant::now());
         }
         Ok((last.1.elapsed() >= CALM).then(|| last.0.clone()))

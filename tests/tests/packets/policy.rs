@@ -16,13 +16,7 @@ use weir_tests::packets::{
 const ROW: u32 = 7;
 
 fn interval(protocol: u8, low: u16, high: u16) -> Interval {
-    Interval {
-        low,
-        high,
-        protocol,
-        verdict: 1,
-        ..Interval::default()
-    }
+    Interval::allow(protocol, low, high, 0)
 }
 
 fn verdict(outcome: &Outcome) -> (i32, Option<&'static str>) {

@@ -6,21 +6,22 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::kubeconfig;
-use super::lab::{API_PORT, CLUSTER_CIDRS, FABRIC_V4, Lab, SERVICE_CIDRS};
+use super::lab::{API_PORT, Lab};
 use super::place::Place;
+use super::shape::{PODS, SERVICES, Shape};
 use super::wait;
 use crate::run;
 use crate::tools::go;
 
 /// Starts it and returns when the API server is ready.
-pub(crate) fn start(lab: &Lab) -> Result<()> {
+pub(crate) fn start(lab: &Lab, shape: Shape) -> Result<()> {
     let fabric = Place::fabric(lab);
     credentials(lab)?;
     etcd(lab, &fabric)?;
-    apiserver(lab, &fabric)?;
+    apiserver(lab, shape, &fabric)?;
     let ca = lab.file("pki/apiserver.crt");
     wait::until("kube-apiserver's certificate", || Ok(ca.exists()))?;
-    kubeconfig::write(lab, &ca)?;
+    kubeconfig::write(lab, shape, &ca)?;
     wait::until("kube-apiserver", || {
         let ready = super::kubectl(lab)?
             .args(["get", "--raw=/readyz"])
@@ -33,7 +34,7 @@ pub(crate) fn start(lab: &Lab) -> Result<()> {
             run::tail(&fabric.log("kube-apiserver")).unwrap_or_default()
         )
     })?;
-    controllers(lab, &fabric)?;
+    controllers(lab, shape, &fabric)?;
     scheduler(lab, &fabric)
 }
 
@@ -64,17 +65,20 @@ fn etcd(lab: &Lab, fabric: &Place) -> Result<()> {
     fabric.daemon("etcd", &go::ETCD.ensure()?, &args, None)
 }
 
-fn apiserver(lab: &Lab, fabric: &Place) -> Result<()> {
+fn apiserver(lab: &Lab, shape: Shape, fabric: &Place) -> Result<()> {
     let file = |name: &str| lab.file(name).display().to_string();
     let args = [
         "--etcd-servers=http://127.0.0.1:2379".to_owned(),
-        "--bind-address=0.0.0.0".to_owned(),
-        format!("--advertise-address={FABRIC_V4}"),
+        "--bind-address=::".to_owned(),
+        format!("--advertise-address={}", shape.api_host()),
         format!("--secure-port={API_PORT}"),
         format!("--cert-dir={}", file("pki")),
         format!("--token-auth-file={}", file("tokens.csv")),
         "--authorization-mode=Node,RBAC".to_owned(),
-        format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
+        format!(
+            "--service-cluster-ip-range={}",
+            shape.families.list(SERVICES)
+        ),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
         format!("--service-account-key-file={}", file("sa.key")),
         format!("--service-account-signing-key-file={}", file("sa.key")),
@@ -85,13 +89,16 @@ fn apiserver(lab: &Lab, fabric: &Place) -> Result<()> {
     fabric.daemon("kube-apiserver", &go::APISERVER.ensure()?, &args, None)
 }
 
-fn controllers(lab: &Lab, fabric: &Place) -> Result<()> {
+fn controllers(lab: &Lab, shape: Shape, fabric: &Place) -> Result<()> {
     let file = |name: &str| lab.file(name).display().to_string();
     let args = [
         format!("--kubeconfig={}", lab.kubeconfig().display()),
-        format!("--cluster-cidr={CLUSTER_CIDRS}"),
+        format!("--cluster-cidr={}", shape.families.list(PODS)),
         "--allocate-node-cidrs=true".to_owned(),
-        format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
+        format!(
+            "--service-cluster-ip-range={}",
+            shape.families.list(SERVICES)
+        ),
         format!("--service-account-private-key-file={}", file("sa.key")),
         format!("--root-ca-file={}", file("pki/apiserver.crt")),
         "--use-service-account-credentials=true".to_owned(),

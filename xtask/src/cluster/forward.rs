@@ -12,7 +12,8 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, setns};
 
-use super::lab::{API_PORT, FABRIC_V4, Lab};
+use super::lab::{API_PORT, Lab};
+use super::shape::Link;
 use super::{kubeconfig, place, wait};
 
 /// Starts the forwarder in the background.
@@ -41,7 +42,7 @@ pub(crate) fn run(lab: &Lab) -> Result<()> {
 
 /// Copies both ways until both are done; an error on either side ends the connection, as it should.
 fn join(client: TcpStream) -> io::Result<()> {
-    let server = TcpStream::connect((FABRIC_V4, API_PORT))?;
+    let server = TcpStream::connect((Link(0).fabric().0, API_PORT))?;
     let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
     let up = thread::spawn(move || copy(from_client, to_server));
     let down = copy(server, client);

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::lab::{CLUSTER_CIDRS, Lab, Node, Shape};
+use super::lab::{Lab, Node};
 use super::place::Place;
 use super::routes::PodCidrs;
+use super::shape::{PODS, Shape};
 use crate::run;
 use crate::tools::go;
 
@@ -15,7 +16,7 @@ use crate::tools::go;
 pub(crate) fn install(lab: &Lab, shape: Shape, cidrs: &[PodCidrs]) -> Result<()> {
     for node in shape.all() {
         let place = Place::node(lab, node);
-        start(lab, node, &place)?;
+        start(lab, shape, node, &place)?;
         plugins(&place)?;
         for other in cidrs.iter().filter(|it| it.node != node) {
             other.route(&place)?;
@@ -33,9 +34,9 @@ pub(crate) fn install(lab: &Lab, shape: Shape, cidrs: &[PodCidrs]) -> Result<()>
     Ok(())
 }
 
-fn start(lab: &Lab, node: Node, place: &Place) -> Result<()> {
+fn start(lab: &Lab, shape: Shape, node: Node, place: &Place) -> Result<()> {
     let config = lab.node_file(node, "kube-proxy.json");
-    Lab::write(&config, &self::config(lab, node).to_string())?;
+    Lab::write(&config, &self::config(lab, shape, node).to_string())?;
     place.daemon(
         "kube-proxy",
         &go::KUBE_PROXY.ensure()?,
@@ -44,13 +45,13 @@ fn start(lab: &Lab, node: Node, place: &Place) -> Result<()> {
     )
 }
 
-fn config(lab: &Lab, node: Node) -> Value {
+fn config(lab: &Lab, shape: Shape, node: Node) -> Value {
     json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "nftables",
         "hostnameOverride": node.name(),
-        "clusterCIDR": CLUSTER_CIDRS,
+        "clusterCIDR": shape.families.list(PODS),
         "clientConnection": { "kubeconfig": lab.kubeconfig() },
         // The table's size belongs to the machine, not to a namespace.
         "conntrack": { "maxPerCore": 0, "min": 0 },

@@ -5,17 +5,15 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::json;
 
-use super::lab::{API_PORT, FABRIC_V4, Lab};
+use super::lab::Lab;
+use super::shape::Shape;
 
 /// The administrator's token; the API server is reachable from this machine only.
 pub(crate) const TOKEN: &str = "weir-lab-admin";
 
 /// Writes the fabric's.
-pub(crate) fn write(lab: &Lab, ca: &Path) -> Result<()> {
-    Lab::write(
-        &lab.kubeconfig(),
-        &render(&format!("https://{FABRIC_V4}:{API_PORT}"), ca),
-    )
+pub(crate) fn write(lab: &Lab, shape: Shape, ca: &Path) -> Result<()> {
+    Lab::write(&lab.kubeconfig(), &render(&shape.api(), ca))
 }
 
 /// Writes the host's, which leads through a forwarder on a loopback port; returns its path.

@@ -3,20 +3,21 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::lab::{DNS_VIP, Lab, Node};
+use super::lab::{Lab, Node};
 use super::place::Place;
 use super::runtime::SOCKET;
+use super::shape::{DNS, Shape};
 use crate::tools::go;
 
 /// Starts kubelet.
-pub(crate) fn start(lab: &Lab, node: Node) -> Result<()> {
+pub(crate) fn start(lab: &Lab, shape: Shape, node: Node) -> Result<()> {
     let config = lab.node_file(node, "kubelet.json");
-    Lab::write(&config, &self::config(node))?;
+    Lab::write(&config, &self::config(shape, node))?;
     let args = [
         format!("--config={}", config.display()),
         format!("--kubeconfig={}", lab.kubeconfig().display()),
         format!("--hostname-override={}", node.name()),
-        format!("--node-ip={},{}", node.ipv4(), node.ipv6()),
+        format!("--node-ip={}", shape.node_ip(node)),
         format!(
             "--node-labels=topology.kubernetes.io/zone={},topology.kubernetes.io/region=lab",
             node.zone()
@@ -26,7 +27,7 @@ pub(crate) fn start(lab: &Lab, node: Node) -> Result<()> {
     Place::node(lab, node).daemon("kubelet", &go::KUBELET.ensure()?, &args, None)
 }
 
-fn config(node: Node) -> String {
+fn config(shape: Shape, node: Node) -> String {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -41,7 +42,7 @@ fn config(node: Node) -> String {
         "localStorageCapacityIsolation": true,
         "resolvConf": "",
         "clusterDomain": "cluster.local",
-        "clusterDNS": [DNS_VIP],
+        "clusterDNS": [shape.families.first(DNS)],
         // The lab shares one disk with everything else; it must not evict pods because of others.
         "evictionHard": { "memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%" },
         "imageGCHighThresholdPercent": 100,

@@ -1,4 +1,4 @@
-//! The fabric and the nodes as namespaces, joined by veth pairs to one bridge.
+//! The fabric and the nodes as namespaces.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -7,8 +7,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::cgroups::Hierarchies;
-use super::lab::{FABRIC_V4, FABRIC_V6, Lab, Node, Shape};
-use super::place::{FABRIC_CGROUP, Place};
+use super::lab::{Lab, Node};
+use super::links;
+use super::place::FABRIC_CGROUP;
+use super::shape::Shape;
 use crate::run;
 
 /// Folders of the host that a node mounts something on.
@@ -26,10 +28,10 @@ pub(crate) fn create(lab: &Lab, shape: Shape) -> Result<()> {
     make_mount_points(lab)?;
     let cgroups = Hierarchies::find()?;
     cgroups.create(FABRIC_CGROUP)?;
-    fabric(lab)?;
+    links::fabric(lab, shape)?;
     for node in shape.all() {
         cgroups.create(&node.cgroup())?;
-        self::node(lab, node, &cgroups)
+        self::node(lab, shape, node, &cgroups)
             .with_context(|| format!("cannot make node {}", node.name()))?;
     }
     Ok(())
@@ -56,27 +58,7 @@ fn make_mount_points(lab: &Lab) -> Result<()> {
     })
 }
 
-fn fabric(lab: &Lab) -> Result<()> {
-    let net = lab.namespaces().join("fabric.net");
-    File::create(&net)?;
-    let script = format!(
-        "ip link set lo up
-         ip link add br0 type bridge
-         ip link set br0 up
-         ip addr add {FABRIC_V4}/16 dev br0
-         ip addr add {FABRIC_V6}/64 dev br0 nodad
-         sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-         sysctl -qw net.ipv4.fib_multipath_hash_policy=1 net.ipv6.fib_multipath_hash_policy=1"
-    );
-    run::output(
-        Command::new("unshare")
-            .arg(format!("--net={}", net.display()))
-            .args(["sh", "-euc", &script]),
-    )?;
-    Ok(())
-}
-
-fn node(lab: &Lab, node: Node, cgroups: &Hierarchies) -> Result<()> {
+fn node(lab: &Lab, shape: Shape, node: Node, cgroups: &Hierarchies) -> Result<()> {
     let name = node.name();
     let held = |kind: &str| lab.namespaces().join(format!("{name}.{kind}"));
     for kind in ["net", "mnt", "uts"] {
@@ -101,26 +83,5 @@ fn node(lab: &Lab, node: Node, cgroups: &Hierarchies) -> Result<()> {
         .arg(&folder)
         .arg(cgroups.v2(&node.cgroup()));
     run::output(&mut unshare)?;
-    uplink(lab, node)
-}
-
-/// One veth pair between the node's `eth0` and the bridge; both ends are born where they belong.
-fn uplink(lab: &Lab, node: Node) -> Result<()> {
-    let net = lab.namespaces().join(format!("{}.net", node.name()));
-    let name = node.name();
-    Place::fabric(lab).script(&format!(
-        "ip link add {name} master br0 type veth peer name eth0 netns {}
-         ip link set {name} up",
-        net.display()
-    ))?;
-    Place::node(lab, node).script(&format!(
-        "ip addr add {}/16 dev eth0
-         ip addr add {}/64 dev eth0 nodad
-         ip link set eth0 up
-         ip route add default via {FABRIC_V4}
-         ip -6 route add default via {FABRIC_V6}",
-        node.ipv4(),
-        node.ipv6()
-    ))?;
-    Ok(())
+    links::connect(lab, shape, node)
 }

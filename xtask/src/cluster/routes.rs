@@ -3,8 +3,9 @@
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::lab::{Lab, Node, Shape};
+use super::lab::{Lab, Node};
 use super::place::Place;
+use super::shape::{Link, Shape};
 use super::{kubectl, wait};
 use crate::run;
 
@@ -13,7 +14,9 @@ use crate::run;
 pub(crate) struct PodCidrs {
     /// The node.
     pub(crate) node: Node,
-    /// Its ranges, of both families.
+    /// Its addresses.
+    addresses: [String; 2],
+    /// Its ranges, of the families that there are.
     pub(crate) cidrs: Vec<String>,
 }
 
@@ -24,14 +27,14 @@ impl PodCidrs {
         wait::until("the nodes' podCIDRs", || {
             all = shape
                 .all()
-                .filter_map(|node| Self::of(lab, node).transpose())
+                .filter_map(|node| Self::of(lab, shape, node).transpose())
                 .collect::<Result<_>>()?;
             Ok(all.len() == usize::from(shape.nodes))
         })?;
         Ok(all)
     }
 
-    fn of(lab: &Lab, node: Node) -> Result<Option<Self>> {
+    fn of(lab: &Lab, shape: Shape, node: Node) -> Result<Option<Self>> {
         let mut get = kubectl(lab)?;
         get.args([
             "get",
@@ -50,21 +53,22 @@ impl PodCidrs {
         let cidrs: Vec<String> = cidrs
             .filter_map(|cidr| cidr.as_str().map(str::to_owned))
             .collect();
-        Ok((!cidrs.is_empty()).then_some(Self { node, cidrs }))
+        Ok((!cidrs.is_empty()).then_some(Self {
+            node,
+            addresses: shape.address(node, Link(0)).words(),
+            cidrs,
+        }))
     }
 
     /// Adds the routes at another place.
     pub(crate) fn route(&self, place: &Place) -> Result<()> {
         for cidr in &self.cidrs {
-            let via = if cidr.contains(':') {
-                self.node.ipv6()
-            } else {
-                self.node.ipv4()
-            };
+            let [v4, v6] = &self.addresses;
+            let via = if cidr.contains(':') { v6 } else { v4 };
             run::output(
                 place
                     .command("ip")
-                    .args(["route", "replace", cidr, "via", &via]),
+                    .args(["route", "replace", cidr, "via", via]),
             )?;
         }
         Ok(())

@@ -13,9 +13,12 @@ pub(crate) fn status(lab: &Lab) -> Result<()> {
         return Ok(());
     };
     say::data(format!(
-        "{} nodes, {:?}, in {}",
+        "{} nodes, {:?}, {:?} network, {:?}, {} links each, in {}",
         shape.nodes,
         shape.proxy,
+        shape.network,
+        shape.families,
+        shape.links,
         lab.folder.display()
     ));
     run::loud(kubectl(lab)?.args(["get", "nodes", "-o", "wide"]))?;

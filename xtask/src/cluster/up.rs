@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::lab::{Lab, Proxy, Shape};
+use super::lab::Lab;
 use super::place::Place;
 use super::routes::PodCidrs;
 use super::runtime::Runtime;
+use super::shape::{DNS, Network, Proxy, Shape};
 use super::{control_plane, down, forward, kube_proxy, kubectl, kubelet, namespaces, wait, weir};
 use crate::tools::{debian, go};
 use crate::{image, paths, run, say};
@@ -51,19 +52,23 @@ pub(crate) fn up(lab: &Lab, shape: Shape) -> Result<()> {
     say::step(&format!("make {} nodes of namespaces", shape.nodes), || {
         namespaces::create(lab, shape)
     })?;
-    say::step("start the control plane", || control_plane::start(lab))?;
+    say::step("start the control plane", || {
+        control_plane::start(lab, shape)
+    })?;
     forward::start(lab)?;
     say::step("start containerd and kubelet", || nodes(lab, shape, &parts))?;
     let cidrs = PodCidrs::read(lab, shape)?;
     let fabric = Place::fabric(lab);
-    cidrs.iter().try_for_each(|it| it.route(&fabric))?;
+    if shape.network == Network::L2 {
+        cidrs.iter().try_for_each(|it| it.route(&fabric))?;
+    }
     match shape.proxy {
         Proxy::KubeProxy => say::step("start kube-proxy and the reference plugins", || {
             kube_proxy::install(lab, shape, &cidrs)
         })?,
         Proxy::Weir => say::step("install Weir by `kubectl apply -k`", || weir::install(lab))?,
     }
-    say::step("wait for nodes and DNS", || ready(lab))?;
+    say::step("wait for nodes and DNS", || ready(lab, shape))?;
     Lab::write(&lab.file(MARKER), "")
 }
 
@@ -91,14 +96,17 @@ fn nodes(lab: &Lab, shape: Shape, parts: &Parts) -> Result<()> {
         for image in &parts.images {
             parts.runtime.import(lab, node, image)?;
         }
-        kubelet::start(lab, node)?;
+        kubelet::start(lab, shape, node)?;
     }
     Ok(())
 }
 
-fn ready(lab: &Lab) -> Result<()> {
+fn ready(lab: &Lab, shape: Shape) -> Result<()> {
     let manifest = paths::root().join("tests/cluster/manifests/coredns.yaml");
-    run::output(kubectl(lab)?.args(["apply", "-f"]).arg(manifest))?;
+    let manifest = fs::read_to_string(&manifest)
+        .with_context(|| format!("cannot read {}", manifest.display()))?;
+    let manifest = manifest.replace(DNS[0], shape.families.first(DNS));
+    run::fed(kubectl(lab)?.args(["apply", "-f", "-"]), &manifest)?;
     wait::until("the nodes", || {
         let mut wait = kubectl(lab)?;
         wait.args([

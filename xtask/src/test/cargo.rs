@@ -5,11 +5,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
-use super::layers::Layer;
 use crate::{count::Count, run, say};
 
-/// Runs the command; one that fails without a failed test (it did not compile, it crashed) counts as one failure.
-pub(super) fn run(mut command: Command, layer: &Layer) -> Result<Count> {
+/// Runs the command of the job of this name; one that fails without a failed test (it did not compile, it crashed) counts as one failure.
+pub(super) fn run(mut command: Command, name: &str) -> Result<Count> {
     let shown = run::shown(&command);
     let mut child = command
         .stdout(Stdio::piped())
@@ -18,12 +17,8 @@ pub(super) fn run(mut command: Command, layer: &Layer) -> Result<Count> {
     let mut count = Count::default();
     for line in BufReader::new(child.stdout.take().context("no pipe from cargo")?).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
-        if layer.is_apart() {
-            // Between the lines of others.
-            say::data(format!("{}| {line}", layer.name()));
-        } else {
-            say::data(&line);
-        }
+        // Between the lines of others.
+        say::data(format!("{name}| {line}"));
         count = [count, Count::parse(&line).unwrap_or_default()]
             .into_iter()
             .sum();

@@ -27,8 +27,11 @@ const LONG: &str = "WEIR_LONG";
 /// the history (it takes minutes, and a clone of limited depth has none), and those that kill agents while they exchange maps.
 pub(super) const LONG_ONLY: [&str; 2] = ["schema_1", "killed_while_it_resizes"];
 
-/// Tests at a time in layers that run apart.
-const APART: u32 = 3;
+/// Tests at a time where most of the time is waiting.
+const WAITING: u32 = 3;
+
+/// Test targets that need the machine to themselves: they bring it to its limit, or count what it holds.
+const ALONE: [&str; 4] = ["flow_race", "memory", "world_flood", "world_leaks"];
 
 /// A layer.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +44,28 @@ pub(super) enum Layer {
     Kernels,
 }
 
+/// A part of a layer that is run at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Job {
+    /// [`Layer::Unit`].
+    Unit,
+    /// A test target.
+    Target(String),
+    /// [`Layer::Kernels`].
+    Kernels,
+}
+
+/// Beside what a job may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// One of the lanes: its tests have worlds of their own.
+    Lane,
+    /// A lane of its own: it has machines of its own, or nothing but processes and ports that are its own, and mostly waits.
+    Apart,
+    /// Nothing.
+    Alone,
+}
+
 impl Layer {
     /// Its name.
     pub(super) fn name(&self) -> &str {
@@ -51,9 +76,34 @@ impl Layer {
         }
     }
 
-    /// Whether it runs beside the others: it has machines of its own, or nothing but processes and ports that are its own.
-    pub(super) fn is_apart(&self) -> bool {
-        ["controlplane", "kernels"].contains(&self.name())
+    /// What there is to run.
+    pub(super) fn jobs(&self) -> Vec<Job> {
+        match self {
+            Self::Unit => vec![Job::Unit],
+            Self::Targets(_, targets) => targets.iter().cloned().map(Job::Target).collect(),
+            Self::Kernels => vec![Job::Kernels],
+        }
+    }
+}
+
+impl Job {
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Unit => "unit",
+            Self::Target(name) => name,
+            Self::Kernels => "kernels",
+        }
+    }
+
+    /// Beside what it may run.
+    pub(super) fn place(&self) -> Place {
+        match self {
+            Self::Kernels => Place::Apart,
+            Self::Target(name) if ALONE.contains(&name.as_str()) => Place::Alone,
+            Self::Target(name) if name.starts_with("controlplane") => Place::Apart,
+            Self::Unit | Self::Target(_) => Place::Lane,
+        }
     }
 
     /// The `cargo test` that runs it here; none for what runs elsewhere.
@@ -68,14 +118,16 @@ impl Layer {
             Self::Unit => {
                 cargo.args(["--lib", "--bins"]).args(filter);
             }
-            Self::Targets(_, targets) => {
-                for target in targets {
-                    cargo.args(["--test", target]);
-                }
+            Self::Target(target) => {
                 // Namespaces, programs and CPU time are shared: one test at a time, but where most of the time is waiting.
-                let threads = if self.is_apart() { APART } else { 1 };
+                let threads = if self.place() == Place::Apart {
+                    WAITING
+                } else {
+                    1
+                };
                 let threads = format!("--test-threads={threads}");
-                cargo.args(filter).args(["--", &threads]);
+                cargo.args(["--test", target]).args(filter);
+                cargo.args(["--", &threads]);
                 let asked = |name: &str| filter.is_some_and(|filter| filter.contains(name));
                 for name in LONG_ONLY.iter().filter(|name| !long && !asked(name)) {
                     cargo.args(["--skip", name]);
@@ -153,9 +205,9 @@ mod tests {
 
     #[test]
     fn tests_hear_of_their_long_form_only_when_it_is_wanted() {
-        let layer = Layer::Targets("packet".to_owned(), vec!["packet_machine".to_owned()]);
+        let job = Job::Target("packet_machine".to_owned());
         let hears = |long| {
-            let cargo = layer.command(None, long).unwrap();
+            let cargo = job.command(None, long).unwrap();
             cargo
                 .get_envs()
                 .any(|(name, value)| name == LONG && value.is_some())
@@ -165,9 +217,9 @@ mod tests {
 
     #[test]
     fn what_is_long_only_runs_when_it_is_asked_for() {
-        let layer = Layer::Targets("world".to_owned(), vec!["world_upgrade".to_owned()]);
+        let job = Job::Target("world_upgrade".to_owned());
         let skips = |filter, long| {
-            let cargo = layer.command(filter, long).unwrap();
+            let cargo = job.command(filter, long).unwrap();
             cargo.get_args().any(|word| word == "schema_1")
         };
         assert!(skips(None, false) && skips(Some("served"), false));

@@ -27,6 +27,7 @@ pub(super) fn all(layers: &[Layer]) -> Result<()> {
         debian::host(&HOST)?;
         go::ensure(&go::CONTROL_PLANE)?;
         say::step("build the programs under test", programs)?;
+        say::step("build the tests", tests)?;
     }
     if has("containerd") {
         tools::containerd()?;
@@ -41,5 +42,11 @@ pub(super) fn all(layers: &[Layer]) -> Result<()> {
 fn programs() -> Result<()> {
     // The whole workspace, as in every layer.
     let words = ["build", "--locked", "--quiet", "--workspace", "--bins"];
+    run::loud(run::cargo().args(words))
+}
+
+/// All at once: jobs that run side by side would wait for each other's.
+fn tests() -> Result<()> {
+    let words = ["test", "--locked", "--quiet", "--workspace", "--no-run"];
     run::loud(run::cargo().args(words))
 }

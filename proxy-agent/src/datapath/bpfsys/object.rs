@@ -128,15 +128,17 @@ pub fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
     Ok(info)
 }
 
+/// Asks for what the kernel says about an object.
+///
 /// # Safety
 ///
-/// Every byte pattern must be a valid `T`.
-unsafe fn read_info<T>(object: impl AsFd, info: &mut T) -> io::Result<()> {
+/// Every byte pattern must be a valid `T`, and every address in it valid for what the kernel writes there.
+pub(super) unsafe fn read_info<T>(object: impl AsFd, info: &mut T) -> io::Result<()> {
     let mut attr = InfoAttr {
         fd: object.as_fd().as_raw_fd().cast_unsigned(),
         length: size_of::<T>() as u32,
         info: address(std::ptr::from_mut(info)),
     };
-    // SAFETY: info is valid for writes of the length given.
+    // SAFETY: info is valid for writes of the length given; the rest is the caller's promise.
     unsafe { bpf(Command::ObjectInfo, &mut attr) }.map(drop)
 }

@@ -1,11 +1,11 @@
 //! Programs that are loaded, whoever loaded them.
 
-use std::{
-    io,
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
-};
+use std::{io, os::fd::OwnedFd};
 
-use super::raw::{Command, address, bpf, bpf_fd};
+use super::{
+    object::read_info,
+    raw::{Command, address, bpf, bpf_fd},
+};
 
 /// Maps of a program that are looked at; ours use fewer.
 const MAPS: usize = 128;
@@ -16,13 +16,6 @@ struct IdAttr {
     id: u32,
     next: u32,
     flags: u32,
-}
-
-#[repr(C)]
-struct InfoAttr {
-    fd: u32,
-    length: u32,
-    info: u64,
 }
 
 /// `struct bpf_prog_info`, its beginning.
@@ -89,13 +82,8 @@ fn describe(fd: OwnedFd) -> io::Result<Loaded> {
         maps: address(maps.as_mut_ptr()),
         ..Info::default()
     };
-    let mut attr = InfoAttr {
-        fd: fd.as_fd().as_raw_fd().cast_unsigned(),
-        length: size_of::<Info>() as u32,
-        info: address(std::ptr::from_mut(&mut info)),
-    };
-    // SAFETY: info is valid for writes of its length, made of integers, and names a buffer of as many ids as it says.
-    unsafe { bpf(Command::ObjectInfo, &mut attr) }?;
+    // SAFETY: Info is made of integers, and names a buffer of as many ids as it says.
+    unsafe { read_info(&fd, &mut info) }?;
     maps.truncate(info.map_count as usize);
     let length = info.name.iter().position(|byte| *byte == 0);
     let name = &info.name[..length.unwrap_or(info.name.len())];

@@ -121,19 +121,11 @@ pub(super) fn capacity<B>(blocks: &Laid<B>) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use proxy_common::policy::intervals::VERDICT_ALLOW;
 
     use super::*;
 
     fn list(count: u16) -> Vec<Interval> {
-        let interval = |n: u16| Interval {
-            low: 4 * n,
-            high: 4 * n + 1,
-            protocol: 6,
-            verdict: VERDICT_ALLOW,
-            pad: 0,
-            cookie: u32::from(n),
-        };
+        let interval = |n: u16| Interval::allow(6, 4 * n, 4 * n + 1, n.into());
         (0..count).map(interval).collect()
     }
 

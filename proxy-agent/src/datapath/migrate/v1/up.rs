@@ -60,10 +60,7 @@ where
     V: Pod + std::fmt::Debug + PartialEq,
 {
     let path = pins.map(name);
-    open(&path)
-        .and_then(|fd| MapHandle::new(name, fd))
-        .and_then(KernelTable::new)
-        .map_err(DatapathError::corrupt(path))
+    KernelTable::open(&path).map_err(DatapathError::corrupt(path))
 }
 
 fn open(path: &Path) -> std::io::Result<OwnedFd> {

@@ -1,0 +1,90 @@
+//! Runs jobs in lanes, side by side: as many as this machine has processors, one more for what mostly waits, and then, one
+//! after the other, what needs the machine to itself.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow};
+
+use super::{
+    cargo,
+    layers::{Job, Place},
+};
+use crate::{count::Count, kernels, say};
+
+/// What a job came to.
+pub(super) struct Outcome {
+    pub(super) job: Job,
+    pub(super) count: Count,
+    pub(super) time: Duration,
+}
+
+/// Jobs that wait for a lane.
+type Queue = Mutex<VecDeque<Job>>;
+
+/// What each job runs with.
+#[derive(Clone, Copy)]
+struct With<'a> {
+    filter: Option<&'a str>,
+    long: bool,
+}
+
+/// Runs all jobs; the outcomes in the order in which they ended.
+pub(super) fn run(jobs: &[Job], filter: Option<&str>, long: bool) -> Result<Vec<Outcome>> {
+    let with = With { filter, long };
+    let of = |place: Place| -> Queue {
+        let here = jobs.iter().filter(|job| job.place() == place);
+        Mutex::new(here.cloned().collect())
+    };
+    let (lanes, apart) = (of(Place::Lane), of(Place::Apart));
+    let mut outcomes = thread::scope(|scope| {
+        let mut all = vec![scope.spawn(|| lane(&apart, with))];
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            all.push(scope.spawn(|| lane(&lanes, with)));
+        }
+        let mut outcomes = Vec::new();
+        for lane in all {
+            let done = lane.join();
+            outcomes.extend(done.map_err(|_panic| anyhow!("a lane of tests panicked"))??);
+        }
+        Ok::<_, anyhow::Error>(outcomes)
+    })?;
+    outcomes.extend(lane(&of(Place::Alone), with)?);
+    Ok(outcomes)
+}
+
+/// Takes jobs from a queue until there are no more.
+fn lane(queue: &Queue, with: With<'_>) -> Result<Vec<Outcome>> {
+    let next = || {
+        let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.pop_front()
+    };
+    let mut outcomes = Vec::new();
+    while let Some(job) = next() {
+        outcomes.push(one(job, with)?);
+    }
+    Ok(outcomes)
+}
+
+fn one(job: Job, with: With<'_>) -> Result<Outcome> {
+    let started = Instant::now();
+    let count = match job.command(with.filter, with.long) {
+        Some(command) => cargo::run(command, job.name())?,
+        None => on_kernels(with.filter),
+    };
+    let time = started.elapsed();
+    say::line(format!("== {}: {count} in {}", job.name(), say::span(time)));
+    Ok(Outcome { job, count, time })
+}
+
+/// A kernel that cannot be had or does not boot is a failed test, not the end of the run.
+fn on_kernels(filter: Option<&str>) -> Count {
+    kernels::count(None, filter).unwrap_or_else(|error| {
+        say::error(&error);
+        Count::FAILURE
+    })
+}
