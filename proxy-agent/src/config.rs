@@ -28,6 +28,7 @@ pub mod routing;
 pub mod services;
 mod suggest;
 mod text;
+pub mod xdp;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -48,6 +49,7 @@ pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
 pub use platform::Platform;
 pub use routing::{Routing, TunnelSettings, Underlay};
 pub use services::ServiceSettings;
+pub use xdp::Xdp;
 
 /// `apiVersion` of the file.
 pub const API_VERSION: &str = "weir.dev/v1alpha1";
@@ -101,6 +103,11 @@ pub struct Configuration {
     /// How programs are attached to interfaces. For experts: `auto` is right on every kernel.
     #[schemars(extend("x-flag" = "tc-attach"))]
     pub tc_attach: TcAttach,
+    /// Where links take what comes from outside for backends on other nodes, and its answers, and send it on before the kernel
+    /// has made packets of it (XDP). All else goes on as without. Some drivers stop a card for a moment when a program is put
+    /// there or taken off, and most stop gathering segments (LRO, guest TSO) for as long.
+    #[schemars(extend("x-flag" = "xdp", "x-reload" = true))]
+    pub xdp: Xdp,
     /// What is logged and how.
     pub logging: Logging,
     /// Capacities of maps, in entries; 0 means that of `size`. A map that fills up is made larger, as far as `memory` allows,
@@ -177,6 +184,7 @@ impl Default for Configuration {
             forwarding: Forwarding::Bpf,
             socket_balancing: true,
             tc_attach: TcAttach::Auto,
+            xdp: Xdp::default(),
             logging: Logging::default(),
             maps: Maps::default(),
             node: NodeSettings::default(),

@@ -298,6 +298,21 @@ impl Datapath {
         programs::interface::detach(&self.pins, self.blocks, ifindex)
     }
 
+    /// Attaches the XDP program to an interface, or replaces the one that is attached.
+    pub fn attach_xdp(&self, ifindex: u32) -> Result<(), DatapathError> {
+        programs::xdp::attach(&self.ebpf, &self.pins, ifindex)
+    }
+
+    /// Whether the XDP program is on an interface.
+    pub fn has_xdp(&self, ifindex: u32) -> Result<bool, DatapathError> {
+        programs::xdp::is_attached(&self.pins, ifindex)
+    }
+
+    /// Takes the XDP program off an interface; says whether it was there.
+    pub fn detach_xdp(&self, ifindex: u32) -> Result<bool, DatapathError> {
+        programs::xdp::detach(&self.pins, ifindex)
+    }
+
     /// All pinned links.
     pub fn attachments(&self) -> Result<Vec<Attachment>, DatapathError> {
         programs::attachments::list(&self.pins)

@@ -59,7 +59,18 @@ reasons! {
     NO_SERVICE = 28, "no-service", "An address of the ranges of Services that no Service has; one may be about to have it.";
 }
 
+/// Beside the reasons: frames that XDP sent out again by the link on which they came.
+pub const XDP_BACK: u32 = 61;
+/// Frames that XDP sent out by another link.
+pub const XDP_ACROSS: u32 = 62;
+/// Frames that XDP left to tc.
+pub const XDP_UP: u32 = 63;
+
+/// What became of frames that XDP did not drop, with its name.
+pub const XDP_VERDICTS: [(u32, &str); 3] =
+    [(XDP_BACK, "back"), (XDP_ACROSS, "across"), (XDP_UP, "up")];
+
 /// Capacity of `DROPS`.
-pub const REASON_LIMIT: u32 = 32;
+pub const REASON_LIMIT: u32 = 64;
 
 map_types!(Counter = 16);

@@ -54,12 +54,18 @@ pub struct Link {
     pub address6: Address6,
     /// `LINK_*` bits.
     pub flags: u32,
+    /// Hardware address of an Ethernet link; zeros if it is not known.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub pad: [u8; 2],
 }
 
 /// Frames of the link have no Ethernet header.
 pub const LINK_WITHOUT_ETHERNET: u32 = 1 << 0;
 /// The link is left alone: no program of ours is there. What is not in `LINKS` may yet get its programs.
 pub const LINK_LEFT_ALONE: u32 = 1 << 1;
+/// Programs of XDP at other links may send frames out by it.
+pub const LINK_TAKES_FRAMES: u32 = 1 << 2;
 
 /// Words of 64 bits in `NODE_PORTS`. Bit p (host order; word p / 64, bit p % 64) is set where a frontend, or a backend on the
 /// node itself (host network), has port p, whatever address and protocol: only packets with such a port, or one used for
@@ -88,4 +94,4 @@ pub const ADDRESS_LOCAL: u32 = 1 << 1;
 /// of the node itself reach).
 pub const ADDRESS_HOST_PORT: u32 = 1 << 2;
 
-map_types!(NodeConfig = 80, Link = 24);
+map_types!(NodeConfig = 80, Link = 32);

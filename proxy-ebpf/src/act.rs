@@ -12,4 +12,5 @@ pub mod masquerade;
 pub mod port;
 pub mod refuse;
 pub mod review;
+pub mod through;
 pub mod tunnel;

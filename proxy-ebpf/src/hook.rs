@@ -18,6 +18,8 @@ mod from_pod;
 #[cfg(target_arch = "bpf")]
 mod from_tunnel;
 #[cfg(target_arch = "bpf")]
+mod from_wire;
+#[cfg(target_arch = "bpf")]
 mod log;
 #[cfg(target_arch = "bpf")]
 mod to_net;

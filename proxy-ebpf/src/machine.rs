@@ -11,3 +11,4 @@ pub mod skb;
 pub mod tunnel;
 pub mod verdict;
 pub mod words;
+pub mod xdp;

@@ -6,3 +6,4 @@ pub mod description;
 pub mod hold;
 pub mod parse;
 pub mod rewrite;
+pub mod unfinished;

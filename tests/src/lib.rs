@@ -27,5 +27,6 @@ pub mod served;
 pub mod told;
 pub mod traffic;
 pub mod watched;
+pub mod wire;
 
 pub use weir_world as world;

@@ -16,7 +16,7 @@ mod seen;
 mod sources;
 mod spare;
 
-pub use bench::{Bench, Hook, NEXT, Outcome, REDIRECT, SHOT};
+pub use bench::{BACK, Bench, Hook, NEXT, Outcome, REDIRECT, SHOT};
 pub use flows::Entry;
 pub use frame::{
     Tcp, error_about, fragments, icmpv6, other, pieces, ping, sctp, segment, tcp, udp, with_options,

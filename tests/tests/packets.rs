@@ -51,3 +51,5 @@ mod service;
 mod sources;
 #[path = "packets/vips.rs"]
 mod vips;
+#[path = "packets/wire.rs"]
+mod wire;

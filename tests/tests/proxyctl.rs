@@ -75,7 +75,7 @@ fn fine() -> Status {
         name: "eth0".to_owned(),
         ethernet: true,
         attached: Some("tcx".to_owned()),
-        sources: Vec::new(),
+        ..LinkStatus::default()
     });
     "configuration".clone_into(&mut status.host.source);
     status.masquerade.families = [("IPv4".to_owned(), true)].into();

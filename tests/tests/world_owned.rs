@@ -68,6 +68,10 @@ fn harm(what: Owned) -> Option<Harm> {
             "find /sys/fs/bpf -path '*/links/*_net*' -delete; find /sys/fs/bpf -path '*/links/from_lo*' -delete",
             "find /sys/fs/bpf -path '*/links/*_net*' | sort; find /sys/fs/bpf -path '*/links/from_lo*'",
         ),
+        Owned::XdpPrograms => (
+            "find /sys/fs/bpf -path '*/links/from_wire*' -delete",
+            "ip -d link show dev eth0 | grep -c xdp",
+        ),
         Owned::HostDeviceProgram => (
             "find /sys/fs/bpf -path '*/links/from_host*' -delete",
             "find /sys/fs/bpf -path '*/links/from_host*' | sort",
@@ -117,7 +121,14 @@ struct Lab {
 
 impl Lab {
     fn start(routing: &str) -> Self {
-        let flags = ["--map-size", "small", "--routing", routing];
+        let flags = [
+            "--map-size",
+            "small",
+            "--routing",
+            routing,
+            "--xdp",
+            "native",
+        ];
         let cluster = Cluster::start("owned", &["a", "b"], &flags).unwrap();
         let client = cluster.pod(0, "client").unwrap();
         let mut served = near_then_far(&cluster).map(Result::unwrap);

@@ -30,6 +30,8 @@ pub enum Owned {
     TunnelPrograms,
     /// Programs on links that carry node traffic, and on the loopback.
     LinkPrograms,
+    /// XDP programs on links that carry node traffic.
+    XdpPrograms,
     /// The program on `weir_host`.
     HostDeviceProgram,
     /// Programs on pods' interfaces.
@@ -80,7 +82,7 @@ const fn care(what: Owned, made_by: &'static str, checked_by: &'static str) -> C
 }
 
 /// All of it.
-pub const OWNED: [Care; 22] = [
+pub const OWNED: [Care; 23] = [
     care(Owned::NodeRoutes, "node::routes", "node::routes"),
     care(
         Owned::ServiceRoutes,
@@ -124,6 +126,7 @@ pub const OWNED: [Care; 22] = [
         "node::links::programs",
         "node::links::programs",
     ),
+    care(Owned::XdpPrograms, "node::links::xdp", "node::links::xdp"),
     care(
         Owned::HostDeviceProgram,
         "node::host_device::program",

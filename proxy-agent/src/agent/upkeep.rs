@@ -13,7 +13,7 @@ use crate::{
     api::{
         Shared,
         messages::MapStatus,
-        metrics::{Metrics, Reason},
+        metrics::{Metrics, Reason, Verdict},
     },
     datapath::Maps,
 };
@@ -65,6 +65,18 @@ pub fn count(shared: &Shared, maps: &Maps) {
                 let metrics = &shared.metrics;
                 Metrics::raise(&metrics.drops.get_or_create(&labels), counter.packets);
                 Metrics::raise(&metrics.drop_bytes.get_or_create(&labels), counter.bytes);
+            }
+        }
+    }
+    match maps.drops.xdp() {
+        Err(error) => tracing::warn!(%error, "frames of XDP not counted"),
+        Ok(verdicts) => {
+            for (verdict, counter) in verdicts {
+                let series = shared
+                    .metrics
+                    .xdp_frames
+                    .get_or_create(&Verdict::new(verdict));
+                Metrics::raise(&series, counter.packets);
             }
         }
     }

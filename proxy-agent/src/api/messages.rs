@@ -236,6 +236,10 @@ pub struct LinkStatus {
     pub ethernet: bool,
     /// `tcx` or `clsact`; none while the programs are not attached.
     pub attached: Option<String>,
+    /// `native`; none while there is no XDP program.
+    pub xdp: Option<String>,
+    /// Why there is none, where one is wanted.
+    pub no_xdp: Option<String>,
     /// Sources of what is translated on its way out by it; of a family without one it is the node's internal address.
     pub sources: Vec<String>,
 }

@@ -14,7 +14,8 @@ use prometheus_client::{
 
 pub use self::{
     labels::{
-        Apply, Build, CniRequest, Code, FlowLabels, IpFamily, KindName, MapName, NoLocal, Reason,
+        Apply, Build, CniRequest, Code, FlowLabels, IpFamily, KindName, MapName, Mode, NoLocal,
+        Reason, Verdict,
     },
     series::{FloatGauge, Metrics},
 };
@@ -54,6 +55,9 @@ impl Metrics {
         for reason in proxy_common::counters::REASONS {
             let name = proxy_common::counters::reason_name(*reason);
             drop(self.drops.get_or_create(&Reason::new(name)));
+        }
+        for (_, name) in proxy_common::counters::XDP_VERDICTS {
+            drop(self.xdp_frames.get_or_create(&Verdict::new(name)));
         }
         for code in ["200", "503"] {
             drop(self.healthz.get_or_create(&Code::new(code)));
@@ -131,6 +135,7 @@ mod tests {
             "weir_bpf_map_pressure{map=\"FLOWS4\"} 0.75",
             "weir_bpf_map_max_entries{map=\"FLOWS4\"} 4",
             "weir_drops_total{reason=\"policy-egress\"} 0",
+            "weir_xdp_frames_total{verdict=\"back\"} 0",
             "weir_watch_restarts_total{kind=\"Service\"} 1",
             "weir_drift_entries 0",
         ] {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use proxy_common::counters::{Counter, REASONS};
+use proxy_common::counters::{Counter, REASONS, XDP_VERDICTS};
 
 use super::{
     bpfsys::{self, map},
@@ -32,6 +32,14 @@ impl Drops {
             packets: sum.packets + c.packets,
             bytes: sum.bytes + c.bytes,
         }))
+    }
+
+    /// What became of frames that the XDP programs did not drop (`XDP_VERDICTS`), with their counters.
+    pub fn xdp(&self) -> io::Result<Vec<(&'static str, Counter)>> {
+        let verdicts = XDP_VERDICTS.iter();
+        verdicts
+            .map(|(number, name)| Ok((*name, self.get(*number)?)))
+            .collect()
     }
 
     /// All reasons of this version with their counters.

@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod exchange;
 pub mod interface;
 pub mod lift;
+pub mod xdp;
 
 mod clsact;
 mod filter;

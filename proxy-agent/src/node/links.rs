@@ -8,6 +8,7 @@ pub mod programs;
 mod source;
 #[cfg(test)]
 mod tests;
+pub mod xdp;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +40,10 @@ pub struct Link {
     pub header: Header,
     /// Sources of what is translated on its way out by it.
     pub sources: Sources,
+    /// Hardware address; zeros for a link without.
+    pub mac: [u8; 6],
+    /// What made it, as `ip link` says it; empty for hardware.
+    pub kind: String,
 }
 
 /// What is made of all links.
@@ -99,6 +104,8 @@ impl Links {
                         index: interface.index,
                         header,
                         sources: sources(interface),
+                        mac: interface.mac,
+                        kind: interface.kind.clone(),
                     };
                     links.chosen.insert(link.index, link);
                 }

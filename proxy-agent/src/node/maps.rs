@@ -13,21 +13,21 @@ use proxy_common::{
     conntrack::Timeouts,
     inside::{Inside, InsideKey4, InsideKey6},
     node::{
-        LINK_LEFT_ALONE, LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE,
-        NODE_ANSWER_PING, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6,
-        NODE_SOCKET_BALANCING, NodeConfig,
+        LINK_LEFT_ALONE, LINK_TAKES_FRAMES, LINK_WITHOUT_ETHERNET, Link as LinkEntry,
+        NODE_ALLOW_EGRESS_TO_NODE, NODE_ANSWER_PING, NODE_FORWARD_BPF, NODE_MASQUERADE4,
+        NODE_MASQUERADE6, NODE_SOCKET_BALANCING, NodeConfig,
     },
     tunnel::{TUNNEL_SEND, TunnelKey4, TunnelKey6, TunnelPeer},
 };
 
 use super::{
     desired::Desired,
-    links::{Header, Links},
+    links::{Header, Links, xdp::takes_frames},
     masquerade::Masquerade,
     tunnel::Tunnel,
 };
 use crate::{
-    config::{Configuration, Conntrack, Forwarding, Period},
+    config::{Configuration, Conntrack, Forwarding, Period, Xdp},
     datapath::{Maps, Mirror, TableError, bpfsys, prefix::Prefix},
     subject::Room,
 };
@@ -122,7 +122,7 @@ impl NodeMaps {
         }
         insert(&mut self.addresses4, &v4, &mut self.room)?;
         insert(&mut self.addresses6, &v6, &mut self.room)?;
-        let links = links(&desired.links);
+        let links = links(&desired.links, config.xdp);
         insert(&mut self.links, &links, &mut self.room)?;
         if complete {
             self.addresses4.retain(&v4)?;
@@ -187,19 +187,24 @@ fn insert<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug>(
 }
 
 /// By index.
-fn links(links: &Links) -> BTreeMap<u32, LinkEntry> {
+fn links(links: &Links, xdp: Xdp) -> BTreeMap<u32, LinkEntry> {
     let chosen = links.chosen.values();
     let entries = chosen.map(|link| {
-        let flags = match link.header {
+        let mut flags = match link.header {
             Header::Ethernet => 0,
             Header::Bare => LINK_WITHOUT_ETHERNET,
         };
+        if takes_frames(xdp, link) {
+            flags |= LINK_TAKES_FRAMES;
+        }
         let v4 = link.sources.v4.unwrap_or(Ipv4Addr::UNSPECIFIED);
         let v6 = link.sources.v6.unwrap_or(Ipv6Addr::UNSPECIFIED);
         let entry = LinkEntry {
             address4: address4(v4.octets()),
             address6: address6(v6.octets()),
             flags,
+            mac: link.mac,
+            pad: [0; 2],
         };
         (link.index, entry)
     });

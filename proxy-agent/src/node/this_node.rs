@@ -26,6 +26,7 @@ use crate::{
         Shared,
         listen::ListenOn,
         messages::{MasqueradeStatus, Names, Status, WayStatus},
+        metrics::Mode,
         readiness::{Guard, Readiness},
     },
     config::{Conntrack, Ipam, MasqueradeSettings},
@@ -243,8 +244,14 @@ impl ThisNode {
         self.masquerades = report.masquerades();
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);
-            let failed = self.links.bring(links, &report.facts, notes, datapath);
+            let failed = self
+                .links
+                .bring(links, &report.facts, notes, config.xdp, datapath);
             self.errors.extend(failed);
+            for (mode, links) in self.links.modes() {
+                let series = shared.metrics.xdp_links.get_or_create(&Mode::new(mode));
+                series.set(links);
+            }
         }
         if let Some(index) = report.tunnel_device {
             let brought = self.tunnel.bring(index, config.tunnel.port, datapath);

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use crate::{
-    config::{Configuration, Routing, TunnelSettings, Underlay},
+    config::{Configuration, Routing, TunnelSettings, Underlay, Xdp},
     model::Node,
 };
 
@@ -61,12 +61,13 @@ pub fn end(underlay: Underlay, internal: &[IpAddr], there: &Node) -> Option<IpAd
         .find_map(|ipv4| first(&there.internal_ips, *ipv4))
 }
 
-/// What ways between nodes go by.
+/// What ways between nodes, and XDP at links, go by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Between {
     routing: Routing,
     routed: Vec<IpNetwork>,
     tunnel: TunnelSettings,
+    xdp: Xdp,
 }
 
 impl Between {
@@ -76,6 +77,7 @@ impl Between {
             routing: config.routing,
             routed: config.routed_pod_cidrs.clone(),
             tunnel: config.tunnel,
+            xdp: config.xdp,
         }
     }
 }

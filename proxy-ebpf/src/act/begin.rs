@@ -11,8 +11,8 @@ use super::draft::{Draft, LATER, MASQUERADED, PLAIN, TO_HOST, TRANSLATED};
 use super::{judge, masquerade, port};
 use crate::know::service::{self, Choice};
 use crate::know::{endpoint, node, vip};
+use crate::machine::frame::Buffer;
 use crate::machine::global::global;
-use crate::machine::skb::Skb as Buffer;
 use crate::machine::verdict::{CONTINUE, ECHO, NEXT};
 use crate::machine::words::{copy, same, to_stack};
 use crate::maps::Family;
@@ -25,19 +25,19 @@ const ATTEMPTS: u32 = 4;
 
 global! {
     /// Begins the flow of a packet at a hook (`course::hook`), sent by the endpoint `sender` (0: none of the node's).
-    /// `CONTINUE`: `draft.start` is it. `NEXT`: it is nothing of ours.
-    pub fn begin(skb, packet: Packet, draft: Draft; at, sender) = run
+    /// `CONTINUE`: `draft.start` is it. `NEXT`: it is nothing of ours; at a hook of XDP, it goes to no frontend.
+    pub fn begin(buffer, packet: Packet, draft: Draft; at, sender) = run
 }
 
 #[inline(always)]
-fn run<F: Family>(
-    skb: Buffer,
+fn run<B: Buffer, F: Family>(
+    buffer: B,
     packet: &mut Packet<F>,
     draft: &mut Draft<F>,
     at: u32,
     sender: u32,
 ) -> Verdict {
-    let verdict = decide(skb, packet, draft, at, sender);
+    let verdict = decide(buffer, packet, draft, at, sender);
     start::abandon(&mut draft.start);
     verdict
 }
@@ -64,8 +64,8 @@ fn must_wait<F: Family>(packet: &mut Packet<F>, at: u32, sender: u32) -> Verdict
 }
 
 #[inline(always)]
-fn decide<F: Family>(
-    skb: Buffer,
+fn decide<B: Buffer, F: Family>(
+    buffer: B,
     packet: &mut Packet<F>,
     draft: &mut Draft<F>,
     at: u32,
@@ -76,7 +76,7 @@ fn decide<F: Family>(
     draft.way = PLAIN;
     if at == hook::TO_POD {
         // Whatever address it is for, this interface's pod is given it.
-        let Some(receiver) = endpoint::of_interface(skb.ifindex()) else {
+        let Some(receiver) = endpoint::of_interface(buffer.ifindex()) else {
             return dropped(UNKNOWN_ENDPOINT);
         };
         draft.start.flow.endpoint[1] = receiver as u16;
@@ -99,17 +99,17 @@ fn decide<F: Family>(
                 NEXT
             };
         }
-        verdict = to_service(skb, packet, draft, at);
-    } else if verdict == NEXT {
+        verdict = to_service(buffer, packet, draft, at);
+    } else if verdict == NEXT && !B::XDP {
         verdict = untranslated(packet, draft, at);
         if verdict == CONTINUE {
             verdict = judge::ends(packet, &mut draft.start);
         }
         if verdict == CONTINUE {
-            verdict = masquerade::consider(skb, packet, draft, at);
+            verdict = masquerade::consider(buffer, packet, draft, at);
         }
         if verdict == CONTINUE {
-            verdict = record(skb, packet, draft, leaves_pod);
+            verdict = record(buffer, packet, draft, leaves_pod);
         }
     }
     verdict
@@ -117,14 +117,14 @@ fn decide<F: Family>(
 
 /// Records a flow that was judged and goes to no frontend.
 #[inline(always)]
-fn record<F: Family>(
-    skb: Buffer,
+fn record<B: Buffer, F: Family>(
+    buffer: B,
     packet: &Packet<F>,
     draft: &mut Draft<F>,
     leaves_pod: bool,
 ) -> Verdict {
     match draft.way {
-        MASQUERADED => port::allocate(skb, draft),
+        MASQUERADED => port::allocate(buffer, draft),
         // Only what is masqueraded begins where it leaves.
         _ if leaves_pod => NEXT,
         LATER => CONTINUE,
@@ -145,8 +145,8 @@ fn client<F: Family>(packet: &Packet<F>, at: u32) -> [u32; 4] {
 
 /// A flow to a frontend: tries backends and source ports until nobody else has the tuple of its answers.
 #[inline(always)]
-fn to_service<F: Family>(
-    skb: Buffer,
+fn to_service<B: Buffer, F: Family>(
+    buffer: B,
     packet: &mut Packet<F>,
     draft: &mut Draft<F>,
     at: u32,
@@ -157,8 +157,8 @@ fn to_service<F: Family>(
         if verdict == CONTINUE {
             verdict = judge::ends(packet, &mut draft.start);
         }
-        if verdict == CONTINUE {
-            verdict = masquerade::consider(skb, packet, draft, at);
+        if verdict == CONTINUE && !B::XDP {
+            verdict = masquerade::consider(buffer, packet, draft, at);
         }
         if verdict != CONTINUE {
             break;
@@ -167,7 +167,7 @@ fn to_service<F: Family>(
         verdict = if draft.way == PLAIN || draft.way == LATER {
             start::commit(&mut draft.start)
         } else {
-            port::allocate(skb, draft)
+            port::allocate(buffer, draft)
         };
         if verdict != dropped(FLOW_CLASH) && verdict != dropped(NO_SOURCE_PORT) {
             break;

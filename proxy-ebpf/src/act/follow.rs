@@ -1,14 +1,17 @@
 //! Packets of known flows.
 
-use proxy_common::conntrack::{ENDPOINT_HOST, FLOW_MASQUERADED, FLOW_STACK};
+use proxy_common::conntrack::{
+    ENDPOINT_HOST, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_MASQUERADED, FLOW_STACK,
+};
 use proxy_common::counters::SPOOFED_SOURCE;
 
 use super::course::{Course, hook};
 use super::{judge, review};
 use crate::know::endpoint;
+use crate::machine::frame::Buffer as _;
 use crate::machine::global::global;
 use crate::machine::skb::Skb as Buffer;
-use crate::machine::verdict::{CONTINUE, NEXT};
+use crate::machine::verdict::{CONTINUE, NEXT, PASS};
 use crate::machine::words::copy;
 use crate::maps::Family;
 use crate::packet::description::Packet;
@@ -27,6 +30,34 @@ global! {
 global! {
     /// As [`follow`], for a packet that was turned into its target already, on its way into a pod.
     pub fn follow_turned(skb, packet: Packet, course: Course; reviewed) = run_turned
+}
+
+/// Follows the flow of a packet that came by a link, if both of its ends are elsewhere: translated here on its way through.
+/// `NEXT` and `STALE` as of [`follow`]. `PASS`: an end is here, and nothing has changed.
+#[inline(always)]
+pub fn follow_through<F: Family>(
+    packet: &Packet<F>,
+    course: &mut Course<F>,
+    reviewed: u32,
+) -> Verdict {
+    let Some(found) = flow::find::<F>(&packet.tuple, packet.protocol, packet.now) else {
+        return NEXT;
+    };
+    let [sender, receiver] = found.ends();
+    let ours = FLOW_STACK | FLOW_MASQUERADED | FLOW_LOOPBACK | FLOW_HAIRPIN;
+    let through = sender | receiver == 0 && found.head.flags & ours == 0;
+    if !through {
+        return PASS;
+    }
+    if packet.opens() && flow::is_closed(found.head) {
+        found.end();
+        return NEXT;
+    }
+    // Between such ends there is no policy.
+    if reviewed == 0 && review::is_due(packet, &found, hook::FROM_NET) {
+        return STALE;
+    }
+    go(packet, course, &found, hook::FROM_NET)
 }
 
 #[inline(always)]
@@ -85,12 +116,7 @@ fn run_turned<F: Family>(
 }
 
 #[inline(always)]
-fn go<F: Family>(
-    packet: &mut Packet<F>,
-    course: &mut Course<F>,
-    found: &Found<F>,
-    at: u32,
-) -> Verdict {
+fn go<F: Family>(packet: &Packet<F>, course: &mut Course<F>, found: &Found<F>, at: u32) -> Verdict {
     let [sender, receiver] = found.ends();
     let forth = found.place.direction() == 0;
     let beginner = if forth { sender } else { receiver };

@@ -238,7 +238,7 @@ fn way<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>, a
     if packet.hops <= 1 && !hook::is_own(at) {
         return dropped(HOP_LIMIT);
     }
-    let Some((hop, number)) = next_hop::find::<F>(skb, &between(packet, course)) else {
+    let Some((hop, number)) = next_hop::find::<_, F>(skb, &between(packet, course)) else {
         return dropped(NO_ROUTE);
     };
     course.hop = number;

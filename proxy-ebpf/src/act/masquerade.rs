@@ -12,8 +12,8 @@ use super::course::hook;
 use super::draft::{Draft, LATER, MASQUERADED};
 use crate::know::next_hop::{self, Between};
 use crate::know::{inside, node};
+use crate::machine::frame::Buffer;
 use crate::machine::global::global;
-use crate::machine::skb::Skb as Buffer;
 use crate::machine::verdict::CONTINUE;
 use crate::machine::words::to_stack;
 use crate::maps::Family;
@@ -22,11 +22,16 @@ use crate::packet::description::{ERROR, Packet};
 global! {
     /// Says of a pod's flow that was judged whether it is masqueraded: `draft.way` is `MASQUERADED` or `LATER` then, else as it
     /// was. `NOT_MASQUERADED`: it must be, and cannot.
-    pub fn consider(skb, packet: Packet, draft: Draft; at) = run
+    pub fn consider(buffer, packet: Packet, draft: Draft; at) = run
 }
 
 #[inline(always)]
-fn run<F: Family>(skb: Buffer, packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32) -> Verdict {
+fn run<B: Buffer, F: Family>(
+    buffer: B,
+    packet: &mut Packet<F>,
+    draft: &mut Draft<F>,
+    at: u32,
+) -> Verdict {
     if draft.start.outward == 0 || !node::masquerades::<F>() {
         return CONTINUE;
     }
@@ -38,7 +43,7 @@ fn run<F: Family>(skb: Buffer, packet: &mut Packet<F>, draft: &mut Draft<F>, at:
     if inside::has::<F>(&to) {
         return CONTINUE;
     }
-    draft.link = skb.ifindex();
+    draft.link = buffer.ifindex();
     if at == hook::FROM_POD {
         // Routed as the stack would: by the pod's own address.
         let between = Between {
@@ -48,7 +53,7 @@ fn run<F: Family>(skb: Buffer, packet: &mut Packet<F>, draft: &mut Draft<F>, at:
             now: packet.now,
             bare: true,
         };
-        let Some((hop, _)) = next_hop::find::<F>(skb, &between) else {
+        let Some((hop, _)) = next_hop::find::<B, F>(buffer, &between) else {
             // The stack answers; should it know a way, the link turns the packet.
             draft.way = LATER;
             return CONTINUE;

@@ -12,8 +12,8 @@ use proxy_common::counters::{FLOW_CLASH, NO_SOURCE_PORT, TUNNEL_PORT};
 use super::draft::{Draft, MASQUERADED, TO_HOST};
 use crate::know::next_hop::{self, Between};
 use crate::know::node;
+use crate::machine::frame::Buffer;
 use crate::machine::global::global;
-use crate::machine::skb::Skb as Buffer;
 use crate::machine::verdict::CONTINUE;
 use crate::machine::words::{copy, same};
 use crate::maps::Family;
@@ -28,11 +28,11 @@ const UNPRIVILEGED: u16 = 1024;
 
 global! {
     /// Gives the flow to begin a source address of ours, and says which ports there are. `NO_SOURCE_PORT`: none.
-    fn address(skb, draft: Draft) = choose
+    fn address(buffer, draft: Draft) = choose
 }
 
 #[inline(always)]
-fn choose<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
+fn choose<B: Buffer, F: Family>(buffer: B, draft: &mut Draft<F>) -> Verdict {
     let start = &mut draft.start;
     let port = start.flow.target[0].destination_port;
     if start.protocol == UDP && port != 0 && port == node::tunnel_port() {
@@ -69,7 +69,7 @@ fn choose<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
         bare: true,
     };
     // Without a way the packet is answered when it is to leave.
-    let address = match next_hop::find::<F>(skb, &between) {
+    let address = match next_hop::find::<B, F>(buffer, &between) {
         Some((hop, _)) => node::source_by::<F>(hop.ifindex),
         None => own,
     };
@@ -100,8 +100,8 @@ pub fn take<F: Family>(start: &mut Start<F>, port: u16) {
 
 /// Begins the flow with a source of ours. `NO_SOURCE_PORT`: all that were tried are in use.
 #[inline(always)]
-pub fn allocate<F: Family>(skb: Buffer, draft: &mut Draft<F>) -> Verdict {
-    let verdict = address(skb, draft);
+pub fn allocate<B: Buffer, F: Family>(buffer: B, draft: &mut Draft<F>) -> Verdict {
+    let verdict = address(buffer, draft);
     if verdict != CONTINUE {
         return verdict;
     }

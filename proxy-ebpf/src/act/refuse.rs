@@ -7,7 +7,7 @@ use aya_ebpf::macros::btf_map;
 use proxy_common::counters::Counter;
 
 use super::course::hook;
-use crate::machine::frame::Frame as _;
+use crate::machine::frame::{Buffer as _, Frame};
 use crate::machine::skb::INGRESS;
 use crate::machine::skb::{Skb, redirect, redirect_peer};
 use crate::machine::verdict::{SHOT, Verdict, dropped};
@@ -32,13 +32,13 @@ pub static ANSWERED: PerCpuArray<Answered, 1> = PerCpuArray::new();
 
 /// Counts a packet that is not let through.
 #[inline(always)]
-pub fn count(skb: Skb, reason: u32) {
+pub fn count(frame: impl Frame, reason: u32) {
     if let Some(counter) = DROPS.get_ptr_mut(reason) {
         let counter: *mut Counter = counter;
         // SAFETY: the map's own memory; each CPU has its own counter.
         unsafe {
             (*counter).packets += 1;
-            (*counter).bytes += u64::from(skb.length());
+            (*counter).bytes += u64::from(frame.length());
         }
     }
 }

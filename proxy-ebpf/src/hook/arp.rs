@@ -3,7 +3,7 @@
 use proxy_common::host::POD_GATEWAY4;
 
 use crate::know::endpoint;
-use crate::machine::frame::{ETHERNET, Frame as _};
+use crate::machine::frame::{Buffer as _, ETHERNET, Frame as _};
 use crate::machine::skb::{Skb, redirect_peer};
 use crate::machine::verdict::{NEXT, Verdict};
 

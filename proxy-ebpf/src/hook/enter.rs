@@ -9,7 +9,7 @@ use crate::act::draft::Draft;
 use crate::act::follow::{STALE, follow, follow_turned};
 use crate::act::review::review;
 use crate::know::node;
-use crate::machine::frame::{ETH_IP, ETH_IPV6};
+use crate::machine::frame::{Buffer, ETH_IP, ETH_IPV6};
 use crate::machine::scratch;
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
@@ -131,7 +131,13 @@ impl<F: Family> Work<F> {
                 return verdict;
             }
         }
-        let verdict = begin(skb, &mut self.packet, &mut self.draft, at, sender);
+        self.begin_now(skb, at, sender)
+    }
+
+    /// As [`Self::begin`], where flows may begin ([`node::settles`]).
+    #[inline(always)]
+    pub(super) fn begin_now(&mut self, buffer: impl Buffer, at: u32, sender: u32) -> Verdict {
+        let verdict = begin(buffer, &mut self.packet, &mut self.draft, at, sender);
         if verdict == CONTINUE {
             self.course.begins(&self.draft.start);
         }

@@ -9,7 +9,7 @@ use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish_at_pod};
 use crate::act::course::hook::FROM_POD;
 use crate::know::{anti_spoof, endpoint};
-use crate::machine::frame::{ETH_ARP, ETHERNET};
+use crate::machine::frame::{Buffer as _, ETH_ARP, ETHERNET};
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{CONTINUE, NEXT, SHOT, Verdict, dropped};
 use crate::machine::words::same;

@@ -10,7 +10,7 @@ use super::finish::{conclude, finish_at_pod};
 use crate::act::course::HOST;
 use crate::act::course::hook::TO_POD;
 use crate::know::{anti_spoof, endpoint, node, policy};
-use crate::machine::frame::ETHERNET;
+use crate::machine::frame::{Buffer as _, ETHERNET};
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{NEXT, Verdict, dropped};
 use crate::maps::{Family, V4, V6};

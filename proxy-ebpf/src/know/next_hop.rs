@@ -8,7 +8,7 @@ use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::macros::btf_map;
 
 use super::{node, tunnel};
-use crate::machine::skb::Skb;
+use crate::machine::frame::Buffer;
 use crate::machine::tunnel::TunnelKey;
 use crate::machine::words::{copy, same};
 use crate::maps::Family;
@@ -50,11 +50,44 @@ pub struct NextHop {
     pub mtu: u32,
     /// The next hop.
     pub neighbour: Neighbour,
+    /// Hardware addresses of the next hop and of the interface, for whoever sends without the kernel's help.
+    pub ends: Ends,
+    /// 1 if the kernel knew the next hop's hardware address.
+    pub resolved: u32,
+    /// 1 if the kernel must send a packet this way before others do ([`is_kernels`]).
+    kernels: u32,
     /// `TUNNEL_*` bits of the node to which the tunnel leads; 0 if it is not the way.
     pub tunnel: u32,
     /// Where it leads.
     pub key: TunnelKey,
 }
+
+/// Hardware addresses as a frame begins with them, destination first.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// The receiver's, then the sender's.
+    pub words: [u32; 3],
+}
+
+/// When the kernel has sent to a neighbour, or was given a packet for it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Seen {
+    /// Interface and last half of the hardware address.
+    who: [u32; 2],
+    /// Seconds since boot; 0 for nobody.
+    at: u32,
+}
+
+/// Seconds for which the kernel need not hear of a neighbour.
+const UNSEEN: u32 = 10;
+/// How many neighbours are remembered.
+const NEIGHBOURS: u32 = 64;
+
+/// Neighbours, by a hash of their hardware addresses. Private to one load of the programs.
+#[btf_map]
+pub static NEIGHBOURS_SEEN: PerCpuArray<Seen, { NEIGHBOURS as usize }> = PerCpuArray::new();
 
 /// The ways, by a hash of source and destination. Private to one load of the programs.
 #[btf_map]
@@ -97,14 +130,17 @@ pub fn get(number: u32) -> Option<&'static NextHop> {
 
 /// The way of a packet that came by the hook's interface, and its number; none if there is no route.
 #[inline(always)]
-pub fn find<F: Family>(skb: Skb, between: &Between<F::Address>) -> Option<(&'static NextHop, u32)> {
+pub fn find<B: Buffer, F: Family>(
+    buffer: B,
+    between: &Between<F::Address>,
+) -> Option<(&'static NextHop, u32)> {
     let asked = NEXT_HOP_ASKED.get_ptr_mut(0)?;
     // SAFETY: the map's own memory; each CPU has its own, and programs on one CPU run one after the other.
     let asked = unsafe { &mut *asked };
     asked.question = Question {
         destination: F::as_ipv6(between.destination),
         source: F::as_ipv6(between.source),
-        ifindex: skb.ifindex(),
+        ifindex: buffer.ifindex(),
         protocol: u32::from(between.protocol) | u32::from(between.bare) << 8,
         now: between.now,
     };
@@ -118,7 +154,7 @@ pub fn find<F: Family>(skb: Skb, between: &Between<F::Address>) -> Option<(&'sta
         // Not to be taken for an answer should the tables have none.
         hop.question.now = 0;
         if !by_tunnel::<F>(between, &mut asked.address, hop) {
-            look_up::<F>(skb, between, &mut asked.fib, hop)?;
+            look_up::<B, F>(buffer, between, &mut asked.fib, hop)?;
         }
         // SAFETY: two values made of words.
         unsafe { copy(&raw const asked.question, &raw mut hop.question) };
@@ -153,8 +189,8 @@ fn by_tunnel<F: Family>(
 /// Asks the kernel's tables, as if the packet had come by this interface, also if the host sent it:
 /// `BPF_FIB_LOOKUP_OUTPUT` would find no route that leads elsewhere.
 #[inline(always)]
-fn look_up<F: Family>(
-    skb: Skb,
+fn look_up<B: Buffer, F: Family>(
+    buffer: B,
     between: &Between<F::Address>,
     fib: &mut FibLookup,
     hop: &mut NextHop,
@@ -165,7 +201,7 @@ fn look_up<F: Family>(
     fib.dport = 0;
     fib.__bindgen_anon_1.tot_len = FITS;
     fib.__bindgen_anon_2.flowinfo = 0;
-    fib.ifindex = skb.ifindex();
+    fib.ifindex = buffer.ifindex();
     // SAFETY: the unions are sixteen bytes wide, as wide as the widest address.
     unsafe {
         (&raw mut fib.__bindgen_anon_3)
@@ -176,7 +212,7 @@ fn look_up<F: Family>(
             .write(between.destination);
     }
     // SAFETY: the helper reads and writes all of `fib`.
-    let result = unsafe { bpf_fib_lookup(skb.raw().cast(), &raw mut *fib, FIB_SIZE, 0) };
+    let result = unsafe { bpf_fib_lookup(buffer.context(), &raw mut *fib, FIB_SIZE, 0) };
     if result != FIB_SUCCESS && result != FIB_NO_NEIGHBOUR {
         return None;
     }
@@ -188,6 +224,18 @@ fn look_up<F: Family>(
     } else {
         0
     };
+    hop.resolved = u32::from(result == FIB_SUCCESS);
+    // SAFETY: the two addresses, sender's first, are the last 12 bytes of the structure, aligned to words.
+    let [a, b, c] = unsafe {
+        (&raw const *fib)
+            .cast::<u32>()
+            .add(FIB_SIZE as usize / 4 - 3)
+            .cast::<[u32; 3]>()
+            .read_volatile()
+    };
+    // Turned round: six bytes are a word and a half.
+    hop.ends.words = [b >> 16 | c << 16, c >> 16 | a << 16, a >> 16 | b << 16];
+    hop.kernels = u32::from(is_kernels_turn(hop, between.now));
     hop.neighbour.nh_family = u32::from(fib.family);
     // SAFETY: both unions hold sixteen bytes, in words.
     unsafe {
@@ -197,4 +245,43 @@ fn look_up<F: Family>(
         );
     }
     Some(())
+}
+
+/// Whether the kernel should send a packet to this neighbour, by which it finds out whether that is still there and what its
+/// address is: what XDP sends it does not see, and would take the neighbour for unused for ever.
+#[inline(always)]
+fn is_kernels_turn(hop: &NextHop, now: u32) -> bool {
+    let who = [
+        hop.ifindex,
+        hop.ends.words[0] >> 16 | hop.ends.words[1] << 16,
+    ];
+    let number = who[1].wrapping_mul(0x9e37_79b1) >> (u32::BITS - NEIGHBOURS.trailing_zeros());
+    let Some(seen) = NEIGHBOURS_SEEN.get_ptr_mut(number) else {
+        return false;
+    };
+    // SAFETY: the map's own memory; each CPU has its own.
+    let seen = unsafe { &mut *seen };
+    let is_known = seen.who == who;
+    if is_known && now < seen.at + UNSEEN {
+        return false;
+    }
+    // Of one that was never seen the kernel has just told the address.
+    let is_first = seen.at == 0;
+    *seen = Seen { who, at: now };
+    !is_first
+}
+
+/// Whether the packet is to go by the kernel, which learns by it whether the neighbour is still there. Once.
+#[inline(always)]
+pub fn is_kernels(number: u32) -> bool {
+    let Some(hop) = NEXT_HOPS.get_ptr_mut(number) else {
+        return false;
+    };
+    // SAFETY: the map's own memory; each CPU has its own.
+    let hop = unsafe { &mut *hop };
+    let kernels = hop.kernels != 0;
+    if kernels {
+        hop.kernels = 0;
+    }
+    kernels
 }

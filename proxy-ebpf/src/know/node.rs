@@ -3,7 +3,7 @@
 use core::ptr::read_volatile;
 
 use proxy_common::conntrack::{DEFAULT_TIMEOUTS, Timeouts};
-use proxy_common::node::{NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig};
+use proxy_common::node::{Link, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig};
 
 use crate::machine::words::same;
 use crate::maps::{Family, LINKS, NODE_CONFIG, NODE_PORTS};
@@ -36,11 +36,17 @@ pub fn masquerades<F: Family>() -> bool {
     })
 }
 
+/// What the agent says of a link; none if it has not seen it yet.
+#[inline(always)]
+pub fn link(ifindex: u32) -> Option<&'static Link> {
+    // SAFETY: values are replaced whole by the agent; words, read at once.
+    unsafe { LINKS.get(ifindex) }
+}
+
 /// `LINK_*` bits of a link; none if the agent has not seen it yet.
 #[inline(always)]
 pub fn link_flags(ifindex: u32) -> Option<u32> {
-    // SAFETY: one word, read at once.
-    unsafe { LINKS.get(ifindex) }.map(|link| link.flags)
+    link(ifindex).map(|link| link.flags)
 }
 
 /// Interface index of `weir_host`; 0 for none.
@@ -136,9 +142,8 @@ fn has_port(port: u16) -> bool {
 /// Source of what is translated and leaves by a link.
 #[inline(always)]
 pub fn source_by<F: Family>(ifindex: u32) -> F::Address {
-    // SAFETY: values are replaced whole by the agent; a torn read gives a source that answers do not come back to once.
-    let link = unsafe { LINKS.get(ifindex) };
-    let source = link.map_or(F::UNSPECIFIED, |link| {
+    // A torn read gives a source that answers do not come back to once.
+    let source = link(ifindex).map_or(F::UNSPECIFIED, |link| {
         F::of_pair(link.address4, link.address6)
     });
     if same(&source, &F::UNSPECIFIED) {

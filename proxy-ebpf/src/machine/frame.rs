@@ -1,5 +1,7 @@
 //! Reaching the bytes of a packet, whatever the kernel calls its buffer.
 
+use core::ffi::c_void;
+
 /// Length of an Ethernet header.
 pub const ETHERNET: u32 = 14;
 /// Ethernet type of IPv4, network order.
@@ -51,6 +53,16 @@ pub trait Frame: Copy {
     fn sum_checksum(self, checksum: Checksum, difference: u32) -> bool;
     /// Takes a change of four of the transport's own bytes into its checksum.
     fn word_checksum(self, checksum: Checksum, old: u32, new: u32) -> bool;
+}
+
+/// A packet's buffer as the context of a program, for helpers that ask for it.
+pub trait Buffer: Frame {
+    /// Whether it is a frame as the driver received it, before the kernel has made a packet of it.
+    const XDP: bool;
+    /// The context.
+    fn context(self) -> *mut c_void;
+    /// The interface at whose hook the program runs.
+    fn ifindex(self) -> u32;
 }
 
 /// What a transport's checksum makes of a change of addresses.

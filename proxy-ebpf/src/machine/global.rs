@@ -5,8 +5,49 @@
 //! makes a generic front of the two.
 
 /// Declares such a function: `name(skb, a: Type, b: Type; n, m) -> body`, where `Type` is generic over the family, and
-/// `body` a generic function of the same arguments. Without `skb` the function has no packet.
+/// `body` a generic function of the same arguments. With `buffer` in place of `skb` there is one more for programs of XDP, and
+/// `body` is generic over the buffer, too. Without either the function has no packet.
 macro_rules! global {
+    (
+        $(#[$doc:meta])*
+        $visibility:vis fn $name:ident(buffer $(, $pointer:ident: $kind:ident)* $(; $($number:ident),+)?) = $body:ident
+    ) => {
+        mod $name {
+            use super::*;
+            use $crate::machine::{skb::Skb, verdict::Verdict, xdp::Xdp};
+            use $crate::maps::{V4, V6};
+            use aya_ebpf::bindings::{__sk_buff, xdp_md};
+
+            $crate::machine::global::of_context!(
+                "_v4", v4, V4, Skb, __sk_buff, $name(buffer $(, $pointer: $kind)* $(; $($number),+)?) = $body
+            );
+            $crate::machine::global::of_context!(
+                "_v6", v6, V6, Skb, __sk_buff, $name(buffer $(, $pointer: $kind)* $(; $($number),+)?) = $body
+            );
+            $crate::machine::global::of_context!(
+                "_xdp_v4", xdp_v4, V4, Xdp, xdp_md, $name(buffer $(, $pointer: $kind)* $(; $($number),+)?) = $body
+            );
+            $crate::machine::global::of_context!(
+                "_xdp_v6", xdp_v6, V6, Xdp, xdp_md, $name(buffer $(, $pointer: $kind)* $(; $($number),+)?) = $body
+            );
+        }
+
+        $(#[$doc])*
+        #[inline(always)]
+        $visibility fn $name<B: $crate::machine::frame::Buffer, F: $crate::maps::Family>(
+            buffer: B
+            $(, $pointer: &mut $kind<F>)*
+            $($(, $number: u32)+)?
+        ) -> $crate::machine::verdict::Verdict {
+            let context = buffer.context();
+            match (B::XDP, F::IPV6) {
+                (false, false) => $name::v4(context.cast() $(, (&raw mut *$pointer).cast())* $($(, $number)+)?),
+                (false, true) => $name::v6(context.cast() $(, (&raw mut *$pointer).cast())* $($(, $number)+)?),
+                (true, false) => $name::xdp_v4(context.cast() $(, (&raw mut *$pointer).cast())* $($(, $number)+)?),
+                (true, true) => $name::xdp_v6(context.cast() $(, (&raw mut *$pointer).cast())* $($(, $number)+)?),
+            }
+        }
+    };
     (
         $(#[$doc:meta])*
         $visibility:vis fn $name:ident(skb $(, $pointer:ident: $kind:ident)* $(; $($number:ident),+)?) = $body:ident
@@ -91,6 +132,25 @@ macro_rules! global {
     };
 }
 
+/// One function of those that take either kind of buffer: for a family, and programs of a kind of context.
+macro_rules! of_context {
+    (
+        $suffix:literal, $function:ident, $family:ident, $buffer:ident, $context:ident,
+        $name:ident(buffer $(, $pointer:ident: $kind:ident)* $(; $($number:ident),+)?) = $body:ident
+    ) => {
+        #[inline(never)]
+        #[unsafe(export_name = concat!(stringify!($name), $suffix))]
+        pub(super) extern "C" fn $function(
+            context: *mut $context $(, $pointer: *mut $kind<$family>)* $($(, $number: u32)+)?
+        ) -> Verdict {
+            $crate::machine::global::given!([$($pointer),*] $crate::machine::verdict::dropped(proxy_common::counters::INVALID_PACKET));
+            let buffer = $buffer::new(context);
+            buffer.touch();
+            $body::<$buffer, $family>(buffer $(, $pointer)* $($(, $number)+)?)
+        }
+    };
+}
+
 /// Pointers that a global function got, which the verifier wants compared with null; or return.
 macro_rules! given {
     ([$($pointer:ident),*] $otherwise:expr) => {$(
@@ -101,4 +161,4 @@ macro_rules! given {
     )*};
 }
 
-pub(crate) use {given, global};
+pub(crate) use {given, global, of_context};

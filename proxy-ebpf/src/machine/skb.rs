@@ -13,7 +13,7 @@ use aya_ebpf::helpers::{
 };
 
 use super::checksum::fold;
-use super::frame::{Balance, Checksum, Frame};
+use super::frame::{Balance, Buffer, Checksum, Frame};
 use super::verdict::Verdict;
 use super::words::{copy, opaque};
 
@@ -80,8 +80,6 @@ impl<const OWN: bool> Skb<OWN> {
     }
 
     fields! {
-        /// The interface at whose hook the program runs.
-        ifindex = ifindex;
         /// The interface on which the packet came; 0 if the host's own stack made it.
         ingress_ifindex = ingress_ifindex;
         /// Length of a segment's payload in a packet of several; 0 for a single one.
@@ -366,6 +364,21 @@ impl<const OWN: bool> Frame for Skb<OWN> {
     #[inline(always)]
     fn word_checksum(self, checksum: Checksum, old: u32, new: u32) -> bool {
         self.transport_checksum(checksum, [old, new], 4) == 0
+    }
+}
+
+impl<const OWN: bool> Buffer for Skb<OWN> {
+    const XDP: bool = false;
+
+    #[inline(always)]
+    fn context(self) -> *mut c_void {
+        self.0.cast()
+    }
+
+    #[inline(always)]
+    fn ifindex(self) -> u32 {
+        // SAFETY: a field of the context.
+        unsafe { read_volatile(&raw const (*self.0).ifindex) }
     }
 }
 

@@ -11,7 +11,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _,
     maps::PerCpuArray,
-    programs::{ProgramError, SchedClassifier, TestRunOptions, TestRunResult},
+    programs::{
+        Program, ProgramError, SchedClassifier, TestRunOptions, TestRunResult,
+        xdp::{XdpLink, XdpMode},
+    },
 };
 use nix::sched::{CloneFlags, unshare};
 use proxy_agent::datapath::{clock, drop_log, object::OBJECT};
@@ -36,6 +39,8 @@ const PASS: i32 = 0;
 pub const SHOT: i32 = 2;
 /// The packet is redirected.
 pub const REDIRECT: i32 = 7;
+/// XDP sends the frame out by the link on which it came.
+pub const BACK: i32 = 3;
 
 /// Endpoint id of the plan's pod.
 pub(super) const POD: u32 = 1;
@@ -53,6 +58,8 @@ pub enum Hook {
     ToPod,
     /// `to_pod` on the interface of the pod; the packet is the host's own.
     ToPodFromHost,
+    /// `from_wire` on the uplink: XDP.
+    FromWire,
     /// `from_net` on the uplink.
     FromNet,
     /// `to_net` on the uplink; the packet is the host's own.
@@ -70,6 +77,7 @@ impl Hook {
         match self {
             Self::FromPod | Self::FromNeighbour => "from_pod",
             Self::ToPod | Self::ToPodFromHost => "to_pod",
+            Self::FromWire => "from_wire",
             Self::FromNet => "from_net",
             Self::ToNet | Self::ToNetForwarded => "to_net",
             Self::FromHost | Self::FromHostForwarded => "from_host",
@@ -80,7 +88,7 @@ impl Hook {
         match self {
             Self::FromPod | Self::ToPod | Self::ToPodFromHost => "pod1",
             Self::FromNeighbour => "pod2",
-            Self::FromNet | Self::ToNet | Self::ToNetForwarded => "net0",
+            Self::FromWire | Self::FromNet | Self::ToNet | Self::ToNetForwarded => "net0",
             Self::FromHost | Self::FromHostForwarded => HOST_DEVICE,
         }
     }
@@ -88,12 +96,36 @@ impl Hook {
     /// The action that a test expects for what the program returned.
     fn action(self, returned: i32) -> Result<i32> {
         let of_pod = self.interface().starts_with("pod");
+        if self == Self::FromWire {
+            // `enum xdp_action`.
+            return match returned {
+                1 => Ok(SHOT),
+                2 => Ok(NEXT),
+                3 => Ok(BACK),
+                4 => Ok(REDIRECT),
+                _ => bail!("{self:?} returned {returned}"),
+            };
+        }
         match returned {
             PASS if of_pod => Ok(NEXT),
             SHOT | REDIRECT => Ok(returned),
             NEXT if !of_pod => Ok(NEXT),
             _ => bail!("{self:?} returned {returned}"),
         }
+    }
+
+    /// The context of its program: `struct __sk_buff` or `struct xdp_md`.
+    fn context(self, length: usize) -> Result<Vec<u8>> {
+        let at = index(self.interface())?.to_ne_bytes();
+        if self == Self::FromWire {
+            let end = u32::try_from(length)?;
+            return Ok([[0; 4], end.to_ne_bytes(), [0; 4], at, [0; 4], [0; 4]].concat());
+        }
+        let mut context = vec![0; 192];
+        let came_on = self.came_on().map_or(Ok(0), index)?;
+        context[36..40].copy_from_slice(&came_on.to_ne_bytes());
+        context[40..44].copy_from_slice(&at);
+        Ok(context)
     }
 
     const fn came_on(self) -> Option<&'static str> {
@@ -109,7 +141,7 @@ impl Hook {
 /// What came of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// [`NEXT`], [`SHOT`] or [`REDIRECT`].
+    /// [`NEXT`], [`SHOT`], [`REDIRECT`] or [`BACK`].
     pub action: i32,
     /// The packet as the program left it.
     pub bytes: Vec<u8>,
@@ -122,6 +154,8 @@ pub struct Outcome {
 pub struct Bench {
     pub(super) ebpf: Lent,
     pub(super) epoch: u32,
+    /// Makes a link ready for XDP.
+    wire: Option<XdpLink>,
 }
 
 /// Runs a script of `ip` commands, all or an error.
@@ -193,7 +227,11 @@ impl Bench {
             )
         });
         batch(&[links.concat(), FAMILIES.map(|plan| routes(&plan)).concat()].concat())?;
-        let mut bench = Self { ebpf, epoch: 0 };
+        let mut bench = Self {
+            ebpf,
+            epoch: 0,
+            wire: None,
+        };
         bench.describe()?;
         Ok(bench)
     }
@@ -233,28 +271,24 @@ impl Bench {
     }
 
     fn execute(&mut self, hook: Hook, packet: &[u8], bytes: &mut [u8]) -> Result<TestRunResult> {
-        let mut context = [0_u8; 192];
-        let came_on = hook.came_on().map_or(Ok(0), index)?;
-        context[36..40].copy_from_slice(&came_on.to_ne_bytes());
-        context[40..44].copy_from_slice(&index(hook.interface())?.to_ne_bytes());
         let name = hook.program();
-        let program: &mut SchedClassifier = self
+        let context = hook.context(packet.len())?;
+        let program = self
             .ebpf
             .program_mut(name)
-            .with_context(|| format!("no program {name}"))?
-            .try_into()?;
+            .with_context(|| format!("no program {name}"))?;
         if program.fd().is_err() {
             // The verifier takes its time: only what a test needs.
             load(program).with_context(|| format!("load {name}"))?;
         }
-        let options = TestRunOptions {
-            data_in: Some(packet),
-            data_out: Some(bytes),
-            ctx_in: Some(&context),
-            repeat: 1,
-            ..TestRunOptions::default()
-        };
-        program.test_run(options).context("run the program")
+        if let Program::Xdp(program) = program
+            && self.wire.is_none()
+        {
+            // The kernel lets a frame come by a link only if that is ready for XDP.
+            let id = program.attach(hook.interface(), XdpMode::Driver)?;
+            self.wire = Some(program.take_link(id)?);
+        }
+        run_once(program, &context, packet, bytes).context("run the program")
     }
 
     /// Names of the drop reasons that were counted, with how often.
@@ -269,39 +303,61 @@ impl Bench {
     }
 
     fn drops(&self) -> Result<Vec<(u32, u64)>> {
+        let reasons = REASONS.iter();
+        reasons
+            .map(|reason| Ok((*reason, self.counted(*reason)?)))
+            .collect()
+    }
+
+    /// Packets that were counted for a reason, or a verdict of XDP.
+    pub fn counted(&self, reason: u32) -> Result<u64> {
         let map = self.ebpf.map("DROPS").context("the map is there")?;
         let drops: PerCpuArray<_, Counter> = PerCpuArray::try_from(map)?;
-        REASONS
-            .iter()
-            .map(|reason| {
-                let counters = drops.get(reason, 0)?;
-                Ok((*reason, counters.iter().map(|c| c.packets).sum()))
-            })
-            .collect()
+        let counters = drops.get(&reason, 0)?;
+        Ok(counters.iter().map(|c| c.packets).sum())
+    }
+
+    /// Runs lines of `ip` commands in the bench's namespace.
+    #[expect(
+        clippy::unused_self,
+        reason = "the namespace is this thread's, since there is a bench"
+    )]
+    pub fn ip(&self, lines: &str) -> Result<()> {
+        batch(lines)
     }
 }
 
 impl Bench {
     /// As [`Self::run`], of a program that has run already, for several threads at once: action and bytes.
     pub fn put(&self, hook: Hook, packet: &[u8]) -> Result<(i32, Vec<u8>)> {
-        let mut context = [0_u8; 192];
-        let came_on = hook.came_on().map_or(Ok(0), index)?;
-        context[36..40].copy_from_slice(&came_on.to_ne_bytes());
-        context[40..44].copy_from_slice(&index(hook.interface())?.to_ne_bytes());
+        let context = hook.context(packet.len())?;
         let program = self.ebpf.program(hook.program());
-        let program: &SchedClassifier = program.context("the program is there")?.try_into()?;
+        let program = program.context("the program is there")?;
         let mut bytes = vec![0; packet.len() + 256];
-        let options = TestRunOptions {
-            data_in: Some(packet),
-            data_out: Some(&mut bytes),
-            ctx_in: Some(&context),
-            repeat: 1,
-            ..TestRunOptions::default()
-        };
-        let result = program.test_run(options).context("run the program")?;
+        let result = run_once(program, &context, packet, &mut bytes).context("run the program")?;
         bytes.truncate(result.data_size_out as usize);
         Ok((hook.action(result.return_value.cast_signed())?, bytes))
     }
+}
+
+fn run_once(
+    program: &Program,
+    context: &[u8],
+    packet: &[u8],
+    bytes: &mut [u8],
+) -> Result<TestRunResult> {
+    let options = TestRunOptions {
+        data_in: Some(packet),
+        data_out: Some(bytes),
+        ctx_in: Some(context),
+        repeat: 1,
+        ..TestRunOptions::default()
+    };
+    Ok(match program {
+        Program::SchedClassifier(program) => program.test_run(options)?,
+        Program::Xdp(program) => program.test_run(options)?,
+        other => bail!("nobody runs {:?} here", other.prog_type()),
+    })
 }
 
 fn load_object(object: &[u8], loader: &mut EbpfLoader<'_>) -> Result<Ebpf> {
@@ -311,15 +367,22 @@ fn load_object(object: &[u8], loader: &mut EbpfLoader<'_>) -> Result<Ebpf> {
 }
 
 /// Loads a program; the verifier gives up on a signal to the thread and asks to be called again.
-fn load(program: &mut SchedClassifier) -> Result<(), ProgramError> {
+fn load(program: &mut Program) -> Result<(), ProgramError> {
     for _ in 0..10 {
-        match program.load() {
+        match load_once(program) {
             Err(ProgramError::LoadError { io_error, .. })
                 if io_error.kind() == ErrorKind::WouldBlock => {}
             result => return result,
         }
     }
-    program.load()
+    load_once(program)
+}
+
+fn load_once(program: &mut Program) -> Result<(), ProgramError> {
+    match program {
+        Program::Xdp(program) => program.load(),
+        program => <&mut SchedClassifier>::try_from(program)?.load(),
+    }
 }
 
 pub(super) fn index(name: &str) -> Result<u32> {

@@ -10,7 +10,7 @@ use etherparse::{
 /// Hardware address of the sender.
 const SENDER: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// Hardware address of the receiver.
-const RECEIVER: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub(super) const RECEIVER: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 const SEQUENCE: u32 = 1000;
 const ACKNOWLEDGED: u32 = 2000;

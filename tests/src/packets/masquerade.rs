@@ -7,14 +7,15 @@ use aya::maps::{LpmTrie, lpm_trie::Key};
 use proxy_common::{
     inside::{INSIDE_CONFIGURED, Inside},
     node::{
-        ADDRESS_LOCAL, LINK_LEFT_ALONE, Link, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6,
-        NodeConfig,
+        ADDRESS_LOCAL, LINK_LEFT_ALONE, LINK_TAKES_FRAMES, Link, NODE_FORWARD_BPF,
+        NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig,
     },
 };
 
 use super::{
     bench::{Bench, index},
     fill::both,
+    frame::RECEIVER,
     plan::{V4, V6},
 };
 use crate::family::{Family, Four, Six};
@@ -46,7 +47,9 @@ impl Bench {
         let link = Link {
             address4,
             address6,
-            flags: 0,
+            flags: if name == "net0" { 0 } else { LINK_TAKES_FRAMES },
+            mac: RECEIVER,
+            pad: [0; 2],
         };
         // The node's own serve more than others.
         let others = addresses

@@ -32,6 +32,10 @@ labels! {
     FlowLabels { ip_family, state }
     /// A drop reason.
     Reason { reason }
+    /// What became of a frame.
+    Verdict { verdict }
+    /// A mode of XDP, or `none`.
+    Mode { mode }
     /// A kind that is watched.
     KindName { kind }
     /// An operation on a map and how it failed.

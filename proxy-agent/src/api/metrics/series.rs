@@ -7,7 +7,10 @@ use prometheus_client::{
 
 use super::{
     buckets,
-    labels::{Apply, CniRequest, Code, FlowLabels, IpFamily, KindName, MapName, NoLocal, Reason},
+    labels::{
+        Apply, CniRequest, Code, FlowLabels, IpFamily, KindName, MapName, Mode, NoLocal, Reason,
+        Verdict,
+    },
 };
 
 /// A gauge of fractions or seconds.
@@ -93,6 +96,10 @@ series! {
         drops: Family<Reason, Counter>, "drops", "Dropped packets";
         /// Raised like the packets.
         drop_bytes: Family<Reason, Counter>, "drop_bytes", "Bytes of dropped packets";
+        /// Raised like the drops.
+        xdp_frames: Family<Verdict, Counter>,
+            "xdp_frames", "Frames that XDP sent back by their link, across by another one, or left to tc";
+        xdp_links: Family<Mode, Gauge>, "xdp_links", "Links that carry node traffic by what XDP they have";
         policies_refused: Gauge,
             "policies_refused", "NetworkPolicies for which a map has no room: pods that they select are denied";
         drift_entries: Gauge,

@@ -6,6 +6,7 @@ mod masquerade;
 mod pod_ranges;
 mod pressure;
 mod ways;
+mod xdp;
 
 use std::io::{self, Write};
 
@@ -74,6 +75,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         cni(status),
         host::row(status),
         links::row(status),
+        xdp::row(status),
         masquerade::row(status),
         pod_ranges::row(status),
         ways::row(status),

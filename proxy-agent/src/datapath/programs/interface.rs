@@ -10,6 +10,7 @@ use super::{
     clsact,
     hook::{Hook, describe, program_fd},
     pinned::{self, Target},
+    xdp,
 };
 use crate::datapath::{
     bpfsys,
@@ -122,13 +123,14 @@ pub(super) fn no_tcx(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINVAL)
 }
 
-/// Takes our programs off an interface, links, filters and the blocks of pods; nothing to take off is no
+/// Takes our programs off an interface, links, filters, the blocks of pods and XDP; nothing to take off is no
 /// error.
 pub(in crate::datapath) fn detach(
     pins: &Pins,
     blocks: Blocks,
     ifindex: u32,
 ) -> Result<(), DatapathError> {
+    xdp::detach(pins, ifindex)?;
     for hook in Hook::ALL {
         unlink(pins, hook, ifindex)?;
     }

@@ -17,6 +17,8 @@ pub struct Interface {
     pub name: String,
     /// Index.
     pub index: u32,
+    /// Hardware address; zeros if it has none of six bytes.
+    pub mac: [u8; 6],
     /// MTU.
     pub mtu: u32,
     /// Set up.
@@ -47,6 +49,7 @@ impl Default for Interface {
         Self {
             name: String::new(),
             index: 0,
+            mac: [0; 6],
             mtu: 0,
             up: false,
             layer: LinkLayerType::Ether,
@@ -83,6 +86,9 @@ impl Interface {
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => interface.name.clone_from(name),
+                LinkAttribute::Address(mac) => {
+                    interface.mac = mac.as_slice().try_into().unwrap_or_default();
+                }
                 LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
                 LinkAttribute::Controller(master) if *master != 0 => {
                     interface.master = Some(*master);

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use cni_plugin::wiring::{name::is_host_ifname, veth::LO};
 
-use super::{Header, Link, Links};
+use super::{Header, Link, Links, xdp::XdpPrograms};
 use crate::{
     api::messages::{LinkStatus, LinksStatus},
+    config::Xdp,
     datapath::{Datapath, Hook, TcMode},
     node::{facts::Facts, host_device::program::is_there},
 };
@@ -15,6 +16,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct LinkPrograms {
     attached: BTreeMap<u32, Attached>,
+    xdp: XdpPrograms,
     /// The loopback has its program.
     loopback: bool,
     /// What a former agent left is known.
@@ -45,6 +47,7 @@ impl LinkPrograms {
         links: &Links,
         facts: &Facts,
         notes: Vec<String>,
+        xdp: Xdp,
         datapath: &mut Datapath,
     ) -> Vec<String> {
         let mut errors = Vec::new();
@@ -55,6 +58,9 @@ impl LinkPrograms {
         for link in links.chosen.values() {
             errors.extend(self.attach(link, datapath).err());
         }
+        let attached = &self.attached;
+        let has_tc = |index| attached.contains_key(&index);
+        errors.extend(self.xdp.bring(xdp, links, has_tc, datapath));
         let attached = self.attached.keys().copied();
         let gone: Vec<u32> = attached
             .filter(|index| !links.chosen.contains_key(index))
@@ -89,6 +95,17 @@ impl LinkPrograms {
         tracing::info!(%mode, "program attached to the loopback");
         self.loopback = true;
         Ok(())
+    }
+
+    /// How many links have XDP in which mode, or none.
+    pub fn modes(&self) -> BTreeMap<String, i64> {
+        let modes = ["native", "none"].map(|mode| (mode.to_owned(), 0));
+        let mut modes = BTreeMap::from(modes);
+        for link in &self.status.links {
+            let mode = link.xdp.as_deref().unwrap_or("none");
+            *modes.entry(mode.to_owned()).or_default() += 1;
+        }
+        modes
     }
 
     /// For the status.
@@ -162,10 +179,13 @@ impl LinkPrograms {
         let attached = self.attached.get(&link.index);
         let v4 = link.sources.v4.map(|ip| ip.to_string());
         let v6 = link.sources.v6.map(|ip| ip.to_string());
+        let (xdp, no_xdp) = self.xdp.of(link.index);
         LinkStatus {
             name: link.name.clone(),
             ethernet: link.header == Header::Ethernet,
             attached: attached.map(|attached| attached.mode.to_string()),
+            xdp: xdp.then(|| "native".to_owned()),
+            no_xdp,
             sources: v4.into_iter().chain(v6).collect(),
         }
     }

@@ -19,6 +19,7 @@ fn facts(lines: &[Line]) -> Facts {
             master: *master,
             addresses: vec!["10.0.0.1/24".parse::<IpNetwork>().unwrap().into()],
             mtu: 1500,
+            mac: [2; 6],
         });
     Facts {
         interfaces: interfaces.collect(),

@@ -41,6 +41,8 @@ fn fine() -> Status {
         name: name.to_owned(),
         ethernet,
         attached: Some("tcx".to_owned()),
+        xdp: ethernet.then(|| "native".to_owned()),
+        no_xdp: None,
         sources: Vec::new(),
     };
     status.links.links = vec![link("eth0", true), link("wg0", false)];
@@ -104,6 +106,7 @@ Flows      OK        IPv4 655/65536, 600 assured
 CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 2
 Host       OK        weir_host  10.96.0.0/16, fd00:10:96::/112 by ServiceCIDRs
 Links      OK        eth0, wg0 (no Ethernet)
+XDP        OK        eth0 native
 Masquerade OK        IPv4 yes   IPv6 no   12 ranges inside
 Ways       OK        no other nodes
 Health     OK        :10256 /healthz 200   :10249 /metrics
@@ -124,6 +127,7 @@ fn is_loud_when_not() {
     status.cni.clsact = 1;
     status.host.elsewhere = vec!["10.96.7.0/24 is routed elsewhere".to_owned()];
     status.links.links[1].attached = None;
+    status.links.links[1].no_xdp = Some("its driver has no XDP".to_owned());
     status.links.notes = vec!["ib0 is left alone".to_owned()];
     status.masquerade.problems = vec!["x: no file".to_owned()];
     let told = text(&status);
@@ -138,6 +142,7 @@ fn is_loud_when_not() {
         "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the programs of links serve it, weir_host does not",
         "ERROR Links: programs are not attached to wg0: NodePorts and pods are not served there",
         "ERROR Links: ib0 is left alone",
+        "XDP        OK        eth0 native   wg0 none (its driver has no XDP)",
         "WARNING Masquerade: x: no file",
         "WARNING Agent: changed in its file, but in force only after a restart: maps.size, cni.mtu",
         "ERROR Health: an update has waited too long to be applied",

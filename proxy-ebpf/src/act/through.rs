@@ -1,0 +1,90 @@
+//! Through the node without its stack: a frame that came by a link, turned, and sent out by it or another one.
+
+use proxy_common::counters::{REWRITE_FAILED, XDP_ACROSS, XDP_BACK};
+use proxy_common::node::LINK_TAKES_FRAMES;
+
+use super::course::Course;
+use super::refuse::count;
+use crate::know::next_hop::{self, Between, NextHop};
+use crate::know::node;
+use crate::machine::frame::{Buffer as _, Frame as _};
+use crate::machine::verdict::{NEXT, Verdict, dropped};
+use crate::machine::words::same;
+use crate::machine::xdp::{BACK, Xdp, redirect};
+use crate::maps::Family;
+use crate::packet::age::age;
+use crate::packet::description::Packet;
+use crate::packet::rewrite::rewrite_plain;
+
+/// A hardware address.
+type Mac = [u16; 3];
+
+/// Whether a frame is for the link on which it came.
+#[inline(always)]
+pub fn is_for_link(xdp: Xdp) -> bool {
+    node::link(xdp.ifindex()).is_some_and(|link| is_to(xdp, link.mac))
+}
+
+#[inline(always)]
+fn is_to(xdp: Xdp, mac: [u8; 6]) -> bool {
+    let [a, b, c, d, e, f] = mac;
+    let mac = [[a, b], [c, d], [e, f]].map(u16::from_ne_bytes);
+    xdp.read::<Mac>(0) == Some(mac)
+}
+
+/// Sends a plain packet on its course out of the node: an action of XDP. `NEXT`: that is for tc to do, and the frame is as it
+/// came.
+#[inline(always)]
+pub fn send<F: Family>(xdp: Xdp, packet: &mut Packet<F>, course: &Course<F>) -> Verdict {
+    let between = Between {
+        source: course.target.source,
+        destination: course.target.destination,
+        protocol: packet.protocol,
+        now: packet.now,
+        bare: false,
+    };
+    let Some((hop, number)) = next_hop::find::<_, F>(xdp, &between) else {
+        return NEXT;
+    };
+    let has_room = packet.length <= hop.mtu;
+    if hop.tunnel != 0 || hop.resolved == 0 || !has_room {
+        return NEXT;
+    }
+    let back = hop.ifindex == xdp.ifindex();
+    if !(if back {
+        is_to(xdp, sender(hop))
+    } else {
+        may_cross(xdp, hop.ifindex)
+    }) {
+        return NEXT;
+    }
+    if next_hop::is_kernels(number) {
+        return NEXT;
+    }
+    let turned = same(&course.target, &packet.tuple) || rewrite_plain(xdp, packet, &course.target);
+    if !turned || !age(xdp, packet) || !xdp.put(0, &hop.ends) {
+        return dropped(REWRITE_FAILED);
+    }
+    if back {
+        count(xdp, XDP_BACK);
+        return BACK.cast_signed();
+    }
+    count(xdp, XDP_ACROSS);
+    redirect(hop.ifindex).cast_signed()
+}
+
+/// The hardware address of the link by which a way leads.
+#[inline(always)]
+const fn sender(hop: &NextHop) -> [u8; 6] {
+    let [_, first, last] = hop.ends.words;
+    let ([_, _, a, b], [c, d, e, f]) = (first.to_ne_bytes(), last.to_ne_bytes());
+    [a, b, c, d, e, f]
+}
+
+/// Whether a frame that is for the link on which it came may leave by another one.
+#[inline(always)]
+fn may_cross(xdp: Xdp, to: u32) -> bool {
+    // What is in pieces not every driver sends for another one.
+    let takes = node::link_flags(to).is_some_and(|flags| flags & LINK_TAKES_FRAMES != 0);
+    takes && xdp.is_linear() && is_for_link(xdp)
+}

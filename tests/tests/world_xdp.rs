@@ -1,0 +1,225 @@
+//! XDP on uplinks, with real sockets; put on and taken off under live connections.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use weir_tests::{
+    datapath::reader,
+    served::{ask_all, await_answer, serve},
+    wire::Ends,
+    world::{
+        Cluster, Node, Place, Pod, Server, Talk,
+        cluster::{POD_PORT, SERVICE_PORT},
+    },
+};
+
+/// Of the Service whose backend is on the other node.
+const FAR: u16 = 30080;
+/// Of the Service whose backend is on the node that is asked.
+const NEAR: u16 = 30081;
+/// What the status says of an uplink that has XDP.
+const LIVE: &str = "eth0 native";
+
+/// Two nodes, a pod that serves on each behind a `NodePort`, and a configuration that can be changed.
+struct Lab {
+    _servers: Vec<Server>,
+    _pods: [Pod; 2],
+    cluster: Cluster,
+    folder: TempDir,
+}
+
+fn node_port(port: u16) -> Value {
+    let of = |name: &str, protocol: &str| json!({ "name": name, "protocol": protocol, "port": SERVICE_PORT, "targetPort": POD_PORT, "nodePort": port });
+    json!({ "type": "NodePort", "ports": [of("tcp", "TCP"), of("udp", "UDP")] })
+}
+
+fn write(path: &PathBuf, xdp: &str) {
+    let head = "apiVersion: weir.dev/v1alpha1\nkind: AgentConfiguration\n";
+    let new = path.with_extension("new");
+    fs::write(&new, format!("{head}xdp: \"{xdp}\"\n")).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+impl Lab {
+    fn start(name: &str, xdp: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weir.yaml");
+        write(&path, xdp);
+        let flags = ["--map-size", "small", "--config", path.to_str().unwrap()];
+        let cluster = Cluster::start(name, &["a", "b"], &flags).unwrap();
+        let pods = [
+            cluster.pod(0, "near").unwrap(),
+            cluster.pod(1, "far").unwrap(),
+        ];
+        let servers = pods.iter().flat_map(|pod| serve(pod).unwrap()).collect();
+        let [near, far] = &pods;
+        cluster
+            .service("near", 81, &[near], &node_port(NEAR))
+            .unwrap();
+        cluster.service("far", 80, &[far], &node_port(FAR)).unwrap();
+        let lab = Self {
+            _servers: servers,
+            _pods: pods,
+            cluster,
+            folder,
+        };
+        for port in [NEAR, FAR] {
+            for to in lab.at(port) {
+                await_answer(&lab.cluster, lab.outside(), to).unwrap();
+            }
+        }
+        lab
+    }
+
+    fn node(&self) -> &Node {
+        self.cluster.node(0)
+    }
+
+    fn outside(&self) -> &Place {
+        self.cluster.world().outside()
+    }
+
+    /// A port of the first node, in both families.
+    fn at(&self, port: u16) -> [SocketAddr; 2] {
+        self.node().addresses().map(|ip| SocketAddr::new(ip, port))
+    }
+
+    /// Makes the other ends of both nodes' uplinks ready.
+    fn ends(&self) -> Ends {
+        Ends::ready(self.outside(), &["port1", "port2"]).unwrap()
+    }
+
+    /// Says in the configuration where XDP is to be, and waits until it is there, on both nodes.
+    fn switch(&self, xdp: &str, live: &str) {
+        write(&self.folder.path().join("weir.yaml"), xdp);
+        self.is_live(live);
+    }
+
+    /// Waits until the status of both nodes says so of their uplinks.
+    fn is_live(&self, live: &str) {
+        for node in 0..2 {
+            let agent = self.cluster.agent(node);
+            let row = || {
+                let (_, text) = agent.proxyctl_verdict(&["status"]).unwrap();
+                let mut lines = text.lines();
+                let row = lines.find(|line| line.starts_with("XDP "))?;
+                row.contains(live).then_some(())
+            };
+            self.cluster
+                .eventually(&format!("XDP: {live}"), row)
+                .unwrap();
+        }
+    }
+
+    /// Frames that XDP of the first node has sent back.
+    fn sent_back(&self) -> u64 {
+        let verdicts = reader(self.node()).unwrap().maps().drops.xdp().unwrap();
+        let back = verdicts.into_iter().find(|(name, _)| *name == "back");
+        back.unwrap().1.packets
+    }
+
+    /// Both Services answer in both families by TCP and UDP.
+    fn serves(&self) {
+        for (port, name) in [(NEAR, "near"), (FAR, "far")] {
+            for to in self.at(port) {
+                assert_eq!(ask_all(self.outside(), to), [name; 3], "{to}");
+            }
+        }
+    }
+
+    fn talks(&self) -> Vec<Talk> {
+        let to = self.at(NEAR).into_iter().chain(self.at(FAR));
+        to.map(|to| Talk::open(self.outside(), to).unwrap())
+            .collect()
+    }
+}
+
+fn go_on(talks: &mut [Talk]) {
+    for talk in talks {
+        talk.stream(1 << 16).unwrap();
+    }
+}
+
+#[test]
+fn xdp_forwards_and_tc_does_the_rest() {
+    let lab = Lab::start("xdp", "off");
+    let _ends = lab.ends();
+    lab.serves();
+    assert_eq!(lab.sent_back(), 0);
+    lab.switch("native", LIVE);
+    lab.serves();
+    // Three ways of asking in two families, each there and back.
+    let sent = lab.sent_back();
+    assert!(sent >= 12, "{sent}");
+    go_on(&mut lab.talks());
+    assert!(lab.sent_back() > sent + 40, "{sent}");
+}
+
+/// What a `veth` brings from a socket of the same machine has no checksum yet: tc knows how to turn it.
+#[test]
+fn frames_without_checksums_are_left_to_tc() {
+    let lab = Lab::start("xdp-unfinished", "native");
+    lab.is_live(LIVE);
+    lab.serves();
+    go_on(&mut lab.talks());
+    assert_eq!(lab.sent_back(), 0);
+}
+
+#[test]
+fn connections_live_through_every_change() {
+    let lab = Lab::start("xdp-switch", "off");
+    let _ends = lab.ends();
+    let mut talks = lab.talks();
+    for (xdp, live) in [
+        ("native", LIVE),
+        ("off", "none"),
+        ("native", LIVE),
+        ("off", "none"),
+    ] {
+        go_on(&mut talks);
+        talks.extend(lab.talks());
+        lab.switch(xdp, live);
+        let before = lab.sent_back();
+        go_on(&mut talks);
+        assert_eq!(lab.sent_back() > before, xdp != "off", "{xdp}");
+    }
+}
+
+#[test]
+fn by_itself_it_is_on_no_veth_and_says_why() {
+    let lab = Lab::start("xdp-auto", "auto");
+    lab.is_live("eth0 none (the other end of a veth would need XDP too");
+    lab.serves();
+    assert_eq!(lab.sent_back(), 0);
+}
+
+/// What the kernel says of XDP at the first node's uplink.
+fn attached(lab: &Lab) -> bool {
+    let told = lab.node().run(&["ip", "-d", "link", "show", "eth0"]);
+    told.unwrap().contains("xdp")
+}
+
+#[test]
+fn it_outlives_the_agent_is_taken_over_and_cleaned_up() {
+    let mut lab = Lab::start("xdp-outlives", "native");
+    let _ends = lab.ends();
+    lab.is_live(LIVE);
+    let mut talks = lab.talks();
+    lab.cluster.agent_mut(0).crash().unwrap();
+    let before = lab.sent_back();
+    go_on(&mut talks);
+    lab.serves();
+    assert!(lab.sent_back() > before);
+    lab.cluster.agent_mut(0).restart().unwrap();
+    lab.is_live(LIVE);
+    go_on(&mut talks);
+    lab.cluster.agent_mut(0).crash().unwrap();
+    assert!(attached(&lab));
+    let program = weir_tests::world::program("proxy-agent").unwrap();
+    let words = [program.to_str().unwrap(), "cleanup"];
+    lab.node().run(&words).unwrap();
+    let gone = || (!attached(&lab)).then_some(());
+    lab.cluster.eventually("no XDP", gone).unwrap();
+}
