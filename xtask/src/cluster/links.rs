@@ -121,13 +121,13 @@ fn routed(lab: &Lab, shape: Shape, node: Node, link: Link) -> Result<()> {
     let script = format!(
         "ip link set lo up
          sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-         ip link add down type veth peer name {} netns {}
-         ip link set down up
+         ip link add inner type veth peer name {} netns {}
+         ip link set inner up
          {}
          {}",
         link.name(),
         net.display(),
-        addresses(link.gateway(node), ROUTED_PREFIX, "down"),
+        addresses(link.gateway(node), ROUTED_PREFIX, "inner"),
         no_pods()
     );
     run::output(
@@ -138,7 +138,7 @@ fn routed(lab: &Lab, shape: Shape, node: Node, link: Link) -> Result<()> {
     let [router4, router6] = link.router(node).words();
     let [own4, own6] = shape.address(node, link).words();
     Place::fabric(lab).script(&format!(
-        "ip link add {end} master {} type veth peer name up netns {}
+        "ip link add {end} master {} type veth peer name outer netns {}
          ip link set {end} up
          ip route add {own4}/32 via {router4}
          ip -6 route add {own6}/128 via {router6}",
@@ -146,10 +146,10 @@ fn routed(lab: &Lab, shape: Shape, node: Node, link: Link) -> Result<()> {
         router.display()
     ))?;
     let script = format!(
-        "{}ip link set up up
+        "{}ip link set outer up
          ip route add default via {fabric4}
          ip -6 route add default via {fabric6}",
-        addresses(link.router(node), FABRIC_PREFIX, "up")
+        addresses(link.router(node), FABRIC_PREFIX, "outer")
     );
     run::output(
         Command::new("nsenter")
