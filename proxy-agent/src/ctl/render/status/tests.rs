@@ -105,6 +105,7 @@ CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 
 Host       OK        weir_host  10.96.0.0/16, fd00:10:96::/112 by ServiceCIDRs
 Links      OK        eth0, wg0 (no Ethernet)
 Masquerade OK        IPv4 yes   IPv6 no   12 ranges inside
+Pod ranges OK        as spec.podCIDRs of the Node say
 Ways       OK        no other nodes
 Health     OK        :10256 /healthz 200   :10249 /metrics
 ")
