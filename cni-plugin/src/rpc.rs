@@ -160,6 +160,7 @@ pub struct Reply {
     /// Endpoint id that the agent gave, 0 where it does not apply.
     pub endpoint: u32,
     /// The pod's `hostPort`s, which the plugin records: those that the runtime told, else those that the Pod names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortMapping>,
 }
 

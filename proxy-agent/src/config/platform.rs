@@ -14,7 +14,7 @@ pub enum Platform {
     K3s,
     /// Those of GKE (component `deploy/platforms/gke`).
     Gke,
-    /// Those of OpenShift (component `deploy/platforms/openshift`).
+    /// Those of `OpenShift` (component `deploy/platforms/openshift`).
     Openshift,
 }
 

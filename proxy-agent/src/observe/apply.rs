@@ -69,7 +69,7 @@ impl Default for Observed {
 impl Observed {
     pub(super) fn update(&mut self, update: Update, dirty: &mut Dirty) {
         match update {
-            Update::Apply(converted) => self.apply(converted, dirty),
+            Update::Apply(converted) => self.apply(*converted, dirty),
             Update::Delete(kind, name) => self.delete(kind, &name, dirty),
             Update::Replace(kind, objects) => self.replace(kind, objects, dirty),
         }

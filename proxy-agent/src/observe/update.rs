@@ -8,7 +8,7 @@ use crate::model::{EndpointSlice, Kind, Namespace, NetworkPolicy, Node, ObjectNa
 #[derive(Clone, Debug)]
 pub enum Update {
     /// An object is new or has changed.
-    Apply(Converted),
+    Apply(Box<Converted>),
     /// An object is gone.
     Delete(Kind, ObjectName),
     /// A whole list: objects of this kind that are not in it are gone. Replaces the old ones in one step.

@@ -14,13 +14,13 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_millis(200);
 
 fn change(store: &Store, name: &str) {
-    store.update([Update::Apply(Converted {
+    store.update([Update::Apply(Box::new(Converted {
         kind: Kind::Namespace,
         name: ObjectName::new("", name),
         object: Some(Object::Namespace(crate::model::Namespace::default())),
         triggered: None,
         problems: Vec::new(),
-    })]);
+    }))]);
 }
 
 fn health(store: &Arc<Store>) -> ProxyHealth {

@@ -178,18 +178,21 @@ impl Follower {
     /// Who this node is, and what is known of others.
     fn asker(&self, node: &Node) -> Asker {
         let of_this_boot = self.of_this_boot();
-        let snapshot = self.observed.read();
-        let others = snapshot
-            .nodes
-            .values()
-            .filter(|other| other.name != node.name);
+        // What is known of a Node stays for a while after it; its ranges are whose claims say so.
+        let mut others: Vec<Arc<Node>> = self.observed.read().nodes.values().cloned().collect();
+        others.retain(|other| {
+            other.name != node.name && self.observed.has_node(&other.name, &other.uid)
+        });
         Asker {
             node: node.name.clone(),
             uid: node.uid.clone(),
             wanted: node.wanted_pod_cidrs.clone(),
             had: [&of_this_boot[..], &node.spec_pod_cidrs[..]].concat(),
             of_this_boot,
-            others: others.flat_map(|other| other.pod_cidrs.clone()).collect(),
+            others: others
+                .iter()
+                .flat_map(|other| other.pod_cidrs.clone())
+                .collect(),
         }
     }
 

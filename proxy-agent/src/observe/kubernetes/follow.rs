@@ -190,7 +190,7 @@ impl Follower {
             Event::Apply(object) => {
                 let name = object.object_name(&self.interner);
                 match object.convert(&self.interner) {
-                    Some(converted) => Update::Apply(converted),
+                    Some(converted) => Update::Apply(Box::new(converted)),
                     None => Update::Delete(K::KIND, name), // Not ours any more.
                 }
             }

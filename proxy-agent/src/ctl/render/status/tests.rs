@@ -108,6 +108,7 @@ Host       OK        weir_host  10.96.0.0/16, fd00:10:96::/112 by ServiceCIDRs
 Links      OK        eth0, wg0 (no Ethernet)
 XDP        OK        eth0 native
 Masquerade OK        IPv4 yes   IPv6 no   12 ranges inside
+Pod ranges OK        as spec.podCIDRs of the Node say
 Ways       OK        no other nodes
 Health     OK        :10256 /healthz 200   :10249 /metrics
 ")
