@@ -50,6 +50,15 @@ fn the_programs_masquerade_what_the_model_would() {
 }
 
 #[test]
+fn with_xdp_before_tc_the_programs_do_the_same() {
+    let seed = length::seed();
+    let machine = real::Real::new().and_then(real::Real::wired);
+    let mut run = run::Run::new(machine.unwrap(), seed).unwrap();
+    run.steps(length::steps(20_000, 1_000_000))
+        .unwrap_or_else(|error| panic!("WEIR_SEED={seed}: {error:#}"));
+}
+
+#[test]
 fn under_pressure_only_flows_that_are_not_established_are_lost() {
     let seed = length::seed();
     let machine = real::Real::with_slots(SLOTS).unwrap();

@@ -22,13 +22,20 @@ type Mac = [u16; 3];
 /// Whether a frame is for the link on which it came.
 #[inline(always)]
 pub fn is_for_link(xdp: Xdp) -> bool {
-    node::link(xdp.ifindex()).is_some_and(|link| is_to(xdp, link.mac))
+    node::link(xdp.ifindex()).is_some_and(|link| is_to(xdp, halves(link.mac)))
 }
 
 #[inline(always)]
-fn is_to(xdp: Xdp, mac: [u8; 6]) -> bool {
-    let [a, b, c, d, e, f] = mac;
-    let mac = [[a, b], [c, d], [e, f]].map(u16::from_ne_bytes);
+const fn halves(mac: [u8; 6]) -> Mac {
+    [
+        u16::from_ne_bytes([mac[0], mac[1]]),
+        u16::from_ne_bytes([mac[2], mac[3]]),
+        u16::from_ne_bytes([mac[4], mac[5]]),
+    ]
+}
+
+#[inline(always)]
+fn is_to(xdp: Xdp, mac: Mac) -> bool {
     xdp.read::<Mac>(0) == Some(mac)
 }
 
@@ -75,10 +82,9 @@ pub fn send<F: Family>(xdp: Xdp, packet: &mut Packet<F>, course: &Course<F>) -> 
 
 /// The hardware address of the link by which a way leads.
 #[inline(always)]
-const fn sender(hop: &NextHop) -> [u8; 6] {
+const fn sender(hop: &NextHop) -> Mac {
     let [_, first, last] = hop.ends.words;
-    let ([_, _, a, b], [c, d, e, f]) = (first.to_ne_bytes(), last.to_ne_bytes());
-    [a, b, c, d, e, f]
+    [(first >> 16) as u16, last as u16, (last >> 16) as u16]
 }
 
 /// Whether a frame that is for the link on which it came may leave by another one.

@@ -215,5 +215,5 @@ impl Buffer for Xdp {
 #[inline(always)]
 pub fn redirect(ifindex: u32) -> u32 {
     // SAFETY: a helper without pointers.
-    unsafe { bpf_redirect(ifindex, 0) as u32 }
+    unsafe { bpf_redirect(ifindex, 0).cast_unsigned() as u32 }
 }

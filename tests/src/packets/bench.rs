@@ -318,10 +318,6 @@ impl Bench {
     }
 
     /// Runs lines of `ip` commands in the bench's namespace.
-    #[expect(
-        clippy::unused_self,
-        reason = "the namespace is this thread's, since there is a bench"
-    )]
     pub fn ip(&self, lines: &str) -> Result<()> {
         batch(lines)
     }

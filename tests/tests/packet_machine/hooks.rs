@@ -36,7 +36,9 @@ impl Model {
             Hook::FromNet => self.at_link(&packet, fate),
             Hook::ToPod | Hook::ToPodFromHost => self.before_pod(&packet, fate),
             Hook::ToNet | Hook::FromHost => self.at_host(&packet, fate),
-            Hook::ToNetForwarded | Hook::FromHostForwarded => Err("not generated".to_owned()),
+            Hook::FromWire | Hook::ToNetForwarded | Hook::FromHostForwarded => {
+                Err("not generated".to_owned())
+            }
         }
     }
 

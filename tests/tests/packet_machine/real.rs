@@ -14,7 +14,7 @@ use proxy_common::{
 use weir_tests::{
     family::{Family, Four, Six},
     flow_table::{Dump, ICMP, Record, Tuple},
-    packets::{Bench, FAMILIES, MASQUERADE, NEXT, Outcome, REDIRECT, SHOT, see},
+    packets::{BACK, Bench, FAMILIES, Hook, MASQUERADE, NEXT, Outcome, REDIRECT, SHOT, see},
 };
 
 use super::{
@@ -32,6 +32,8 @@ pub(crate) struct Real {
     bench: Bench,
     /// Backends whose values are written.
     written: BTreeSet<u32>,
+    /// XDP has what comes from outside before tc.
+    wired: bool,
 }
 
 impl Real {
@@ -44,6 +46,7 @@ impl Real {
         Ok(Self {
             bench: Bench::with_slots(slots)?,
             written: BTreeSet::new(),
+            wired: false,
         })
     }
 
@@ -52,6 +55,14 @@ impl Real {
         self.bench.set_flags(NODE_FORWARD_BPF | MASQUERADE)?;
         let [v4, v6] = FAMILIES;
         self.bench.link("net0", [v4.node, v6.node])?;
+        Ok(self)
+    }
+
+    /// What comes from outside comes by XDP first.
+    pub(crate) fn wired(mut self) -> Result<Self> {
+        let [v4, v6] = FAMILIES;
+        self.bench.link("net0", [v4.node, v6.node])?;
+        self.wired = true;
         Ok(self)
     }
 
@@ -167,7 +178,18 @@ fn value(frontend: &Frontend, world: &World) -> Value {
 
 impl Machine for Real {
     fn put(&mut self, packet: &Packet) -> Result<Fate> {
-        let outcome = self.bench.run(packet.hook, &packet.bytes())?;
+        let bytes = packet.bytes();
+        if self.wired && packet.hook == Hook::FromNet {
+            let mut outcome = self.bench.run(Hook::FromWire, &bytes)?;
+            if outcome.action == BACK {
+                outcome.action = REDIRECT;
+            }
+            if outcome.action != NEXT {
+                return fate(packet, &outcome);
+            }
+            ensure!(outcome.bytes == bytes, "what goes up is not as it came");
+        }
+        let outcome = self.bench.run(packet.hook, &bytes)?;
         fate(packet, &outcome)
     }
 

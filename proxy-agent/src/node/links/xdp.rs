@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How often a driver is asked again that has refused.
-const RETRY: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_mins(1);
 
 /// What is wanted at a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
