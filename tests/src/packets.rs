@@ -8,6 +8,7 @@ mod bench;
 mod fill;
 mod flows;
 mod frame;
+mod maglev;
 mod masquerade;
 mod plan;
 mod policies;

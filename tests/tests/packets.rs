@@ -23,6 +23,8 @@ mod icmp;
 mod life;
 #[path = "packets/load_balancer.rs"]
 mod load_balancer;
+#[path = "packets/maglev.rs"]
+mod maglev;
 #[path = "packets/malformed.rs"]
 mod malformed;
 #[path = "packets/masquerade.rs"]

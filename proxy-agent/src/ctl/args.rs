@@ -172,6 +172,8 @@ pub enum Subject {
     Maps,
     /// Session affinities
     Affinity,
+    /// Maglev tables: who has how many places
+    Maglev,
     /// Who may use load balancers' addresses (`loadBalancerSourceRanges`)
     Sources,
     /// What pods reach under their own address; to all else they speak in the node's name

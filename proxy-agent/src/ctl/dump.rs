@@ -12,7 +12,7 @@ use crate::{
     datapath::Pins,
     service::{
         ServiceTables,
-        render::{backends, services, sources},
+        render::{backends, maglev, services, sources},
     },
 };
 
@@ -57,6 +57,11 @@ pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result
         }
         Subject::Affinity => {
             let mut rows = affinity::rows(live, &names)?;
+            rows.retain(|row| wanted(&row.service));
+            out.rows(rows)?;
+        }
+        Subject::Maglev => {
+            let mut rows = maglev::rows(&ServiceTables::from(live), &names.services)?;
             rows.retain(|row| wanted(&row.service));
             out.rows(rows)?;
         }

@@ -3,6 +3,7 @@
 pub mod affinity;
 pub mod conntrack;
 pub mod endpoints;
+mod maglev;
 pub mod maps;
 pub mod policy;
 pub mod services;

@@ -2,6 +2,7 @@
 //! tests that failed. It reads the maps, whoever wrote them, and adds names where it is given some.
 
 pub mod backends;
+pub mod maglev;
 pub mod services;
 pub mod sources;
 

@@ -8,7 +8,7 @@ use super::Stage;
 /// A subject of `dump`, the kind of its list, and what every form must hold: with an agent, and without.
 type Dumped = (&'static str, &'static str, [String; 2]);
 
-fn subjects(stage: &Stage) -> [Dumped; 9] {
+fn subjects(stage: &Stage) -> [Dumped; 10] {
     let named = |name: &str| [name.to_owned(), "#".to_owned()];
     let same = |text: String| [text.clone(), text];
     let (frontend, backend) = (
@@ -20,6 +20,7 @@ fn subjects(stage: &Stage) -> [Dumped; 9] {
         ("backends", "BackendList", same(backend)),
         ("conntrack", "ConntrackList", same(frontend)),
         ("affinity", "AffinityList", named("default/sticky:tcp")),
+        ("maglev", "MaglevList", named("default/many:tcp")),
         ("endpoints", "EndpointList", named("default/web")),
         ("policy", "PolicyList", named("default/web")),
         ("inside", "InsideList", same("10.244.1.0/24".to_owned())),
@@ -99,6 +100,19 @@ fn every_subject_is_dumped_in_every_form_with_and_without_the_agent() {
         })
         .unwrap();
     reach_by_tunnel(&stage);
+    let many = [&stage.web, &stage.client];
+    let from_outside = json!({ "type": "NodePort", "ports": [
+        { "name": "tcp", "protocol": "TCP", "port": 80, "targetPort": 8080, "nodePort": 30080 },
+    ] });
+    stage
+        .cluster
+        .service("many", 12, &many, &from_outside)
+        .unwrap();
+    let listed = || stage.says(0, &["dump", "maglev"]).contains("default/many");
+    stage
+        .cluster
+        .eventually("the table", || listed().then_some(()))
+        .unwrap();
     for down in [false, true] {
         for dumped in &subjects(&stage) {
             every_form(&stage, dumped, down);

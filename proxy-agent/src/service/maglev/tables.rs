@@ -57,6 +57,11 @@ impl Tables {
         self.known.keys().copied()
     }
 
+    /// Whether there is something of a table.
+    pub fn has(&self, id: TableId) -> bool {
+        self.known.contains_key(&id)
+    }
+
     /// Whether programs may be led to a table.
     pub fn is_whole(&self, id: TableId) -> bool {
         let known = self.known.get(&id);

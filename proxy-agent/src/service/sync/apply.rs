@@ -56,7 +56,7 @@ impl ServiceSync {
             return Err(error.into());
         }
         self.keep(owner, resolved.ports.into());
-        self.want_tables(owner, &old);
+        self.want_tables(owner);
         self.release(owner);
         if let Owner::Service(name) = owner {
             self.tell_unserved(name, snapshot);
@@ -256,9 +256,6 @@ fn half_way(new: Vec<Port>, old: &[Port]) -> Box<[Port]> {
             if port.set(scope) == 0 {
                 *port.set_mut(scope) = before.set(scope);
             }
-        }
-        if port.outside == 0 {
-            port.outside = before.outside;
         }
     }
     ports.into()

@@ -8,7 +8,10 @@ use std::{
 
 use proxy_common::maglev::chunks;
 
-use super::{Port, ServiceSync};
+use super::{
+    ServiceSync,
+    turn::{BACKOFF_MAX, BACKOFF_MIN},
+};
 use crate::{
     datapath::table::TableError,
     model::Stamp,
@@ -30,8 +33,6 @@ use crate::{
 const TABLES_A_TURN: usize = 32;
 /// How soon what is being built is asked for.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
-/// When a table is tried again that could not be written.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// The tables of all sets.
 #[derive(Debug, Default)]
@@ -40,6 +41,8 @@ pub(super) struct Maglev {
     size: u16,
     builder: Builder,
     wanted: BTreeMap<u32, Want>,
+    /// Who wants tables, and for which sets.
+    owners: BTreeMap<Owner, Box<[u32]>>,
     /// Tables that may be wanted no more, and since when.
     loose: VecDeque<(Instant, TableId)>,
     /// There may be room now.
@@ -52,6 +55,8 @@ struct Want {
     owner: Owner,
     /// What the last order was of.
     ordered: u64,
+    /// How often the kernel did not take it.
+    refused: u32,
     lacks: Lack,
 }
 
@@ -84,28 +89,30 @@ impl ServiceSync {
         }
     }
 
-    /// A port's sets are as they shall be: what tables they want.
-    pub(super) fn want_tables(&mut self, owner: &Owner, old: &[Port]) {
+    /// The sets of an owner are as they shall be: what tables they want.
+    pub(super) fn want_tables(&mut self, owner: &Owner) {
         let size = self.maglev.size;
         let ports = self.ports.get(owner).into_iter().flatten();
         let sets: BTreeSet<u32> = ports.map(|port| port.outside).collect();
         let wants = |set: &u32| *set != 0 && has_table(size, self.image.used(*set));
-        let sets: BTreeSet<u32> = sets.into_iter().filter(wants).collect();
-        for port in old {
-            if port.outside != 0 && !sets.contains(&port.outside) {
-                self.maglev.wanted.remove(&port.outside);
-                let table = (port.outside, size);
-                self.maglev.loose.push_back((Instant::now(), table));
-            }
+        let sets: Box<[u32]> = sets.into_iter().filter(wants).collect();
+        let before = self.maglev.owners.remove(owner).unwrap_or_default();
+        for set in before.iter().filter(|set| !sets.contains(set)) {
+            self.maglev.wanted.remove(set);
+            self.maglev.loose.push_back((Instant::now(), (*set, size)));
         }
-        for set in sets {
-            let want = self.maglev.wanted.entry(set).or_insert_with(|| Want {
+        for set in &sets {
+            let want = self.maglev.wanted.entry(*set).or_insert_with(|| Want {
                 owner: owner.clone(),
                 ordered: 0,
+                refused: 0,
                 lacks: Lack::Nothing,
             });
             want.owner = owner.clone();
-            self.order(set);
+            self.order(*set);
+        }
+        if !sets.is_empty() {
+            self.maglev.owners.insert(owner.clone(), sets);
         }
     }
 
@@ -127,8 +134,7 @@ impl ServiceSync {
         }
         let needed = usize::from(chunks(size));
         let all = self.image.maglev.entries() + needed;
-        let known = self.image.maglev.ids().any(|id| id == (set, size));
-        if !known && all > self.tables.maglev.capacity() as usize {
+        if !self.image.maglev.has((set, size)) && all > self.tables.maglev.capacity() as usize {
             want.lacks = Lack::Room(needed as u32);
             return;
         }
@@ -171,7 +177,8 @@ impl ServiceSync {
     /// When there is something to do, or may be.
     pub(super) fn tables_due(&self) -> Option<Instant> {
         let now = Instant::now();
-        let busy = self.maglev.builder.is_busy().then(|| now + ASK_AGAIN);
+        let busy = self.maglev.builder.is_busy() || self.maglev.freed;
+        let busy = busy.then(|| now + ASK_AGAIN);
         let grace = self.image.grace();
         let loose = self.maglev.loose.front();
         let loose = loose.map(|(since, _)| (*since + grace).max(now + ASK_AGAIN));
@@ -227,7 +234,7 @@ impl ServiceSync {
         match known.write(map, built.set, built.of, &built.slots) {
             Ok(writes) => {
                 report.writes += writes;
-                want.lacks = Lack::Nothing;
+                (want.lacks, want.refused) = (Lack::Nothing, 0);
                 if !was_whole {
                     // Its frontends are led to it.
                     let owner = want.owner.clone();
@@ -242,7 +249,9 @@ impl ServiceSync {
                     self.maglev.loose.push_back((Instant::now(), id));
                     Lack::Room(u32::from(chunks(id.1)))
                 } else {
-                    Lack::Write(error.to_string(), Instant::now() + TRY_AGAIN)
+                    let backoff = BACKOFF_MIN.saturating_mul(1 << want.refused.min(20));
+                    want.refused += 1;
+                    Lack::Write(error.to_string(), Instant::now() + backoff.min(BACKOFF_MAX))
                 };
             }
         }
@@ -258,7 +267,9 @@ impl ServiceSync {
                 break;
             }
             self.maglev.loose.pop_front();
-            rested.push(id);
+            if self.image.maglev.has(id) {
+                rested.push(id);
+            }
         }
         if rested.is_empty() {
             return;

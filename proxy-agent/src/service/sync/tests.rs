@@ -5,6 +5,7 @@ mod after;
 mod checked;
 mod drift;
 mod host_ports;
+mod maglev;
 mod restart;
 mod swap;
 
@@ -19,6 +20,7 @@ use crate::model::{
     ClusterIps, Conditions, Dirty, EndpointPort, EndpointSlice, EndpointState, Endpoints, External,
     Few, ObjectName, Placement, Protocol, Service, ServicePort, SharedList,
 };
+use crate::service::maglev::Builder;
 
 /// A Service as the property varies it.
 #[derive(Clone, Debug)]
@@ -244,7 +246,8 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let world = World::new(seed, 10);
-        let mut sync = ServiceSync::new(world.tables(), "here").unwrap().with_grace(Duration::ZERO);
+        let sync = ServiceSync::new(world.tables(), "here").unwrap().with_grace(Duration::ZERO);
+        let mut sync = sync.with_maglev(251, Builder::default());
         sync.set_own_addresses(&OWN.map(|own| own.parse().unwrap()));
         for shapes in &states {
             let mut shapes = shapes.clone();

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// After a failure that followed writes which succeeded.
-const BACKOFF_MIN: Duration = Duration::from_millis(1);
+pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(1);
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 impl ServiceSync {

@@ -17,6 +17,7 @@ use proxy_common::{
     frontends::{
         BackendSet, FLAG_CLUSTER_IP, FLAG_LOAD_BALANCER, FLAG_MEMBERS, FLAG_SOURCES, Frontend,
     },
+    maglev::{MaglevKey, chunks},
     vips::{VIP_CLUSTER_IP, VIP_SERVED},
 };
 
@@ -308,6 +309,16 @@ impl World {
         all
     }
 
+    /// A frontend is led to a whole table of its set.
+    fn check_table(&self, key: &FrontendKey, frontend: &Frontend, after: &str) {
+        let (set, size) = (frontend.external.id, frontend.maglev as u16);
+        for chunk in 0..chunks(size) {
+            let at = MaglevKey { set, size, chunk };
+            let found = self.maps.maglev.get(&at).unwrap();
+            assert!(found.is_some(), "after {after}: {key} lacks {at:?}");
+        }
+    }
+
     /// Every frontend leads to live backends, each of them of a state that is allowed.
     fn check(&self, after: &str) {
         let allowed = self.allowed.lock().unwrap();
@@ -316,6 +327,7 @@ impl World {
         assert_eq!(missing, None, "after {after}: a frontend is missing");
         let members = self.members();
         for (key, frontend) in self.frontends() {
+            self.check_table(&key, &frontend, after);
             let states = allowed.sets.get(&key);
             let states = states.unwrap_or_else(|| panic!("after {after}: {key} is unexpected"));
             if let Some(states) = allowed.sources.get(&key) {

@@ -1,0 +1,220 @@
+//! The choice that all nodes make alike for what comes from outside, whatever ids and slots backends have on each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use proxy_common::{
+    address::{TCP, UDP},
+    frontends::{FLAG_CLUSTER_IP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT},
+};
+use weir_tests::packets::{Bench, FAMILIES, Hook, Plan, REDIRECT, Tcp, tcp, udp};
+
+const SIZE: u16 = 1021;
+/// Client ports.
+const PORTS: std::ops::Range<u16> = 4000..4040;
+
+/// A node: in which order it has the backends, and under which id their set.
+#[derive(Clone, Copy)]
+struct Node {
+    id: u32,
+    turned: bool,
+}
+
+const NODES: [Node; 2] = [
+    Node {
+        id: 3,
+        turned: false,
+    },
+    Node {
+        id: 8,
+        turned: true,
+    },
+];
+
+impl Node {
+    fn backends(self, plan: &Plan) -> Vec<SocketAddr> {
+        let mut backends: Vec<SocketAddr> = (8000..8007).map(|p| plan.remote_pod(p)).collect();
+        if self.turned {
+            backends.rotate_left(3);
+            backends.reverse();
+        }
+        backends
+    }
+
+    fn serve(self, bench: &mut Bench, plan: &Plan, at: SocketAddr, protocol: u8, flags: u32) {
+        let backends = self.backends(plan);
+        bench
+            .service(self.id, at, protocol, &backends, flags)
+            .unwrap();
+        bench
+            .lead_to_table(self.id, at, protocol, &backends, SIZE)
+            .unwrap();
+    }
+}
+
+fn any(plan: &Plan) -> SocketAddr {
+    let any = if plan.is_ipv6() {
+        "[::]:30080"
+    } else {
+        "0.0.0.0:30080"
+    };
+    any.parse().unwrap()
+}
+
+/// Who gets the flow of a client.
+fn chosen(
+    bench: &mut Bench,
+    hook: Hook,
+    client: SocketAddr,
+    to: SocketAddr,
+    protocol: u8,
+) -> SocketAddr {
+    let packet = match protocol {
+        TCP => tcp(client, to, Tcp::Syn, b""),
+        _ => udp(client, to, b"data"),
+    };
+    let outcome = bench.run(hook, &packet).unwrap();
+    assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+    let flow = bench.flow(client, to, protocol).unwrap().unwrap();
+    flow.target().1
+}
+
+/// Who gets the flows of a client from each of its ports.
+fn choices(
+    bench: &mut Bench,
+    plan: &Plan,
+    to: SocketAddr,
+    protocol: u8,
+) -> BTreeMap<u16, SocketAddr> {
+    let choose = |port| {
+        (
+            port,
+            chosen(bench, Hook::FromNet, plan.outside(port), to, protocol),
+        )
+    };
+    PORTS.map(choose).collect()
+}
+
+#[test]
+fn nodes_choose_alike_for_each_flow_and_all_backends_are_chosen() {
+    for plan in FAMILIES {
+        for protocol in [TCP, UDP] {
+            // Of a NodePort each node has an address of its own.
+            let places = [
+                (any(&plan), [plan.node(30080); 2], FLAG_NODE_PORT),
+                (plan.vip(80), [plan.vip(80); 2], FLAG_LOAD_BALANCER),
+            ];
+            for (at, asked, flags) in places {
+                let [one, other] = [0, 1].map(|number| {
+                    let mut bench = Bench::new().unwrap();
+                    NODES[number].serve(&mut bench, &plan, at, protocol, flags);
+                    choices(&mut bench, &plan, asked[number], protocol)
+                });
+                assert_eq!(one, other, "{at}");
+                let all: BTreeSet<SocketAddr> = one.into_values().collect();
+                assert!(all.len() > 4, "{at}: {all:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn with_affinity_the_address_of_the_client_chooses() {
+    for plan in FAMILIES {
+        let mut all = BTreeSet::new();
+        for node in NODES {
+            // Ports and addresses of the Service port do not count either.
+            for (at, to, flags) in [
+                (any(&plan), plan.node(30080), FLAG_NODE_PORT),
+                (plan.vip(80), plan.vip(80), FLAG_LOAD_BALANCER),
+            ] {
+                let mut bench = Bench::new().unwrap();
+                node.serve(&mut bench, &plan, at, TCP, flags);
+                bench.stick(at, TCP, 600).unwrap();
+                let first = PORTS.start;
+                for port in [first, first + 1] {
+                    let client = plan.outside(port);
+                    all.insert(chosen(&mut bench, Hook::FromNet, client, to, TCP));
+                }
+            }
+        }
+        assert_eq!(all.len(), 1, "{all:?}");
+    }
+}
+
+#[test]
+fn a_table_of_a_larger_set_or_that_is_not_whole_leads_to_nobody_who_left() {
+    for plan in FAMILIES {
+        let node = NODES[0];
+        let (at, to) = (any(&plan), plan.node(30080));
+        let mut bench = Bench::new().unwrap();
+        node.serve(&mut bench, &plan, at, TCP, FLAG_NODE_PORT);
+        let before = choices(&mut bench, &plan, to, TCP);
+        bench.end_all().unwrap();
+        bench.shrink(at, TCP, 4).unwrap();
+        let (stay, gone) = (
+            node.backends(&plan)[..4].to_vec(),
+            &node.backends(&plan)[4..],
+        );
+        let after = choices(&mut bench, &plan, to, TCP);
+        for (port, backend) in &after {
+            assert!(stay.contains(backend), "{backend}");
+            let kept = before[port];
+            assert!(
+                gone.contains(&kept) || kept == *backend,
+                "{kept} to {backend}"
+            );
+        }
+        bench.end_all().unwrap();
+        for chunk in 0..5 {
+            bench.remove_chunk(node.id, SIZE, chunk).unwrap();
+        }
+        let backends = choices(&mut bench, &plan, to, TCP).into_values();
+        let backends: BTreeSet<SocketAddr> = backends.collect();
+        assert!(backends.len() > 1 && backends.iter().all(|b| stay.contains(b)));
+    }
+}
+
+#[test]
+fn what_does_not_come_from_outside_chooses_at_random() {
+    for plan in FAMILIES {
+        let node = NODES[0];
+        let (at, to) = (plan.vip(80), plan.vip(80));
+        let mut bench = Bench::new().unwrap();
+        node.serve(&mut bench, &plan, at, TCP, FLAG_LOAD_BALANCER);
+        let mut pods = |bench: &mut Bench| -> Vec<SocketAddr> {
+            let choose = |port| chosen(bench, Hook::FromPod, plan.pod(port), to, TCP);
+            PORTS.map(choose).collect()
+        };
+        let first = pods(&mut bench);
+        bench.end_all().unwrap();
+        assert_ne!(pods(&mut bench), first);
+        // Nor does what comes for a cluster IP.
+        let mut bench = Bench::new().unwrap();
+        node.serve(&mut bench, &plan, at, TCP, FLAG_CLUSTER_IP);
+        let first = choices(&mut bench, &plan, to, TCP);
+        bench.end_all().unwrap();
+        assert_ne!(choices(&mut bench, &plan, to, TCP), first);
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_at_the_chosen_backend_is_exchanged_not_the_backend() {
+    for plan in FAMILIES {
+        let mut bench = Bench::new().unwrap();
+        let backend = plan.pod(8080);
+        let (at, balanced) = (any(&plan), plan.vip(80));
+        let backends = [backend, plan.pod(8081)];
+        for (id, at, flags) in [(3, at, FLAG_NODE_PORT), (4, balanced, FLAG_LOAD_BALANCER)] {
+            bench.service(id, at, TCP, &backends, flags).unwrap();
+            bench.lead_to_table(id, at, TCP, &backends, SIZE).unwrap();
+            bench.stick(at, TCP, 600).unwrap();
+        }
+        let client = plan.outside(PORTS.start);
+        let one = chosen(&mut bench, Hook::FromNet, client, plan.node(30080), TCP);
+        let other = chosen(&mut bench, Hook::FromNet, client, balanced, TCP);
+        assert_eq!(one, other);
+    }
+}
