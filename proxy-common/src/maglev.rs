@@ -46,7 +46,7 @@ pub struct FlowHash {
 
 impl FlowHash {
     /// Begins.
-    #[inline(always)]
+    #[inline]
     #[must_use]
     pub const fn new(seed: u32) -> Self {
         let state = seed;
@@ -54,7 +54,7 @@ impl FlowHash {
     }
 
     /// Takes in a word.
-    #[inline(always)]
+    #[inline]
     #[must_use]
     pub const fn with(self, word: u32) -> Self {
         let word = word.wrapping_mul(0xcc9e_2d51).rotate_left(15);
@@ -67,7 +67,7 @@ impl FlowHash {
     }
 
     /// Takes in an address, in map form as IPv6.
-    #[inline(always)]
+    #[inline]
     #[must_use]
     pub const fn with_address(self, address: [u32; 4]) -> Self {
         let [a, b, c, d] = address;
@@ -75,7 +75,7 @@ impl FlowHash {
     }
 
     /// The hash.
-    #[inline(always)]
+    #[inline]
     #[must_use]
     pub const fn finish(self) -> u32 {
         let mut hash = self.state ^ self.bytes;

@@ -184,7 +184,7 @@ fn what_does_not_come_from_outside_chooses_at_random() {
         let (at, to) = (plan.vip(80), plan.vip(80));
         let mut bench = Bench::new().unwrap();
         node.serve(&mut bench, &plan, at, TCP, FLAG_LOAD_BALANCER);
-        let mut pods = |bench: &mut Bench| -> Vec<SocketAddr> {
+        let pods = |bench: &mut Bench| -> Vec<SocketAddr> {
             let choose = |port| chosen(bench, Hook::FromPod, plan.pod(port), to, TCP);
             PORTS.map(choose).collect()
         };

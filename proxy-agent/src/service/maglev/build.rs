@@ -45,7 +45,7 @@ struct Preference {
 #[must_use]
 pub fn is_prime(number: u16) -> bool {
     let mut divisors = 2..=number.isqrt();
-    number > 1 && divisors.all(|divisor| number % divisor != 0)
+    number > 1 && divisors.all(|divisor| !number.is_multiple_of(divisor))
 }
 
 /// For each of `size` places, a prime, the index of the backend that has it. Places belong to the same backends in whatever

@@ -172,8 +172,8 @@ fn how_much_moves_when_one_of_a_hundred_leaves() {
 #[test]
 fn there_is_no_table_without_backends_or_with_too_many() {
     assert!(build(251, &[]).is_empty());
-    let many: Vec<Backend> = (0..252)
-        .map(|n| backend(Ipv4Addr::new(10, 0, 0, n as u8).into(), 1))
+    let many: Vec<Backend> = (0..252_u8)
+        .map(|n| backend(Ipv4Addr::new(10, 0, 0, n).into(), 1))
         .collect();
     let distinct: BTreeSet<IpAddr> = many.iter().map(|b| b.address).collect();
     assert_eq!(distinct.len(), 252);
