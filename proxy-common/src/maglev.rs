@@ -37,6 +37,19 @@ pub const fn chunks(size: u16) -> u16 {
     size.div_ceil(CHUNK as u16)
 }
 
+/// Whether a table can have so many places.
+#[must_use]
+pub const fn is_prime(number: u16) -> bool {
+    let mut divisor = 2;
+    while divisor <= number.isqrt() {
+        if number.is_multiple_of(divisor) {
+            return false;
+        }
+        divisor += 1;
+    }
+    number > 1
+}
+
 /// The hash of a flow: `MurmurHash3_x86_32` (Appleby, public domain) of words, begun with a seed that all nodes share.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowHash {
@@ -99,6 +112,14 @@ mod tests {
         assert_eq!(FlowHash::new(0).with(test).finish(), 0xba6b_d213);
         assert_eq!(FlowHash::new(0x9747_b28c).with(test).finish(), 0x704b_81dc);
         assert_eq!(FlowHash::new(1).finish(), 0x514e_28b7);
+    }
+
+    #[test]
+    fn primes_are_known() {
+        let primes = (0..40).filter(|n| is_prime(*n));
+        assert!(primes.eq([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37]));
+        assert!([251, 16_381, 65_521].into_iter().all(is_prime));
+        assert!(![16_384, 65_535, 16_129].into_iter().any(is_prime));
     }
 
     #[test]

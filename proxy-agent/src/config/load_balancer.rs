@@ -1,9 +1,8 @@
 //! How backends are chosen for what comes from outside.
 
+use proxy_common::maglev::is_prime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::service::maglev::build::is_prime;
 
 /// How backends are chosen for what comes from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]

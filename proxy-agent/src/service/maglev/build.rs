@@ -41,13 +41,6 @@ struct Preference {
     slot: u16,
 }
 
-/// Whether a table can have so many places.
-#[must_use]
-pub fn is_prime(number: u16) -> bool {
-    let mut divisors = 2..=number.isqrt();
-    number > 1 && divisors.all(|divisor| !number.is_multiple_of(divisor))
-}
-
 /// For each of `size` places, a prime, the index of the backend that has it. Places belong to the same backends in whatever
 /// order these are given. Empty if there is no backend with a weight, or more of them than places.
 #[must_use]
