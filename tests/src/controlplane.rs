@@ -58,14 +58,30 @@ pub struct ControlPlane {
     folder: TempDir,
 }
 
-/// The agent's own rights, for the user `limited`, and the objects that a cluster has anyway.
-const AGENT: &str = r"
+/// The API server makes it some time after it is ready.
+const SYSTEM: &str = r"
+apiVersion: v1
+kind: Namespace
+metadata: { name: kube-system }
+";
+
+/// The agent's own rights, for the user `limited`.
+const LIMITED: &str = r"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: { name: limited }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: weir }
 subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
 ---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: limited, namespace: kube-system }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: weir }
+subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
+";
+
+/// What a cluster has anyway.
+const CLUSTER: &str = r"
 apiVersion: v1
 kind: Node
 metadata: { name: a }
@@ -158,12 +174,25 @@ impl ControlPlane {
         Ok(path)
     }
 
-    /// Makes a Node `a`, and gives user `limited` the rights that `deploy/` gives the agent; a kubeconfig file for that user.
-    pub async fn agents_kubeconfig(&self) -> Result<PathBuf> {
-        let rights = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/rbac.yaml");
-        self.apply(&fs::read_to_string(rights)?).await?;
-        self.apply(AGENT).await?;
+    /// Applies a file of `deploy/base`.
+    pub async fn deploy(&self, file: &str) -> Result<()> {
+        let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base");
+        self.apply(SYSTEM).await?;
+        self.apply(&fs::read_to_string(Path::new(base).join(file))?)
+            .await
+    }
+
+    /// Gives user `limited` the rights that `deploy/` gives the agent; a kubeconfig file for that user.
+    pub async fn agents_rights(&self) -> Result<PathBuf> {
+        self.deploy("rbac.yaml").await?;
+        self.apply(LIMITED).await?;
         self.limited_kubeconfig()
+    }
+
+    /// [`Self::agents_rights`], with a Node `a` and what else a cluster has anyway.
+    pub async fn agents_kubeconfig(&self) -> Result<PathBuf> {
+        self.apply(CLUSTER).await?;
+        self.agents_rights().await
     }
 
     /// Certificate and token that a Pod would find in its service account's folder.

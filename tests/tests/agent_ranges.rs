@@ -1,7 +1,7 @@
 //! A node that claims its ranges of pods (`ipam: cluster`), from the API server to the pod: an agent as a process, with the
 //! rights that `deploy/` gives.
 
-use std::fs::{self, File};
+use std::fs::File;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{
@@ -20,36 +20,12 @@ use weir_tests::{
     world::{Node, Plugin, Pod, Process, program, until},
 };
 
-const CLUSTER: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: { name: kube-system }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: limited }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: weir }
-subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: limited, namespace: kube-system }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: weir }
-subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
----
-apiVersion: v1
-kind: Node
-metadata: { name: a }
----
+const OTHER: &str = r#"
 apiVersion: v1
 kind: Node
 metadata:
   name: b
   annotations: { weir.dev/pod-ranges: "10.60.0.0/24,fd60::/64" }
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: default, namespace: default }
 "#;
 
 fn agent(node: &Node, plane: &ControlPlane) -> Result<Process> {
@@ -104,11 +80,8 @@ fn a_node_claims_its_ranges_and_pods_get_addresses_of_them() -> Result<()> {
 
 async fn claims(node: &Node) -> Result<()> {
     let plane = ControlPlane::start().await?;
-    plane.apply(CLUSTER).await?;
-    let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/");
-    plane
-        .apply(&fs::read_to_string(format!("{base}rbac.yaml"))?)
-        .await?;
+    plane.agents_kubeconfig().await?;
+    plane.apply(OTHER).await?;
     let nodes = Api::<ApiNode>::all(plane.client().await?);
     let address = json!({ "status": { "addresses": [
         { "type": "InternalIP", "address": "172.30.0.12" },
@@ -129,9 +102,7 @@ async fn claims(node: &Node) -> Result<()> {
         !node.file("/run/weir/node.json").exists(),
         "opened without a range"
     );
-    plane
-        .apply(&fs::read_to_string(format!("{base}pod-ranges.yaml"))?)
-        .await?;
+    plane.deploy("pod-ranges.yaml").await?;
     ready(node)?;
     // Not what the other node says that it has.
     let served = pod(&plane, node, "web").await?;

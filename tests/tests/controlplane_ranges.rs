@@ -1,6 +1,6 @@
 //! Nodes claim ranges of pods of a real API server, with the rights that `deploy/` gives and no others.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ipnetwork::IpNetwork;
@@ -24,20 +24,6 @@ mod claimer;
 
 use claimer::{Claimer, KEEP, Machine};
 
-const BINDINGS: &str = r"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: limited }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: weir }
-subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: limited, namespace: kube-system }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: weir }
-subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
-";
-
 /// An API server with what `deploy/` puts there.
 struct Stage {
     plane: ControlPlane,
@@ -49,17 +35,8 @@ impl Stage {
     async fn set() -> Result<Self> {
         let plane = ControlPlane::start().await?;
         let client = plane.client().await?;
-        // The API server makes this namespace some time after it is ready.
-        let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: { name: kube-system }\n";
-        plane.apply(namespace).await?;
-        let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/");
-        for file in ["rbac.yaml", "pod-ranges.yaml"] {
-            plane
-                .apply(&fs::read_to_string(format!("{base}{file}"))?)
-                .await?;
-        }
-        plane.apply(BINDINGS).await?;
-        let kubeconfig = plane.limited_kubeconfig()?;
+        let kubeconfig = plane.agents_rights().await?;
+        plane.deploy("pod-ranges.yaml").await?;
         Ok(Self {
             plane,
             client,

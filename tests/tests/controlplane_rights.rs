@@ -80,14 +80,8 @@ async fn refused(nodes: &Api<Node>, node: &str, change: &Value, why: &str) -> Re
 async fn an_agent_changes_the_status_of_its_own_node_alone() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let client = plane.client().await?;
-    plane
-        .apply("apiVersion: v1\nkind: Namespace\nmetadata: { name: kube-system }\n")
-        .await?;
-    let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/");
     for file in ["rbac.yaml", "own-node.yaml"] {
-        plane
-            .apply(&fs::read_to_string(format!("{base}{file}"))?)
-            .await?;
+        plane.deploy(file).await?;
     }
     plane
         .apply(

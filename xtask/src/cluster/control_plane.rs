@@ -1,4 +1,4 @@
-//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler, in the fabric.
+//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler, in the fabric or on the first node.
 
 use std::fs;
 use std::process::Command;
@@ -15,10 +15,10 @@ use crate::tools::go;
 
 /// Starts it and returns when the API server is ready.
 pub(crate) fn start(lab: &Lab, shape: Shape) -> Result<()> {
-    let fabric = Place::fabric(lab);
+    let place = Place::control_plane(lab, shape);
     credentials(lab)?;
-    etcd(lab, &fabric)?;
-    apiserver(lab, shape, &fabric)?;
+    etcd(lab, &place)?;
+    apiserver(lab, shape, &place)?;
     let ca = lab.file("pki/apiserver.crt");
     wait::until("kube-apiserver's certificate", || Ok(ca.exists()))?;
     kubeconfig::write(lab, shape, &ca)?;
@@ -31,11 +31,11 @@ pub(crate) fn start(lab: &Lab, shape: Shape) -> Result<()> {
     .with_context(|| {
         format!(
             "end of its log:\n{}",
-            run::tail(&fabric.log("kube-apiserver")).unwrap_or_default()
+            run::tail(&place.log("kube-apiserver")).unwrap_or_default()
         )
     })?;
-    controllers(lab, shape, &fabric)?;
-    scheduler(lab, &fabric)
+    controllers(lab, shape, &place)?;
+    scheduler(lab, &place)
 }
 
 fn credentials(lab: &Lab) -> Result<()> {
@@ -54,7 +54,7 @@ fn credentials(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn etcd(lab: &Lab, fabric: &Place) -> Result<()> {
+fn etcd(lab: &Lab, place: &Place) -> Result<()> {
     let args = [
         format!("--data-dir={}", lab.file("etcd").display()),
         "--listen-client-urls=http://127.0.0.1:2379".to_owned(),
@@ -62,10 +62,10 @@ fn etcd(lab: &Lab, fabric: &Place) -> Result<()> {
         "--listen-peer-urls=http://127.0.0.1:2380".to_owned(),
         "--unsafe-no-fsync".to_owned(),
     ];
-    fabric.daemon("etcd", &go::ETCD.ensure()?, &args, None)
+    place.daemon("etcd", &go::ETCD.ensure()?, &args, None)
 }
 
-fn apiserver(lab: &Lab, shape: Shape, fabric: &Place) -> Result<()> {
+fn apiserver(lab: &Lab, shape: Shape, place: &Place) -> Result<()> {
     let file = |name: &str| lab.file(name).display().to_string();
     let args = [
         "--etcd-servers=http://127.0.0.1:2379".to_owned(),
@@ -86,10 +86,10 @@ fn apiserver(lab: &Lab, shape: Shape, fabric: &Place) -> Result<()> {
         // exec and logs would otherwise try to resolve the nodes' names.
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
     ];
-    fabric.daemon("kube-apiserver", &go::APISERVER.ensure()?, &args, None)
+    place.daemon("kube-apiserver", &go::APISERVER.ensure()?, &args, None)
 }
 
-fn controllers(lab: &Lab, shape: Shape, fabric: &Place) -> Result<()> {
+fn controllers(lab: &Lab, shape: Shape, place: &Place) -> Result<()> {
     let file = |name: &str| lab.file(name).display().to_string();
     let args = [
         format!("--kubeconfig={}", lab.kubeconfig().display()),
@@ -104,7 +104,7 @@ fn controllers(lab: &Lab, shape: Shape, fabric: &Place) -> Result<()> {
         "--use-service-account-credentials=true".to_owned(),
         "--leader-elect=false".to_owned(),
     ];
-    fabric.daemon(
+    place.daemon(
         "kube-controller-manager",
         &go::CONTROLLERS.ensure()?,
         &args,
@@ -112,10 +112,10 @@ fn controllers(lab: &Lab, shape: Shape, fabric: &Place) -> Result<()> {
     )
 }
 
-fn scheduler(lab: &Lab, fabric: &Place) -> Result<()> {
+fn scheduler(lab: &Lab, place: &Place) -> Result<()> {
     let args = [
         format!("--kubeconfig={}", lab.kubeconfig().display()),
         "--leader-elect=false".to_owned(),
     ];
-    fabric.daemon("kube-scheduler", &go::SCHEDULER.ensure()?, &args, None)
+    place.daemon("kube-scheduler", &go::SCHEDULER.ensure()?, &args, None)
 }

@@ -13,7 +13,6 @@ use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, setns};
 
 use super::lab::{API_PORT, Lab};
-use super::shape::Link;
 use super::{kubeconfig, place, wait};
 
 /// Starts the forwarder in the background.
@@ -32,17 +31,19 @@ pub(crate) fn run(lab: &Lab) -> Result<()> {
     let file =
         File::open(&namespace).with_context(|| format!("cannot open {}", namespace.display()))?;
     setns(&file, CloneFlags::CLONE_NEWNET).context("cannot enter the fabric")?;
+    let host = lab.must_be_up()?.api_host();
     kubeconfig::write_for_host(lab, listener.local_addr()?.port())?;
     for client in listener.incoming() {
         let client = client.context("cannot accept a connection")?;
-        thread::spawn(move || drop(join(client)));
+        let host = host.clone();
+        thread::spawn(move || drop(join(client, &host)));
     }
     Ok(())
 }
 
 /// Copies both ways until both are done; an error on either side ends the connection, as it should.
-fn join(client: TcpStream) -> io::Result<()> {
-    let server = TcpStream::connect((Link(0).fabric().0, API_PORT))?;
+fn join(client: TcpStream, host: &str) -> io::Result<()> {
+    let server = TcpStream::connect((host, API_PORT))?;
     let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
     let up = thread::spawn(move || copy(from_client, to_server));
     let down = copy(server, client);

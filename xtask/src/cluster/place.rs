@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::cgroups::Hierarchies;
 use super::lab::{Lab, Node};
+use super::shape::Shape;
 use crate::run;
 
 /// The control plane's cgroup.
@@ -31,6 +32,16 @@ impl Place {
             cgroup: FABRIC_CGROUP.to_owned(),
             logs: lab.file("logs"),
         }
+    }
+
+    /// Where the control plane is, if not in the fabric: on the first node's network.
+    pub(crate) fn control_plane(lab: &Lab, shape: Shape) -> Self {
+        let mut place = Self::fabric(lab);
+        if shape.control_plane_on_node() {
+            let net = format!("{}.net", Node(1).name());
+            place.namespaces = vec![("net", lab.namespaces().join(net))];
+        }
+        place
     }
 
     /// In the host's namespaces, but among the control plane's processes.

@@ -201,14 +201,28 @@ impl Shape {
         self.families.list(self.address(node, Link(0)).words())
     }
 
-    /// The API server's address, which nodes reach.
+    /// Whether the control plane is on the first node, and not beside the nodes: it must reach pods.
+    pub(crate) const fn control_plane_on_node(self) -> bool {
+        matches!(self.network, Network::Routed)
+    }
+
+    /// The API server's addresses.
+    pub(crate) const fn api_addresses(self) -> Pair {
+        if self.control_plane_on_node() {
+            self.address(Node(1), Link(0))
+        } else {
+            Link(0).fabric()
+        }
+    }
+
+    /// The API server's own address.
     pub(crate) fn api_host(self) -> String {
-        self.families.first(Link(0).fabric().words())
+        self.families.first(self.api_addresses().words())
     }
 
     /// Its URL.
     pub(crate) fn api(self) -> String {
-        let [v4, v6] = Link(0).fabric().words();
+        let [v4, v6] = self.api_addresses().words();
         let host = self.families.first([v4, format!("[{v6}]")]);
         format!("https://{host}:{API_PORT}")
     }
@@ -239,7 +253,7 @@ mod tests {
         assert_eq!(dual.api(), "https://172.30.0.1:6443");
         let routed = shape(Network::Routed, Families::Ipv6);
         assert_eq!(routed.node_ip(Node(2)), "fd40:0:0:2::a");
-        assert_eq!(routed.api(), "https://[fd30::1]:6443");
+        assert_eq!(routed.api(), "https://[fd40:0:0:1::a]:6443");
         assert_eq!(Families::Ipv4.list(SERVICES), SERVICES[0]);
     }
 
