@@ -72,7 +72,8 @@ impl Pods {
         });
     }
 
-    pub(super) fn looked(&mut self, changed: io::Result<Vec<Changed>>) {
+    /// Takes over what was found: whether anything has changed.
+    pub(super) fn looked(&mut self, changed: io::Result<Vec<Changed>>) -> bool {
         self.looking.running = false;
         let changed = changed.unwrap_or_else(|error| {
             tracing::warn!(%error, "hardware addresses of pods not read");
@@ -88,6 +89,7 @@ impl Pods {
         if !changed.is_empty() {
             self.reconcile();
         }
+        !changed.is_empty()
     }
 }
 

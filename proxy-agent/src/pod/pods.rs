@@ -275,10 +275,7 @@ impl Pods {
                 self.lifted(outcomes, interfaces);
                 false
             }
-            Event::Looked(changed) => {
-                self.looked(changed);
-                false
-            }
+            Event::Looked(changed) => self.looked(changed),
             Event::Tick => {
                 self.end_spent_flows();
                 self.sweep();

@@ -6,14 +6,15 @@ use weir_tests::world::{Cluster, Server, ask_tcp, cluster::POD_PORT};
 fn a_pod_whose_hardware_address_is_changed_is_reached_and_reaches_others() {
     let mut cluster = Cluster::start("cni-tuned", &["a", "b"], &[]).unwrap();
     let pod = cluster.pod(0, "tuned").unwrap();
-    pod.run(&["ip", "link", "set", "eth0", "address", "02:00:00:00:00:99"])
-        .unwrap();
-    pod.run(&["ip", "link", "set", "eth0", "mtu", "1300"])
-        .unwrap();
     let (near, far) = (
         cluster.pod(0, "near").unwrap(),
         cluster.pod(1, "far").unwrap(),
     );
+    // After the last ADD, which would make the agent tell of all pods.
+    pod.run(&["ip", "link", "set", "eth0", "address", "02:00:00:00:00:99"])
+        .unwrap();
+    pod.run(&["ip", "link", "set", "eth0", "mtu", "1300"])
+        .unwrap();
     let servers: Vec<Server> = [&pod, &near, &far]
         .iter()
         .flat_map(|pod| {
