@@ -1,7 +1,5 @@
 //! What the manifests in `deploy/` let an agent do, by a token as the kubelet gives it.
 
-use std::fs;
-
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::{
     authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
