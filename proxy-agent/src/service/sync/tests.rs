@@ -43,6 +43,22 @@ struct Shape {
     endpoints: Vec<(u8, bool, bool)>,
 }
 
+impl Shape {
+    /// A `NodePort` of TCP with these endpoints, and nothing else.
+    fn node_port(endpoints: Vec<(u8, bool, bool)>) -> Self {
+        Self {
+            udp: false,
+            node_port: true,
+            external_local: false,
+            internal_local: false,
+            affinity: false,
+            external_ip: false,
+            sources: BTreeSet::new(),
+            endpoints,
+        }
+    }
+}
+
 fn shape() -> impl Strategy<Value = Option<Shape>> {
     let endpoints = prop::collection::btree_map(1..12_u8, any::<(bool, bool)>(), 0..8);
     let endpoints = endpoints.prop_map(|hosts| {

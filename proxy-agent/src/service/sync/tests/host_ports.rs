@@ -41,13 +41,7 @@ fn wanted(pods: &[(&str, &str, &str)]) -> HostPorts {
 fn node_port() -> Snapshot {
     let shape = Shape {
         udp: true,
-        node_port: true,
-        external_local: false,
-        internal_local: false,
-        affinity: false,
-        external_ip: false,
-        sources: BTreeSet::new(),
-        endpoints: vec![(1, true, false)],
+        ..Shape::node_port(vec![(1, true, false)])
     };
     snapshot(&[Some(shape)])
 }

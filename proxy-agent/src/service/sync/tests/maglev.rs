@@ -25,16 +25,7 @@ fn start(maps: &MemoryMaps, builder: Builder) -> ServiceSync {
 }
 
 fn shape(hosts: &[u8]) -> Shape {
-    Shape {
-        udp: false,
-        node_port: true,
-        external_local: false,
-        internal_local: false,
-        affinity: false,
-        external_ip: false,
-        sources: BTreeSet::new(),
-        endpoints: hosts.iter().map(|h| (*h, false, false)).collect(),
-    }
+    Shape::node_port(hosts.iter().map(|h| (*h, false, false)).collect())
 }
 
 fn state(hosts: &[u8]) -> Snapshot {

@@ -10,16 +10,7 @@ use crate::{
 fn what_waits_for_a_map_that_grows_is_no_fault_of_its_service() {
     let maps = MemoryMaps::new(1, 1, 0);
     let mut sync = ServiceSync::new(maps.tables(), "here").unwrap();
-    let shape = Shape {
-        udp: false,
-        node_port: true,
-        external_local: false,
-        internal_local: false,
-        affinity: false,
-        external_ip: false,
-        sources: BTreeSet::new(),
-        endpoints: vec![(1, true, false), (2, false, false)],
-    };
+    let shape = Shape::node_port(vec![(1, true, false), (2, false, false)]);
     let report = sync.sync(&snapshot(&[Some(shape)]), &all_dirty(1));
     assert_eq!(report.failed.len(), 1);
     let mut room = Room::new();
