@@ -47,6 +47,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             layers::LONG_ONLY.join(", --filter ")
         ));
     }
+    // Once more where who reads only the end finds it.
+    for outcome in &outcomes {
+        outcome.told.failures.iter().for_each(say::data);
+    }
     // The plain closing line that tools read.
     say::data(format!("{} passed, {} failed", total.passed, total.failed));
     Ok(if total.failed == 0 && total.passed > 0 {
@@ -66,7 +70,7 @@ fn summary(layers: &[Layer], outcomes: &[Outcome]) -> Count {
                 .iter()
                 .filter(|outcome| jobs.contains(&outcome.job))
         };
-        let count: Count = of().map(|outcome| outcome.count).sum();
+        let count: Count = of().map(|outcome| outcome.told.count).sum();
         let time = of().map(|outcome| outcome.time).sum();
         say::data(format!(
             "{:14} {count}  in {}",
@@ -74,5 +78,5 @@ fn summary(layers: &[Layer], outcomes: &[Outcome]) -> Count {
             say::span(time)
         ));
     }
-    outcomes.iter().map(|outcome| outcome.count).sum()
+    outcomes.iter().map(|outcome| outcome.told.count).sum()
 }

@@ -7,26 +7,42 @@ use anyhow::{Context as _, Result};
 
 use crate::{count::Count, run, say};
 
+/// What a job said of itself.
+pub(super) struct Told {
+    pub(super) count: Count,
+    /// Lines about what failed, as they were printed.
+    pub(super) failures: Vec<String>,
+}
+
+/// Lines of a job's failures that are told again at the end.
+const RETOLD: usize = 60;
+
 /// Runs the command of the job of this name; one that fails without a failed test (it did not compile, it crashed) counts as one failure.
-pub(super) fn run(mut command: Command, name: &str) -> Result<Count> {
+pub(super) fn run(mut command: Command, name: &str) -> Result<Told> {
     let shown = run::shown(&command);
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start `{shown}`"))?;
-    let mut count = Count::default();
+    let (mut count, mut failures, mut of_failures) = (Count::default(), Vec::new(), false);
     for line in BufReader::new(child.stdout.take().context("no pipe from cargo")?).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
+        let result = Count::parse(&line);
+        of_failures = result.is_none() && (of_failures || line == "failures:");
         // Between the lines of others.
-        say::data(format!("{name}| {line}"));
-        count = [count, Count::parse(&line).unwrap_or_default()]
-            .into_iter()
-            .sum();
+        let line = format!("{name}| {line}");
+        say::data(&line);
+        if of_failures && failures.len() < RETOLD {
+            failures.push(line);
+        }
+        count = [count, result.unwrap_or_default()].into_iter().sum();
     }
     let status = child.wait()?;
     if !status.success() && count.failed == 0 {
-        say::line(format!("`{shown}` failed ({status})"));
+        let failure = format!("{name}| `{shown}` failed ({status})");
+        say::line(&failure);
+        failures.push(failure);
         count.failed = 1;
     }
-    Ok(count)
+    Ok(Told { count, failures })
 }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Result, anyhow};
 
 use super::{
-    cargo,
+    cargo::{self, Told},
     layers::{Job, Place},
 };
 use crate::{count::Count, kernels, say};
@@ -19,7 +19,7 @@ use crate::{count::Count, kernels, say};
 /// What a job came to.
 pub(super) struct Outcome {
     pub(super) job: Job,
-    pub(super) count: Count,
+    pub(super) told: Told,
     pub(super) time: Duration,
 }
 
@@ -72,19 +72,23 @@ fn lane(queue: &Queue, with: With<'_>) -> Result<Vec<Outcome>> {
 
 fn one(job: Job, with: With<'_>) -> Result<Outcome> {
     let started = Instant::now();
-    let count = match job.command(with.filter, with.long) {
+    let told = match job.command(with.filter, with.long) {
         Some(command) => cargo::run(command, job.name())?,
         None => on_kernels(with.filter),
     };
     let time = started.elapsed();
-    say::line(format!("== {}: {count} in {}", job.name(), say::span(time)));
-    Ok(Outcome { job, count, time })
+    let (name, count) = (job.name(), told.count);
+    say::line(format!("== {name}: {count} in {}", say::span(time)));
+    Ok(Outcome { job, told, time })
 }
 
 /// A kernel that cannot be had or does not boot is a failed test, not the end of the run.
-fn on_kernels(filter: Option<&str>) -> Count {
-    kernels::count(None, filter).unwrap_or_else(|error| {
+fn on_kernels(filter: Option<&str>) -> Told {
+    let mut failures = Vec::new();
+    let count = kernels::count(None, filter).unwrap_or_else(|error| {
         say::error(&error);
+        failures.push(format!("kernels| {error:#}"));
         Count::FAILURE
-    })
+    });
+    Told { count, failures }
 }
