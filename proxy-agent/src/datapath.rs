@@ -102,7 +102,7 @@ impl Datapath {
     /// Hooks of the tunnel's device.
     pub const TUNNEL: [Hook; 2] = [Hook::ToTunnel, Hook::FromTunnel];
 
-    /// Checks the machine and the pins, creates what maps are missing, loads the programs. Attaches nothing:
+    /// Checks the machine and the pins, creates what maps are missing, loads the programs that every node has. Attaches nothing:
     /// what an earlier agent attached goes on as it is until [`Self::attach_sockets`] and the like.
     pub fn open(config: &DatapathConfig) -> Result<Self, DatapathError> {
         let pins = Pins::new(&config.bpffs, &config.instance)?;
@@ -223,9 +223,10 @@ impl Datapath {
         &self.pins
     }
 
-    /// The loaded programs, for `BPF_PROG_TEST_RUN`.
-    pub fn programs_mut(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
+    /// The programs, all loaded, for `BPF_PROG_TEST_RUN`.
+    pub fn programs_mut(&mut self) -> Result<&mut Ebpf, DatapathError> {
+        load::ensure_all(&mut self.ebpf)?;
+        Ok(&mut self.ebpf)
     }
 
     /// Attaches the socket programs to the cgroup root, or replaces those that are attached.
@@ -299,8 +300,8 @@ impl Datapath {
     }
 
     /// Attaches the XDP program to an interface, or replaces the one that is attached.
-    pub fn attach_xdp(&self, ifindex: u32) -> Result<(), DatapathError> {
-        programs::xdp::attach(&self.ebpf, &self.pins, ifindex)
+    pub fn attach_xdp(&mut self, ifindex: u32) -> Result<(), DatapathError> {
+        programs::xdp::attach(&mut self.ebpf, &self.pins, ifindex)
     }
 
     /// Whether the XDP program is on an interface.

@@ -38,6 +38,7 @@ fn the_verifier_accepts_every_program() {
     let mut datapath = Datapath::open(&datapath::config(&node)).unwrap();
     let loaded: Vec<String> = datapath
         .programs_mut()
+        .unwrap()
         .programs()
         .map(|(name, program)| {
             program.fd().unwrap();

@@ -1,6 +1,8 @@
 //! tc programs on interfaces: attached by TCX and by clsact, replaced, detached, swept.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+use std::collections::BTreeMap;
+
 use proxy_agent::datapath::{
     Datapath, DatapathError, Hook, Lifted, TcMode, TcPreference, detach_all,
 };
@@ -310,6 +312,52 @@ fn what_is_preferred_may_change_and_nothing_of_the_former_way_stays() {
     }
 }
 
+#[test]
+fn what_is_loaded_when_it_is_attached_is_exchanged_with_the_maps_too() {
+    for tc in [TcPreference::Tcx, TcPreference::Clsact] {
+        for hooks in [Datapath::TUNNEL, Datapath::BARE_LINK] {
+            let (node, ifindex) = node("later");
+            let mut datapath = open(&node, tc);
+            inside(&node, || datapath.attach(ifindex, &hooks)).unwrap();
+            let before = attached(&datapath, &node, &hooks);
+            enlarge(&mut datapath, &node);
+            let after = attached(&datapath, &node, &hooks);
+            for (hook, (before, after)) in hooks.iter().zip(before.iter().zip(&after)) {
+                assert_ne!(before, after, "{hook:?} {tc:?}");
+            }
+            // Nobody needed it until now: it goes by the same maps.
+            inside(&node, || datapath.attach_xdp(ifindex)).unwrap();
+            assert!(datapath.has_xdp(ifindex).unwrap());
+        }
+    }
+}
+
+/// Exchanges maps for larger ones.
+fn enlarge(datapath: &mut Datapath, node: &Node) {
+    let mut larger = datapath::config(node).capacities;
+    larger.affinity *= 2;
+    let resizer = datapath.resizer();
+    let prepared = inside(node, || resizer.prepare(&larger, &BTreeMap::new()));
+    let prepared = prepared.unwrap().unwrap();
+    inside(node, || datapath.put_in_force(prepared)).unwrap();
+}
+
+/// Ids of the programs of hooks on `v0`, by link or by filter.
+fn attached(datapath: &Datapath, node: &Node, hooks: &[Hook]) -> Vec<String> {
+    let links = datapath.attachments().unwrap();
+    let id = |hook: &Hook| {
+        let of_link = links.iter().find(|link| {
+            let program = link.name.rsplit_once('-').map(|(program, _)| program);
+            program == Some(hook.program())
+        });
+        of_link.map_or_else(
+            || program(node, "v0", *hook),
+            |link| link.program.to_string(),
+        )
+    };
+    hooks.iter().map(id).collect()
+}
+
 /// Filters with the program of a hook on `v0`.
 fn filters(node: &Node, hook: Hook) -> usize {
     let shown = show(node, "v0", hook);
@@ -319,16 +367,17 @@ fn filters(node: &Node, hook: Hook) -> usize {
 /// Ids of the programs of a pod's filters on an interface.
 fn programs(node: &Node, interface: &str) -> Vec<String> {
     let hooks = [Hook::FromPod, Hook::ToPod].into_iter();
-    hooks
-        .map(|hook| {
-            let shown = show(node, interface, hook);
-            let name = format!(" name {} ", hook.program());
-            assert!(shown.contains(&name), "{hook:?} on {interface}: {shown:?}");
-            let mut words = shown.split_whitespace();
-            words.find(|word| *word == "id").unwrap();
-            words.next().unwrap().to_owned()
-        })
-        .collect()
+    hooks.map(|hook| program(node, interface, hook)).collect()
+}
+
+/// Id of the program of a hook's filter on an interface.
+fn program(node: &Node, interface: &str, hook: Hook) -> String {
+    let shown = show(node, interface, hook);
+    let name = format!(" name {} ", hook.program());
+    assert!(shown.contains(&name), "{hook:?} on {interface}: {shown:?}");
+    let mut words = shown.split_whitespace();
+    words.find(|word| *word == "id").unwrap();
+    words.next().unwrap().to_owned()
 }
 
 fn show(node: &Node, interface: &str, hook: Hook) -> String {

@@ -65,13 +65,38 @@ pub(super) fn places(
     Ok(places)
 }
 
-/// Loads the object over the pinned maps, and makes those that are missing. Attaches nothing.
+/// Programs that a node may do without: they are loaded when they are first attached. What hangs on every node is loaded at the
+/// start, so that a kernel that refuses it is told before anything is changed.
+const LATER: [&str; 5] = [
+    "from_net_bare",
+    "to_net_bare",
+    "from_tunnel",
+    "to_tunnel",
+    "from_wire",
+];
+
+/// Loads what every node has over the pinned maps, and makes those that are missing. Attaches nothing.
 pub(super) fn load(places: &Places, log_drops: bool) -> Result<Ebpf, DatapathError> {
     let mut ebpf = make(places, log_drops)?;
-    for (name, program) in ebpf.programs_mut() {
+    // Whoever reads the log takes its map away: no program can be loaded against it later.
+    let waits = |name: &str| !log_drops && LATER.contains(&name);
+    for (name, program) in ebpf.programs_mut().filter(|(name, _)| !waits(name)) {
         load_program(name, program)?;
     }
     Ok(ebpf)
+}
+
+/// Loads a program unless that is done. One that the object does not have is no error.
+pub(super) fn ensure(ebpf: &mut Ebpf, name: &str) -> Result<(), DatapathError> {
+    match ebpf.program_mut(name) {
+        Some(program) if program.fd().is_err() => load_program(name, program),
+        _ => Ok(()),
+    }
+}
+
+/// Loads all that are not loaded yet.
+pub(super) fn ensure_all(ebpf: &mut Ebpf) -> Result<(), DatapathError> {
+    LATER.iter().try_for_each(|name| ensure(ebpf, name))
 }
 
 /// Makes the maps that are missing. The programs are not loaded yet.

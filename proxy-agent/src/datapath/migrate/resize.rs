@@ -158,7 +158,9 @@ fn over(
     sizes: Sizes,
 ) -> Result<Prepared, DatapathError> {
     let places = load::places(pins, &config.capacities, Some((folder, &sizes)))?;
-    let ebpf = load::load(&places, config.log_drops)?;
+    let mut ebpf = load::load(&places, config.log_drops)?;
+    // Not only then when nobody may write the maps.
+    Attached::find(pins, Blocks::of(&config.instance))?.load(&mut ebpf)?;
     // After the last program has been exchanged maps get their places one by one.
     let has_flows = sizes.keys().filter(|name| is_of_flows(name)).count() == FLOW_MAPS;
     Ok(Prepared {
@@ -257,6 +259,7 @@ impl Prepared {
         maps: &Maps,
     ) -> Result<(), DatapathError> {
         let attached = Attached::find(pins, blocks)?;
+        attached.load(&mut self.ebpf)?;
         if !self.resumed {
             self.check(maps)?;
             self.copy(pins, maps)?;

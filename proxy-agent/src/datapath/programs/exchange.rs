@@ -12,6 +12,7 @@ use super::{
 use crate::datapath::{
     bpfsys::{self, link, object},
     error::DatapathError,
+    load,
     pins::{self, Pins},
 };
 
@@ -51,7 +52,16 @@ impl Attached {
         Ok(Self { links, filters })
     }
 
-    /// Puts these programs in the place of all that are attached. What has no successor stays as it is. Goes on after
+    /// Loads the programs that take the place of these: it takes long.
+    pub(in crate::datapath) fn load(&self, ebpf: &mut Ebpf) -> Result<(), DatapathError> {
+        let of_links = self.links.iter().map(|name| program(name));
+        let of_filters = self.filters.iter().map(|(hook, _)| hook.program());
+        of_links
+            .chain(of_filters)
+            .try_for_each(|program| load::ensure(ebpf, program))
+    }
+
+    /// Puts these programs, which are loaded, in the place of all that are attached. What has no successor stays as it is. Goes on after
     /// errors and gives the first: what it concerns goes on with its old program.
     pub(in crate::datapath) fn exchange(
         &self,

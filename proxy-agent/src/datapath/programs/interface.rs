@@ -16,6 +16,7 @@ use crate::datapath::{
     bpfsys,
     bpfsys::{link, object},
     error::DatapathError,
+    load,
     pins::Pins,
 };
 
@@ -37,6 +38,7 @@ pub(in crate::datapath) fn attach(
         source,
     };
     let name = || bpfsys::interface_name(ifindex).map_err(failed);
+    load::ensure(ebpf, hook.program())?;
     if preference != TcPreference::Clsact {
         let program = program_fd(ebpf, hook.program())?;
         match attach_tcx(program, pins, hook, ifindex) {

@@ -14,6 +14,7 @@ use super::{
 use crate::datapath::{
     bpfsys::{link, object},
     error::DatapathError,
+    load,
     pins::Pins,
 };
 
@@ -33,10 +34,11 @@ fn link_name(ifindex: u32) -> String {
 /// Attaches the program to an interface, or puts ours behind the link that is pinned. Why the kernel or the driver refuses is
 /// the error's source.
 pub(in crate::datapath) fn attach(
-    ebpf: &Ebpf,
+    ebpf: &mut Ebpf,
     pins: &Pins,
     ifindex: u32,
 ) -> Result<(), DatapathError> {
+    load::ensure(ebpf, PROGRAM)?;
     let program = program_fd(ebpf, PROGRAM)?;
     let target = Target {
         number: ifindex,

@@ -73,7 +73,7 @@ impl XdpPrograms {
         setting: Xdp,
         links: &Links,
         attached: impl Fn(u32) -> bool,
-        datapath: &Datapath,
+        datapath: &mut Datapath,
     ) -> Vec<String> {
         self.links
             .retain(|index, _| links.chosen.contains_key(index));
@@ -98,7 +98,7 @@ impl XdpPrograms {
 }
 
 impl State {
-    fn attach(&mut self, link: &Link, datapath: &Datapath) -> Result<(), DatapathError> {
+    fn attach(&mut self, link: &Link, datapath: &mut Datapath) -> Result<(), DatapathError> {
         if self.live && datapath.has_xdp(link.index)? {
             return Ok(());
         }

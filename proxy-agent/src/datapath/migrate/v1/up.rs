@@ -215,6 +215,7 @@ pub(in crate::datapath) fn finish(
 ) -> Result<(), DatapathError> {
     let old = pins.of_schema(v1::SCHEMA);
     let attached = Attached::find(&old, blocks)?;
+    attached.load(ebpf)?;
     let mut flows = Rise::open(&old, pins)?;
     flows.pass()?;
     let mut config = maps.node_config.clone();
