@@ -115,6 +115,15 @@ impl<'a> Stage<'a> {
         Ok((code, String::from_utf8(output.stdout)?))
     }
 
+    /// Waits until `proxyctl` says all of this; gives its exit code.
+    fn until_told(&self, words: &[&str], told: &[&str]) -> Result<i32> {
+        until(&format!("proxyctl {words:?}"), PATIENCE, || {
+            let (code, text) = self.proxyctl(words)?;
+            ensure!(told.iter().all(|what| text.contains(what)), "{text}");
+            Ok(Some(code))
+        })
+    }
+
     fn get(&self, port: u16, path: &str) -> Result<String> {
         Ok(http_get(self.node, ([127, 0, 0, 1], port).into(), path)?.1)
     }
@@ -170,19 +179,13 @@ async fn without_room(node: &Node) -> Result<()> {
 
     // By name: the status, `why`, a metric and an Event.
     let why = ["policy", "why", "default/client", "default/shut", "8080"];
-    let (code, text) = stage.proxyctl(&why)?;
-    ensure!(
-        code == 1 && text.contains("NetworkPolicy default/huge was refused: INTERVALS has no room"),
-        "{text}"
-    );
-    let (_, text) = stage.proxyctl(&["status"])?;
-    ensure!(
-        text.contains("NetworkPolicy default/huge: INTERVALS has no room")
-            && text.contains("denied meanwhile: ingress of default/shut"),
-        "{text}"
-    );
-    let (_, text) = stage.proxyctl(&["dump", "policy"])?;
-    ensure!(text.contains("refused"), "{text}");
+    let refused = ["NetworkPolicy default/huge was refused: INTERVALS has no room"];
+    let code = stage.until_told(&why, &refused)?;
+    ensure!(code == 1, "{why:?}: {code}");
+    let no_room = "NetworkPolicy default/huge: INTERVALS has no room";
+    let denied = "denied meanwhile: ingress of default/shut";
+    stage.until_told(&["status"], &[no_room, denied])?;
+    stage.until_told(&["dump", "policy"], &["refused"])?;
     until("the metric", PATIENCE, || {
         Ok(stage
             .get(10249, "/metrics")?
@@ -241,11 +244,9 @@ async fn room_again(stage: &Stage<'_>, open: &Served, shut: &Served) -> Result<(
     stage.remove("first").await?;
     stage.until_reached(shut, true)?;
     let why = ["policy", "why", "default/client", "default/shut"];
-    let (code, text) = stage.proxyctl(&[&why[..], &["8080"]].concat())?;
-    ensure!(
-        code == 0 && text.contains("default/second ingress[0]"),
-        "{text}"
-    );
+    let allowed = [&why[..], &["8080"]].concat();
+    let code = stage.until_told(&allowed, &["default/second ingress[0]"])?;
+    ensure!(code == 0, "{allowed:?}: {code}");
     let (code, text) = stage.proxyctl(&[&why[..], &["8081"]].concat())?;
     ensure!(code == 1, "{text}");
     until("the metric", PATIENCE, || {

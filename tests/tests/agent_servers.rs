@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::{Node as ApiNode, Pod, Service};
+use k8s_openapi::api::core::v1::{Node as ApiNode, NodeCondition, Pod, Service};
 use kube::{
     Api,
     api::{DeleteParams, PostParams},
@@ -178,30 +178,37 @@ async fn refused(node: &Node) -> Result<()> {
         node.file("/run/weir/node.json").exists(),
         "pods can be wired"
     );
-    ensure!(health(node, "/healthz")?.0 == 200);
-    ensure!(health(node, "/livez")?.0 == 200);
+    until("the agent to be healthy", PATIENCE, || {
+        for path in ["/healthz", "/livez"] {
+            let (code, text) = health(node, path)?;
+            ensure!(code == 200, "{path}: {text}");
+        }
+        Ok(Some(()))
+    })?;
     let nodes = Api::<ApiNode>::all(plane.client().await?);
-    let conditions = nodes.get("a").await?.status.and_then(|s| s.conditions);
-    let conditions = conditions.unwrap_or_default();
-    ensure!(
-        conditions
-            .iter()
-            .any(|c| c.type_ == "NetworkUnavailable" && c.status == "False"),
-        "{conditions:?}"
-    );
+    let is_available = |c: &NodeCondition| c.type_ == "NetworkUnavailable" && c.status == "False";
+    let (mut conditions, end) = (Vec::new(), Instant::now() + PATIENCE);
+    while !conditions.iter().any(is_available) {
+        ensure!(Instant::now() < end, "{conditions:?}");
+        let status = nodes.get("a").await?.status;
+        conditions = status.and_then(|s| s.conditions).unwrap_or_default();
+    }
     // It says what it lacks, and why.
-    let (code, text) = health(node, "/readyz")?;
-    ensure!(
-        code == 503 && text.ends_with("\r\n\r\nlist of NetworkPolicy\n"),
-        "{text}"
-    );
-    let status = node.command(program("proxyctl")?)?.arg("status").output()?;
-    let status = String::from_utf8(status.stdout)?;
-    ensure!(
-        status.contains("NetworkPolicy: networkpolicies"),
-        "{status}"
-    );
-    ensure!(status.contains("forbidden"), "{status}");
+    until("all else to be done", PATIENCE, || {
+        let (code, text) = health(node, "/readyz")?;
+        ensure!(
+            code == 503 && text.ends_with("\r\n\r\nlist of NetworkPolicy\n"),
+            "{text}"
+        );
+        Ok(Some(()))
+    })?;
+    until("the status to name the kind", PATIENCE, || {
+        let status = node.command(program("proxyctl")?)?.arg("status").output()?;
+        let status = String::from_utf8(status.stdout)?;
+        let words = ["NetworkPolicy: networkpolicies", "forbidden"];
+        ensure!(words.iter().all(|word| status.contains(word)), "{status}");
+        Ok(Some(()))
+    })?;
 
     // What a pod may do is not known: it does not start. Hosts' pods and Services do not mind.
     let pods = Api::<Pod>::default_namespaced(plane.client().await?);

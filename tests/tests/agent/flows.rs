@@ -137,7 +137,10 @@ fn affinity_ends_with_its_service() {
             Ok((affine() == 0).then_some(()))
         })
         .unwrap();
-        assert_ne!(maps.service_epoch.get(&0).unwrap(), epoch, "flows are told");
+        until("flows to be told", PATIENCE, || {
+            Ok((maps.service_epoch.get(&0)? != epoch).then_some(()))
+        })
+        .unwrap();
     }
 }
 

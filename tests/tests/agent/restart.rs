@@ -67,8 +67,12 @@ fn cleanup_leaves_nothing() {
     let before = pins();
     let mut agent = start(&node);
     assert_ne!(pins(), before);
-    let routes = node.run(&["ip", "route", "show", "proto", "89"]).unwrap();
-    assert!(routes.contains("10.96.0.0/16 via 169.254.87.2 dev weir_host"));
+    until("the route to Services", PATIENCE, || {
+        let routes = node.run(&["ip", "route", "show", "proto", "89"])?;
+        let route = "10.96.0.0/16 via 169.254.87.2 dev weir_host";
+        Ok(routes.contains(route).then_some(()))
+    })
+    .unwrap();
     agent.apply_web(&["10.244.1.9".parse().unwrap()]).unwrap();
     ready(&node).unwrap();
     agent.agent.crash().unwrap();
