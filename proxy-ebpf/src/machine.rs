@@ -4,6 +4,7 @@
 pub mod atomic;
 pub mod checksum;
 pub mod clock;
+pub mod crc32c;
 pub mod frame;
 pub mod global;
 pub mod scratch;

@@ -19,7 +19,8 @@ mod spare;
 pub use bench::{BACK, Bench, Hook, NEXT, Outcome, REDIRECT, SHOT};
 pub use flows::Entry;
 pub use frame::{
-    Tcp, error_about, fragments, icmpv6, other, pieces, ping, sctp, segment, tcp, udp, with_options,
+    Chunk, Tcp, error_about, fragments, icmpv6, other, pieces, ping, sctp, sctp_crc, segment, tcp,
+    udp, with_options,
 };
 pub use masquerade::MASQUERADE;
 pub use plan::{FAMILIES, Plan, V4, V6};

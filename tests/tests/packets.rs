@@ -45,6 +45,8 @@ mod policy;
 mod refusal;
 #[path = "packets/room.rs"]
 mod room;
+#[path = "packets/sctp.rs"]
+mod sctp;
 #[path = "packets/service.rs"]
 mod service;
 #[path = "packets/sources.rs"]

@@ -41,9 +41,6 @@ impl Pods {
             refuse(reply, 11, msg, &why);
             return false;
         }
-        for reason in host_port::unserved(&add) {
-            tracing::warn!(pod = %add.pod, "not served: {reason}");
-        }
         // What was begun by or with a pod that had one of these addresses is over.
         self.end_spent_flows();
         // Another id than before: the word of that one may still name rows.

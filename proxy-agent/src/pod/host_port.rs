@@ -13,9 +13,6 @@ pub fn of(add: &Add) -> Result<Vec<HostPort>, String> {
     for mapping in add.ports.iter().filter(|m| m.host_port != 0) {
         let protocol = protocol(mapping)?;
         let host_ip = host_ip(mapping)?;
-        if protocol == Protocol::Sctp {
-            continue;
-        }
         found.extend(add.ips.iter().filter_map(|&ip| {
             Some(HostPort {
                 address: address(host_ip, ip)?,
@@ -26,18 +23,6 @@ pub fn of(add: &Add) -> Result<Vec<HostPort>, String> {
         }));
     }
     Ok(found)
-}
-
-/// What of them is not served, and why.
-pub fn unserved(add: &Add) -> Vec<String> {
-    let sctp = |m: &&PortMapping| matches!(protocol(m), Ok(Protocol::Sctp));
-    let ports = add.ports.iter().filter(sctp);
-    ports
-        .map(|m| {
-            let port = m.host_port;
-            format!("hostPort {port}/SCTP: its checksum cannot be updated in place")
-        })
-        .collect()
 }
 
 fn protocol(mapping: &PortMapping) -> Result<Protocol, String> {
@@ -110,6 +95,7 @@ mod tests {
         );
         assert_eq!(found("0.0.0.0", "TCP"), [format!("0.0.0.0 80/TCP {v4}")]);
         assert_eq!(found("::", "udp"), [format!(":: 80/UDP {v6}")]);
+        assert_eq!(found("::", "SCTP"), [format!(":: 80/SCTP {v6}")]);
         assert_eq!(
             found("127.0.0.1", "UDP"),
             [format!("127.0.0.1 80/UDP {v4}")]
@@ -121,12 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_served_is_told() {
-        assert_eq!(found("", "sctp"), [""; 0]);
-        assert_eq!(
-            unserved(&add("", "SCTP")),
-            ["hostPort 80/SCTP: its checksum cannot be updated in place"]
-        );
+    fn what_makes_no_sense_is_told() {
         let error = of(&add("node", "tcp")).unwrap_err();
         assert!(error.starts_with("hostPort 80: hostIP `node`: "), "{error}");
         assert_eq!(

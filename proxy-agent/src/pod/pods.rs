@@ -213,9 +213,6 @@ impl Pods {
             local.add.ports.clear();
             return false;
         }
-        for reason in host_port::unserved(&local.add) {
-            tracing::warn!(pod = %local.add.pod, "not served: {reason}");
-        }
         true
     }
 

@@ -130,30 +130,19 @@ pub fn service(
         if service.cluster_ips.of(ipv6).is_none() {
             continue;
         }
-        let served = service
-            .ports
-            .iter()
-            .filter(|p| p.protocol != Protocol::Sctp);
-        ports.extend(served.map(|port| desired_port(service, port, ipv6, slices, place)));
+        let all = service.ports.iter();
+        ports.extend(all.map(|port| desired_port(service, port, ipv6, slices, place)));
     }
     ports
 }
 
 /// What of a Service is not served here, and why.
 pub fn unserved(service: &Service, place: &Place) -> Vec<String> {
-    let sctp = service
-        .ports
-        .iter()
-        .filter(|p| p.protocol == Protocol::Sctp);
-    let sctp = sctp.map(|p| {
-        let port = p.port;
-        format!("port {port}/SCTP: its checksum cannot be updated in place")
-    });
     let withheld = service.external_ips().len() > external_ips(service, place).len();
     let external = withheld.then(|| {
         "externalIPs: the configuration of this node has services.externalIPs off".to_owned()
     });
-    sctp.chain(external).collect()
+    external.into_iter().collect()
 }
 
 fn desired_port(

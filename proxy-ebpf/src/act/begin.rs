@@ -55,8 +55,6 @@ fn must_wait<F: Family>(packet: &mut Packet<F>, at: u32, sender: u32) -> Verdict
         || at == hook::TO_POD
         // A pod's packet that the stack forwards: it may be masqueraded.
         || judge::is_pod(sender as u16)
-        // Whatever its ports are, it may be masqueraded, or the answer to such.
-        || packet.protocol == SCTP && node::masquerades::<F>()
         || node::port_matters(to.destination_port)
         || node::port_serves(to.source_port)
         || endpoint::of_address::<F>(&to_stack(&packet.destination)) != 0;
@@ -91,7 +89,7 @@ fn decide<B: Buffer, F: Family>(
         verdict = service::find(packet, &mut draft.choice, hook::is_outside(at));
     }
     if verdict == CONTINUE {
-        if packet.protocol == TCP && !packet.opens() {
+        if packet.must_open() && !packet.opens() {
             // Somebody else's, such as an answer to a socket of the host that has this port.
             return if at == hook::FROM_POD {
                 dropped(NO_FLOW)
@@ -213,11 +211,11 @@ fn aim<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32, tried: 
 }
 
 /// The client's own port; where other flows of its to these backends have that, any other, as netfilter does. Affinity
-/// and tables lead to the same backend again; of SCTP, whose checksum covers the ports, the port stays.
+/// and tables lead to the same backend again.
 #[inline(always)]
 fn source_port<F: Family>(packet: &Packet<F>, choice: &Choice<F>, tried: u32) -> u16 {
     let other_backend = choice.affinity | choice.table == 0 && tried < ATTEMPTS;
-    if tried == 0 || other_backend || packet.protocol == SCTP {
+    if tried == 0 || other_backend {
         packet.tuple.source_port
     } else {
         port::any()
@@ -350,9 +348,7 @@ fn own<F: Family>(packet: &Packet<F>, start: &mut Start<F>) -> Verdict {
         UDP | SCTP => packet.shape != ERROR,
         _ => packet.asks(),
     };
-    let matters =
-        packet.protocol == SCTP && node::masquerades::<F>() || node::port_matters(from.source_port);
-    if !begins || !matters {
+    if !begins || !node::port_matters(from.source_port) {
         return NEXT;
     }
     if node::address::<F>(&to_stack(&from.source)) == 0 {
@@ -389,7 +385,7 @@ fn track<F: Family>(start: &mut Start<F>) -> Verdict {
 
 #[inline(always)]
 const fn has_free_port<F: Family>(protocol: u8) -> bool {
-    protocol == TCP || protocol == UDP || protocol == F::ICMP
+    matches!(protocol, TCP | UDP | SCTP) || protocol == F::ICMP
 }
 
 use crate::machine::verdict::{Verdict, dropped};

@@ -5,7 +5,7 @@
 //! them is tracked (`hook::to_net`), so that whoever comes second sees the tuple in use.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use proxy_common::address::{SCTP, UDP};
+use proxy_common::address::UDP;
 use proxy_common::conntrack::{FLOW_MASQUERADED, FLOW_SOURCE_TRANSLATED, FLOW_STACK};
 use proxy_common::counters::{FLOW_CLASH, NO_SOURCE_PORT, TUNNEL_PORT};
 
@@ -104,13 +104,6 @@ pub fn allocate<B: Buffer, F: Family>(buffer: B, draft: &mut Draft<F>) -> Verdic
     let verdict = address(buffer, draft);
     if verdict != CONTINUE {
         return verdict;
-    }
-    if draft.start.protocol == SCTP {
-        // Its checksum covers the ports: the client's own, or none.
-        return match start::commit(&mut draft.start) {
-            verdict if verdict == dropped(FLOW_CLASH) => dropped(NO_SOURCE_PORT),
-            verdict => verdict,
-        };
     }
     let range = u32::from(draft.last) - u32::from(draft.first) + 1;
     // The client's own port first, scaled into the range: the same client keeps its port.

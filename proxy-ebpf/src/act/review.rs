@@ -2,7 +2,7 @@
 
 use core::ptr::read_volatile;
 
-use proxy_common::address::{TCP, UDP};
+use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::conntrack::{FLOW_MASQUERADED, Head};
 
 use super::course::hook;
@@ -50,7 +50,7 @@ pub fn is_due<F: Family>(packet: &Packet<F>, found: &Found<F>, at: u32) -> bool 
         return false;
     }
     match found.head.protocol {
-        TCP => packet.opens(),
+        TCP | SCTP => packet.opens(),
         UDP => !found.head.compared_at(service::epoch()),
         _ => false,
     }

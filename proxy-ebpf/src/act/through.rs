@@ -1,6 +1,7 @@
 //! Through the node without its stack: a frame that came by a link, turned, and sent out by it or another one.
 
-use proxy_common::counters::{REWRITE_FAILED, XDP_ACROSS, XDP_BACK};
+use proxy_common::address::SCTP;
+use proxy_common::counters::{NO_ROUTE, REWRITE_FAILED, XDP_ACROSS, XDP_BACK};
 use proxy_common::node::LINK_TAKES_FRAMES;
 
 use super::course::Course;
@@ -8,13 +9,13 @@ use super::refuse::count;
 use crate::know::next_hop::{self, Between, NextHop};
 use crate::know::node;
 use crate::machine::frame::{Buffer as _, Frame as _};
-use crate::machine::verdict::{NEXT, Verdict, dropped};
+use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
 use crate::machine::words::same;
 use crate::machine::xdp::{BACK, Xdp, redirect};
 use crate::maps::Family;
 use crate::packet::age::age;
 use crate::packet::description::Packet;
-use crate::packet::rewrite::rewrite_plain;
+use crate::packet::rewrite::{rewrite_association, rewrite_plain};
 
 /// A hardware address.
 type Mac = [u16; 3];
@@ -39,10 +40,9 @@ fn is_to(xdp: Xdp, mac: Mac) -> bool {
     xdp.read::<Mac>(0) == Some(mac)
 }
 
-/// Sends a plain packet on its course out of the node: an action of XDP. `NEXT`: that is for tc to do, and the frame is as it
-/// came.
+/// Finds the next hop of a plain packet that leaves the node, into `course.hop`. `NEXT`: it is for tc to send.
 #[inline(always)]
-pub fn send<F: Family>(xdp: Xdp, packet: &mut Packet<F>, course: &Course<F>) -> Verdict {
+pub fn find_way<F: Family>(xdp: Xdp, packet: &Packet<F>, course: &mut Course<F>) -> Verdict {
     let between = Between {
         source: course.target.source,
         destination: course.target.destination,
@@ -68,6 +68,31 @@ pub fn send<F: Family>(xdp: Xdp, packet: &mut Packet<F>, course: &Course<F>) -> 
     if next_hop::is_kernels(number) {
         return NEXT;
     }
+    course.hop = number;
+    CONTINUE
+}
+
+/// Turns a packet of SCTP; `send` turns all others.
+#[inline(always)]
+pub fn turn_association<F: Family>(
+    xdp: Xdp,
+    packet: &mut Packet<F>,
+    course: &Course<F>,
+) -> Verdict {
+    if packet.protocol != SCTP || rewrite_association(xdp, packet, &course.target) {
+        CONTINUE
+    } else {
+        dropped(REWRITE_FAILED)
+    }
+}
+
+/// Turns a plain packet, unless it is turned already, and sends it to its next hop: an action of XDP.
+#[inline(always)]
+pub fn send<F: Family>(xdp: Xdp, packet: &mut Packet<F>, course: &Course<F>) -> Verdict {
+    let Some(hop) = next_hop::get(course.hop) else {
+        return dropped(NO_ROUTE);
+    };
+    let back = hop.ifindex == xdp.ifindex();
     let turned = same(&course.target, &packet.tuple) || rewrite_plain(xdp, packet, &course.target);
     if !turned || !age(xdp, packet) || !xdp.put(0, &hop.ends) {
         return dropped(REWRITE_FAILED);

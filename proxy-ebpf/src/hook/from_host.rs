@@ -78,7 +78,7 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
     if verdict != NEXT {
         return verdict;
     }
-    if work.packet.is_segment() && !work.packet.opens() {
+    if work.packet.must_open() && !work.packet.opens() {
         return match work.stray() {
             NEXT => dropped(NO_FLOW),
             waits => waits,

@@ -3,7 +3,6 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use proxy_common::address::TCP;
 
 use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish};
@@ -50,7 +49,7 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
     if verdict != NEXT {
         return verdict;
     }
-    let begins = work.packet.opens() || work.packet.protocol != TCP;
+    let begins = work.packet.opens() || !work.packet.must_open();
     if !begins {
         return work.stray();
     }

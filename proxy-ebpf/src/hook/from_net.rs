@@ -83,10 +83,7 @@ pub(super) fn is_hosts_own<F: Family>(packet: &Packet<F>) -> bool {
     match packet.protocol {
         // What comes out of the tunnel is seen there.
         UDP if to != 0 && to == node::tunnel_port() => packet.shape != ERROR,
-        TCP | UDP => packet.shape != UNKNOWN_FRAGMENT && !node::port_matters(to),
-        SCTP => {
-            packet.shape != UNKNOWN_FRAGMENT && !node::masquerades::<F>() && !node::port_matters(to)
-        }
+        TCP | UDP | SCTP => packet.shape != UNKNOWN_FRAGMENT && !node::port_matters(to),
         _ => packet.shape != ERROR && !may_be_answer(packet),
     }
 }

@@ -4,7 +4,7 @@
 
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use proxy_common::address::{TCP, UDP};
+use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::counters::{NO_BACKEND, SPOOFED_SOURCE, XDP_UP};
 
 use super::enter::Work;
@@ -21,7 +21,7 @@ use crate::machine::scratch;
 use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped, reason};
 use crate::machine::xdp::{DROP, UP, Xdp};
 use crate::maps::{Family, V4, V6};
-use crate::packet::description::Packet;
+use crate::packet::description::{FIN, Packet};
 use crate::packet::parse::parse;
 use crate::packet::unfinished::is_unfinished;
 
@@ -74,7 +74,7 @@ fn run<F: Family>(xdp: Xdp) -> Verdict {
     }
     // What has an end here is tc's from now on.
     if verdict == CONTINUE && work.course.receiver == 0 {
-        return send(xdp, work);
+        return leave(xdp, work);
     }
     match reason(verdict) {
         // Its sender is told.
@@ -90,14 +90,38 @@ fn follow<F: Family>(work: &mut Work<F>, reviewed: u32) -> Verdict {
 }
 
 #[inline(never)]
+fn find_way<F: Family>(xdp: Xdp, work: &mut Work<F>) -> Verdict {
+    through::find_way(xdp, &work.packet, &mut work.course)
+}
+
+#[inline(never)]
+fn turn_association<F: Family>(xdp: Xdp, work: &mut Work<F>) -> Verdict {
+    through::turn_association(xdp, &mut work.packet, &work.course)
+}
+
+#[inline(never)]
 fn send<F: Family>(xdp: Xdp, work: &mut Work<F>) -> Verdict {
     through::send(xdp, &mut work.packet, &work.course)
+}
+
+/// What has its end elsewhere: out of the node, or up for tc to send.
+#[inline(always)]
+fn leave<F: Family>(xdp: Xdp, work: &mut Work<F>) -> Verdict {
+    let mut verdict = find_way(xdp, work);
+    if verdict == CONTINUE {
+        verdict = turn_association(xdp, work);
+    }
+    if verdict == CONTINUE {
+        verdict = send(xdp, work);
+    }
+    verdict
 }
 
 /// Whether a flow may begin: `CONTINUE`, or what becomes of the packet.
 #[inline(never)]
 fn may_begin<F: Family>(xdp: Xdp, packet: &Packet<F>) -> Verdict {
-    let begins = packet.protocol != TCP || packet.opens();
+    // With FIN as well tc, to which the flow is not new, would take it for that of an open one.
+    let begins = !packet.must_open() || packet.opens() && packet.tcp & FIN == 0;
     if !begins || node::settles(packet.now) || !through::is_for_link(xdp) {
         return NEXT;
     }
@@ -107,10 +131,10 @@ fn may_begin<F: Family>(xdp: Xdp, packet: &Packet<F>) -> Verdict {
     CONTINUE
 }
 
-/// Whether the packet is of a kind that is handled here: TCP or UDP, whole, with nothing before it, and with hops to go.
+/// Whether the packet is of a kind that is handled here: TCP, UDP or SCTP, whole, with nothing before it, and with hops to go.
 #[inline(always)]
 fn is_simple<F: Family>(packet: &Packet<F>) -> bool {
-    matches!(packet.protocol, TCP | UDP) && packet.is_plain() && packet.hops > 1
+    matches!(packet.protocol, TCP | UDP | SCTP) && packet.is_plain() && packet.hops > 1
 }
 
 /// Begins a flow to a frontend, as tc would, be its backend here or elsewhere.

@@ -130,8 +130,7 @@ fn matters<F: Family>(packet: &Packet<F>) -> bool {
         _ if packet.shape == UNKNOWN_FRAGMENT => false,
         // About a packet that was turned before the stack had it.
         _ if packet.shape == ERROR => node::masquerades::<F>() || translated(),
-        TCP | UDP => translated(),
-        SCTP => node::masquerades::<F>() || translated(),
+        TCP | UDP | SCTP => translated(),
         _ => packet.asks() && node::masquerades::<F>() && translated(),
     }
 }

@@ -66,7 +66,7 @@ pub struct Packet<F: Family> {
     pub carrier: u8,
     /// [`WHOLE`] and so on.
     pub shape: u8,
-    /// TCP flags.
+    /// TCP flags; of SCTP [`SYN`] for what opens an association.
     pub tcp: u8,
     /// Time to live or hop limit.
     pub hops: u8,
@@ -75,10 +75,17 @@ pub struct Packet<F: Family> {
 }
 
 impl<F: Family> Packet<F> {
-    /// Whether the packet opens a TCP connection.
+    /// Whether the packet opens a TCP connection or an association of SCTP.
     #[inline(always)]
     pub fn opens(&self) -> bool {
-        self.is_segment() && self.tcp & (SYN | ACK | RST) == SYN
+        let has_flags = self.is_segment() || self.protocol == SCTP && self.shape < LATER_FRAGMENT;
+        has_flags && self.tcp & (SYN | ACK | RST) == SYN
+    }
+
+    /// Whether only what [`Self::opens`] may begin its flow to a Service.
+    #[inline(always)]
+    pub fn must_open(&self) -> bool {
+        matches!(self.protocol, TCP | SCTP)
     }
 
     /// Whether TCP's flags are there to be read.

@@ -10,7 +10,9 @@ use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::counters::INVALID_PACKET;
 use proxy_common::fragments::{FragmentKey, FragmentPorts};
 
-use super::description::{ERROR, FIRST_FRAGMENT, LATER_FRAGMENT, Packet, UNKNOWN_FRAGMENT, WHOLE};
+use super::description::{
+    ERROR, FIRST_FRAGMENT, LATER_FRAGMENT, Packet, SYN, UNKNOWN_FRAGMENT, WHOLE,
+};
 use crate::machine::clock::now;
 use crate::machine::frame::Frame;
 use crate::machine::global::global;
@@ -35,6 +37,20 @@ struct TcpStart {
     offset: u8,
     flags: u8,
 }
+
+/// SCTP up to the type of its first chunk.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct SctpStart {
+    ports: Ports,
+    tag: u32,
+    crc: u32,
+    chunk: u8,
+    flags: u8,
+}
+
+/// The chunk that opens an association (RFC 9260, 3.3.2); it is alone in its packet.
+const INIT: u8 = 1;
 
 /// ICMP of both families.
 #[derive(Clone, Copy)]
@@ -131,7 +147,15 @@ fn transport<F: Family>(frame: impl Frame, packet: &mut Packet<F>) -> Verdict {
         packet.sequence = u32::from_be(tcp.sequence);
         packet.acknowledged = u32::from_be(tcp.acknowledged);
         ports(packet, tcp.ports);
-    } else if protocol == UDP || protocol == SCTP {
+    } else if protocol == SCTP {
+        let Some(sctp) = at_transport::<F, SctpStart>(frame, packet) else {
+            return dropped(INVALID_PACKET);
+        };
+        if sctp.chunk == INIT {
+            packet.tcp = SYN;
+        }
+        ports(packet, sctp.ports);
+    } else if protocol == UDP {
         let Some(both) = at_transport::<F, Ports>(frame, packet) else {
             return dropped(INVALID_PACKET);
         };

@@ -6,8 +6,9 @@ use core::ptr::read_volatile;
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::counters::REWRITE_FAILED;
 
-use super::description::{ERROR, LATER_FRAGMENT, Packet, Target};
+use super::description::{ERROR, LATER_FRAGMENT, Packet, Target, WHOLE};
 use crate::machine::checksum::{difference, fold};
+use crate::machine::crc32c;
 use crate::machine::frame::{Balance, Checksum, Frame};
 use crate::machine::global::global;
 use crate::machine::skb::Skb as Buffer;
@@ -92,8 +93,7 @@ fn apart<F: Family>(frame: impl Frame, packet: &mut Packet<F>, target: &Target<F
         return identifier::<F>(frame, at, at, [old[0], new[0]]);
     }
     if packet.protocol == SCTP {
-        // Its CRC cannot be updated in place.
-        return false;
+        return association_ports(frame, packet, word(old), word(new));
     }
     if let Some(sum) = sum
         && !frame.word_checksum(sum, word(old), word(new))
@@ -102,6 +102,44 @@ fn apart<F: Family>(frame: impl Frame, packet: &mut Packet<F>, target: &Target<F
     }
     frame.store(packet.transport, &new)
 }
+
+/// Changes the ports of SCTP, and its CRC. That is zero where the device computes it when it sends (`sctp_packet_pack`,
+/// <https://elixir.bootlin.com/linux/v6.12/source/net/sctp/output.c#L507>). The CRC of a fragment covers the others, whose length
+/// is not known.
+#[inline(always)]
+fn association_ports<F: Family>(frame: impl Frame, packet: &Packet<F>, old: u32, new: u32) -> bool {
+    let at = packet.transport + CRC;
+    let Some(was) = frame.load::<u32>(at) else {
+        return false;
+    };
+    if was != 0 {
+        let headers = packet.transport - packet.link;
+        let after = packet.length.wrapping_sub(headers + PORTS);
+        let is = was ^ crc32c::difference(old ^ new, after);
+        if packet.shape != WHOLE || !frame.store_unbalanced(at, &is) {
+            return false;
+        }
+    }
+    frame.store_unbalanced(packet.transport, &new)
+}
+
+/// Turns the tuple of a whole packet of SCTP into `target`.
+#[inline(always)]
+pub fn rewrite_association<F: Family>(
+    frame: impl Frame,
+    packet: &mut Packet<F>,
+    target: &Target<F>,
+) -> bool {
+    let done = apart(frame, packet, target);
+    // SAFETY: two values made of words.
+    unsafe { copy(&raw const *target, &raw mut packet.tuple) };
+    done
+}
+
+/// Offset of SCTP's CRC.
+pub const CRC: u32 = 8;
+/// Length of the ports, with which SCTP begins.
+const PORTS: u32 = 4;
 
 #[inline(always)]
 const fn ports_of<A: Copy>(tuple: &proxy_common::conntrack::Tuple<A>) -> [u16; 2] {

@@ -1,15 +1,21 @@
 //! Checksums that are not there yet.
 
+use proxy_common::address::SCTP;
+
 use super::description::Packet;
-use super::rewrite::plain_checksum;
+use super::rewrite::{CRC, plain_checksum};
 use crate::machine::frame::Frame;
 use crate::maps::Family;
 
 /// Whether the checksum of a plain packet may be one that its sender's device was to finish, as a veth never does
-/// (`CHECKSUM_PARTIAL`): the sum of the pseudo header alone. Of finished ones it is one in 65536 that looks so. True as well
+/// (`CHECKSUM_PARTIAL`): the sum of the pseudo header alone, or zero where it is a CRC. Of finished ones it is one in 65536 that looks so. True as well
 /// if there is none to be seen.
 #[inline(always)]
 pub fn is_unfinished<F: Family>(frame: impl Frame, packet: &Packet<F>) -> bool {
+    if packet.protocol == SCTP {
+        let crc = frame.read::<u32>((packet.link & 15) + F::HEADER + CRC);
+        return crc.unwrap_or(0) == 0;
+    }
     let Some(checksum) = plain_checksum(packet) else {
         return true;
     };

@@ -84,11 +84,35 @@ pub fn udp(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A chunk of SCTP, without a checksum that anybody would look at.
-pub fn sctp(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
-    let mut payload = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
-    payload.resize(28, 0);
-    other(from.ip(), to.ip(), IpNumber::SCTP, &payload)
+/// A chunk of SCTP, by its type (RFC 9260, 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Chunk {
+    /// DATA.
+    Data = 0,
+    /// INIT.
+    Init = 1,
+    /// INIT ACK.
+    InitAck = 2,
+}
+
+/// A packet of SCTP with one chunk of so many bytes after its header.
+pub fn sctp(from: SocketAddr, to: SocketAddr, chunk: Chunk, length: usize) -> Vec<u8> {
+    let mut packet = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
+    packet.extend([1, 2, 3, 4, 0, 0, 0, 0, chunk as u8, 0]);
+    packet.extend((length as u16 + 4).to_be_bytes());
+    packet.extend((0..length).map(|number| number as u8));
+    let crc = sctp_crc(&packet);
+    packet[8..12].copy_from_slice(&crc);
+    other(from.ip(), to.ip(), IpNumber::SCTP, &packet)
+}
+
+/// The CRC of a packet of SCTP, from its header on, as it stands there.
+pub fn sctp_crc(packet: &[u8]) -> [u8; 4] {
+    let mut packet = packet.to_vec();
+    packet[8..12].fill(0);
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
+    crc.checksum(&packet).to_le_bytes()
 }
 
 /// A packet of any protocol.

@@ -2,7 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use etherparse::{IpHeaders, LaxPacketHeaders, NetHeaders, PacketHeaders, TransportHeader};
+use etherparse::{
+    IpHeaders, IpNumber, LaxPacketHeaders, NetHeaders, PacketHeaders, TransportHeader,
+};
+
+use super::frame::sctp_crc;
 
 /// A packet that came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +75,26 @@ pub fn see(bytes: &[u8]) -> Seen {
             // Refused by the check.
             TransportHeader::Igmp(_) => {}
         }
+    } else if protocol(net) == Some(IpNumber::SCTP) {
+        sctp(&mut seen, packet.payload.slice());
     }
     seen
+}
+
+fn protocol(net: &NetHeaders) -> Option<IpNumber> {
+    match net {
+        NetHeaders::Ipv4(ip, _) if !ip.is_fragmenting_payload() => Some(ip.protocol),
+        NetHeaders::Ipv6(ip, _) => Some(ip.next_header),
+        _ => None,
+    }
+}
+
+/// Zero is the CRC of a packet for which the device is to make one.
+fn sctp(seen: &mut Seen, packet: &[u8]) {
+    let port = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
+    seen.set_ports(port(0), port(2));
+    let given = &packet[8..12];
+    assert!(given == [0; 4] || given == sctp_crc(packet), "CRC of SCTP");
 }
 
 impl Seen {

@@ -1,7 +1,7 @@
 //! Which frontends there must be, and who serves them: from the Service and `EndpointSlice` API, `pkg/proxy/topology.go`
 //! and `endpointslicecache.go`, KEP-1669, KEP-2086, KEP-2433, KEP-3015 and KEP-1860.
 //!
-//! What Weir says that it does not serve is not wanted: SCTP, and load balancers' addresses with source ranges.
+//! What Weir says that it does not serve is not wanted: load balancers' addresses with source ranges.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -87,9 +87,7 @@ impl Model {
                 continue;
             };
             for port in list(service, "/spec/ports") {
-                if protocol(port) != "SCTP" {
-                    self.port(id, service, port, *cluster_ip, wanted);
-                }
+                self.port(id, service, port, *cluster_ip, wanted);
             }
         }
     }

@@ -101,7 +101,10 @@ impl<M: Machine> Run<M> {
                 self.stalled(now)
             }
             Step::Age(id, left) => {
-                let flow = &self.model.flows[&id];
+                // It may have come to its end by the clock since it was chosen.
+                let Some(flow) = self.model.flows.get(&id) else {
+                    return Ok(());
+                };
                 let (asked, expires) = (flow.asked, now.saturating_add_signed(left));
                 // Time only ever goes on.
                 if expires < flow.expires {

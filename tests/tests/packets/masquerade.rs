@@ -16,7 +16,7 @@ mod stack;
 use std::net::{IpAddr, SocketAddr};
 
 use proxy_common::address::{ICMP, ICMPV6, SCTP, TCP, UDP};
-use weir_tests::packets::{Outcome, Tcp, ping, sctp, tcp, udp};
+use weir_tests::packets::{Chunk, Outcome, Tcp, ping, sctp, tcp, udp};
 
 /// What flows carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Carries {
         match self {
             Self::Tcp => tcp(from, to, Tcp::Syn, b""),
             Self::Udp => udp(from, to, b"question"),
-            Self::Sctp => sctp(from, to),
+            Self::Sctp => sctp(from, to, Chunk::Init, 16),
             Self::Echo => ping(from.ip(), to.ip(), from.port(), false),
         }
     }
@@ -55,7 +55,8 @@ impl Carries {
         match self {
             Self::Tcp => tcp(from, to, Tcp::SynAck, b""),
             Self::Echo => ping(from.ip(), to.ip(), to.port(), true),
-            _ => self.asks(from, to),
+            Self::Sctp => sctp(from, to, Chunk::InitAck, 16),
+            Self::Udp => self.asks(from, to),
         }
     }
 
@@ -67,10 +68,6 @@ impl Carries {
         let at = 14 + if from.is_ipv6() { 40 } else { 20 };
         let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         match self {
-            Self::Sctp => {
-                from.set_port(word(at));
-                to.set_port(word(at + 2));
-            }
             Self::Echo if back => to.set_port(word(at + 4)),
             Self::Echo => from.set_port(word(at + 4)),
             _ => {}

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use proxy_common::{
-    address::{SCTP, TCP, UDP},
+    address::{TCP, UDP},
     conntrack::{FLOW_HAIRPIN, FLOW_REPLIED},
 };
-use weir_tests::packets::{Bench, FAMILIES, Hook, REDIRECT, SHOT, Tcp, see, tcp, udp};
+use weir_tests::packets::{Bench, FAMILIES, Hook, REDIRECT, Tcp, see, tcp, udp};
 
 #[test]
 fn one_flow_turns_questions_and_answers() {
@@ -233,34 +233,5 @@ fn backends_share_the_connections() {
             chosen.insert(see(&bench.run(Hook::FromPod, &syn).unwrap().bytes).destination);
         }
         assert_eq!(chosen.len(), 3, "{chosen:?}");
-    }
-}
-
-#[test]
-fn sctp_keeps_its_port_or_is_dropped() {
-    let mut bench = Bench::new().unwrap();
-    for (id, plan) in (1..).zip(FAMILIES) {
-        bench
-            .service(id, plan.vip(80), SCTP, &[plan.neighbour(80)], 0)
-            .unwrap();
-        bench
-            .service(id + 10, plan.vip(81), SCTP, &[plan.neighbour(80)], 0)
-            .unwrap();
-        for (port, action, drop) in [(80, REDIRECT, None), (81, SHOT, Some("rewrite-failed"))] {
-            let mut packet = udp(plan.pod(4000 + port), plan.vip(port), b"not really a chunk");
-            if plan.is_ipv6() {
-                packet[20] = SCTP;
-            } else {
-                packet[23] = SCTP;
-                let (ip, _) = etherparse::Ipv4Header::from_slice(&packet[14..]).unwrap();
-                packet[24..26].copy_from_slice(&ip.calc_header_checksum().to_be_bytes());
-            }
-            let outcome = bench.run(Hook::FromPod, &packet).unwrap();
-            assert_eq!(
-                (outcome.action, outcome.drop),
-                (action, drop),
-                "port {port}"
-            );
-        }
     }
 }

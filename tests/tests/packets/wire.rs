@@ -3,20 +3,22 @@
 use std::net::SocketAddr;
 
 use proxy_common::{
-    address::{TCP, UDP},
-    conntrack::FLOW_SOURCE_TRANSLATED,
+    address::{SCTP, TCP, UDP},
+    conntrack::{FLOW_FIN_0, FLOW_FIN_1, FLOW_SOURCE_TRANSLATED},
     counters::{XDP_ACROSS, XDP_BACK, XDP_UP},
     frontends::{FLAG_EXTERNAL_IP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT, FLAG_SOURCES},
 };
 use weir_tests::packets::{
-    BACK, Bench, FAMILIES, Hook, NEXT, Outcome, Plan, REDIRECT, SHOT, Tcp, V4, V6, error_about,
-    fragments, ping, sctp, see, tcp, udp, with_options,
+    BACK, Bench, Chunk, FAMILIES, Hook, NEXT, Outcome, Plan, REDIRECT, SHOT, Tcp, V4, V6,
+    error_about, fragments, ping, sctp, see, tcp, udp, with_options,
 };
 
 /// Hardware address of the node's link.
 const LINK: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// That of somebody outside.
 const OUTSIDE: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+
+const PROTOCOLS: [u8; 3] = [TCP, UDP, SCTP];
 
 fn bench() -> Bench {
     let mut bench = Bench::new().unwrap();
@@ -27,6 +29,14 @@ fn bench() -> Bench {
 fn packet(protocol: u8, from: SocketAddr, to: SocketAddr, what: Tcp) -> Vec<u8> {
     match protocol {
         TCP => tcp(from, to, what, b""),
+        SCTP => {
+            let chunk = match what {
+                Tcp::Syn => Chunk::Init,
+                Tcp::SynAck => Chunk::InitAck,
+                _ => Chunk::Data,
+            };
+            sctp(from, to, chunk, 16)
+        }
         _ => udp(from, to, b"data"),
     }
 }
@@ -61,7 +71,7 @@ fn is_untouched(outcome: &Outcome, packet: &[u8]) -> bool {
 
 #[test]
 fn what_is_for_a_backend_elsewhere_and_its_answers_leave_at_once() {
-    for protocol in [TCP, UDP] {
+    for protocol in PROTOCOLS {
         let mut bench = bench();
         for plan in FAMILIES {
             let backend = plan.remote_pod(8080);
@@ -105,7 +115,7 @@ fn a_flow_is_the_same_for_both_hooks() {
                 REDIRECT
             }
         };
-        for protocol in [TCP, UDP] {
+        for protocol in PROTOCOLS {
             let mut bench = bench();
             for plan in FAMILIES {
                 let (client, frontend) = (plan.outside(4000), plan.node(30080));
@@ -130,9 +140,27 @@ fn a_flow_is_the_same_for_both_hooks() {
     }
 }
 
+/// What opens and closes at once is nobody's way to begin; it begins where it is judged first.
+#[test]
+fn a_flow_is_not_half_closed_by_what_began_it() {
+    let mut bench = bench();
+    for plan in FAMILIES {
+        let (client, frontend) = (plan.outside(4000), plan.node(30080));
+        served(&mut bench, &plan, TCP, plan.pod(8080));
+        let mut opening = packet(TCP, client, frontend, Tcp::Syn);
+        opening[if plan.is_ipv6() { 54 } else { 34 } + 13] |= 1;
+        let outcome = wire(&mut bench, &opening);
+        assert!(is_untouched(&outcome, &opening), "{outcome:?}");
+        let outcome = bench.run(Hook::FromNet, &opening).unwrap();
+        assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+        let begun = bench.flow(client, frontend, TCP).unwrap().unwrap();
+        assert_eq!(begun.flags() & (FLOW_FIN_0 | FLOW_FIN_1), 0, "{begun:?}");
+    }
+}
+
 #[test]
 fn a_flow_that_ends_here_begins_in_xdp_and_is_followed_by_tc() {
-    for protocol in [TCP, UDP] {
+    for protocol in PROTOCOLS {
         let mut bench = bench();
         for plan in FAMILIES {
             let (client, frontend) = (plan.outside(4000), plan.node(30080));
@@ -192,7 +220,6 @@ fn kinds(plan: &Plan, client: SocketAddr, frontend: SocketAddr) -> Vec<(&'static
             "an error",
             error_about(client.ip(), frontend.ip(), &syn, true),
         ),
-        ("SCTP", sctp(client, frontend)),
         (
             "to no frontend",
             tcp(client, plan.node(30081), Tcp::Syn, b""),
@@ -200,6 +227,10 @@ fn kinds(plan: &Plan, client: SocketAddr, frontend: SocketAddr) -> Vec<(&'static
         ("of another type", changed(12, &[0x08, 0x06])),
         ("cut short", syn[..14 + 20].to_vec()),
         ("an unfinished checksum", unfinished(&syn)),
+        (
+            "a CRC to be made",
+            without_crc(sctp(client, frontend, Chunk::Init, 16)),
+        ),
         ("too big", udp(client, frontend, &[7; 1500])),
     ];
     for tag in [[0x81, 0], [0x88, 0xa8]] {
@@ -208,6 +239,13 @@ fn kinds(plan: &Plan, client: SocketAddr, frontend: SocketAddr) -> Vec<(&'static
         kinds.push(("a tag", tagged));
     }
     kinds
+}
+
+/// As a sender leaves it that trusts its device.
+fn without_crc(mut packet: Vec<u8>) -> Vec<u8> {
+    let at = if packet[12] == 0x86 { 54 } else { 34 } + 8;
+    packet[at..at + 4].fill(0);
+    packet
 }
 
 /// With the sum of the pseudo header in its checksum's place, as a sender leaves it that trusts its device.
@@ -238,12 +276,13 @@ fn what_is_not_for_xdp_goes_up_as_it_came() {
         let (client, frontend) = (plan.outside(4000), plan.node(30080));
         for (kind, packet) in kinds(&plan, client, frontend) {
             let mut bench = bench();
-            served(&mut bench, &plan, TCP, plan.remote_pod(8080));
-            served(&mut bench, &plan, UDP, plan.remote_pod(8080));
+            for protocol in PROTOCOLS {
+                served(&mut bench, &plan, protocol, plan.remote_pod(8080));
+            }
             let outcome = wire(&mut bench, &packet);
             assert!(is_untouched(&outcome, &packet), "{kind}: {outcome:?}");
             // A flow that is known changes nothing.
-            for protocol in [TCP, UDP] {
+            for protocol in PROTOCOLS {
                 let opening = self::packet(protocol, client, frontend, Tcp::Syn);
                 assert_eq!(wire(&mut bench, &opening).action, BACK);
             }

@@ -26,7 +26,7 @@ fn server(plan: &Plan, carries: Carries) -> SocketAddr {
 fn two_pods_with_one_port_to_one_destination_are_told_apart() {
     let mut bench = Bench::masquerading().unwrap();
     for plan in FAMILIES {
-        for carries in [Carries::Tcp, Carries::Udp, Carries::Echo] {
+        for carries in ALL {
             let to = server(&plan, carries);
             let pods = [
                 (Hook::FromPod, plan.pod(4000)),
@@ -40,33 +40,13 @@ fn two_pods_with_one_port_to_one_destination_are_told_apart() {
                 assert_eq!(carries.ends(&outcome.bytes, true), (to, pod));
             }
         }
-        // Of SCTP the second one has to choose another port itself.
-        let to = server(&plan, Carries::Sctp);
-        asks(
-            &mut bench,
-            Hook::FromPod,
-            Carries::Sctp,
-            [plan.pod(4000), to],
-        );
-        let second = Carries::Sctp.asks(plan.neighbour(4000), to);
-        let outcome = bench.run(Hook::FromNeighbour, &second).unwrap();
-        assert_eq!(
-            (outcome.action, outcome.drop),
-            (SHOT, Some("no-source-port"))
-        );
-        asks(
-            &mut bench,
-            Hook::FromNeighbour,
-            Carries::Sctp,
-            [plan.neighbour(4001), to],
-        );
     }
 }
 
 #[test]
 fn ports_are_not_shared_run_out_and_come_back_with_the_pods_end() {
     for plan in FAMILIES {
-        for carries in [Carries::Tcp, Carries::Udp, Carries::Echo] {
+        for carries in ALL {
             let mut bench = Bench::masquerading().unwrap();
             bench.source_ports(20000, 20003).unwrap();
             let to = server(&plan, carries);
@@ -127,15 +107,8 @@ fn a_port_of_a_live_socket_of_the_host_is_never_taken() {
             assert_eq!((outcome.action, &outcome.bytes), (NEXT, &sent));
             let asked = carries.asks(pod, to);
             let outcome = bench.run(Hook::FromPod, &asked).unwrap();
-            if carries == Carries::Sctp {
-                assert_eq!(
-                    (outcome.action, outcome.drop),
-                    (SHOT, Some("no-source-port"))
-                );
-            } else {
-                let (ours, _) = carries.ends(&outcome.bytes, false);
-                assert_ne!(ours, own, "{carries:?}");
-            }
+            let (ours, _) = carries.ends(&outcome.bytes, false);
+            assert_ne!(ours, own, "{carries:?}");
             let answer = carries.answers(to, own);
             let outcome = bench.run(Hook::FromNet, &answer).unwrap();
             assert_eq!(
@@ -150,7 +123,7 @@ fn a_port_of_a_live_socket_of_the_host_is_never_taken() {
 #[test]
 fn a_socket_of_the_host_that_comes_second_gets_its_answers_too() {
     for plan in FAMILIES {
-        for carries in [Carries::Tcp, Carries::Udp, Carries::Echo] {
+        for carries in ALL {
             let mut bench = Bench::masquerading().unwrap();
             let to = server(&plan, carries);
             let ours = asks(&mut bench, Hook::FromPod, carries, [plan.pod(4000), to]);

@@ -115,16 +115,22 @@ proptest! {
         }
     }
 
+    /// One percent is what moves on the average; whoever leaves, it is not more than two.
     #[test]
     fn who_leaves_moves_few_flows_of_others(
         backends in backends(100..101), gone in any::<prop::sample::Index>(),
     ) {
-        let gone = gone.get(&backends);
-        let rest: Vec<Backend> = backends.iter().filter(|b| *b != gone).copied().collect();
         let before = owners(SIZE, &backends);
-        let after = owners(SIZE, &rest);
-        let moved = before.iter().zip(&after).filter(|(b, a)| *b != gone && b != a).count();
-        prop_assert!(moved * 100 <= usize::from(SIZE), "{} of {}", moved, SIZE);
+        let first = gone.index(backends.len());
+        let moved = [0, 25, 50, 75].map(|further| {
+            let gone = backends[(first + further) % backends.len()];
+            let rest: Vec<Backend> = backends.iter().filter(|b| **b != gone).copied().collect();
+            let after = owners(SIZE, &rest);
+            before.iter().zip(&after).filter(|(b, a)| **b != gone && b != a).count()
+        });
+        let size = usize::from(SIZE);
+        prop_assert!(moved.iter().sum::<usize>() * 100 <= moved.len() * size, "{:?}", moved);
+        prop_assert!(moved.iter().all(|moved| moved * 50 <= size), "{:?}", moved);
     }
 
     #[test]
