@@ -71,21 +71,26 @@ fn kustomization(
     let platform = preset.values["config"]["platform"]
         .as_str()
         .context("no platform")?;
-    let mut text = MADE.to_owned();
-    text += &format!("# {}\n", preset.needs);
-    text +=
-        &format!("# In the kustomization of your overlay: components: [../../platforms/{name}]\n");
-    let servers = &preset.values["config"]["clientConnection"];
-    if !servers.is_null() {
-        text += &format!("# In its config.yaml: clientConnection: {servers}\n");
-    }
-    text += "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n";
-    if !resources.is_empty() {
-        text += &format!("resources: [{}]\n", resources.join(", "));
-    }
-    text += "\
-patches:
-  - target: { kind: DaemonSet, name: weir }
+    let servers = match &preset.values["config"]["clientConnection"] {
+        Value::Null => String::new(),
+        servers => format!("# In its config.yaml: clientConnection: {servers}\n"),
+    };
+    let resources = match resources {
+        [] => String::new(),
+        some => format!("resources: [{}]\n", some.join(", ")),
+    };
+    let differing: Vec<String> = volumes
+        .iter()
+        .filter(|volume| !usual.contains(volume))
+        .map(folder)
+        .collect::<Result<_>>()?;
+    Ok(format!(
+        "{MADE}# {}
+# In the kustomization of your overlay: components: [../../platforms/{name}]
+{servers}apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+{resources}patches:
+  - target: {{ kind: DaemonSet, name: weir }}
     patch: |-
       apiVersion: apps/v1
       kind: DaemonSet
@@ -97,18 +102,20 @@ patches:
             containers:
               - name: agent
                 env:
-";
-    text += &format!(
-        "                  - {{ name: WEIR_PLATFORM, value: {platform} }}\n            volumes:\n"
-    );
-    for volume in volumes.iter().filter(|volume| !usual.contains(volume)) {
-        let name = volume["name"].as_str().context("a volume has no name")?;
-        let path = volume["hostPath"]["path"]
-            .as_str()
-            .with_context(|| format!("volume {name} is no folder of the node"))?;
-        text += &format!(
-            "              - name: {name}\n                hostPath: {{ path: {path} }}\n"
-        );
-    }
-    Ok(text)
+                  - {{ name: WEIR_PLATFORM, value: {platform} }}
+            volumes:
+{}",
+        preset.needs,
+        differing.concat()
+    ))
+}
+
+/// A volume that is another folder of the node.
+fn folder(volume: &Value) -> Result<String> {
+    let name = volume["name"].as_str().context("a volume has no name")?;
+    let path = volume["hostPath"]["path"].as_str();
+    let path = path.with_context(|| format!("volume {name} is no folder of the node"))?;
+    Ok(format!(
+        "              - name: {name}\n                hostPath: {{ path: {path} }}\n"
+    ))
 }

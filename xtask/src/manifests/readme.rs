@@ -14,21 +14,31 @@ pub(super) fn file(values: &[Explained], presets: &[Preset]) -> Result<File> {
 
 fn table(values: &[Explained]) -> String {
     let mut text = "| value | takes | unless told | |\n|---|---|---|---|\n".to_owned();
-    for value in values {
-        let doc = value.doc.replace('|', "\\|");
-        text += &format!(
-            "| `{}` | {} | `{}` | {doc} |\n",
-            value.path, value.word, value.default
-        );
-    }
+    text.extend(values.iter().map(|value| {
+        let doc = value.doc.replace('|', r"\|");
+        let Explained {
+            path,
+            word,
+            default,
+            ..
+        } = value;
+        format!(
+            "| `{path}` | {word} | `{default}` | {doc} |
+"
+        )
+    }));
     text
 }
 
 fn platforms(presets: &[Preset]) -> String {
     let mut text = "| platform | what it is, and what else it needs |\n|---|---|\n".to_owned();
-    for preset in presets {
-        text += &format!("| `{}` | {} |\n", preset.name, preset.needs);
-    }
+    text.extend(presets.iter().map(|preset| {
+        let Preset { name, needs, .. } = preset;
+        format!(
+            "| `{name}` | {needs} |
+"
+        )
+    }));
     text
 }
 
