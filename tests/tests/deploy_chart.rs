@@ -4,6 +4,8 @@
 mod agent;
 #[path = "deploy_chart/helm.rs"]
 mod helm;
+#[path = "deploy_chart/kustomize.rs"]
+mod kustomize;
 #[path = "deploy_chart/release.rs"]
 mod release;
 #[path = "deploy_chart/schema.rs"]

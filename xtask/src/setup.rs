@@ -30,7 +30,7 @@ enum What {
     Cluster,
     /// kube-proxy and the reference CNI plugins.
     KubeProxy,
-    /// Helm and promtool: what the tests of `deploy/` need besides.
+    /// Helm, kubectl and promtool: what the tests of `deploy/` need besides.
     Deploy,
     /// Upstream's end-to-end tests and their runner.
     Conformance,

@@ -14,7 +14,6 @@ const KUSTOMIZATION: &str = "\
 # Weir on any cluster. Not to be applied as it is: an overlay names the API server and the image.
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
-namespace: kube-system
 resources:
 ";
 

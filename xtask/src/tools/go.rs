@@ -89,7 +89,7 @@ pub(crate) const E2E: Program = Program {
 /// The reference CNI plugins that the yardstick cluster is wired with.
 pub(crate) const PLUGINS: [Program; 5] = [HOST_LOCAL, BRIDGE, LOOPBACK, PTP, PORTMAP];
 /// What the tests of `deploy/` need besides.
-pub(crate) const DEPLOY: [Program; 2] = [HELM, PROMTOOL];
+pub(crate) const DEPLOY: [Program; 3] = [HELM, KUBECTL, PROMTOOL];
 /// What the ordinary tests need.
 pub(crate) const CONTROL_PLANE: [Program; 3] = [ETCD, APISERVER, CONTROLLERS];
 /// What a cluster needs besides.
