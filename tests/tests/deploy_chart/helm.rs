@@ -97,7 +97,7 @@ impl Helm {
         self.with(&words, values)
     }
 
-    /// The agent's configuration, as the ConfigMap has it.
+    /// The agent's configuration, as the `ConfigMap` has it.
     pub(crate) fn configuration(&self, values: &Value) -> Result<String> {
         let all: Vec<Value> = serde_saphyr::from_multiple(&self.template(values)?)?;
         let mut maps = all.iter().filter(|object| object["kind"] == "ConfigMap");

@@ -43,7 +43,7 @@ fn plain(pods: &mut Value) {
     }
 }
 
-/// What an overlay makes, with the name of its ConfigMap as it is without the sum of what is in it.
+/// What an overlay makes, with the name of its `ConfigMap` as it is without the sum of what is in it.
 fn kustomize(overlay: &PathBuf) -> Result<Objects> {
     let done = Command::new(go_program("kubernetes", "kubectl", "deploy")?)
         .arg("kustomize")
