@@ -61,7 +61,10 @@ fn kustomize(overlay: &PathBuf) -> Result<Objects> {
     objects(&text.replace(name.context("a ConfigMap without a name")?, "weir"))
 }
 
-/// The values that say what an overlay says in its own words; the API servers are each one's own.
+/// Settings that the chart makes by itself.
+const CHARTS: [&str; 4] = ["apiVersion", "kind", "cgroupRoot", "cni"];
+
+/// The values that say what an overlay says in its own words; other settings are each one's own.
 fn overlays() -> [(&'static str, Value); 3] {
     [
         (
@@ -83,7 +86,9 @@ fn every_overlay_makes_what_the_chart_makes() -> Result<()> {
         let overlay = chart().join("../overlays").join(name);
         let said: Value =
             serde_saphyr::from_str(&fs::read_to_string(overlay.join("config.yaml"))?)?;
-        values["config"] = json!({ "clientConnection": said["clientConnection"] });
+        values["config"] = said;
+        let own = values["config"].as_object_mut().context("no settings")?;
+        own.retain(|name, _| !CHARTS.contains(&name.as_str()));
         values["restartOnChange"] = false.into();
         let [made, wanted] = [kustomize(&overlay)?, objects(&helm.template(&values)?)?];
         let names = |all: &Objects| all.keys().cloned().collect::<Vec<_>>();
