@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::Path;
+use std::process::Command;
 
 #[path = "../xtask/src/bpf.rs"]
 mod bpf;
@@ -24,6 +25,7 @@ fn main() {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     println!("cargo::rerun-if-env-changed=WEIR_CACHE");
+    println!("cargo::rustc-env=WEIR_RUSTC={}", compiler());
     let built = env::var("OUT_DIR")
         .map_err(|error| error.to_string())
         .and_then(|out| bpf::build(&root, Path::new(&out)));
@@ -32,4 +34,13 @@ fn main() {
             println!("cargo::error={line}");
         }
     }
+}
+
+/// What compiles the agent, in its own words; it is asked again where it is another.
+fn compiler() -> String {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let said = Command::new(rustc).arg("--version").output();
+    said.ok()
+        .and_then(|said| String::from_utf8(said.stdout).ok())
+        .map_or_else(|| "unknown".to_owned(), |said| said.trim().to_owned())
 }

@@ -41,7 +41,8 @@ mod tests {
         let (_, rest) = LOGS_HINT.split_once(" -l ").unwrap();
         let (selector, _) = rest.split_once('\'').unwrap();
         let label = selector.replacen('=', ": ", 1);
-        let labels = manifest.lines().find(|line| line.contains("labels: {"));
+        // The last are the pods'.
+        let labels = manifest.lines().rfind(|line| line.contains("labels: {"));
         assert!(labels.unwrap().contains(&label), "{label}");
     }
 }

@@ -101,25 +101,26 @@ struct Programs {
 
 impl Programs {
     fn find() -> Result<Self> {
-        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let find = |module: &str, name: &str| {
-            let path = cache::go_programs(&checkout, module)
-                .map_err(|error| anyhow!(error))?
-                .join(name);
-            if !path.exists() {
-                bail!(
-                    "no {name} at {}\nhint: run `cargo xtask setup control-plane`",
-                    path.display()
-                );
-            }
-            Ok(path)
-        };
         Ok(Self {
-            etcd: find("etcd", "etcd")?,
-            apiserver: find("kubernetes", "kube-apiserver")?,
-            controllers: find("kubernetes", "kube-controller-manager")?,
+            etcd: go_program("etcd", "etcd", "control-plane")?,
+            apiserver: go_program("kubernetes", "kube-apiserver", "control-plane")?,
+            controllers: go_program("kubernetes", "kube-controller-manager", "control-plane")?,
         })
     }
+}
+
+/// Where a program of `tests/cluster/MODULE` is; `cargo xtask setup SETUP` puts it there.
+pub fn go_program(module: &str, name: &str, setup: &str) -> Result<PathBuf> {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = cache::go_programs(&checkout, module).map_err(|error| anyhow!(error))?;
+    let path = folder.join(name);
+    if !path.exists() {
+        bail!(
+            "no {name} at {}\nhint: run `cargo xtask setup {setup}`",
+            path.display()
+        );
+    }
+    Ok(path)
 }
 
 impl ControlPlane {
@@ -177,7 +178,7 @@ impl ControlPlane {
     /// Applies a file of `deploy/base`.
     pub async fn deploy(&self, file: &str) -> Result<()> {
         let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base");
-        self.apply(SYSTEM).await?;
+        self.system().await?;
         self.apply(&fs::read_to_string(Path::new(base).join(file))?)
             .await
     }
@@ -256,7 +257,17 @@ impl ControlPlane {
 
     /// Creates or changes every object of a YAML stream, by server-side apply.
     pub async fn apply(&self, yaml: &str) -> Result<()> {
-        apply::apply(&self.client().await?, yaml).await
+        apply::apply(&self.client().await?, yaml, false).await
+    }
+
+    /// Whether the API server would take every object of a YAML stream; it keeps none of them.
+    pub async fn would_take(&self, yaml: &str) -> Result<()> {
+        apply::apply(&self.client().await?, yaml, true).await
+    }
+
+    /// Makes the namespace `kube-system`, which the API server makes some time after it is ready.
+    pub async fn system(&self) -> Result<()> {
+        self.apply(SYSTEM).await
     }
 
     /// Kills the API server; watches break, connections are refused.

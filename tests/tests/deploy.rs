@@ -76,9 +76,9 @@ fn overlays_give_the_base_what_it_lacks() {
     }
 }
 
-/// Each says where its runtime looks for plugins, and the table of platforms names it. Every row there says whether it was tried.
+/// Each says where its runtime looks for plugins, and the table of platforms names it.
 #[test]
-fn platforms_have_their_own_folders_and_say_whether_they_were_tried() {
+fn platforms_have_their_own_folders() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let table = fs::read_to_string(root.join("docs/platforms.md")).unwrap();
     for platform in [Platform::K3s, Platform::Gke, Platform::Openshift] {
@@ -93,17 +93,63 @@ fn platforms_have_their_own_folders_and_say_whether_they_were_tried() {
             (&told["name"], &told["value"]),
             (&"WEIR_PLATFORM".into(), &platform.word().into())
         );
-        let path = |i: usize| pod["volumes"][i]["hostPath"]["path"].as_str().unwrap();
-        assert_eq!([path(1), path(0)], platform.folders(), "{folder}");
+        let volumes = pod["volumes"].as_array().unwrap();
+        let usual = Platform::Kubernetes.folders();
+        // What is as usual is not said again.
+        let path = |name: &str, usual| {
+            let volume = volumes.iter().find(|volume| volume["name"] == name);
+            volume.map_or(usual, |volume| volume["hostPath"]["path"].as_str().unwrap())
+        };
+        let found = [path("cni-bin", usual[0]), path("cni-conf", usual[1])];
+        assert_eq!(found, platform.folders(), "{folder}");
     }
-    let rows = table
-        .lines()
-        .filter(|line| line.starts_with("| ") && !line.starts_with("| platform"));
-    for row in rows {
-        let tried = row.contains("| tested here by ")
-            || row.ends_with("| from documentation, not tested |");
-        assert!(tried, "{row}");
+}
+
+/// Every row says whether it was tried, and every preset has one.
+#[test]
+fn tables_of_platforms_say_whether_they_were_tried() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let install = read("docs/install.md");
+    for table in [&install, &read("docs/platforms.md")] {
+        let rows = table
+            .lines()
+            .filter(|line| line.starts_with("| ") && !line.starts_with("| platform"));
+        for row in rows {
+            let tried = row.contains("| tested here by ")
+                || row.ends_with("| from documentation, not tested |");
+            assert!(tried, "{row}");
+        }
     }
+    for preset in fs::read_dir(root.join("deploy/chart/presets")).unwrap() {
+        let name = preset.unwrap().file_name().into_string().unwrap();
+        let told = format!("`platform={}`", name.trim_end_matches(".yaml"));
+        assert!(
+            name == "kubernetes.yaml" || install.contains(&told),
+            "{told}"
+        );
+    }
+}
+
+/// What README and book say of kind is what the workflow does.
+#[test]
+fn the_three_commands_for_kind_are_those_of_the_workflow() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let readme = read("README.md");
+    let (_, after) = readme.split_once("    kind create cluster").unwrap();
+    let commands: Vec<_> = after.lines().take_while(|line| !line.is_empty()).collect();
+    assert_eq!(commands.len(), 3);
+    let workflow = read(".github/workflows/ci.yml");
+    for command in commands[1..].iter().flat_map(|line| line.split(" && ")) {
+        assert!(
+            workflow.contains(&format!("- run: {}\n", command.trim())),
+            "{command}"
+        );
+    }
+    assert!(commands[0].contains("deploy/overlays/kind/kind-config.yaml"));
+    assert!(workflow.contains("config: deploy/overlays/kind/kind-config.yaml"));
+    assert!(read("docs/install.md").contains(&commands.join("\n")));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `cargo xtask build`: the programs, with the BPF object inside the agent.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, anyhow};
 
@@ -53,6 +53,9 @@ fn object() -> Result<PathBuf> {
 pub(crate) fn programs(profile: &str) -> Result<Vec<PathBuf>> {
     tools::toolchain::ensure()?;
     let mut cargo = run::cargo();
+    if let Some(revision) = revision()? {
+        cargo.env("WEIR_REVISION", revision);
+    }
     cargo
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .args([
@@ -82,6 +85,24 @@ pub(crate) fn programs(profile: &str) -> Result<Vec<PathBuf>> {
         .iter()
         .map(|program| folder.join(program))
         .collect())
+}
+
+/// The commit that is built, for `weir_build_info`; none where there is no history. Other builds do not name it, or each commit
+/// would compile the agent anew.
+fn revision() -> Result<Option<String>> {
+    if !paths::root().join(".git").exists() {
+        return Ok(None);
+    }
+    let mut git = Command::new("git");
+    git.current_dir(paths::root());
+    git.args([
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=12",
+        "--exclude=*",
+    ]);
+    run::output(&mut git).map(Some)
 }
 
 /// Builds the programs and returns their folder.

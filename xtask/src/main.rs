@@ -15,6 +15,7 @@ mod demo;
 mod image;
 mod kernels;
 mod lint;
+mod manifests;
 mod paths;
 mod run;
 mod say;
@@ -43,6 +44,7 @@ enum Verb {
     Lint(lint::Args),
     #[command(hide = true)]
     Load(bench::load::Args),
+    Manifests(manifests::Args),
     Setup(setup::Args),
     Test(test::Args),
 }
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Kernels(args) => kernels::run(&args),
         Verb::Lint(args) => lint::run(&args),
         Verb::Load(args) => bench::load::run(&args),
+        Verb::Manifests(args) => manifests::run(&args),
         Verb::Setup(args) => setup::run(&args),
         Verb::Test(args) => test::run(&args),
     };

@@ -30,6 +30,8 @@ enum What {
     Cluster,
     /// kube-proxy and the reference CNI plugins.
     KubeProxy,
+    /// Helm, kubectl and promtool: what the tests of `deploy/` need besides.
+    Deploy,
     /// Upstream's end-to-end tests and their runner.
     Conformance,
 }
@@ -41,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             What::Toolchain,
             What::ControlPlane,
             What::Containerd,
+            What::Deploy,
             What::Kernels,
         ]
     } else {
@@ -51,6 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             What::Toolchain => tools::toolchain::ensure()?,
             What::ControlPlane => go::ensure(&go::CONTROL_PLANE)?,
             What::Containerd => tools::containerd()?,
+            What::Deploy => go::ensure(&go::DEPLOY)?,
             What::Kernels => kernels::prepare()?,
             What::Cluster => {
                 go::ensure(&go::CONTROL_PLANE)?;

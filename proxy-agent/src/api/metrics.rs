@@ -14,12 +14,16 @@ use prometheus_client::{
 
 pub use self::{
     labels::{
-        Apply, Build, CniRequest, Code, FlowLabels, IpFamily, KindName, MapName, Mode, NoLocal,
-        Reason, Verdict,
+        Apply, Build, CniRequest, CniVerb, Code, FlowLabels, IpFamily, KindName, MapName, Mode,
+        NoLocal, Reason, Verdict,
     },
     series::{FloatGauge, Metrics},
 };
 use super::health::FAMILIES;
+use crate::model::Kind;
+
+/// What the plugin asks the agent.
+const VERBS: [&str; 3] = ["ADD", "CHECK", "DEL"];
 
 impl Metrics {
     /// Registers every metric.
@@ -28,7 +32,7 @@ impl Metrics {
         let build = Build::new(
             env!("CARGO_PKG_VERSION"),
             option_env!("WEIR_REVISION").unwrap_or("unknown"),
-            env!("CARGO_PKG_RUST_VERSION"),
+            env!("WEIR_RUSTC"),
         );
         let ours = registry.sub_registry_with_prefix("weir");
         ours.register("build", "What was built", Info::new(build));
@@ -42,7 +46,9 @@ impl Metrics {
         for family in FAMILIES {
             let labels = IpFamily::new(family);
             drop(self.network_programming.get_or_create(&labels));
-            drop(self.sync.get_or_create(&labels));
+            for sync in [&self.sync, &self.sync_full, &self.sync_partial] {
+                drop(sync.get_or_create(&labels));
+            }
             drop(self.last_sync.get_or_create(&labels));
             drop(self.last_queued.get_or_create(&labels));
             for policy in ["internal", "external"] {
@@ -58,6 +64,20 @@ impl Metrics {
         }
         for (_, name) in proxy_common::counters::XDP_VERDICTS {
             drop(self.xdp_frames.get_or_create(&Verdict::new(name)));
+        }
+        for kind in Kind::ALL {
+            let labels = KindName::new(kind.to_string());
+            drop(self.watch_restarts.get_or_create(&labels));
+        }
+        for part in ["service", "policy"] {
+            for operation in ["sync", "verify"] {
+                let labels = Apply::new(part, operation);
+                drop(self.apply_errors.get_or_create(&labels));
+            }
+        }
+        for verb in VERBS {
+            drop(self.cni_requests.get_or_create(&CniRequest::new(verb, "0")));
+            drop(self.cni_duration.get_or_create(&CniVerb::new(verb)));
         }
         for code in ["200", "503"] {
             drop(self.healthz.get_or_create(&Code::new(code)));

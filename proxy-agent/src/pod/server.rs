@@ -8,11 +8,14 @@ use tokio::{
     net::{UnixListener, UnixStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::{Duration, timeout},
+    time::{Duration, Instant, timeout},
 };
 
 use crate::{
-    api::{Shared, metrics::CniRequest},
+    api::{
+        Shared,
+        metrics::{CniRequest, CniVerb},
+    },
     watchdog::Pulse,
 };
 
@@ -28,15 +31,18 @@ pub struct Asked {
     pub reply: oneshot::Sender<Response>,
 }
 
-/// Counts requests by verb and code.
-pub type Count = Arc<dyn Fn(&'static str, u32) + Send + Sync>;
+/// Counts requests: verb, code, and how long the answer took.
+pub type Count = Arc<dyn Fn(&'static str, u32, Duration) + Send + Sync>;
 
 /// Counts them in the metrics.
 pub fn count_in(shared: &Arc<Shared>) -> Count {
     let shared = Arc::clone(shared);
-    Arc::new(move |verb, code| {
+    Arc::new(move |verb, code, took| {
         let labels = CniRequest::new(verb, code.to_string());
-        shared.metrics.cni_requests.get_or_create(&labels).inc();
+        let metrics = &shared.metrics;
+        metrics.cni_requests.get_or_create(&labels).inc();
+        let duration = metrics.cni_duration.get_or_create(&CniVerb::new(verb));
+        duration.observe(took.as_secs_f64());
     })
 }
 
@@ -132,6 +138,7 @@ impl Asks {
             Call::Del(_) => "DEL",
             Call::Check(_) => "CHECK",
         };
+        let began = Instant::now();
         let (reply, answer) = oneshot::channel();
         self.to.send(Asked { call, reply }).await.ok()?;
         let response = answer.await.ok()?;
@@ -139,7 +146,7 @@ impl Asks {
             Response::Ok(_) => 0,
             Response::Error(refusal) => refusal.code,
         };
-        (self.count)(verb, code);
+        (self.count)(verb, code, began.elapsed());
         Some(response)
     }
 }
@@ -172,7 +179,7 @@ mod tests {
         let pulse = Watchdog::default().register("pod server");
         let counted = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&counted);
-        let count: Count = Arc::new(move |_, _| {
+        let count: Count = Arc::new(move |_, _, _| {
             count.fetch_add(1, Ordering::Relaxed);
         });
         let serving = serve(&path, to, count, pulse).unwrap();

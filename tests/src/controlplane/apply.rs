@@ -6,19 +6,19 @@ use kube::core::GroupVersionKind;
 use kube::discovery::{self, Scope};
 use kube::{Client, ResourceExt as _};
 
-/// Applies every document of `yaml`, in order.
-pub(super) async fn apply(client: &Client, yaml: &str) -> Result<()> {
+/// Applies every document of `yaml`, in order; with `dry_run` the server only says whether it would.
+pub(super) async fn apply(client: &Client, yaml: &str, dry_run: bool) -> Result<()> {
     let objects: Vec<DynamicObject> =
         serde_saphyr::from_multiple(yaml).context("cannot read the test's YAML")?;
     for object in objects {
-        one(client, &object)
+        one(client, &object, dry_run)
             .await
             .with_context(|| format!("cannot apply {}", object.name_any()))?;
     }
     Ok(())
 }
 
-async fn one(client: &Client, object: &DynamicObject) -> Result<()> {
+async fn one(client: &Client, object: &DynamicObject, dry_run: bool) -> Result<()> {
     let types: &TypeMeta = object
         .types
         .as_ref()
@@ -37,7 +37,8 @@ async fn one(client: &Client, object: &DynamicObject) -> Result<()> {
             &resource,
         ),
     };
-    let params = PatchParams::apply("weir-tests").force();
+    let mut params = PatchParams::apply("weir-tests").force();
+    params.dry_run = dry_run;
     api.patch(&object.name_any(), &params, &Patch::Apply(object))
         .await?;
     Ok(())

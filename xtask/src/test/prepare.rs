@@ -29,6 +29,9 @@ pub(super) fn all(layers: &[Layer]) -> Result<()> {
         say::step("build the programs under test", programs)?;
         say::step("build the tests", tests)?;
     }
+    if has("deploy") {
+        go::ensure(&go::DEPLOY)?;
+    }
     if has("containerd") {
         tools::containerd()?;
     }

@@ -72,6 +72,10 @@ commands! {
     PTP = "plugins" "ptp" "github.com/containernetworking/plugins/plugins/main/ptp";
     /// The reference plugin of hostPort.
     PORTMAP = "plugins" "portmap" "github.com/containernetworking/plugins/plugins/meta/portmap";
+    /// What renders and installs the chart.
+    HELM = "helm" "helm" "helm.sh/helm/v3/cmd/helm";
+    /// What tests the alert rules.
+    PROMTOOL = "prometheus" "promtool" "github.com/prometheus/prometheus/cmd/promtool";
 }
 
 /// Upstream's tests.
@@ -84,6 +88,8 @@ pub(crate) const E2E: Program = Program {
 
 /// The reference CNI plugins that the yardstick cluster is wired with.
 pub(crate) const PLUGINS: [Program; 5] = [HOST_LOCAL, BRIDGE, LOOPBACK, PTP, PORTMAP];
+/// What the tests of `deploy/` need besides.
+pub(crate) const DEPLOY: [Program; 3] = [HELM, KUBECTL, PROMTOOL];
 /// What the ordinary tests need.
 pub(crate) const CONTROL_PLANE: [Program; 3] = [ETCD, APISERVER, CONTROLLERS];
 /// What a cluster needs besides.
@@ -131,6 +137,8 @@ impl Program {
         // Without the version the API server says v0.0.0-master, and clients refuse it.
         let flags = format!("-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}");
         go.args([
+            // Prometheus' clients of all clouds, which take longer to compile than the rest.
+            "-tags=remove_all_sd",
             "-trimpath",
             "-buildvcs=false",
             "-mod=readonly",

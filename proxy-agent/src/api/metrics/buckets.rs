@@ -19,3 +19,8 @@ pub(super) fn programming() -> Histogram {
         .chain((120..=300).step_by(30));
     Histogram::new([0.25, 0.5].into_iter().chain(seconds.map(f64::from)))
 }
+
+/// From 1 ms, twice as much each, to half a minute.
+pub(super) fn request() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 16))
+}

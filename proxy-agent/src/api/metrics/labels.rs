@@ -38,10 +38,12 @@ labels! {
     Mode { mode }
     /// A kind that is watched.
     KindName { kind }
-    /// An operation on a map and how it failed.
-    Apply { op, error }
+    /// Whose maps were written, and whether for a change (`sync`) or in a full comparison (`verify`).
+    Apply { part, operation }
     /// A verb of the plugin and the code of its answer.
     CniRequest { verb, code }
+    /// A verb of the plugin.
+    CniVerb { verb }
     /// What was built.
     Build { version, revision, rustc }
 }

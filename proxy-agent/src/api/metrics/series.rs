@@ -1,25 +1,28 @@
 //! Every metric once: its place in the code, its name and what it says.
 
+use std::hash::Hash;
+
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 
 use super::{
     buckets,
     labels::{
-        Apply, CniRequest, Code, FlowLabels, IpFamily, KindName, MapName, Mode, NoLocal, Reason,
-        Verdict,
+        Apply, CniRequest, CniVerb, Code, FlowLabels, IpFamily, KindName, MapName, Mode, NoLocal,
+        Reason, Verdict,
     },
 };
 
 /// A gauge of fractions or seconds.
 pub type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
 
-/// Declares the metrics by prefix: field, type, what it begins as (by default empty), name and help.
+/// Declares the metrics by prefix: field, type, what it begins as (by default empty), name, unit where it is not a number of
+/// things (it is appended to the name), and help.
 macro_rules! series {
     ($($prefix:literal {
-        $($(#[$doc:meta])* $field:ident: $type:ty $(= $begin:expr)?, $name:literal, $help:literal;)+
+        $($(#[$doc:meta])* $field:ident: $type:ty $(= $begin:expr)?, $name:literal $(in $unit:ident)?, $help:literal;)+
     })+) => {
         /// Every metric. Cheap to update from anywhere.
         #[derive(Debug)]
@@ -34,17 +37,24 @@ macro_rules! series {
                 $($(let $field = series!(@begin $type $(, $begin)?);)+)+
                 $(
                     let part = registry.sub_registry_with_prefix($prefix);
-                    $(part.register($name, $help, $field.clone());)+
+                    $(series!(@register part, $name $(in $unit)?, $help, $field);)+
                 )+
                 Self { registry, $($($field,)+)+ }
             }
         }
     };
+    (@register $part:ident, $name:literal, $help:literal, $field:ident) => {
+        $part.register($name, $help, $field.clone());
+    };
+    (@register $part:ident, $name:literal in $unit:ident, $help:literal, $field:ident) => {
+        $part.register_with_unit($name, $help, Unit::$unit, $field.clone());
+    };
     (@begin $type:ty) => { <$type>::default() };
     (@begin $type:ty, $begin:expr) => { $begin };
 }
 
-fn by_family(histogram: fn() -> Histogram) -> Family<IpFamily, Histogram> {
+/// A histogram for each set of labels.
+fn by<Labels: Clone + Hash + Eq>(histogram: fn() -> Histogram) -> Family<Labels, Histogram> {
     Family::new_with_constructor(histogram)
 }
 
@@ -52,20 +62,20 @@ series! {
     "kubeproxy" {
         /// kube-proxy's service level indicator.
         network_programming: Family<IpFamily, Histogram>
-            = by_family(buckets::programming),
-            "network_programming_duration_seconds", "Time from the change of an endpoint to the maps";
-        sync: Family<IpFamily, Histogram> = by_family(buckets::sync),
-            "sync_proxy_rules_duration_seconds", "Length of syncs";
-        sync_full: Family<IpFamily, Histogram> = by_family(buckets::sync),
-            "sync_full_proxy_rules_duration_seconds", "Length of syncs that compared everything";
-        sync_partial: Family<IpFamily, Histogram> = by_family(buckets::sync),
-            "sync_partial_proxy_rules_duration_seconds", "Length of syncs of what had changed";
+            = by(buckets::programming),
+            "network_programming_duration" in Seconds, "Time from the change of an endpoint to the maps";
+        sync: Family<IpFamily, Histogram> = by(buckets::sync),
+            "sync_proxy_rules_duration" in Seconds, "Length of syncs";
+        sync_full: Family<IpFamily, Histogram> = by(buckets::sync),
+            "sync_full_proxy_rules_duration" in Seconds, "Length of syncs that compared everything";
+        sync_partial: Family<IpFamily, Histogram> = by(buckets::sync),
+            "sync_partial_proxy_rules_duration" in Seconds, "Length of syncs of what had changed";
         /// Seconds since 1970.
         last_sync: Family<IpFamily, FloatGauge>,
-            "sync_proxy_rules_last_timestamp_seconds", "When the last sync ended";
+            "sync_proxy_rules_last_timestamp" in Seconds, "When the last sync ended";
         /// Seconds since 1970.
         last_queued: Family<IpFamily, FloatGauge>,
-            "sync_proxy_rules_last_queued_timestamp_seconds", "When the last sync was queued";
+            "sync_proxy_rules_last_queued_timestamp" in Seconds, "When the last sync was queued";
         endpoint_changes_pending: Gauge,
             "sync_proxy_rules_endpoint_changes_pending", "Changed EndpointSlices that are not applied";
         endpoint_changes: Counter,
@@ -82,20 +92,20 @@ series! {
     }
     "weir" {
         watch_to_map: Histogram = buckets::watch(),
-            "watch_to_map_seconds", "Time from the arrival of a change to its last map write";
+            "watch_to_map" in Seconds, "Time from the arrival of a change to its last map write";
         first_sync: FloatGauge,
-            "first_sync_seconds", "Time from complete lists to complete maps";
+            "first_sync" in Seconds, "Time from complete lists to complete maps";
         map_entries: Family<MapName, Gauge>, "bpf_map_entries", "Entries in a map";
         map_max_entries: Family<MapName, Gauge>, "bpf_map_max_entries", "Capacity of a map";
         flows: Family<FlowLabels, Gauge>, "flows", "Tracked flows";
         source_port_pressure: Family<IpFamily, FloatGauge>,
             "source_port_pressure",
-            "Source ports that the backend with the fewest left takes, by all that it may take";
-        map_pressure: Family<MapName, FloatGauge>, "bpf_map_pressure", "Entries by capacity";
+            "Source ports that the backend with the fewest left takes, by all that it may take, 0 to 1";
+        map_pressure: Family<MapName, FloatGauge>, "bpf_map_pressure", "Entries of a map by its capacity, 0 to 1";
         /// The kernel counts: raised to its figure, see [`Metrics::raise`].
         drops: Family<Reason, Counter>, "drops", "Dropped packets";
         /// Raised like the packets.
-        drop_bytes: Family<Reason, Counter>, "drop_bytes", "Bytes of dropped packets";
+        drop_bytes: Family<Reason, Counter>, "drop" in Bytes, "Bytes of dropped packets";
         /// Raised like the drops.
         xdp_frames: Family<Verdict, Counter>,
             "xdp_frames", "Frames that XDP sent back by their link, across by another one, or left to tc";
@@ -106,6 +116,8 @@ series! {
             "drift_entries", "Entries that the last full comparison found to differ";
         apply_errors: Family<Apply, Counter>, "apply_errors", "Writes of maps that failed";
         watch_restarts: Family<KindName, Counter>, "watch_restarts", "Watches that had to list anew";
-        cni_requests: Family<CniRequest, Counter>, "cni_requests", "Requests of the CNI plugin";
+        cni_requests: Family<CniRequest, Counter>, "cni_requests", "Requests of the CNI plugin; code 0 is success";
+        cni_duration: Family<CniVerb, Histogram> = by(buckets::request),
+            "cni_duration" in Seconds, "Time from the arrival of a request of the CNI plugin to its answer";
     }
 }
