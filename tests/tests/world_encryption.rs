@@ -5,6 +5,7 @@
 mod encryption {
     mod bed;
     mod changes;
+    mod device;
     mod reach;
     mod strict;
     mod unable;

@@ -5,7 +5,6 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::counters::{FRAGMENT_UNKNOWN, TOO_BIG};
-use proxy_common::node::NODE_ENCRYPTS;
 
 use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish, tell_why};
@@ -100,8 +99,7 @@ fn too_big<F: Family>(skb: Skb) -> Verdict {
 /// Whether a pod may have sent it. Copies of fragments come without the interface on which they came (see `to_pod`).
 #[inline(always)]
 fn may_be_diverted(skb: Skb) -> bool {
-    (node::tunnel_device() != 0 || node::is_set(NODE_ENCRYPTS))
-        && (skb.ingress_ifindex() != 0 || !node::forwards())
+    node::diverts() && (skb.ingress_ifindex() != 0 || !node::forwards())
 }
 
 /// The pod of this node whose packet it is, where what pods send may have to be masqueraded; 0 for none. Copies of fragments come

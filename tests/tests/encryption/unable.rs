@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, sync::LazyLock};
 
-use weir_tests::world::{Cluster, World, ask_tcp};
+use weir_tests::{
+    datapath::drops,
+    world::{Cluster, Place, World, ask_tcp},
+};
 
-use super::bed::{PATIENCE, PORT, flags, serve};
+use super::bed::{PORT, flags, serve};
 
 /// Whether this kernel has WireGuard. Where it has none, every test here is that of the clear error.
 static ABLE: LazyLock<bool> = LazyLock::new(|| {
@@ -12,6 +15,11 @@ static ABLE: LazyLock<bool> = LazyLock::new(|| {
     let made = world.outside().batch("link add wg0 type wireguard\n");
     made.is_ok()
 });
+
+/// Whether this kernel has it.
+pub(super) fn has_wireguard() -> bool {
+    *ABLE
+}
 
 /// Whether what encrypts can be tested; otherwise that what cannot is told clearly, with these flags.
 pub(super) fn is_able(more: &[&str]) -> bool {
@@ -40,11 +48,17 @@ fn told_clearly(more: &[&str]) {
     }
     let strict = more.contains(&"--encryption-strict");
     for to in far.at(PORT) {
-        let asks = |from: &weir_tests::world::Place, to: SocketAddr| ask_tcp(from, to).is_ok();
+        let asks = |from: &Place, to: SocketAddr| ask_tcp(from, to).is_ok();
         assert_eq!(asks(&near, to), !strict, "{to}\n{}", cluster.logs());
         assert_eq!(asks(cluster.node(0), to), !strict, "{to}");
     }
-    assert!(PATIENCE.as_secs() > 0);
+    let dropped = drops(cluster.node(0)).unwrap();
+    let by_programs = strict && !more.contains(&"stack");
+    assert_eq!(
+        dropped.contains_key("not-encrypted"),
+        by_programs,
+        "{dropped:?}"
+    );
 }
 
 #[test]
