@@ -70,8 +70,8 @@ impl PrivateKey {
     fn random() -> io::Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::from)?;
-        key[0] &= 248;
-        key[31] = key[31] & 127 | 64;
+        key[0] &= 0b1111_1000;
+        key[31] = key[31] & 0b0111_1111 | 0b0100_0000;
         Ok(Self(key))
     }
 

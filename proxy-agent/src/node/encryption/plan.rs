@@ -43,12 +43,12 @@ pub fn plan(
 ) -> Plan {
     let set = desired.iter().filter_map(|(key, peer)| {
         let present = actual.get(key);
-        let is_right = |present: &&Present| {
+        let is_right = |present: &Present| {
             present.allowed == peer.allowed
                 && present.keepalive == keepalive
                 && present.endpoint == Some(peer.endpoint)
         };
-        if present.filter(is_right).is_some() {
+        if present.is_some_and(is_right) {
             return None;
         }
         let at = present.and_then(|present| present.endpoint);

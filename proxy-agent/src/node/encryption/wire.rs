@@ -177,11 +177,10 @@ impl WireGuard {
                     continue; // Left over from a question that was given up.
                 }
                 match answer.payload {
-                    NetlinkPayload::Done(_) => return Ok(answers),
                     NetlinkPayload::Error(error) if error.code.is_some() => {
                         return Err(error.to_io());
                     }
-                    NetlinkPayload::Error(_) => return Ok(answers),
+                    NetlinkPayload::Done(_) | NetlinkPayload::Error(_) => return Ok(answers),
                     NetlinkPayload::InnerMessage(inner) => answers.push(inner),
                     _ => {}
                 }
