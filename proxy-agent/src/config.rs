@@ -10,6 +10,7 @@ mod check;
 pub mod definition;
 pub mod duration;
 pub mod effective;
+pub mod encryption;
 pub mod fault;
 mod file;
 pub mod flags;
@@ -39,6 +40,7 @@ use serde::{Deserialize, Serialize};
 use crate::datapath::TcPreference;
 pub use duration::Period;
 pub use effective::{Effective, Origin};
+pub use encryption::{Encryption, EncryptionSettings};
 pub use fault::{ConfigError, Fault};
 pub use flags::Flags;
 pub use ipam::{Ipam, PodRangeSettings};
@@ -139,6 +141,10 @@ pub struct Configuration {
     /// does not hide them from the network.
     #[schemars(extend("x-reload" = true))]
     pub tunnel: TunnelSettings,
+    /// Encryption between nodes, the same on all of them: what goes between pods of different nodes, and between a node and pods
+    /// of another one, in place of the tunnel or the direct way.
+    #[schemars(extend("x-reload" = true))]
+    pub encryption: EncryptionSettings,
     /// How backends are chosen for what comes from outside to a `NodePort`, a load balancer's address or an external IP, packet by
     /// packet.
     pub load_balancer: LoadBalancerSettings,
@@ -193,6 +199,7 @@ impl Default for Configuration {
             routing: Routing::default(),
             routed_pod_cidrs: Vec::new(),
             tunnel: TunnelSettings::default(),
+            encryption: EncryptionSettings::default(),
             load_balancer: LoadBalancerSettings::default(),
             platform: Platform::default(),
             ipam: Ipam::default(),

@@ -57,6 +57,7 @@ reasons! {
     TUNNEL_PORT = 26, "tunnel-port", "A datagram to the port of the tunnel that would have left in the node's name.";
     SOURCE_RANGE = 27, "source-range", "A client of a load balancer's address that is in none of the Service's loadBalancerSourceRanges.";
     NO_SERVICE = 28, "no-service", "An address of the ranges of Services that no Service has; one may be about to have it.";
+    NOT_ENCRYPTED = 29, "not-encrypted", "A packet to another node's pods that would have left unencrypted (encryption.strict).";
 }
 
 /// Beside the reasons: frames that XDP sent out again by the link on which they came.

@@ -66,6 +66,8 @@ pub const LINK_WITHOUT_ETHERNET: u32 = 1 << 0;
 pub const LINK_LEFT_ALONE: u32 = 1 << 1;
 /// Programs of XDP at other links may send frames out by it.
 pub const LINK_TAKES_FRAMES: u32 = 1 << 2;
+/// What comes by it was encrypted, and is for the node and its pods only.
+pub const LINK_DECRYPTS: u32 = 1 << 3;
 
 /// Words of 64 bits in `NODE_PORTS`. Bit p (host order; word p / 64, bit p % 64) is set where a frontend, or a backend on the
 /// node itself (host network), has port p, whatever address and protocol: only packets with such a port, or one used for
@@ -85,6 +87,8 @@ pub const NODE_MASQUERADE4: u32 = 1 << 3;
 pub const NODE_MASQUERADE6: u32 = 1 << 4;
 /// Answer echo requests for addresses with `VIP_SERVED`.
 pub const NODE_ANSWER_PING: u32 = 1 << 5;
+/// `TUNNELS*` lead to the device that encrypts, or nowhere (`TUNNEL_ENCRYPTED`, `TUNNEL_CLOSED`).
+pub const NODE_ENCRYPTS: u32 = 1 << 6;
 
 /// `NODE_ADDRESSES*`: an address of this node that serves `NodePort`s.
 pub const ADDRESS_NODE_PORT: u32 = 1 << 0;

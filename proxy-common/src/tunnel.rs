@@ -1,5 +1,5 @@
 //! `TUNNELS4`, `TUNNELS6` (LPM TRIE pods of a node, or one of its addresses → [`TunnelPeer`]): the nodes between which packets may
-//! go by the tunnel, and the device by which they go.
+//! go by the tunnel or encrypted, and the devices by which they go.
 //!
 //! The tunnel is VXLAN (RFC 7348) by one device without peers of its own: programs say of each packet where it goes, and ask
 //! of each where it came from.
@@ -31,6 +31,12 @@ pub const TUNNEL_NODE: u32 = 1 << 1;
 /// The tunnel goes over IPv6.
 pub const TUNNEL_OVER_IPV6: u32 = 1 << 2;
 
+/// The range is reached by the device that encrypts ([`ENCRYPTION_DEVICE`]), and not by the tunnel. In place of an address the
+/// value has the device's index in its first word, and in the second the length of a packet for which it has room.
+pub const TUNNEL_ENCRYPTED: u32 = 1 << 3;
+/// What would go there unencrypted is dropped: nothing leads there.
+pub const TUNNEL_CLOSED: u32 = 1 << 4;
+
 /// Name of the device.
 pub const TUNNEL_DEVICE: &str = "weir_vxlan";
 /// Hardware address of the device on every node: whatever comes by it is for it.
@@ -43,5 +49,12 @@ pub const TUNNEL_SENDER_MAC: [u8; 6] = [0x02, b'W', b'e', b'i', b'r', 0x04];
 pub const TUNNEL_ROOM4: u32 = 14 + 8 + 8 + 20;
 /// As [`TUNNEL_ROOM4`], over IPv6.
 pub const TUNNEL_ROOM6: u32 = 14 + 8 + 8 + 40;
+
+/// Name of the device that encrypts: WireGuard, of which each peer may send from its own addresses only.
+pub const ENCRYPTION_DEVICE: &str = "weir_wg";
+/// What WireGuard puts around a packet, over IPv4: its header and tag, UDP and IP.
+pub const ENCRYPTION_ROOM4: u32 = 32 + 8 + 20;
+/// As [`ENCRYPTION_ROOM4`], over IPv6.
+pub const ENCRYPTION_ROOM6: u32 = 32 + 8 + 40;
 
 map_types!(TunnelPeer = 20);

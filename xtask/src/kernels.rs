@@ -52,19 +52,19 @@ const MATRIX: [Series; 4] = [
         name: "6.1",
         suites: &[Suite::Bookworm],
         processors: 1,
-        programs: &["verifier", "packets"],
+        programs: &["verifier", "packets", "world_encryption"],
     },
     Series {
         name: "6.12",
         suites: &[Suite::Trixie],
         processors: 1,
-        programs: &["verifier", "packets"],
+        programs: &["verifier", "packets", "world_encryption"],
     },
     Series {
         name: "newest",
         suites: &[Suite::Backports, Suite::Sid],
         processors: 1,
-        programs: &["verifier", "packets"],
+        programs: &["verifier", "packets", "world_encryption"],
     },
     Series {
         name: "64-processors",

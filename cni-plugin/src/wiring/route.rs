@@ -39,6 +39,15 @@ pub struct Way {
     pub source: Option<IpAddr>,
 }
 
+impl Way {
+    /// Nowhere: the sender is told that it is not allowed (`prohibit`).
+    pub const NOWHERE: Self = Self {
+        index: 0,
+        gateway: None,
+        source: None,
+    };
+}
+
 /// Where a route stands: its table, and its metric, which orders routes to the same destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stand {
@@ -81,13 +90,19 @@ impl Route {
             None if self.to.is_ipv4() => RouteScope::Link,
             _ => RouteScope::Universe,
         };
-        message.header.kind = RouteType::Unicast;
+        let nowhere = self.way == Way::NOWHERE;
+        message.header.kind = if nowhere {
+            message.header.scope = RouteScope::Universe;
+            RouteType::Prohibit
+        } else {
+            RouteType::Unicast
+        };
         let to = (self.to.prefix() > 0).then(|| self.to.network());
         let attributes = [
             to.map(|ip| RouteAttribute::Destination(ip.into())),
             gateway.map(|ip| RouteAttribute::Gateway(ip.into())),
             source.map(|ip| RouteAttribute::PrefSource(ip.into())),
-            Some(RouteAttribute::Oif(index)),
+            (!nowhere).then_some(RouteAttribute::Oif(index)),
         ];
         message.attributes = attributes.into_iter().flatten().collect();
         message
@@ -129,6 +144,10 @@ impl Route {
                 RouteAttribute::Oif(index) => way.index = *index,
                 _ => {}
             }
+        }
+        // IPv6 names the loopback there.
+        if header.kind == RouteType::Prohibit {
+            route.way = Way::NOWHERE;
         }
         Some(route)
     }

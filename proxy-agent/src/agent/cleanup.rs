@@ -5,13 +5,16 @@ use std::{fs, io, path::Path};
 use anyhow::bail;
 
 use cni_plugin::{attachment::Attachment, log, paths::Paths, salvage, wiring::netlink::Netlink};
-use proxy_common::{host::HOST_DEVICE, tunnel::TUNNEL_DEVICE};
+use proxy_common::{
+    host::HOST_DEVICE,
+    tunnel::{ENCRYPTION_DEVICE, TUNNEL_DEVICE},
+};
 
 use crate::{
     config::Configuration,
     datapath::{DatapathError, Pins, detach_all},
     node::{
-        conflist,
+        conflist, encryption,
         facts::Facts,
         host_device::link,
         routes::{self, RouteTable, Routes, TO_NODES},
@@ -31,6 +34,10 @@ pub fn run(config: &Configuration) -> anyhow::Result<()> {
     if let Err(error) = tunnel::link::remove() {
         errors.push(format!("remove {TUNNEL_DEVICE}: {error}"));
     }
+    if let Err(error) = encryption::link::remove() {
+        errors.push(format!("remove {ENCRYPTION_DEVICE}: {error}"));
+    }
+    remove(&config.run_dir.join(encryption::key::FILE), &mut errors);
     match Pins::new(&config.bpffs, &config.instance) {
         Ok(pins) => {
             detach(&pins, &config.instance, &mut errors);

@@ -28,6 +28,12 @@ pub enum Owned {
     TunnelSettings,
     /// Programs on it.
     TunnelPrograms,
+    /// `weir_wg`, where nodes encrypt: there, up, with its key, port, MTU and peers.
+    EncryptionDevice,
+    /// Kernel settings of it.
+    EncryptionSettings,
+    /// Programs on it.
+    EncryptionPrograms,
     /// Programs on links that carry node traffic, and on the loopback.
     LinkPrograms,
     /// XDP programs on links that carry node traffic.
@@ -82,7 +88,7 @@ const fn care(what: Owned, made_by: &'static str, checked_by: &'static str) -> C
 }
 
 /// All of it.
-pub const OWNED: [Care; 23] = [
+pub const OWNED: [Care; 26] = [
     care(Owned::NodeRoutes, "node::routes", "node::routes"),
     care(
         Owned::ServiceRoutes,
@@ -120,6 +126,21 @@ pub const OWNED: [Care; 23] = [
         Owned::TunnelPrograms,
         "node::tunnel::program",
         "node::tunnel::program",
+    ),
+    care(
+        Owned::EncryptionDevice,
+        "node::encryption::keeper",
+        "node::encryption::keeper",
+    ),
+    care(
+        Owned::EncryptionSettings,
+        "node::encryption::link",
+        "node::encryption::link",
+    ),
+    care(
+        Owned::EncryptionPrograms,
+        "node::encryption::program",
+        "node::encryption::program",
     ),
     care(
         Owned::LinkPrograms,

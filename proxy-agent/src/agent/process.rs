@@ -70,6 +70,7 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
         watches.tell_events(&live.notices);
         live.pods.begin(watches.pods().clone());
         live.condition.begin(watches.nodes().clone());
+        live.key.begin(watches.nodes().clone());
         live.ranges.begin(Some(watches.ranges().clone()));
         live.claims.begin(&shared, &store, watches.claims().clone());
     } else {

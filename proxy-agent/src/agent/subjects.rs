@@ -9,7 +9,10 @@ use crate::{
     api::{Shared, readiness::Readiness},
     config::Ipam,
     datapath::{Datapath, Table as _, Words as _},
-    node::{ThisNode, claims::Claims, condition::NodeCondition, service_ranges::ServiceRanges},
+    node::{
+        ThisNode, claims::Claims, condition::NodeCondition, encryption::publish::KeyPublisher,
+        service_ranges::ServiceRanges,
+    },
     observe::Notices,
     pod::{PodTables, Pods, PodsConfig, live_reader::LiveReader},
     policy::Policies,
@@ -24,6 +27,8 @@ pub struct Live {
     pub pods: LiveReader,
     /// The Node's condition.
     pub condition: NodeCondition,
+    /// The node's key.
+    pub key: KeyPublisher,
     /// The ranges of Services.
     pub ranges: ServiceRanges,
     /// The ranges of this node's pods, where it claims them.
@@ -60,7 +65,7 @@ impl Subjects {
         here.datapath.attach_sockets()?;
         let pods = open_pods(shared, &mut here.datapath, live)?;
         pods.tell(here);
-        let asked = (&live.condition, &live.ranges, &live.claims);
+        let asked = (&live.condition, &live.ranges, &live.claims, &live.key);
         let node = ThisNode::open(shared, &maps, readiness, asked)?;
         Ok(Self {
             pods,

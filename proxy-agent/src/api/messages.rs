@@ -35,6 +35,8 @@ pub struct Status {
     pub pod_ranges: PodRangesStatus,
     /// The way to each node's pods.
     pub ways: Vec<WayStatus>,
+    /// Encryption between nodes.
+    pub encryption: EncryptionStatus,
     /// Where health and metrics are served.
     pub health: HealthStatus,
 }
@@ -276,8 +278,44 @@ pub struct WayStatus {
     pub node: String,
     /// The range.
     pub range: String,
-    /// `direct`, `by the network`, or `tunnel to` the address where it ends.
+    /// `direct`, `by the network`, or `tunnel to` or `encrypted to` the address where it ends.
     pub way: String,
+}
+
+/// Encryption between nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EncryptionStatus {
+    /// `off` or `wireguard`.
+    pub mode: String,
+    /// What would leave unencrypted is dropped.
+    pub strict: bool,
+    /// This node's public key, base64.
+    pub public_key: Option<String>,
+    /// The nodes that are reached so.
+    pub peers: Vec<EncryptionPeer>,
+    /// Ranges of pods to which nothing may leave unencrypted.
+    pub closed: Vec<String>,
+    /// What is wrong.
+    pub problems: Vec<String>,
+}
+
+/// A node that is reached encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EncryptionPeer {
+    /// The node.
+    pub node: String,
+    /// Its public key, base64.
+    pub key: String,
+    /// Address and port where it takes packets.
+    pub endpoint: String,
+    /// Seconds since hands were shaken last; none if never.
+    pub handshake_seconds: Option<u64>,
+    /// Bytes received from it.
+    pub received_bytes: u64,
+    /// Bytes sent to it.
+    pub sent_bytes: u64,
 }
 
 /// Where health and metrics are served.

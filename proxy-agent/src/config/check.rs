@@ -1,6 +1,6 @@
 //! What types do not say: which values cannot be, alone or together.
 
-use super::{API_VERSION, Configuration, Conntrack, KIND, ipam};
+use super::{API_VERSION, Configuration, Conntrack, KIND, encryption, ipam};
 
 /// All that cannot be: paths and why.
 pub(super) fn check(config: &Configuration) -> Vec<(&'static str, String)> {
@@ -26,6 +26,7 @@ pub(super) fn check(config: &Configuration) -> Vec<(&'static str, String)> {
     wrong.extend(config.tunnel.check().err());
     wrong.extend(config.load_balancer.check().err());
     wrong.extend(ipam::check(config));
+    wrong.extend(encryption::check(config));
     if config.manifests.is_some() && config.client_connection.kubeconfig.is_some() {
         let message = "manifests are served in place of an API server: give one of them";
         wrong.push(("manifests", message.to_owned()));

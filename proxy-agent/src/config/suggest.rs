@@ -117,7 +117,7 @@ mod tests {
             ("hostnameOverride", Some("nodeName")),
             ("iptables.minSyncPeriod", Some("sync.minPeriod")),
             ("metricsBindAdress", Some("metricsBindAddress")),
-            ("encryption", None),
+            ("colour", None),
         ] {
             let meant = meant.map(|path| Hint::Meant(path.to_owned()));
             assert_eq!(suggest(told), meant, "{told}");

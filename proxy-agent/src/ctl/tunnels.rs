@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use proxy_common::{
     address::{octets4, octets6},
-    tunnel::{TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_SEND, TunnelPeer},
+    tunnel::{
+        ENCRYPTION_DEVICE, TUNNEL_CLOSED, TUNNEL_ENCRYPTED, TUNNEL_NODE, TUNNEL_OVER_IPV6,
+        TUNNEL_SEND, TunnelPeer,
+    },
 };
 use serde::Serialize;
 
@@ -22,10 +25,10 @@ pub struct TunnelRow {
     pub range: IpNetwork,
     /// `pods` or `node`.
     pub of: &'static str,
-    /// Where the node ends the tunnel.
-    pub end: IpAddr,
-    /// Whether packets go there by the tunnel; else they are only taken from it.
-    pub used: bool,
+    /// Where the node ends the tunnel, or the device that encrypts; `-` for neither.
+    pub end: String,
+    /// How packets go there: `tunnel`, `encrypted`, `closed` (not at all), or `no` (they are only taken from the tunnel).
+    pub used: &'static str,
     /// The node, if names are known.
     pub name: String,
 }
@@ -39,8 +42,8 @@ impl Row for TunnelRow {
         vec![
             self.range.to_string(),
             self.of.to_owned(),
-            self.end.to_string(),
-            if self.used { "yes" } else { "no" }.to_owned(),
+            self.end.clone(),
+            self.used.to_owned(),
             self.name.clone(),
         ]
     }
@@ -55,7 +58,8 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<TunnelRow>, TableError> {
     let row = |ip: IpAddr, length: u32, peer: TunnelPeer| {
         // The kernel takes no longer one.
         let length = u8::try_from(length).unwrap_or(u8::MAX);
-        let end = end(&peer);
+        let ends = peer.flags & (TUNNEL_ENCRYPTED | TUNNEL_CLOSED) == 0;
+        let node = if ends { end(&peer) } else { ip };
         TunnelRow {
             range: IpNetwork::new(ip, length).unwrap_or_else(|_too_long| ip.into()),
             of: if peer.flags & TUNNEL_NODE == 0 {
@@ -63,9 +67,13 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<TunnelRow>, TableError> {
             } else {
                 "node"
             },
-            end,
-            used: peer.flags & TUNNEL_SEND != 0,
-            name: names.addresses.get(&end).cloned().unwrap_or_default(),
+            end: match peer.flags {
+                flags if flags & TUNNEL_CLOSED != 0 => "-".to_owned(),
+                flags if flags & TUNNEL_ENCRYPTED != 0 => ENCRYPTION_DEVICE.to_owned(),
+                _ => node.to_string(),
+            },
+            used: used(peer.flags),
+            name: names.addresses.get(&node).cloned().unwrap_or_default(),
         }
     };
     let v4 = maps.tunnels4.entries()?.into_iter();
@@ -75,6 +83,18 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<TunnelRow>, TableError> {
     let mut rows: Vec<TunnelRow> = v4.chain(v6).collect();
     rows.sort();
     Ok(rows)
+}
+
+const fn used(flags: u32) -> &'static str {
+    if flags & TUNNEL_CLOSED != 0 {
+        "closed"
+    } else if flags & TUNNEL_ENCRYPTED != 0 {
+        "encrypted"
+    } else if flags & TUNNEL_SEND != 0 {
+        "tunnel"
+    } else {
+        "no"
+    }
 }
 
 fn end(peer: &TunnelPeer) -> IpAddr {

@@ -33,6 +33,8 @@ pub struct Node {
     pub leaving: bool,
     /// Annotation `weir.dev/routing`: how its pods are reached, and other nodes' from it.
     pub routing: Option<String>,
+    /// Annotation `weir.dev/wireguard-public-key`: what its agent has published.
+    pub wireguard_key: Option<String>,
     /// Condition `NetworkUnavailable` is False.
     pub network_available: bool,
 }

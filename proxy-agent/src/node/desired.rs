@@ -1,13 +1,17 @@
 //! What the node should have, as a value.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use cni_plugin::{node_file::NodeFile, wiring::route::Way};
 use ipnetwork::IpNetwork;
-use proxy_common::tunnel::{TUNNEL_ROOM4, TUNNEL_ROOM6};
+use proxy_common::tunnel::{ENCRYPTION_ROOM4, ENCRYPTION_ROOM6, TUNNEL_ROOM4, TUNNEL_ROOM6};
 
 use super::{
     addresses::Addresses,
+    encryption::{self, Cipher, Encrypted, Keys, Ready},
     facts::{Facts, Interface},
     links::{Links, Sources},
     masquerade::Masquerade,
@@ -18,7 +22,7 @@ use super::{
 };
 use crate::{
     api::listen::ListenOn,
-    config::{Configuration, Routing, Underlay},
+    config::{Configuration, Routing, Underlay, encryption::cluster_ranges},
     model::{Node, Snapshot},
 };
 
@@ -42,6 +46,8 @@ pub struct Desired {
     pub ways: BTreeMap<(String, IpNetwork), String>,
     /// The tunnel to nodes that are not reached directly.
     pub tunnel: Tunnel,
+    /// What is encrypted, and what may not go otherwise.
+    pub encrypted: Encrypted,
     /// Nodes whose pods cannot be reached, and why.
     pub unreachable: BTreeMap<String, String>,
     /// The node's addresses.
@@ -63,6 +69,7 @@ struct Ways<'a> {
     here: Option<&'a Node>,
     facts: &'a Facts,
     reach: &'a mut dyn FnMut(IpAddr) -> Reached,
+    keys: Keys,
 }
 
 /// How a range of pods is reached.
@@ -81,14 +88,17 @@ impl Desired {
         }
     }
 
-    /// From everything that is known; `reach` asks the kernel how an address is reached.
+    /// From everything that is known; `reach` asks the kernel how an address is reached, `ready` says whether the node can
+    /// encrypt.
     pub fn of(
         config: &Configuration,
         boot_id: &str,
         snapshot: &Snapshot,
         facts: &Facts,
         reach: &mut dyn FnMut(IpAddr) -> Reached,
+        ready: Ready,
     ) -> Self {
+        let strict = config.encryption.is_strict();
         let nodes = &snapshot.nodes;
         let here = nodes.get(config.node_name.as_str()).map(AsRef::as_ref);
         let internal = internal(config, here);
@@ -111,6 +121,7 @@ impl Desired {
             here,
             facts,
             reach,
+            keys: Keys::of(snapshot, &config.node_name, ready, strict),
         };
         let mtus: Vec<u32> = others
             .flat_map(|node| desired.route(node, &mut ways))
@@ -122,33 +133,103 @@ impl Desired {
             .unwrap_or_else(|| desired.alone(config, outward));
         desired.tunnel.wanted = desired.tunnel.is_used() || keeps_tunnel(config, here);
         desired.tunnel.mtu = match desired.tunnel.mtu {
-            0 => outward.saturating_sub(desired.around(config)),
+            0 => outward.saturating_sub(desired.around_tunnel(config)),
             mtu => mtu,
         };
+        desired.encrypt(config, outward, ready);
         desired.file = file(config, boot_id, &desired, facts);
         desired
     }
 
-    /// Leads into the tunnel what the host's stack sends to pods behind it, from the node's own address.
-    pub fn lead_into_tunnel(&mut self, device: Option<u32>, facts: &Facts) {
-        let Some(index) = device else {
-            return;
-        };
-        for range in &self.tunnel.ranges {
-            let has = |ip: &&IpAddr| {
-                ip.is_ipv4() == range.is_ipv4() && facts.with_address(**ip).is_some()
-            };
-            let way = Way {
-                index,
-                gateway: None,
-                source: self.internal.iter().find(has).copied(),
-            };
-            self.routes.insert(*range, way);
+    /// Leads into the tunnel and the device that encrypts what the host's stack sends to pods behind them, from the node's own
+    /// address.
+    pub fn lead_into(&mut self, tunnel: Option<u32>, encryption: Option<u32>, facts: &Facts) {
+        self.tunnel.encryption = [encryption.unwrap_or(0), self.encrypted.mtu];
+        let both = [
+            (tunnel, &self.tunnel.ranges),
+            (encryption, &self.encrypted.ranges),
+        ];
+        for (device, ranges) in both {
+            let Some(index) = device else { continue };
+            for range in ranges {
+                let has = |ip: &&IpAddr| {
+                    ip.is_ipv4() == range.is_ipv4() && facts.with_address(**ip).is_some()
+                };
+                let way = Way {
+                    index,
+                    gateway: None,
+                    source: self.internal.iter().find(has).copied(),
+                };
+                self.routes.insert(*range, way);
+            }
         }
     }
 
-    /// Leads to the pods of a node; the MTUs of the ways.
+    /// What encryption takes from every way, and what it closes.
+    fn encrypt(&mut self, config: &Configuration, outward: u32, ready: Ready) {
+        if matches!(ready, Ready::Able(_)) {
+            let alone = self.around(
+                config.encryption.underlay,
+                [ENCRYPTION_ROOM4, ENCRYPTION_ROOM6],
+            );
+            self.encrypted.narrow(outward.saturating_sub(alone));
+            self.mtu = self.mtu.min(self.encrypted.mtu);
+        }
+        if config.encryption.is_strict() {
+            self.encrypted.closed.extend(cluster_ranges(config));
+        }
+        let taken = |range: &IpNetwork| self.tunnel.peers.contains_key(range);
+        let closed: Vec<_> = self.encrypted.closed.iter().copied().collect();
+        for range in closed.iter().filter(|range| !self.pods.contains(range)) {
+            self.routes.insert(*range, Way::NOWHERE);
+        }
+        let closed: Vec<_> = closed.into_iter().filter(|range| !taken(range)).collect();
+        self.tunnel.close(closed);
+    }
+
+    /// Leads to the pods of a node as encryption says; the MTUs of the ways.
     fn route(&mut self, node: &Node, ways: &mut Ways<'_>) -> Vec<u32> {
+        let why = match ways.keys.cipher(node) {
+            Cipher::Plain => return self.route_plainly(node, ways),
+            Cipher::Closed(why) => why,
+            Cipher::Key(key) => {
+                let end = self.encrypted_end(node, ways);
+                match end {
+                    Ok((end, mtu)) => {
+                        let at = SocketAddr::new(end, ways.config.encryption.port);
+                        self.encrypted.add(node, key, at);
+                        self.encrypted.narrow(mtu);
+                        self.tunnel.add_encrypted(node, end);
+                        for range in &node.pod_cidrs {
+                            let way = format!("encrypted to {end}");
+                            self.ways.insert((node.name.clone(), *range), way);
+                        }
+                        return vec![mtu];
+                    }
+                    Err(why) => why,
+                }
+            }
+        };
+        self.encrypted.closed.extend(&node.pod_cidrs);
+        let why = format!("closed, for encryption: {why}");
+        self.unreachable.insert(node.name.clone(), why);
+        Vec::new()
+    }
+
+    /// Where a node takes encrypted packets, and for what length there is room.
+    fn encrypted_end(&self, node: &Node, ways: &mut Ways<'_>) -> Result<(IpAddr, u32), String> {
+        let end = ways::end(ways.config.encryption.underlay, &self.internal, node);
+        let end =
+            end.ok_or("there is no family of which both nodes have an InternalIP for encryption")?;
+        let reached = (ways.reach)(end);
+        let mtu = reached
+            .mtu(ways.facts)
+            .ok_or_else(|| format!("its address {end} is not reached: {reached:?}"))?;
+        Ok((end, mtu.saturating_sub(encryption::around(end))))
+    }
+
+    /// Leads to the pods of a node without encryption; the MTUs of the ways.
+    fn route_plainly(&mut self, node: &Node, ways: &mut Ways<'_>) -> Vec<u32> {
         let end = ways::end(ways.config.tunnel.underlay, &self.internal, node);
         let (mut mtus, mut by) = (Vec::new(), Vec::new());
         for range in &node.pod_cidrs {
@@ -223,21 +304,22 @@ impl Desired {
     fn alone(&self, config: &Configuration, outward: u32) -> u32 {
         match config.routing {
             Routing::Auto | Routing::Direct => outward,
-            Routing::Tunnel | Routing::Hybrid => outward.saturating_sub(self.around(config)),
+            Routing::Tunnel | Routing::Hybrid => outward.saturating_sub(self.around_tunnel(config)),
         }
     }
 
     /// What the tunnel puts around a packet, as far as the node alone can tell.
-    fn around(&self, config: &Configuration) -> u32 {
-        let over_ipv4 = match config.tunnel.underlay {
+    fn around_tunnel(&self, config: &Configuration) -> u32 {
+        self.around(config.tunnel.underlay, [TUNNEL_ROOM4, TUNNEL_ROOM6])
+    }
+
+    /// What is put around a packet over IPv4 or IPv6, as far as the node alone can tell.
+    fn around(&self, underlay: Underlay, [room4, room6]: [u32; 2]) -> u32 {
+        let over_ipv4 = match underlay {
             Underlay::Auto => self.internal.iter().any(IpAddr::is_ipv4),
             underlay => underlay == Underlay::Ipv4,
         };
-        if over_ipv4 {
-            TUNNEL_ROOM4
-        } else {
-            TUNNEL_ROOM6
-        }
+        if over_ipv4 { room4 } else { room6 }
     }
 
     /// By the first of the node's addresses of this family that is on a link of ours.

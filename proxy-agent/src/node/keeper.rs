@@ -14,6 +14,7 @@ use ipnetwork::IpNetwork;
 use super::{
     addresses, conflist,
     desired::Desired,
+    encryption::{self, Encrypted, Ready, keeper::Keeper as EncryptionKeeper},
     facts::Facts,
     host_device::{self, Leads, Published},
     install::{self, Installed},
@@ -51,6 +52,12 @@ pub struct NodeReport {
     pub host_device: Option<u32>,
     /// Index of the tunnel's device, which must have its programs before it is set up; none if there is to be none.
     pub tunnel_device: Option<u32>,
+    /// Index of the device that encrypts, which must have its programs before it is set up; none if there is to be none.
+    pub encryption_device: Option<u32>,
+    /// What is encrypted.
+    pub encrypted: Encrypted,
+    /// Whether the node encrypts, and with which key.
+    pub encrypts: Ready,
     /// The tunnel as it should be; none if that is not known.
     pub tunnel: Option<Tunnel>,
     /// The way to each node's pods, by node and range.
@@ -114,6 +121,7 @@ pub struct NodeKeeper {
     reach: Reach,
     sysctls: Sysctls,
     masquerade: Follower,
+    encryption: EncryptionKeeper,
 }
 
 impl NodeKeeper {
@@ -132,6 +140,7 @@ impl NodeKeeper {
             reach: Reach::default(),
             sysctls: Sysctls::default(),
             masquerade: Follower::default(),
+            encryption: EncryptionKeeper::default(),
         })
     }
 
@@ -157,7 +166,16 @@ impl NodeKeeper {
         report.errors.extend(self.sysctls.hear(&facts));
         self.reach.renew(&facts, &OURS);
         let mut reach = |ip| self.reach.ask(ip);
-        let mut desired = Desired::of(config, &self.boot_id, snapshot, &facts, &mut reach);
+        let encrypts = self.encryption.prepare(config);
+        let boot = &self.boot_id;
+        let mut desired = Desired::of(config, boot, snapshot, &facts, &mut reach, encrypts);
+        let brought = self
+            .encryption
+            .bring(&desired.encrypted, config.encryption.keepalive());
+        let problem = self.encryption.problem().map(str::to_owned);
+        report.errors.extend(problem.into_iter().chain(brought));
+        report.encryption_device = self.encryption.index();
+        report.encrypts = encrypts;
         let complete = snapshot.complete.has(&[Kind::Node]);
         let ranges = host_device::ranges::ranges(&config.node.service_cidrs, published, snapshot);
         let file = &config.masquerade.ip_masq_agent_file;
@@ -179,8 +197,9 @@ impl NodeKeeper {
             Ok(index) => report.tunnel_device = index,
             Err(e) => report.errors.push(format!("{e:#}")),
         }
-        let devices = [index, report.tunnel_device.unwrap_or(0)];
-        desired.lead_into_tunnel(report.tunnel_device, &facts);
+        let [tunnel, encryption] = [report.tunnel_device, report.encryption_device];
+        let devices = [index, tunnel.unwrap_or(0)];
+        desired.lead_into(tunnel, encryption, &facts);
         let written = self.maps.write(config, &desired, devices, complete);
         report
             .errors
@@ -207,6 +226,7 @@ impl NodeKeeper {
         report.links = Some(desired.links);
         report.routes = Some(desired.routes);
         report.tunnel = Some(desired.tunnel);
+        report.encrypted = desired.encrypted;
         report.ways = desired.ways;
         report.facts = facts;
         report
@@ -216,6 +236,16 @@ impl NodeKeeper {
     pub fn leave_tunnel(&mut self, tunnel: &Tunnel, complete: bool) -> Result<(), String> {
         let left = self.maps.leave_tunnel(tunnel, complete);
         left.map_err(|e| format!("write who is reached by the tunnel: {e:#}"))
+    }
+
+    /// Removes the peers to which nothing leads any more.
+    pub fn leave_peers(&mut self, encrypted: &Encrypted) -> Result<(), String> {
+        self.encryption.leave(encrypted)
+    }
+
+    /// The device that encrypts.
+    pub const fn encryption(&self) -> &EncryptionKeeper {
+        &self.encryption
     }
 
     /// The maps.
@@ -306,11 +336,10 @@ fn notes(config: &Configuration, desired: &Desired, snapshot: &Snapshot) -> Vec<
         format!("{range} is local by a route, but too large for each of its addresses to serve")
     }));
     notes.extend(source_ports::note(config.node.source_ports));
-    notes.extend(
-        snapshot
-            .nodes
-            .values()
-            .filter_map(|node| ways::mistake(node)),
-    );
+    let nodes = snapshot.nodes.values();
+    notes.extend(nodes.flat_map(|node| {
+        let mistakes = [ways::mistake(node), encryption::mistake(node)];
+        mistakes.into_iter().flatten()
+    }));
     notes
 }

@@ -13,11 +13,11 @@ use proxy_common::{
     conntrack::Timeouts,
     inside::{Inside, InsideKey4, InsideKey6},
     node::{
-        LINK_LEFT_ALONE, LINK_TAKES_FRAMES, LINK_WITHOUT_ETHERNET, Link as LinkEntry,
-        NODE_ALLOW_EGRESS_TO_NODE, NODE_ANSWER_PING, NODE_FORWARD_BPF, NODE_MASQUERADE4,
-        NODE_MASQUERADE6, NODE_SOCKET_BALANCING, NodeConfig,
+        LINK_DECRYPTS, LINK_LEFT_ALONE, LINK_TAKES_FRAMES, LINK_WITHOUT_ETHERNET,
+        Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE, NODE_ANSWER_PING, NODE_ENCRYPTS,
+        NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_SOCKET_BALANCING, NodeConfig,
     },
-    tunnel::{TUNNEL_SEND, TunnelKey4, TunnelKey6, TunnelPeer},
+    tunnel::{TUNNEL_ENCRYPTED, TUNNEL_SEND, TunnelKey4, TunnelKey6, TunnelPeer},
 };
 
 use super::{
@@ -122,7 +122,16 @@ impl NodeMaps {
         }
         insert(&mut self.addresses4, &v4, &mut self.room)?;
         insert(&mut self.addresses6, &v6, &mut self.room)?;
-        let links = links(&desired.links, config.xdp);
+        let mut links = links(&desired.links, config.xdp);
+        let [encryption, _] = desired.tunnel.encryption;
+        if encryption != 0 {
+            let flags = LINK_WITHOUT_ETHERNET | LINK_DECRYPTS;
+            let device = LinkEntry {
+                flags,
+                ..LinkEntry::default()
+            };
+            links.insert(encryption, device);
+        }
         insert(&mut self.links, &links, &mut self.room)?;
         if complete {
             self.addresses4.retain(&v4)?;
@@ -259,6 +268,10 @@ fn tunnels(tunnel: &Tunnel, only_reached: bool) -> (Tunnels4, Tunnels6) {
     let peers = peers.filter(|(_, peer)| !only_reached || peer.flags & TUNNEL_SEND != 0);
     by_family(peers.map(|(range, peer)| {
         let address = match peer.end {
+            _ if peer.flags & TUNNEL_ENCRYPTED != 0 => {
+                let [device, mtu] = tunnel.encryption;
+                [device, mtu, 0, 0]
+            }
             IpAddr::V4(ip) => mapped(address4(ip.octets())),
             IpAddr::V6(ip) => address6(ip.octets()),
         };
@@ -277,7 +290,11 @@ fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeCon
         IpAddr::V4(_) => None,
     });
     NodeConfig {
-        flags: flags(config, desired.masquerade.as_ref()),
+        flags: flags(
+            config,
+            desired.masquerade.as_ref(),
+            desired.encrypted.is_any(),
+        ),
         host_device,
         netns_cookie: bpfsys::netns_cookie().unwrap_or(0),
         address4: address4(v4.unwrap_or(Ipv4Addr::UNSPECIFIED).octets()),
@@ -301,7 +318,7 @@ fn timeouts(config: &Conntrack) -> Timeouts {
     }
 }
 
-fn flags(config: &Configuration, masquerade: Option<&Masquerade>) -> u32 {
+fn flags(config: &Configuration, masquerade: Option<&Masquerade>, encrypts: bool) -> u32 {
     let all = [
         (config.forwarding == Forwarding::Bpf, NODE_FORWARD_BPF),
         (config.socket_balancing, NODE_SOCKET_BALANCING),
@@ -310,6 +327,7 @@ fn flags(config: &Configuration, masquerade: Option<&Masquerade>) -> u32 {
             NODE_ALLOW_EGRESS_TO_NODE,
         ),
         (config.services.answer_ping, NODE_ANSWER_PING),
+        (encrypts, NODE_ENCRYPTS),
         (masquerade.is_some_and(|m| m.ipv4), NODE_MASQUERADE4),
         (masquerade.is_some_and(|m| m.ipv6), NODE_MASQUERADE6),
     ];

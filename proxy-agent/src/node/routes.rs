@@ -136,6 +136,9 @@ pub fn bring(
 
 fn in_words(route: &Route) -> String {
     let (to, index) = (route.to, route.way.index);
+    if route.way == Way::NOWHERE {
+        return format!("{to} that leads nowhere");
+    }
     route.way.gateway.map_or_else(
         || format!("{to} on link {index}"),
         |gateway| format!("{to} via {gateway}"),

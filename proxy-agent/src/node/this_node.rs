@@ -9,6 +9,7 @@ use super::{
     claims::{Claims, decide::Settings},
     condition::NodeCondition,
     conflist,
+    encryption::{Encrypted, Ready, program::EncryptionPrograms, publish::KeyPublisher},
     facts::Facts,
     host_device::{Leads, Published, program::HostDevice},
     last_known,
@@ -25,7 +26,7 @@ use crate::{
     api::{
         Shared,
         listen::ListenOn,
-        messages::{MasqueradeStatus, Names, Status, WayStatus},
+        messages::{EncryptionStatus, MasqueradeStatus, Names, Status, WayStatus},
         metrics::Mode,
         readiness::{Guard, Readiness},
     },
@@ -53,6 +54,9 @@ pub struct ThisNode {
     links: LinkPrograms,
     host: HostDevice,
     tunnel: TunnelPrograms,
+    encryption: EncryptionPrograms,
+    encrypted: Encrypted,
+    key: KeyPublisher,
     ways: Vec<WayStatus>,
     ranges: ServiceRanges,
     claims: Claims,
@@ -86,6 +90,8 @@ pub struct ThisNode {
 struct Routing {
     to_nodes: Option<Routes>,
     tunnel: Option<Tunnel>,
+    /// The device that encrypts is wanted.
+    encrypts: bool,
     leads: Option<Leads>,
     facts: Facts,
     /// There are no other routes to nodes.
@@ -100,7 +106,7 @@ impl ThisNode {
         shared: &Arc<Shared>,
         maps: &Maps,
         readiness: &Readiness,
-        (condition, ranges, claims): (&NodeCondition, &ServiceRanges, &Claims),
+        (condition, ranges, claims, key): (&NodeCondition, &ServiceRanges, &Claims, &KeyPublisher),
     ) -> anyhow::Result<Self> {
         let install = shared.config.cni.install;
         let keeper = NodeKeeper::new(&shared.config, maps)?;
@@ -113,6 +119,9 @@ impl ThisNode {
             links: LinkPrograms::default(),
             host: HostDevice::new(ranges),
             tunnel: TunnelPrograms::new(),
+            encryption: EncryptionPrograms::default(),
+            encrypted: Encrypted::default(),
+            key: key.clone(),
             ways: Vec::new(),
             ranges: ranges.clone(),
             claims: claims.clone(),
@@ -257,6 +266,14 @@ impl ThisNode {
             let brought = self.tunnel.bring(index, config.tunnel.port, datapath);
             self.errors.extend(brought.err());
         }
+        if let Some(index) = report.encryption_device {
+            let brought = self
+                .encryption
+                .bring(index, config.encryption.port, datapath);
+            self.errors.extend(brought.err());
+        }
+        self.publish_key(report.encrypts, snapshot);
+        self.encrypted = std::mem::take(&mut report.encrypted);
         self.ways = report.ways();
         match datapath.mend_sockets() {
             Ok(true) => tracing::info!("socket programs attached again"),
@@ -271,6 +288,7 @@ impl ThisNode {
         self.routing = Some(Routing {
             to_nodes: report.routes,
             tunnel: report.tunnel,
+            encrypts: config.encryption.is_on(),
             leads,
             facts: report.facts,
             all_routes: last_known::knows_ways(config, snapshot),
@@ -314,7 +332,31 @@ impl ThisNode {
                 self.errors.extend(self.tunnel.remove(datapath).err());
             }
         }
+        if routing.all_routes {
+            let left = self.keeper.leave_peers(&self.encrypted);
+            self.errors.extend(left.err());
+            if !routing.encrypts {
+                self.errors.extend(self.encryption.remove(datapath).err());
+            }
+        }
         self.keeper.log(&self.errors);
+    }
+
+    /// Tells the other nodes this node's key, or that it has none any more.
+    fn publish_key(&self, ready: Ready, snapshot: &Snapshot) {
+        let name = &self.shared.config.node_name;
+        let Some(here) = snapshot.nodes.get(name.as_str()) else {
+            return;
+        };
+        let key = match ready {
+            Ready::Able(key) => Some(key),
+            // It may be able again in a moment; what others send meanwhile nobody else can read.
+            Ready::Unable => return,
+            Ready::Off => None,
+        };
+        if here.wireguard_key != key.map(|key| key.to_string()) {
+            self.key.publish(name, key);
+        }
     }
 
     fn set_routes(&mut self, table: &mut RouteTable, routing: &Routing) {
@@ -397,6 +439,9 @@ impl Subject for ThisNode {
         status.links = self.links.status();
         status.masquerade.clone_from(&self.masquerades);
         status.ways.clone_from(&self.ways);
+        let settings = self.shared.configuration().encryption;
+        status.encryption =
+            EncryptionStatus::of(settings, self.keeper.encryption(), &self.encrypted);
         status.pod_ranges = self.claims.status(self.shared.config.ipam);
         let config = &self.shared.config.cni;
         let cni = &mut status.cni;

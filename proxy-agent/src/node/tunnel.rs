@@ -5,10 +5,15 @@
 pub mod link;
 pub mod program;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use ipnetwork::IpNetwork;
-use proxy_common::tunnel::{TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_SEND};
+use proxy_common::tunnel::{
+    TUNNEL_CLOSED, TUNNEL_ENCRYPTED, TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_SEND,
+};
 
 use crate::model::Node;
 
@@ -32,20 +37,43 @@ pub struct Tunnel {
     pub ranges: Vec<IpNetwork>,
     /// The length of a packet for which it has room.
     pub mtu: u32,
+    /// Index of the device by which encrypted ranges are reached, and the length of a packet for which that has room.
+    pub encryption: [u32; 2],
 }
 
 impl Tunnel {
     /// Takes up a node whose tunnel ends there; `by` says for each of its ranges whether it is reached so. What pods send to
     /// the node itself goes the way of its pods.
     pub fn add(&mut self, node: &Node, end: IpAddr, by: &[(IpNetwork, bool)]) {
-        let over = if end.is_ipv6() { TUNNEL_OVER_IPV6 } else { 0 };
+        self.add_by(node, end, by, 0);
+        let by = by.iter().filter(|(_, by)| *by);
+        self.ranges.extend(by.map(|(range, _)| *range));
+    }
+
+    /// Takes up a node all of whose ranges are reached by the device that encrypts.
+    pub fn add_encrypted(&mut self, node: &Node, end: IpAddr) {
+        let ranges = node.pod_cidrs.iter();
+        let by: Vec<_> = ranges.map(|range| (*range, true)).collect();
+        self.add_by(node, end, &by, TUNNEL_ENCRYPTED);
+    }
+
+    /// Takes up ranges to which nothing leads.
+    pub fn close(&mut self, ranges: impl IntoIterator<Item = IpNetwork>) {
+        let closed = Peer {
+            end: Ipv4Addr::UNSPECIFIED.into(),
+            flags: TUNNEL_SEND | TUNNEL_CLOSED,
+        };
+        self.peers
+            .extend(ranges.into_iter().map(|range| (range, closed)));
+    }
+
+    fn add_by(&mut self, node: &Node, end: IpAddr, by: &[(IpNetwork, bool)], more: u32) {
+        let family = if end.is_ipv6() { TUNNEL_OVER_IPV6 } else { 0 };
+        let over = family | more;
         let send = |by: bool| if by { TUNNEL_SEND } else { 0 };
         for (range, by) in by {
             let flags = over | send(*by);
             self.peers.insert(*range, Peer { end, flags });
-            if *by {
-                self.ranges.push(*range);
-            }
         }
         for ip in &node.internal_ips {
             let of_family =

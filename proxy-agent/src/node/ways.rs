@@ -10,7 +10,10 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use crate::{
-    config::{Configuration, Routing, TunnelSettings, Underlay, Xdp},
+    config::{
+        Configuration, EncryptionSettings, Routing, TunnelSettings, Underlay, Xdp,
+        encryption::cluster_ranges,
+    },
     model::Node,
 };
 
@@ -67,6 +70,8 @@ pub struct Between {
     routing: Routing,
     routed: Vec<IpNetwork>,
     tunnel: TunnelSettings,
+    encryption: EncryptionSettings,
+    closed: Vec<IpNetwork>,
     xdp: Xdp,
 }
 
@@ -77,6 +82,8 @@ impl Between {
             routing: config.routing,
             routed: config.routed_pod_cidrs.clone(),
             tunnel: config.tunnel,
+            encryption: config.encryption,
+            closed: cluster_ranges(config).collect(),
             xdp: config.xdp,
         }
     }

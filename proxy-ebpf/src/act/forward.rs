@@ -5,9 +5,11 @@ use core::ffi::c_void;
 use aya_ebpf::bindings::bpf_redir_neigh as Neighbour;
 use aya_ebpf::helpers::{bpf_check_mtu, bpf_redirect_neigh};
 use proxy_common::conntrack::{FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_MASQUERADED, FLOW_STACK};
-use proxy_common::counters::{HOP_LIMIT, NO_ROUTE, REWRITE_FAILED, TOO_BIG, UNKNOWN_ENDPOINT};
+use proxy_common::counters::{
+    HOP_LIMIT, NO_ROUTE, NOT_ENCRYPTED, REWRITE_FAILED, TOO_BIG, UNKNOWN_ENDPOINT,
+};
 use proxy_common::endpoints::ENDPOINT_SHAPED;
-use proxy_common::tunnel::TUNNEL_NODE;
+use proxy_common::tunnel::{TUNNEL_CLOSED, TUNNEL_NODE};
 
 use super::course::{self, Course, hook};
 use super::host::{by_host_device, by_loopback, ethernet};
@@ -45,7 +47,8 @@ pub fn forward<F: Family>(
         if verdict != CONTINUE {
             // What the stack would have answered to a packet that nobody translated is left to it, and so is one that the link
             // can turn yet; it does not know the tuple of another translated one.
-            let untold = (!turned || is_masqueraded(course) && keeps_destination(packet, course))
+            let untold = verdict != dropped(NOT_ENCRYPTED)
+                && (!turned || is_masqueraded(course) && keeps_destination(packet, course))
                 && !is_hidden(course, verdict);
             return if untold && hook::is_ingress(at) {
                 NEXT
@@ -229,7 +232,7 @@ fn into_pod<F: Family, const OWN: bool>(
 
 global! {
     /// Finds the next hop of a packet that leaves the node, into `course.hop`. Else why there is none: `HOP_LIMIT`, `NO_ROUTE`,
-    /// `TOO_BIG` with `course.mtu`.
+    /// `TOO_BIG` with `course.mtu`, `NOT_ENCRYPTED`.
     fn find_way(skb, packet: Packet, course: Course; at) = way
 }
 
@@ -242,6 +245,9 @@ fn way<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>, a
         return dropped(NO_ROUTE);
     };
     course.hop = number;
+    if hop.tunnel & TUNNEL_CLOSED != 0 {
+        return dropped(NOT_ENCRYPTED);
+    }
     match room(skb, packet, hop) {
         Some(mtu) => {
             course.mtu = mtu;

@@ -1,7 +1,9 @@
 //! By the tunnel to another node, and out of it.
 
 use proxy_common::counters::{NO_TUNNEL, NOT_A_PEER, REWRITE_FAILED, TOO_BIG};
-use proxy_common::tunnel::{TUNNEL_MAC, TUNNEL_NODE, TUNNEL_SEND, TUNNEL_SENDER_MAC, TunnelPeer};
+use proxy_common::tunnel::{
+    TUNNEL_ENCRYPTED, TUNNEL_MAC, TUNNEL_NODE, TUNNEL_SEND, TUNNEL_SENDER_MAC, TunnelPeer,
+};
 
 use super::course::Course;
 use super::host::ethernet;
@@ -19,9 +21,13 @@ use crate::packet::description::Packet;
 /// Hardware addresses of every frame in the tunnel.
 const ENDS: [[u8; 6]; 2] = [TUNNEL_MAC, TUNNEL_SENDER_MAC];
 
-/// Sends a frame to the node to which its way leads.
+/// Sends a frame to the node to which its way leads. The device that encrypts takes packets without an Ethernet header, which the
+/// kernel takes off, and finds the node by the address.
 #[inline(always)]
 pub fn send<const OWN: bool>(skb: Skb<OWN>, hop: &NextHop) -> Verdict {
+    if hop.tunnel & TUNNEL_ENCRYPTED != 0 {
+        return redirect(hop.ifindex, 0);
+    }
     let enters =
         skb.put(0, &ENDS) && skb.enter_tunnel(&raw const hop.key, tunnel::over_ipv6(hop.tunnel));
     if enters {
@@ -97,9 +103,16 @@ fn aside<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>)
     if !is_way || endpoint::of_address::<F>(&to_stack(&packet.source)) == 0 {
         return NEXT;
     }
-    if longest(skb, packet) > config.tunnel_mtu {
-        course.mtu = config.tunnel_mtu;
+    let Some((device, mtu)) = tunnel::device(peer, config) else {
+        return dropped(NO_TUNNEL);
+    };
+    if longest(skb, packet) > mtu {
+        course.mtu = mtu;
         return dropped(TOO_BIG);
+    }
+    if peer.flags & TUNNEL_ENCRYPTED != 0 {
+        skb.set_done();
+        return redirect(device, 0);
     }
     if !ethernet(skb, packet) {
         return dropped(REWRITE_FAILED);
@@ -107,7 +120,7 @@ fn aside<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>)
     match say(skb, peer) {
         CONTINUE => {
             skb.set_done();
-            redirect(config.tunnel_device, 0)
+            redirect(device, 0)
         }
         verdict => verdict,
     }

@@ -4,15 +4,17 @@
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use proxy_common::address::{SCTP, TCP, UDP};
-use proxy_common::counters::{FRAGMENT_UNKNOWN, SPOOFED_SOURCE, UNSUPPORTED_FRAME};
+use proxy_common::counters::{FRAGMENT_UNKNOWN, NO_ROUTE, SPOOFED_SOURCE, UNSUPPORTED_FRAME};
+use proxy_common::node::{LINK_DECRYPTS, NODE_ENCRYPTS};
 
 use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish};
 use crate::act::course::hook::FROM_NET;
 use crate::know::{anti_spoof, endpoint, node};
-use crate::machine::frame::{ETH_VLANS, ETHERNET, Frame as _};
+use crate::machine::frame::{Buffer as _, ETH_VLANS, ETHERNET, Frame as _};
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{CONTINUE, NEXT, SHOT, Verdict, dropped};
+use crate::machine::words::to_stack;
 use crate::maps::{Family, V4, V6};
 use crate::packet::description::{ERROR, Packet, UNKNOWN_FRAGMENT};
 use crate::packet::hold::hold;
@@ -61,16 +63,37 @@ fn below_tag(skb: Skb, kind: u16) -> Verdict {
 
 #[inline(always)]
 fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
-    let Ok(work) = describe::<F>(skb, LINK, 0) else {
+    let work = match describe::<F>(skb, LINK, 0) {
+        Ok(work) => work,
+        Err(verdict) if decrypts::<LINK>(skb) => return verdict,
         // Whatever it is, the stack counts and drops it, or knows what to do with it.
-        return NEXT;
+        Err(_) => return NEXT,
     };
     if is_hosts_own(&work.packet) {
         return NEXT;
     }
     let verdict = receive(skb, work);
-    let verdict = work.let_go(skb, verdict);
+    let mut verdict = work.let_go(skb, verdict);
+    if verdict == NEXT && decrypts::<LINK>(skb) && !is_here(&work.packet) {
+        // The stack would send it on, perhaps in the clear.
+        verdict = dropped(NO_ROUTE);
+    }
     conclude(skb, work, verdict, FROM_NET)
+}
+
+/// Whether what comes by a link whose link header has this length was encrypted.
+#[inline(always)]
+fn decrypts<const LINK: u32>(skb: Skb) -> bool {
+    LINK == 0
+        && node::is_set(NODE_ENCRYPTS)
+        && node::link_flags(skb.ifindex()).is_some_and(|flags| flags & LINK_DECRYPTS != 0)
+}
+
+/// Whether the packet is for the node or a pod here. Not inlined, for the need of stack.
+#[inline(never)]
+pub(super) fn is_here<F: Family>(packet: &Packet<F>) -> bool {
+    let to = to_stack(&packet.destination);
+    node::address::<F>(&to) != 0 || endpoint::of_address::<F>(&to) != 0
 }
 
 /// Whether only a socket of the host can be concerned, told without a look-up: most of a node's own traffic.

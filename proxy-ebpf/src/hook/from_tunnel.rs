@@ -6,16 +6,13 @@ use proxy_common::counters::{NO_ROUTE, NOT_A_PEER};
 
 use super::enter::{by_family, describe};
 use super::finish::{conclude, finish};
-use super::from_net::{is_hosts_own, receive};
+use super::from_net::{is_here, is_hosts_own, receive};
 use crate::act::course::hook::FROM_NET;
 use crate::act::tunnel::admit;
-use crate::know::{endpoint, node};
 use crate::machine::frame::ETHERNET;
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
-use crate::machine::words::to_stack;
 use crate::maps::{Family, V4, V6};
-use crate::packet::description::Packet;
 
 /// The program.
 #[classifier]
@@ -53,11 +50,4 @@ fn run<F: Family>(skb: Skb) -> Verdict {
         verdict = dropped(NO_ROUTE);
     }
     conclude(skb, work, verdict, FROM_NET)
-}
-
-/// Whether the packet is for the node or a pod here. Not inlined, for the need of stack.
-#[inline(never)]
-fn is_here<F: Family>(packet: &Packet<F>) -> bool {
-    let to = to_stack(&packet.destination);
-    node::address::<F>(&to) != 0 || endpoint::of_address::<F>(&to) != 0
 }

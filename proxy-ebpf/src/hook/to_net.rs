@@ -99,7 +99,7 @@ fn too_big<F: Family>(skb: Skb) -> Verdict {
 /// Whether a pod may have sent it. Copies of fragments come without the interface on which they came (see `to_pod`).
 #[inline(always)]
 fn may_be_diverted(skb: Skb) -> bool {
-    node::tunnel_device() != 0 && (skb.ingress_ifindex() != 0 || !node::forwards())
+    node::diverts() && (skb.ingress_ifindex() != 0 || !node::forwards())
 }
 
 /// The pod of this node whose packet it is, where what pods send may have to be masqueraded; 0 for none. Copies of fragments come

@@ -6,6 +6,8 @@ use aya_ebpf::bindings::{bpf_fib_lookup as FibLookup, bpf_redir_neigh as Neighbo
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::macros::btf_map;
+use proxy_common::node::NODE_ENCRYPTS;
+use proxy_common::tunnel::{TUNNEL_CLOSED, TUNNEL_ENCRYPTED};
 
 use super::{node, tunnel};
 use crate::machine::frame::Buffer;
@@ -56,7 +58,7 @@ pub struct NextHop {
     pub resolved: u32,
     /// 1 if the kernel must send a packet this way before others do ([`is_kernels`]).
     kernels: u32,
-    /// `TUNNEL_*` bits of the node to which the tunnel leads; 0 if it is not the way.
+    /// `TUNNEL_*` bits of the node to which the tunnel leads, or encryption; 0 if neither is the way. `TUNNEL_CLOSED`: nothing is.
     pub tunnel: u32,
     /// Where it leads.
     pub key: TunnelKey,
@@ -162,7 +164,8 @@ pub fn find<B: Buffer, F: Family>(
     Some((hop, number))
 }
 
-/// Whether the tunnel is the way; into `hop` then. Nothing is looked up on nodes without one.
+/// Whether the tunnel or the device that encrypts is the way, or there is none; into `hop` then. Nothing is looked up on nodes that
+/// have neither.
 #[inline(always)]
 fn by_tunnel<F: Family>(
     between: &Between<F::Address>,
@@ -173,16 +176,27 @@ fn by_tunnel<F: Family>(
     let Some(config) = node::config() else {
         return false;
     };
-    if config.tunnel_device == 0 || between.bare {
+    let leads = config.tunnel_device | config.flags & NODE_ENCRYPTS;
+    if leads == 0 || between.bare {
         return false;
     }
     let Some(peer) = tunnel::leads::<F>(&between.source, &between.destination, room) else {
         return false;
     };
-    hop.ifindex = config.tunnel_device;
-    hop.mtu = config.tunnel_mtu;
+    if peer.flags & TUNNEL_CLOSED != 0 {
+        hop.ifindex = 0;
+        hop.tunnel = TUNNEL_CLOSED;
+        return true;
+    }
+    let Some((device, mtu)) = tunnel::device(peer, config) else {
+        return false;
+    };
+    hop.ifindex = device;
+    hop.mtu = mtu;
     hop.tunnel = peer.flags;
-    tunnel::fill(&mut hop.key, peer, config);
+    if peer.flags & TUNNEL_ENCRYPTED == 0 {
+        tunnel::fill(&mut hop.key, peer, config);
+    }
     true
 }
 

@@ -3,7 +3,9 @@
 use core::ptr::read_volatile;
 
 use proxy_common::conntrack::{DEFAULT_TIMEOUTS, Timeouts};
-use proxy_common::node::{Link, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig};
+use proxy_common::node::{
+    Link, NODE_ENCRYPTS, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig,
+};
 
 use crate::machine::words::same;
 use crate::maps::{Family, LINKS, NODE_CONFIG, NODE_PORTS};
@@ -55,10 +57,10 @@ pub fn host_device() -> u32 {
     config().map_or(0, |config| config.host_device)
 }
 
-/// Interface index of the tunnel's device; 0 for none.
+/// Whether the tunnel or the device that encrypts may lead elsewhere than the routing tables.
 #[inline(always)]
-pub fn tunnel_device() -> u32 {
-    config().map_or(0, |config| config.tunnel_device)
+pub fn diverts() -> bool {
+    config().is_some_and(|config| (config.tunnel_device | config.flags & NODE_ENCRYPTS) != 0)
 }
 
 /// UDP port of the tunnel, network order; 0 while there is none.

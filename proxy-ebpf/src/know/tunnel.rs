@@ -3,7 +3,9 @@
 use aya_ebpf::btf_maps::{PerCpuArray, lpm_trie::Key};
 use aya_ebpf::macros::btf_map;
 use proxy_common::node::NodeConfig;
-use proxy_common::tunnel::{TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_SEND, TunnelPeer};
+use proxy_common::tunnel::{
+    TUNNEL_ENCRYPTED, TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_SEND, TunnelPeer,
+};
 
 use super::{endpoint, node};
 use crate::machine::tunnel::TunnelKey;
@@ -54,6 +56,17 @@ pub fn leads<F: Family>(
         }
     }
     Some(peer)
+}
+
+/// The device by which a peer is reached, and the room that it has; none if there is none.
+#[inline(always)]
+pub fn device(peer: &TunnelPeer, config: &NodeConfig) -> Option<(u32, u32)> {
+    let (device, mtu) = if peer.flags & TUNNEL_ENCRYPTED == 0 {
+        (config.tunnel_device, config.tunnel_mtu)
+    } else {
+        (peer.address[0], peer.address[1])
+    };
+    (device != 0).then_some((device, mtu))
 }
 
 /// Whether the tunnel to a node goes over IPv6.

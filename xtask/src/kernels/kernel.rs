@@ -13,8 +13,17 @@ use crate::{
     tools::debian::{self, Suite},
 };
 
-/// Modules that the tests need, each after those that it depends on.
-const MODULES: [&str; 5] = ["veth", "macvlan", "tun", "sch_ingress", "cls_bpf"];
+/// Modules that the tests need. Those that they depend on are found.
+const MODULES: [&str; 8] = [
+    "veth",
+    "macvlan",
+    "tun",
+    "bridge",
+    "vxlan",
+    "wireguard",
+    "sch_ingress",
+    "cls_bpf",
+];
 
 /// Begins the names of kernels.
 const IMAGE: &str = "linux-image-";
@@ -60,22 +69,53 @@ impl Kernel {
     pub(super) fn modules(&self, target: &Path) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for module in MODULES {
-            let files = [".ko", ".ko.xz"].map(|end| format!("{module}{end}"));
-            // A module that the image has built in has no file.
-            let Some(file) = self.find_file(|name| files.iter().any(|file| file == name)) else {
-                continue;
-            };
-            let plain = format!("{module}.ko");
-            decompress(file, &target.join(&plain))?;
-            names.push(plain);
+            self.module(module, target, &mut names)?;
         }
         Ok(names)
+    }
+
+    /// A module, after those that it depends on.
+    fn module(&self, module: &str, target: &Path, names: &mut Vec<String>) -> Result<()> {
+        let plain = format!("{module}.ko");
+        // One that the image has built in has no file.
+        let Some(file) = self.find_file(|name| is_module(name, module)) else {
+            return Ok(());
+        };
+        if names.contains(&plain) {
+            return Ok(());
+        }
+        let unpacked = target.join(&plain);
+        decompress(file, &unpacked)?;
+        let content =
+            fs::read(&unpacked).with_context(|| format!("cannot read {}", unpacked.display()))?;
+        for needed in dependencies(&content) {
+            self.module(&needed, target, names)?;
+        }
+        names.push(plain);
+        Ok(())
     }
 
     fn find_file(&self, is_it: impl Fn(&str) -> bool) -> Option<&Path> {
         let mut files = self.files.iter();
         files.find(|path| is_it(&name(path))).map(PathBuf::as_path)
     }
+}
+
+/// Whether a file is a module of this name, in which `-` and `_` are one.
+fn is_module(file: &str, module: &str) -> bool {
+    let name = file.strip_suffix(".xz").unwrap_or(file).strip_suffix(".ko");
+    name.is_some_and(|name| name.replace('-', "_") == module.replace('-', "_"))
+}
+
+/// What a module says that it depends on (`modinfo -F depends`).
+fn dependencies(module: &[u8]) -> Vec<String> {
+    let fields = module.split(|byte| *byte == 0);
+    let listed = fields.filter_map(|field| field.strip_prefix(b"depends="));
+    let words = listed.flat_map(|names| names.split(|byte| *byte == b','));
+    words
+        .filter(|name| !name.is_empty())
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect()
 }
 
 /// The packages of a kernel: since 7.3 image and modules are in packages of their own.
@@ -145,7 +185,16 @@ pub(super) fn busybox() -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::version;
+    use super::{dependencies, is_module, version};
+
+    #[test]
+    fn modules_say_what_they_depend_on() {
+        let module = b"\x7fELF\0license=GPL\0depends=udp_tunnel,libchacha\0name=wireguard\0";
+        assert_eq!(dependencies(module), ["udp_tunnel", "libchacha"]);
+        assert!(dependencies(b"depends=\0").is_empty());
+        assert!(is_module("curve25519-x86_64.ko.xz", "curve25519_x86_64"));
+        assert!(!is_module("vxlan.ko.sig", "vxlan"));
+    }
 
     #[test]
     fn kernels_are_ordered_by_their_numbers() {

@@ -9,13 +9,16 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Deserialize;
 
-use crate::{run, say, tools};
+use crate::{paths, run, say, tools};
 
 /// Test targets that need nothing but a kernel and root.
-const TARGETS: [&str; 3] = ["verifier", "packets", "processors"];
+const TARGETS: [&str; 4] = ["verifier", "packets", "processors", "world_encryption"];
+
+/// Programs of ours that tests start.
+const OURS: [&str; 3] = ["proxy-agent", "cni-plugin", "proxyctl"];
 
 /// Programs of the host that tests call, for which busybox is no substitute.
-const TOOLS: [&str; 1] = ["ip"];
+const TOOLS: [&str; 6] = ["ip", "bridge", "tc", "unshare", "mount", "umount"];
 
 /// An executable.
 pub(super) struct Program {
@@ -77,6 +80,17 @@ pub(super) fn build() -> Result<Vec<Program>> {
         );
     }
     Ok(programs)
+}
+
+/// Programs of ours that tests start.
+pub(super) fn ours() -> Result<Vec<Program>> {
+    let mut cargo = run::cargo();
+    cargo.args(["build", "--locked", "--workspace", "--bins"]);
+    say::step("build the programs", || run::output(&mut cargo))?;
+    let folder = paths::root().join("target/debug");
+    let ours = OURS.iter();
+    ours.map(|name| Program::new((*name).to_owned(), folder.join(name)))
+        .collect()
 }
 
 /// The host's programs that tests call.

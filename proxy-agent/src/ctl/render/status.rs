@@ -1,5 +1,6 @@
 //! The status screen: one row per part, a hint where something is wrong.
 
+mod encryption;
 mod host;
 mod links;
 mod masquerade;
@@ -79,6 +80,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         masquerade::row(status),
         pod_ranges::row(status),
         ways::row(status),
+        encryption::row(status),
         health(status),
     ]
 }

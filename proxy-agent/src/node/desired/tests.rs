@@ -77,7 +77,14 @@ fn desired_by(routing: Routing, others: &[(&str, &[&str], &str)]) -> Desired {
             .collect(),
         ..Snapshot::default()
     };
-    Desired::of(&config, "boot", &snapshot, &facts(), &mut kernel)
+    Desired::of(
+        &config,
+        "boot",
+        &snapshot,
+        &facts(),
+        &mut kernel,
+        Ready::Off,
+    )
 }
 
 fn way(index: u32, gateway: &str) -> Way {

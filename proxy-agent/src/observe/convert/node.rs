@@ -15,6 +15,8 @@ const ANNOTATION_ROUTING: &str = "weir.dev/routing";
 pub const ANNOTATION_RANGES: &str = "weir.dev/pod-ranges";
 /// The ranges that it is to claim, divided by commas.
 pub const ANNOTATION_WANTED: &str = "weir.dev/pod-cidrs";
+/// The node's public key, as its agent has published it.
+pub const ANNOTATION_KEY: &str = "weir.dev/wireguard-public-key";
 /// Set by the cluster autoscaler before it removes a node (KEP-3836).
 const TAINT_LEAVING: &str = "ToBeDeletedByClusterAutoscaler";
 
@@ -32,6 +34,7 @@ impl Convert for core::Node {
             uid: self.metadata.uid.clone().unwrap_or_default(),
             wanted_pod_cidrs: annotation(&self.metadata, ANNOTATION_WANTED).map(str::to_owned),
             routing: annotation(&self.metadata, ANNOTATION_ROUTING).map(str::to_owned),
+            wireguard_key: annotation(&self.metadata, ANNOTATION_KEY).map(str::to_owned),
             leaving: self.metadata.deletion_timestamp.is_some()
                 || spec.taints.iter().flatten().any(|t| t.key == TAINT_LEAVING),
             boot_id: boot_id(self.status.as_ref()),

@@ -110,6 +110,7 @@ XDP        OK        eth0 native
 Masquerade OK        IPv4 yes   IPv6 no   12 ranges inside
 Pod ranges OK        as spec.podCIDRs of the Node say
 Ways       OK        no other nodes
+Encryption OK        off
 Health     OK        :10256 /healthz 200   :10249 /metrics
 ")
     );

@@ -1,0 +1,183 @@
+//! Encryption between nodes: `weir_wg`, one WireGuard device whose peers are the nodes that have published a key. A peer may send
+//! from its pods' ranges and its own addresses, and WireGuard drops whatever else it sends. The programs say of each packet
+//! whether it goes by the device (`TUNNELS*`); routes lead there what the host sends to pods of such nodes.
+//!
+//! With `strict` the ranges of all pods are closed, in the maps and by routes that lead nowhere; the ways of nodes with keys are
+//! more specific.
+
+pub mod figures;
+pub mod keeper;
+pub mod key;
+pub mod link;
+pub mod plan;
+pub mod program;
+pub mod publish;
+pub mod wire;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
+
+use ipnetwork::IpNetwork;
+
+use self::key::PublicKey;
+use crate::model::{Node, Snapshot};
+
+/// A node with a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub node: String,
+    /// Where it takes encrypted packets.
+    pub endpoint: SocketAddr,
+    /// The addresses of which it may send, and that are reached by it.
+    pub allowed: BTreeSet<IpNetwork>,
+}
+
+/// What the device should have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encrypted {
+    /// By key.
+    pub peers: BTreeMap<PublicKey, Peer>,
+    /// Ranges of pods that are reached by it.
+    pub ranges: Vec<IpNetwork>,
+    /// Ranges to which nothing may leave unencrypted, and nothing leads.
+    pub closed: BTreeSet<IpNetwork>,
+    /// The length of a packet for which it has room; 0 while no peer says.
+    pub mtu: u32,
+}
+
+/// Whether this node encrypts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ready {
+    /// It is not to.
+    #[default]
+    Off,
+    /// It is to, but cannot.
+    Unable,
+    /// It has this key.
+    Able(PublicKey),
+}
+
+/// How a node's pods are reached, as far as encryption says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cipher {
+    /// As without encryption.
+    Plain,
+    /// With this key.
+    Key(PublicKey),
+    /// Not at all, and why.
+    Closed(String),
+}
+
+/// The keys of the other nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    ready: Ready,
+    strict: bool,
+    /// How many nodes have published it.
+    counts: BTreeMap<PublicKey, usize>,
+}
+
+impl Keys {
+    /// Those that nodes have published. This node's own counts too: who has it as well cannot be told from it.
+    pub fn of(snapshot: &Snapshot, here: &str, ready: Ready, strict: bool) -> Self {
+        let mut counts = BTreeMap::new();
+        let others = snapshot.nodes.values().filter(|node| *node.name != *here);
+        let published = others.filter_map(|node| key(node)?.ok());
+        let own = match ready {
+            Ready::Able(own) => Some(own),
+            Ready::Off | Ready::Unable => None,
+        };
+        for key in published.chain(own) {
+            *counts.entry(key).or_default() += 1;
+        }
+        Self {
+            ready,
+            strict,
+            counts,
+        }
+    }
+
+    /// How a node's pods are reached. A key that two have published is nobody's: neither may lead the other's packets to itself,
+    /// nor make them go unencrypted.
+    pub fn cipher(&self, node: &Node) -> Cipher {
+        let plain = |why: &str| {
+            if self.strict {
+                Cipher::Closed(why.to_owned())
+            } else {
+                Cipher::Plain
+            }
+        };
+        match (self.ready, key(node)) {
+            (Ready::Off, _) => Cipher::Plain,
+            (Ready::Unable, _) => plain("this node cannot encrypt"),
+            (Ready::Able(_), None) => plain("it has published no key"),
+            (Ready::Able(_), Some(Err(why))) => plain(&format!("its key is none: {why}")),
+            (Ready::Able(_), Some(Ok(key))) if self.counts.get(&key).is_some_and(|n| *n > 1) => {
+                Cipher::Closed("another node has published the same key".to_owned())
+            }
+            (Ready::Able(_), Some(Ok(key))) => Cipher::Key(key),
+        }
+    }
+}
+
+/// What a node has published; none if nothing.
+fn key(node: &Node) -> Option<Result<PublicKey, String>> {
+    node.wireguard_key.as_deref().map(str::parse)
+}
+
+/// Why an annotation of a Node is not followed.
+pub fn mistake(node: &Node) -> Option<String> {
+    let why = key(node)?.err()?;
+    Some(format!(
+        "annotation weir.dev/wireguard-public-key of node {}: {why}",
+        node.name
+    ))
+}
+
+impl Encrypted {
+    /// Takes up a node that is reached with this key at this address and port.
+    pub fn add(&mut self, node: &Node, key: PublicKey, endpoint: SocketAddr) {
+        let own = node.internal_ips.iter().map(|ip| IpNetwork::from(*ip));
+        let pods = node.pod_cidrs.iter().copied();
+        let peer = Peer {
+            node: node.name.clone(),
+            endpoint,
+            allowed: pods.chain(own).map(whole).collect(),
+        };
+        self.ranges.extend(&node.pod_cidrs);
+        self.peers.insert(key, peer);
+    }
+
+    /// Whether anything is encrypted, or closed because it is not.
+    pub fn is_any(&self) -> bool {
+        !self.peers.is_empty() || !self.closed.is_empty()
+    }
+
+    /// The smaller room of this and another way.
+    pub fn narrow(&mut self, mtu: u32) {
+        self.mtu = match self.mtu {
+            0 => mtu,
+            least => least.min(mtu),
+        };
+    }
+}
+
+/// As the kernel has a range, without bits behind the prefix.
+fn whole(range: IpNetwork) -> IpNetwork {
+    IpNetwork::new(range.network(), range.prefix()).unwrap_or(range)
+}
+
+/// What encryption puts around a packet, over a family: headers of IP, UDP and WireGuard, and the tag.
+pub const fn around(end: IpAddr) -> u32 {
+    if end.is_ipv4() {
+        proxy_common::tunnel::ENCRYPTION_ROOM4
+    } else {
+        proxy_common::tunnel::ENCRYPTION_ROOM6
+    }
+}
+
+#[cfg(test)]
+mod tests;

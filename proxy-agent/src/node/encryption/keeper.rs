@@ -1,0 +1,159 @@
+//! Keeps the device as it should be.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::Context as _;
+
+use super::{
+    Encrypted, Peer, Ready,
+    key::{FILE, PrivateKey, PublicKey},
+    link,
+    plan::{Change, plan},
+    wire::{Device, WireGuard},
+};
+use crate::config::{Configuration, EncryptionSettings};
+
+/// Seconds for which a new peer is said to be silent: the kernel then greets it at once, and hands are shaken before the first
+/// packet.
+const GREETING: u16 = 1;
+
+/// What is known of the device.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    index: Option<u32>,
+    device: Device,
+    problem: Option<String>,
+}
+
+impl Keeper {
+    /// Makes the device with the node's key, if there is to be one.
+    pub fn prepare(&mut self, config: &Configuration) -> Ready {
+        self.problem = None;
+        if !config.encryption.is_on() {
+            *self = Self::default();
+            return Ready::Off;
+        }
+        match self.try_prepare(config.encryption, &config.run_dir) {
+            Ok(public) => Ready::Able(public),
+            Err(error) => {
+                self.index = None;
+                self.device = Device::default();
+                self.problem = Some(format!("{error:#}"));
+                Ready::Unable
+            }
+        }
+    }
+
+    fn try_prepare(
+        &mut self,
+        settings: EncryptionSettings,
+        folder: &Path,
+    ) -> anyhow::Result<PublicKey> {
+        let index = link::ensure()?;
+        let rotation = settings.key_rotation.0;
+        let private = PrivateKey::of_node(&folder.join(FILE), rotation)?;
+        let mut wire = WireGuard::open().context("open the generic netlink of WireGuard")?;
+        self.device = wire.read().context("read weir_wg")?;
+        if self.device.private.as_ref() != Some(&private) || self.device.port != settings.port {
+            wire.set(&private, settings.port).with_context(|| {
+                format!(
+                    "set key and UDP port {} (encryption.port) of weir_wg",
+                    settings.port
+                )
+            })?;
+            self.device = wire.read().context("read weir_wg")?;
+            tracing::info!(key = ?self.device.public, port = settings.port, "weir_wg has its key");
+        }
+        self.index = Some(index);
+        self.device.public.context("weir_wg has no public key")
+    }
+
+    /// Index of the device; none if there is none.
+    pub const fn index(&self) -> Option<u32> {
+        self.index
+    }
+
+    /// The device as it was when it was looked at last.
+    pub const fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Why it is not as it should be.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Gives the device its MTU and the peers that it lacks, before anything leads to them; what failed.
+    pub fn bring(&mut self, encrypted: &Encrypted, keepalive: u16) -> Vec<String> {
+        if self.index.is_none() {
+            return Vec::new();
+        }
+        let mut errors = Vec::new();
+        if let Err(error) = link::set_mtu(encrypted.mtu) {
+            errors.push(format!(
+                "set the MTU of weir_wg to {}: {error}",
+                encrypted.mtu
+            ));
+        }
+        let set = plan(&encrypted.peers, &self.device.peers, keepalive).set;
+        if !set.is_empty() {
+            errors.extend(self.set(&encrypted.peers, &set).err());
+        }
+        errors
+    }
+
+    fn set(
+        &mut self,
+        peers: &BTreeMap<PublicKey, Peer>,
+        set: &[(PublicKey, Change)],
+    ) -> Result<(), String> {
+        let failed = |error| format!("set peers of weir_wg: {error}");
+        let mut wire = WireGuard::open().map_err(failed)?;
+        for (key, change) in set {
+            let node = peers.get(key).map_or("", |peer| &peer.node);
+            let is_new = !self.device.peers.contains_key(key);
+            greet(&mut wire, *key, change, is_new)
+                .map_err(|error| format!("set peer {node} of weir_wg: {error}"))?;
+            tracing::info!(node, %key, "peer of weir_wg set");
+        }
+        self.device = wire.read().map_err(failed)?;
+        Ok(())
+    }
+
+    /// Removes the peers that are nobody's any more, once nothing leads to them; what failed.
+    pub fn leave(&mut self, encrypted: &Encrypted) -> Result<(), String> {
+        let remove = plan(&encrypted.peers, &self.device.peers, 0).remove;
+        if self.index.is_none() || remove.is_empty() {
+            return Ok(());
+        }
+        let failed = |error| format!("remove peers of weir_wg: {error}");
+        let mut wire = WireGuard::open().map_err(failed)?;
+        for key in remove {
+            wire.set_peer(key, &Change::Remove).map_err(failed)?;
+            self.device.peers.remove(&key);
+            tracing::info!(%key, "peer of weir_wg removed");
+        }
+        Ok(())
+    }
+}
+
+fn greet(
+    wire: &mut WireGuard,
+    key: PublicKey,
+    change: &Change,
+    is_new: bool,
+) -> std::io::Result<()> {
+    if let Change::Set {
+        endpoint, allowed, ..
+    } = change
+        && is_new
+    {
+        let greeting = Change::Set {
+            endpoint: *endpoint,
+            allowed: allowed.clone(),
+            keepalive: GREETING,
+        };
+        wire.set_peer(key, &greeting)?;
+    }
+    wire.set_peer(key, change)
+}

@@ -1,0 +1,101 @@
+//! The device: made if it is not there, set right where it differs, kept when the agent ends. It is set up only once it has its
+//! programs.
+
+use std::io;
+
+use anyhow::{Context as _, anyhow};
+use cni_plugin::wiring::{
+    netlink::{CHANGE, CREATE, Netlink},
+    veth,
+};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+};
+use proxy_common::tunnel::ENCRYPTION_DEVICE;
+
+use crate::node::{host_device::link::settings, sysctls};
+
+/// What helps where the kernel has none.
+const HINT: &str = "hint: load the module `wireguard` (CONFIG_WIREGUARD; in Linux since 5.6), or set encryption.mode to off";
+
+/// Makes the device; gives its index. A new one is down.
+pub fn ensure() -> anyhow::Result<u32> {
+    let mut netlink = Netlink::open().context("open netlink")?;
+    let index = device(&mut netlink).map_err(|error| match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP) => {
+            anyhow!("make {ENCRYPTION_DEVICE}: this kernel has no WireGuard ({error}); {HINT}")
+        }
+        _ => anyhow!("make {ENCRYPTION_DEVICE}: {error}"),
+    })?;
+    for (key, value) in settings(ENCRYPTION_DEVICE) {
+        sysctls::set(sysctls::root().as_path(), &key, value).map_err(anyhow::Error::msg)?;
+    }
+    Ok(index)
+}
+
+/// Gives it this MTU.
+pub fn set_mtu(mtu: u32) -> io::Result<()> {
+    let mut netlink = Netlink::open()?;
+    let Some(link) = veth::find(&mut netlink, ENCRYPTION_DEVICE)? else {
+        return Ok(()); // Gone since; the next look makes it anew.
+    };
+    let has = |attribute: &LinkAttribute| *attribute == LinkAttribute::Mtu(mtu);
+    if link.attributes.iter().any(has) {
+        return Ok(());
+    }
+    let mut request = LinkMessage::default();
+    request.header.index = link.header.index;
+    request.attributes.push(LinkAttribute::Mtu(mtu));
+    netlink.request(&RouteNetlinkMessage::SetLink(request), CHANGE)?;
+    tracing::info!(mtu, "{ENCRYPTION_DEVICE} set right");
+    Ok(())
+}
+
+/// Sets it up, once it has its programs.
+pub fn set_up(port: u16) -> anyhow::Result<()> {
+    let mut netlink = Netlink::open().context("open netlink")?;
+    let Some(link) = veth::find(&mut netlink, ENCRYPTION_DEVICE)? else {
+        return Ok(());
+    };
+    if link.header.flags.contains(LinkFlags::Up) {
+        return Ok(());
+    }
+    let request = veth::set_up(link.header.index, None);
+    netlink
+        .request(&request.message, request.flags)
+        .with_context(|| {
+            format!("set {ENCRYPTION_DEVICE} up (UDP port {port}, encryption.port)")
+        })?;
+    tracing::info!(port, "{ENCRYPTION_DEVICE} set up");
+    Ok(())
+}
+
+/// Removes it and its routes. Says whether it was there.
+pub fn remove() -> io::Result<bool> {
+    veth::remove(&mut Netlink::open()?, ENCRYPTION_DEVICE)
+}
+
+/// Its index, made if there is none, or none like that.
+fn device(netlink: &mut Netlink) -> io::Result<u32> {
+    match veth::find(netlink, ENCRYPTION_DEVICE)? {
+        Some(link) if is_ours(&link) => return Ok(link.header.index),
+        Some(_) => drop(veth::remove(netlink, ENCRYPTION_DEVICE)?),
+        None => {}
+    }
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(ENCRYPTION_DEVICE.to_owned()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Wireguard)]),
+    ];
+    netlink.request(&RouteNetlinkMessage::NewLink(link), CREATE)?;
+    tracing::info!("{ENCRYPTION_DEVICE} made");
+    veth::index(netlink, ENCRYPTION_DEVICE)
+}
+
+fn is_ours(link: &LinkMessage) -> bool {
+    link.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::Wireguard)),
+        _ => false,
+    })
+}

@@ -1,0 +1,56 @@
+//! The device in a sync: its programs, those of a link without Ethernet header; then it is set up.
+
+use super::link;
+use crate::{
+    datapath::{Datapath, DatapathError},
+    node::host_device::program::is_there,
+};
+
+/// What is known of it.
+#[derive(Debug, Default)]
+pub struct EncryptionPrograms {
+    attached: Option<u32>,
+    /// A former agent's device was looked for.
+    looked: bool,
+}
+
+impl EncryptionPrograms {
+    /// Attaches the programs to the device with this index, and sets it up.
+    pub fn bring(&mut self, index: u32, port: u16, datapath: &mut Datapath) -> Result<(), String> {
+        self.attach(index, datapath)
+            .map_err(|error| error.to_string())?;
+        link::set_up(port).map_err(|error| format!("{error:#}"))
+    }
+
+    /// Removes the device, to which nothing leads any more.
+    pub fn remove(&mut self, datapath: &Datapath) -> Result<(), String> {
+        if self.looked && self.attached.is_none() {
+            return Ok(());
+        }
+        if link::remove().map_err(|error| format!("remove the encryption's device: {error}"))? {
+            tracing::info!("the encryption's device removed");
+        }
+        self.looked = true;
+        if let Some(index) = self.attached.take() {
+            datapath
+                .detach_interface(index)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, index: u32, datapath: &mut Datapath) -> Result<(), DatapathError> {
+        let hooks = &Datapath::BARE_LINK;
+        if self.attached == Some(index) && is_there(datapath, index, hooks) {
+            return Ok(());
+        }
+        // Made anew: the pins of its former links name nothing any more.
+        if let Some(former) = self.attached.take_if(|former| *former != index) {
+            datapath.detach_interface(former)?;
+        }
+        let mode = datapath.attach(index, hooks)?;
+        tracing::info!(index, %mode, "programs attached to the encryption's device");
+        self.attached = Some(index);
+        Ok(())
+    }
+}

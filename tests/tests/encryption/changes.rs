@@ -1,0 +1,85 @@
+//! Keys change and things break under traffic.
+
+use std::{os::fd::AsFd as _, thread};
+
+use nix::sched::{CloneFlags, setns};
+use proxy_agent::node::encryption::{key::PublicKey, plan::Change, wire::WireGuard};
+use weir_tests::world::{Talk, until};
+
+use super::{
+    bed::{Bed, PATIENCE, PORT},
+    unable::is_able,
+};
+
+impl Bed {
+    fn go_on(&self, talks: &mut [Talk], when: &str) {
+        for talk in talks {
+            talk.stream(1 << 18)
+                .unwrap_or_else(|error| panic!("{when}: {error}\n{}", self.said()));
+        }
+        for to in self.far.at(PORT) {
+            self.await_answer(&self.near, to);
+            self.asks(&self.near, to, "far");
+        }
+        let clear = self.watch.take().clear;
+        assert_eq!(clear, [""; 0], "{when}\n{}", self.said());
+    }
+
+    /// Removes the peer that the first node has.
+    fn remove_peer(&self, key: &str) {
+        let key: PublicKey = key.parse().unwrap();
+        let netns = self.node().netns().try_clone().unwrap();
+        let remove = move || {
+            setns(netns.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
+            let mut wire = WireGuard::open().unwrap();
+            assert!(wire.read().unwrap().peers.contains_key(&key));
+            wire.set_peer(key, &Change::Remove).unwrap();
+        };
+        thread::spawn(remove).join().unwrap();
+    }
+}
+
+#[test]
+fn keys_and_devices_change_under_traffic() {
+    let strict = ["--encryption-strict", "true"];
+    if !is_able(&strict) {
+        return;
+    }
+    let bed = Bed::start("changes", &strict);
+    bed.encrypt();
+    let open = |to| {
+        bed.await_answer(&bed.near, to);
+        Talk::open(&bed.near, to).unwrap()
+    };
+    let mut talks: Vec<Talk> = bed.far.at(PORT).into_iter().map(open).collect();
+    bed.go_on(&mut talks, "before");
+    for node in [0, 1] {
+        let former = bed.key(node, None);
+        let key = "/run/weir/wireguard.key";
+        bed.cluster.node(node).run(&["rm", key]).unwrap();
+        let key = bed.key(node, Some(&former));
+        bed.annotate(node, Some(&key));
+        bed.go_on(&mut talks, "a new key");
+        until("the former key to go", PATIENCE, || {
+            let status = bed.status(1 - node);
+            let peers = status["peers"].as_array().map_or(0, Vec::len);
+            Ok((peers == 1 && status["peers"][0]["key"] == key.as_str()).then_some(()))
+        })
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", bed.said()));
+    }
+    let shell = |script: &str| bed.node().run(&["sh", "-c", script]).unwrap();
+    for harm in [
+        "ip link del weir_wg",
+        "ip link set weir_wg down",
+        "ip link del weir_wg; ip link add weir_wg type dummy",
+        "ip route flush proto 87; ip -6 route flush proto 87",
+        "cd /proc/sys/net/ipv4/conf; echo 1 >weir_wg/rp_filter; echo 0 >weir_wg/forwarding",
+        "find /sys/fs/bpf -path '*/links/*_net_bare-*' -delete",
+    ] {
+        shell(harm);
+        bed.go_on(&mut talks, harm);
+    }
+    let peer = bed.key(1, None);
+    bed.remove_peer(&peer);
+    bed.go_on(&mut talks, "a peer is gone");
+}

@@ -1,0 +1,69 @@
+//! A kernel that has no WireGuard.
+
+use std::{net::SocketAddr, sync::LazyLock};
+
+use weir_tests::{
+    datapath::drops,
+    world::{Cluster, Place, World, ask_tcp},
+};
+
+use super::bed::{PORT, flags, serve};
+
+/// Whether this kernel has WireGuard. Where it has none, every test here is that of the clear error.
+static ABLE: LazyLock<bool> = LazyLock::new(|| {
+    let world = World::new("able").unwrap();
+    let made = world.outside().batch("link add wg0 type wireguard\n");
+    made.is_ok()
+});
+
+/// Whether this kernel has it.
+pub(super) fn has_wireguard() -> bool {
+    *ABLE
+}
+
+/// Whether what encrypts can be tested; otherwise that what cannot is told clearly, with these flags.
+pub(super) fn is_able(more: &[&str]) -> bool {
+    if !*ABLE {
+        told_clearly(more);
+    }
+    *ABLE
+}
+
+/// The status says what is missing and what helps. Nothing else breaks, but what may not go unencrypted does not go.
+fn told_clearly(more: &[&str]) {
+    let cluster = Cluster::start("unable", &["a", "b"], &flags(more)).unwrap();
+    let (_, status) = cluster.agent(0).proxyctl_verdict(&["status"]).unwrap();
+    for words in [
+        "this kernel has no WireGuard",
+        "hint: load the module `wireguard`",
+    ] {
+        assert!(status.contains(words), "{status}");
+    }
+    let near = cluster.pod(0, "near").unwrap();
+    let here = cluster.pod(0, "here").unwrap();
+    let far = cluster.pod(1, "far").unwrap();
+    let _servers: Vec<_> = [&here, &far].into_iter().flat_map(serve).collect();
+    for to in here.at(PORT) {
+        ask_tcp(&near, to).unwrap();
+    }
+    let strict = more.contains(&"--encryption-strict");
+    for to in far.at(PORT) {
+        let asks = |from: &Place, to: SocketAddr| ask_tcp(from, to).is_ok();
+        assert_eq!(asks(&near, to), !strict, "{to}\n{}", cluster.logs());
+        assert_eq!(asks(cluster.node(0), to), !strict, "{to}");
+    }
+    let dropped = drops(cluster.node(0)).unwrap();
+    let by_programs = strict && !more.contains(&"stack");
+    assert_eq!(
+        dropped.contains_key("not-encrypted"),
+        by_programs,
+        "{dropped:?}"
+    );
+}
+
+#[test]
+fn a_kernel_without_it_is_told_clearly() {
+    if !*ABLE {
+        told_clearly(&["--encryption-strict", "true"]);
+    }
+}
