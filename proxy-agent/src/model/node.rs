@@ -31,6 +31,8 @@ pub struct Node {
     pub wanted_pod_cidrs: Option<String>,
     /// Has a deletion timestamp or the taint `ToBeDeletedByClusterAutoscaler` (KEP-3836).
     pub leaving: bool,
+    /// Label `node.kubernetes.io/exclude-from-external-load-balancers`: no load balancer may send it anything.
+    pub excluded: bool,
     /// Annotation `weir.dev/routing`: how its pods are reached, and other nodes' from it.
     pub routing: Option<String>,
     /// Condition `NetworkUnavailable` is False.

@@ -2,6 +2,7 @@
 
 mod host;
 mod links;
+mod load_balancers;
 mod masquerade;
 mod pod_ranges;
 mod pressure;
@@ -79,6 +80,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         masquerade::row(status),
         pod_ranges::row(status),
         ways::row(status),
+        load_balancers::row(status),
         health(status),
     ]
 }
