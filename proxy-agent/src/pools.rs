@@ -55,6 +55,8 @@ pub struct Pools {
     shared: Arc<Shared>,
     follower: Follower,
     given: AllGiven,
+    /// Services are in force here.
+    serving: bool,
     asked: watch::Sender<Arc<Asked>>,
     situation: watch::Sender<Arc<Situation>>,
     leader: allocator::Said,
@@ -109,6 +111,7 @@ impl Pools {
             shared: Arc::clone(shared),
             follower: Follower::default(),
             given: AllGiven::new(),
+            serving: false,
             asked,
             situation,
             leader: allocator::Said::default(),
@@ -160,7 +163,10 @@ impl Subject for Pools {
             return;
         }
         let settings = &self.shared.config.load_balancer;
-        if self.follower.follow(turn, settings) {
+        let serving = *here.serving.get();
+        let serves = std::mem::replace(&mut self.serving, serving) != serving;
+        let changed = self.follower.follow(turn, settings);
+        if changed {
             self.given = self.follower.given(settings);
             let asked = self.follower.asked(turn.snapshot);
             self.asked.send_if_modified(|told| {
@@ -169,7 +175,9 @@ impl Subject for Pools {
                 changed
             });
         }
-        self.tell_situation(turn.snapshot, *here.serving.get());
+        if changed || serves {
+            self.tell_situation(turn.snapshot, serving);
+        }
     }
 
     fn due(&self) -> Instant {

@@ -38,7 +38,11 @@ fn agent(node: &Node, manifests: &Manifests) -> Result<(Agent, TempDir)> {
     let config = folder.path().join("config.yaml");
     fs::write(&config, CONFIG)?;
     let config = config.to_str().context("a path of text")?;
-    let agent = Agent::start(node, manifests, &["--map-size", "small", "--config", config])?;
+    let agent = Agent::start(
+        node,
+        manifests,
+        &["--map-size", "small", "--config", config],
+    )?;
     Ok((agent, folder))
 }
 

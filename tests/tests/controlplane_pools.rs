@@ -335,8 +335,10 @@ async fn rights_are_those_of_one_lease_and_of_services_status() -> Result<()> {
             .await
             .map(drop),
     )?;
-    let own = leases.delete("weir-load-balancer", &DeleteParams::default());
-    forbidden("delete", own.await.map(drop))?;
+    let own = leases
+        .delete("weir-load-balancer", &DeleteParams::default())
+        .await;
+    forbidden("delete", own.map(drop))?;
     let services = Api::<Service>::default_namespaced(limited);
     forbidden(
         "a Service itself",

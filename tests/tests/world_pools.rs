@@ -1,10 +1,12 @@
 //! Load balancers' addresses on a segment: neighbours find them by ARP and neighbour discovery, one node answers, and another one
 //! when that is gone.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "figures for the reader of the test")]
 
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
@@ -79,20 +81,35 @@ impl Lan {
         words.nth(1).map(str::to_owned)
     }
 
-    /// Which node a client reaches, once it reaches one that is not `except`.
-    fn node_of(&self, ip: &str, except: Option<usize>) -> usize {
+    /// Which node a client reaches, if it does.
+    fn node_of(&self, ip: &str) -> Option<usize> {
         let outside = self.cluster.world().outside();
         let to = SocketAddr::new(ip.parse().unwrap(), SERVICE_PORT);
-        let what = format!("an answer of {to} by another node than {except:?}");
+        ask_tcp(outside, to).ok()?;
+        let mac = self.found(ip)?;
+        let mut nodes = 0..self.pods.len();
+        nodes.find(|i| mac_of(self.cluster.node(*i)) == mac)
+    }
+
+    /// Waits until a client reaches an address by a node that will do.
+    fn reached(&self, ip: &str, what: &str, will_do: impl Fn(usize) -> bool) -> usize {
+        let what = format!("{ip} to be reached by {what}");
         self.cluster
-            .eventually(&what, || {
-                ask_tcp(outside, to).ok()?;
-                let mac = self.found(ip)?;
-                let mut nodes = 0..self.pods.len();
-                let found = nodes.find(|i| mac_of(self.cluster.node(*i)) == mac)?;
-                (Some(found) != except).then_some(found)
-            })
+            .eventually(&what, || self.node_of(ip).filter(|node| will_do(*node)))
             .unwrap_or_else(|error| panic!("{error:#}\n{}", self.cluster.logs()))
+    }
+
+    /// Waits until all nodes elect the same, and a client reaches that.
+    fn settled(&self, ip: &str) -> usize {
+        let name = self
+            .cluster
+            .eventually("all to elect the same", || elected(self, ip))
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", self.cluster.logs()));
+        let mut nodes = 0..self.pods.len();
+        let node = nodes
+            .find(|i| self.cluster.node(*i).name() == name)
+            .unwrap();
+        self.reached(ip, &name, |found| found == node)
     }
 
     fn status(&self, node: usize) -> Value {
@@ -104,7 +121,10 @@ impl Lan {
 
 fn proxyctl(node: &Node) -> String {
     let mut command = node.command(program("proxyctl").unwrap()).unwrap();
-    let output = command.args(["--output", "json", "status"]).output().unwrap();
+    let output = command
+        .args(["--output", "json", "status"])
+        .output()
+        .unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -135,31 +155,33 @@ fn elected(lan: &Lan, ip: &str) -> Option<String> {
 fn one_node_answers_and_another_when_it_is_killed() {
     let mut lan = Lan::start("pools", &["a", "b", "c"], &json!({}));
     for vip in VIPS {
-        let first = lan.node_of(vip, None);
-        let name = lan.cluster.node(first).name().to_owned();
-        lan.cluster
-            .eventually("all to elect the same", || {
-                (elected(&lan, vip)? == name).then_some(())
-            })
-            .unwrap();
-        let other = lan.pods.len() - 1 - usize::from(first == lan.pods.len() - 1);
-        assert_ne!(first, other);
+        let first = lan.settled(vip);
         // Its agent dies: neighbours are told, though they have the address of the dead one.
+        let began = Instant::now();
         lan.cluster.agent_mut(first).crash().unwrap();
-        let next = lan.node_of(vip, Some(first));
+        lan.reached(vip, "another", |node| node != first);
+        println!(
+            "{vip} is another's {:?} after the death of an agent",
+            began.elapsed()
+        );
         lan.cluster.agent_mut(first).restart().unwrap();
-        assert_eq!(lan.node_of(vip, Some(next)), first, "it is back");
+        lan.reached(vip, "the first one again", |node| node == first);
+        assert_eq!(lan.settled(vip), first);
         // Its link is cut.
         let node = lan.cluster.node(first);
+        let began = Instant::now();
         node.batch("link set eth0 down\n").unwrap();
-        lan.node_of(vip, Some(first));
-        node.batch("link set eth0 up\nroute add default via 172.30.0.1\n")
-            .unwrap();
-        lan.cluster
-            .eventually("it to be elected again", || {
-                (elected(&lan, vip)? == name).then_some(())
-            })
-            .unwrap();
+        lan.reached(vip, "another", |node| node != first);
+        println!(
+            "{vip} is another's {:?} after a link was cut",
+            began.elapsed()
+        );
+        let up = "link set eth0 up\nroute replace default via 172.30.0.1\n\
+                  addr replace fd30::ADDRESS/64 dev eth0 nodad\nroute replace ::/0 via fd30::1\n";
+        let own = node.addresses()[1].to_string();
+        node.batch(&up.replace("fd30::ADDRESS", &own)).unwrap();
+        lan.reached(vip, "the first one again", |node| node == first);
+        assert_eq!(lan.settled(vip), first);
     }
 }
 
@@ -167,7 +189,7 @@ fn one_node_answers_and_another_when_it_is_killed() {
 fn nobody_answers_for_what_is_not_given() {
     let lan = Lan::start("pools-not", &["a", "b"], &json!({}));
     for vip in VIPS {
-        lan.node_of(vip, None);
+        lan.settled(vip);
     }
     // An address of the pool that nobody has, and one that another's Service has.
     let outside = lan.cluster.world().outside();
@@ -179,7 +201,7 @@ fn nobody_answers_for_what_is_not_given() {
     // It is taken away.
     lan.serve(&["172.30.0.202", "fd30::202"], &json!({}));
     for ip in ["172.30.0.202", "fd30::202"] {
-        lan.node_of(ip, None);
+        lan.settled(ip);
     }
     for ip in VIPS {
         lan.cluster
@@ -204,14 +226,8 @@ fn with_local_traffic_only_a_node_with_an_endpoint_answers() {
         lan.pods = all;
         lan.pods.insert(keep, kept);
         for vip in VIPS {
-            let name = lan.cluster.node(keep).name().to_owned();
-            lan.cluster
-                .eventually("the node with the endpoint", || {
-                    (elected(&lan, vip)? == name).then_some(())
-                })
-                .unwrap_or_else(|error| panic!("{error:#}\n{}", lan.cluster.logs()));
-            lan.forget();
-            assert_eq!(lan.node_of(vip, None), keep);
+            lan.reached(vip, "the node with the endpoint", |node| node == keep);
+            assert_eq!(lan.settled(vip), keep);
         }
     }
 }
@@ -222,7 +238,7 @@ fn whoever_asks_again_is_answered() {
     let lan = Lan::start("pools-again", &["a", "b"], &json!({}));
     let outside = lan.cluster.world().outside();
     for vip in VIPS {
-        lan.node_of(vip, None);
+        lan.settled(vip);
         let link = outside.run(&["ip", "-o", "route", "get", vip]).unwrap();
         let device = link
             .split_whitespace()

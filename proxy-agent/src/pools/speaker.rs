@@ -93,13 +93,26 @@ impl Speaker {
                 Err(error) => Err(error),
             };
             let Err(error) = result else { return };
-            tracing::warn!(link = self.link, %error, "load balancers' addresses not announced");
-            self.said.get().error = Some(format!("{}: {error}", self.link));
+            self.fail(&error);
             // Nobody heard it meanwhile, and it nobody.
             let node = self.election.node().to_owned();
             self.election = Election::begin(&node, clock::since_boot());
             sleep(AGAIN).await;
         }
+    }
+
+    /// Nobody is elected by who hears nobody.
+    fn fail(&self, error: &io::Error) {
+        let error = Some(format!("{}: {error}", self.link));
+        let mut said = self.said.get();
+        if said.error != error {
+            let link = &self.link;
+            tracing::warn!(link, error, "load balancers' addresses not announced");
+        }
+        *said = Saying {
+            error,
+            ..Saying::default()
+        };
     }
 
     async fn speak(&mut self, mut wire: Wire) -> io::Result<()> {

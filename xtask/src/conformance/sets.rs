@@ -38,13 +38,10 @@ const SERVICES: [Exception; 9] = [
 
 const POLICY: [Exception; 1] = [(r"SCTPConnectivity", "needs SCTP sockets on the nodes")];
 
-const LOAD_BALANCERS: [Exception; 2] = [
-    (
-        r"cleanup finalizer",
-        "the finalizer is a cloud controller's, which has something to clean up",
-    ),
-    (r"internal type load balancer", "needs a certain cloud"),
-];
+const LOAD_BALANCERS: [Exception; 1] = [(
+    r"cleanup finalizer",
+    "the finalizer is a cloud controller's, which has something to clean up",
+)];
 
 impl Set {
     /// Its name.
