@@ -47,7 +47,7 @@ const LEAVE: Duration = Duration::from_millis(500);
 
 /// Gives and announces addresses, beside the main loop.
 #[derive(Debug, Default)]
-pub struct Tasks(Vec<JoinHandle<()>>);
+pub struct Tasks(Option<JoinHandle<()>>);
 
 /// What the main loop knows of the pools.
 #[derive(Debug)]
@@ -81,23 +81,26 @@ impl Begin {
         if pools.is_empty() {
             return Tasks::default();
         }
-        let announcer = Announcer::new(config.clone(), self.situation, self.links);
-        let mut tasks = vec![tokio::spawn(announcer.run())];
+        let watchdog = &self.shared.watchdog;
         if let Some(store) = store {
             let (node, said) = (&config.node_name, self.leader);
             let allocator = Allocator::new(node, pools, store, self.asked, said);
-            tasks.push(tokio::spawn(allocator.run()));
+            let pulse = watchdog.register("load balancers' addresses");
+            tokio::spawn(async move { pulse.during(allocator.run()).await });
         }
-        Tasks(tasks)
+        let announcer = Announcer::new(config.clone(), self.situation, self.links);
+        let pulse = watchdog.register("announcement of addresses");
+        let announcer = tokio::spawn(async move { pulse.during(announcer.run()).await });
+        Tasks(Some(announcer))
     }
 }
 
 impl Tasks {
     /// Waits until other nodes are told that this one leaves, which begins when [`Pools`] is dropped.
     pub async fn leave(self) {
-        for task in self.0.into_iter().take(1) {
+        if let Some(announcer) = self.0 {
             // It has nothing to return.
-            drop(timeout(LEAVE, task).await);
+            drop(timeout(LEAVE, announcer).await);
         }
     }
 }

@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice, events::v1::Event};
 use kube::{
     Api,
     api::{DeleteParams, ListParams, PostParams},
 };
 use nix::sched::{CloneFlags, setns};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use weir_tests::{
     controlplane::{ControlPlane, Proxy},
@@ -98,11 +98,15 @@ impl Stage {
         Ok(())
     }
 
+    fn proxyctl(&self, node: usize, words: &[&str]) -> Result<String> {
+        let mut command = self.nodes[node].command(program("proxyctl")?)?;
+        let output = command.args(words).output()?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// The row of a node's status.
     fn row(&self, node: usize) -> Result<String> {
-        let mut command = self.nodes[node].command(program("proxyctl")?)?;
-        let output = command.arg("status").output()?;
-        let text = String::from_utf8(output.stdout)?;
+        let text = self.proxyctl(node, &["status"])?;
         let from = text.find("Addresses").context("no row")?;
         Ok(text[from..].to_owned())
     }
@@ -182,7 +186,7 @@ async fn given(stage: &Stage) -> Result<()> {
     let _server = Server::tcp(&stage.nodes[1], at, "served")?;
     stage.serve("web").await?;
     let asked = eventually("the client to be served", async || Ok(stage.asked())).await?;
-    anyhow::ensure!(asked == "served", "{asked}");
+    ensure!(asked == "served", "{asked}");
     let leads = |row: &str| {
         row.contains("given by a")
             .then_some("a")
@@ -198,10 +202,10 @@ async fn given(stage: &Stage) -> Result<()> {
     // There is one address only: an Event of the Service, and a line of the status.
     stage.serve("late").await?;
     let note = eventually("an Event", async || stage.event("AddressesExhausted").await).await?;
-    anyhow::ensure!(note.contains("no IPv4 address is free in lan"), "{note}");
+    ensure!(note.contains("no IPv4 address is free in lan"), "{note}");
     let leads_a = leader == "a";
     let row = stage.row(usize::from(!leads_a))?;
-    anyhow::ensure!(
+    ensure!(
         row.contains("Service default/late: no IPv4 address is free in lan"),
         "{row}"
     );
@@ -215,6 +219,14 @@ async fn given(stage: &Stage) -> Result<()> {
             .find(|name| rows.iter().all(|row| row.contains(&by(name)))))
     };
     let answers = eventually("both to elect one", both).await?;
+    let list = stage.proxyctl(0, &["dump", "addresses", "-o", "json"])?;
+    let list: Value = serde_json::from_str(&list).context(list)?;
+    let item = &list["items"][0];
+    let announced = json!([{ "link": "eth0", "node": answers }]);
+    ensure!(
+        item["address"] == VIP && item["announced"] == announced,
+        "{list}"
+    );
     let (gone, other) = if answers == "a" {
         (&mut on_a, 1)
     } else {

@@ -99,17 +99,15 @@ impl Lan {
             .unwrap_or_else(|error| panic!("{error:#}\n{}", self.cluster.logs()))
     }
 
-    /// Waits until all nodes elect the same, and a client reaches that.
+    /// Waits until all nodes elect the same one, and a client reaches that.
     fn settled(&self, ip: &str) -> usize {
-        let name = self
-            .cluster
-            .eventually("all to elect the same", || elected(self, ip))
-            .unwrap_or_else(|error| panic!("{error:#}\n{}", self.cluster.logs()));
-        let mut nodes = 0..self.pods.len();
-        let node = nodes
-            .find(|i| self.cluster.node(*i).name() == name)
-            .unwrap();
-        self.reached(ip, &name, |found| found == node)
+        self.cluster
+            .eventually("all to elect the one that answers", || {
+                let name = elected(self, ip)?;
+                let node = self.node_of(ip)?;
+                (self.cluster.node(node).name() == name).then_some(node)
+            })
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", self.cluster.logs()))
     }
 
     fn status(&self, node: usize) -> Value {

@@ -62,7 +62,7 @@ impl AddressRange {
     }
 
     /// How many addresses it has; the most that a number holds, if they are more.
-    pub fn len(&self) -> u128 {
+    pub fn size(&self) -> u128 {
         number(self.last)
             .saturating_sub(number(self.first))
             .saturating_add(1)
@@ -205,11 +205,11 @@ mod tests {
     fn ranges_are_cidrs_or_have_two_ends() {
         let v4 = range("192.0.2.9/28");
         assert_eq!(v4.to_string(), "192.0.2.0-192.0.2.15");
-        assert_eq!((v4.len(), v4.nth(15)), (16, Some(v4.last())));
+        assert_eq!((v4.size(), v4.nth(15)), (16, Some(v4.last())));
         assert_eq!(v4.nth(16), None);
         let v6 = range("2001:db8::1 - 2001:db8::3");
-        assert_eq!((v6.len(), v6.nth(2)), (3, Some(v6.last())));
-        assert_eq!(range("::/0").len(), u128::MAX);
+        assert_eq!((v6.size(), v6.nth(2)), (3, Some(v6.last())));
+        assert_eq!(range("::/0").size(), u128::MAX);
         assert!(v6.contains(v6.first()) && !v6.contains(v4.first()));
         for wrong in [
             "",

@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 /// A Node.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is another thing that the API says"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// Name.

@@ -39,9 +39,10 @@ impl Beat {
     pub fn all(node: &str, uid: &str, ready: bool, serves: &[u64]) -> Vec<Self> {
         let most = MOST * usize::from(u8::MAX);
         let told = &serves[..serves.len().min(most)];
-        let parts: Vec<&[u64]> = match told.is_empty() {
-            true => vec![told],
-            false => told.chunks(MOST).collect(),
+        let parts: Vec<&[u64]> = if told.is_empty() {
+            vec![told]
+        } else {
+            told.chunks(MOST).collect()
         };
         let count = parts.len() as u8;
         let parts = (0..count).zip(parts);

@@ -66,6 +66,8 @@ pub(super) struct Speaker {
     index: u32,
     situation: watch::Receiver<Arc<Situation>>,
     election: Election,
+    /// What others were told last.
+    told: Vec<Beat>,
     said: Said,
 }
 
@@ -81,6 +83,7 @@ impl Speaker {
             index,
             situation,
             election: Election::begin(node, clock::since_boot()),
+            told: Vec::new(),
             said,
         }
     }
@@ -193,15 +196,14 @@ impl Speaker {
 
     /// Elects; says at once what is new.
     fn look(&mut self, wire: &mut Wire) -> io::Result<()> {
-        let told = self.telling();
         self.elect();
         wire.listen(&self.election.own().collect())?;
-        if self.telling() != told {
+        if self.telling() != self.told {
             self.tell(wire)?;
         }
         // What is new is said now, and again with the next beats.
         let new = self.election.untold();
-        self.announce(wire, new)
+        announce(wire, new)
     }
 
     fn beat(&mut self, wire: &mut Wire) -> io::Result<()> {
@@ -209,7 +211,7 @@ impl Speaker {
         wire.listen(&self.election.own().collect())?;
         self.tell(wire)?;
         let due = self.election.due();
-        self.announce(wire, due)
+        announce(wire, due)
     }
 
     fn telling(&self) -> Vec<Beat> {
@@ -218,23 +220,10 @@ impl Speaker {
             .tell(clock::since_boot(), &situation.uid, &situation.given)
     }
 
-    fn tell(&self, wire: &Wire) -> io::Result<()> {
-        let frames = self.telling();
-        let mut frames = frames.iter().filter_map(Beat::write);
+    fn tell(&mut self, wire: &Wire) -> io::Result<()> {
+        self.told = self.telling();
+        let mut frames = self.told.iter().filter_map(Beat::write);
         frames.try_for_each(|frame| wire.tell(&frame))
-    }
-
-    fn announce(&self, wire: &Wire, addresses: Vec<IpAddr>) -> io::Result<()> {
-        for address in addresses {
-            match address {
-                IpAddr::V4(ip) => {
-                    let frames = arp::announcements(ip, wire.mac());
-                    frames.iter().try_for_each(|frame| wire.send(frame))?;
-                }
-                IpAddr::V6(ip) => wire.send(&nd::announcement(ip, wire.mac()))?,
-            }
-        }
-        Ok(())
     }
 
     /// Others need not wait to find this node dead.
@@ -243,4 +232,18 @@ impl Speaker {
         self.election.elect(now, &AllGiven::new(), false);
         self.tell(wire)
     }
+}
+
+/// Tells all neighbours that addresses are here.
+fn announce(wire: &Wire, addresses: Vec<IpAddr>) -> io::Result<()> {
+    for address in addresses {
+        match address {
+            IpAddr::V4(ip) => {
+                let frames = arp::announcements(ip, wire.mac());
+                frames.iter().try_for_each(|frame| wire.send(frame))?;
+            }
+            IpAddr::V6(ip) => wire.send(&nd::announcement(ip, wire.mac()))?,
+        }
+    }
+    Ok(())
 }

@@ -38,7 +38,7 @@ impl Pools {
 
     fn pool(&self, pool: &AddressPool) -> PoolStatus {
         let ranges = pool.addresses.iter();
-        let size = ranges.fold(0_u128, |sum, range| sum.saturating_add(range.len()));
+        let size = ranges.fold(0_u128, |sum, range| sum.saturating_add(range.size()));
         let has = |ip: &&IpAddr| pool.addresses.iter().any(|range| range.contains(**ip));
         PoolStatus {
             name: pool.name.clone(),

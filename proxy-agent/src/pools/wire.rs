@@ -7,17 +7,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, ErrorKind, Read as _},
+    io::{self, ErrorKind},
     net::{IpAddr, Ipv6Addr, UdpSocket},
     os::fd::{AsRawFd as _, OwnedFd},
 };
 
 use nix::{
     ifaddrs::getifaddrs,
-    sys::socket::{LinkAddr, bind},
+    sys::socket::{LinkAddr, bind, recvfrom},
 };
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
-use tokio::net::UdpSocket as Receiver;
+use tokio::{io::Interest, net::UdpSocket as Receiver};
 
 use super::{
     beat,
@@ -76,15 +76,18 @@ impl Wire {
     /// The next frame. May be dropped at any time.
     pub(super) async fn next(&self) -> io::Result<Frame> {
         tokio::select! {
-            frame = receive(&self.arp) => frame.map(Frame::Arp),
-            frame = receive(&self.nd) => frame.map(Frame::Nd),
-            frame = receive(&self.beats) => frame.map(Frame::Beat),
+            frame = receive(&self.arp, self.index) => frame.map(Frame::Arp),
+            frame = receive(&self.nd, self.index) => frame.map(Frame::Nd),
+            frame = receive(&self.beats, self.index) => frame.map(Frame::Beat),
         }
     }
 
-    /// Puts a frame on the link.
+    /// Puts a frame on the link. One for which there is no room is lost, as it may be on the way.
     pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
-        self.out.send(frame).map(drop)
+        match self.out.send(frame) {
+            Err(error) if no_room(&error) => Ok(()),
+            sent => sent.map(drop),
+        }
     }
 
     /// Tells all nodes on the link something.
@@ -113,6 +116,10 @@ impl Wire {
     }
 }
 
+fn no_room(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
+}
+
 fn link(name: &str) -> io::Result<LinkAddr> {
     let mut all = getifaddrs()?;
     let found = all.find_map(|interface| {
@@ -128,22 +135,30 @@ fn socket(link: &LinkAddr, kind: u16) -> io::Result<Socket> {
     let socket = Socket::new(Domain::PACKET, Type::RAW, protocol)?;
     bind(socket.as_raw_fd(), link)?;
     socket.set_nonblocking(true)?;
-    // What came before is of any link.
-    let mut frame = [0; FRAME];
-    while matches!((&socket).read(&mut frame), Ok(_)) {}
     Ok(socket)
 }
 
-/// Of tokio's sockets this one asks the kernel for nothing but `recv(2)`, which all kinds have.
+/// Tokio watches a socket of any kind as one of UDP, and asks it for nothing.
 fn receiver(socket: Socket) -> io::Result<Receiver> {
     Receiver::from_std(UdpSocket::from(OwnedFd::from(socket)))
 }
 
-async fn receive(socket: &Receiver) -> io::Result<Vec<u8>> {
+/// The next frame of a link itself: the kernel shows what is of a VLAN on it as well, and what came before the socket was bound.
+async fn receive(socket: &Receiver, index: u32) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; FRAME];
-    let length = socket.recv(&mut frame).await?;
-    frame.truncate(length);
-    Ok(frame)
+    loop {
+        socket.readable().await?;
+        let read = || Ok(recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut frame)?);
+        match socket.try_io(Interest::READABLE, read) {
+            Ok((length, Some(from))) if from.ifindex() == index as usize => {
+                frame.truncate(length);
+                return Ok(frame);
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Lets nothing through but solicitations, so that no other packet wakes the agent.

@@ -42,7 +42,7 @@ fn pools() -> Vec<AddressPool> {
 /// All addresses of pools, one by one.
 fn all(pools: &[AddressPool]) -> Vec<(&AddressPool, IpAddr)> {
     let of = |range: &AddressRange| {
-        (0..range.len())
+        (0..range.size())
             .filter_map(|n| range.nth(n))
             .collect::<Vec<_>>()
     };

@@ -12,18 +12,19 @@ pub(super) fn row(status: &Status) -> Row {
     }
     let pools = told.pools.iter();
     let pools = pools.map(|pool| format!("{} {}/{}", pool.name, pool.given, pool.addresses));
-    let mut text = pools.collect::<Vec<_>>().join("   ");
-    match &told.leader {
-        Some(leader) => text.push_str(&format!("   given by {leader}")),
-        None => text.push_str("   given by nobody yet"),
-    }
+    let mut parts: Vec<String> = pools.collect();
+    parts.push(match &told.leader {
+        Some(leader) => format!("given by {leader}"),
+        None => "given by nobody yet".to_owned(),
+    });
     let first: Vec<String> = told.addresses.iter().take(RANGES).map(words).collect();
     let more = told.addresses.len().saturating_sub(RANGES);
-    match (first.is_empty(), more) {
-        (true, _) => {}
-        (false, 0) => text.push_str(&format!("   ({})", first.join(", "))),
-        (false, more) => text.push_str(&format!("   ({} and {more} more)", first.join(", "))),
-    }
+    parts.extend(match (first.is_empty(), more) {
+        (true, _) => None,
+        (false, 0) => Some(format!("({})", first.join(", "))),
+        (false, more) => Some(format!("({} and {more} more)", first.join(", "))),
+    });
+    let text = parts.join("   ");
     let mut row = Row::new("Addresses", Level::Ok, text);
     if !told.problems.is_empty() {
         row.level = Level::Warning;
