@@ -165,7 +165,19 @@ fn one_node_answers_and_another_when_it_is_killed() {
         lan.cluster.agent_mut(first).restart().unwrap();
         lan.reached(vip, "the first one again", |node| node == first);
         assert_eq!(lan.settled(vip), first);
-        // Its link is cut.
+        // Its link is cut. What its pod would have served nobody else can.
+        let others = lan.pods.iter().enumerate().filter(|(i, _)| *i != first);
+        let others: Vec<&Pod> = others.map(|(_, pod)| pod).collect();
+        lan.cluster.endpoints("web", &others).unwrap();
+        let gone = lan.pods[first].name();
+        let to = SocketAddr::new(vip.parse().unwrap(), SERVICE_PORT);
+        lan.cluster
+            .eventually("its pod to serve nobody", || {
+                let ask = || ask_tcp(lan.cluster.world().outside(), to);
+                let others = |_| ask().is_ok_and(|answer| answer.name != gone);
+                (0..20).all(others).then_some(())
+            })
+            .unwrap();
         let node = lan.cluster.node(first);
         let began = Instant::now();
         node.batch("link set eth0 down\n").unwrap();
@@ -180,6 +192,7 @@ fn one_node_answers_and_another_when_it_is_killed() {
         node.batch(&up.replace("fd30::ADDRESS", &own)).unwrap();
         lan.reached(vip, "the first one again", |node| node == first);
         assert_eq!(lan.settled(vip), first);
+        lan.serve(&VIPS, &json!({}));
     }
 }
 
