@@ -1,7 +1,6 @@
 //! Load balancers' addresses on a segment: neighbours find them by ARP and neighbour discovery, one node answers, and another one
 //! when that is gone.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "figures for the reader of the test")]
 
 use std::{
     fs,

@@ -90,7 +90,7 @@ async fn follow(
     sender: &watch::Sender<Arc<Asked>>,
 ) {
     let mut follower = Follower::default();
-    loop {
+    while !sender.is_closed() {
         let snapshot = store.read().clone();
         let turn = Turn {
             snapshot: &snapshot,

@@ -44,6 +44,7 @@ impl Convert for core::Service {
             };
             return Some(problems.done(Kind::Service, name, Some(Object::Service(service))));
         }
+        let cluster_ips = cluster_ips(&spec, &mut problems);
         let ingress = self.status.and_then(|s| s.load_balancer?.ingress);
         let ingress = ingress.unwrap_or_default();
         let asks = (kind == ServiceType::LoadBalancer)
@@ -55,7 +56,7 @@ impl Convert for core::Service {
         let service = Service {
             name: name.clone(),
             kind,
-            cluster_ips: cluster_ips(&spec, &mut problems),
+            cluster_ips,
             external: external.boxed(),
             ports: ports(&spec, interner, &mut problems),
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
