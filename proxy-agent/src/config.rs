@@ -24,6 +24,7 @@ pub mod maps;
 pub mod masquerade;
 pub mod node;
 pub mod platform;
+mod pools;
 pub mod reference;
 pub mod routing;
 pub mod services;
@@ -49,6 +50,7 @@ pub use maps::{MapSize, Maps};
 pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
 pub use platform::Platform;
+pub use pools::{AddressPool, AddressRange, LOAD_BALANCER_CLASS};
 pub use routing::{Routing, TunnelSettings, Underlay};
 pub use services::ServiceSettings;
 pub use xdp::Xdp;
@@ -145,8 +147,8 @@ pub struct Configuration {
     /// of another one, in place of the tunnel or the direct way.
     #[schemars(extend("x-reload" = true))]
     pub encryption: EncryptionSettings,
-    /// How backends are chosen for what comes from outside to a `NodePort`, a load balancer's address or an external IP, packet by
-    /// packet.
+    /// What comes from outside to a `NodePort`, a load balancer's address or an external IP: how backends are chosen for it, packet
+    /// by packet, and which addresses load balancers have where no cloud gives any.
     pub load_balancer: LoadBalancerSettings,
     /// Which platform the manifests are for. What a node is, its kubelet says; where that has other folders, the status says
     /// which.

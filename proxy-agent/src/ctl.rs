@@ -1,6 +1,7 @@
 //! `proxyctl`: a person's window into the node. Reads the live pinned maps; the agent, if it answers, only
 //! adds names.
 
+pub mod addresses;
 pub mod args;
 pub mod cluster;
 pub mod cni_log;

@@ -14,6 +14,7 @@ pub mod node;
 pub mod observe;
 pub mod pod;
 pub mod policy;
+pub mod pools;
 pub mod service;
 pub mod subject;
 mod usage;

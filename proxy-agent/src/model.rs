@@ -35,7 +35,9 @@ pub use node::Node;
 pub use notice::Notice;
 pub use pod::{ContainerPort, Namespace, Pod, same_uid};
 pub use selector::{LabelSelector, Labels, Operator, Requirement};
-pub use service::{ClusterIps, External, Protocol, Service, ServicePort, ServiceType};
+pub use service::{
+    ClusterIps, External, LoadBalancer, Protocol, Service, ServicePort, ServiceType,
+};
 pub use shared_list::SharedList;
 pub use slice::{EndpointPort, EndpointSlice};
 pub use snapshot::{Completeness, Kind, Snapshot};

@@ -27,7 +27,7 @@ const AGENT: Crate = Crate {
     folder: "proxy-agent",
     layers: &[
         "usage", "model", "watchdog", "datapath", "config", "observe", "api", "subject", "policy",
-        "service", "node", "pod", "ctl", "agent",
+        "service", "node", "pod", "pools", "ctl", "agent",
     ],
 };
 

@@ -26,6 +26,7 @@ use crate::{
     model::{Dirty, Kind},
     observe::{Change, Changes, Notices, Store},
     pod::clients,
+    pools::Pools,
     subject::{Here, Subject, Turn, Verified},
     watchdog::{self, Pulse},
 };
@@ -135,7 +136,7 @@ impl MainLoop {
         shared: &Arc<Shared>,
         store: &Arc<Store>,
         readiness: &Readiness,
-        live: &Live,
+        (live, pools): (&Live, Pools),
     ) -> anyhow::Result<Self> {
         let pulse = shared.watchdog.register_with("main loop", START_LIMIT);
         let datapath = open_datapath(shared)?;
@@ -144,7 +145,7 @@ impl MainLoop {
         let mut main_loop = Self {
             shared: Arc::clone(shared),
             store: Arc::clone(store),
-            subjects: Subjects::open(shared, &mut here, readiness, live)?,
+            subjects: Subjects::open(shared, &mut here, readiness, live, pools)?,
             here,
             changes: Changes::new(Arc::clone(store), shared.config.sync.min_period.0),
             figures: Figures::new(readiness.clone()),

@@ -21,6 +21,7 @@ use crate::{
     config::{Configuration, Flags},
     datapath::Pins,
     observe::Store,
+    pools::Pools,
 };
 
 /// Threads for watches and servers; the main loop has the main thread to itself.
@@ -61,11 +62,16 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
     let servers = bound.serve(&shared);
     let readiness = Readiness::default();
     let live = Live::default();
-    let mut main_loop = MainLoop::open(&shared, &store, &readiness, &live)?;
+    let (pools, addresses) = Pools::new(&shared);
+    let mut main_loop = MainLoop::open(&shared, &store, &readiness, (&live, pools))?;
     lock.add_pins(pins.instance())?;
     let mut source = prepared.observe(&shared, &store)?;
     let reload = reload::spawn(flags, &shared)?;
     let upkeep = upkeep::spawn(&shared, main_loop.maps());
+    let addresses = addresses.begin(match &source {
+        Source::Kubernetes(watches) => Some(watches.pools().clone()),
+        Source::Manifests(_) => None,
+    });
     if let Source::Kubernetes(watches) = &mut source {
         watches.tell_events(&live.notices);
         live.pods.begin(watches.pods().clone());
@@ -82,6 +88,8 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping; the kernel goes on by what is pinned"),
     }
     upkeep.abort();
+    drop(main_loop);
+    addresses.leave().await;
     reload.inspect(JoinHandle::abort);
     drop(source);
     Ok(())

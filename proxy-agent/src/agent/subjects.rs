@@ -16,6 +16,7 @@ use crate::{
     observe::Notices,
     pod::{PodTables, Pods, PodsConfig, live_reader::LiveReader},
     policy::Policies,
+    pools::Pools,
     service::{Services, services::Reserved},
     subject::{Here, Subject},
 };
@@ -43,6 +44,7 @@ pub struct Subjects {
     policies: Policies,
     services: Services,
     pub(super) node: ThisNode,
+    pools: Pools,
 }
 
 impl Subjects {
@@ -52,6 +54,7 @@ impl Subjects {
         here: &mut Here,
         readiness: &Readiness,
         live: &Live,
+        addresses: Pools,
     ) -> anyhow::Result<Self> {
         let maps = here.datapath.maps().clone();
         let named = NamedIds::read(&maps).context("read which ids are in use")?;
@@ -72,29 +75,32 @@ impl Subjects {
             policies,
             services,
             node,
+            pools: addresses,
         })
     }
 
     /// All, in the order in which one tells the next.
-    pub fn all(&self) -> [&dyn Subject; 4] {
+    pub fn all(&self) -> [&dyn Subject; 5] {
         let Self {
             pods,
             policies,
             services,
             node,
+            pools,
         } = self;
-        [pods, policies, services, node]
+        [pods, policies, services, node, pools]
     }
 
     /// The same, to be brought in step.
-    pub fn all_mut(&mut self) -> [&mut dyn Subject; 4] {
+    pub fn all_mut(&mut self) -> [&mut dyn Subject; 5] {
         let Self {
             pods,
             policies,
             services,
             node,
+            pools,
         } = self;
-        [pods, policies, services, node]
+        [pods, policies, services, node, pools]
     }
 }
 

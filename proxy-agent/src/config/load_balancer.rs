@@ -1,11 +1,13 @@
-//! How backends are chosen for what comes from outside.
+//! What comes from outside: how backends are chosen for it, and by which addresses it comes.
 
 use proxy_common::maglev::is_prime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How backends are chosen for what comes from outside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+use super::AddressPool;
+
+/// What comes from outside: how backends are chosen for it, and by which addresses it comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LoadBalancerSettings {
     /// By what a backend is chosen.
@@ -13,6 +15,15 @@ pub struct LoadBalancerSettings {
     pub algorithm: Algorithm,
     /// Maglev's tables. All nodes must have the same: with others they choose other backends.
     pub maglev: MaglevSettings,
+    /// Addresses for Services of `type: LoadBalancer` whose `loadBalancerClass` is `weir.dev/load-balancer`, where no cloud gives
+    /// any; told in the file, the same on all nodes. Each address is announced by one node, by ARP or neighbour discovery, on
+    /// its links. Empty: Weir gives and announces none.
+    pub pools: Vec<AddressPool>,
+    /// Give addresses of the pools also to Services without `loadBalancerClass`, where no cloud's controller does.
+    pub default_class: bool,
+    /// Links on which addresses of the pools are announced, by names with `*` and `?`. Empty: those that have an address in a
+    /// network with them.
+    pub announce_on: Vec<String>,
 }
 
 /// By what a backend is chosen.
@@ -57,6 +68,8 @@ impl LoadBalancerSettings {
     }
 
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        self.check_pools()
+            .map_err(|why| ("loadBalancer.pools", why))?;
         let size = self.maglev.table_size;
         if (251..=65_521).contains(&size) && is_prime(size) {
             return Ok(());

@@ -180,6 +180,8 @@ pub enum Subject {
     Inside,
     /// Other nodes' ranges and the ends of their tunnels
     Tunnels,
+    /// Load balancers' addresses that Weir has given: whose they are, and which node answers for them
+    Addresses,
 }
 
 /// `kube-proxy ...`.

@@ -1,7 +1,7 @@
 //! `proxyctl dump SUBJECT`: the live maps in words.
 
 use super::{
-    Context, CtlError, Exit,
+    Context, CtlError, Exit, addresses,
     args::{DumpArgs, Subject},
     inside, live,
     output::Output,
@@ -9,6 +9,7 @@ use super::{
     tunnels, watch,
 };
 use crate::{
+    api::messages::Status,
     datapath::Pins,
     service::{
         ServiceTables,
@@ -24,6 +25,14 @@ pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result
             "only conntrack can be watched",
             "try: proxyctl dump conntrack --watch",
         ));
+    }
+    if args.subject == Subject::Addresses {
+        let status: Status = context.client.get("/v1/status").await?;
+        out.rows(addresses::rows(
+            status.load_balancers,
+            args.service.as_ref(),
+        ))?;
+        return Ok(Exit::Ok);
     }
     let reader = live::reader(context)?;
     let live = reader.maps();
@@ -73,6 +82,8 @@ pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result
         Subject::Endpoints => out.rows(endpoints::rows(live, &names)?)?,
         Subject::Inside => out.rows(inside::rows(live, &names)?)?,
         Subject::Tunnels => out.rows(tunnels::rows(live, &names)?)?,
+        // The agent has told them.
+        Subject::Addresses => {}
         Subject::Policy => out.rows(policy::rows(live, &names)?)?,
         Subject::Maps => {
             let pins = Pins::new(&context.common.bpffs, &context.common.instance)?;

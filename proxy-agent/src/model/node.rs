@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 /// A Node.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is another thing that the API says"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// Name.
@@ -31,6 +35,8 @@ pub struct Node {
     pub wanted_pod_cidrs: Option<String>,
     /// Has a deletion timestamp or the taint `ToBeDeletedByClusterAutoscaler` (KEP-3836).
     pub leaving: bool,
+    /// Label `node.kubernetes.io/exclude-from-external-load-balancers`: no load balancer may send it anything.
+    pub excluded: bool,
     /// Annotation `weir.dev/routing`: how its pods are reached, and other nodes' from it.
     pub routing: Option<String>,
     /// Annotation `weir.dev/wireguard-public-key`: what its agent has published.

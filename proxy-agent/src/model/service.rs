@@ -114,11 +114,41 @@ impl Service {
         external.map_or(&[], |e| &e.load_balancer_ips)
     }
 
+    /// What it asks of whoever gives addresses; none unless it is of `type: LoadBalancer`.
+    pub fn load_balancer(&self) -> Option<&LoadBalancer> {
+        self.external.as_ref()?.load_balancer.as_deref()
+    }
+
     /// `spec.loadBalancerSourceRanges`.
     pub fn load_balancer_source_ranges(&self) -> &[IpNetwork] {
         let external = self.external.as_ref();
         external.map_or(&[], |e| &e.load_balancer_source_ranges)
     }
+}
+
+/// What a Service of `type: LoadBalancer` asks of whoever gives addresses, and what it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadBalancer {
+    /// `metadata.uid`.
+    pub uid: Box<str>,
+    /// `metadata.resourceVersion`.
+    pub version: Box<str>,
+    /// `spec.loadBalancerClass`.
+    pub class: Option<Box<str>>,
+    /// `spec.ipFamilies`: IPv4, IPv6.
+    pub families: [bool; 2],
+    /// `spec.ipFamilyPolicy: RequireDualStack`.
+    pub needs_both: bool,
+    /// Addresses that it asks for: of its annotation, else `spec.loadBalancerIP`.
+    pub requested: Box<[IpAddr]>,
+    /// What it asks for that is no address.
+    pub mistake: Option<Box<str>>,
+    /// Annotation `weir.dev/address-pool`.
+    pub pool: Option<Box<str>>,
+    /// Annotation `weir.dev/allow-shared-ip`: Services with the same may have the same address.
+    pub sharing: Option<Box<str>>,
+    /// `status.loadBalancer.ingress[].ip`, in whatever mode.
+    pub given: Box<[IpAddr]>,
 }
 
 /// The addresses of a Service beside its cluster IPs.
@@ -130,6 +160,8 @@ pub struct External {
     pub load_balancer_ips: Box<[IpAddr]>,
     /// `spec.loadBalancerSourceRanges`.
     pub load_balancer_source_ranges: Box<[IpNetwork]>,
+    /// Of a Service of `type: LoadBalancer`.
+    pub load_balancer: Option<Box<LoadBalancer>>,
 }
 
 impl External {

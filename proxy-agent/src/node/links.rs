@@ -3,7 +3,7 @@
 //! All whose type carries IP, but for those of pods, our own, and members of a bridge or the like: that has the
 //! programs. Links that are down have theirs already when they come up.
 
-mod pattern;
+pub mod pattern;
 pub mod programs;
 mod source;
 #[cfg(test)]

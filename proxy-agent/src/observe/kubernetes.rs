@@ -5,6 +5,7 @@ mod events;
 mod follow;
 mod health;
 mod known;
+mod pools;
 mod probe;
 mod ranges;
 mod read;
@@ -13,6 +14,7 @@ mod write;
 
 pub use claims::ClaimStore;
 pub use known::KNOWN_SERVERS;
+pub use pools::{Held as HeldLease, PoolStore};
 pub use ranges::{RangeReader, ReadRanges};
 pub use read::PodReader;
 pub use servers::{RequestError, Servers};
@@ -56,6 +58,7 @@ pub struct Watches {
     nodes: NodeWriter,
     ranges: RangeReader,
     claims: ClaimStore,
+    pools: PoolStore,
 }
 
 impl Watches {
@@ -80,6 +83,11 @@ impl Watches {
     /// Claims of ranges of pods.
     pub const fn claims(&self) -> &ClaimStore {
         &self.claims
+    }
+
+    /// What gives addresses to Services.
+    pub const fn pools(&self) -> &PoolStore {
+        &self.pools
     }
 
     /// Writes to Nodes.
@@ -153,6 +161,7 @@ pub fn spawn_with(store: Arc<Store>, options: &Options, servers: Servers) -> Wat
     let nodes = NodeWriter::new(Arc::clone(&servers));
     let ranges = RangeReader::new(Arc::clone(&servers));
     let claims = ClaimStore::new(Arc::clone(&servers), Arc::clone(&interner));
+    let pools = PoolStore::new(Arc::clone(&servers));
     let events = EventWriter {
         servers: Arc::clone(&servers),
         node: options.node.clone(),
@@ -185,5 +194,6 @@ pub fn spawn_with(store: Arc<Store>, options: &Options, servers: Servers) -> Wat
         nodes,
         ranges,
         claims,
+        pools,
     }
 }

@@ -14,6 +14,9 @@ use crate::run;
 /// What is beyond the cluster.
 pub(crate) const INTERNET: [&str; 2] = ["203.0.113.1", "2001:db8::1"];
 
+/// Load balancers' addresses, as the lab's configuration has them.
+const BALANCERS: [&str; 2] = ["172.30.200.0/24", "fd30::c8:0/120"];
+
 /// The fabric: a bridge for each link, and the Internet.
 pub(super) fn fabric(lab: &Lab, shape: Shape) -> Result<()> {
     let net = lab.namespaces().join("fabric.net");
@@ -34,8 +37,10 @@ pub(super) fn fabric(lab: &Lab, shape: Shape) -> Result<()> {
         ));
         lines.push(addresses(link.fabric(), FABRIC_PREFIX, &bridge));
     }
-    if shape.network == Network::Routed {
-        lines.push(no_pods());
+    match shape.network {
+        // They are asked by somebody who is no neighbour of the nodes: a test takes those for one of them.
+        Network::L2 => lines.extend(balancers()),
+        Network::Routed => lines.push(no_pods()),
     }
     let script = lines.join("\n");
     run::output(
@@ -44,6 +49,13 @@ pub(super) fn fabric(lab: &Lab, shape: Shape) -> Result<()> {
             .args(["sh", "-euc", &script]),
     )?;
     Ok(())
+}
+
+/// Ways to load balancers, from the Internet.
+fn balancers() -> impl Iterator<Item = String> {
+    let bridge = Link(0).bridge();
+    let ends = BALANCERS.into_iter().zip(INTERNET);
+    ends.map(move |(to, from)| format!("ip route add {to} dev {bridge} src {from}"))
 }
 
 /// Joins a node to the fabric.

@@ -7,6 +7,9 @@ pub(crate) enum Set {
     Services,
     /// `NetworkPolicy`.
     Policy,
+    /// Services of `type: LoadBalancer`, by addresses of a pool on the nodes' link.
+    #[value(name = "loadbalancers")]
+    LoadBalancers,
 }
 
 /// A pattern of names, and why those tests are left out.
@@ -14,7 +17,7 @@ pub(crate) type Exception = (&'static str, &'static str);
 
 const SERVICES: [Exception; 9] = [
     (r"Netpol", "has a set of its own: policy"),
-    (r"LoadBalancers", "needs a cloud that hands out addresses"),
+    (r"LoadBalancers", "has a set of its own: loadbalancers"),
     (r"Ingress", "needs an ingress controller"),
     (
         r"SCTPConnectivity|SCTP HostPort",
@@ -35,12 +38,18 @@ const SERVICES: [Exception; 9] = [
 
 const POLICY: [Exception; 1] = [(r"SCTPConnectivity", "needs SCTP sockets on the nodes")];
 
+const LOAD_BALANCERS: [Exception; 1] = [(
+    r"cleanup finalizer",
+    "the finalizer is a cloud controller's, which has something to clean up",
+)];
+
 impl Set {
     /// Its name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Services => "services",
             Self::Policy => "policy",
+            Self::LoadBalancers => "loadbalancers",
         }
     }
 
@@ -49,6 +58,7 @@ impl Set {
         match self {
             Self::Services => &SERVICES,
             Self::Policy => &POLICY,
+            Self::LoadBalancers => &LOAD_BALANCERS,
         }
     }
 
@@ -57,6 +67,7 @@ impl Set {
         let base = match self {
             Self::Services => r"\[sig-network\]",
             Self::Policy => r"\[sig-network\] Netpol",
+            Self::LoadBalancers => r"\[sig-network\] LoadBalancers",
         };
         narrower.map_or_else(
             || base.to_owned(),

@@ -3,6 +3,7 @@
 mod encryption;
 mod host;
 mod links;
+mod load_balancers;
 mod masquerade;
 mod pod_ranges;
 mod pressure;
@@ -81,6 +82,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         pod_ranges::row(status),
         ways::row(status),
         encryption::row(status),
+        load_balancers::row(status),
         health(status),
     ]
 }

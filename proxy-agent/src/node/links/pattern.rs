@@ -1,7 +1,7 @@
 //! Patterns of names: `*` stands for any letters, `?` for one.
 
 /// Whether a name matches a pattern, whole.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut p, mut n) = (0, 0);
     // Where the last `*` was, and how much of the name it has taken.

@@ -9,6 +9,8 @@ use crate::{
 };
 
 const LABEL_ZONE: &str = "topology.kubernetes.io/zone";
+/// Whatever its value is (KEP-1143).
+const LABEL_EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// How the node's pods are reached, for nodes of which something else is true than of the others.
 const ANNOTATION_ROUTING: &str = "weir.dev/routing";
 /// The ranges that the node's agent has claimed (`ipam: cluster`), divided by commas.
@@ -37,6 +39,7 @@ impl Convert for core::Node {
             wireguard_key: annotation(&self.metadata, ANNOTATION_KEY).map(str::to_owned),
             leaving: self.metadata.deletion_timestamp.is_some()
                 || spec.taints.iter().flatten().any(|t| t.key == TAINT_LEAVING),
+            excluded: label(&self.metadata, LABEL_EXCLUDED).is_some(),
             boot_id: boot_id(self.status.as_ref()),
             kubelet_and_image: kubelet_and_image(self.status.as_ref()),
             network_available: is_network_available(self.status.as_ref()),

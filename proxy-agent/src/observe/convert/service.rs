@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Convert, Problems, address, is_foreign, port, protocol};
+use super::{Convert, Problems, address, is_foreign, load_balancer, port, protocol};
 use crate::{
     model::{ClusterIps, External, Kind, Service, ServicePort, ServiceType, SharedList},
     observe::{Converted, Object, intern::Interner},
@@ -44,12 +44,20 @@ impl Convert for core::Service {
             };
             return Some(problems.done(Kind::Service, name, Some(Object::Service(service))));
         }
+        let cluster_ips = cluster_ips(&spec, &mut problems);
         let ingress = self.status.and_then(|s| s.load_balancer?.ingress);
+        let ingress = ingress.unwrap_or_default();
+        let asks = (kind == ServiceType::LoadBalancer)
+            .then(|| load_balancer::asks(&self.metadata, &spec, &ingress, &mut problems));
+        let external = External {
+            load_balancer: asks.map(Box::new),
+            ..external(&spec, ingress, &mut problems)
+        };
         let service = Service {
             name: name.clone(),
             kind,
-            cluster_ips: cluster_ips(&spec, &mut problems),
-            external: external(&spec, ingress.unwrap_or_default(), &mut problems).boxed(),
+            cluster_ips,
+            external: external.boxed(),
             ports: ports(&spec, interner, &mut problems),
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
             external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
@@ -95,6 +103,7 @@ fn external(
             Box::default()
         },
         load_balancer_source_ranges: ranges.unwrap_or_default(),
+        load_balancer: None,
     }
 }
 

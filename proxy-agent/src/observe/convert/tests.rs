@@ -7,7 +7,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{Peer, PolicyPort};
+use crate::model::{LoadBalancer, Peer, PolicyPort};
 
 fn convert<T: Convert + DeserializeOwned>(object: Value) -> Converted {
     let object: T = serde_json::from_value(object).unwrap();
@@ -50,6 +50,43 @@ fn a_service_keeps_its_valid_addresses() {
     assert_eq!(text(service.external_ips()), ["192.0.2.7"]);
     assert_eq!(text(service.load_balancer_ips()), ["198.51.100.1"]);
     assert_eq!(service.ports.len(), 1);
+}
+
+#[test]
+fn a_load_balancer_says_what_it_asks_for() {
+    let converted = convert::<core::Service>(json!({
+        "metadata": {
+            "name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7",
+            "annotations": {
+                "weir.dev/load-balancer-ips": "192.0.2.1, 2001:db8::1",
+                "weir.dev/address-pool": "lan",
+                "weir.dev/allow-shared-ip": "key"
+            }
+        },
+        "spec": {
+            "type": "LoadBalancer", "loadBalancerClass": "weir.dev/load-balancer", "loadBalancerIP": "192.0.2.9",
+            "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack", "ports": [{"port": 80}]
+        },
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2", "ipMode": "Proxy"}]}}
+    }));
+    assert!(problems(&converted).is_empty());
+    let Some(Object::Service(service)) = converted.object else {
+        panic!("no Service");
+    };
+    let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    let expected = LoadBalancer {
+        uid: "u".into(),
+        version: "7".into(),
+        class: Some("weir.dev/load-balancer".into()),
+        families: [true, true],
+        needs_both: true,
+        requested: ips(&["192.0.2.1", "2001:db8::1"]),
+        mistake: None,
+        pool: Some("lan".into()),
+        sharing: Some("key".into()),
+        given: ips(&["192.0.2.1", "192.0.2.2"]),
+    };
+    assert_eq!(service.load_balancer(), Some(&expected));
 }
 
 #[test]

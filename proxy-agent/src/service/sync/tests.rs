@@ -145,6 +145,7 @@ fn service(number: usize, shape: &Shape) -> Service {
                 .collect(),
             load_balancer_ips: [balancer(number, false), balancer(number, true)].into(),
             load_balancer_source_ranges: ranges(&shape.sources).collect(),
+            load_balancer: None,
         }
         .boxed(),
         ports: vec![ServicePort {

@@ -3,7 +3,8 @@
 use super::{rows, write};
 use crate::{
     api::messages::{
-        CniStatus, FamilyFlows, FlowsStatus, HostStatus, LinkStatus, MapStatus, SourcePorts, Status,
+        AnnouncementStatus, CniStatus, FamilyFlows, FlowsStatus, GivenAddress, HostStatus,
+        LinkStatus, LoadBalancersStatus, MapStatus, PoolStatus, SourcePorts, Status,
     },
     api::version::{VERSION, layout},
 };
@@ -111,9 +112,46 @@ Masquerade OK        IPv4 yes   IPv6 no   12 ranges inside
 Pod ranges OK        as spec.podCIDRs of the Node say
 Ways       OK        no other nodes
 Encryption OK        off
+Addresses  OK        no pools of addresses
 Health     OK        :10256 /healthz 200   :10249 /metrics
 ")
     );
+}
+
+#[test]
+fn load_balancers_addresses_are_named_with_who_has_and_who_announces_them() {
+    let on = |node: Option<&str>| AnnouncementStatus {
+        link: "eth0".to_owned(),
+        node: node.map(str::to_owned),
+    };
+    let address = |address: &str, services: &[&str], announced| GivenAddress {
+        address: address.to_owned(),
+        services: services.iter().map(ToString::to_string).collect(),
+        announced,
+    };
+    let mut status = fine();
+    status.load_balancers = LoadBalancersStatus {
+        pools: vec![PoolStatus {
+            name: "lan".to_owned(),
+            addresses: 16,
+            given: 3,
+        }],
+        leader: Some("b".to_owned()),
+        addresses: vec![
+            address("192.0.2.1", &["x/a", "x/b"], vec![on(Some("c"))]),
+            address("192.0.2.2", &["x/c"], vec![on(None)]),
+            address("2001:db8::1", &["x/c"], Vec::new()),
+        ],
+        problems: vec!["Service x/d: no IPv4 address is free in lan".to_owned()],
+    };
+    let told = text(&status);
+    for line in [
+        "Addresses  WARNING   lan 3/16   given by b   (192.0.2.1 x/a and x/b by c on eth0, 192.0.2.2 x/c by no node on eth0, \
+         2001:db8::1 x/c on no link here)",
+        "Service x/d: no IPv4 address is free in lan",
+    ] {
+        assert!(told.contains(line), "{line} in\n{told}");
+    }
 }
 
 #[test]
