@@ -21,7 +21,7 @@ use crate::machine::scratch;
 use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped, reason};
 use crate::machine::xdp::{DROP, UP, Xdp};
 use crate::maps::{Family, V4, V6};
-use crate::packet::description::Packet;
+use crate::packet::description::{FIN, Packet};
 use crate::packet::parse::parse;
 use crate::packet::unfinished::is_unfinished;
 
@@ -120,7 +120,8 @@ fn leave<F: Family>(xdp: Xdp, work: &mut Work<F>) -> Verdict {
 /// Whether a flow may begin: `CONTINUE`, or what becomes of the packet.
 #[inline(never)]
 fn may_begin<F: Family>(xdp: Xdp, packet: &Packet<F>) -> Verdict {
-    let begins = !packet.must_open() || packet.opens();
+    // With FIN as well tc, to which the flow is not new any more, would take it for that of an open one.
+    let begins = !packet.must_open() || packet.opens() && packet.tcp & FIN == 0;
     if !begins || node::settles(packet.now) || !through::is_for_link(xdp) {
         return NEXT;
     }

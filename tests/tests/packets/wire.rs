@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use proxy_common::{
     address::{SCTP, TCP, UDP},
-    conntrack::FLOW_SOURCE_TRANSLATED,
+    conntrack::{FLOW_FIN_0, FLOW_FIN_1, FLOW_SOURCE_TRANSLATED},
     counters::{XDP_ACROSS, XDP_BACK, XDP_UP},
     frontends::{FLAG_EXTERNAL_IP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT, FLAG_SOURCES},
 };
@@ -137,6 +137,25 @@ fn a_flow_is_the_same_for_both_hooks() {
                 }
             }
         }
+    }
+}
+
+/// What opens and closes at once is nobody's way to begin; it begins where it is judged first.
+#[test]
+fn a_flow_is_not_half_closed_by_what_began_it() {
+    let mut bench = bench();
+    for plan in FAMILIES {
+        let (client, frontend) = (plan.outside(4000), plan.node(30080));
+        served(&mut bench, &plan, TCP, plan.pod(8080));
+        let mut opening = packet(TCP, client, frontend, Tcp::Syn);
+        opening[if plan.is_ipv6() { 54 } else { 34 } + 13] |= 1;
+        let outcome = wire(&mut bench, &opening);
+        assert!(is_untouched(&outcome, &opening), "{outcome:?}");
+        assert!(bench.flow(client, frontend, TCP).unwrap().is_none());
+        let outcome = bench.run(Hook::FromNet, &opening).unwrap();
+        assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+        let begun = bench.flow(client, frontend, TCP).unwrap().unwrap();
+        assert_eq!(begun.flags() & (FLOW_FIN_0 | FLOW_FIN_1), 0, "{begun:?}");
     }
 }
 
