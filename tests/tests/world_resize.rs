@@ -311,8 +311,11 @@ fn maps_grow_as_far_as_memory_allows_and_on_when_it_allows_more() {
                 Ok((reaches(client, near) == Some(true)).then_some(()))
             })?;
             ensure!(capacity(cluster, "INTERVALS")? >= 20);
-            let (_, said) = status(cluster)?;
-            ensure!(!said.contains("has no room"), "{said}");
+            until("nothing to be refused any more", PATIENCE, || {
+                let (_, said) = status(cluster)?;
+                ensure!(!said.contains("has no room"), "{said}");
+                Ok(Some(()))
+            })?;
             cluster.manifests().remove("many.yaml")?;
             has_capacity(cluster, "INTERVALS", 8)
         })
