@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     // Once more where who reads only the end finds it.
     for outcome in &outcomes {
-        outcome.told.failures.iter().for_each(say::data);
+        retell(outcome);
     }
     // The plain closing line that tools read.
     say::data(format!("{} passed, {} failed", total.passed, total.failed));
@@ -58,6 +58,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn retell(outcome: &Outcome) {
+    let Outcome {
+        job, told, again, ..
+    } = outcome;
+    let again = again.iter().flat_map(|told| &told.failures);
+    told.failures.iter().chain(again).for_each(say::data);
+    if outcome.is_unsteady() {
+        let (name, failed) = (job.name(), told.failed.join(", "));
+        say::data(format!(
+            "unsteady: {name}: failed beside others, passed alone: {failed}"
+        ));
+    }
 }
 
 /// Prints what each layer came to, and how long its jobs took together; the sum of all.
@@ -70,7 +84,7 @@ fn summary(layers: &[Layer], outcomes: &[Outcome]) -> Count {
                 .iter()
                 .filter(|outcome| jobs.contains(&outcome.job))
         };
-        let count: Count = of().map(|outcome| outcome.told.count).sum();
+        let count: Count = of().map(Outcome::count).sum();
         let time = of().map(|outcome| outcome.time).sum();
         say::data(format!(
             "{:14} {count}  in {}",
@@ -78,5 +92,5 @@ fn summary(layers: &[Layer], outcomes: &[Outcome]) -> Count {
             say::span(time)
         ));
     }
-    outcomes.iter().map(|outcome| outcome.told.count).sum()
+    outcomes.iter().map(Outcome::count).sum()
 }

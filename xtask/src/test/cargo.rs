@@ -12,6 +12,16 @@ pub(super) struct Told {
     pub(super) count: Count,
     /// Lines about what failed, as they were printed.
     pub(super) failures: Vec<String>,
+    /// Names of tests that failed; none of a program that did not come to its end.
+    pub(super) failed: Vec<String>,
+}
+
+/// `test a::b ... FAILED`, whatever it has printed between.
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?
+        .strip_suffix("FAILED")?
+        .split(' ')
+        .next()
 }
 
 /// Lines of a job's failures that are told again at the end.
@@ -25,10 +35,12 @@ pub(super) fn run(mut command: Command, name: &str) -> Result<Told> {
         .spawn()
         .with_context(|| format!("cannot start `{shown}`"))?;
     let (mut count, mut failures, mut of_failures) = (Count::default(), Vec::new(), false);
+    let mut failed = Vec::new();
     for line in BufReader::new(child.stdout.take().context("no pipe from cargo")?).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
         let result = Count::parse(&line);
         of_failures = result.is_none() && (of_failures || line == "failures:");
+        failed.extend(failed_test(&line).map(str::to_owned));
         // Between the lines of others.
         let line = format!("{name}| {line}");
         say::data(&line);
@@ -44,5 +56,21 @@ pub(super) fn run(mut command: Command, name: &str) -> Result<Told> {
         failures.push(failure);
         count.failed = 1;
     }
-    Ok(Told { count, failures })
+    Ok(Told {
+        count,
+        failures,
+        failed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::failed_test;
+
+    #[test]
+    fn tests_that_failed_are_named() {
+        assert_eq!(failed_test("test a::b ... FAILED"), Some("a::b"));
+        assert_eq!(failed_test("test a::b ... ok"), None);
+        assert_eq!(failed_test("test result: ok. 1 passed"), None);
+    }
 }

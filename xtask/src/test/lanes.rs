@@ -1,5 +1,6 @@
 //! Runs jobs in lanes, side by side: as many as this machine has processors, one more for what mostly waits, and then, one
-//! after the other, what needs the machine to itself.
+//! after the other, what needs the machine to itself. A test that failed beside others is run again by itself, and that counts:
+//! tests are written for a machine of their own, and lanes only save time. It is told all the same.
 
 use std::{
     collections::VecDeque,
@@ -21,6 +22,29 @@ pub(super) struct Outcome {
     pub(super) job: Job,
     pub(super) told: Told,
     pub(super) time: Duration,
+    /// Tests that failed beside others, and what came of them alone.
+    pub(super) again: Option<Told>,
+}
+
+impl Outcome {
+    /// What counts.
+    pub(super) fn count(&self) -> Count {
+        let Count { passed, failed } = self.told.count;
+        if !self.is_unsteady() {
+            return self.told.count;
+        }
+        Count {
+            passed: passed + failed,
+            failed: 0,
+        }
+    }
+
+    /// Whether tests failed beside others, and only then.
+    pub(super) fn is_unsteady(&self) -> bool {
+        let failed = self.told.count.failed;
+        let again = self.again.as_ref().map(|told| told.count);
+        again.is_some_and(|again| again.failed == 0 && again.passed >= failed)
+    }
 }
 
 /// Jobs that wait for a lane.
@@ -54,7 +78,24 @@ pub(super) fn run(jobs: &[Job], filter: Option<&str>, long: bool) -> Result<Vec<
         Ok::<_, anyhow::Error>(outcomes)
     })?;
     outcomes.extend(lane(&of(Place::Alone), with)?);
+    for outcome in &mut outcomes {
+        outcome.again = again(outcome, with)?;
+    }
     Ok(outcomes)
+}
+
+fn again(outcome: &Outcome, with: With<'_>) -> Result<Option<Told>> {
+    let Outcome { job, told, .. } = outcome;
+    if told.count.failed == 0 || job.place() == Place::Alone {
+        return Ok(None);
+    }
+    let is_known = told.failed.len() == told.count.failed;
+    let failed: &[String] = if is_known { &told.failed } else { &[] };
+    let Some(command) = job.again(failed, with.long) else {
+        return Ok(None);
+    };
+    say::line(format!("== {}: again, by itself", job.name()));
+    cargo::run(command, job.name()).map(Some)
 }
 
 /// Takes jobs from a queue until there are no more.
@@ -79,7 +120,12 @@ fn one(job: Job, with: With<'_>) -> Result<Outcome> {
     let time = started.elapsed();
     let (name, count) = (job.name(), told.count);
     say::line(format!("== {name}: {count} in {}", say::span(time)));
-    Ok(Outcome { job, told, time })
+    Ok(Outcome {
+        job,
+        told,
+        time,
+        again: None,
+    })
 }
 
 /// A kernel that cannot be had or does not boot is a failed test, not the end of the run.
@@ -90,5 +136,9 @@ fn on_kernels(filter: Option<&str>) -> Told {
         failures.push(format!("kernels| {error:#}"));
         Count::FAILURE
     });
-    Told { count, failures }
+    Told {
+        count,
+        failures,
+        failed: Vec::new(),
+    }
 }

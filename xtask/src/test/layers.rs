@@ -137,6 +137,19 @@ impl Job {
         }
         Some(cargo)
     }
+
+    /// The `cargo test` that runs tests of a target that failed, or all of it if it is not known which, with the machine to
+    /// themselves.
+    pub(super) fn again(&self, failed: &[String], long: bool) -> Option<Command> {
+        let Self::Target(_) = self else {
+            return None;
+        };
+        let mut cargo = self.command(None, long)?;
+        if !failed.is_empty() {
+            cargo.arg("--exact").args(failed);
+        }
+        Some(cargo)
+    }
 }
 
 /// The named layers, or all.
@@ -213,6 +226,23 @@ mod tests {
                 .any(|(name, value)| name == LONG && value.is_some())
         };
         assert!(hears(true) && !hears(false));
+    }
+
+    #[test]
+    fn what_failed_is_run_again_by_name() {
+        let words = |job: Job, failed: &[&str]| {
+            let failed: Vec<String> = failed.iter().map(|name| (*name).to_owned()).collect();
+            let cargo = job.again(&failed, false)?;
+            let words = cargo
+                .get_args()
+                .map(|word| word.to_string_lossy().into_owned());
+            Some(words.collect::<Vec<_>>().join(" "))
+        };
+        let target = || Job::Target("world".to_owned());
+        let named = words(target(), &["a::b"]).unwrap();
+        assert!(named.contains("--test world -- ") && named.ends_with("--exact a::b"));
+        assert!(!words(target(), &[]).unwrap().contains("--exact"));
+        assert_eq!(words(Job::Unit, &["a"]), None);
     }
 
     #[test]
