@@ -24,6 +24,14 @@ fn failed_test(line: &str) -> Option<&str> {
         .next()
 }
 
+/// `   4: a::b` or `      at ./tests/a.rs:1:2`.
+fn is_of_backtrace(line: &str) -> bool {
+    let text = line.trim_start();
+    let number = text.split_once(": ").map(|(number, _)| number);
+    let is_frame = number.is_some_and(|number| number.parse::<u16>().is_ok());
+    text.len() < line.len() && (is_frame || text.starts_with("at "))
+}
+
 /// Lines of a job's failures that are told again at the end.
 const RETOLD: usize = 60;
 
@@ -41,10 +49,11 @@ pub(super) fn run(mut command: Command, name: &str) -> Result<Told> {
         let result = Count::parse(&line);
         of_failures = result.is_none() && (of_failures || line == "failures:");
         failed.extend(failed_test(&line).map(str::to_owned));
+        let of_backtrace = is_of_backtrace(&line);
         // Between the lines of others.
         let line = format!("{name}| {line}");
         say::data(&line);
-        if of_failures && failures.len() < RETOLD {
+        if of_failures && !of_backtrace && failures.len() < RETOLD {
             failures.push(line);
         }
         count = [count, result.unwrap_or_default()].into_iter().sum();
@@ -65,12 +74,21 @@ pub(super) fn run(mut command: Command, name: &str) -> Result<Told> {
 
 #[cfg(test)]
 mod tests {
-    use super::failed_test;
+    use super::{failed_test, is_of_backtrace};
 
     #[test]
     fn tests_that_failed_are_named() {
         assert_eq!(failed_test("test a::b ... FAILED"), Some("a::b"));
         assert_eq!(failed_test("test a::b ... ok"), None);
         assert_eq!(failed_test("test result: ok. 1 passed"), None);
+    }
+
+    #[test]
+    fn backtraces_are_known() {
+        assert!(is_of_backtrace("   4: world_xdp::main"));
+        assert!(is_of_backtrace(
+            "             at ./tests/world_xdp.rs:167:5"
+        ));
+        assert!(!is_of_backtrace("  left: 1") && !is_of_backtrace("at last"));
     }
 }
