@@ -18,6 +18,7 @@ pub mod links;
 pub mod maps;
 pub mod masquerade;
 pub mod monitor;
+mod own_object;
 pub mod platform;
 pub mod reach;
 pub mod routes;
