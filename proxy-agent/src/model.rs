@@ -32,7 +32,7 @@ pub use host_port::HostPort;
 pub use name::ObjectName;
 pub use network_policy::{NetworkPolicy, Peer, PolicyPort, PolicyRule};
 pub use node::Node;
-pub use notice::Notice;
+pub use notice::{EventReason, Notice};
 pub use pod::{ContainerPort, Namespace, Pod, same_uid};
 pub use selector::{LabelSelector, Labels, Operator, Requirement};
 pub use service::{

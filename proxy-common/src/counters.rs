@@ -23,6 +23,12 @@ macro_rules! reasons {
             match reason { $($number => $name,)+ _ => "unknown" }
         }
 
+        /// What a drop reason means; nothing for a number that this version does not know.
+        #[must_use]
+        pub const fn reason_meaning(reason: u32) -> &'static str {
+            match reason { $($number => $text,)+ _ => "" }
+        }
+
         /// Every drop reason of this version.
         pub const REASONS: &[u32] = &[$($number),+];
     };

@@ -23,6 +23,7 @@ pub mod modes;
 pub mod older;
 pub mod packets;
 pub mod policy;
+pub mod reference;
 pub mod served;
 pub mod told;
 pub mod traffic;

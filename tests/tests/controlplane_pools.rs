@@ -125,7 +125,7 @@ async fn until_refused(giver: &Giver, reason: &str, words: &str) -> Result<()> {
             let said = giver.said.get();
             let refused = said.refused.values();
             refused
-                .map(|why| format!("{}: {why}", why.reason()))
+                .map(|why| format!("{}: {why}", why.reason().name()))
                 .collect()
         };
         if told

@@ -12,6 +12,7 @@ mod cluster;
 mod conformance;
 mod count;
 mod demo;
+mod docs;
 mod image;
 mod kernels;
 mod lint;
@@ -39,6 +40,7 @@ enum Verb {
     Cluster(cluster::Args),
     Conformance(conformance::Args),
     Demo(demo::Args),
+    Docs(docs::Args),
     Image(image::Args),
     Kernels(kernels::Args),
     Lint(lint::Args),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Cluster(args) => cluster::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Docs(args) => docs::run(&args),
         Verb::Image(args) => image::run(&args),
         Verb::Kernels(args) => kernels::run(&args),
         Verb::Lint(args) => lint::run(&args),

@@ -17,7 +17,7 @@ mod readme;
 mod schema;
 mod values;
 
-/// Make from deploy/chart what is made of it: its schema and README, deploy/base, deploy/platforms, the tests' golden files.
+/// Make from deploy/chart what is made of it: its schema, README and page of the book, deploy/base, deploy/platforms, the tests' golden files.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Change nothing; fail if something is not what would be made.
@@ -43,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut differing = settle(&files, args.check)?;
     files.clear();
     files.push(readme::file(&values, &presets)?);
+    files.push(readme::page(&values, &presets));
     files.extend(base::files()?);
     files.extend(platforms::files(&presets)?);
     files.extend(golden::files(&presets)?);

@@ -30,7 +30,7 @@ enum What {
     Cluster,
     /// kube-proxy and the reference CNI plugins.
     KubeProxy,
-    /// Helm, kubectl and promtool: what the tests of `deploy/` need besides.
+    /// Helm, kubectl, promtool, actionlint and mdbook: what the tests of `deploy/` and of the documents need besides.
     Deploy,
     /// Upstream's end-to-end tests and their runner.
     Conformance,
@@ -54,7 +54,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             What::Toolchain => tools::toolchain::ensure()?,
             What::ControlPlane => go::ensure(&go::CONTROL_PLANE)?,
             What::Containerd => tools::containerd()?,
-            What::Deploy => go::ensure(&go::DEPLOY)?,
+            What::Deploy => {
+                go::ensure(&go::DEPLOY)?;
+                tools::mdbook::ensure()?;
+            }
             What::Kernels => kernels::prepare()?,
             What::Cluster => {
                 go::ensure(&go::CONTROL_PLANE)?;

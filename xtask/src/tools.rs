@@ -4,6 +4,7 @@ pub(crate) mod crates;
 pub(crate) mod debian;
 pub(crate) mod deny;
 pub(crate) mod go;
+pub(crate) mod mdbook;
 pub(crate) mod toolchain;
 
 use anyhow::Result;

@@ -8,36 +8,34 @@ use serde_json::json;
 
 use super::supported::NEWEST;
 
+/// Declares the codes once: constants, and what they mean.
+macro_rules! codes {
+    ($($constant:ident = $number:literal, $meaning:literal;)+) => {
+        $(#[doc = $meaning] pub const $constant: u32 = $number;)+
+
+        /// Every code with what it means.
+        pub const ALL: &[(u32, &str)] = &[$(($number, $meaning)),+];
+    };
+}
+
 /// Codes of the specification, and ours from 100.
 pub mod code {
-    /// The configuration's version is not supported.
-    pub const INCOMPATIBLE_VERSION: u32 = 1;
-    /// A field that this plugin refuses; the message names key and value.
-    pub const UNSUPPORTED_FIELD: u32 = 2;
-    /// The container is not known; the runtime need not call DEL.
-    pub const UNKNOWN_CONTAINER: u32 = 3;
-    /// Environment variables missing or malformed; the message names them.
-    pub const ENVIRONMENT: u32 = 4;
-    /// Reading or writing failed.
-    pub const IO: u32 = 5;
-    /// Not JSON, or not of the right shape.
-    pub const DECODE: u32 = 6;
-    /// The configuration is not valid.
-    pub const CONFIG: u32 = 7;
-    /// `CNI_NETNS` is not a network namespace, or is the runtime's own.
-    pub const NETNS: u32 = 8;
-    /// Try again later.
-    pub const TRY_AGAIN: u32 = 11;
-    /// The plugin cannot serve ADD.
-    pub const NOT_AVAILABLE: u32 = 50;
-    /// As 50, and existing containers may suffer too.
-    pub const LIMITED: u32 = 51;
-    /// No free address, or the interface exists already.
-    pub const ALLOCATION: u32 = 100;
-    /// The kernel refused a link, address, route or neighbour.
-    pub const WIRING: u32 = 101;
-    /// CHECK found the container's network broken.
-    pub const BROKEN: u32 = 102;
+    codes! {
+        INCOMPATIBLE_VERSION = 1, "The configuration's version is not supported.";
+        UNSUPPORTED_FIELD = 2, "A field that this plugin refuses; the message names key and value.";
+        UNKNOWN_CONTAINER = 3, "The container is not known; the runtime need not call DEL.";
+        ENVIRONMENT = 4, "Environment variables missing or malformed; the message names them.";
+        IO = 5, "Reading or writing failed.";
+        DECODE = 6, "Not JSON, or not of the right shape.";
+        CONFIG = 7, "The configuration is not valid.";
+        NETNS = 8, "`CNI_NETNS` is not a network namespace, or is the runtime's own.";
+        TRY_AGAIN = 11, "Try again later.";
+        NOT_AVAILABLE = 50, "The plugin cannot serve ADD.";
+        LIMITED = 51, "As 50, and existing containers may suffer too.";
+        ALLOCATION = 100, "No free address, or the interface exists already.";
+        WIRING = 101, "The kernel refused a link, address, route or neighbour.";
+        BROKEN = 102, "CHECK found the container's network broken.";
+    }
 }
 
 /// What goes to the runtime.

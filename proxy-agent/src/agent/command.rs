@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{
     cleanup,
@@ -59,6 +59,11 @@ const SAYS_MORE: &str =
 
 /// Wrong configuration: restarting does not help.
 const EXIT_CONFIG: u8 = 2;
+
+/// The command line, for documents.
+pub fn command_line() -> clap::Command {
+    Arguments::command()
+}
 
 /// Runs `proxy-agent`.
 pub fn main() -> ExitCode {

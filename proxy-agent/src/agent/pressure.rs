@@ -2,11 +2,8 @@
 
 use crate::{
     api::messages::MapStatus,
-    model::{Kind, Notice, ObjectName},
+    model::{EventReason, Kind, Notice, ObjectName},
 };
-
-/// Reason of Events.
-const FILLING: &str = "MapsFillingUp";
 
 /// What stands of these maps, if it is anything.
 pub(super) fn notice(maps: &[MapStatus], node: &str) -> Option<Notice> {
@@ -15,7 +12,7 @@ pub(super) fn notice(maps: &[MapStatus], node: &str) -> Option<Notice> {
     (!full.is_empty()).then(|| Notice {
         kind: Kind::Node,
         object: ObjectName::new("", node),
-        reason: FILLING,
+        reason: EventReason::MapsFillingUp,
         // No numbers, which would be news each time.
         note: format!(
             "{}: at least four fifths of the capacity are in use; raise it in `maps:` of the configuration",

@@ -1,6 +1,7 @@
 //! Metrics: kube-proxy's series under their own names, so that dashboards and alerts go on, and Weir's.
 
 mod buckets;
+mod described;
 mod labels;
 mod series;
 
@@ -13,11 +14,12 @@ use prometheus_client::{
 };
 
 pub use self::{
+    described::{Series, SeriesKind},
     labels::{
         Apply, Build, CniRequest, CniVerb, Code, FlowLabels, IpFamily, KindName, MapName, Mode,
         NoLocal, Reason, Verdict,
     },
-    series::{FloatGauge, Metrics},
+    series::{FloatGauge, Metrics, SERIES},
 };
 use super::health::FAMILIES;
 use crate::model::Kind;

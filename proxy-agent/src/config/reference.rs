@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_files_in_the_repository_are_in_step() {
-        is_in_step("CONFIGURATION.md", &markdown(), "reference");
+        is_in_step("docs/reference/configuration.md", &markdown(), "reference");
         let mut json = serde_json::to_string_pretty(&schema()).unwrap();
         json.push('\n');
         is_in_step("deploy/configuration.schema.json", &json, "schema");

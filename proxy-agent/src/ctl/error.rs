@@ -4,22 +4,30 @@ use std::io::{self, Write};
 
 use crate::api::client::ClientError;
 
-/// Exit codes. Scripts rely on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// All is well.
-    Ok = 0,
-    /// Something is wrong, or differs.
-    Failed = 1,
-    /// The command line is wrong.
-    Usage = 2,
-    /// The agent, or the pinned state, cannot be reached.
-    Unreachable = 3,
-    /// Waiting took too long.
-    TimedOut = 4,
-    /// What was asked can only be told elsewhere.
-    Undecided = 5,
+/// Declares the exit codes once.
+macro_rules! exits {
+    ($($name:ident = $code:literal, $meaning:literal;)+) => {
+        /// Exit codes. Scripts rely on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Exit {
+            $(#[doc = $meaning] $name = $code,)+
+        }
+
+        impl Exit {
+            /// Every code with what it means.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$name, $meaning)),+];
+        }
+    };
+}
+
+exits! {
+    Ok = 0, "All is well.";
+    Failed = 1, "Something is wrong, or differs.";
+    Usage = 2, "The command line is wrong.";
+    Unreachable = 3, "The agent, or the pinned state, cannot be reached.";
+    TimedOut = 4, "Waiting took too long.";
+    Undecided = 5, "What was asked can only be told elsewhere.";
 }
 
 /// Why a verb could not be done.

@@ -9,8 +9,100 @@ pub struct Notice {
     pub kind: Kind,
     /// Its name.
     pub object: ObjectName,
-    /// Why, in one word of `CamelCase`.
-    pub reason: &'static str,
+    /// Why, in one word.
+    pub reason: EventReason,
     /// What about it.
     pub note: String,
+}
+
+/// Declares the reasons of Events once: the word, kinds of the objects that have such, what it means, what to do.
+macro_rules! reasons {
+    ($($name:ident: $($kind:ident)|+, $meaning:literal, $remedy:literal;)+) => {
+        /// Why there is an Event, as `kubectl describe` shows it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum EventReason {
+            $(#[doc = $meaning] $name,)+
+        }
+
+        impl EventReason {
+            /// All of them, by what they are about.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The word, in `CamelCase`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)+ }
+            }
+
+            /// Kinds of the objects that have such Events.
+            pub const fn kinds(self) -> &'static [Kind] {
+                match self { $(Self::$name => &[$(Kind::$kind),+],)+ }
+            }
+
+            /// What it means.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)+ }
+            }
+
+            /// What to do about it.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    AddressConflict: Service,
+        "An older Service has an address, port and protocol that this one wants; that one is served.",
+        "Give one of the two another address or port. When the older one goes, this one is served.";
+    NotProgrammed: Service | NetworkPolicy,
+        "A map has no room for it and does not grow. A Service keeps its last state; pods that a policy selects are denied in the directions that it isolates.",
+        "Raise `maps.memory`, or the capacity of the map that the note names. It is tried again by itself.";
+    NotServed: Service,
+        "It has external IPs, which the setting `services.externalIPs` turns off.",
+        "Take `spec.externalIPs` away, or set `services.externalIPs: true` if whoever makes Services may take any address.";
+    FailedToStartServiceHealthcheck: Service,
+        "The port of `spec.healthCheckNodePort` cannot be opened on the node.",
+        "Find who listens there (`ss -ltnp`), or make the Service anew for another port.";
+    AddressesExhausted: Service,
+        "No address of a pool (`loadBalancer.pools`) is free for it.",
+        "Add addresses to a pool, or let Services share one (annotation `weir.dev/allow-shared-ip`).";
+    AddressTaken: Service,
+        "The address that it asks for is another one's.",
+        "Ask for another one (annotation `weir.dev/load-balancer-ips`).";
+    AddressRequestInvalid: Service,
+        "Its annotations ask for what cannot be: an address of no pool, two of one family, an unknown pool.",
+        "Correct what the note names.";
+    PodRangesExhausted: Node,
+        "With `ipam: cluster` no range of `clusterPodCIDRs` is free: the node's pods get no addresses.",
+        "Add a range to `clusterPodCIDRs`. Ranges of Nodes that are gone are free after `podRanges.giveBackAfter`.";
+    PodRangeTaken: Node,
+        "The range that its annotation `weir.dev/pod-cidrs` names is another node's.",
+        "Name another one, or none.";
+    PodRangeInvalid: Node,
+        "Its annotation `weir.dev/pod-cidrs` cannot be followed.",
+        "At most one range of each family, as `10.1.2.0/24,fd00::/64`.";
+    PodRangeLost: Node,
+        "The node could not confirm its range in time, and another node has it now: pods from before have addresses that are not theirs.",
+        "Make the pods anew that the note names.";
+    PodRangesUnreadable: Node,
+        "The ConfigMap `kube-system/weir-pod-ranges` cannot be read: no node claims a range.",
+        "Correct the entries that the note names.";
+    MapsFillingUp: Node,
+        "At least four fifths of the capacity of a map are in use.",
+        "Raise its capacity, or `maps.memory`, in `maps:` of the configuration.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EventReason;
+
+    #[test]
+    fn api_servers_take_the_words() {
+        for reason in EventReason::ALL {
+            let name = reason.name();
+            assert!(name.len() <= 128 && name.chars().all(|c| c.is_ascii_alphanumeric()));
+            assert!(reason.meaning().ends_with('.') && reason.remedy().ends_with('.'));
+        }
+    }
 }

@@ -37,7 +37,7 @@ use self::follow::Follower;
 use crate::{
     api::{Shared, messages::PodRangesStatus},
     config::Ipam,
-    model::{Kind, Notice, ObjectName},
+    model::{EventReason, Kind, Notice, ObjectName},
     observe::{Store, kubernetes::ClaimStore},
 };
 
@@ -62,7 +62,7 @@ pub enum Tenure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// Reason of the Event; none if it goes by itself.
-    pub reason: Option<&'static str>,
+    pub reason: Option<EventReason>,
     /// What it is.
     pub note: String,
 }

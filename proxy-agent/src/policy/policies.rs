@@ -20,7 +20,7 @@ use crate::{
         metrics::Apply,
     },
     datapath::{Maps, TableError},
-    model::{Kind, LocalEndpoint, Notice, ObjectName, Snapshot},
+    model::{EventReason, Kind, LocalEndpoint, Notice, ObjectName, Snapshot},
     observe::Store,
     subject::{self, Here, Room, Subject, Turn, Verified, growth::InVain},
 };
@@ -31,8 +31,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 const RETRY: Duration = Duration::from_millis(500);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Reason of Events.
-const NOT_PROGRAMMED: &str = "NotProgrammed";
 
 /// What was read of what others told.
 #[derive(Debug, Default)]
@@ -334,7 +332,7 @@ impl Subject for Policies {
         let notice = |(name, refusal): (&ObjectName, &Refusal)| Notice {
             kind: Kind::NetworkPolicy,
             object: name.clone(),
-            reason: NOT_PROGRAMMED,
+            reason: EventReason::NotProgrammed,
             note: refusal.to_string(),
         };
         refused.map(notice).collect()

@@ -16,7 +16,10 @@ use std::{
 };
 
 use super::demand::Demand;
-use crate::{config::AddressPool, model::ObjectName};
+use crate::{
+    config::AddressPool,
+    model::{EventReason, ObjectName},
+};
 
 use self::give::{Giver, Pair};
 
@@ -46,12 +49,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// In one word, as Events have it.
-    pub const fn reason(&self) -> &'static str {
+    /// As Events have it.
+    pub const fn reason(&self) -> EventReason {
         match self {
-            Self::Mistake(_) => "AddressRequestInvalid",
-            Self::Taken(..) => "AddressTaken",
-            Self::Exhausted { .. } => "AddressesExhausted",
+            Self::Mistake(_) => EventReason::AddressRequestInvalid,
+            Self::Taken(..) => EventReason::AddressTaken,
+            Self::Exhausted { .. } => EventReason::AddressesExhausted,
         }
     }
 }

@@ -14,14 +14,11 @@ use crate::{
         health_check_node_port::{HealthCheck, HealthCheckNodePorts, Unopened},
         listen::ListenOn,
     },
-    model::{Kind, Notice, ObjectName},
+    model::{EventReason, Kind, Notice, ObjectName},
 };
 
 /// When what could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Reason of Events, kube-proxy's.
-const FAILED: &str = "FailedToStartServiceHealthcheck";
 
 /// What is wanted.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +72,7 @@ impl HealthChecks {
         let notice = |Unopened { service, error }| Notice {
             kind: Kind::Service,
             object: service,
-            reason: FAILED,
+            reason: EventReason::FailedToStartServiceHealthcheck,
             note: error,
         };
         problems.map(notice).collect()

@@ -129,7 +129,7 @@ impl Claimer {
             let notices = claimer.claims.notices("x");
             notices
                 .iter()
-                .any(|n| n.reason == reason && n.note.contains(words))
+                .any(|n| n.reason.name() == reason && n.note.contains(words))
         };
         self.reached(&format!("{reason}: {words}"), told).await
     }

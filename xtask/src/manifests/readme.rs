@@ -1,4 +1,4 @@
-//! The tables in the chart's README.
+//! The tables in the chart's README, and the page of the book that has them too.
 
 use anyhow::{Context as _, Result};
 
@@ -10,6 +10,18 @@ pub(super) fn file(values: &[Explained], presets: &[Preset]) -> Result<File> {
     let text = between(&read(&path)?, "values", &table(values))?;
     let text = between(&text, "platforms", &platforms(presets))?;
     Ok(File { path, text })
+}
+
+/// The page of the book.
+pub(super) fn page(values: &[Explained], presets: &[Preset]) -> File {
+    let (platforms, values) = (platforms(presets), table(values));
+    File {
+        path: "docs/reference/chart.md".to_owned(),
+        text: format!(
+            "# Values of the chart\n\nMade by `cargo xtask manifests` from `deploy/chart`; do not edit.\n\n{values}\n## Platforms\nWhat \
+             `platform` may be. What has been tested: [install](../install.md).\n\n{platforms}"
+        ),
+    }
 }
 
 fn table(values: &[Explained]) -> String {

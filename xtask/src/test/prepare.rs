@@ -29,8 +29,11 @@ pub(super) fn all(layers: &[Layer]) -> Result<()> {
         say::step("build the programs under test", programs)?;
         say::step("build the tests", tests)?;
     }
-    if has("deploy") {
+    if has("deploy") || has("docs") {
         go::ensure(&go::DEPLOY)?;
+    }
+    if has("docs") {
+        tools::mdbook::ensure()?;
     }
     if has("containerd") {
         tools::containerd()?;

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use crate::{paths, run, say};
 
-/// The program of that name in that version; compiles it if it is not there.
-pub(crate) fn ensure(name: &str, version: &str) -> Result<PathBuf> {
+/// The program of that name in that version; compiles it, with these flags of cargo, if it is not there.
+pub(crate) fn ensure(name: &str, version: &str, flags: &[&str]) -> Result<PathBuf> {
     let root = paths::cache()?.join(format!("{name}-{version}"));
     let program = root.join("bin").join(name);
     if program.exists() {
@@ -17,7 +17,8 @@ pub(crate) fn ensure(name: &str, version: &str) -> Result<PathBuf> {
     let mut cargo = run::cargo();
     cargo
         .args(["install", "--locked", name, "--version", version, "--root"])
-        .arg(&root);
+        .arg(&root)
+        .args(flags);
     say::step(&format!("install {name} {version}"), || {
         run::logged(&mut cargo, &paths::log(name)?)
     })

@@ -9,5 +9,5 @@ const VERSION: &str = "0.20.2";
 
 /// Installs it if it is missing.
 pub(crate) fn ensure() -> Result<PathBuf> {
-    super::crates::ensure("cargo-deny", VERSION)
+    super::crates::ensure("cargo-deny", VERSION, &[])
 }

@@ -74,6 +74,8 @@ commands! {
     PORTMAP = "plugins" "portmap" "github.com/containernetworking/plugins/plugins/meta/portmap";
     /// What renders and installs the chart.
     HELM = "helm" "helm" "helm.sh/helm/v3/cmd/helm";
+    /// What looks for mistakes in workflows.
+    ACTIONLINT = "actionlint" "actionlint" "github.com/rhysd/actionlint/cmd/actionlint";
     /// What tests the alert rules.
     PROMTOOL = "prometheus" "promtool" "github.com/prometheus/prometheus/cmd/promtool";
 }
@@ -88,8 +90,8 @@ pub(crate) const E2E: Program = Program {
 
 /// The reference CNI plugins that the yardstick cluster is wired with.
 pub(crate) const PLUGINS: [Program; 5] = [HOST_LOCAL, BRIDGE, LOOPBACK, PTP, PORTMAP];
-/// What the tests of `deploy/` need besides.
-pub(crate) const DEPLOY: [Program; 3] = [HELM, KUBECTL, PROMTOOL];
+/// What the tests of `deploy/`, of workflows and of documents need besides.
+pub(crate) const DEPLOY: [Program; 4] = [HELM, KUBECTL, PROMTOOL, ACTIONLINT];
 /// What the ordinary tests need.
 pub(crate) const CONTROL_PLANE: [Program; 3] = [ETCD, APISERVER, CONTROLLERS];
 /// What a cluster needs besides.

@@ -32,7 +32,7 @@ fn linker() -> Result<()> {
     if plain(bpf::linker_path())?.exists() {
         return Ok(());
     }
-    super::crates::ensure("bpf-linker", bpf::LINKER_VERSION).map(drop)
+    super::crates::ensure("bpf-linker", bpf::LINKER_VERSION, &[]).map(drop)
 }
 
 fn library() -> Result<()> {

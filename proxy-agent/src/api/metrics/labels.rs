@@ -3,6 +3,8 @@
 use axum::http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 
+use super::described::Labelled;
+
 /// Declares a set of text labels.
 macro_rules! labels {
     ($($(#[$doc:meta])* $name:ident { $($field:ident),+ })+) => {$(
@@ -15,6 +17,10 @@ macro_rules! labels {
             pub fn new($($field: impl Into<String>),+) -> Self {
                 Self { $($field: $field.into()),+ }
             }
+        }
+
+        impl Labelled for $name {
+            const LABELS: &'static [&'static str] = &[$(stringify!($field)),+];
         }
     )+};
 }

@@ -9,6 +9,7 @@ use prometheus_client::{
 
 use super::{
     buckets,
+    described::{Described, Series},
     labels::{
         Apply, CniRequest, CniVerb, Code, FlowLabels, IpFamily, KindName, MapName, Mode, NoLocal,
         Reason, Verdict,
@@ -42,6 +43,16 @@ macro_rules! series {
                 Self { registry, $($($field,)+)+ }
             }
         }
+
+        /// What is registered, in its order.
+        pub const SERIES: &[Series] = &[$($(Series {
+            prefix: $prefix,
+            name: $name,
+            unit: series!(@unit $($unit)?),
+            kind: <$type as Described>::KIND,
+            labels: <$type as Described>::LABELS,
+            help: $help,
+        },)+)+];
     };
     (@register $part:ident, $name:literal, $help:literal, $field:ident) => {
         $part.register($name, $help, $field.clone());
@@ -49,6 +60,8 @@ macro_rules! series {
     (@register $part:ident, $name:literal in $unit:ident, $help:literal, $field:ident) => {
         $part.register_with_unit($name, $help, Unit::$unit, $field.clone());
     };
+    (@unit) => { None };
+    (@unit $unit:ident) => { Some(Unit::$unit) };
     (@begin $type:ty) => { <$type>::default() };
     (@begin $type:ty, $begin:expr) => { $begin };
 }

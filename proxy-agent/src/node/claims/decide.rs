@@ -9,7 +9,10 @@ use super::{
     book::{Book, Changes, Claim, overlap, within},
     choose::first_free,
 };
-use crate::config::{Configuration, Period, PodRangeSettings};
+use crate::{
+    config::{Configuration, Period, PodRangeSettings},
+    model::EventReason,
+};
 
 /// What is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,12 +89,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// Reason of the Event.
-    pub const fn reason(&self) -> &'static str {
+    pub const fn reason(&self) -> EventReason {
         match self {
-            Self::Exhausted { .. } => "PodRangesExhausted",
-            Self::Taken { .. } => "PodRangeTaken",
-            Self::Annotation(_) => "PodRangeInvalid",
-            Self::Broken(_) => "PodRangesUnreadable",
+            Self::Exhausted { .. } => EventReason::PodRangesExhausted,
+            Self::Taken { .. } => EventReason::PodRangeTaken,
+            Self::Annotation(_) => EventReason::PodRangeInvalid,
+            Self::Broken(_) => EventReason::PodRangesUnreadable,
         }
     }
 }

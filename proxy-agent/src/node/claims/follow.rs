@@ -23,7 +23,7 @@ use super::{
 use crate::{
     api::Shared,
     config::{Ipam, Period},
-    model::{Kind, Node},
+    model::{EventReason, Kind, Node},
     observe::{
         Store,
         kubernetes::{ClaimStore, RequestError},
@@ -236,7 +236,7 @@ impl Follower {
     fn loss(&self) -> Option<Trouble> {
         let lost: Vec<String> = self.lost.iter().map(ToString::to_string).collect();
         (!lost.is_empty()).then(|| Trouble {
-            reason: Some("PodRangeLost"),
+            reason: Some(EventReason::PodRangeLost),
             note: format!(
                 "{} was given back and is not this node's any more: pods with such addresses must be made anew",
                 lost.join(", ")
@@ -306,6 +306,6 @@ fn no_object() -> Failed {
     let note = "there is no ConfigMap kube-system/weir-pod-ranges, which Weir's manifests make: no range can be claimed or \
                 confirmed"
         .to_owned();
-    let reason = Some("PodRangesUnreadable");
+    let reason = Some(EventReason::PodRangesUnreadable);
     Failed::Trouble(Trouble { reason, note }, None)
 }

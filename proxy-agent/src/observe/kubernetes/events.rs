@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use super::servers::{RequestError, Servers};
-use crate::model::{Kind, Notice, ObjectName};
+use crate::model::{EventReason, Kind, Notice, ObjectName};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// When what still stands is written again.
@@ -40,7 +40,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_min
 const LONGEST_NOTE: usize = 1024;
 
 /// What an Event is about: one of them stands for all words.
-type Subject = (Kind, ObjectName, &'static str);
+type Subject = (Kind, ObjectName, EventReason);
 
 /// Writes Events.
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ impl EventWriter {
     async fn write(&self, notice: &Notice) -> Result<(), RequestError> {
         let event = Event {
             type_: EventType::Warning,
-            reason: notice.reason.to_owned(),
+            reason: notice.reason.name().to_owned(),
             note: Some(note(&self.node, &notice.note)),
             action: "Programming".to_owned(),
             secondary: None,
@@ -199,7 +199,7 @@ mod tests {
         Notice {
             kind: Kind::NetworkPolicy,
             object: ObjectName::new("x", name),
-            reason: "NotProgrammed",
+            reason: EventReason::NotProgrammed,
             note: note.to_owned(),
         }
     }

@@ -286,7 +286,7 @@ fn addresses(plan: &Plan, name: &str) -> Vec<String> {
 
 fn why(plan: &Plan, name: &str) -> String {
     let refusal = &plan.refused[&ObjectName::new("x", name)];
-    format!("{}: {refusal}", refusal.reason())
+    format!("{}: {refusal}", refusal.reason().name())
 }
 
 #[test]

@@ -4,17 +4,10 @@ use std::time::Instant;
 
 use super::{Failure, ServiceSync};
 use crate::{
-    model::{Kind, Notice, ObjectName},
+    model::{EventReason, Kind, Notice, ObjectName},
     service::Owner,
     subject::growth::{InVain, PATIENCE},
 };
-
-/// Another Service has an address that this one wants.
-const CONFLICT: &str = "AddressConflict";
-/// It does not fit.
-const NOT_PROGRAMMED: &str = "NotProgrammed";
-/// A part of it is not served here.
-const NOT_SERVED: &str = "NotServed";
 
 impl ServiceSync {
     /// What stands now. What the kernel does not take is no fault of a Service, and what waits for a map that grows is not
@@ -25,9 +18,9 @@ impl ServiceSync {
         let failed = self.failed.iter().filter(|(_, failure)| stands(failure));
         let refused = failed.filter_map(|(owner, failure)| {
             let reason = if failure.taken {
-                CONFLICT
+                EventReason::AddressConflict
             } else {
-                NOT_PROGRAMMED
+                EventReason::NotProgrammed
             };
             match owner {
                 Owner::Service(name) => Some(notice(name, reason, failure.error.clone())),
@@ -35,7 +28,8 @@ impl ServiceSync {
             }
         });
         let unserved = self.unserved.iter();
-        let unserved = unserved.map(|(name, why)| notice(name, NOT_SERVED, why.join("; ")));
+        let unserved =
+            unserved.map(|(name, why)| notice(name, EventReason::NotServed, why.join("; ")));
         refused.chain(unserved).collect()
     }
 }
@@ -51,7 +45,7 @@ impl Failure {
     }
 }
 
-fn notice(service: &ObjectName, reason: &'static str, note: String) -> Notice {
+fn notice(service: &ObjectName, reason: EventReason, note: String) -> Notice {
     Notice {
         kind: Kind::Service,
         object: service.clone(),

@@ -34,7 +34,7 @@ fn claimed(book: &Book, asker: &Asker, settings: &Settings) -> String {
         Err(refused) => {
             let (refusal, held) = *refused;
             let held = held.map_or_else(|| "nothing".to_owned(), |claim| claim.to_string());
-            format!("{}: {refusal}; has {held}", refusal.reason())
+            format!("{}: {refusal}; has {held}", refusal.reason().name())
         }
     }
 }
