@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tempfile::TempDir;
@@ -120,6 +120,17 @@ pub fn go_program(module: &str, name: &str, setup: &str) -> Result<PathBuf> {
             path.display()
         );
     }
+    Ok(path)
+}
+
+/// Where mdbook is; `cargo xtask setup deploy` puts it there.
+pub fn mdbook() -> Result<PathBuf> {
+    let path = cache::crate_program("mdbook", cache::MDBOOK).map_err(|error| anyhow!(error))?;
+    ensure!(
+        path.exists(),
+        "no mdbook at {}\nhint: run `cargo xtask setup deploy`",
+        path.display()
+    );
     Ok(path)
 }
 

@@ -8,6 +8,8 @@ use std::{env, fs};
 
 /// Version of Kubernetes that the programs call themselves; go.mod has the same.
 pub(crate) const KUBERNETES: &str = "v1.36.3";
+/// Version of mdbook that `book.toml` is written for.
+pub(crate) const MDBOOK: &str = "0.5.4";
 
 /// The folder: `$WEIR_CACHE`, else `weir` in the user's cache folder.
 pub(crate) fn folder() -> Result<PathBuf, String> {
@@ -20,6 +22,12 @@ pub(crate) fn folder() -> Result<PathBuf, String> {
         .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("weir")))
         .or_else(|| set("HOME").map(|dir| dir.join(".cache/weir")))
         .ok_or_else(|| "no cache folder: set WEIR_CACHE, XDG_CACHE_HOME or HOME".to_owned())
+}
+
+/// Where a program from the crates registry lies.
+pub(crate) fn crate_program(name: &str, version: &str) -> Result<PathBuf, String> {
+    let root = folder()?.join(format!("{name}-{version}"));
+    Ok(root.join("bin").join(name))
 }
 
 /// Where the programs of `tests/cluster/MODULE` lie; another go.mod or go.sum means another folder.

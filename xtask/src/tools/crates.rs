@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
-use crate::{paths, run, say};
+use crate::{cache, paths, run, say};
 
 /// The program of that name in that version; compiles it, with these flags of cargo, if it is not there.
 pub(crate) fn ensure(name: &str, version: &str, flags: &[&str]) -> Result<PathBuf> {
-    let root = paths::cache()?.join(format!("{name}-{version}"));
-    let program = root.join("bin").join(name);
+    let program = cache::crate_program(name, version).map_err(|error| anyhow!(error))?;
     if program.exists() {
         return Ok(program);
     }
+    let root = paths::cache()?.join(format!("{name}-{version}"));
     // In the checkout, so that its toolchain is used: bpf-linker reads that compiler's bitcode.
     let mut cargo = run::cargo();
     cargo
