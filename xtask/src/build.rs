@@ -89,7 +89,7 @@ pub(crate) fn programs(profile: &str) -> Result<Vec<PathBuf>> {
 
 /// The commit that is built, for `weir_build_info`; none where there is no history. Other builds do not name it, or each commit
 /// would compile the agent anew.
-fn revision() -> Result<Option<String>> {
+pub(crate) fn revision() -> Result<Option<String>> {
     if !paths::root().join(".git").exists() {
         return Ok(None);
     }

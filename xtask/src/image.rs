@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Cargo profile: `lab` is quick to link, `release` is what ships.
     #[arg(long, default_value = "release")]
     profile: String,
+    /// Name and tag of the image.
+    #[arg(long, default_value = weir::NAME)]
+    name: String,
     /// Also the images of the cluster and of upstream's tests.
     #[arg(long)]
     e2e: bool,
@@ -25,7 +28,11 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    say::data(weir::write(&args.profile)?.display().to_string());
+    say::data(
+        weir::write(&args.profile, &args.name)?
+            .display()
+            .to_string(),
+    );
     if args.e2e {
         say::data(e2e::archive()?.display().to_string());
     }

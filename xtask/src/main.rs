@@ -18,6 +18,7 @@ mod kernels;
 mod lint;
 mod manifests;
 mod paths;
+mod release;
 mod run;
 mod say;
 mod setup;
@@ -47,6 +48,7 @@ enum Verb {
     #[command(hide = true)]
     Load(bench::load::Args),
     Manifests(manifests::Args),
+    Release(release::Args),
     Setup(setup::Args),
     Test(test::Args),
 }
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Lint(args) => lint::run(&args),
         Verb::Load(args) => bench::load::run(&args),
         Verb::Manifests(args) => manifests::run(&args),
+        Verb::Release(args) => release::run(&args),
         Verb::Setup(args) => setup::run(&args),
         Verb::Test(args) => test::run(&args),
     };

@@ -30,7 +30,7 @@ enum What {
     Cluster,
     /// kube-proxy and the reference CNI plugins.
     KubeProxy,
-    /// Helm, kubectl, promtool, actionlint and mdbook: what the tests of `deploy/` and of the documents need besides.
+    /// Helm, kubectl, promtool, actionlint, cargo-sbom and mdbook: what the tests of `deploy/` and of the documents need besides.
     Deploy,
     /// Upstream's end-to-end tests and their runner.
     Conformance,
@@ -57,6 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             What::Deploy => {
                 go::ensure(&go::DEPLOY)?;
                 tools::mdbook::ensure()?;
+                tools::sbom::ensure()?;
             }
             What::Kernels => kernels::prepare()?,
             What::Cluster => {

@@ -5,6 +5,7 @@ pub(crate) mod debian;
 pub(crate) mod deny;
 pub(crate) mod go;
 pub(crate) mod mdbook;
+pub(crate) mod sbom;
 pub(crate) mod toolchain;
 
 use anyhow::Result;

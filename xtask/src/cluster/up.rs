@@ -78,7 +78,7 @@ fn parts(shape: Shape) -> Result<Parts> {
     go::ensure(&go::CLUSTER)?;
     let mut images = vec![image::e2e::archive()?];
     match shape.proxy {
-        Proxy::Weir => images.push(image::weir::write("lab")?),
+        Proxy::Weir => images.push(image::weir::write("lab", image::weir::NAME)?),
         Proxy::KubeProxy => {
             go::ensure(&[go::KUBE_PROXY])?;
             go::ensure(&go::PLUGINS)?;

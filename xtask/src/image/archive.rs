@@ -1,5 +1,6 @@
 //! Writes images as docker-archive files, which containerd, kind and Docker all import: no registry, no builder.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read as _};
 use std::path::{Path, PathBuf};
@@ -12,13 +13,15 @@ use sha2::{Digest as _, Sha256};
 #[derive(Debug)]
 pub(crate) struct Image {
     /// Full names, tag included.
-    pub(crate) names: Vec<&'static str>,
+    pub(crate) names: Vec<String>,
     /// Uncompressed tar files, the lowest first.
     pub(crate) layers: Vec<PathBuf>,
     /// Program that a container runs if its pod names none.
     pub(crate) entrypoint: Vec<&'static str>,
     /// Its arguments if the pod names none.
     pub(crate) command: Vec<&'static str>,
+    /// What it says of itself (OCI image spec, annotations.md).
+    pub(crate) labels: BTreeMap<&'static str, String>,
 }
 
 /// Writes all images into one archive; layers that they share are written once.
@@ -73,6 +76,7 @@ fn describe<W: io::Write>(
         "config": {
             "Entrypoint": image.entrypoint,
             "Cmd": image.command,
+            "Labels": image.labels,
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
         },
         "rootfs": {

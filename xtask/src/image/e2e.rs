@@ -1,5 +1,6 @@
 //! The images that a cluster and upstream's network tests ask for (`e2e.test --list-images`), under their names.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -86,10 +87,11 @@ fn agnhost_image(scratch: &Path) -> Result<Image> {
     layer.file("localhost.key", &key, 0o644)?;
     layer.file("localhost.crt", &cert, 0o644)?;
     Ok(Image {
-        names: AGNHOST.to_vec(),
+        names: names(&AGNHOST),
         layers: vec![base, layer.finish()?],
         entrypoint: vec!["/agnhost"],
         command: vec!["pause"],
+        labels: BTreeMap::new(),
     })
 }
 
@@ -113,10 +115,11 @@ fn busybox(scratch: &Path) -> Result<Image> {
         layer.link(&format!("bin/{applet}"), "busybox")?;
     }
     Ok(Image {
-        names: BUSYBOX.to_vec(),
+        names: names(&BUSYBOX),
         layers: vec![layer.finish()?],
         entrypoint: Vec::new(),
         command: vec!["sh"],
+        labels: BTreeMap::new(),
     })
 }
 
@@ -152,11 +155,16 @@ fn issue(scratch: &Path) -> Result<Image> {
     Ok(one(ISSUE_74839, layer.finish()?, "/regression-issue-74839"))
 }
 
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
 fn one(name: &'static str, layer: PathBuf, entrypoint: &'static str) -> Image {
     Image {
-        names: vec![name],
+        names: names(&[name]),
         layers: vec![layer],
         entrypoint: vec![entrypoint],
         command: Vec::new(),
+        labels: BTreeMap::new(),
     }
 }

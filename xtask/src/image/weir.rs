@@ -1,5 +1,6 @@
 //! Weir's own image: three static programs and nothing else.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -9,11 +10,14 @@ use super::archive::{self, Image};
 use super::layer::Layer;
 use crate::{build, paths};
 
+const ABOUT: &str = "An eBPF replacement of kube-proxy and of the CNI plugin";
+/// The agent's, and that of the programs in the kernel.
+const LICENSES: &str = "Apache-2.0 AND (Apache-2.0 OR MIT OR GPL-2.0-only)";
 /// Its name in the overlays of `deploy/`.
 pub(crate) const NAME: &str = "localhost/weir:dev";
 
-/// Builds the programs with a cargo profile and writes `target/weir-image.tar`; returns its path.
-pub(crate) fn write(profile: &str) -> Result<PathBuf> {
+/// Builds the programs with a cargo profile and writes `target/weir-image.tar`, an image of this name; returns its path.
+pub(crate) fn write(profile: &str, name: &str) -> Result<PathBuf> {
     let programs = build::programs(profile)?;
     let scratch = paths::root().join("target/image");
     fs::create_dir_all(&scratch)?;
@@ -25,12 +29,34 @@ pub(crate) fn write(profile: &str) -> Result<PathBuf> {
         layer.program(&format!("usr/bin/{name}"), program)?;
     }
     let image = Image {
-        names: vec![NAME],
+        names: vec![name.to_owned()],
         layers: vec![layer.finish()?],
         entrypoint: vec!["/usr/bin/proxy-agent"],
         command: Vec::new(),
+        labels: labels()?,
     };
     let path = paths::root().join("target/weir-image.tar");
     archive::write(&[image], &path)?;
     Ok(path)
+}
+
+/// What the image says of itself; where it comes from only if that is told (`WEIR_SOURCE`).
+fn labels() -> Result<BTreeMap<&'static str, String>> {
+    let text = |words: &str| Some(words.to_owned());
+    let source = std::env::var("WEIR_SOURCE").ok();
+    let all = [
+        ("org.opencontainers.image.title", text("weir")),
+        ("org.opencontainers.image.description", text(ABOUT)),
+        (
+            "org.opencontainers.image.version",
+            text(env!("CARGO_PKG_VERSION")),
+        ),
+        ("org.opencontainers.image.licenses", text(LICENSES)),
+        ("org.opencontainers.image.revision", build::revision()?),
+        ("org.opencontainers.image.source", source),
+    ];
+    let told = all
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    Ok(told.collect())
 }

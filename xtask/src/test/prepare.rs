@@ -32,6 +32,9 @@ pub(super) fn all(layers: &[Layer]) -> Result<()> {
     if has("deploy") || has("docs") {
         go::ensure(&go::DEPLOY)?;
     }
+    if has("deploy") {
+        tools::sbom::ensure()?;
+    }
     if has("docs") {
         tools::mdbook::ensure()?;
     }

@@ -1,0 +1,229 @@
+//! What can be looked at of releases without making one: workflows, the files that `cargo xtask release` makes, licences.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+use weir_tests::{controlplane::go_program, world::program};
+
+const REPOSITORY: &str = "registry.example/weir";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn workflows() -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join(".github/workflows"))? {
+        found.push(entry?.path());
+    }
+    ensure!(found.len() > 2, "{found:?}");
+    Ok(found)
+}
+
+fn done(command: &mut Command) -> Result<String> {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output()?;
+    let said = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    ensure!(status.success(), "{command:?}: {}", said.concat());
+    let [said, _] = said;
+    Ok(said)
+}
+
+fn xtask(words: &[&str]) -> Result<String> {
+    done(Command::new(program("xtask")?).args(words))
+}
+
+#[test]
+fn actionlint_has_nothing_against_the_workflows() -> Result<()> {
+    // Without other linters, which a machine may have or not.
+    let mut lint = Command::new(go_program("actionlint", "actionlint", "deploy")?);
+    lint.current_dir(root())
+        .args(["-shellcheck=", "-pyflakes="]);
+    done(lint.args(workflows()?)).map(drop)
+}
+
+#[test]
+fn what_workflows_call_is_there() -> Result<()> {
+    let mut calls = 0;
+    for path in workflows()? {
+        let text = fs::read_to_string(&path)?;
+        for call in text
+            .lines()
+            .filter_map(|line| line.split("cargo xtask ").nth(1))
+        {
+            knows(call).with_context(|| path.display().to_string())?;
+            calls += 1;
+        }
+    }
+    ensure!(calls > 6, "{calls} calls");
+    Ok(())
+}
+
+/// Whether `cargo xtask` has this verb, with these flags.
+fn knows(call: &str) -> Result<()> {
+    let words: Vec<&str> = call.split(' ').take_while(|word| *word != "&&").collect();
+    let is_verb = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let verbs = words
+        .iter()
+        .take_while(|word| is_verb(word) && !word.starts_with('-'));
+    let mut asked: Vec<&str> = verbs.copied().collect();
+    asked.push("--help");
+    let help = xtask(&asked)?;
+    for flag in words.iter().filter(|word| word.starts_with("--")) {
+        ensure!(
+            help.contains(flag),
+            "cargo xtask {call}: there is no {flag}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn chart_and_manifests_have_the_digest() -> Result<()> {
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let words = [
+        "release",
+        "manifests",
+        "--repository",
+        REPOSITORY,
+        "--digest",
+        &digest,
+    ];
+    let files = xtask(&words)?;
+    let [chart, manifests] = files.lines().collect::<Vec<_>>()[..] else {
+        anyhow::bail!("{files}");
+    };
+    let image = format!("{REPOSITORY}@{digest}");
+    let mut helm = Command::new(go_program("helm", "helm", "deploy")?);
+    helm.args([
+        "template",
+        "weir",
+        chart,
+        "--namespace=kube-system",
+        "--kube-version=1.36.0",
+    ]);
+    helm.args([
+        "--set",
+        "config.clientConnection.apiServers={https://192.0.2.1:6443}",
+    ]);
+    let made = done(&mut helm)?;
+    ensure!(
+        made.contains(&image) && !made.contains("localhost/weir"),
+        "{made}"
+    );
+
+    let folder = TempDir::new()?;
+    let mut tar = Command::new("tar");
+    done(
+        tar.arg("--extract")
+            .arg("--file")
+            .arg(manifests)
+            .arg("--directory")
+            .arg(folder.path()),
+    )?;
+    let mut kubectl = Command::new(go_program("kubernetes", "kubectl", "deploy")?);
+    kubectl
+        .arg("kustomize")
+        .arg(folder.path().join("deploy/overlays/cluster"));
+    let made = done(&mut kubectl)?;
+    ensure!(made.contains(&image), "{made}");
+    Ok(())
+}
+
+#[test]
+fn a_package_has_programs_pages_licences_and_a_list_of_crates() -> Result<()> {
+    let programs = TempDir::new()?;
+    for name in ["proxy-agent", "proxyctl", "cni-plugin"] {
+        // What is packed is the same whatever is in them.
+        fs::write(programs.path().join(name), name)?;
+    }
+    // What `cargo xtask docs` runs.
+    done(Command::new(program("weir-reference")?).arg("--packages"))?;
+    let from = programs.path().display().to_string();
+    let files = xtask(&["release", "package", "--from", &from])?;
+    let mut files = files.lines();
+    let archive = files.next().context("no archive")?;
+    let listed = done(Command::new("tar").args(["--list", "--file", archive]))?;
+    for path in [
+        "bin/proxy-agent",
+        "bin/proxyctl",
+        "bin/cni-plugin",
+        "share/man/proxyctl.1",
+        "share/completions/proxyctl.bash",
+        "LICENSES/GPL-2.0-only.txt",
+    ] {
+        ensure!(
+            listed.lines().any(|line| line.ends_with(path)),
+            "{path}: {listed}"
+        );
+    }
+    let mut lists = 0;
+    for list in files {
+        let list: serde_json::Value = serde_json::from_str(&fs::read_to_string(list)?)?;
+        let crates = list["components"].as_array().context("no components")?;
+        ensure!(
+            crates.iter().any(|one| one["name"] == "serde_json"),
+            "{list}"
+        );
+        lists += 1;
+    }
+    ensure!(lists == 2);
+    Ok(())
+}
+
+#[test]
+fn a_tag_needs_its_section_and_its_version() -> Result<()> {
+    let wrong = Command::new(program("xtask")?)
+        .args(["release", "notes", "v9.9.9"])
+        .output()?;
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    ensure!(
+        !wrong.status.success() && said.contains("another version"),
+        "{said}"
+    );
+    Ok(())
+}
+
+/// What manifests of crates, REUSE.toml and the object in the kernel say of licences is what lies in LICENSES.
+#[test]
+fn licences_are_there_and_those_that_the_code_names() -> Result<()> {
+    let mut named = BTreeSet::new();
+    for file in [
+        "Cargo.toml",
+        "proxy-ebpf/Cargo.toml",
+        "proxy-common/Cargo.toml",
+        "REUSE.toml",
+    ] {
+        let text = fs::read_to_string(root().join(file))?;
+        let lines = text.lines().filter(|line| {
+            line.starts_with("license = ") || line.starts_with("SPDX-License-Identifier = ")
+        });
+        for line in lines {
+            let expression = line.split('"').nth(1).context("no licence")?;
+            named.extend(expression.split(" OR ").map(str::to_owned));
+        }
+    }
+    let mut there = BTreeSet::new();
+    for entry in fs::read_dir(root().join("LICENSES"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        there.insert(name.trim_end_matches(".txt").to_owned());
+    }
+    ensure!(named == there, "{named:?}, {there:?}");
+    // "Dual MIT/GPL" is MIT or GPL-2.0 (include/linux/license.h).
+    let object = fs::read_to_string(root().join("proxy-ebpf/src/main.rs"))?;
+    ensure!(object.contains(r#"*b"Dual MIT/GPL\0""#));
+    let manifest = fs::read_to_string(root().join("proxy-ebpf/Cargo.toml"))?;
+    ensure!(manifest.contains("MIT OR GPL-2.0-only"));
+    let [whole, copy] = ["LICENSE", "LICENSES/Apache-2.0.txt"].map(|path| root().join(path));
+    ensure!(fs::read(whole)? == fs::read(copy)?);
+    Ok(())
+}
