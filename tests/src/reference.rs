@@ -70,7 +70,7 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let head: Vec<String> = head.iter().map(ToString::to_string).collect();
     let mut text = line(&head);
-    text.push_str(&format!("|{}\n", "---|".repeat(head.len())));
+    text.extend(["|", &"---|".repeat(head.len()), "\n"]);
     for row in rows {
         let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
         text.push_str(&line(&cells));

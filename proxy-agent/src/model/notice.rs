@@ -86,7 +86,7 @@ reasons! {
         "The node could not confirm its range in time, and another node has it now: pods from before have addresses that are not theirs.",
         "Make the pods anew that the note names.";
     PodRangesUnreadable: Node,
-        "The ConfigMap `kube-system/weir-pod-ranges` cannot be read: no node claims a range.",
+        "The map of claims, `kube-system/weir-pod-ranges`, cannot be read: no node claims a range.",
         "Correct the entries that the note names.";
     MapsFillingUp: Node,
         "At least four fifths of the capacity of a map are in use.",

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, fs, process::Command};
 use anyhow::{Result, ensure};
 use clap::Command as CommandLine;
 use proxy_agent::{
-    agent::command::command_line, api::metrics::SERIES, config::definition::DEFINITION,
+    agent::command::command_line,
+    api::metrics::{SERIES, Series},
+    config::definition::DEFINITION,
 };
 use weir_tests::{reference::proxyctl, world::program};
 
@@ -113,7 +115,7 @@ fn verbs_of_xtask_exist() -> Result<()> {
 
 #[test]
 fn metrics_are_registered() -> Result<()> {
-    let mut known: BTreeSet<String> = SERIES.iter().map(|one| one.full_name()).collect();
+    let mut known: BTreeSet<String> = SERIES.iter().map(Series::full_name).collect();
     known.insert("weir_build_info".to_owned());
     check(|word| {
         let name = word.split('{').next()?;

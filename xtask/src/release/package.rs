@@ -70,7 +70,7 @@ fn place(path: &Path, into: &Path) -> Result<()> {
     run::output(&mut copy).map(drop)
 }
 
-/// The list of crates of a package, as CycloneDX.
+/// The list of crates of a package, as `CycloneDX`.
 fn crates(package: &str) -> Result<PathBuf> {
     let mut sbom = Command::new(tools::sbom::ensure()?);
     sbom.current_dir(paths::root());
