@@ -127,3 +127,48 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::Path;
+
+    use super::{Image, Value, write};
+
+    /// The image's configuration and its name, which is its digest.
+    fn configuration(archive: &Path) -> (String, Value) {
+        let mut tar = tar::Archive::new(fs::File::open(archive).unwrap());
+        let entry = tar.entries().unwrap().map(Result::unwrap).find(|entry| {
+            let path = entry.path().unwrap();
+            path.to_string_lossy().ends_with(".json") && !path.ends_with("manifest.json")
+        });
+        let entry = entry.unwrap();
+        let name = entry.path().unwrap().to_string_lossy().into_owned();
+        (name, serde_json::from_reader(entry).unwrap())
+    }
+
+    #[test]
+    fn equal_layers_make_an_equal_image_with_its_labels() {
+        let folder = tempfile::tempdir().unwrap();
+        let [layer, first, second] =
+            ["layer.tar", "1.tar", "2.tar"].map(|name| folder.path().join(name));
+        fs::write(&layer, [0; 1024]).unwrap();
+        let image = Image {
+            names: vec!["localhost/x:1".to_owned()],
+            layers: vec![layer],
+            entrypoint: vec!["/x"],
+            command: Vec::new(),
+            labels: BTreeMap::from([("org.opencontainers.image.title", "x".to_owned())]),
+        };
+        for archive in [&first, &second] {
+            write(std::slice::from_ref(&image), archive).unwrap();
+        }
+        let (name, made) = configuration(&first);
+        assert_eq!(
+            made["config"]["Labels"]["org.opencontainers.image.title"],
+            "x"
+        );
+        assert_eq!(configuration(&second).0, name);
+    }
+}
