@@ -3,6 +3,7 @@
 
 pub mod addresses;
 pub mod args;
+pub mod check;
 pub mod cluster;
 pub mod cni_log;
 pub mod diff;
@@ -23,6 +24,8 @@ pub mod version;
 pub mod watch;
 pub mod why;
 
+mod tool;
+
 use std::io::{self, Write as _};
 
 use clap::{CommandFactory as _, Parser as _};
@@ -33,7 +36,7 @@ pub use error::{CtlError, Exit};
 use output::Output;
 
 /// What every verb works with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// Client of the agent.
     pub client: Client,
@@ -73,6 +76,7 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> 
     let mut out = Output::stdout(context.common.output);
     let code = match command {
         Command::Status(args) => status::run(context, &args, &mut out).await?,
+        Command::Check(args) => check::run(context, &args, &mut out).await?,
         Command::Dump(args) => dump::run(context, &args, &mut out).await?,
         Command::Policy {
             verb: PolicyVerb::Why(args),
