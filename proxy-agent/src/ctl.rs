@@ -18,6 +18,7 @@ pub mod output;
 pub mod place;
 pub mod render;
 pub mod status;
+pub mod sysdump;
 pub mod trace;
 pub mod tunnels;
 pub mod version;
@@ -89,6 +90,7 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> 
         } => cni_log::run(context, &args, &mut out)?,
         Command::KubeProxy { verb } => kube_proxy::run(&verb, &mut out)?,
         Command::Diff => diff::run(context, &mut out).await?,
+        Command::Sysdump(args) => sysdump::run(context, &args, &mut out).await?,
         Command::Version => version::run(context, &mut out).await?,
         Command::LogLevel(args) => log_level::run(context, &args, &mut out).await?,
         Command::Completion { shell } => {

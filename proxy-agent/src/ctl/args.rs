@@ -112,6 +112,8 @@ pub enum Command {
     },
     /// Shows what a full comparison of Services and policy would change; exit code 1 if anything
     Diff,
+    /// Puts all that a report of a fault needs into one file, without secrets
+    Sysdump(SysdumpArgs),
     /// Versions of this program, the agent and the map layout
     Version,
     /// Shows or changes the agent's log level
@@ -183,6 +185,22 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<Period>().map(|period| period.0)
+}
+
+/// Flags of `sysdump`.
+#[derive(Clone, Debug, Args)]
+pub struct SysdumpArgs {
+    /// Where to; `-` for standard output (default: weir-sysdump-NODE-TIME.tar.gz here)
+    pub file: Option<PathBuf>,
+    /// Further logs to take the ends of
+    #[arg(long, value_name = "FILE")]
+    pub log: Vec<PathBuf>,
+    /// MiB that all of it may take, before it is compressed
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// File of `kind: AgentConfiguration`, where the agent does not answer
+    #[arg(long, value_name = "FILE", env = "WEIR_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 /// Flags of `dump`.
