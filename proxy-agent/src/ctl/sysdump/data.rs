@@ -27,6 +27,8 @@ use crate::{
 
 /// Hexadecimal digits of one map.
 const MAP: usize = MIB;
+/// Entries of one map that are looked at: each takes two system calls, and arrays have all of theirs, used or not.
+const ENTRIES: usize = 1 << 17;
 
 /// As people can read it too.
 pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>, String> {
@@ -160,20 +162,20 @@ fn raw_map(path: &Path) -> io::Result<Vec<u8>> {
     let map: OwnedFd = object::open_map(path)?;
     let info = object::map_info(&map)?;
     let mut text = format!("{info:?}\n");
-    let mut zeros = 0_usize;
+    let (mut seen, mut zeros) = (0_usize, 0_usize);
     map::each_raw(&map, &info, |key, value| {
-        // Arrays have all their entries, whether used or not.
+        seen += 1;
         if value.iter().all(|byte| *byte == 0) {
             zeros += 1;
-            return true;
+            return seen < ENTRIES;
         }
         hexadecimal(&mut text, key);
         text.push(' ');
         hexadecimal(&mut text, value);
         text.push('\n');
-        text.len() < MAP
+        text.len() < MAP && seen < ENTRIES
     })?;
-    let rest = format!("entries of zeros: {zeros}\n");
+    let rest = format!("entries seen: {seen}, of which zeros: {zeros}\n");
     Ok((text + &rest).into_bytes())
 }
 

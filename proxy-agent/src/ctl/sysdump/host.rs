@@ -10,7 +10,7 @@ use super::MIB;
 use crate::ctl::tool::Call;
 
 /// Bytes that are read of a file, at the most: more than is kept of any.
-const READ: u64 = 16 * MIB as u64;
+const READ: u64 = 8 * MIB as u64;
 /// How deep folders of settings lie.
 const DEPTH: usize = 8;
 
@@ -42,7 +42,23 @@ fn read(path: &Path, end: bool) -> Result<Vec<u8>, String> {
         file.seek(SeekFrom::Start(length - READ)).map_err(failed)?;
     }
     file.take(READ).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    Ok(whole_lines(bytes, end && length > READ))
+}
+
+/// Without the line that reading began in, or ended in: half a secret is not known for one.
+fn whole_lines(mut bytes: Vec<u8>, from_within: bool) -> Vec<u8> {
+    let is_end = |byte: &u8| *byte == b'\n';
+    if from_within {
+        let first = bytes
+            .iter()
+            .position(is_end)
+            .map_or(bytes.len(), |end| end + 1);
+        bytes.drain(..first);
+    } else if bytes.len() as u64 == READ {
+        let last = bytes.iter().rposition(is_end).map_or(0, |end| end + 1);
+        bytes.truncate(last);
+    }
+    bytes
 }
 
 /// Every setting below a folder, one a line. What cannot be read has no value.
@@ -63,5 +79,20 @@ fn walk(root: &Path, folder: &Path, depth: usize, text: &mut String) {
             let key = path.strip_prefix(root).unwrap_or(&path).display();
             text.extend([&key.to_string(), " = ", value.trim(), "\n"]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_begins_and_ends_with_whole_lines() {
+        let text = || b"one\ntwo\n".to_vec();
+        assert_eq!(whole_lines(text(), false), text());
+        assert_eq!(whole_lines(text(), true), b"two\n");
+        let mut long = vec![b'x'; READ as usize];
+        long[2] = b'\n';
+        assert_eq!(whole_lines(long, false), b"xx\n");
     }
 }
