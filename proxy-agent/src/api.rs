@@ -3,6 +3,7 @@
 //! The handlers hold no state of their own. What is cheap and must always answer (status, health, metrics)
 //! is shared; what only the main loop knows is asked of it through a channel.
 
+pub mod ask;
 pub mod client;
 pub mod health;
 pub mod health_check_node_port;

@@ -3,6 +3,7 @@
 
 pub mod addresses;
 pub mod args;
+pub mod check;
 pub mod cluster;
 pub mod cni_log;
 pub mod diff;
@@ -17,11 +18,14 @@ pub mod output;
 pub mod place;
 pub mod render;
 pub mod status;
+pub mod sysdump;
 pub mod trace;
 pub mod tunnels;
 pub mod version;
 pub mod watch;
 pub mod why;
+
+mod tool;
 
 use std::io::{self, Write as _};
 
@@ -33,7 +37,7 @@ pub use error::{CtlError, Exit};
 use output::Output;
 
 /// What every verb works with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// Client of the agent.
     pub client: Client,
@@ -73,6 +77,7 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> 
     let mut out = Output::stdout(context.common.output);
     let code = match command {
         Command::Status(args) => status::run(context, &args, &mut out).await?,
+        Command::Check(args) => check::run(context, &args, &mut out).await?,
         Command::Dump(args) => dump::run(context, &args, &mut out).await?,
         Command::Policy {
             verb: PolicyVerb::Why(args),
@@ -85,6 +90,7 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> 
         } => cni_log::run(context, &args, &mut out)?,
         Command::KubeProxy { verb } => kube_proxy::run(&verb, &mut out)?,
         Command::Diff => diff::run(context, &mut out).await?,
+        Command::Sysdump(args) => sysdump::run(context, &args, &mut out).await?,
         Command::Version => version::run(context, &mut out).await?,
         Command::LogLevel(args) => log_level::run(context, &args, &mut out).await?,
         Command::Completion { shell } => {

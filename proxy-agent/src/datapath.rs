@@ -26,6 +26,7 @@ pub mod programs;
 pub mod reader;
 pub mod table;
 pub mod tree;
+pub mod trial;
 pub mod words;
 
 mod load;

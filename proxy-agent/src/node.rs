@@ -8,6 +8,7 @@ pub mod claims;
 pub mod condition;
 pub mod conflist;
 pub mod desired;
+pub mod device_kinds;
 pub mod encryption;
 pub mod facts;
 pub mod host_device;

@@ -436,7 +436,7 @@ pub struct RuleWords {
 }
 
 /// `GET /config_dump` and `/configz`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ConfigDump {
     /// The effective configuration.
     #[serde(rename = "agentConfiguration")]

@@ -74,7 +74,8 @@ fn argument(setting: &'static Setting, flag: &'static str) -> Arg {
         .action(ArgAction::Append)
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+/// A path and a value, as `--set` takes them.
+pub fn pair(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .map(|(path, value)| (path.trim().to_owned(), value.to_owned()))
         .ok_or_else(|| "not PATH=VALUE, such as node.links.include=eth*".to_owned())

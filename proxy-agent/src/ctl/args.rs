@@ -45,16 +45,34 @@ impl Common {
 
     /// The flags by which another `proxyctl` means the same, but for the shape of its output.
     pub fn told(&self) -> Vec<String> {
+        let told = self.unusual().into_iter();
+        told.flat_map(|(flag, _, text)| [flag.to_owned(), text])
+            .collect()
+    }
+
+    /// What differs from what the agent has unless told: flag, setting and value.
+    pub fn unusual(&self) -> Vec<(&'static str, &'static str, String)> {
         let usual = Configuration::default();
         let path = |path: &PathBuf| path.display().to_string();
         let flags = [
-            ("--run-dir", path(&self.run_dir), path(&usual.run_dir)),
-            ("--bpffs", path(&self.bpffs), path(&usual.bpffs)),
-            ("--instance", self.instance.clone(), usual.instance),
+            (
+                "--run-dir",
+                "runDir",
+                path(&self.run_dir),
+                path(&usual.run_dir),
+            ),
+            ("--bpffs", "bpffs", path(&self.bpffs), path(&usual.bpffs)),
+            (
+                "--instance",
+                "instance",
+                self.instance.clone(),
+                usual.instance,
+            ),
         ];
-        let differ = flags.into_iter().filter(|(_, told, usual)| told != usual);
-        differ
-            .flat_map(|(flag, told, _)| [flag.to_owned(), told])
+        let flags = flags.into_iter();
+        flags
+            .filter(|(_, _, told, usual)| told != usual)
+            .map(|(flag, setting, told, _)| (flag, setting, told))
             .collect()
     }
 }
@@ -64,6 +82,8 @@ impl Common {
 pub enum Command {
     /// Whether all is well; exit code 1 if not
     Status(StatusArgs),
+    /// Looks for what is wrong with this node, and says what to do about it; exit code 1 if there is an error
+    Check(CheckArgs),
     /// Shows the live maps in words
     Dump(DumpArgs),
     /// Explains policy
@@ -92,6 +112,8 @@ pub enum Command {
     },
     /// Shows what a full comparison of Services and policy would change; exit code 1 if anything
     Diff,
+    /// Puts all that a report of a fault needs into one file, without secrets
+    Sysdump(SysdumpArgs),
     /// Versions of this program, the agent and the map layout
     Version,
     /// Shows or changes the agent's log level
@@ -120,6 +142,39 @@ pub struct StatusArgs {
     pub fail_on_warning: bool,
 }
 
+/// Flags of `check`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CheckArgs {
+    /// Before Weir is installed: whether it can work here. Without a file, as the chart's defaults install it
+    #[arg(long)]
+    pub pre: bool,
+    /// File of `kind: AgentConfiguration`, where the agent does not answer
+    #[arg(long, value_name = "FILE", env = "WEIR_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Any setting of that file, such as clientConnection.kubeconfig=FILE
+    #[arg(long, value_name = "PATH=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+    /// Checks to leave out, by their names; `programs` takes seconds
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = check_name)]
+    pub skip: Vec<String>,
+    /// Let warnings decide the exit code too
+    #[arg(long)]
+    pub fail_on_warning: bool,
+}
+
+fn check_name(name: &str) -> Result<String, String> {
+    let names = super::check::table::CHECKS.iter().map(|check| check.name);
+    let names: Vec<&str> = names.collect();
+    if names.contains(&name) {
+        return Ok(name.to_owned());
+    }
+    Err(format!("there are {}", names.join(", ")))
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    crate::config::flags::pair(text)
+}
+
 fn interval(text: &str) -> Result<Duration, String> {
     let interval = duration(text)?;
     if interval.is_zero() {
@@ -130,6 +185,22 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<Period>().map(|period| period.0)
+}
+
+/// Flags of `sysdump`.
+#[derive(Clone, Debug, Args)]
+pub struct SysdumpArgs {
+    /// Where to; `-` for standard output (default: weir-sysdump-NODE-TIME.tar.gz here)
+    pub file: Option<PathBuf>,
+    /// Further logs to take the ends of
+    #[arg(long, value_name = "FILE")]
+    pub log: Vec<PathBuf>,
+    /// MiB that all of it may take, before it is compressed
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// File of `kind: AgentConfiguration`, where the agent does not answer
+    #[arg(long, value_name = "FILE", env = "WEIR_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 /// Flags of `dump`.

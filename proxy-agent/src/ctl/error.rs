@@ -60,6 +60,20 @@ impl CtlError {
         }
         self.exit
     }
+
+    /// What to do about an agent that does not answer.
+    pub const fn hint_for(error: &ClientError) -> &'static str {
+        match error {
+            ClientError::Unreachable { .. } => {
+                "is the DaemonSet running on this node? try: kubectl -n kube-system get pods -l app.kubernetes.io/name=weir -o wide"
+            }
+            ClientError::Timeout { .. } => "the agent is busy or stuck: see its log",
+            ClientError::Refused { .. } => {
+                "the agent says why; is it of another version? try: proxyctl version"
+            }
+            ClientError::Broken { .. } => "did the agent end meanwhile? see its log",
+        }
+    }
 }
 
 impl From<io::Error> for CtlError {
@@ -82,16 +96,7 @@ impl From<ClientError> for CtlError {
             ClientError::Timeout { .. } => Exit::TimedOut,
             ClientError::Refused { .. } | ClientError::Broken { .. } => Exit::Failed,
         };
-        let hint = match error {
-            ClientError::Unreachable { .. } => {
-                "is the DaemonSet running on this node? try: kubectl -n kube-system get pods -l app.kubernetes.io/name=weir -o wide"
-            }
-            ClientError::Timeout { .. } => "the agent is busy or stuck: see its log",
-            ClientError::Refused { .. } => {
-                "the agent says why; is it of another version? try: proxyctl version"
-            }
-            ClientError::Broken { .. } => "did the agent end meanwhile? see its log",
-        };
+        let hint = Self::hint_for(&error);
         Self::new(exit, error.to_string(), hint)
     }
 }

@@ -8,7 +8,6 @@
 mod iptables;
 mod ipvs;
 mod nftables;
-mod tool;
 
 use std::{fs, io::Write as _};
 
@@ -18,8 +17,8 @@ use super::{
     CtlError, Exit,
     args::KubeProxyVerb,
     output::{Output, Row},
+    tool::Call,
 };
-use tool::Call;
 
 /// Keeps connections alive that kube-proxy has translated: a table of nftables, and a chain of iptables.
 const KEPT: [&str; 2] = ["weir-kept", "WEIR-KEPT"];
@@ -27,12 +26,12 @@ const KEPT: [&str; 2] = ["weir-kept", "WEIR-KEPT"];
 /// Something that was left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Leftover {
+pub(super) struct Leftover {
     /// `nftables`, `iptables`, `ip6tables` and so on.
     #[serde(rename = "in")]
-    place: String,
+    pub(super) place: String,
     /// What it is.
-    what: String,
+    pub(super) what: String,
     /// How it is removed; nothing where it has to stay for now.
     commands: Vec<Call>,
     /// Why it has to stay for now.
@@ -85,7 +84,8 @@ const fn code(well: bool) -> Exit {
     if well { Exit::Ok } else { Exit::Failed }
 }
 
-fn find() -> Result<Vec<Leftover>, CtlError> {
+/// All that is left.
+pub(super) fn find() -> Result<Vec<Leftover>, CtlError> {
     let mut found = nftables::find()?;
     found.extend(iptables::find()?);
     found.extend(ipvs::find()?);
@@ -115,12 +115,24 @@ fn clean(out: &mut Output) -> Result<Exit, CtlError> {
     Ok(code)
 }
 
-/// A kube-proxy that runs on this machine.
-fn running() -> Option<u32> {
+/// Whether any tool of the host is here that could find something.
+pub(super) fn has_tools() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = std::env::split_paths(&path);
+    let tools = ["nft", "iptables-save", "iptables-nft-save"];
+    folders.any(|folder| tools.iter().any(|tool| folder.join(tool).is_file()))
+}
+
+/// A kube-proxy that runs in this node's network.
+pub(super) fn running() -> Option<u32> {
     let processes = fs::read_dir("/proc").ok()?;
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let network = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let ours = network("self");
     pids.into_iter().find(|pid: &u32| {
-        fs::read_to_string(format!("/proc/{pid}/comm"))
-            .is_ok_and(|name| name.trim() == "kube-proxy")
+        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+        // One that may not be looked at is taken for the node's.
+        let theirs = network(&pid.to_string()).or_else(|| ours.clone());
+        name.is_ok_and(|name| name.trim() == "kube-proxy") && theirs == ours
     })
 }

@@ -155,7 +155,7 @@ fn compare(path: &Path, pinned: &MapInfo, expected: &MapInfo) -> Result<(), Data
     Ok(())
 }
 
-fn load_program(name: &str, program: &mut Program) -> Result<(), DatapathError> {
+pub(super) fn load_program(name: &str, program: &mut Program) -> Result<(), DatapathError> {
     match patiently(|| load_once(program)) {
         Ok(true) => Ok(()),
         Ok(false) => Err(DatapathError::Object(format!(

@@ -88,11 +88,17 @@ impl PreflightError {
 
 /// Checks everything that opening the datapath needs.
 pub fn check(bpffs: &Path, cgroup_root: &Path) -> Result<(), PreflightError> {
-    let release = read("/proc/sys/kernel/osrelease", "read the kernel's release")?;
-    kernel(release.trim())?;
+    release()?;
     privileges()?;
     cgroup2(cgroup_root)?;
     mounted_bpffs(bpffs)
+}
+
+/// Whether the kernel is new enough; its release.
+pub fn release() -> Result<String, PreflightError> {
+    let release = read("/proc/sys/kernel/osrelease", "read the kernel's release")?;
+    kernel(release.trim())?;
+    Ok(release.trim().to_owned())
 }
 
 /// A release that tells no version is left to the verifier.
@@ -111,7 +117,8 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-fn privileges() -> Result<(), PreflightError> {
+/// Whether we have the capabilities that we need.
+pub fn privileges() -> Result<(), PreflightError> {
     let status = read("/proc/self/status", "read our capabilities")?;
     let missing = missing_capabilities(effective(&status));
     if missing.is_empty() {
@@ -142,7 +149,8 @@ fn missing_capabilities(effective: u64) -> Vec<&'static str> {
     lacking.map(|(name, ..)| name).collect()
 }
 
-fn cgroup2(path: &Path) -> Result<(), PreflightError> {
+/// Whether a cgroup v2 hierarchy is there.
+pub fn cgroup2(path: &Path) -> Result<(), PreflightError> {
     if path.as_os_str().is_empty() {
         return Err(PreflightError::NoCgroup2 {
             path: "/sys/fs/cgroup".into(),
@@ -189,7 +197,8 @@ pub fn mount_bpffs(path: &Path) -> Result<bool, PreflightError> {
     Ok(true)
 }
 
-fn mounted_bpffs(path: &Path) -> Result<(), PreflightError> {
+/// Whether a BPF file system is there.
+pub fn mounted_bpffs(path: &Path) -> Result<(), PreflightError> {
     let reason = match bpfsys::file_system(path) {
         Ok(BPF_FS_MAGIC) => return Ok(()),
         Ok(_) => "another file system is there".to_owned(),
@@ -202,7 +211,7 @@ fn mounted_bpffs(path: &Path) -> Result<(), PreflightError> {
 }
 
 /// Where a file system of a kind is mounted first.
-fn mounted(kind: &str) -> Option<String> {
+pub fn mounted(kind: &str) -> Option<String> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     mounts.lines().find_map(|line| {
         let mut fields = line.split(' ');

@@ -1,10 +1,12 @@
 //! The datapath as `proxyctl` sees it: from the pins, without loading anything.
 
+use std::path::Path;
+
 use super::{
     error::DatapathError,
     maps::Maps,
     pins::Pins,
-    programs::{Attachment, attachments},
+    programs::{Attachment, attachments, cgroup},
     schema,
 };
 
@@ -31,5 +33,10 @@ impl Reader {
     /// All pinned links.
     pub fn attachments(&self) -> Result<Vec<Attachment>, DatapathError> {
         attachments::list(&self.pins)
+    }
+
+    /// Whether the socket programs are attached to a cgroup.
+    pub fn has_sockets(&self, cgroup_root: &Path) -> Result<bool, DatapathError> {
+        cgroup::are_attached(&self.pins, cgroup_root)
     }
 }

@@ -16,7 +16,7 @@ use advertisements::Heard;
 /// either follows the network namespace of the reader.
 const MOUNTED: &str = "/host/proc/sys/net";
 
-pub(super) fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let mounted = PathBuf::from(MOUNTED);
     if mounted.exists() {
         mounted
@@ -25,7 +25,8 @@ pub(super) fn root() -> PathBuf {
     }
 }
 
-fn get(root: &Path, key: &str) -> io::Result<String> {
+/// The value of a key.
+pub(crate) fn get(root: &Path, key: &str) -> io::Result<String> {
     Ok(fs::read_to_string(root.join(key))?.trim().to_owned())
 }
 

@@ -5,6 +5,7 @@ mod events;
 mod follow;
 mod health;
 mod known;
+mod look;
 mod pools;
 mod probe;
 mod ranges;
@@ -14,7 +15,9 @@ mod write;
 
 pub use claims::ClaimStore;
 pub use known::KNOWN_SERVERS;
+pub use look::{Look, Unlisted, look};
 pub use pools::{Held as HeldLease, PoolStore};
+pub(crate) use probe::chain;
 pub use ranges::{RangeReader, ReadRanges};
 pub use read::PodReader;
 pub use servers::{RequestError, Servers};

@@ -1,7 +1,7 @@
 //! Chains of kube-proxy's modes `iptables` and `ipvs`, and the rules that lead there.
 
-use super::{KEPT, Leftover, tool::Call};
-use crate::ctl::CtlError;
+use super::{KEPT, Leftover};
+use crate::ctl::{CtlError, tool::Call};
 
 /// Each variant that a host may have, with its tool to read and to write. Where neither is told apart there is one.
 const VARIANTS: [[&str; 2]; 4] = [

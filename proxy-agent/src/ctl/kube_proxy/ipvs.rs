@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use super::{Leftover, tool::Call};
-use crate::ctl::CtlError;
+use super::Leftover;
+use crate::ctl::{CtlError, tool::Call};
 
 /// The device that has all addresses of Services.
 const DEVICE: &str = "kube-ipvs0";

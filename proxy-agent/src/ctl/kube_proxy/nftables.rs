@@ -1,7 +1,7 @@
 //! Tables of kube-proxy's mode `nftables`: one of each family, nobody else's.
 
-use super::{KEPT, Leftover, tool::Call};
-use crate::ctl::CtlError;
+use super::{KEPT, Leftover};
+use crate::ctl::{CtlError, tool::Call};
 
 const FAMILIES: [&str; 2] = ["ip", "ip6"];
 const TABLE: &str = "kube-proxy";

@@ -196,6 +196,51 @@ pub fn lookup_batch<K: Pod, V: Pod>(
     Ok((attr.count as usize, more))
 }
 
+/// Gives every key with its value, as bytes, to `each`, until that has enough (false). Values of per-CPU maps are those of all
+/// CPUs, each padded to eight bytes.
+pub fn each_raw(
+    map: impl AsFd,
+    info: &MapInfo,
+    mut each: impl FnMut(&[u8], &[u8]) -> bool,
+) -> io::Result<()> {
+    // `BPF_MAP_TYPE_PERCPU_HASH`, `_ARRAY`, `_LRU_PERCPU_HASH`.
+    const PER_CPU: [u32; 3] = [5, 6, 10];
+    let mut length = info.value_size as usize;
+    if PER_CPU.contains(&info.kind) {
+        length = length.next_multiple_of(8) * super::cpus()?;
+    }
+    let (mut key, mut value) = (vec![0; info.key_size as usize], vec![0; length]);
+    let mut started = false;
+    loop {
+        let mut next = key.clone();
+        let mut attr = raw(&map, started.then_some(key.as_slice()), &mut next);
+        // SAFETY: both keys are as large as the map's.
+        let result = unsafe { bpf(Command::MapNextKey, &mut attr) };
+        if absent_is_none(result.map(drop))?.is_none() {
+            return Ok(());
+        }
+        key = next;
+        started = true;
+        let mut attr = raw(&map, Some(&key), &mut value);
+        // SAFETY: key and value are as large as the map's, and per-CPU values have room for all CPUs.
+        let result = unsafe { bpf(Command::MapLookup, &mut attr) };
+        // Removed meanwhile.
+        if absent_is_none(result.map(drop))?.is_some() && !each(&key, &value) {
+            return Ok(());
+        }
+    }
+}
+
+fn raw(map: &impl AsFd, key: Option<&[u8]>, value: &mut [u8]) -> ElementAttr {
+    ElementAttr {
+        map: map.as_fd().as_raw_fd().cast_unsigned(),
+        pad: 0,
+        key: key.map_or(0, |key| address(key.as_ptr())),
+        value: address(value.as_mut_ptr()),
+        flags: 0,
+    }
+}
+
 fn element<K: Pod>(map: &impl AsFd, key: &K, value: *const u8) -> ElementAttr {
     ElementAttr {
         map: map.as_fd().as_raw_fd().cast_unsigned(),

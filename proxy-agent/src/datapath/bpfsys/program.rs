@@ -1,6 +1,11 @@
 //! Programs that are loaded, whoever loaded them.
 
-use std::{io, os::fd::OwnedFd};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use serde::Serialize;
 
 use super::{
     object::read_info,
@@ -18,7 +23,7 @@ struct IdAttr {
     flags: u32,
 }
 
-/// `struct bpf_prog_info`, its beginning.
+/// `struct bpf_prog_info`, its beginning, as of Linux 5.16.
 #[repr(C)]
 #[derive(Default)]
 struct Info {
@@ -34,6 +39,47 @@ struct Info {
     map_count: u32,
     maps: u64,
     name: [u8; 16],
+    ifindex: u32,
+    flags: u32,
+    network: [u64; 2],
+    functions: [u32; 2],
+    function_addresses: [u64; 2],
+    types: u32,
+    function_record: u32,
+    function_infos: u64,
+    infos: [u32; 2],
+    lines: [u64; 2],
+    line_records: [u32; 4],
+    tags: u64,
+    run_time: u64,
+    runs: u64,
+    misses: u64,
+    verified: u32,
+    pad: u32,
+}
+
+/// What the kernel counts of a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Figures {
+    /// `BPF_PROG_TYPE_*`.
+    pub kind: u32,
+    /// Hash of its instructions.
+    pub tag: String,
+    /// User who loaded it.
+    pub user: u32,
+    /// Nanoseconds from boot until it was loaded.
+    pub loaded_nanoseconds: u64,
+    /// Bytes of instructions, once verified.
+    pub translated_bytes: u32,
+    /// Bytes of machine code; 0: it is interpreted.
+    pub compiled_bytes: u32,
+    /// Instructions that the verifier looked at.
+    pub verified_instructions: u32,
+    /// Runs, if they are counted (`kernel.bpf_stats_enabled`).
+    pub runs: u64,
+    /// Nanoseconds that they took.
+    pub run_nanoseconds: u64,
 }
 
 /// A loaded program.
@@ -45,6 +91,8 @@ pub struct Loaded {
     pub name: String,
     /// Ids of the maps that it uses.
     pub maps: Vec<u32>,
+    /// What the kernel counts of it.
+    pub figures: Figures,
 }
 
 /// The id of the program that was loaded after that with this one.
@@ -75,6 +123,14 @@ pub fn by_id(id: u32) -> io::Result<Option<Loaded>> {
     }
 }
 
+/// Whether the kernel has compiled a program (JIT), so that it is not interpreted.
+pub fn is_compiled(program: impl AsFd) -> io::Result<bool> {
+    let mut info = Info::default();
+    // SAFETY: Info is made of integers, and names no buffers.
+    unsafe { read_info(&program, &mut info) }?;
+    Ok(info.jited_length > 0)
+}
+
 fn describe(fd: OwnedFd) -> io::Result<Loaded> {
     let mut maps = vec![0_u32; MAPS];
     let mut info = Info {
@@ -91,5 +147,16 @@ fn describe(fd: OwnedFd) -> io::Result<Loaded> {
         fd,
         name: String::from_utf8_lossy(name).into_owned(),
         maps,
+        figures: Figures {
+            kind: info.kind,
+            tag: format!("{:016x}", u64::from_be_bytes(info.tag)),
+            user: info.user,
+            loaded_nanoseconds: info.loaded,
+            translated_bytes: info.translated_length,
+            compiled_bytes: info.jited_length,
+            verified_instructions: info.verified,
+            runs: info.runs,
+            run_nanoseconds: info.run_time,
+        },
     })
 }

@@ -120,6 +120,16 @@ fn tcx(hook: Hook, ifindex: u32) -> Target {
     }
 }
 
+/// Whether the kernel has TCX: tried with a link to an interface that nobody has.
+pub(in crate::datapath) fn has_tcx(program: BorrowedFd<'_>) -> io::Result<bool> {
+    const NOBODY: u32 = i32::MAX.cast_unsigned();
+    match link::create(program, NOBODY, BPF_TCX_INGRESS, 0) {
+        Err(error) if no_tcx(&error) => Ok(false),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(true),
+        made => made.map(|_gone| true),
+    }
+}
+
 /// Kernels before 6.6 know no such attach type.
 pub(super) fn no_tcx(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINVAL)

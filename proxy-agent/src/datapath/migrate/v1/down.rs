@@ -364,7 +364,7 @@ impl Handover {
     fn look(&mut self) -> std::io::Result<()> {
         while let Some(id) = program::after(self.last)? {
             self.last = id;
-            let Some(Loaded { fd, name, maps }) = program::by_id(id)? else {
+            let Some(Loaded { fd, name, maps, .. }) = program::by_id(id)? else {
                 continue;
             };
             if maps.iter().any(|map| self.marks.contains(map)) {

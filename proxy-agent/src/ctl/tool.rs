@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use crate::ctl::{CtlError, Exit};
+use super::{CtlError, Exit};
 
 /// A call of a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,61 @@
+//! `proxyctl check`: what is wrong with this node, before Weir is installed and afterwards.
+//!
+//! A check is a value of a [`table`]: a name, a category, and a function that looks. Each looks at one thing, most often by what
+//! the agent itself looks at it, and has a function that judges without looking. What they complain of has a name ([`Fault`]), an
+//! entry of docs/troubleshooting.md, and a hint.
+
+pub mod fault;
+pub mod finding;
+pub mod scene;
+pub mod table;
+
+mod agent;
+mod api;
+mod kernel;
+mod live;
+mod mounts;
+mod net;
+mod others;
+mod owner;
+mod plugin;
+mod ports;
+mod print;
+mod runtime;
+mod sysctls;
+
+use super::{Context, CtlError, Exit, args::CheckArgs, output::Output};
+pub use fault::Fault;
+pub use finding::{Category, Check, Complaint, Outcome, Remedy, Verdict};
+pub use print::Report;
+use scene::Scene;
+
+/// Looks for what is wrong, and prints it.
+pub async fn run(context: &Context, args: &CheckArgs, out: &mut Output) -> Result<Exit, CtlError> {
+    let report = report(context, args).await;
+    out.object("Check", &report, |to| print::write(&report, to))?;
+    let bad = if args.fail_on_warning {
+        Outcome::Warning
+    } else {
+        Outcome::Error
+    };
+    Ok(if report.worst() >= bad {
+        Exit::Failed
+    } else {
+        Exit::Ok
+    })
+}
+
+/// Looks for what is wrong.
+pub async fn report(context: &Context, args: &CheckArgs) -> Report {
+    judge(&Scene::look(context, args).await, args)
+}
+
+/// What is wrong with what was looked at.
+pub fn judge(scene: &Scene, args: &CheckArgs) -> Report {
+    let checks = table::CHECKS.iter();
+    let checks = checks.filter(|check| check.before || !scene.before);
+    let left_out = |check: &&Check| args.skip.iter().any(|name| name == check.name);
+    let checks = checks.filter(|check| !left_out(check));
+    let looked = checks.map(|check| (check, (check.look)(scene)));
+    Report::of(scene.before, looked)
+}

@@ -1,0 +1,99 @@
+//! Privileges, and what is mounted where.
+
+use std::path::Path;
+
+use super::{Complaint, Fault, Verdict, finding::quoted, scene::Scene};
+use crate::datapath::preflight::{self, PreflightError};
+
+/// Whether we have the capabilities that the agent needs.
+pub(super) fn capabilities(_: &Scene) -> Verdict {
+    match preflight::privileges() {
+        Ok(()) => Verdict::fine("BPF, PERFMON and NET_ADMIN"),
+        Err(error) => {
+            Complaint::error(Fault::MissingCapability, error.to_string(), error.hint()).into()
+        }
+    }
+}
+
+/// Whether pins have a place.
+pub(super) fn bpffs(scene: &Scene) -> Verdict {
+    let path = &scene.config.bpffs;
+    judge_bpffs(path, path.is_dir(), preflight::mounted_bpffs(path))
+}
+
+fn judge_bpffs(path: &Path, is_dir: bool, looked: Result<(), PreflightError>) -> Verdict {
+    let Err(error) = looked else {
+        return Verdict::fine(format!("mounted at {}", path.display()));
+    };
+    let place = quoted(path);
+    let mount = format!("mount -t bpf bpf {place}");
+    let command = if is_dir {
+        mount
+    } else {
+        format!("mkdir -p {place} && {mount}")
+    };
+    Complaint::error(Fault::NoBpffs, error.to_string(), error.hint())
+        .command(command)
+        .into()
+}
+
+/// Whether sockets of all the node's processes can be balanced.
+pub(super) fn cgroup(scene: &Scene) -> Verdict {
+    let path = &scene.config.cgroup_root;
+    judge_cgroup(
+        path,
+        preflight::cgroup2(path),
+        preflight::mounted("cgroup2"),
+    )
+}
+
+fn judge_cgroup(
+    path: &Path,
+    looked: Result<(), PreflightError>,
+    elsewhere: Option<String>,
+) -> Verdict {
+    let Err(error) = looked else {
+        return Verdict::fine(format!("cgroup v2 at {}", path.display()));
+    };
+    if path.as_os_str().is_empty() {
+        let complaint = Complaint::error(Fault::ContainerCgroup, error.to_string(), error.hint());
+        return complaint.into();
+    }
+    let complaint = Complaint::error(Fault::NoCgroup2, error.to_string(), error.hint());
+    match elsewhere {
+        Some(elsewhere) => complaint.setting("cgroupRoot", elsewhere).into(),
+        None => complaint
+            .command(format!("mount -t cgroup2 none {}", quoted(path)))
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::check::Remedy;
+
+    #[test]
+    fn each_lack_has_a_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let remedy = |verdict: Verdict| {
+            let [complaint] = <[Complaint; 1]>::try_from(verdict.complaints).unwrap();
+            (complaint.fault, complaint.remedy)
+        };
+        let at = path.display();
+        let mount = Remedy::Command(format!("mount -t bpf bpf {at}"));
+        let found = judge_bpffs(path, true, preflight::mounted_bpffs(path));
+        assert_eq!(remedy(found), (Fault::NoBpffs, Some(mount)));
+        let absent = path.join("absent");
+        let found = judge_bpffs(&absent, false, preflight::mounted_bpffs(&absent));
+        let (_, made) = remedy(found);
+        assert!(matches!(made, Some(Remedy::Command(c)) if c.starts_with("mkdir -p ")));
+        let found = judge_cgroup(path, preflight::cgroup2(path), Some("/host".to_owned()));
+        let set = Remedy::Setting("cgroupRoot=/host".to_owned());
+        assert_eq!(remedy(found), (Fault::NoCgroup2, Some(set)));
+        let none = Path::new("");
+        let found = judge_cgroup(none, preflight::cgroup2(none), None);
+        assert_eq!(remedy(found), (Fault::ContainerCgroup, None));
+    }
+}

@@ -1,0 +1,189 @@
+//! What more than one check looks at, looked at once.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
+
+use crate::{
+    api::{
+        ask,
+        client::ClientError,
+        messages::{ConfigDump, Status},
+    },
+    config::{Configuration, Flags, Origin, load},
+    ctl::{Context, args::CheckArgs},
+    model::Node,
+    node::{
+        desired::Desired,
+        encryption::{Ready, key::PublicKey},
+        facts::Facts,
+        reach::Reach,
+    },
+    observe::{
+        Store,
+        kubernetes::{self, KNOWN_SERVERS, KubernetesError, Look},
+        manifests,
+    },
+};
+
+/// Where the cluster's objects are from, and what came of asking.
+#[derive(Debug)]
+pub enum Source {
+    /// A folder, and what is wrong with it.
+    Manifests(Option<String>),
+    /// API servers, or why there are none to ask.
+    Servers(Result<Look, KubernetesError>),
+}
+
+/// What more than one check looks at.
+#[derive(Debug)]
+pub struct Scene {
+    /// Before Weir is installed.
+    pub before: bool,
+    /// What Weir is told, or would be.
+    pub config: Configuration,
+    /// Who says so.
+    pub told_by: String,
+    /// Why the configuration cannot be; `config` is what is usual then.
+    pub wrong: Option<String>,
+    /// Where pins are.
+    pub context: Context,
+    /// Nodes and Services.
+    pub store: Arc<Store>,
+    /// Where they are from.
+    pub source: Source,
+    /// What the agent says of itself.
+    pub agent: Result<Status, ClientError>,
+    /// What its probes answer: the codes of HTTP by path, or why there is none.
+    pub probes: BTreeMap<&'static str, Result<u16, String>>,
+    /// What a full comparison would change.
+    pub differences: Option<Vec<String>>,
+    /// Links, addresses and routes.
+    pub facts: Result<Facts, String>,
+}
+
+impl Scene {
+    /// Looks.
+    pub async fn look(context: &Context, args: &CheckArgs) -> Self {
+        let agent = context.client.get::<Status>("/v1/status").await;
+        let (config, told_by, wrong) = configuration(context, args, agent.is_ok()).await;
+        let store = Store::new();
+        let source = observe(&config, &store).await;
+        let (mut probes, mut differences) = (BTreeMap::new(), None);
+        if agent.is_ok() {
+            probes = probe(config.healthz_bind_address).await;
+            differences = context.client.get("/v1/diff").await.ok();
+        }
+        Self {
+            before: args.pre,
+            config,
+            told_by,
+            wrong,
+            context: context.clone(),
+            store,
+            source,
+            agent,
+            probes,
+            differences,
+            facts: Facts::read().map_err(|error| error.to_string()),
+        }
+    }
+
+    /// The Node of this node.
+    pub fn node(&self) -> Option<Node> {
+        let snapshot = self.store.read();
+        let here = snapshot.nodes.get(self.config.node_name.as_str());
+        here.map(|node| Node::clone(node))
+    }
+
+    /// What the agent would make of all this.
+    pub fn desired(&self) -> Option<Desired> {
+        let facts = self.facts.as_ref().ok()?;
+        let mut config = self.config.clone();
+        if let Some(here) = self.node().filter(|_| config.node.pod_cidrs.is_empty()) {
+            config.node.pod_cidrs = here.pod_cidrs;
+        }
+        let ready = if config.encryption.is_on() {
+            // Which key it is makes no difference to what is looked at here.
+            Ready::Able(PublicKey([1; 32]))
+        } else {
+            Ready::Off
+        };
+        let mut reach = Reach::default();
+        let snapshot = self.store.read();
+        let ask = &mut |ip| reach.ask(ip);
+        Some(Desired::of(&config, "", &snapshot, facts, ask, ready))
+    }
+}
+
+/// The agent's, if it answers; else what it would be told.
+async fn configuration(
+    context: &Context,
+    args: &CheckArgs,
+    answers: bool,
+) -> (Configuration, String, Option<String>) {
+    let asked_for = args.config.is_some() || !args.set.is_empty();
+    if answers
+        && !asked_for
+        && let Ok(dump) = context.client.get::<ConfigDump>("/config_dump").await
+    {
+        return (dump.configuration, "the agent".to_owned(), None);
+    }
+    let mut flags = Flags {
+        config: args.config.clone().or_else(mounted),
+        told: Vec::new(),
+    };
+    for (_, path, text) in context.common.unusual() {
+        flags = flags.set(path, &text);
+    }
+    for (path, text) in &args.set {
+        flags = flags.set(path, text);
+    }
+    let told_by = flags
+        .config
+        .as_ref()
+        .map_or_else(|| "defaults".to_owned(), |path| path.display().to_string());
+    match load::load(&flags) {
+        Ok(effective) => {
+            let unsaid = effective.origin("cni.install") == Origin::Default;
+            let mut config = effective.configuration;
+            // The chart says so, and who comes from it has no file yet.
+            config.cni.install |= args.pre && unsaid;
+            (config, told_by, None)
+        }
+        Err(error) => {
+            let usual = load::load(&Flags::default()).map(|usual| usual.configuration);
+            let config = usual.unwrap_or_default();
+            (config, told_by, Some(error.to_string()))
+        }
+    }
+}
+
+/// Where the agent's container has it.
+fn mounted() -> Option<std::path::PathBuf> {
+    let path = Path::new("/etc/weir/config.yaml");
+    path.exists().then(|| path.to_owned())
+}
+
+async fn observe(config: &Configuration, store: &Arc<Store>) -> Source {
+    if let Some(folder) = &config.manifests {
+        let mut reader = manifests::Reader::new(folder.clone(), &config.node_name);
+        reader.read(store);
+        let error = store.status().borrow().error.clone();
+        return Source::Manifests(error);
+    }
+    let options = kubernetes::Options {
+        node: config.node_name.clone(),
+        kubeconfig: config.client_connection.kubeconfig.clone(),
+        api_servers: config.client_connection.api_servers.clone(),
+        known_servers: Some(config.run_dir.join(KNOWN_SERVERS)),
+        ..kubernetes::Options::default()
+    };
+    Source::Servers(kubernetes::look(store, &options).await)
+}
+
+async fn probe(address: SocketAddr) -> BTreeMap<&'static str, Result<u16, String>> {
+    let mut answers = BTreeMap::new();
+    for path in ["/healthz", "/livez", "/readyz"] {
+        answers.insert(path, ask::code(address, path).await);
+    }
+    answers
+}

@@ -1,0 +1,164 @@
+//! A node with an agent, and one whose agent has died.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::json;
+use weir_tests::{
+    datapath::reader,
+    world::{Cluster, Node},
+};
+
+use crate::stage::{Complaint, complaints, shell};
+use proxy_agent::datapath::Table as _;
+
+/// What is complained of, by the agent's own configuration.
+fn found(cluster: &Cluster) -> Vec<Complaint> {
+    complaints(cluster.node(0), &[], &["--skip=programs".to_owned()])
+}
+
+fn well(cluster: &Cluster) {
+    // What has just been set right is told by the status for a while.
+    cluster
+        .eventually("no complaint", || found(cluster).is_empty().then_some(()))
+        .unwrap_or_else(|error| panic!("{:?}: {error:#}", found(cluster)));
+}
+
+/// What is complained of while the agent is dead: it, and this.
+fn found_without(cluster: &Cluster, fault: &str) -> Vec<Complaint> {
+    let found = complaints(cluster.node(0), &[], &told(cluster.node(0), cluster));
+    let faults: BTreeSet<&str> = found.iter().map(|c| c.fault.as_str()).collect();
+    assert_eq!(faults, ["agent-silent", fault].into(), "{found:?}");
+    found.into_iter().filter(|c| c.fault == fault).collect()
+}
+
+/// What the agent was told.
+fn told(node: &Node, cluster: &Cluster) -> Vec<String> {
+    let folder = cluster.manifests().path().display();
+    let cgroup = node.cgroup_root().path().display();
+    [
+        "--skip=programs".to_owned(),
+        "--set=nodeName=a".to_owned(),
+        format!("--set=manifests={folder}"),
+        format!("--set=cgroupRoot={cgroup}"),
+        "--set=cni.install=true".to_owned(),
+        "--set=cni.binDir=/run/cni/bin".to_owned(),
+        "--set=cni.confDir=/run/cni/net.d".to_owned(),
+    ]
+    .into()
+}
+
+#[test]
+fn nothing_planted_no_complaint() {
+    let cluster = Cluster::start("check-agent", &["a", "b"], &[]).unwrap();
+    let words = complaints(cluster.node(0), &[], &[]);
+    assert_eq!(words, [], "{words:?}");
+    let pod = cluster.pod(0, "web").unwrap();
+    cluster.service("web", 10, &[&pod], &json!({})).unwrap();
+    well(&cluster);
+}
+
+#[test]
+fn the_agent_does_not_answer() {
+    let mut cluster = Cluster::start("check-dead", &["a"], &[]).unwrap();
+    cluster.agent_mut(0).crash().unwrap();
+    let found = complaints(cluster.node(0), &[], &told(cluster.node(0), &cluster));
+    let [silent] = <[Complaint; 1]>::try_from(found).unwrap();
+    assert_eq!(silent.fault, "agent-silent");
+    for (plant, fault) in [
+        ("echo 0 > /proc/sys/net/ipv4/ip_forward", "forwarding-off"),
+        (
+            "echo 1 > /proc/sys/net/ipv4/conf/eth0/rp_filter",
+            "strict-rp-filter",
+        ),
+    ] {
+        cluster.node(0).run(&["sh", "-ec", plant]).unwrap();
+        for complaint in found_without(&cluster, fault) {
+            let remedy = complaint.remedy.unwrap();
+            shell(cluster.node(0), remedy["command"].as_str().unwrap());
+        }
+        let found = complaints(cluster.node(0), &[], &told(cluster.node(0), &cluster));
+        assert_eq!(found.len(), 1, "{fault}: {found:?}");
+    }
+    cluster.agent_mut(0).restart().unwrap();
+    well(&cluster);
+}
+
+#[test]
+fn what_is_missing_comes_back_with_the_agent() {
+    let mut cluster = Cluster::start("check-gone", &["a"], &[]).unwrap();
+    for (plant, fault) in [
+        ("rm /run/cni/net.d/05-weir.conflist", "plugin-missing"),
+        ("echo other > /run/cni/bin/weir", "plugin-differs"),
+        (
+            "rm /sys/fs/bpf/weir/default/v*/links/connect4",
+            "programs-detached",
+        ),
+    ] {
+        cluster.agent_mut(0).crash().unwrap();
+        cluster.node(0).run(&["sh", "-ec", plant]).unwrap();
+        found_without(&cluster, fault);
+        cluster.agent_mut(0).restart().unwrap();
+        well(&cluster);
+    }
+}
+
+#[test]
+fn no_maps() {
+    let mut cluster = Cluster::start("check-maps", &["a"], &[]).unwrap();
+    cluster.agent_mut(0).crash().unwrap();
+    let node = cluster.node(0);
+    node.run(&["sh", "-ec", "rm -r /sys/fs/bpf/weir"]).unwrap();
+    found_without(&cluster, "no-maps");
+    cluster.agent_mut(0).restart().unwrap();
+    well(&cluster);
+}
+
+#[test]
+fn maps_that_somebody_else_has_changed() {
+    let flags = ["--set", "sync.fullPeriod=20s"];
+    let cluster = Cluster::start("check-drift", &["a"], &flags).unwrap();
+    cluster.service("web", 10, &[], &json!({})).unwrap();
+    let reader = reader(cluster.node(0)).unwrap();
+    let mut frontends = reader.maps().frontends4.clone();
+    let key = cluster.eventually("the Service", || {
+        let entries = frontends.entries().ok()?;
+        entries.first().map(|(key, _)| *key)
+    });
+    well(&cluster);
+    frontends.remove(&key.unwrap()).unwrap();
+    let found = found(&cluster);
+    assert_eq!(found[0].fault, "maps-differ", "{found:?}");
+}
+
+#[test]
+fn probes_that_nobody_answers() {
+    let cluster = Cluster::start("check-probes", &["a"], &[]).unwrap();
+    let node = cluster.node(0);
+    let rules = "table inet theirs {
+chain input {
+type filter hook input priority 0
+tcp dport 10256 drop
+}
+}
+";
+    node.run_with_input(&["nft", "-f", "-"], rules).unwrap();
+    let faults: BTreeSet<String> = found(&cluster).into_iter().map(|c| c.fault).collect();
+    assert_eq!(faults, ["health-silent".to_owned()].into());
+    node.run(&["nft", "delete", "table", "inet", "theirs"])
+        .unwrap();
+    well(&cluster);
+}
+
+#[test]
+fn a_part_of_the_status_that_is_not_well() {
+    let cluster = Cluster::start("check-status", &["a"], &[]).unwrap();
+    let broken = cluster.manifests().path().join("broken.yaml");
+    fs::write(&broken, "kind: Service\n\tmetadata").unwrap();
+    let api = cluster.eventually("the complaint", || {
+        let found = found(&cluster);
+        found.into_iter().find(|c| c.fault == "status-api")
+    });
+    assert!(api.unwrap().text.contains("broken.yaml"));
+    fs::remove_file(broken).unwrap();
+    well(&cluster);
+}
