@@ -30,6 +30,7 @@ fn fine() -> Status {
         pods: 23,
         tcx: 21,
         clsact: 2,
+        limited: 1,
         problems: Vec::new(),
     };
     status.host = HostStatus {

@@ -1,0 +1,120 @@
+//! Two nodes, a pod on each, and limited ones.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use weir_tests::{
+    bulk::{Arrived, TRANSPORTS, Transport, Way, send},
+    world::{Cluster, Place, Pod},
+};
+
+/// Port of every receiver.
+pub const PORT: u16 = 8080;
+/// Bytes per second of what most pods here are limited to (`20M`).
+pub const RATE: u64 = 20_000_000 / 8;
+/// Bytes that pass at once at that rate.
+const BURST: u64 = 72 << 10;
+/// How long is measured.
+const TIME: Duration = Duration::from_millis(1500);
+/// The beginning.
+const FIRST: Duration = Duration::from_millis(200);
+
+/// Annotations of a Pod.
+pub fn annotations(ingress: Option<&str>, egress: Option<&str>) -> Value {
+    let mut all = json!({});
+    for (key, value) in [("ingress", ingress), ("egress", egress)] {
+        if let Some(value) = value {
+            all[format!("kubernetes.io/{key}-bandwidth")] = json!(value);
+        }
+    }
+    all
+}
+
+/// What containerd tells of such annotations.
+pub fn told(annotations: &Value) -> Value {
+    let rate = |key: &str| {
+        let text = annotations[format!("kubernetes.io/{key}-bandwidth")].as_str();
+        let number = text.map(|text| text.trim_end_matches('M').parse::<u64>().unwrap());
+        number.unwrap_or_default() * 1_000_000
+    };
+    json!({
+        "IngressRate": rate("ingress"), "IngressBurst": u32::MAX,
+        "EgressRate": rate("egress"), "EgressBurst": u32::MAX,
+    })
+}
+
+pub struct Lab {
+    pub near: Pod,
+    pub far: Pod,
+    pub cluster: Cluster,
+}
+
+impl Lab {
+    pub fn start(name: &str, flags: &[&str]) -> Self {
+        let flags = [&["--map-size", "small"], flags].concat();
+        let cluster = Cluster::start(name, &["a", "b"], &flags).unwrap();
+        Self {
+            near: cluster.pod(0, "near").unwrap(),
+            far: cluster.pod(1, "far").unwrap(),
+            cluster,
+        }
+    }
+
+    /// A pod of the first node.
+    pub fn limited(&self, name: &str, annotations: &Value) -> Pod {
+        let told = told(annotations);
+        let pod = self.cluster.annotated_pod(0, name, annotations, &told);
+        pod.unwrap()
+    }
+
+    /// A Service of this pod alone, known to the first node.
+    pub fn service(&self, pod: &Pod) -> [IpAddr; 2] {
+        let service = self.cluster.service("web", 10, &[pod], &json!({}));
+        service.unwrap()
+    }
+
+    /// Outside the cluster.
+    pub fn outside(&self) -> [SocketAddr; 2] {
+        let ips: [IpAddr; 2] = ["172.30.0.1".parse().unwrap(), "fd30::1".parse().unwrap()];
+        ips.map(|ip| SocketAddr::new(ip, PORT))
+    }
+
+    pub fn send(&self, from: &Place, to: SocketAddr, at: &Place, by: Transport) -> Arrived {
+        let way = Way {
+            from,
+            to,
+            at,
+            port: PORT,
+        };
+        let sent = self.cluster.eventually("a connection", || send(&way, by, TIME).ok());
+        sent.unwrap()
+    }
+
+    /// Both families, both transports.
+    pub fn is_limited(&self, from: &Place, all: [SocketAddr; 2], at: &Place) {
+        for (to, by) in all.into_iter().flat_map(|to| TRANSPORTS.map(|by| (to, by))) {
+            must_be_limited(&self.send(from, to, at, by), RATE, &format!("{by:?} to {to}"));
+        }
+    }
+
+    pub fn is_free(&self, from: &Place, to: SocketAddr, at: &Place) {
+        let arrived = self.send(from, to, at, Transport::Tcp).until(TIME);
+        assert!(arrived > 3 * share(RATE, TIME), "{to}: {arrived} bytes");
+    }
+}
+
+fn share(rate: u64, time: Duration) -> u64 {
+    rate * u64::try_from(time.as_millis()).unwrap() / 1000
+}
+
+/// Of the rate (bytes per second) between the half and 1.15, and no more than a burst ahead of it from the first byte.
+pub fn must_be_limited(arrived: &Arrived, rate: u64, what: &str) {
+    let (first, all) = (arrived.until(FIRST), arrived.until(TIME));
+    let most = |time| BURST + share(rate, time) * 115 / 100;
+    assert!(first <= most(FIRST), "{what}: {first} bytes at once");
+    assert!(all <= most(TIME), "{what}: {all} bytes, more than {}", most(TIME));
+    assert!(all >= share(rate, TIME) / 2, "{what}: only {all} bytes");
+}
