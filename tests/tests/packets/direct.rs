@@ -3,7 +3,7 @@
 use proxy_common::{
     address::{TCP, UDP},
     conntrack::{FLOW_ASSURED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED},
-    endpoints::{ENDPOINT_SHAPED, Endpoint},
+    endpoints::{ENDPOINT_QUEUED, ENDPOINT_SHAPED, Endpoint},
 };
 use weir_tests::packets::{Bench, FAMILIES, Hook, NEXT, REDIRECT, SHOT, Tcp, ping, see, tcp, udp};
 
@@ -228,6 +228,36 @@ fn a_shaped_pod_is_reached_through_its_queue() {
         assert_eq!(outcome.action, REDIRECT);
         assert_eq!(outcome.bytes[..12], [2, 0, 0, 0, 1, 1, 2, 0, 0, 0, 1, 2]);
     }
+}
+
+#[test]
+fn what_a_limited_pod_sends_goes_through_its_queue_before_anybody_judges_it() {
+    let mut bench = Bench::new().unwrap();
+    let mut endpoints = bench.array::<Endpoint>("ENDPOINTS").unwrap();
+    let pod = endpoints.get(&1, 0).unwrap();
+    for plan in FAMILIES {
+        let packet = udp(plan.pod(1), plan.neighbour(2), b"");
+        // Before its flow is known, and after.
+        for _ in 0..2 {
+            let flags = ENDPOINT_QUEUED;
+            endpoints.set(1, Endpoint { flags, ..pod }, 0).unwrap();
+            let outcome = bench.run(Hook::FromPod, &packet).unwrap();
+            assert_eq!((outcome.action, &outcome.bytes), (REDIRECT, &packet));
+            let known = bench.flow(plan.pod(1), plan.neighbour(2), 17).unwrap();
+            endpoints.set(1, pod, 0).unwrap();
+            let outcome = bench.run(Hook::FromPod, &packet).unwrap();
+            assert_eq!(outcome.action, REDIRECT);
+            assert_ne!(outcome.bytes, packet, "delivered");
+            assert!(bench.flow(plan.pod(1), plan.neighbour(2), 17).unwrap().is_some());
+            drop(known);
+        }
+    }
+    let flags = ENDPOINT_QUEUED;
+    endpoints.set(1, Endpoint { flags, ..pod }, 0).unwrap();
+    let mut arp = vec![0xff; 6];
+    arp.extend([2, 0, 0, 0, 0, 1, 8, 6]);
+    arp.extend([0; 46]);
+    assert_eq!(bench.run(Hook::FromPod, &arp).unwrap().action, NEXT);
 }
 
 #[test]

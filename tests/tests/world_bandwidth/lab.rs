@@ -12,18 +12,18 @@ use weir_tests::{
 };
 
 /// Port of every receiver.
-pub const PORT: u16 = 8080;
+pub(crate) const PORT: u16 = 8080;
 /// Bytes per second of what most pods here are limited to (`20M`).
-pub const RATE: u64 = 20_000_000 / 8;
+pub(crate) const RATE: u64 = 20_000_000 / 8;
 /// Bytes that pass at once at that rate.
 const BURST: u64 = 72 << 10;
 /// How long is measured.
-const TIME: Duration = Duration::from_millis(1500);
+const TIME: Duration = Duration::from_secs(1);
 /// The beginning.
 const FIRST: Duration = Duration::from_millis(200);
 
 /// Annotations of a Pod.
-pub fn annotations(ingress: Option<&str>, egress: Option<&str>) -> Value {
+pub(crate) fn annotations(ingress: Option<&str>, egress: Option<&str>) -> Value {
     let mut all = json!({});
     for (key, value) in [("ingress", ingress), ("egress", egress)] {
         if let Some(value) = value {
@@ -34,7 +34,7 @@ pub fn annotations(ingress: Option<&str>, egress: Option<&str>) -> Value {
 }
 
 /// What containerd tells of such annotations.
-pub fn told(annotations: &Value) -> Value {
+pub(crate) fn told(annotations: &Value) -> Value {
     let rate = |key: &str| {
         let text = annotations[format!("kubernetes.io/{key}-bandwidth")].as_str();
         let number = text.map(|text| text.trim_end_matches('M').parse::<u64>().unwrap());
@@ -46,16 +46,21 @@ pub fn told(annotations: &Value) -> Value {
     })
 }
 
-pub struct Lab {
-    pub near: Pod,
-    pub far: Pod,
-    pub cluster: Cluster,
+pub(crate) struct Lab {
+    pub(crate) near: Pod,
+    pub(crate) far: Pod,
+    pub(crate) cluster: Cluster,
 }
 
 impl Lab {
-    pub fn start(name: &str, flags: &[&str]) -> Self {
+    pub(crate) fn start(name: &str, flags: &[&str]) -> Self {
         let flags = [&["--map-size", "small"], flags].concat();
         let cluster = Cluster::start(name, &["a", "b"], &flags).unwrap();
+        let node = cluster.node(0);
+        for (range, via) in node.pod_ranges().iter().zip(node.addresses()) {
+            let route = ["ip", "route", "add", range, "via", &via.to_string()];
+            cluster.world().outside().run(&route).unwrap();
+        }
         Self {
             near: cluster.pod(0, "near").unwrap(),
             far: cluster.pod(1, "far").unwrap(),
@@ -64,43 +69,44 @@ impl Lab {
     }
 
     /// A pod of the first node.
-    pub fn limited(&self, name: &str, annotations: &Value) -> Pod {
+    pub(crate) fn limited(&self, name: &str, annotations: &Value) -> Pod {
         let told = told(annotations);
         let pod = self.cluster.annotated_pod(0, name, annotations, &told);
         pod.unwrap()
     }
 
     /// A Service of this pod alone, known to the first node.
-    pub fn service(&self, pod: &Pod) -> [IpAddr; 2] {
+    pub(crate) fn service(&self, pod: &Pod) -> [IpAddr; 2] {
         let service = self.cluster.service("web", 10, &[pod], &json!({}));
         service.unwrap()
     }
 
     /// Outside the cluster.
-    pub fn outside(&self) -> [SocketAddr; 2] {
+    pub(crate) fn outside(&self) -> [SocketAddr; 2] {
         let ips: [IpAddr; 2] = ["172.30.0.1".parse().unwrap(), "fd30::1".parse().unwrap()];
         ips.map(|ip| SocketAddr::new(ip, PORT))
     }
 
-    pub fn send(&self, from: &Place, to: SocketAddr, at: &Place, by: Transport) -> Arrived {
+    pub(crate) fn send(&self, from: &Place, to: SocketAddr, at: &Place, by: Transport) -> Arrived {
         let way = Way {
             from,
             to,
             at,
             port: PORT,
         };
-        let sent = self.cluster.eventually("a connection", || send(&way, by, TIME).ok());
+        let what = format!("a connection to {to}");
+        let sent = self.cluster.eventually(&what, || send(&way, by, TIME).ok());
         sent.unwrap()
     }
 
     /// Both families, both transports.
-    pub fn is_limited(&self, from: &Place, all: [SocketAddr; 2], at: &Place) {
+    pub(crate) fn is_limited(&self, from: &Place, all: [SocketAddr; 2], at: &Place) {
         for (to, by) in all.into_iter().flat_map(|to| TRANSPORTS.map(|by| (to, by))) {
             must_be_limited(&self.send(from, to, at, by), RATE, &format!("{by:?} to {to}"));
         }
     }
 
-    pub fn is_free(&self, from: &Place, to: SocketAddr, at: &Place) {
+    pub(crate) fn is_free(&self, from: &Place, to: SocketAddr, at: &Place) {
         let arrived = self.send(from, to, at, Transport::Tcp).until(TIME);
         assert!(arrived > 3 * share(RATE, TIME), "{to}: {arrived} bytes");
     }
@@ -111,7 +117,7 @@ fn share(rate: u64, time: Duration) -> u64 {
 }
 
 /// Of the rate (bytes per second) between the half and 1.15, and no more than a burst ahead of it from the first byte.
-pub fn must_be_limited(arrived: &Arrived, rate: u64, what: &str) {
+pub(crate) fn must_be_limited(arrived: &Arrived, rate: u64, what: &str) {
     let (first, all) = (arrived.until(FIRST), arrived.until(TIME));
     let most = |time| BURST + share(rate, time) * 115 / 100;
     assert!(first <= most(FIRST), "{what}: {first} bytes at once");
