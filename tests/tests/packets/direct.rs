@@ -230,34 +230,31 @@ fn a_shaped_pod_is_reached_through_its_queue() {
     }
 }
 
+/// Gives the pod these flags.
+fn flag(bench: &mut Bench, flags: u32) {
+    let mut endpoints = bench.array::<Endpoint>("ENDPOINTS").unwrap();
+    let pod = endpoints.get(&1, 0).unwrap();
+    endpoints.set(1, Endpoint { flags, ..pod }, 0).unwrap();
+}
+
 #[test]
 fn what_a_limited_pod_sends_goes_through_its_queue_before_anybody_judges_it() {
     let mut bench = Bench::new().unwrap();
-    let mut endpoints = bench.array::<Endpoint>("ENDPOINTS").unwrap();
-    let pod = endpoints.get(&1, 0).unwrap();
     for plan in FAMILIES {
         let packet = udp(plan.pod(1), plan.neighbour(2), b"");
-        // Before its flow is known, and after.
-        for _ in 0..2 {
-            let flags = ENDPOINT_QUEUED;
-            endpoints.set(1, Endpoint { flags, ..pod }, 0).unwrap();
+        // While its flow is not known, and when it is.
+        for is_known in [false, true] {
+            flag(&mut bench, ENDPOINT_QUEUED);
             let outcome = bench.run(Hook::FromPod, &packet).unwrap();
             assert_eq!((outcome.action, &outcome.bytes), (REDIRECT, &packet));
-            let known = bench.flow(plan.pod(1), plan.neighbour(2), 17).unwrap();
-            endpoints.set(1, pod, 0).unwrap();
+            let flow = bench.flow(plan.pod(1), plan.neighbour(2), UDP).unwrap();
+            assert_eq!(flow.is_some(), is_known);
+            flag(&mut bench, 0);
             let outcome = bench.run(Hook::FromPod, &packet).unwrap();
             assert_eq!(outcome.action, REDIRECT);
             assert_ne!(outcome.bytes, packet, "delivered");
-            assert!(bench.flow(plan.pod(1), plan.neighbour(2), 17).unwrap().is_some());
-            drop(known);
         }
     }
-    let flags = ENDPOINT_QUEUED;
-    endpoints.set(1, Endpoint { flags, ..pod }, 0).unwrap();
-    let mut arp = vec![0xff; 6];
-    arp.extend([2, 0, 0, 0, 0, 1, 8, 6]);
-    arp.extend([0; 46]);
-    assert_eq!(bench.run(Hook::FromPod, &arp).unwrap().action, NEXT);
 }
 
 #[test]
