@@ -44,7 +44,10 @@ impl Arrived {
     /// Bytes that came until then.
     pub fn until(&self, time: Duration) -> u64 {
         let pieces = self.0.iter();
-        pieces.take_while(|(at, _)| *at <= time).map(|(_, n)| n).sum()
+        pieces
+            .take_while(|(at, _)| *at <= time)
+            .map(|(_, n)| n)
+            .sum()
     }
 }
 
@@ -53,17 +56,16 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Sends for some time as fast as it goes.
 pub fn send(way: &Way<'_>, transport: Transport, time: Duration) -> Result<Arrived> {
-    let any = if way.to.is_ipv4() {
-        "0.0.0.0"
-    } else {
-        "[::]"
-    };
+    let any = if way.to.is_ipv4() { "0.0.0.0" } else { "[::]" };
     let listen: SocketAddr = format!("{any}:{}", way.port).parse()?;
     let over = AtomicBool::new(false);
     match transport {
         Transport::Tcp => {
             let listener = way.at.listen(listen)?;
-            let stream = way.from.connect(way.to).with_context(|| way.to.to_string())?;
+            let stream = way
+                .from
+                .connect(way.to)
+                .with_context(|| way.to.to_string())?;
             let began = Instant::now();
             thread::scope(|scope| {
                 scope.spawn(|| pour(stream, began, time));

@@ -173,7 +173,11 @@ mod tests {
             assert!(bucket.burst() > 1518, "{rate}: {bucket:?}");
             assert!(bucket.limit > 1518 && bucket.rate > 0, "{rate}: {bucket:?}");
             // As `psched_ns_t2l` does.
-            assert!(u64::from(bucket.ticks).checked_mul(64 * bucket.rate).is_some());
+            assert!(
+                u64::from(bucket.ticks)
+                    .checked_mul(64 * bucket.rate)
+                    .is_some()
+            );
         }
     }
 }

@@ -83,7 +83,10 @@ mod tests {
         assert_eq!(pod_mac(&key("a", "b"))[0] & 3, 2);
         for queue in queue_ifnames(&key("a", "b")) {
             assert_eq!(queue.len(), 15);
-            assert!(is_queue_ifname(&queue) && !is_host_ifname(&queue), "{queue}");
+            assert!(
+                is_queue_ifname(&queue) && !is_host_ifname(&queue),
+                "{queue}"
+            );
         }
         assert!(!is_queue_ifname(&name) && !is_queue_ifname("weir_host"));
     }

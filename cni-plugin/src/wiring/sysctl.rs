@@ -1,9 +1,6 @@
 //! `/proc/sys/net`, which shows the namespace of the thread that looks.
 
-use std::{
-    fs, io,
-    path::PathBuf,
-};
+use std::{fs, io, path::PathBuf};
 
 /// In a container `/proc/sys` is read-only, and the agent's `DaemonSet` mounts the host's here. What is seen through
 /// either follows the network namespace of the reader.

@@ -12,9 +12,8 @@ use tokio::{
 };
 
 use super::{
-    Interfaces, Pods, entries::Entries, event::Event, fetch::Fetched, host_port,
-    limits::Limits, local::Local,
-    pods::name, waiting::Waiting,
+    Interfaces, Pods, entries::Entries, event::Event, fetch::Fetched, host_port, limits::Limits,
+    local::Local, pods::name, waiting::Waiting,
 };
 use crate::model::{ObjectName, Pod, same_uid};
 

@@ -5,6 +5,8 @@
 
 pub(super) mod kernel;
 
+pub use kernel::clear;
+
 use std::{collections::BTreeSet, io};
 
 use cni_plugin::{
@@ -264,7 +266,12 @@ impl Pods {
     /// Tries again what failed, and from time to time sets right what somebody changed.
     pub(super) fn watch_limits(&mut self, interfaces: &mut dyn Interfaces) {
         let failed = |local: &&Local| matches!(local.limiting.fault, Some(Fault::Failed(_)));
-        let again: Vec<Key> = self.known.values().filter(failed).map(|l| l.add.key.clone()).collect();
+        let again: Vec<Key> = self
+            .known
+            .values()
+            .filter(failed)
+            .map(|l| l.add.key.clone())
+            .collect();
         for key in again {
             self.limit(&key, interfaces);
         }
@@ -281,7 +288,12 @@ impl Pods {
 
     fn look_at_limits(&mut self, interfaces: &mut dyn Interfaces) {
         let is_sound = |local: &&Local| local.limiting.fault.is_none();
-        let sides: Vec<Side> = self.known.values().filter(is_sound).filter_map(Side::of).collect();
+        let sides: Vec<Side> = self
+            .known
+            .values()
+            .filter(is_sound)
+            .filter_map(Side::of)
+            .collect();
         let mended = match interfaces.limit(&sides) {
             Ok(mended) => mended,
             Err(error) => {
@@ -329,7 +341,10 @@ impl Pods {
                 return;
             }
         };
-        let lost: Vec<u32> = ends.into_iter().filter(|end| !attached.contains_key(end)).collect();
+        let lost: Vec<u32> = ends
+            .into_iter()
+            .filter(|end| !attached.contains_key(end))
+            .collect();
         if !lost.is_empty()
             && let Err(error) = interfaces.attach(&lost)
         {

@@ -22,9 +22,7 @@ use super::{
     limits::Side,
     server::Asked,
 };
-use crate::{
-    datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode},
-};
+use crate::datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode};
 
 mod admit;
 mod flows;

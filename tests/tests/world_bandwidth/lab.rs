@@ -102,7 +102,11 @@ impl Lab {
     /// Both families, both transports.
     pub(crate) fn is_limited(&self, from: &Place, all: [SocketAddr; 2], at: &Place) {
         for (to, by) in all.into_iter().flat_map(|to| TRANSPORTS.map(|by| (to, by))) {
-            must_be_limited(&self.send(from, to, at, by), RATE, &format!("{by:?} to {to}"));
+            must_be_limited(
+                &self.send(from, to, at, by),
+                RATE,
+                &format!("{by:?} to {to}"),
+            );
         }
     }
 
@@ -121,6 +125,10 @@ pub(crate) fn must_be_limited(arrived: &Arrived, rate: u64, what: &str) {
     let (first, all) = (arrived.until(FIRST), arrived.until(TIME));
     let most = |time| BURST + share(rate, time) * 115 / 100;
     assert!(first <= most(FIRST), "{what}: {first} bytes at once");
-    assert!(all <= most(TIME), "{what}: {all} bytes, more than {}", most(TIME));
+    assert!(
+        all <= most(TIME),
+        "{what}: {all} bytes, more than {}",
+        most(TIME)
+    );
     assert!(all >= share(rate, TIME) / 2, "{what}: only {all} bytes");
 }

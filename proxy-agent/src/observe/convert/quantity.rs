@@ -24,7 +24,10 @@ fn parse(text: &str) -> Option<i128> {
     let digits: String = [whole, fraction].concat();
     let (base, exponent) = scale(suffix)?;
     let shift = exponent.saturating_sub(i64::try_from(fraction.len()).unwrap_or(i64::MAX));
-    let mut value = digits.parse::<i128>().unwrap_or(i128::MAX).saturating_mul(base);
+    let mut value = digits
+        .parse::<i128>()
+        .unwrap_or(i128::MAX)
+        .saturating_mul(base);
     if negative {
         value = -value;
     }
@@ -66,7 +69,11 @@ fn shifted(mut value: i128, shift: i64) -> i128 {
             value /= 10;
         }
     }
-    if is_exact || value < 0 { value } else { value + 1 }
+    if is_exact || value < 0 {
+        value
+    } else {
+        value + 1
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +109,9 @@ mod tests {
 
     #[test]
     fn what_is_none_is_refused() {
-        for text in ["", "M", "10MB", "10 M", "ten", "1..2", "1.2.3", "--1", "1e", "0x10", "10Mbit"] {
+        for text in [
+            "", "M", "10MB", "10 M", "ten", "1..2", "1.2.3", "--1", "1e", "0x10", "10Mbit",
+        ] {
             assert!(value(text).is_err(), "{text}");
         }
     }

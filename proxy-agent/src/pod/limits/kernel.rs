@@ -1,6 +1,9 @@
 //! Limits of bandwidth in the kernel.
 
-use std::{collections::BTreeMap, collections::BTreeSet, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use cni_plugin::wiring::{
     bucket::Bucket,
@@ -21,11 +24,7 @@ pub(in crate::pod) fn limit(sides: &[Side]) -> io::Result<Vec<io::Result<bool>>>
     Ok(sides.iter().map(limit).collect())
 }
 
-fn limit_one(
-    netlink: &mut Netlink,
-    side: &Side,
-    roots: &BTreeMap<u32, Root>,
-) -> io::Result<bool> {
+fn limit_one(netlink: &mut Netlink, side: &Side, roots: &BTreeMap<u32, Root>) -> io::Result<bool> {
     let is_limited = side.limits.ingress.is_some() || side.limits.egress.is_some();
     if !is_limited && !roots.contains_key(&side.index) {
         return Ok(false);
@@ -57,6 +56,18 @@ pub(in crate::pod) fn remove_queues(keep: &BTreeSet<String>) -> io::Result<()> {
         if name::is_queue_ifname(&link.name) && !keep.contains(&link.name) {
             tracing::info!(interface = link.name, "queue without a pod removed");
             veth::remove_index(&mut netlink, link.index)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the limits of all pods.
+pub fn clear() -> io::Result<()> {
+    remove_queues(&BTreeSet::new())?;
+    let mut netlink = Netlink::open()?;
+    for (index, root) in qdisc::roots(&mut netlink)? {
+        if root != Root::Foreign {
+            qdisc::remove(&mut netlink, index)?;
         }
     }
     Ok(())

@@ -53,8 +53,11 @@ impl FakeLimits {
     }
 
     pub(super) fn remove_queues(&mut self, keep: &BTreeSet<String>) {
-        self.queues
-            .retain(|key, _| name::queue_ifnames(key).iter().all(|name| keep.contains(name)));
+        self.queues.retain(|key, _| {
+            name::queue_ifnames(key)
+                .iter()
+                .all(|name| keep.contains(name))
+        });
     }
 }
 
@@ -131,7 +134,10 @@ fn nonsense_refuses_an_add_and_leaves_what_is_in_force() {
     let asked = ask(&mut pods, &mut fake, Call::Add(told(0, 0)));
     annotate(&mut pods, &mut fake, nonsense(), None);
     let why = answer(&mut pods, asked).unwrap_err();
-    assert!(why.contains("annotations of pod ns/p1") && why.contains("< 1kbit"), "{why}");
+    assert!(
+        why.contains("annotations of pod ns/p1") && why.contains("< 1kbit"),
+        "{why}"
+    );
 
     let asked = ask(&mut pods, &mut fake, Call::Add(told(0, 0)));
     annotate(&mut pods, &mut fake, Some(Ok(9_000)), Some(Ok(8_000)));
