@@ -41,6 +41,8 @@ const NONSENSE: u64 = 1 << 31;
 /// Bytes per second. No interface of a node is faster, and the kernel's arithmetic goes up to there
 /// (<https://elixir.bootlin.com/linux/v6.12/source/net/sched/sch_tbf.c#L143>).
 const FASTEST: u64 = 1_000_000_000_000 / 8;
+/// Bytes per second: the least that annotations may ask for. The kernel's longest time, 274 s, has room for whole packets there.
+const SLOWEST: u64 = 1000 / 8;
 /// Part of a second for which a bucket of our own choice lasts.
 const BURSTS: u64 = 50;
 /// Part of a second for which a packet waits at most, behind a full bucket (the bandwidth plugin's 25 ms).
@@ -64,7 +66,7 @@ impl Bucket {
 
     /// For an interface with an MTU.
     pub fn new(limit: Limit, mtu: u32) -> Self {
-        let rate = (limit.rate / 8).clamp(1, FASTEST);
+        let rate = (limit.rate / 8).clamp(SLOWEST, FASTEST);
         let mtu = u64::from(mtu);
         let burst = if limit.burst == 0 || limit.burst >= NONSENSE {
             (rate / BURSTS).max(LARGEST).max(10 * mtu)

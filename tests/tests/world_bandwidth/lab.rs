@@ -110,6 +110,40 @@ impl Lab {
         }
     }
 
+    /// What the first node has in force for a pod, bits per second.
+    pub(crate) fn limits_of(&self, pod: &Pod) -> [Option<u64>; 2] {
+        let dump = self
+            .cluster
+            .agent(0)
+            .proxyctl(&["dump", "endpoints", "-o", "json"]);
+        let dump: Value = serde_json::from_str(&dump.unwrap()).unwrap();
+        let name = format!("default/{}", pod.name());
+        let mut rows = dump["items"].as_array().unwrap().iter();
+        let row = rows.find(|row| row["pod"] == json!(name)).unwrap();
+        ["ingressLimit", "egressLimit"].map(|key| row[key].as_u64())
+    }
+
+    /// What the first node has for limits.
+    pub(crate) fn left(&self) -> String {
+        let script = "ls /sys/class/net | grep ^weirq; tc qdisc show | grep tbf";
+        let all = ["sh", "-c", &format!("({script}) || true")];
+        self.cluster.node(0).run(&all).unwrap()
+    }
+
+    /// A datagram in pieces.
+    pub(crate) fn large_datagram(&self, from: &Place, place: &Place, to: IpAddr) {
+        let any = if to.is_ipv4() { "0.0.0.0" } else { "[::]" };
+        let at = place.udp(format!("{any}:9000").parse().unwrap()).unwrap();
+        at.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let sender = from.udp(format!("{any}:0").parse().unwrap()).unwrap();
+        let mut buffer = [0; 8192];
+        let got = self.cluster.eventually("a large datagram", || {
+            sender.send_to(&[7; 5000], (to, 9000)).ok()?;
+            at.recv(&mut buffer).ok()
+        });
+        assert_eq!(got.unwrap(), 5000);
+    }
+
     pub(crate) fn is_free(&self, from: &Place, to: SocketAddr, at: &Place) {
         let arrived = self.send(from, to, at, Transport::Tcp).until(TIME);
         assert!(arrived > 3 * share(RATE, TIME), "{to}: {arrived} bytes");
