@@ -41,7 +41,7 @@ pub const QUEUE_ENTRY: u32 = 1 << 30;
 
 impl Endpoint {
     /// Index of the interface at which the pod's programs see what it sends.
-    #[inline(always)]
+    #[inline]
     pub const fn sends_at(&self) -> u32 {
         self.ifindex | self.flags & ENDPOINT_QUEUED
     }

@@ -77,7 +77,8 @@ impl Bucket {
         Self {
             rate,
             ticks: u32::try_from(ticks).unwrap_or(u32::MAX),
-            limit: u32::try_from(burst + rate / WAITS).unwrap_or(u32::MAX),
+            // However little may go at once, a large packet that is cut into pieces has room to wait.
+            limit: u32::try_from(burst.max(LARGEST) + rate / WAITS).unwrap_or(u32::MAX),
         }
     }
 
