@@ -37,8 +37,11 @@ pub(crate) fn annotations(ingress: Option<&str>, egress: Option<&str>) -> Value 
 pub(crate) fn told(annotations: &Value) -> Value {
     let rate = |key: &str| {
         let text = annotations[format!("kubernetes.io/{key}-bandwidth")].as_str();
-        let number = text.map(|text| text.trim_end_matches('M').parse::<u64>().unwrap());
-        number.unwrap_or_default() * 1_000_000
+        text.map_or(0, |text| {
+            let (number, unit) = text.split_at(text.len() - 1);
+            let unit = if unit == "M" { 1_000_000 } else { 1000 };
+            number.parse::<u64>().unwrap() * unit
+        })
     };
     json!({
         "IngressRate": rate("ingress"), "IngressBurst": u32::MAX,
