@@ -46,7 +46,7 @@ fn what_a_pod_sends_is_limited(mode: Mode) {
     let node: &Node = lab.cluster.node(0);
     let service = lab.service(&lab.near).map(|ip| SocketAddr::new(ip, 80));
     let outside = lab.cluster.world().outside();
-    let world = lab.outside();
+    let world = Lab::outside();
     let host = node.addresses().map(|ip| SocketAddr::new(ip, PORT));
     let ways: [(&Place, [SocketAddr; 2]); 5] = [
         (&lab.near, lab.near.at(PORT)),

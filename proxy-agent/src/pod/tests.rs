@@ -72,7 +72,7 @@ impl Interfaces for Fake {
     }
 
     fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<bool>>> {
-        self.limits.lock().unwrap().limit(sides)
+        Ok(self.limits.lock().unwrap().limit(sides))
     }
 
     fn remove_queue(&self, key: &Key) -> io::Result<bool> {

@@ -85,7 +85,7 @@ impl Lab {
     }
 
     /// Outside the cluster.
-    pub(crate) fn outside(&self) -> [SocketAddr; 2] {
+    pub(crate) fn outside() -> [SocketAddr; 2] {
         let ips: [IpAddr; 2] = ["172.30.0.1".parse().unwrap(), "fd30::1".parse().unwrap()];
         ips.map(|ip| SocketAddr::new(ip, PORT))
     }
