@@ -18,7 +18,7 @@ use crate::{
     protocol::error::{Error, code},
     rpc::{Call, Key},
     talk::say,
-    wiring::{name, netlink::Netlink, netns, netns::Netns, rule, veth},
+    wiring::{name, netlink::Netlink, netns, netns::Netns, queue, rule, veth},
 };
 
 /// How long the agent may take to hear.
@@ -70,6 +70,12 @@ impl Detach<'_> {
             Error::new(code::WIRING, format!("remove interface {host}")).because(e.to_string())
         };
         let mut own = Netlink::open().map_err(|e| failed(&e))?;
+        if !self.is_anothers(paths) {
+            queue::remove(&mut own, self.key).map_err(|e| {
+                let what = format!("remove the queue of interface {host}");
+                Error::new(code::WIRING, what).because(e.to_string())
+            })?;
+        }
         if let Some(mine) = self.of {
             let removed = match mine.add.host_ifindex {
                 // It may have been made, but not been found again.

@@ -84,7 +84,7 @@ pub struct Add {
     pub pod: PodRef,
     /// `hostPort`s.
     pub ports: Vec<PortMapping>,
-    /// Bandwidth limits.
+    /// Limits of bandwidth: to the agent what the runtime told, in the record what the Pod's annotations do not say.
     pub bandwidth: Option<Bandwidth>,
 }
 
@@ -162,6 +162,9 @@ pub struct Reply {
     /// The pod's `hostPort`s, which the plugin records: those that the runtime told, else those that the Pod names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortMapping>,
+    /// Of the limits that the runtime told those that the Pod's annotations do not say, which the plugin records; none: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Bandwidth>,
 }
 
 /// Why the agent refused.

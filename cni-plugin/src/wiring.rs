@@ -6,11 +6,14 @@
 
 pub mod addresses;
 pub mod alias;
+pub mod bucket;
 pub mod inspect;
 pub mod name;
 pub mod netlink;
 pub mod netns;
 pub mod occupied;
+pub mod qdisc;
+pub mod queue;
 pub mod route;
 pub mod rule;
 pub mod sysctl;

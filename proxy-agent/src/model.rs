@@ -10,6 +10,7 @@ pub mod endpoints;
 pub mod few;
 pub mod full;
 pub mod host_port;
+pub mod limits;
 pub mod name;
 pub mod network_policy;
 pub mod node;
@@ -29,6 +30,7 @@ pub use endpoints::{Conditions, Endpoint, EndpointState, Endpoints, NodeHint, Pl
 pub use few::Few;
 pub use full::full;
 pub use host_port::HostPort;
+pub use limits::{Asked, AskedLimits};
 pub use name::ObjectName;
 pub use network_policy::{NetworkPolicy, Peer, PolicyPort, PolicyRule};
 pub use node::Node;

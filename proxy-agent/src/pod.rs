@@ -11,6 +11,7 @@ pub mod event;
 pub mod fetch;
 pub mod host_port;
 pub mod interfaces;
+pub mod limits;
 pub mod live_reader;
 pub mod pods;
 pub mod restore;

@@ -33,5 +33,18 @@ pub struct Endpoint {
 /// Packets to this pod go through its interface's queueing discipline (bandwidth limits): no
 /// `bpf_redirect_peer`, which skips it.
 pub const ENDPOINT_SHAPED: u32 = 1 << 0;
+/// Packets from this pod are seen by its programs only after they have been through its queue (bandwidth limits): a pair
+/// of interfaces of the host, whose indexes are that of the pod's host side with [`QUEUE_ENTRY`] and with this bit.
+pub const ENDPOINT_QUEUED: u32 = 1 << 29;
+/// In the index of the interface by which packets enter a pod's queue.
+pub const QUEUE_ENTRY: u32 = 1 << 30;
+
+impl Endpoint {
+    /// Index of the interface at which the pod's programs see what it sends.
+    #[inline]
+    pub const fn sends_at(&self) -> u32 {
+        self.ifindex | self.flags & ENDPOINT_QUEUED
+    }
+}
 
 map_types!(Endpoint = 40);

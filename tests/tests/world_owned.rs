@@ -7,6 +7,7 @@ use proxy_agent::{
     agent::owned::{Care, OWNED, Owned},
     datapath::Table as _,
 };
+use serde_json::json;
 use weir_tests::{
     datapath::reader,
     served::{Served, await_answer, near_then_far},
@@ -14,7 +15,7 @@ use weir_tests::{
 };
 
 /// What to do to a thing, and how it looks when it is well: lines of a shell. `$veth` is the host's side of a pod's
-/// interface.
+/// interface, `$limited` that of one with limits of bandwidth, `$entry` and `$end` are the pair through which it sends.
 struct Harm {
     harm: &'static str,
     looks: &'static str,
@@ -114,6 +115,18 @@ fn harm(what: Owned) -> Option<Harm> {
              ip neigh show dev $veth nud permanent; ip -6 neigh show dev $veth nud permanent; \
              ip neigh show proxy dev $veth",
         ),
+        Owned::PodLimits => (
+            "tc qdisc del dev $limited root; tc qdisc replace dev $entry root handle 5765: tbf rate 1mbit burst 9k limit 9k",
+            "tc qdisc show dev $limited root; tc qdisc show dev $entry root",
+        ),
+        Owned::PodQueues => (
+            "ip link del $entry",
+            "ip -brief link show dev $entry; ip -brief link show dev $end; tc qdisc show dev $entry root",
+        ),
+        Owned::QueuePrograms => (
+            "tc qdisc del dev $end clsact",
+            "tc qdisc show dev $end clsact",
+        ),
         Owned::NodeMaps => return None,
         Owned::NodeFile => ("rm /run/weir/node.json", "cat /run/weir/node.json"),
         Owned::Plugin => ("rm /run/cni/bin/weir", "sha256sum /run/cni/bin/weir"),
@@ -127,8 +140,28 @@ struct Lab {
     far: Served,
     near: Served,
     client: Pod,
-    veth: String,
+    /// Of what is broken, for a shell.
+    names: String,
     cluster: Cluster,
+}
+
+/// The host's side of a pod's interface.
+fn veth(cluster: &Cluster, pod: &Pod) -> String {
+    let route = ["ip", "-o", "route", "get", &pod.ipv4().to_string()];
+    let route = cluster.node(0).run(&route).unwrap();
+    let mut words = route.split_whitespace();
+    words.find(|word| *word == "dev").unwrap();
+    words.next().unwrap().to_owned()
+}
+
+/// Assignments of a shell, of a pod and of a limited one.
+fn names(cluster: &Cluster, pods: [&Pod; 2]) -> String {
+    let [veth, limited] = pods.map(|pod| veth(cluster, pod));
+    let list = ["sh", "-c", "ls /sys/class/net | grep ^weirq"];
+    let pair = cluster.node(0).run(&list).unwrap();
+    let of = |end| pair.lines().find(|name| name.ends_with(end)).unwrap();
+    let (entry, end) = (of('i'), of('o'));
+    format!("veth={veth}; limited={limited}; entry={entry}; end={end}")
 }
 
 impl Lab {
@@ -142,20 +175,20 @@ impl Lab {
             "native",
         ];
         let cluster = Cluster::start("owned", &["a", "b"], &flags).unwrap();
-        let client = cluster.pod(0, "client").unwrap();
+        let limits = json!({
+            "kubernetes.io/ingress-bandwidth": "1G", "kubernetes.io/egress-bandwidth": "1G",
+        });
+        let client = cluster.annotated_pod(0, "client", &limits, &json!({}));
+        let client = client.unwrap();
         let mut served = near_then_far(&cluster).map(Result::unwrap);
         let (near, far) = (served.next().unwrap(), served.next().unwrap());
         drop(served);
-        let route = ["ip", "-o", "route", "get", &near.pod.ipv4().to_string()];
-        let route = cluster.node(0).run(&route).unwrap();
-        let mut words = route.split_whitespace();
-        words.find(|word| *word == "dev").unwrap();
-        let veth = words.next().unwrap().to_owned();
+        let names = names(&cluster, [&near.pod, &client]);
         let lab = Self {
             far,
             near,
             client,
-            veth,
+            names,
             cluster,
         };
         for to in lab.near.to.into_iter().chain(lab.far.to) {
@@ -169,7 +202,7 @@ impl Lab {
     }
 
     fn shell(&self, script: &str) -> String {
-        let script = format!("veth={}; {script}", self.veth);
+        let script = format!("{}; {script}", self.names);
         let done = self.node().run(&["sh", "-c", &script]);
         done.unwrap_or_else(|error| error.to_string())
     }

@@ -144,17 +144,6 @@ impl Config {
             let why = format!("it must be between 1 and {LONGEST}");
             return Err(Error::new(code::CONFIG, msg).because(why));
         }
-        let limits = self.runtime_config.bandwidth.as_ref();
-        if let Some(limits) = limits.filter(|b| b.ingress_rate > 0 || b.egress_rate > 0) {
-            let msg = format!(
-                "unsupported field \"runtimeConfig.bandwidth\": ingress {} and egress {} bit/s",
-                limits.ingress_rate, limits.egress_rate
-            );
-            return Err(Error::new(code::UNSUPPORTED_FIELD, msg).because(
-                "weir cannot limit bandwidth: take the capability out of the network configuration, \
-                 or the annotations kubernetes.io/ingress-bandwidth and egress-bandwidth off the pod",
-            ));
-        }
         Ok(())
     }
 
@@ -221,8 +210,7 @@ mod tests {
             r#""timeoutSeconds":0"#,
             r#""timeoutSeconds":61"#,
             r#""timeoutSeconds":18446744073709551615"#,
-            r#""runtimeConfig":{"bandwidth":{"ingressRate":1}}"#,
-            r#""runtimeConfig":{"bandwidth":{"EgressRate":1}}"#,
+            r#""ipam":{"type":"host-local"}"#,
         ];
         for key in keys {
             let config = config(&format!(r#"{{"cniVersion":"1.1.0","name":"n",{key}}}"#)).unwrap();
@@ -231,9 +219,6 @@ mod tests {
                 assert!(config.validate(verb).is_ok(), "{key}");
             }
         }
-        let none =
-            r#"{"cniVersion":"1.1.0","name":"n","runtimeConfig":{"bandwidth":{"ingressBurst":7}}}"#;
-        assert!(config(none).unwrap().validate(Verb::Add).is_ok());
     }
 
     #[test]

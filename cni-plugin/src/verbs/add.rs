@@ -150,6 +150,7 @@ fn start(context: &Context, netns: &Netns, path: String, node: &NodeFile) -> Att
             pod_mac: name::pod_mac(key),
             pod: context.call.pod.clone(),
             ports: runtime.port_mappings.clone().unwrap_or_default(),
+            bandwidth: runtime.bandwidth.clone(),
             ..Add::default()
         },
     }
@@ -172,6 +173,9 @@ fn finish(
     if attachment.add.ports.is_empty() {
         // The next agent takes the record for what there is.
         attachment.add.ports = reply.ports;
+    }
+    if reply.bandwidth.is_some() {
+        attachment.add.bandwidth = reply.bandwidth;
     }
     attach::await_running(&attachment.add.host_ifname, deadline(context)).map_err(|e| (e, true))?;
     inside

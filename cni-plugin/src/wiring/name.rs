@@ -29,10 +29,30 @@ pub fn table(key: &Key) -> u32 {
     0x5700_0000 | u32::from_be_bytes(digits)
 }
 
-/// Whether a name is one of ours.
+/// Names of the pair through which a limited pod sends: entry and end.
+pub fn queue_ifnames(key: &Key) -> [String; 2] {
+    let mut digits = [0; 8];
+    digits.copy_from_slice(&hash(key)[..8]);
+    let nine = u64::from_be_bytes(digits) >> 28;
+    ['i', 'o'].map(|end| format!("{HOST_IFNAME_PREFIX}q{nine:09x}{end}"))
+}
+
+/// Whether a name is that of one of such a pair.
+pub fn is_queue_ifname(name: &str) -> bool {
+    let digits = name.strip_prefix(HOST_IFNAME_PREFIX);
+    let digits = digits.and_then(|rest| rest.strip_prefix('q')?.strip_suffix(['i', 'o']));
+    digits.is_some_and(|rest| rest.len() == 9 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Whether a name is that of a host side.
 pub fn is_host_ifname(name: &str) -> bool {
     name.strip_prefix(HOST_IFNAME_PREFIX)
         .is_some_and(|rest| rest.len() == 11 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Whether a name is that of an interface of the host that belongs to a pod.
+pub fn is_pods_ifname(name: &str) -> bool {
+    is_host_ifname(name) || is_queue_ifname(name)
 }
 
 /// Hardware address of the pod side: locally administered, unicast.
@@ -61,5 +81,13 @@ mod tests {
         assert_ne!(name, host_ifname(&key(&"f".repeat(64), "eth1")));
         assert_ne!(host_ifname(&key("ab", "c")), host_ifname(&key("a", "bc")));
         assert_eq!(pod_mac(&key("a", "b"))[0] & 3, 2);
+        for queue in queue_ifnames(&key("a", "b")) {
+            assert_eq!(queue.len(), 15);
+            assert!(
+                is_queue_ifname(&queue) && !is_host_ifname(&queue),
+                "{queue}"
+            );
+        }
+        assert!(!is_queue_ifname(&name) && !is_queue_ifname("weir_host"));
     }
 }

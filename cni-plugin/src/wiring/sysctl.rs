@@ -1,10 +1,24 @@
 //! `/proc/sys/net`, which shows the namespace of the thread that looks.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::PathBuf};
 
-/// Writes one value. `path` is below `/proc/sys/net`. A kernel without the key (IPv6 built out) has nothing to set.
+/// In a container `/proc/sys` is read-only, and the agent's `DaemonSet` mounts the host's here. What is seen through
+/// either follows the network namespace of the reader.
+const MOUNTED: &str = "/host/proc/sys/net";
+
+/// Where the node's settings can be written.
+pub fn root() -> PathBuf {
+    let mounted = PathBuf::from(MOUNTED);
+    if mounted.exists() {
+        mounted
+    } else {
+        PathBuf::from("/proc/sys/net")
+    }
+}
+
+/// Writes one value. `path` is below [`root`]. A kernel without the key (IPv6 built out) has nothing to set.
 pub fn set(path: &str, value: &str) -> io::Result<()> {
-    let path = Path::new("/proc/sys/net").join(path);
+    let path = root().join(path);
     match fs::write(&path, value) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(io::Error::new(
@@ -37,4 +51,12 @@ pub fn prepare_host(ifname: &str, ipv6: bool) -> io::Result<()> {
     set(&format!("ipv6/conf/{ifname}/accept_dad"), "0")?;
     // IN6_ADDR_GEN_MODE_NONE
     set(&format!("ipv6/conf/{ifname}/addr_gen_mode"), "1")
+}
+
+/// On a pair through which a pod sends: the entry speaks for itself to nobody, the end takes what comes out of it for the
+/// stack as the pod's interface would.
+pub fn prepare_queue([entry, end]: &[String; 2]) -> io::Result<()> {
+    set(&format!("ipv6/conf/{entry}/disable_ipv6"), "1")?;
+    set(&format!("ipv4/conf/{end}/forwarding"), "1")?;
+    prepare_host(end, true)
 }

@@ -20,6 +20,7 @@ use crate::{
         routes::{self, RouteTable, Routes, TO_NODES},
         tunnel,
     },
+    pod::limits,
 };
 
 /// Removes everything; fails with the list of what could not be removed. First what lets the plugin wire pods, and the
@@ -44,6 +45,10 @@ pub fn run(config: &Configuration) -> anyhow::Result<()> {
             errors.extend(pins.remove().iter().map(DatapathError::to_string));
         }
         Err(error) => errors.push(error.to_string()),
+    }
+    // After the programs, which lead pods' packets there.
+    if let Err(error) = limits::clear() {
+        errors.push(format!("remove pods' limits of bandwidth: {error}"));
     }
     routes(&mut errors);
     for path in [config.socket(), paths.socket(), paths.heartbeat()] {

@@ -52,6 +52,12 @@ pub enum Owned {
     PodGateways,
     /// Host sides of pods' interfaces are up.
     PodInterfaces,
+    /// Token buckets of pods with limits of bandwidth.
+    PodLimits,
+    /// The pairs through which pods with a limit send.
+    PodQueues,
+    /// Programs at the ends of these.
+    QueuePrograms,
     /// The node's addresses, links and settings in maps.
     NodeMaps,
     /// `node.json`, by which the plugin wires pods.
@@ -88,7 +94,7 @@ const fn care(what: Owned, made_by: &'static str, checked_by: &'static str) -> C
 }
 
 /// All of it.
-pub const OWNED: [Care; 26] = [
+pub const OWNED: [Care; 29] = [
     care(Owned::NodeRoutes, "node::routes", "node::routes"),
     care(
         Owned::ServiceRoutes,
@@ -163,6 +169,9 @@ pub const OWNED: [Care; 26] = [
     care(Owned::PodNeighbours, "cni_plugin::attach", "node::wires"),
     care(Owned::PodGateways, "cni_plugin::attach", "node::wires"),
     care(Owned::PodInterfaces, "cni_plugin::attach", "node::wires"),
+    care(Owned::PodLimits, "pod::limits", "pod::limits"),
+    care(Owned::PodQueues, "pod::limits", "pod::limits"),
+    care(Owned::QueuePrograms, "pod::limits", "pod::limits"),
     care(Owned::NodeMaps, "node::maps", "node::maps"),
     care(Owned::NodeFile, "node::keeper", "node::keeper"),
     care(Owned::Plugin, "node::install", "node::keeper"),

@@ -202,6 +202,8 @@ pub struct CniStatus {
     pub tcx: u64,
     /// Of these, attached by filters of clsact: at first all, and for ever where the kernel has no TCX.
     pub clsact: u64,
+    /// Of these, with limits of bandwidth in force.
+    pub limited: u64,
     /// What is wrong.
     pub problems: Vec<String>,
 }

@@ -1,5 +1,12 @@
 //! `proxyctl dump SUBJECT`: the live maps in words.
 
+use std::collections::BTreeMap;
+
+use cni_plugin::wiring::{
+    netlink::Netlink,
+    qdisc::{self, Root},
+};
+
 use super::{
     Context, CtlError, Exit, addresses,
     args::{DumpArgs, Subject},
@@ -79,7 +86,7 @@ pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result
             rows.retain(|row| wanted(&row.service));
             out.rows(rows)?;
         }
-        Subject::Endpoints => out.rows(endpoints::rows(live, &names)?)?,
+        Subject::Endpoints => out.rows(endpoints::rows(live, &names, &roots()?)?)?,
         Subject::Inside => out.rows(inside::rows(live, &names)?)?,
         Subject::Tunnels => out.rows(tunnels::rows(live, &names)?)?,
         // The agent has told them.
@@ -91,6 +98,18 @@ pub async fn run(context: &Context, args: &DumpArgs, out: &mut Output) -> Result
         }
     }
     Ok(Exit::Ok)
+}
+
+/// What limits the bandwidth of pods.
+fn roots() -> Result<BTreeMap<u32, Root>, CtlError> {
+    let roots = Netlink::open().and_then(|mut netlink| qdisc::roots(&mut netlink));
+    roots.map_err(|error| {
+        CtlError::new(
+            Exit::Failed,
+            format!("list queueing disciplines: {error}"),
+            "run it as root in the network namespace of the node",
+        )
+    })
 }
 
 /// Whether a Service port (`namespace/name:port`) belongs to a Service (`namespace/name`).

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use cni_plugin::rpc::PortMapping;
 
-use super::{ContainerPort, Labels, ObjectName};
+use super::{AskedLimits, ContainerPort, Labels, ObjectName};
 
 /// An endpoint: one pod of this node, wired by the plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub struct FetchedPod {
     pub uids: [String; 2],
     /// Its annotation `weir.dev/socket-balancing` is `false`.
     pub by_packet: bool,
-    /// Its annotations ask for limits of bandwidth.
-    pub asks_for_limits: bool,
+    /// Limits of bandwidth that its annotations ask for, if they do.
+    pub limits: Option<Box<AskedLimits>>,
     /// Labels.
     pub labels: Labels,
     /// Named ports of containers and restartable init containers.

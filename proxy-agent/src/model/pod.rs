@@ -4,13 +4,9 @@ use std::net::IpAddr;
 
 use cni_plugin::rpc::PortMapping;
 
-use super::{Labels, ObjectName, Protocol};
+use super::{AskedLimits, Labels, ObjectName, Protocol};
 
 /// A Pod.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "what a Pod says of itself, each for another reader"
-)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Name.
@@ -22,8 +18,8 @@ pub struct Pod {
     pub static_uid: String,
     /// Its annotation `weir.dev/socket-balancing` is `false`.
     pub by_packet: bool,
-    /// Its annotations ask for limits of bandwidth.
-    pub asks_for_limits: bool,
+    /// Limits of bandwidth that its annotations ask for, if they do.
+    pub limits: Option<Box<AskedLimits>>,
     /// Labels.
     pub labels: Labels,
     /// `spec.nodeName`; empty while not scheduled.

@@ -16,12 +16,11 @@ use super::install::{PLUGIN, replace};
 pub const FAREWELL: &str = "zz-weir-uninstalled.conflist";
 
 /// The file's contents. The name of the network must stay the same for ever: runtimes find the results of
-/// former ADDs by it. `cniVersions` is for runtimes that know 1.1.0; to others the older one is named. `bandwidth` is
-/// no capability of ours: runtimes then leave pods' annotations aside, as Kubernetes says of such plugins.
+/// former ADDs by it. `cniVersions` is for runtimes that know 1.1.0; to others the older one is named.
 pub fn contents(run_dir: &Path) -> String {
     let mut plugin = json!({
         "type": PLUGIN,
-        "capabilities": { "portMappings": true },
+        "capabilities": { "bandwidth": true, "portMappings": true },
     });
     if run_dir != Path::new(RUN_DIR) {
         plugin["runDir"] = json!(run_dir);
@@ -106,7 +105,10 @@ mod tests {
         assert_eq!(list["plugins"][0]["type"], "weir");
         assert_eq!(list["plugins"][0].get("runDir"), None);
         let capabilities = list["plugins"][0]["capabilities"].as_object().unwrap();
-        assert!(capabilities.keys().eq(["portMappings"]), "only what exists");
+        assert!(
+            capabilities.keys().eq(["bandwidth", "portMappings"]),
+            "only what exists"
+        );
     }
 
     #[test]

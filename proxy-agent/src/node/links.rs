@@ -12,7 +12,7 @@ pub mod xdp;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cni_plugin::wiring::name::is_host_ifname;
+use cni_plugin::wiring::name::is_pods_ifname;
 use netlink_packet_route::link::LinkLayerType;
 
 use super::facts::{Facts, Interface};
@@ -144,7 +144,7 @@ fn judge(settings: &LinkSettings, facts: &Facts, interface: &Interface) -> Verdi
 /// Pods', ours, and the loopback.
 fn is_own(interface: &Interface) -> bool {
     interface.layer == LinkLayerType::Loopback
-        || is_host_ifname(&interface.name)
+        || is_pods_ifname(&interface.name)
         || interface.name.starts_with(OURS)
 }
 

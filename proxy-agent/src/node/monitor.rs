@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use cni_plugin::wiring::name::is_host_ifname;
+use cni_plugin::wiring::name::is_pods_ifname;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
@@ -148,7 +148,7 @@ impl Filter {
 
 fn is_pod(link: &LinkMessage) -> bool {
     link.attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::IfName(name) => is_host_ifname(name),
+        LinkAttribute::IfName(name) => is_pods_ifname(name),
         _ => false,
     })
 }

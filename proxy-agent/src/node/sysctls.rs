@@ -3,27 +3,13 @@
 mod advertisements;
 mod conntrack;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
+
+pub(crate) use cni_plugin::wiring::sysctl::root;
 
 use super::facts::Facts;
 use crate::config::Conntrack;
 use advertisements::Heard;
-
-/// In a container `/proc/sys` is read-only, and the `DaemonSet` mounts the host's here. What is seen through
-/// either follows the network namespace of the reader.
-const MOUNTED: &str = "/host/proc/sys/net";
-
-pub(crate) fn root() -> PathBuf {
-    let mounted = PathBuf::from(MOUNTED);
-    if mounted.exists() {
-        mounted
-    } else {
-        PathBuf::from("/proc/sys/net")
-    }
-}
 
 /// The value of a key.
 pub(crate) fn get(root: &Path, key: &str) -> io::Result<String> {

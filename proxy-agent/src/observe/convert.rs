@@ -8,6 +8,7 @@ mod load_balancer;
 pub mod network_policy;
 pub mod node;
 pub mod pod;
+pub mod quantity;
 pub mod service;
 pub mod slice;
 

@@ -12,8 +12,8 @@ use tokio::{
 };
 
 use super::{
-    Interfaces, Pods, entries::Entries, event::Event, fetch::Fetched, host_port, local::Local,
-    pods::name, waiting::Waiting,
+    Interfaces, Pods, entries::Entries, event::Event, fetch::Fetched, host_port, limits::Limits,
+    local::Local, pods::name, waiting::Waiting,
 };
 use crate::model::{ObjectName, Pod, same_uid};
 
@@ -64,6 +64,9 @@ impl Pods {
         local.added = Some(Instant::now());
         let observed = known(&pod, &uid);
         local.by_packet = observed.as_ref().is_some_and(|pod| pod.by_packet);
+        local
+            .limiting
+            .begin(Limits::told(local.add.bandwidth.as_ref()));
         let entries = Entries::of([local.entry()]);
         self.known.insert(key.clone(), local);
         if let Some(pod) = &observed {
@@ -95,7 +98,7 @@ impl Pods {
     /// each request queues for a lock that the crowd's plugins queue for, too. True: [`Self::endpoints`] changed.
     pub fn attach(&mut self, interfaces: &mut dyn Interfaces) -> bool {
         let fresh = std::mem::take(&mut self.fresh);
-        let failed = self.attach_all(fresh, interfaces);
+        let failed = self.attach_all(fresh.clone(), interfaces);
         for (key, error) in &failed {
             if let Some(position) = self.waiting.iter().position(|w| w.key == *key) {
                 let pod = self.known.get(key).map(|local| name(&local.add));
@@ -103,6 +106,9 @@ impl Pods {
                 refuse_whole(reply, &pod.unwrap_or_default(), error);
             }
             self.remove(key, interfaces);
+        }
+        for key in &fresh {
+            self.limit(key, interfaces);
         }
         !failed.is_empty()
     }
@@ -182,6 +188,7 @@ impl Pods {
             Some(local) => Response::Ok(Reply {
                 endpoint: local.id,
                 ports: local.add.ports.clone(),
+                bandwidth: None,
             }),
             None => Response::Error(Refusal {
                 code: 102,
@@ -214,6 +221,7 @@ impl Pods {
             tracing::warn!(pod = %local.add.pod, %error, "endpoint not removed");
         }
         self.ids.free(local.id);
+        Self::forget_limits(&local, interfaces);
         let ifindex = local.add.host_ifindex;
         if !self.known.values().any(|l| l.add.host_ifindex == ifindex)
             && let Err(error) = interfaces.detach(ifindex)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::Path};
 use cni_plugin::{attachment::Attachment, paths::Paths, rpc::Add};
 use proxy_common::{
     address::{Address4, Address6, address4, address6},
-    endpoints::{ENDPOINT_SHAPED, Endpoint},
+    endpoints::Endpoint,
     sockets::{CLIENT_BY_PACKET, Client},
 };
 
@@ -14,7 +14,12 @@ pub fn clients(run_dir: &Path) -> Vec<(u64, Client)> {
     let folder = Paths::new(run_dir).attachments();
     match Attachment::read_all(&folder) {
         Ok((records, _broken)) => {
-            let adds = records.iter().map(|record| (0, &record.add, false));
+            let adds = records.iter().map(|record| Entry {
+                id: 0,
+                add: &record.add,
+                by_packet: false,
+                flags: 0,
+            });
             Entries::of(adds).clients.into_iter().collect()
         }
         Err(error) => {
@@ -22,6 +27,19 @@ pub fn clients(run_dir: &Path) -> Vec<(u64, Client)> {
             Vec::new()
         }
     }
+}
+
+/// What is written of one endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Its id.
+    pub id: u32,
+    /// What the plugin told.
+    pub add: &'a Add,
+    /// Its connections are translated packet by packet.
+    pub by_packet: bool,
+    /// `ENDPOINT_*` bits.
+    pub flags: u32,
 }
 
 /// Contents of `ENDPOINTS`, and of the maps that lead there.
@@ -40,17 +58,23 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// The entries of these endpoints, each with whether its connections are translated packet by packet.
-    pub fn of<'a>(endpoints: impl IntoIterator<Item = (u32, &'a Add, bool)>) -> Self {
+    /// The entries of these endpoints.
+    pub fn of<'a>(endpoints: impl IntoIterator<Item = Entry<'a>>) -> Self {
         let mut entries = Self::default();
-        for (id, add, by_packet) in endpoints {
-            entries.insert(id, add, by_packet);
+        for entry in endpoints {
+            entries.insert(entry);
         }
         entries
     }
 
-    fn insert(&mut self, id: u32, add: &Add, by_packet: bool) {
-        let endpoint = endpoint(add);
+    fn insert(&mut self, entry: Entry<'_>) {
+        let Entry {
+            id,
+            add,
+            by_packet,
+            flags,
+        } = entry;
+        let endpoint = endpoint(add, flags);
         self.endpoints.insert(id, endpoint);
         self.interfaces.insert(add.host_ifindex, id);
         // Unknown of a pod that was wired by a plugin which did not tell, or whose record is lost.
@@ -68,14 +92,14 @@ impl Entries {
 }
 
 /// The value of `ENDPOINTS`.
-pub fn endpoint(add: &Add) -> Endpoint {
+pub fn endpoint(add: &Add, flags: u32) -> Endpoint {
     let mut endpoint = Endpoint {
         ifindex: add.host_ifindex,
         address4: 0,
         address6: [0; 4],
         pod_mac: add.pod_mac,
         host_mac: add.host_mac,
-        flags: flags(add),
+        flags,
     };
     for ip in &add.ips {
         match ip {
@@ -92,12 +116,4 @@ const fn client(endpoint: &Endpoint, by_packet: bool) -> Client {
         address6: endpoint.address6,
         flags: if by_packet { CLIENT_BY_PACKET } else { 0 },
     }
-}
-
-fn flags(add: &Add) -> u32 {
-    let shaped = add
-        .bandwidth
-        .as_ref()
-        .is_some_and(|b| b.ingress_rate > 0 || b.egress_rate > 0);
-    if shaped { ENDPOINT_SHAPED } else { 0 }
 }

@@ -1,7 +1,17 @@
 //! Programs on pods' interfaces, as [`Pods`](super::Pods) needs them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
 
+use cni_plugin::{
+    rpc::Key,
+    wiring::{netlink::Netlink, queue},
+};
+
+use super::limits::{Side, kernel};
 use crate::datapath::{Datapath, DatapathError, Lifted, Lifter, TcMode};
 
 /// Per interface, how it is attached.
@@ -19,6 +29,13 @@ pub trait Interfaces {
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError>;
     /// Those of these interfaces that have both programs.
     fn attached(&self, interfaces: &[u32]) -> Result<BTreeMap<u32, TcMode>, DatapathError>;
+    /// Puts the limits of interfaces in force, or takes them away; per interface whether something had to be done. What
+    /// limits the pod's own packets is only put: [`Self::remove_queue`] takes it away.
+    fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<bool>>>;
+    /// Removes the queue of what a pod sends; says whether there was one.
+    fn remove_queue(&self, key: &Key) -> io::Result<bool>;
+    /// Removes all queues but those with these names.
+    fn remove_queues(&self, keep: &BTreeSet<String>) -> io::Result<()>;
     /// What lifts interfaces to TCX, if that is wanted.
     fn lifter(&self) -> Result<Option<Arc<dyn Lift>>, DatapathError>;
 }
@@ -44,6 +61,18 @@ impl Interfaces for Datapath {
 
     fn attached(&self, interfaces: &[u32]) -> Result<BTreeMap<u32, TcMode>, DatapathError> {
         self.attached_pods(interfaces)
+    }
+
+    fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<bool>>> {
+        kernel::limit(sides)
+    }
+
+    fn remove_queue(&self, key: &Key) -> io::Result<bool> {
+        queue::remove(&mut Netlink::open()?, key)
+    }
+
+    fn remove_queues(&self, keep: &BTreeSet<String>) -> io::Result<()> {
+        kernel::remove_queues(keep)
     }
 
     fn lifter(&self) -> Result<Option<Arc<dyn Lift>>, DatapathError> {

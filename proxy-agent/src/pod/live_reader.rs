@@ -37,7 +37,7 @@ async fn read(cell: &OnceLock<PodReader>, name: &ObjectName) -> anyhow::Result<O
     Ok(pod.map(|pod| FetchedPod {
         uids: [pod.uid, pod.static_uid],
         by_packet: pod.by_packet,
-        asks_for_limits: pod.asks_for_limits,
+        limits: pod.limits,
         labels: pod.labels,
         named_ports: pod.named_ports,
         host_ports: pod.host_ports,

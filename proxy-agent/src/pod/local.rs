@@ -3,6 +3,7 @@
 use cni_plugin::rpc::Add;
 use tokio::time::Instant;
 
+use super::{entries::Entry, limits::Limiting};
 use crate::{datapath::TcMode, model::FetchedPod};
 
 /// One endpoint.
@@ -16,12 +17,14 @@ pub(super) struct Local {
     pub(super) fetched: Option<FetchedPod>,
     /// Its connections are translated packet by packet.
     pub(super) by_packet: bool,
+    /// Its limits of bandwidth.
+    pub(super) limiting: Limiting,
     /// How its programs are attached; none: not at all, which the next sweep mends.
     pub(super) mode: Option<TcMode>,
 }
 
 impl Local {
-    pub(super) const fn new(id: u32, add: Add, since: u64) -> Self {
+    pub(super) fn new(id: u32, add: Add, since: u64) -> Self {
         Self {
             id,
             add,
@@ -29,12 +32,18 @@ impl Local {
             added: None,
             fetched: None,
             by_packet: false,
+            limiting: Limiting::default(),
             mode: None,
         }
     }
 
     /// As [`Entries::of`](super::entries::Entries::of) takes it.
-    pub(super) const fn entry(&self) -> (u32, &Add, bool) {
-        (self.id, &self.add, self.by_packet)
+    pub(super) const fn entry(&self) -> Entry<'_> {
+        Entry {
+            id: self.id,
+            add: &self.add,
+            by_packet: self.by_packet,
+            flags: self.limiting.flags,
+        }
     }
 }

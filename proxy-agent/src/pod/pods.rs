@@ -28,6 +28,7 @@ use super::{
     host_port,
     ids::Ids,
     lift::Lifting,
+    limits::Watching,
     local::Local,
     restore::restore,
     server::{self, Asked},
@@ -71,6 +72,7 @@ pub struct Pods {
     pub(super) fresh: Vec<Key>,
     pub(super) lifting: Lifting,
     pub(super) looking: Looking,
+    pub(super) watching: Watching,
     pub(super) memory: Option<Memory>,
     pub(super) next_sweep: Instant,
     pub(super) next_look: Instant,
@@ -105,6 +107,7 @@ impl Pods {
             fresh: Vec::new(),
             lifting: Lifting::new(interfaces)?,
             looking: Looking::new(),
+            watching: Watching::new(),
             memory: Some(Memory::default()),
             next_sweep: Instant::now(),
             next_look: Instant::now(),
@@ -277,6 +280,7 @@ impl Pods {
                 self.end_spent_flows();
                 self.sweep();
                 self.look(interfaces);
+                self.watch_limits(interfaces);
                 self.look_at_hardware();
                 self.lift();
                 false
@@ -285,37 +289,32 @@ impl Pods {
     }
 
     /// Answers the ADDs for which nothing is missing, and those that wait in vain. `ready` is given endpoint
-    /// id and pod, once the programs are attached; `known` is that of [`Self::take`].
-    pub fn settle(
-        &mut self,
-        ready: impl Fn(u32, &str) -> Result<(), Missing>,
-        known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
-    ) {
+    /// id and pod, once the programs are attached.
+    pub fn settle(&mut self, ready: impl Fn(u32, &str) -> Result<(), Missing>) {
         if self.waiting.is_empty() {
             return;
         }
         let locals = self.known.values();
         let attached: BTreeSet<u32> = locals.filter(|l| l.mode.is_some()).map(|l| l.id).collect();
+        let limiting = self.known.values();
+        let limiting = limiting.filter_map(|l| Some((l.id, l.limiting.missing()?)));
+        let limiting: BTreeMap<u32, Missing> = limiting.collect();
         let ready = |endpoint: u32, pod: &str| {
-            if attached.contains(&endpoint) {
-                ready(endpoint, pod)
-            } else {
-                Err(Missing::Policy)
+            if !attached.contains(&endpoint) {
+                return Err(Missing::Policy);
+            }
+            ready(endpoint, pod)?;
+            limiting.get(&endpoint).cloned().map_or(Ok(()), Err)
+        };
+        let reply = |waiting: &Waiting| {
+            let add = self.known.get(&waiting.key).map(|local| &local.add);
+            Reply {
+                endpoint: waiting.endpoint,
+                ports: add.map_or_else(Vec::new, |add| add.ports.clone()),
+                bandwidth: add.and_then(|add| add.bandwidth.clone()),
             }
         };
-        let reply = |waiting: &Waiting| Reply {
-            endpoint: waiting.endpoint,
-            ports: self
-                .known
-                .get(&waiting.key)
-                .map_or_else(Vec::new, |local| local.add.ports.clone()),
-        };
-        let begun = settle(&mut self.waiting, Instant::now(), ready, reply);
-        for local in begun.iter().filter_map(|key| self.known.get(key)) {
-            let pod = name(&local.add);
-            let observed = known(&pod, &local.add.pod.uid);
-            tell_of_limits(&pod, local, observed.as_deref());
-        }
+        settle(&mut self.waiting, Instant::now(), ready, reply);
     }
 
     /// Ends the flows of pods that are gone, if any went: before their ids may be another's.
@@ -334,15 +333,23 @@ impl Pods {
         Entries::of(self.known.values().map(Local::entry))
     }
 
-    /// Follows what pods say of their sockets, and their `hostPort`s, should they arrive late. `known` is that of
-    /// [`Self::take`]. True: there are `hostPort`s that were not known.
+    /// Follows what pods say of their sockets and of limits, and their `hostPort`s, should they arrive late. `known` is that
+    /// of [`Self::take`]. True: there are `hostPort`s that were not known.
     pub(super) fn follow_pods(
         &mut self,
+        interfaces: &mut dyn Interfaces,
         known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
     ) -> bool {
-        let (mut changed, mut ports) = (false, Vec::new());
+        let (mut changed, mut ports, mut limits) = (false, Vec::new(), Vec::new());
         for (key, local) in &mut self.known {
             let pod = known(&name(&local.add), &local.add.pod.uid);
+            let fetched = local.fetched.as_ref();
+            let asked = pod.as_ref().map(|pod| &pod.limits);
+            if let Some(asked) = asked.or_else(|| Some(&fetched?.limits))
+                && local.limiting.differs(asked.as_deref())
+            {
+                limits.push((key.clone(), asked.clone()));
+            }
             if let Some(pod) = pod.as_ref().filter(|pod| !pod.host_ports.is_empty()) {
                 ports.push((key.clone(), Arc::clone(pod)));
             }
@@ -354,6 +361,9 @@ impl Pods {
         }
         if changed {
             self.reconcile();
+        }
+        for (key, asked) in limits {
+            self.ask_limits(&key, asked.as_deref(), interfaces);
         }
         let mut news = false;
         for (key, pod) in ports {
@@ -367,14 +377,6 @@ impl Pods {
         if let Err(error) = self.tables.reconcile(&desired) {
             tracing::warn!(%error, "endpoints not in step; tried again by the next sweep");
         }
-    }
-}
-
-/// Kubernetes says that a network may leave these annotations aside; but not that it may do so in silence.
-fn tell_of_limits(pod: &ObjectName, local: &Local, observed: Option<&Pod>) {
-    let fetched = local.fetched.as_ref().map(|pod| pod.asks_for_limits);
-    if observed.map(|pod| pod.asks_for_limits).or(fetched) == Some(true) {
-        tracing::warn!(%pod, "not served: limits of bandwidth, which its annotations ask for; it runs without");
     }
 }
 

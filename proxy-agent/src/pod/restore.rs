@@ -56,10 +56,12 @@ pub(super) fn restore(
         let entry = pinned
             .get(&add.host_ifindex)
             .filter(|(id, e)| is_same(e, &add) && (1..limit).contains(id));
-        match entry.map(|(id, e)| (*id, e.pod_mac)) {
-            Some((id, mac)) if used.insert(id) => {
+        match entry.map(|(id, e)| (*id, e.pod_mac, e.flags)) {
+            Some((id, mac, flags)) if used.insert(id) => {
                 add.pod_mac = mac;
-                known.insert(add.key.clone(), Local::new(id, add, since));
+                let mut local = Local::new(id, add, since);
+                local.limiting.flags = flags;
+                known.insert(local.add.key.clone(), local);
             }
             _ => new.push((add, since)),
         }
@@ -101,9 +103,8 @@ fn salvage(
 /// a record that cannot be read does not tell them. So may the pod's hardware address, which a later plugin chose.
 fn is_same(entry: &Endpoint, add: &Add) -> bool {
     let made = Endpoint {
-        flags: entry.flags,
         pod_mac: entry.pod_mac,
-        ..endpoint(add)
+        ..endpoint(add, entry.flags)
     };
     *entry == made
 }

@@ -9,7 +9,7 @@ use super::{Event, Missing, Pods, server::Asked};
 use crate::{
     api::messages::{Names, Status},
     datapath::TcMode,
-    model::{ObjectName, Pod, Snapshot},
+    model::{Notice, ObjectName, Pod, Snapshot},
     observe::Store,
     subject::{self, Here, Room, Subject, Turn, Verified},
 };
@@ -67,7 +67,7 @@ impl Subject for Pods {
         self.take_all(turn.snapshot, here);
         if !turn.dirty.pods.is_empty() || turn.relisted || !self.waiting.is_empty() {
             let known = |pod: &ObjectName, uid: &str| of_this_uid(turn.snapshot, pod, uid);
-            if self.follow_pods(known) {
+            if self.follow_pods(&mut here.datapath, known) {
                 self.tell(here);
             }
         }
@@ -80,7 +80,7 @@ impl Subject for Pods {
                 None => Ok(()),
             }
         };
-        self.settle(ready, |pod, uid| of_this_uid(turn.snapshot, pod, uid));
+        self.settle(ready);
     }
 
     /// They have a clock of their own: see [`Pods::changed`].
@@ -122,8 +122,13 @@ impl Subject for Pods {
         None
     }
 
+    fn notices(&self) -> Vec<Notice> {
+        self.notices_of_limits()
+    }
+
     fn status(&self, status: &mut Status) {
         let cni = &mut status.cni;
+        cni.limited = self.limited() as u64;
         cni.pods = self.known.len() as u64;
         cni.tcx = self.attached(TcMode::Tcx) as u64;
         cni.clsact = self.attached(TcMode::Clsact) as u64;

@@ -1,7 +1,8 @@
 //! Pods over maps in memory and interfaces that only remember.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    io,
     sync::{Arc, Mutex},
 };
 
@@ -18,19 +19,19 @@ use tokio::sync::oneshot;
 use super::{
     Event, Interfaces, Missing, PodTables, Pods, PodsConfig,
     interfaces::{Attached, Lift},
+    limits::Side,
     server::Asked,
 };
-use crate::{
-    datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode},
-    model::{ObjectName, Pod},
-};
+use crate::datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode};
 
 mod admit;
 mod flows;
 mod lift;
+mod limits;
 mod upkeep;
 
 use lift::FakeLifter;
+use limits::FakeLimits;
 
 #[derive(Default)]
 struct Fake {
@@ -41,6 +42,7 @@ struct Fake {
     /// Cannot be attached.
     broken: Option<u32>,
     lifter: Option<Arc<FakeLifter>>,
+    limits: Mutex<FakeLimits>,
 }
 
 impl Interfaces for Fake {
@@ -67,6 +69,19 @@ impl Interfaces for Fake {
 
     fn attached(&self, _interfaces: &[u32]) -> Result<BTreeMap<u32, TcMode>, DatapathError> {
         Ok(self.attached.clone())
+    }
+
+    fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<bool>>> {
+        Ok(self.limits.lock().unwrap().limit(sides))
+    }
+
+    fn remove_queue(&self, key: &Key) -> io::Result<bool> {
+        Ok(self.limits.lock().unwrap().queues.remove(key).is_some())
+    }
+
+    fn remove_queues(&self, keep: &BTreeSet<String>) -> io::Result<()> {
+        self.limits.lock().unwrap().remove_queues(keep);
+        Ok(())
     }
 
     fn lifter(&self) -> Result<Option<Arc<dyn Lift>>, DatapathError> {
@@ -187,11 +202,6 @@ async fn next(pods: &mut Pods) -> Event {
     pods.next().unwrap()
 }
 
-/// The watch has not delivered the pod.
-fn unknown(_: &ObjectName, _: &str) -> Option<Arc<Pod>> {
-    None
-}
-
 #[test]
 fn a_crowd_is_attached_in_one_go_and_who_cannot_be_is_refused_alone() {
     let (folder, maps) = (tempfile::tempdir().unwrap(), Maps::new());
@@ -203,13 +213,13 @@ fn a_crowd_is_attached_in_one_go_and_who_cannot_be_is_refused_alone() {
     let mut answers: Vec<_> = (1..=3)
         .map(|n| take(&mut pods, &mut fake, Call::Add(Box::new(add(n)))))
         .collect();
-    pods.settle(|_, _| Ok(()), unknown);
+    pods.settle(|_, _| Ok(()));
     for answer in &mut answers {
         assert!(answer.try_recv().is_err(), "answered before its programs");
     }
     assert!(pods.attach(&mut fake), "an endpoint went");
     assert_eq!(fake.requests, 1);
-    pods.settle(|_, _| Ok(()), unknown);
+    pods.settle(|_, _| Ok(()));
     let good = |answer: &mut oneshot::Receiver<Response>| {
         matches!(answer.try_recv().unwrap(), Response::Ok(_))
     };
@@ -226,12 +236,9 @@ fn an_add_is_answered_when_its_policy_is_in_force_and_not_before() {
     assert!(fake.attached.contains_key(&101));
     assert_eq!(maps.counts(), [1; 5]);
     let endpoint = pods.endpoints()[0].id;
-    pods.settle(|_, _| Err(Missing::Policy), unknown);
+    pods.settle(|_, _| Err(Missing::Policy));
     assert!(answer.try_recv().is_err(), "answered before policy");
-    pods.settle(
-        |id, _| (id == endpoint).then_some(()).ok_or(Missing::Policy),
-        unknown,
-    );
+    pods.settle(|id, _| (id == endpoint).then_some(()).ok_or(Missing::Policy));
     assert!(
         matches!(answer.try_recv().unwrap(), Response::Ok(reply) if reply.endpoint == endpoint)
     );
@@ -306,18 +313,15 @@ fn host_ports_hold_an_add_up_and_go_with_a_del() {
     let names: Vec<&str> = all.iter().map(|(pod, _)| pod.as_str()).collect();
     assert_eq!(names, ["ns/p1"]);
     assert_eq!(all[0].1.len(), 2, "both families");
-    pods.settle(
-        |_, pod| {
-            assert_eq!(pod, "ns/p1");
-            Err(Missing::HostPorts("no room".into()))
-        },
-        unknown,
-    );
+    pods.settle(|_, pod| {
+        assert_eq!(pod, "ns/p1");
+        Err(Missing::HostPorts("no room".into()))
+    });
     assert!(
         answer.try_recv().is_err(),
         "answered before its hostPort serves"
     );
-    pods.settle(|_, _| Ok(()), unknown);
+    pods.settle(|_, _| Ok(()));
     assert!(matches!(answer.try_recv().unwrap(), Response::Ok(_)));
     ask(&mut pods, &mut fake, Call::Del(add(1).key));
     assert!(pods.host_ports().is_empty());

@@ -27,6 +27,10 @@ pub enum Missing {
     Policy,
     /// The `hostPort`s are not in the maps, and why.
     HostPorts(String),
+    /// The limits of bandwidth are not in force, and why.
+    Limits(String),
+    /// What the Pod asks for makes no sense, and why not.
+    Sense(String),
 }
 
 impl Missing {
@@ -37,6 +41,17 @@ impl Missing {
                 "its pod or policies have not arrived in time".to_owned(),
             ),
             Self::HostPorts(why) => (format!("hostPorts of pod {pod} are not in force"), why),
+            Self::Limits(why) => (
+                format!("limits of bandwidth of pod {pod} are not in force"),
+                why,
+            ),
+            Self::Sense(why) => {
+                return Refusal {
+                    code: 7,
+                    msg: format!("annotations of pod {pod} make no sense"),
+                    details: why,
+                };
+            }
         };
         Refusal {
             code: 11,
@@ -60,7 +75,8 @@ impl Waiting {
         };
         let hopeless = self.hopeless.as_ref();
         let hopeless = hopeless.filter(|_| missing == Missing::Policy);
-        if hopeless.is_none() && now < self.until {
+        let waits = !matches!(missing, Missing::Sense(_));
+        if waits && hopeless.is_none() && now < self.until {
             return Verdict::Wait;
         }
         let refusal = missing.refusal(&self.pod);

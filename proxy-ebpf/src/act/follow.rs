@@ -74,7 +74,7 @@ fn run<F: Family>(
     let [sender, receiver] = found.ends();
     match at {
         // Whoever sends a flow of this interface's endpoint sends from its address.
-        hook::FROM_POD if !endpoint::is_at(sender, skb.ifindex()) => return NEXT,
+        hook::FROM_POD if !endpoint::sends_at(sender, skb.device()) => return NEXT,
         // It says that the node or one of its pods sent it.
         hook::FROM_NET if sender != 0 => return dropped(SPOOFED_SOURCE),
         hook::TO_POD if !endpoint::is_at(receiver, skb.ifindex()) => return NEXT,

@@ -3,6 +3,7 @@
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use proxy_common::counters::{FRAGMENT_UNKNOWN, UNKNOWN_ENDPOINT, UNSUPPORTED_FRAME};
+use proxy_common::endpoints::{Endpoint, QUEUE_ENTRY};
 
 use super::arp;
 use super::enter::{Work, by_family, describe};
@@ -10,7 +11,7 @@ use super::finish::{conclude, finish_at_pod};
 use crate::act::course::hook::FROM_POD;
 use crate::know::{anti_spoof, endpoint};
 use crate::machine::frame::{Buffer as _, ETH_ARP, ETHERNET};
-use crate::machine::skb::Skb;
+use crate::machine::skb::{Skb, redirect};
 use crate::machine::verdict::{CONTINUE, NEXT, SHOT, Verdict, dropped};
 use crate::machine::words::same;
 use crate::maps::{Family, V4, V6};
@@ -70,6 +71,10 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
     let Some(own) = endpoint::get(id) else {
         return dropped(UNKNOWN_ENDPOINT);
     };
+    let verdict = queue(skb, work, own);
+    if verdict != CONTINUE {
+        return verdict;
+    }
     let verdict = anti_spoof::check(own, &mut work.packet);
     if verdict != CONTINUE {
         return verdict;
@@ -78,6 +83,23 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
         return late(skb, work, id);
     }
     work.begin(skb, FROM_POD, id)
+}
+
+/// Sends what a limited pod sends through its queue, at whose end this program sees it again. A device of the kind that
+/// gives packets back where they came from (`ifb`) would do so behind our back: `tc_skip_classify` in
+/// <https://elixir.bootlin.com/linux/v6.12/source/drivers/net/ifb.c#L114>. Neighbour discovery is between the pod and the
+/// interface itself.
+#[inline(always)]
+fn queue<F: Family>(skb: Skb, work: &mut Work<F>, own: &Endpoint) -> Verdict {
+    let v6 = work.packet.v6();
+    if own.sends_at() == skb.device() || v6.is_some_and(|packet| anti_spoof::stays_here(packet)) {
+        CONTINUE
+    } else if own.ifindex == skb.device() {
+        redirect(own.ifindex | QUEUE_ENTRY, 0)
+    } else {
+        // Its limit was lifted while the packet was in the queue.
+        SHOT
+    }
 }
 
 /// Without ports there is no telling where a fragment goes: it is held until the first one comes.

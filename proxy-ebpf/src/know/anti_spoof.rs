@@ -39,12 +39,18 @@ fn v4(endpoint: &Endpoint, packet: &Packet<V4>) -> Verdict {
     }
 }
 
+/// Whether a packet of a pod is a neighbour's word to its gateway.
+#[inline(always)]
+pub fn stays_here(packet: &Packet<V6>) -> bool {
+    is_neighbour(packet) && stays(packet.destination)
+}
+
 /// IPv6. A pod has no routers' advertisements to make (type 134).
 #[inline(always)]
 fn v6(endpoint: &Endpoint, packet: &Packet<V6>) -> Verdict {
     let unspecified = same(&packet.source, &V6::UNSPECIFIED);
     let own = same(&packet.source, &endpoint.address6) && !unspecified;
-    if is_neighbour(packet) && stays(packet.destination) {
+    if stays_here(packet) {
         let kind = packet.icmp >> 8;
         return if kind != 134 && (own || unspecified || is_link_local(packet.source)) {
             NEXT

@@ -24,6 +24,12 @@ pub fn of_address<F: Family>(address: &F::Address) -> u32 {
     unsafe { F::local_pods().get(address) }.map_or(0, |id| *id)
 }
 
+/// Whether an interface is the one at which the programs of an endpoint see what it sends.
+#[inline(always)]
+pub fn sends_at(id: u32, ifindex: u32) -> bool {
+    get(id).is_some_and(|endpoint| endpoint.sends_at() == ifindex)
+}
+
 /// Whether an interface is that of an endpoint.
 #[inline(always)]
 pub fn is_at(id: u32, ifindex: u32) -> bool {

@@ -12,6 +12,8 @@ use aya_ebpf::helpers::{
     bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
 
+use proxy_common::endpoints::ENDPOINT_QUEUED;
+
 use super::checksum::fold;
 use super::frame::{Balance, Buffer, Checksum, Frame};
 use super::verdict::Verdict;
@@ -82,6 +84,8 @@ impl<const OWN: bool> Skb<OWN> {
     fields! {
         /// The interface on which the packet came; 0 if the host's own stack made it.
         ingress_ifindex = ingress_ifindex;
+        /// Index of the interface at whose hook the program runs, be it the end of a pod's queue.
+        device = ifindex;
         /// Length of a segment's payload in a packet of several; 0 for a single one.
         segment = gso_size;
     }
@@ -375,10 +379,10 @@ impl<const OWN: bool> Buffer for Skb<OWN> {
         self.0.cast()
     }
 
+    /// At the end of a pod's queue that of the pod's host side.
     #[inline(always)]
     fn ifindex(self) -> u32 {
-        // SAFETY: a field of the context.
-        unsafe { read_volatile(&raw const (*self.0).ifindex) }
+        self.device() & !ENDPOINT_QUEUED
     }
 }
 

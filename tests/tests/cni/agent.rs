@@ -1,6 +1,10 @@
 //! ADD and the agent: what it is told, what its silence and its refusal do.
 
-use cni_plugin::rpc::{Call, Refusal, Response};
+use cni_plugin::{
+    attachment::Attachment,
+    rpc::{Bandwidth, Call, Refusal, Reply, Response},
+    wiring::name,
+};
 use serde_json::json;
 use weir_tests::cni::{Container, FakeAgent, Runtime, runtime};
 
@@ -47,6 +51,47 @@ fn is_told_everything_and_waited_for() {
         runtime::files(&runtime.paths.tombstones())
             .unwrap()
             .is_empty()
+    );
+}
+
+#[test]
+fn is_told_limits_and_tells_what_is_recorded_of_them() {
+    let runtime = Runtime::new(&DUAL).unwrap();
+    let container = Container::new("a").unwrap();
+    let config = runtime.with(&json!({ "runtimeConfig": { "bandwidth": {
+        "IngressRate": 1_000_000, "IngressBurst": u32::MAX, "EgressRate": 2_000_000, "EgressBurst": u32::MAX,
+    }}}));
+    let limits = |ingress_rate, egress_rate| Bandwidth {
+        ingress_rate,
+        ingress_burst: u32::MAX.into(),
+        egress_rate,
+        egress_burst: u32::MAX.into(),
+    };
+    let own = limits(0, 2_000_000);
+    runtime.agent.answer(Some(Response::Ok(Reply {
+        endpoint: 1,
+        bandwidth: Some(own.clone()),
+        ..Reply::default()
+    })));
+    runtime.call("ADD", Some(&container), &config).unwrap();
+    let calls = runtime.agent.calls();
+    let [Call::Add(add)] = calls.as_slice() else {
+        panic!("{calls:?}")
+    };
+    assert_eq!(add.bandwidth, Some(limits(1_000_000, 2_000_000)));
+    let record = Attachment::read(&runtime.paths.attachment(&add.key)).unwrap();
+    assert_eq!(record.add.bandwidth, Some(own));
+
+    // What an agent has made that is not there any more.
+    let [entry, end] = name::queue_ifnames(&add.key);
+    let make = format!("link add {entry} type veth peer name {end}");
+    runtime.host.ip(&make).unwrap();
+    runtime.stop_agent().unwrap();
+    runtime.del(&container).unwrap();
+    let links = runtime.host.links().unwrap();
+    assert!(
+        !links.iter().any(|link| link.starts_with(&entry)),
+        "{links:?}"
     );
 }
 

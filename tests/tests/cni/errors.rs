@@ -202,23 +202,6 @@ fn of_a_container_that_is_no_pod() {
 }
 
 #[test]
-fn of_limits_of_bandwidth() {
-    let runtime = Runtime::new(&RANGE).unwrap();
-    let c = Container::new("a").unwrap();
-    let keys =
-        json!({ "runtimeConfig": { "bandwidth": { "IngressRate": 1_000_000, "EgressRate": 0 } } });
-    let added = runtime.call("ADD", Some(&c), &runtime.with(&keys)).unwrap();
-    expect(
-        &added,
-        2,
-        "unsupported field \"runtimeConfig.bandwidth\": ingress 1000000 and egress 0 bit/s",
-    );
-    runtime.nothing_left().unwrap();
-    let deleted = runtime.call("DEL", Some(&c), &runtime.with(&keys)).unwrap();
-    assert_eq!(deleted.status, Some(0));
-}
-
-#[test]
 fn of_a_time_that_is_none() {
     let runtime = Runtime::new(&RANGE).unwrap();
     let c = Container::new("a").unwrap();

@@ -7,9 +7,7 @@ use std::{
 
 use cni_plugin::{ipam::lock::lock, paths::Paths};
 use serde_json::json;
-use weir_tests::world::{
-    Cluster, Plugin, Server, ask_tcp, cluster::POD_PORT, manifests::pod_uid, program, until,
-};
+use weir_tests::world::{Cluster, Plugin, Server, ask_tcp, cluster::POD_PORT, program, until};
 
 #[test]
 fn a_plugin_that_is_wiped_comes_back() {
@@ -85,7 +83,7 @@ fn a_stuck_lock_keeps_no_agent_from_starting() {
 }
 
 #[test]
-fn a_configuration_in_front_of_ours_is_told_of_and_so_are_limits_that_nobody_sets() {
+fn a_configuration_in_front_of_ours_is_told_of() {
     let cluster = Cluster::start("cni-told", &["a"], &[]).unwrap();
     let node = cluster.node(0);
     let says = |what: &str| {
@@ -94,34 +92,6 @@ fn a_configuration_in_front_of_ours_is_told_of_and_so_are_limits_that_nobody_set
         })
         .unwrap_or_else(|e| panic!("{e:#}\n{}", cluster.logs()));
     };
-    for name in ["limited", "plain"] {
-        let mut metadata = json!({
-            "name": name, "namespace": "default", "uid": pod_uid(node, name),
-            "labels": { "app": name },
-        });
-        if name == "limited" {
-            metadata["annotations"] = json!({ "kubernetes.io/egress-bandwidth": "10M" });
-        }
-        let object = json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": metadata,
-            "spec": { "nodeName": "a", "containers": [{ "name": "main", "image": "none" }] },
-        });
-        let file = format!("pod-{name}.yaml");
-        cluster.manifests().apply_objects(&file, &[object]).unwrap();
-        drop(node.pod(&Plugin::weir().unwrap(), name).unwrap());
-    }
-    says("limits of bandwidth");
-    let told = cluster.agent(0).log();
-    let told: Vec<&str> = told
-        .lines()
-        .filter(|l| l.contains("limits of bandwidth"))
-        .collect();
-    assert!(
-        told.len() == 1 && told[0].contains("default/limited"),
-        "{told:?}"
-    );
     let rival = node.file("/run/cni/net.d/00-other.conflist");
     fs::write(&rival, "{}").unwrap();
     says("another plugin's configuration comes before ours");

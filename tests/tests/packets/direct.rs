@@ -3,7 +3,7 @@
 use proxy_common::{
     address::{TCP, UDP},
     conntrack::{FLOW_ASSURED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED},
-    endpoints::{ENDPOINT_SHAPED, Endpoint},
+    endpoints::{ENDPOINT_QUEUED, ENDPOINT_SHAPED, Endpoint},
 };
 use weir_tests::packets::{Bench, FAMILIES, Hook, NEXT, REDIRECT, SHOT, Tcp, ping, see, tcp, udp};
 
@@ -227,6 +227,33 @@ fn a_shaped_pod_is_reached_through_its_queue() {
         let outcome = bench.run(Hook::FromPod, &packet).unwrap();
         assert_eq!(outcome.action, REDIRECT);
         assert_eq!(outcome.bytes[..12], [2, 0, 0, 0, 1, 1, 2, 0, 0, 0, 1, 2]);
+    }
+}
+
+/// Gives the pod these flags.
+fn flag(bench: &mut Bench, flags: u32) {
+    let mut endpoints = bench.array::<Endpoint>("ENDPOINTS").unwrap();
+    let pod = endpoints.get(&1, 0).unwrap();
+    endpoints.set(1, Endpoint { flags, ..pod }, 0).unwrap();
+}
+
+#[test]
+fn what_a_limited_pod_sends_goes_through_its_queue_before_anybody_judges_it() {
+    let mut bench = Bench::new().unwrap();
+    for plan in FAMILIES {
+        let packet = udp(plan.pod(1), plan.neighbour(2), b"");
+        // While its flow is not known, and when it is.
+        for is_known in [false, true] {
+            flag(&mut bench, ENDPOINT_QUEUED);
+            let outcome = bench.run(Hook::FromPod, &packet).unwrap();
+            assert_eq!((outcome.action, &outcome.bytes), (REDIRECT, &packet));
+            let flow = bench.flow(plan.pod(1), plan.neighbour(2), UDP).unwrap();
+            assert_eq!(flow.is_some(), is_known);
+            flag(&mut bench, 0);
+            let outcome = bench.run(Hook::FromPod, &packet).unwrap();
+            assert_eq!(outcome.action, REDIRECT);
+            assert_ne!(outcome.bytes, packet, "delivered");
+        }
     }
 }
 

@@ -159,6 +159,32 @@ impl Cluster {
             .with_context(|| format!("agents said:\n{}", self.logs()))
     }
 
+    /// A pod with annotations, of which the runtime tells the plugin these limits of bandwidth.
+    pub fn annotated_pod(
+        &self,
+        node: usize,
+        name: &str,
+        annotations: &Value,
+        told: &Value,
+    ) -> Result<Pod> {
+        let node = self.nodes.get(node).context("no such node")?;
+        self.manifests.annotated_pod(node, name, &[], annotations)?;
+        let plugin = self.plugin.clone().with_bandwidth(told);
+        let pod = node
+            .pod(&plugin, name)
+            .with_context(|| format!("agents said:\n{}", self.logs()))?;
+        self.annotate(&pod, annotations)?;
+        Ok(pod)
+    }
+
+    /// Gives a pod with label `app: NAME` these annotations and no others.
+    pub fn annotate(&self, pod: &Pod, annotations: &Value) -> Result<()> {
+        let addresses = pod.addresses();
+        let (node, name) = (pod.node(), pod.name());
+        self.manifests
+            .annotated_pod(node, name, &addresses, annotations)
+    }
+
     fn wired_pod(&self, node: usize, name: &str, labels: &Value, plugin: &Plugin) -> Result<Pod> {
         let node = self.nodes.get(node).context("no such node")?;
         self.manifests.pending_pod(node, name, labels)?;

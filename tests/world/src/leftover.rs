@@ -68,9 +68,13 @@ fn interfaces(node: &Node) -> Result<Vec<String>> {
         .filter_map(|line| line.split([' ', '@']).next());
     let of_pod = |name: &&str| {
         let digits = name.strip_prefix("weir").unwrap_or_default();
-        digits.len() == 11 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        digits.len() == 11 && (digits.starts_with('q') || is_hexadecimal(digits))
     };
     Ok(names.filter(of_pod).map(str::to_owned).collect())
+}
+
+fn is_hexadecimal(digits: &str) -> bool {
+    digits.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 fn links(node: &Node) -> Result<Vec<String>> {

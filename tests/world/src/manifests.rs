@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -68,6 +69,21 @@ impl Manifests {
     pub fn pending_pod_with(&self, node: &Node, name: &str, ports: &Value) -> Result<()> {
         let mut pod = pod_object(node, name, &json!({ "app": name }), &[]);
         pod["spec"]["containers"][0]["ports"] = ports.clone();
+        self.apply_objects(&format!("pod-{name}.yaml"), &[pod])
+            .map(drop)
+    }
+
+    /// The Pod object of a pod with annotations, wired or about to be.
+    pub fn annotated_pod(
+        &self,
+        node: &Node,
+        name: &str,
+        addresses: &[IpAddr],
+        annotations: &Value,
+    ) -> Result<()> {
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let mut pod = pod_object(node, name, &json!({ "app": name }), &addresses);
+        pod["metadata"]["annotations"] = annotations.clone();
         self.apply_objects(&format!("pod-{name}.yaml"), &[pod])
             .map(drop)
     }

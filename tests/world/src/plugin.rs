@@ -75,6 +75,13 @@ impl Plugin {
         self
     }
 
+    /// The same for a pod with limits of bandwidth: `runtimeConfig.bandwidth`, as containerd writes it.
+    #[must_use]
+    pub fn with_bandwidth(mut self, bandwidth: &Value) -> Self {
+        self.configuration["runtimeConfig"] = json!({ "bandwidth": bandwidth });
+        self
+    }
+
     /// Calls the plugin once; gives its standard output as JSON (null when empty).
     pub fn call(
         &self,

@@ -1,6 +1,9 @@
 //! `dump endpoints`: the pods of this node, as their interfaces' programs know them.
 
-use proxy_common::{endpoints::ENDPOINT_SHAPED, policy::words::PolicyWord};
+use std::collections::BTreeMap;
+
+use cni_plugin::wiring::{bucket::Bucket, qdisc::Root, queue};
+use proxy_common::policy::words::PolicyWord;
 use serde::Serialize;
 
 use super::words::{ip4, ip6, mac, named};
@@ -34,8 +37,12 @@ pub struct EndpointRow {
     pub egress_row: u32,
     /// Epoch of the policy.
     pub epoch: u32,
-    /// Packets go through the interface's queueing discipline.
-    pub shaped: bool,
+    /// Limit of what the pod is sent, bits per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress_limit: Option<u64>,
+    /// Limit of what it sends, bits per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress_limit: Option<u64>,
 }
 
 impl Row for EndpointRow {
@@ -47,7 +54,8 @@ impl Row for EndpointRow {
         "INGRESS-ROW",
         "EGRESS-ROW",
         "EPOCH",
-        "SHAPED",
+        "INGRESS-LIMIT",
+        "EGRESS-LIMIT",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -67,7 +75,8 @@ impl Row for EndpointRow {
             self.ingress_row.to_string(),
             self.egress_row.to_string(),
             self.epoch.to_string(),
-            self.shaped.to_string(),
+            rate(self.ingress_limit),
+            rate(self.egress_limit),
         ]
     }
 
@@ -76,8 +85,29 @@ impl Row for EndpointRow {
     }
 }
 
-/// All endpoints, by id.
-pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<EndpointRow>, TableError> {
+/// A rate as annotations have it.
+fn rate(bits: Option<u64>) -> String {
+    let Some(bits) = bits else {
+        return "-".to_owned();
+    };
+    let units = [(1_000_000_000, "G"), (1_000_000, "M"), (1000, "k")];
+    let whole = units.into_iter().find(|(unit, _)| bits % unit == 0);
+    whole.map_or_else(
+        || bits.to_string(),
+        |(unit, name)| format!("{}{name}", bits / unit),
+    )
+}
+
+/// All endpoints, by id, with the limits that are in the kernel: at the roots of which interfaces.
+pub fn rows(
+    maps: &Maps,
+    names: &Names,
+    roots: &BTreeMap<u32, Root>,
+) -> Result<Vec<EndpointRow>, TableError> {
+    let limit = |index| match roots.get(&index) {
+        Some(Root::Ours(bucket)) => bucket.map(Bucket::bits),
+        _ => None,
+    };
     let entries = maps.endpoints.entries()?;
     let mut rows: Vec<_> = entries
         .into_iter()
@@ -100,10 +130,23 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<EndpointRow>, TableError> 
                 ingress_row: word.ingress_row,
                 egress_row: word.egress_row,
                 epoch: word.epoch,
-                shaped: endpoint.flags & ENDPOINT_SHAPED != 0,
+                ingress_limit: limit(endpoint.ifindex),
+                egress_limit: limit(queue::entry(endpoint.ifindex)),
             }
         })
         .collect();
     rows.sort();
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rate;
+
+    #[test]
+    fn rates_are_told_as_they_are_asked_for() {
+        let told = [10_000_000, 1_500_000, 1000, 1_000_008].map(|bits| rate(Some(bits)));
+        assert_eq!(told, ["10M", "1500k", "1k", "1000008"]);
+        assert_eq!(rate(None), "-");
+    }
 }

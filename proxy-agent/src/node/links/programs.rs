@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cni_plugin::wiring::{name::is_host_ifname, veth::LO};
+use cni_plugin::wiring::{name::is_pods_ifname, veth::LO};
 
 use super::{Header, Link, Links, xdp::XdpPrograms};
 use crate::{
@@ -125,7 +125,7 @@ impl LinkPrograms {
             let name = interface.name.as_str();
             interface.index != LO
                 && !links.chosen.contains_key(&interface.index)
-                && !is_host_ifname(name)
+                && !is_pods_ifname(name)
                 && !name.starts_with("weir_")
         });
         let mut done = true;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use cni_plugin::wiring::name::is_host_ifname;
+use cni_plugin::wiring::name::is_pods_ifname;
 use netlink_packet_route::link::LinkLayerType;
 
 use super::{get, set};
@@ -38,7 +38,7 @@ impl Heard {
 /// Pods' interfaces, ours and the loopback have no routers.
 fn listens(link: &Interface) -> bool {
     link.layer != LinkLayerType::Loopback
-        && !is_host_ifname(&link.name)
+        && !is_pods_ifname(&link.name)
         && !link.name.starts_with("weir_")
 }
 

@@ -1,13 +1,13 @@
 //! Pod and Namespace.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use cni_plugin::rpc::PortMapping;
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Convert, Problems, address, port, protocol};
+use super::{Convert, Problems, address, port, protocol, quantity};
 use crate::{
-    model::{ContainerPort, Kind, Namespace, Pod},
+    model::{AskedLimits, ContainerPort, Kind, Namespace, Pod},
     observe::{Converted, Object, intern::Interner},
 };
 
@@ -20,10 +20,11 @@ const HASH: &str = "kubernetes.io/config.hash";
 const BALANCING: &str = "weir.dev/socket-balancing";
 
 /// Limits of bandwidth.
-const LIMITS: [&str; 2] = [
-    "kubernetes.io/ingress-bandwidth",
-    "kubernetes.io/egress-bandwidth",
-];
+const INGRESS: &str = "kubernetes.io/ingress-bandwidth";
+const EGRESS: &str = "kubernetes.io/egress-bandwidth";
+/// What a limit may be, bits per second: as runtimes have it from the kubelet
+/// (<https://github.com/kubernetes/kubernetes/blob/v1.23.0/pkg/util/bandwidth/utils.go#L25>).
+const LIMITS: RangeInclusive<i128> = 1_000..=1_000_000_000_000_000;
 
 impl Convert for core::Pod {
     const KIND: Kind = Kind::Pod;
@@ -44,7 +45,7 @@ impl Convert for core::Pod {
             uid: self.metadata.uid.unwrap_or_default(),
             static_uid: static_uid(self.metadata.annotations.as_ref()),
             by_packet: by_packet(self.metadata.annotations.as_ref(), &mut problems),
-            asks_for_limits: asks_for_limits(self.metadata.annotations.as_ref()),
+            limits: limits(self.metadata.annotations.as_ref()),
             labels: self.metadata.labels.unwrap_or_default(),
             ips: problems.take_all("status.podIPs", ips.map(address::address)),
             host_network: spec.host_network.unwrap_or(false),
@@ -77,8 +78,29 @@ fn by_packet(annotations: Option<&BTreeMap<String, String>>, problems: &mut Prob
     }
 }
 
-fn asks_for_limits(annotations: Option<&BTreeMap<String, String>>) -> bool {
-    annotations.is_some_and(|a| LIMITS.iter().any(|limit| a.contains_key(*limit)))
+/// What makes no sense is told where the pod runs.
+fn limits(annotations: Option<&BTreeMap<String, String>>) -> Option<Box<AskedLimits>> {
+    let annotations = annotations?;
+    let limit = |key: &str| {
+        let text = annotations.get(key)?;
+        Some(limit(text).map_err(|why| format!("{key} is {text:?}: {why}")))
+    };
+    let asked = AskedLimits {
+        ingress: limit(INGRESS),
+        egress: limit(EGRESS),
+    };
+    (asked != AskedLimits::default()).then(|| Box::new(asked))
+}
+
+fn limit(text: &str) -> Result<u64, String> {
+    let rate = quantity::value(text)?;
+    if rate < *LIMITS.start() {
+        return Err("resource is unreasonably small (< 1kbit)".to_owned());
+    }
+    u64::try_from(rate)
+        .ok()
+        .filter(|_| LIMITS.contains(&rate))
+        .ok_or_else(|| "resource is unreasonably large (> 1Pbit)".to_owned())
 }
 
 /// A pod that is no mirror has none, whatever it says of hashes.

@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 
 use super::{
     Add, Asked, Call, Event, Fake, Maps, Missing, Pods, PodsConfig, Response, add, ask, pods,
-    unknown,
 };
 use crate::{
     model::{FetchedPod, Pod},
@@ -31,7 +30,7 @@ fn a_del_tells_the_add_that_waits() {
     let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
     let mut pods = pods(&folder, &maps, &mut fake);
     let mut answer = ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
-    pods.settle(|_, _| Err(Missing::Policy), unknown);
+    pods.settle(|_, _| Err(Missing::Policy));
     ask(&mut pods, &mut fake, Call::Del(add(1).key));
     let (code, text) = refusal(&mut answer);
     assert_eq!(code, 11);
@@ -45,7 +44,7 @@ fn an_add_that_is_asked_again_stands_for_the_first() {
     let mut first = ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
     let mut second = ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
     assert_eq!(refusal(&mut first).0, 11);
-    pods.settle(|_, _| Ok(()), unknown);
+    pods.settle(|_, _| Ok(()));
     assert!(matches!(second.try_recv().unwrap(), Response::Ok(_)));
     assert_eq!(maps.counts(), [1; 5]);
 }
@@ -124,7 +123,7 @@ async fn a_pod_that_is_another_by_its_uid_is_not_taken_for_it() {
         let event = super::next(&mut pods).await;
         pods.take(event, &mut fake, |_, _| None);
         assert_eq!(pods.endpoints()[0].fetched.is_some(), is_it);
-        pods.settle(|_, _| Err(Missing::Policy), unknown);
+        pods.settle(|_, _| Err(Missing::Policy));
         if !is_it {
             let (code, text) = refusal(&mut answer);
             assert_eq!(code, 11);

@@ -1,0 +1,304 @@
+//! Limits of bandwidth of this node's pods: which are wanted, by whom, and whether they are in force.
+//!
+//! The Pod's annotations have the last word on what they speak of, also when they change; on the rest what the runtime told
+//! of this interface alone. Nothing is changed before the Pod is known: after a restart the kernel has what was in force.
+
+pub(super) mod kernel;
+
+mod look;
+mod tell;
+
+pub use kernel::clear;
+pub(super) use look::Watching;
+
+use std::io;
+
+use cni_plugin::{
+    rpc::{Bandwidth, Key},
+    wiring::{bucket::Limit, queue},
+};
+use proxy_common::endpoints::{ENDPOINT_QUEUED, ENDPOINT_SHAPED};
+
+use super::{Interfaces, Missing, Pods, entries::Entries, local::Local};
+use crate::model::{Asked, AskedLimits};
+
+/// Limits of one interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Towards the pod.
+    pub ingress: Option<Limit>,
+    /// From the pod.
+    pub egress: Option<Limit>,
+}
+
+impl Limits {
+    /// As a runtime tells them.
+    pub(super) fn told(told: Option<&Bandwidth>) -> Self {
+        let told = told.cloned().unwrap_or_default();
+        Self {
+            ingress: Limit::new(told.ingress_rate, told.ingress_burst),
+            egress: Limit::new(told.egress_rate, told.egress_burst),
+        }
+    }
+
+    /// `ENDPOINT_*` bits by which the programs know of them.
+    const fn flags(self) -> u32 {
+        let ingress = if self.ingress.is_some() {
+            ENDPOINT_SHAPED
+        } else {
+            0
+        };
+        let egress = if self.egress.is_some() {
+            ENDPOINT_QUEUED
+        } else {
+            0
+        };
+        ingress | egress
+    }
+}
+
+/// Why limits are not in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The kernel has no token buckets: the pod runs without.
+    Impossible(String),
+    /// Something else failed.
+    Failed(String),
+}
+
+/// What is known of the limits of one interface.
+#[derive(Debug, Default)]
+pub(super) struct Limiting {
+    /// None: nobody has said yet.
+    wanted: Option<Limits>,
+    /// What the Pod asked for last.
+    asked: Option<AskedLimits>,
+    /// What its annotations ask for that makes no sense.
+    nonsense: Vec<String>,
+    fault: Option<Fault>,
+    /// As `ENDPOINTS` has them.
+    pub(super) flags: u32,
+}
+
+impl Limiting {
+    /// Of a new interface.
+    pub(super) const fn begin(&mut self, wanted: Limits) {
+        self.wanted = Some(wanted);
+    }
+
+    /// Whether the Pod asks for something else than it did.
+    pub(super) fn differs(&self, asked: Option<&AskedLimits>) -> bool {
+        match (&self.asked, asked) {
+            (None, _) => true,
+            (Some(former), None) => *former != AskedLimits::default(),
+            (Some(former), Some(asked)) => former != asked,
+        }
+    }
+
+    const fn is_limited(&self) -> bool {
+        match self.wanted {
+            Some(wanted) => wanted.flags() | self.flags != 0,
+            None => self.flags != 0,
+        }
+    }
+
+    /// What an ADD still waits for.
+    pub(super) fn missing(&self) -> Option<Missing> {
+        if let Some(why) = self.nonsense.first() {
+            return Some(Missing::Sense(why.clone()));
+        }
+        match &self.fault {
+            Some(Fault::Failed(why)) => Some(Missing::Limits(why.clone())),
+            Some(Fault::Impossible(_)) | None => None,
+        }
+    }
+}
+
+/// An interface and its limits, for the kernel.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// Whose.
+    pub key: Key,
+    /// Name of the host's side.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// What it should have.
+    pub limits: Limits,
+}
+
+impl Side {
+    fn of(local: &Local) -> Option<Self> {
+        Some(Self {
+            key: local.add.key.clone(),
+            name: local.add.host_ifname.clone(),
+            index: local.add.host_ifindex,
+            limits: local.limiting.wanted?,
+        })
+    }
+}
+
+/// One direction of what is wanted.
+fn decide(asked: &Asked, own: Option<Limit>, burst: u64, was: Option<Limit>) -> Option<Limit> {
+    match asked {
+        None => own,
+        Some(Ok(rate)) => Limit::new(*rate, burst),
+        // As it was.
+        Some(Err(_)) => was,
+    }
+}
+
+impl Local {
+    /// Takes what a Pod's annotations ask for. `begins`: the runtime has read them too, and told the same.
+    fn ask(&mut self, asked: AskedLimits, begins: bool) {
+        let told = self.add.bandwidth.get_or_insert_default();
+        if begins && asked.ingress.is_some() {
+            told.ingress_rate = 0;
+        }
+        if begins && asked.egress.is_some() {
+            told.egress_rate = 0;
+        }
+        let bursts = (told.ingress_burst, told.egress_burst);
+        let own = Limits::told(self.add.bandwidth.as_ref());
+        let was = self.limiting.wanted.unwrap_or(own);
+        self.limiting.wanted = Some(Limits {
+            ingress: decide(&asked.ingress, own.ingress, bursts.0, was.ingress),
+            egress: decide(&asked.egress, own.egress, bursts.1, was.egress),
+        });
+        let nonsense = [&asked.ingress, &asked.egress].into_iter().flatten();
+        let nonsense = nonsense.filter_map(|asked| asked.as_ref().err().cloned());
+        self.limiting.nonsense = nonsense.collect();
+        if let Some(why) = self.limiting.nonsense.first() {
+            tracing::warn!(pod = %self.add.pod, why, "limits of bandwidth stay as they are");
+        }
+        self.limiting.asked = Some(asked);
+    }
+}
+
+impl Pods {
+    /// Follows what a Pod asks for.
+    pub(super) fn ask_limits(
+        &mut self,
+        key: &Key,
+        asked: Option<&AskedLimits>,
+        interfaces: &mut dyn Interfaces,
+    ) {
+        let begins = self.waiting.iter().any(|waiting| waiting.key == *key);
+        let Some(local) = self.known.get_mut(key) else {
+            return;
+        };
+        let former = local.limiting.wanted;
+        local.ask(asked.cloned().unwrap_or_default(), begins);
+        if local.limiting.wanted != former {
+            self.limit(key, interfaces);
+        }
+    }
+
+    /// Brings the limits of an interface in force. Its packets are led into a queue only while that is there.
+    pub(super) fn limit(&mut self, key: &Key, interfaces: &mut dyn Interfaces) {
+        let is_due = |(_, of): &(Side, &Limiting)| of.is_limited() || of.fault.is_some();
+        let Some((side, limiting)) = self.side(key).filter(is_due) else {
+            return;
+        };
+        let wanted = side.limits.flags();
+        let kept = limiting.flags & wanted;
+        self.flag(key, kept);
+        let failed = match put(interfaces, &side) {
+            Ok(_) => None,
+            Err(error) => {
+                self.flag(key, 0);
+                Some(fault(&error))
+            }
+        };
+        if failed.is_none() {
+            self.flag(key, wanted);
+        }
+        self.note(key, failed);
+    }
+
+    fn side(&self, key: &Key) -> Option<(Side, &Limiting)> {
+        let local = self.known.get(key)?;
+        Some((Side::of(local)?, &local.limiting))
+    }
+
+    fn note(&mut self, key: &Key, fault: Option<Fault>) {
+        let Some(local) = self.known.get_mut(key) else {
+            return;
+        };
+        if local.limiting.fault != fault {
+            if let Some(Fault::Impossible(why) | Fault::Failed(why)) = &fault {
+                tracing::warn!(pod = %local.add.pod, why, "limits of bandwidth not in force");
+            }
+            local.limiting.fault = fault;
+        }
+    }
+
+    /// Tells the programs.
+    fn flag(&mut self, key: &Key, flags: u32) {
+        let Some(local) = self.known.get_mut(key) else {
+            return;
+        };
+        if std::mem::replace(&mut local.limiting.flags, flags) == flags {
+            return;
+        }
+        let entries = Entries::of([local.entry()]);
+        if let Err(error) = self.tables.insert(&entries) {
+            tracing::warn!(pod = %local.add.pod, %error, "endpoint not in step; tried again by the next sweep");
+        }
+    }
+
+    /// Of a pod that is gone: the limits at its interface went with that.
+    pub(super) fn forget_limits(local: &Local, interfaces: &dyn Interfaces) {
+        if local.limiting.flags & ENDPOINT_QUEUED == 0 {
+            return;
+        }
+        if let Err(error) = interfaces.remove_queue(&local.add.key) {
+            tracing::warn!(pod = %local.add.pod, %error, "queue of a pod not removed");
+        }
+    }
+}
+
+/// Puts limits and, at the end of a queue, the programs. What is half done is taken back.
+fn put(interfaces: &mut dyn Interfaces, side: &Side) -> io::Result<bool> {
+    let one = |interfaces: &dyn Interfaces, side: &Side| {
+        let mut done = interfaces.limit(std::slice::from_ref(side))?;
+        done.pop().unwrap_or(Ok(false))
+    };
+    let done = one(interfaces, side).and_then(|changed| {
+        if side.limits.egress.is_some() {
+            attach(interfaces, queue::end(side.index))?;
+        } else {
+            interfaces.remove_queue(&side.key)?;
+        }
+        Ok(changed)
+    });
+    if done.is_err() {
+        let none = Side {
+            limits: Limits::default(),
+            ..side.clone()
+        };
+        one(interfaces, &none)?;
+        interfaces.remove_queue(&side.key)?;
+    }
+    done
+}
+
+fn attach(interfaces: &mut dyn Interfaces, end: u32) -> io::Result<()> {
+    let mut attached = interfaces.attach(&[end]).map_err(io::Error::other)?;
+    match attached.pop() {
+        Some(Err(error)) => Err(io::Error::other(error)),
+        _ => Ok(()),
+    }
+}
+
+fn fault(error: &io::Error) -> Fault {
+    if error.raw_os_error() == Some(libc::ENOENT) {
+        Fault::Impossible(
+            "the pod runs without limits of bandwidth: the node's kernel has no token bucket \
+             (CONFIG_NET_SCH_TBF)"
+                .to_owned(),
+        )
+    } else {
+        Fault::Failed(error.to_string())
+    }
+}

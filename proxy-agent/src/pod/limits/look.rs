@@ -1,0 +1,123 @@
+//! Limits of bandwidth that somebody changed are put back, and what failed is tried again.
+
+use std::collections::BTreeSet;
+
+use cni_plugin::{
+    rpc::Key,
+    wiring::{name, queue},
+};
+use proxy_common::endpoints::ENDPOINT_QUEUED;
+use tokio::time::{Duration, Instant};
+
+use super::{Fault, Side, fault};
+use crate::pod::{Interfaces, Pods, local::Local};
+
+/// How often it is looked whether limits are as they should be.
+const LOOK_PERIOD: Duration = Duration::from_secs(5);
+
+/// When limits are looked at.
+pub(in crate::pod) struct Watching {
+    next: Instant,
+    /// The first look removes what an agent before left behind.
+    looked: bool,
+}
+
+impl Watching {
+    pub(in crate::pod) fn new() -> Self {
+        Self {
+            next: Instant::now(),
+            looked: false,
+        }
+    }
+}
+
+impl Pods {
+    /// Tries again what failed, and from time to time sets right what somebody changed.
+    pub(in crate::pod) fn watch_limits(&mut self, interfaces: &mut dyn Interfaces) {
+        let failed = |local: &&Local| matches!(local.limiting.fault, Some(Fault::Failed(_)));
+        let again: Vec<Key> = self
+            .known
+            .values()
+            .filter(failed)
+            .map(|l| l.add.key.clone())
+            .collect();
+        for key in again {
+            self.limit(&key, interfaces);
+        }
+        let now = Instant::now();
+        if now < self.watching.next {
+            return;
+        }
+        self.watching.next = now + LOOK_PERIOD;
+        let any = self.known.values().any(|local| local.limiting.is_limited());
+        if any || !std::mem::replace(&mut self.watching.looked, true) {
+            self.look_at_limits(interfaces);
+        }
+    }
+
+    fn look_at_limits(&mut self, interfaces: &mut dyn Interfaces) {
+        let is_sound = |local: &&Local| local.limiting.fault.is_none();
+        let sides: Vec<Side> = self
+            .known
+            .values()
+            .filter(is_sound)
+            .filter_map(Side::of)
+            .collect();
+        let mended = match interfaces.limit(&sides) {
+            Ok(mended) => mended,
+            Err(error) => {
+                tracing::warn!(%error, "limits of bandwidth not read");
+                return;
+            }
+        };
+        for (side, outcome) in sides.iter().zip(mended) {
+            match outcome {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::info!(interface = side.name, "limits of bandwidth put back");
+                    // What was lost with the pair, too.
+                    self.limit(&side.key, interfaces);
+                }
+                Err(error) => self.note(&side.key, Some(fault(&error))),
+            }
+        }
+        self.attach_ends(interfaces);
+        // Of those about whom nobody has said anything yet the queues stay.
+        let keeps = |local: &&Local| local.limiting.wanted.is_none_or(|w| w.egress.is_some());
+        let keep: BTreeSet<String> = self
+            .known
+            .values()
+            .filter(keeps)
+            .flat_map(|local| name::queue_ifnames(&local.add.key))
+            .collect();
+        if let Err(error) = interfaces.remove_queues(&keep) {
+            tracing::warn!(%error, "queues of pods that are gone not removed");
+        }
+    }
+
+    /// Attaches again what someone took off the ends of queues.
+    fn attach_ends(&mut self, interfaces: &mut dyn Interfaces) {
+        let queued = |local: &&Local| local.limiting.flags & ENDPOINT_QUEUED != 0;
+        let locals = self.known.values().filter(queued);
+        let ends: Vec<u32> = locals.map(|l| queue::end(l.add.host_ifindex)).collect();
+        if ends.is_empty() {
+            return;
+        }
+        let attached = match interfaces.attached(&ends) {
+            Ok(attached) => attached,
+            Err(error) => {
+                tracing::warn!(%error, "programs at the ends of queues not listed");
+                return;
+            }
+        };
+        let lost: Vec<u32> = ends
+            .into_iter()
+            .filter(|end| !attached.contains_key(end))
+            .collect();
+        if !lost.is_empty()
+            && let Err(error) = interfaces.attach(&lost)
+        {
+            tracing::warn!(%error, "programs at the ends of queues not attached");
+        }
+    }
+}

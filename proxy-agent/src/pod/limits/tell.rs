@@ -1,0 +1,39 @@
+//! What is told of limits of bandwidth.
+
+use super::Fault;
+use crate::{
+    model::{Kind, Notice},
+    pod::{Pods, pods::name},
+};
+
+impl Pods {
+    /// How many endpoints have limits in force.
+    pub(in crate::pod) fn limited(&self) -> usize {
+        let locals = self.known.values();
+        locals.filter(|local| local.limiting.flags != 0).count()
+    }
+
+    /// What owners of pods should know of their limits.
+    pub(in crate::pod) fn notices_of_limits(&self) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        for local in self.known.values() {
+            let mut tell = |reason, note: &str| {
+                notices.push(Notice {
+                    kind: Kind::Pod,
+                    object: name(&local.add),
+                    reason,
+                    note: note.to_owned(),
+                });
+            };
+            for why in &local.limiting.nonsense {
+                tell("InvalidBandwidth", why);
+            }
+            match &local.limiting.fault {
+                Some(Fault::Impossible(why)) => tell("BandwidthNotPossible", why),
+                Some(Fault::Failed(why)) => tell("BandwidthNotInForce", why),
+                None => {}
+            }
+        }
+        notices
+    }
+}

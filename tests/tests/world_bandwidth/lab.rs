@@ -1,0 +1,171 @@
+//! Two nodes, a pod on each, and limited ones.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use weir_tests::{
+    bulk::{Arrived, TRANSPORTS, Transport, Way, send},
+    world::{Cluster, Place, Pod},
+};
+
+/// Port of every receiver.
+pub(crate) const PORT: u16 = 8080;
+/// Bytes per second of what most pods here are limited to (`20M`).
+pub(crate) const RATE: u64 = 20_000_000 / 8;
+/// Bytes that pass at once at that rate.
+const BURST: u64 = 72 << 10;
+/// How long is measured.
+const TIME: Duration = Duration::from_secs(1);
+/// The beginning.
+const FIRST: Duration = Duration::from_millis(200);
+
+/// Annotations of a Pod.
+pub(crate) fn annotations(ingress: Option<&str>, egress: Option<&str>) -> Value {
+    let mut all = json!({});
+    for (key, value) in [("ingress", ingress), ("egress", egress)] {
+        if let Some(value) = value {
+            all[format!("kubernetes.io/{key}-bandwidth")] = json!(value);
+        }
+    }
+    all
+}
+
+/// What containerd tells of such annotations.
+pub(crate) fn told(annotations: &Value) -> Value {
+    let rate = |key: &str| {
+        let text = annotations[format!("kubernetes.io/{key}-bandwidth")].as_str();
+        text.map_or(0, |text| {
+            let (number, unit) = text.split_at(text.len() - 1);
+            let unit = if unit == "M" { 1_000_000 } else { 1000 };
+            number.parse::<u64>().unwrap() * unit
+        })
+    };
+    json!({
+        "IngressRate": rate("ingress"), "IngressBurst": u32::MAX,
+        "EgressRate": rate("egress"), "EgressBurst": u32::MAX,
+    })
+}
+
+pub(crate) struct Lab {
+    pub(crate) near: Pod,
+    pub(crate) far: Pod,
+    pub(crate) cluster: Cluster,
+}
+
+impl Lab {
+    pub(crate) fn start(name: &str, flags: &[&str]) -> Self {
+        let flags = [&["--map-size", "small"], flags].concat();
+        let cluster = Cluster::start(name, &["a", "b"], &flags).unwrap();
+        let node = cluster.node(0);
+        for (range, via) in node.pod_ranges().iter().zip(node.addresses()) {
+            let route = ["ip", "route", "add", range, "via", &via.to_string()];
+            cluster.world().outside().run(&route).unwrap();
+        }
+        Self {
+            near: cluster.pod(0, "near").unwrap(),
+            far: cluster.pod(1, "far").unwrap(),
+            cluster,
+        }
+    }
+
+    /// A pod of the first node.
+    pub(crate) fn limited(&self, name: &str, annotations: &Value) -> Pod {
+        let told = told(annotations);
+        let pod = self.cluster.annotated_pod(0, name, annotations, &told);
+        pod.unwrap()
+    }
+
+    /// A Service of this pod alone, known to the first node.
+    pub(crate) fn service(&self, pod: &Pod) -> [IpAddr; 2] {
+        let service = self.cluster.service("web", 10, &[pod], &json!({}));
+        service.unwrap()
+    }
+
+    /// Outside the cluster.
+    pub(crate) fn outside() -> [SocketAddr; 2] {
+        let ips: [IpAddr; 2] = ["172.30.0.1".parse().unwrap(), "fd30::1".parse().unwrap()];
+        ips.map(|ip| SocketAddr::new(ip, PORT))
+    }
+
+    pub(crate) fn send(&self, from: &Place, to: SocketAddr, at: &Place, by: Transport) -> Arrived {
+        let way = Way {
+            from,
+            to,
+            at,
+            port: PORT,
+        };
+        let what = format!("a connection to {to}");
+        let sent = self.cluster.eventually(&what, || send(&way, by, TIME).ok());
+        sent.unwrap()
+    }
+
+    /// Both families, both transports.
+    pub(crate) fn is_limited(&self, from: &Place, all: [SocketAddr; 2], at: &Place) {
+        for (to, by) in all.into_iter().flat_map(|to| TRANSPORTS.map(|by| (to, by))) {
+            must_be_limited(
+                &self.send(from, to, at, by),
+                RATE,
+                &format!("{by:?} to {to}"),
+            );
+        }
+    }
+
+    /// What the first node has in force for a pod, bits per second.
+    pub(crate) fn limits_of(&self, pod: &Pod) -> [Option<u64>; 2] {
+        let dump = self
+            .cluster
+            .agent(0)
+            .proxyctl(&["dump", "endpoints", "-o", "json"]);
+        let dump: Value = serde_json::from_str(&dump.unwrap()).unwrap();
+        let name = format!("default/{}", pod.name());
+        let mut rows = dump["items"].as_array().unwrap().iter();
+        let row = rows.find(|row| row["pod"] == json!(name)).unwrap();
+        ["ingressLimit", "egressLimit"].map(|key| row[key].as_u64())
+    }
+
+    /// What the first node has for limits.
+    pub(crate) fn left(&self) -> String {
+        let script = "ls /sys/class/net | grep ^weirq; tc qdisc show | grep tbf";
+        let all = ["sh", "-c", &format!("({script}) || true")];
+        self.cluster.node(0).run(&all).unwrap()
+    }
+
+    /// A datagram in pieces.
+    pub(crate) fn large_datagram(&self, from: &Place, place: &Place, to: IpAddr) {
+        let any = if to.is_ipv4() { "0.0.0.0" } else { "[::]" };
+        let at = place.udp(format!("{any}:9000").parse().unwrap()).unwrap();
+        at.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let sender = from.udp(format!("{any}:0").parse().unwrap()).unwrap();
+        let mut buffer = [0; 8192];
+        let got = self.cluster.eventually("a large datagram", || {
+            sender.send_to(&[7; 5000], (to, 9000)).ok()?;
+            at.recv(&mut buffer).ok()
+        });
+        assert_eq!(got.unwrap(), 5000);
+    }
+
+    pub(crate) fn is_free(&self, from: &Place, to: SocketAddr, at: &Place) {
+        let arrived = self.send(from, to, at, Transport::Tcp).until(TIME);
+        assert!(arrived > 3 * share(RATE, TIME), "{to}: {arrived} bytes");
+    }
+}
+
+fn share(rate: u64, time: Duration) -> u64 {
+    rate * u64::try_from(time.as_millis()).unwrap() / 1000
+}
+
+/// Of the rate (bytes per second) between the half and 1.15, and no more than a burst ahead of it from the first byte.
+pub(crate) fn must_be_limited(arrived: &Arrived, rate: u64, what: &str) {
+    let (first, all) = (arrived.until(FIRST), arrived.until(TIME));
+    let most = |time| BURST + share(rate, time) * 115 / 100;
+    assert!(first <= most(FIRST), "{what}: {first} bytes at once");
+    assert!(
+        all <= most(TIME),
+        "{what}: {all} bytes, more than {}",
+        most(TIME)
+    );
+    assert!(all >= share(rate, TIME) / 2, "{what}: only {all} bytes");
+}
