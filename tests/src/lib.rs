@@ -26,6 +26,7 @@ pub mod policy;
 pub mod served;
 pub mod told;
 pub mod traffic;
+pub mod vxlan;
 pub mod watched;
 pub mod wire;
 
