@@ -54,6 +54,15 @@ pub const fn octets6(address: Address6) -> [u8; 16] {
     ]
 }
 
+/// Whether an address in map form is an IPv4 address mapped into IPv6.
+#[must_use]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "BPF: on the path of every packet")]
+pub const fn is_mapped(address: &Address6) -> bool {
+    let [a, b, prefix, _] = *address;
+    a | b == 0 && prefix == mapped(0)[2]
+}
+
 /// An IPv4 address mapped into IPv6 (`::ffff:a.b.c.d`), in map form.
 #[must_use]
 pub const fn mapped(address: Address4) -> Address6 {

@@ -107,7 +107,9 @@ pub struct Flow<A> {
     pub head: u64,
     /// Seconds since boot until which the flow lives; 0 for a slot that was never used.
     pub expires: u32,
-    /// Epochs of policy: of the beginner's egress, of the receiver's ingress.
+    /// Epochs of policy: of the beginner's egress, of the receiver's ingress. A flow that is relayed has no beginner here: without
+    /// a receiver either, its epochs and cookies are the address at which the backend's node ends the tunnel; else its first
+    /// cookie is the node's to which answers go, in `RELAYS`, or 0 if they go to the client directly.
     pub epoch: [u32; 2],
     /// Endpoint ids of both ends; 0 outside of the node, [`ENDPOINT_HOST`] the node itself.
     pub endpoint: [u16; 2],
@@ -126,6 +128,23 @@ impl<A: Copy> Flow<A> {
     #[must_use]
     pub const fn tuple(&self, direction: usize) -> Tuple<A> {
         self.target[1 - direction].reversed()
+    }
+
+    /// Where the node ends the tunnel to which a flow goes that is relayed and has no end here, IPv4 mapped to IPv6.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "BPF: on the path of every packet")]
+    pub const fn relay(&self) -> Address6 {
+        let ([a, b], [c, d]) = (self.epoch, self.cookie);
+        [a, b, c, d]
+    }
+
+    /// Sets [`Self::relay`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "BPF: on the path of every packet")]
+    pub const fn relay_to(&mut self, [a, b, c, d]: Address6) {
+        self.epoch = [a, b];
+        self.cookie = [c, d];
     }
 }
 
@@ -168,6 +187,10 @@ pub const FLOW_ENDED: u16 = 1 << 11;
 /// A pod speaks in the node's name to an address out of the cluster: where that is all that is translated, the stack may
 /// have the packet first, and the link by which it leaves turns it.
 pub const FLOW_MASQUERADED: u16 = 1 << 12;
+/// What comes from outside goes as it is to the backend's node, by the tunnel. Both nodes have such a flow: see [`Flow::epoch`].
+pub const FLOW_RELAYED: u16 = 1 << 13;
+/// With [`FLOW_RELAYED`], where no end is on the node: the backend's node answers the client itself.
+pub const FLOW_DIRECT: u16 = 1 << 14;
 
 /// Seconds after its expiry for which the slot of a flow is left alone while there is another one: no program runs as long.
 pub const FLOW_GRACE_SECONDS: u32 = 2;

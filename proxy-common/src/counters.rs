@@ -64,6 +64,7 @@ reasons! {
     SOURCE_RANGE = 27, "source-range", "A client of a load balancer's address that is in none of the Service's loadBalancerSourceRanges.";
     NO_SERVICE = 28, "no-service", "An address of the ranges of Services that no Service has; one may be about to have it.";
     NOT_ENCRYPTED = 29, "not-encrypted", "A packet to another node's pods that would have left unencrypted (encryption.strict).";
+    RELAY_ASTRAY = 30, "relay-astray", "Another node relayed what belongs to no flow here and begins none with a backend here; two nodes may differ for a moment about who serves.";
 }
 
 /// Beside the reasons: frames that XDP sent out again by the link on which they came.

@@ -80,6 +80,10 @@ pub const FLAG_MEMBERS: u32 = 1 << 7;
 pub const FLAG_HOST_PORT: u32 = 1 << 8;
 /// A load balancer's address that only serves who is in `SOURCES*`.
 pub const FLAG_SOURCES: u32 = 1 << 9;
+/// What comes from outside for a backend on another node goes to that node as it is, by the tunnel, and the answers come back.
+pub const FLAG_RELAYED: u32 = 1 << 10;
+/// With [`FLAG_RELAYED`]: that node answers the client itself (direct server return).
+pub const FLAG_DIRECT: u32 = 1 << 11;
 
 map_types!(
     FrontendKey4 = 8,

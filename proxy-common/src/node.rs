@@ -89,6 +89,8 @@ pub const NODE_MASQUERADE6: u32 = 1 << 4;
 pub const NODE_ANSWER_PING: u32 = 1 << 5;
 /// `TUNNELS*` lead to the device that encrypts, or nowhere (`TUNNEL_ENCRYPTED`, `TUNNEL_CLOSED`).
 pub const NODE_ENCRYPTS: u32 = 1 << 6;
+/// The tunnel takes what is relayed to other nodes (`FLAG_RELAYED` of frontends).
+pub const NODE_RELAYS: u32 = 1 << 7;
 
 /// `NODE_ADDRESSES*`: an address of this node that serves `NodePort`s.
 pub const ADDRESS_NODE_PORT: u32 = 1 << 0;

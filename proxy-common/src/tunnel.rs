@@ -37,6 +37,16 @@ pub const TUNNEL_ENCRYPTED: u32 = 1 << 3;
 /// What would go there unencrypted is dropped: nothing leads there.
 pub const TUNNEL_CLOSED: u32 = 1 << 4;
 
+/// In the number of the network (VNI) of a packet, turned: what is in it came from outside for a Service, and is for a backend of the
+/// receiver; or it is the answer.
+pub const NETWORK_RELAYED: u32 = 1 << 23;
+/// With [`NETWORK_RELAYED`]: the receiver answers the client itself.
+pub const NETWORK_DIRECT: u32 = 1 << 22;
+
+/// Value of `RELAYS` (LRU HASH of `u32`, any number that is not 0): where a node ends the tunnel that has relayed packets to
+/// this one, IPv4 mapped to IPv6. What answers flows by it uses it, so that those that nobody needs go.
+pub type Relay = Address6;
+
 /// Name of the device.
 pub const TUNNEL_DEVICE: &str = "weir_vxlan";
 /// Hardware address of the device on every node: whatever comes by it is for it.

@@ -11,6 +11,7 @@ pub mod length;
 pub mod masquerade;
 pub mod port;
 pub mod refuse;
+pub mod relay;
 pub mod review;
 pub mod through;
 pub mod tunnel;

@@ -9,6 +9,7 @@ pub mod maglev;
 pub mod next_hop;
 pub mod node;
 pub mod policy;
+pub mod relay;
 pub mod service;
 pub mod sources;
 pub mod tunnel;

@@ -31,7 +31,7 @@ use proxy_common::{
     },
     sockets::{Client, SocketPeer},
     sources::{SourceKey4, SourceKey6},
-    tunnel::{TunnelKey4, TunnelKey6, TunnelPeer},
+    tunnel::{Relay, TunnelKey4, TunnelKey6, TunnelPeer},
 };
 
 pub use families::{V4, V6};
@@ -126,6 +126,8 @@ maps! {
     TUNNELS4: Trie<TunnelKey4, TunnelPeer>;
     /// See `proxy_common::tunnel`.
     TUNNELS6: Trie<TunnelKey6, TunnelPeer>;
+    /// See `proxy_common::tunnel`.
+    RELAYS: Lru<u32, Relay>;
     /// See `proxy_common::node`.
     NODE_CONFIG: btf_maps::Array<NodeConfig, 1>;
     /// See `proxy_common::node`.

@@ -6,5 +6,6 @@ pub mod flow;
 mod key;
 pub mod life;
 mod owner;
+pub mod relay;
 pub mod slot;
 pub mod start;

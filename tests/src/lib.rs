@@ -28,6 +28,7 @@ pub mod reference;
 pub mod served;
 pub mod told;
 pub mod traffic;
+pub mod vxlan;
 pub mod watched;
 pub mod wire;
 

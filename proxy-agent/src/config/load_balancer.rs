@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::AddressPool;
+use crate::model::ForwardingMode;
 
 /// What comes from outside: how backends are chosen for it, and by which addresses it comes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -13,6 +14,11 @@ pub struct LoadBalancerSettings {
     /// By what a backend is chosen.
     #[schemars(extend("x-flag" = "load-balancer-algorithm"))]
     pub algorithm: Algorithm,
+    /// How what comes from outside reaches a backend on another node: the same on all nodes. A Service may say otherwise by its
+    /// annotation `weir.dev/forwarding-mode`. What is relayed needs Maglev, the tunnel's port between nodes, and no `encryption`;
+    /// where it cannot be, or the client is a node or a pod of the cluster, it is `snat`.
+    #[schemars(extend("x-flag" = "load-balancer-mode"))]
+    pub mode: ForwardingMode,
     /// Maglev's tables. All nodes must have the same: with others they choose other backends.
     pub maglev: MaglevSettings,
     /// Addresses for Services of `type: LoadBalancer` whose `loadBalancerClass` is `weir.dev/load-balancer`, where no cloud gives

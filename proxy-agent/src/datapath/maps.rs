@@ -6,7 +6,7 @@ use proxy_common::{
     address::{Address4, Address6},
     affinity::{Affinity, AffinityKey},
     backends::{Backend4, Backend6, MemberKey, SlotKey},
-    conntrack::{Flow, FlowKey4, FlowKey6, FlowPlace},
+    conntrack::{FLOW_RELAYED, Flow, FlowKey4, FlowKey6, FlowPlace, Head},
     endpoints::Endpoint,
     fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
     frontends::{Frontend, FrontendKey4, FrontendKey6},
@@ -19,7 +19,7 @@ use proxy_common::{
     },
     sockets::Client,
     sources::{SourceKey4, SourceKey6},
-    tunnel::{TunnelKey4, TunnelKey6, TunnelPeer},
+    tunnel::{Relay, TunnelKey4, TunnelKey6, TunnelPeer},
 };
 
 use super::{
@@ -129,6 +129,7 @@ declare! {
     inside6: "INSIDE6", KernelTable<Prefix<InsideKey6>, Inside>;
     tunnels4: "TUNNELS4", KernelTable<Prefix<TunnelKey4>, TunnelPeer>;
     tunnels6: "TUNNELS6", KernelTable<Prefix<TunnelKey6>, TunnelPeer>;
+    relays: "RELAYS", KernelTable<u32, Relay>;
     node_config: "NODE_CONFIG", KernelTable<u32, NodeConfig>;
     node_addresses4: "NODE_ADDRESSES4", KernelTable<Address4, u32>;
     node_addresses6: "NODE_ADDRESSES6", KernelTable<Address6, u32>;
@@ -184,6 +185,8 @@ impl Maps {
         let now = clock::seconds();
         let flows = self.flows().into_iter().flat_map(Flows::iter);
         let live = flows.filter(|(_, flow)| FlowState::of(flow, now) != FlowState::Expired);
+        let relayed = |flow: &Flow<IpAddr>| Head::unpack(flow.head).flags & FLOW_RELAYED != 0;
+        let live = live.filter(|(_, flow)| flow.endpoint != [0; 2] || !relayed(flow));
         live.flat_map(|(_, flow)| flow.cookie).collect()
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use ipnetwork::IpNetwork;
 
-use super::{ObjectName, SharedList};
+use super::{ForwardingMode, ObjectName, SharedList};
 
 /// Transport protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,11 +98,18 @@ pub struct Service {
     pub affinity_seconds: u32,
     /// `spec.healthCheckNodePort`, 0 for none.
     pub health_check_node_port: u16,
+    /// Annotation `weir.dev/forwarding-mode`; none: as the node is configured.
+    pub forwarding: Option<ForwardingMode>,
     /// `metadata.creationTimestamp`, seconds since 1970; 0 for none. Of two that want the same address the older one has it.
     pub created: i64,
 }
 
 impl Service {
+    /// Whether it asks for packets to be relayed.
+    pub fn asks_for_relay(&self) -> bool {
+        self.forwarding.is_some_and(ForwardingMode::relays)
+    }
+
     /// `spec.externalIPs`.
     pub fn external_ips(&self) -> &[IpAddr] {
         self.external.as_ref().map_or(&[], |e| &e.ips)

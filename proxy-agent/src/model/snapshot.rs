@@ -76,6 +76,8 @@ pub struct Snapshot {
     pub policies: BTreeMap<ObjectName, Arc<NetworkPolicy>>,
     /// Nodes.
     pub nodes: BTreeMap<Arc<str>, Arc<Node>>,
+    /// How many Services ask for packets to be relayed.
+    pub relayed: usize,
     /// What has been listed whole.
     pub complete: Completeness,
     /// Kinds that the API server does not let us list.

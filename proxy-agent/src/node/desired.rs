@@ -131,7 +131,10 @@ impl Desired {
             .into_iter()
             .min()
             .unwrap_or_else(|| desired.alone(config, outward));
-        desired.tunnel.wanted = desired.tunnel.is_used() || keeps_tunnel(config, here);
+        let asked = config.load_balancer.mode.relays() || snapshot.relayed > 0;
+        desired.tunnel.relays = asked && !config.encryption.is_on();
+        desired.tunnel.wanted =
+            desired.tunnel.is_used() || desired.tunnel.relays || keeps_tunnel(config, here);
         desired.tunnel.mtu = match desired.tunnel.mtu {
             0 => outward.saturating_sub(desired.around_tunnel(config)),
             mtu => mtu,

@@ -15,7 +15,8 @@ use proxy_common::{
     node::{
         LINK_DECRYPTS, LINK_LEFT_ALONE, LINK_TAKES_FRAMES, LINK_WITHOUT_ETHERNET,
         Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE, NODE_ANSWER_PING, NODE_ENCRYPTS,
-        NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_SOCKET_BALANCING, NodeConfig,
+        NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_RELAYS, NODE_SOCKET_BALANCING,
+        NodeConfig,
     },
     tunnel::{TUNNEL_ENCRYPTED, TUNNEL_SEND, TunnelKey4, TunnelKey6, TunnelPeer},
 };
@@ -100,7 +101,7 @@ impl NodeMaps {
         let (v4, v6) = tunnels(&desired.tunnel, true);
         insert(&mut self.tunnels4, &v4, &mut self.room)?;
         insert(&mut self.tunnels6, &v6, &mut self.room)?;
-        let value = NodeConfig {
+        let mut value = NodeConfig {
             tunnel_device,
             tunnel_mtu: desired.tunnel.mtu,
             tunnel_vni: config.tunnel.vni,
@@ -111,6 +112,9 @@ impl NodeMaps {
             },
             ..value(config, desired, host_device)
         };
+        if desired.tunnel.relays && tunnel_device != 0 {
+            value.flags |= NODE_RELAYS;
+        }
         let written = self.config.insert(&[(0, value)].into());
         written.context("write the node's configuration")?;
         let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());

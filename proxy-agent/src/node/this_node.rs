@@ -82,6 +82,8 @@ pub struct ThisNode {
     /// What is in force.
     between: Between,
     masquerades: MasqueradeStatus,
+    /// A Service asks for packets to be relayed.
+    relayed: bool,
     /// What the next look at the machine goes by.
     seen: Option<(Snapshot, Published)>,
 }
@@ -142,6 +144,7 @@ impl ThisNode {
             masquerade: shared.configuration().masquerade.clone(),
             between: Between::of(&shared.configuration()),
             masquerades: MasqueradeStatus::default(),
+            relayed: false,
             seen: None,
         })
     }
@@ -168,6 +171,7 @@ impl ThisNode {
             || self.conntrack != self.shared.conntrack()
             || self.masquerade != self.shared.configuration().masquerade
             || self.between != Between::of(&self.shared.configuration())
+            || self.relayed != (turn.snapshot.relayed > 0)
     }
 
     /// Has the node's claim looked at, if its Node or what claims go by has changed.
@@ -184,6 +188,7 @@ impl ThisNode {
     fn look_at(&self, snapshot: &Snapshot) -> (Snapshot, Published) {
         let mut seen = Snapshot {
             nodes: snapshot.nodes.clone(),
+            relayed: snapshot.relayed,
             complete: snapshot.complete.clone(),
             refused: snapshot.refused.clone(),
             ..Snapshot::default()
@@ -382,6 +387,7 @@ impl Subject for ThisNode {
         self.look_at_claim(turn);
         if self.is_due(turn, here, now) {
             self.next = now + PERIOD;
+            self.relayed = turn.snapshot.relayed > 0;
             self.seen = Some(self.look_at(turn.snapshot));
         }
     }

@@ -31,6 +31,8 @@ pub struct Peer {
 pub struct Tunnel {
     /// Whether there is to be one.
     pub wanted: bool,
+    /// Whether it takes what comes from outside for a Service with a backend on another node.
+    pub relays: bool,
     /// Ranges of pods and addresses of nodes.
     pub peers: BTreeMap<IpNetwork, Peer>,
     /// Ranges of pods that are reached by it.

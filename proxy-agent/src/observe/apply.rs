@@ -137,6 +137,10 @@ impl Observed {
                 let known = snapshot.slices.get_key_value(&name);
                 new.name = known.map_or(name, |(name, _)| name.clone()); // One text for both.
                 let name = new.name.clone();
+                let old = snapshot.services.get(&name);
+                let asked = old.is_some_and(|old| old.asks_for_relay());
+                snapshot.relayed -= usize::from(asked);
+                snapshot.relayed += usize::from(new.asks_for_relay());
                 let changed = put(&mut snapshot.services, &name, new);
                 changed.then(|| dirty.service(&name, Stamp::service()));
             }
@@ -190,7 +194,8 @@ impl Observed {
         let snapshot = &mut self.snapshot;
         match kind {
             Kind::Service => {
-                if snapshot.services.remove(name).is_some() {
+                if let Some(old) = snapshot.services.remove(name) {
+                    snapshot.relayed -= usize::from(old.asks_for_relay());
                     dirty.service(name, Stamp::service());
                 }
             }

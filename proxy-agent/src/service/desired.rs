@@ -13,7 +13,9 @@ use super::{
     key::FrontendKey,
     sources,
 };
-use crate::model::{EndpointSlice, Node, Protocol, Service, ServicePort, ServiceType};
+use crate::model::{
+    EndpointSlice, ForwardingMode, Node, Protocol, Service, ServicePort, ServiceType,
+};
 
 /// What of this node matters to Services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Place {
     pub addresses: [Option<IpAddr>; 2],
     /// `spec.externalIPs` are not served.
     pub no_external_ips: bool,
+    /// How backends on other nodes are reached, where the Service does not say.
+    pub forwarding: ForwardingMode,
 }
 
 impl Place {
@@ -39,6 +43,7 @@ impl Place {
             zone: node.zone.as_deref().map(Arc::from),
             addresses: [first(false), first(true)],
             no_external_ips: false,
+            forwarding: ForwardingMode::default(),
         }
     }
 }
@@ -157,7 +162,18 @@ fn desired_port(
     let choice = choose(port, ipv6, slices, place.zone.as_deref());
     let sources = sources::wanted(service, ipv6, place.addresses[usize::from(ipv6)]);
     let mut frontends = Vec::new();
+    let forwarding = service.forwarding.unwrap_or(place.forwarding);
+    let relayed = if service.external_local {
+        0
+    } else {
+        forwarding.flags(port.protocol)
+    };
     let mut add = |key, kind| {
+        let kind = if kind == FLAG_CLUSTER_IP {
+            kind
+        } else {
+            kind | relayed
+        };
         let frontend = frontend(service, &choice, key, kind, members);
         if !frontends.iter().any(|f: &DesiredFrontend| f.key == key) {
             frontends.push(frontend);

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::ServiceSettings,
     datapath::{Maps, MemoryTable, Table, TableError},
-    model::{Dirty, Snapshot},
+    model::{Dirty, ForwardingMode, Snapshot},
 };
 
 /// Lines that begin with `-` (in the maps, not wanted) or `+` (wanted, not in the maps).
@@ -22,11 +22,12 @@ pub fn services(
     host_ports: &HostPorts,
     maps: &Maps,
     node: &str,
-    settings: ServiceSettings,
+    (settings, mode): (ServiceSettings, ForwardingMode),
 ) -> anyhow::Result<Vec<String>> {
     let memory = copy(maps).context("copy the Services' maps")?;
     let sync = ServiceSync::new(memory.tables(), node)?;
-    let mut sync = sync.with_external_ips(settings.external_ips);
+    let sync = sync.with_external_ips(settings.external_ips);
+    let mut sync = sync.with_forwarding(mode);
     sync.set_host_ports(host_ports.clone());
     let before = memory_lines(&memory, &Names::new())?;
     sync.sync(snapshot, &Dirty::default());

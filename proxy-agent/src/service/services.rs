@@ -83,6 +83,7 @@ impl Services {
         let builder = Builder::beside().context("start the thread that builds Maglev tables")?;
         let mut sync = sync
             .with_external_ips(shared.config.services.external_ips)
+            .with_forwarding(settings.mode)
             .with_maglev(settings.table_size(), builder);
         sync.stay_above(reserved.service, reserved.backend);
         Ok(Self {
@@ -324,7 +325,8 @@ impl Subject for Services {
 
     fn diff(&self, snapshot: &Snapshot) -> anyhow::Result<Vec<String>> {
         let node = &self.shared.config.node_name;
-        let settings = self.shared.config.services;
+        let config = &self.shared.config;
+        let settings = (config.services, config.load_balancer.mode);
         diff::services(snapshot, self.sync.host_ports(), &self.maps, node, settings)
     }
 }

@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     datapath::table::TableError,
-    model::{Dirty, Kind, ObjectName, Snapshot, Stamp, full},
+    model::{Dirty, ForwardingMode, Kind, ObjectName, Snapshot, Stamp, full},
 };
 
 /// Nothing is written before these are listed whole, and the Nodes: the zone decides who serves. Where Nodes are
@@ -56,6 +56,7 @@ pub struct ServiceSync {
     place: Place,
     /// `spec.externalIPs` are not served.
     no_external_ips: bool,
+    forwarding: ForwardingMode,
     image: Image,
     ids: Ids,
     ports: BTreeMap<Owner, Box<[Port]>>,
@@ -128,6 +129,7 @@ impl ServiceSync {
             node: node.into(),
             place: Place::default(),
             no_external_ips: false,
+            forwarding: ForwardingMode::default(),
             image: Image::default(),
             ids: Ids::default(),
             ports: BTreeMap::new(),
@@ -154,6 +156,14 @@ impl ServiceSync {
     #[must_use]
     pub const fn with_external_ips(mut self, serve: bool) -> Self {
         self.no_external_ips = !serve;
+        self
+    }
+
+    /// How it reaches backends on other nodes for what comes from outside, where Services do not say; `snat` unless told
+    /// otherwise.
+    #[must_use]
+    pub const fn with_forwarding(mut self, mode: ForwardingMode) -> Self {
+        self.forwarding = mode;
         self
     }
 
@@ -326,6 +336,7 @@ impl ServiceSync {
         let node = snapshot.nodes.get(&self.node);
         let mut place = node.map_or_else(Place::default, |node| Place::of(node));
         place.no_external_ips = self.no_external_ips;
+        place.forwarding = self.forwarding;
         if self.place != place {
             self.place = place;
             if self.started {

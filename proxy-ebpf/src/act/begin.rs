@@ -1,16 +1,19 @@
 //! Flows that begin: Service translation, policy, then the record. The packet is left as it is.
 
 use proxy_common::address::{SCTP, TCP, UDP};
-use proxy_common::conntrack::{ENDPOINT_HOST, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_STACK};
-use proxy_common::counters::{
-    BACKEND_GONE, FLOW_CLASH, NO_FLOW, NO_SOURCE_PORT, SETTLING, UNKNOWN_ENDPOINT,
+use proxy_common::conntrack::{
+    ENDPOINT_HOST, FLOW_DIRECT, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_RELAYED, FLOW_STACK,
 };
+use proxy_common::counters::{
+    BACKEND_GONE, FLOW_CLASH, NO_FLOW, NO_SOURCE_PORT, RELAY_ASTRAY, SETTLING, UNKNOWN_ENDPOINT,
+};
+use proxy_common::frontends::FLAG_DIRECT;
 
 use super::course::hook;
-use super::draft::{Draft, LATER, MASQUERADED, PLAIN, TO_HOST, TRANSLATED};
+use super::draft::{Draft, LATER, MASQUERADED, PLAIN, RELAYED, TO_HOST, TRANSLATED};
 use super::{judge, masquerade, port};
 use crate::know::service::{self, Choice};
-use crate::know::{endpoint, node, vip};
+use crate::know::{endpoint, node, relay as know, vip};
 use crate::machine::frame::Buffer;
 use crate::machine::global::global;
 use crate::machine::verdict::{CONTINUE, ECHO, NEXT};
@@ -88,8 +91,13 @@ fn decide<B: Buffer, F: Family>(
     if packet.shape != ERROR && at != hook::TO_POD && !leaves_pod {
         verdict = service::find(packet, &mut draft.choice, hook::is_outside(at));
     }
+    let opens = !packet.must_open() || packet.opens();
+    if at == hook::FROM_NET && !opens && verdict != CONTINUE && verdict != NEXT {
+        // It is somebody else's, unless its flow is relayed.
+        return NEXT;
+    }
     if verdict == CONTINUE {
-        if packet.must_open() && !packet.opens() {
+        if !opens && (at != hook::FROM_NET || draft.choice.relay == 0) {
             // Somebody else's, such as an answer to a socket of the host that has this port.
             return if at == hook::FROM_POD {
                 dropped(NO_FLOW)
@@ -152,6 +160,10 @@ fn to_service<B: Buffer, F: Family>(
     let mut verdict = dropped(FLOW_CLASH);
     for tried in 0..2 * ATTEMPTS {
         verdict = prepare(packet, draft, at, tried);
+        if verdict == CONTINUE && draft.way != RELAYED && packet.must_open() && !packet.opens() {
+            // Of a flow that other nodes may have had before only the backend's node can know.
+            return NEXT;
+        }
         if verdict == CONTINUE {
             verdict = judge::ends(packet, &mut draft.start);
         }
@@ -162,7 +174,7 @@ fn to_service<B: Buffer, F: Family>(
             break;
         }
         // Later, the link begins another one.
-        verdict = if draft.way == PLAIN || draft.way == LATER {
+        verdict = if matches!(draft.way, PLAIN | LATER | RELAYED) {
             start::commit(&mut draft.start)
         } else {
             port::allocate(buffer, draft)
@@ -203,11 +215,53 @@ fn aim<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32, tried: 
     to.destination_port = choice.port;
     let receiver = receiver::<F>(&choice.address);
     start.flow.endpoint[1] = receiver;
+    if at == hook::RELAYED {
+        return by_relay(draft, receiver);
+    }
+    if receiver == 0 && choice.relay != 0 && relay::<F>(start, packet, choice) {
+        draft.way = RELAYED;
+        return CONTINUE;
+    }
     let Some(way) = way(start, packet, receiver, at) else {
         return dropped(BACKEND_GONE);
     };
     draft.way = way;
     CONTINUE
+}
+
+/// What another node relayed: its backend is here.
+#[inline(always)]
+fn by_relay<F: Family>(draft: &mut Draft<F>, receiver: u16) -> Verdict {
+    if receiver == 0 {
+        return dropped(RELAY_ASTRAY);
+    }
+    let start = &mut draft.start;
+    start.flags |= FLOW_RELAYED;
+    if receiver == ENDPOINT_HOST {
+        start.flags |= FLOW_STACK;
+    }
+    start.flow.cookie = [draft.entry, 0];
+    draft.way = PLAIN;
+    CONTINUE
+}
+
+/// Relays a flow to its backend's node, if that takes it and the client is from outside of the cluster.
+#[inline(always)]
+fn relay<F: Family>(start: &mut Start<F>, packet: &Packet<F>, choice: &Choice<F>) -> bool {
+    if !know::is_on() || know::is_peers::<F>(&packet.tuple.source) {
+        return false;
+    }
+    let Some(to) = know::to::<F>(&choice.address) else {
+        return false;
+    };
+    start.flow.relay_to(to);
+    start.flags |= FLOW_RELAYED;
+    if choice.relay & FLAG_DIRECT != 0 {
+        start.flags |= FLOW_DIRECT;
+    }
+    // SAFETY: two values made of words.
+    unsafe { copy(&raw const packet.tuple, &raw mut start.flow.target[0]) };
+    true
 }
 
 /// The client's own port; where other flows of its to these backends have that, any other, as netfilter does. Affinity
@@ -320,6 +374,8 @@ fn leave<F: Family>(packet: &mut Packet<F>, draft: &mut Draft<F>, at: u32) -> Ve
     match at {
         hook::TO_POD => {}
         hook::FROM_POD => start.flow.endpoint[1] = receiver::<F>(to),
+        // Only what is for a Service is relayed.
+        hook::RELAYED => return NEXT,
         hook::FROM_NET => {
             let receiver = receiver::<F>(to);
             if receiver == 0 || receiver == ENDPOINT_HOST {

@@ -19,6 +19,8 @@ pub struct Draft<F: Family> {
     pub last: u16,
     /// Masquerade: the link by which it leaves.
     pub link: u32,
+    /// At `hook::RELAYED`: `Course::entry`.
+    pub entry: u32,
 }
 
 /// As it is.
@@ -29,5 +31,7 @@ pub const TRANSLATED: u32 = 1;
 pub const TO_HOST: u32 = 2;
 /// A pod's, in the node's name.
 pub const MASQUERADED: u32 = 3;
+/// As it is, to the backend's node, which turns it.
+pub const RELAYED: u32 = 5;
 /// As [`MASQUERADED`], but the stack has the packet first, and the link by which it leaves begins the flow.
 pub const LATER: u32 = 4;

@@ -1,12 +1,12 @@
 //! Packets of known flows.
 
 use proxy_common::conntrack::{
-    ENDPOINT_HOST, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_MASQUERADED, FLOW_STACK,
+    ENDPOINT_HOST, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_MASQUERADED, FLOW_RELAYED, FLOW_STACK,
 };
 use proxy_common::counters::SPOOFED_SOURCE;
 
 use super::course::{Course, hook};
-use super::{judge, review};
+use super::{judge, relay, review};
 use crate::know::endpoint;
 use crate::machine::frame::Buffer as _;
 use crate::machine::global::global;
@@ -44,7 +44,7 @@ pub fn follow_through<F: Family>(
         return NEXT;
     };
     let [sender, receiver] = found.ends();
-    let ours = FLOW_STACK | FLOW_MASQUERADED | FLOW_LOOPBACK | FLOW_HAIRPIN;
+    let ours = FLOW_STACK | FLOW_MASQUERADED | FLOW_LOOPBACK | FLOW_HAIRPIN | FLOW_RELAYED;
     let through = sender | receiver == 0 && found.head.flags & ours == 0;
     if !through {
         return PASS;
@@ -76,7 +76,12 @@ fn run<F: Family>(
         // Whoever sends a flow of this interface's endpoint sends from its address.
         hook::FROM_POD if !endpoint::sends_at(sender, skb.device()) => return NEXT,
         // It says that the node or one of its pods sent it.
-        hook::FROM_NET if sender != 0 => return dropped(SPOOFED_SOURCE),
+        hook::FROM_NET | hook::RELAYED if sender != 0 => return dropped(SPOOFED_SOURCE),
+        // Another node has relayed it, for it found the backend here: it is not relayed once more.
+        hook::RELAYED if receiver == 0 && found.place.direction() == 0 => {
+            found.end();
+            return NEXT;
+        }
         hook::TO_POD if !endpoint::is_at(receiver, skb.ifindex()) => return NEXT,
         _ => {}
     }
@@ -137,6 +142,9 @@ fn go<F: Family>(packet: &Packet<F>, course: &mut Course<F>, found: &Found<F>, a
     unsafe { copy(target, &raw mut course.target) };
     course.receiver = receiver;
     course.flags = u32::from(found.head.flags);
+    if found.head.flags & FLOW_RELAYED != 0 || at == hook::RELAYED {
+        relay::follow(course, found, at);
+    }
     if !found.is_same() {
         return NEXT;
     }

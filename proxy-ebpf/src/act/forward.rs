@@ -14,7 +14,7 @@ use proxy_common::tunnel::{TUNNEL_CLOSED, TUNNEL_NODE};
 use super::course::{self, Course, hook};
 use super::host::{by_host_device, by_loopback, ethernet};
 use super::length::longest;
-use super::tunnel;
+use super::{relay, tunnel};
 use crate::know::endpoint;
 use crate::know::next_hop::{self, Between, NextHop};
 use crate::machine::frame::Frame as _;
@@ -45,12 +45,7 @@ pub fn forward<F: Family>(
     if course.receiver == 0 && !by_stack(course, at) {
         let verdict = find_way(skb, packet, course, at);
         if verdict != CONTINUE {
-            // What the stack would have answered to a packet that nobody translated is left to it, and so is one that the link
-            // can turn yet; it does not know the tuple of another translated one.
-            let untold = verdict != dropped(NOT_ENCRYPTED)
-                && (!turned || is_masqueraded(course) && keeps_destination(packet, course))
-                && !is_hidden(course, verdict);
-            return if untold && hook::is_ingress(at) {
+            return if hook::is_ingress(at) && is_left(packet, course, verdict) {
                 NEXT
             } else {
                 verdict
@@ -137,9 +132,22 @@ const fn is_masqueraded<F: Family>(course: &Course<F>) -> bool {
     course.flags & FLOW_MASQUERADED as u32 != 0
 }
 
-/// Whether there is no room on a way that the stack does not know: from a pod to a node by the tunnel.
+/// Whether a packet without a way is left to the stack: what it would have answered to one that nobody translated, and one that
+/// the link can turn yet. It does not know the tuple of another translated one.
+#[inline(always)]
+fn is_left<F: Family>(packet: &Packet<F>, course: &Course<F>, verdict: Verdict) -> bool {
+    let turned = !same(&course.target, &packet.tuple);
+    verdict != dropped(NOT_ENCRYPTED)
+        && (!turned || is_masqueraded(course) && keeps_destination(packet, course))
+        && !is_hidden(course, verdict)
+}
+
+/// Whether the stack does not know the way: what is relayed, and what is too big for the tunnel from a pod to a node.
 #[inline(always)]
 fn is_hidden<F: Family>(course: &Course<F>, verdict: Verdict) -> bool {
+    if relay::is_relayed(course) {
+        return true;
+    }
     verdict == dropped(TOO_BIG)
         && next_hop::get(course.hop).is_some_and(|hop| hop.tunnel & TUNNEL_NODE != 0)
 }
@@ -170,7 +178,7 @@ fn into_host<F: Family, const OWN: bool>(
     if course.flags & u32::from(FLOW_LOOPBACK) != 0 {
         return by_loopback(skb, packet);
     }
-    if at == hook::FROM_NET {
+    if hook::is_from_others(at) {
         return NEXT;
     }
     by_host_device(skb, packet)
@@ -189,6 +197,9 @@ fn hand_over<F: Family, const OWN: bool>(
     }
     if course.receiver != 0 {
         return into_pod(skb, packet, course.receiver, at);
+    }
+    if relay::is_relayed(course) {
+        return relay::send(skb, packet, course, at);
     }
     let Some(hop) = next_hop::get(course.hop) else {
         return dropped(NO_ROUTE);
@@ -240,6 +251,9 @@ global! {
 fn way<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>, at: u32) -> Verdict {
     if packet.hops <= 1 && !hook::is_own(at) {
         return dropped(HOP_LIMIT);
+    }
+    if relay::is_relayed(course) {
+        return relay::has_way(skb, packet, course);
     }
     let Some((hop, number)) = next_hop::find::<_, F>(skb, &between(packet, course)) else {
         return dropped(NO_ROUTE);

@@ -7,12 +7,13 @@ use aya_ebpf::macros::btf_map;
 use proxy_common::counters::Counter;
 
 use super::course::hook;
+use super::host::by_loopback;
 use crate::machine::frame::{Buffer as _, Frame};
 use crate::machine::skb::INGRESS;
 use crate::machine::skb::{Skb, redirect, redirect_peer};
 use crate::machine::verdict::{SHOT, Verdict, dropped};
 use crate::maps::{DROPS, Family};
-use crate::packet::answer::{ECHO, Speaker, answer};
+use crate::packet::answer::{ECHO, REFUSED, Speaker, answer};
 use crate::packet::description::Packet;
 
 /// Answers that a CPU gives to outsiders in a second, as the kernel limits its own (`net.ipv4.icmp_msgs_per_sec`).
@@ -51,13 +52,18 @@ pub fn tell<F: Family>(
     speaker: &Speaker<F>,
     [at, reason, kind, mtu]: [u32; 4],
 ) -> Verdict {
-    if at == hook::FROM_NET && !may_answer(packet.now) {
+    // The client of another node is told nothing: it will ask again, and who serves will be known.
+    if at == hook::RELAYED || at == hook::FROM_NET && !may_answer(packet.now) {
         return dropped(reason);
     }
     if !answer(skb, packet, speaker, kind, mtu) {
         return dropped(reason);
     }
     count(skb, reason);
+    if at == hook::FROM_HOST && kind != REFUSED {
+        // In the node's own name: by any other interface it would be a forgery.
+        return by_loopback(skb, packet);
+    }
     send_back(skb, at)
 }
 
@@ -70,7 +76,7 @@ pub fn answer_ping<F: Family>(
     speaker: &Speaker<F>,
     at: u32,
 ) -> Verdict {
-    let may = at != hook::FROM_NET || may_answer(packet.now);
+    let may = !hook::is_from_others(at) || may_answer(packet.now);
     if !may || !answer(skb, packet, speaker, ECHO, 0) {
         return SHOT;
     }

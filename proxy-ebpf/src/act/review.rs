@@ -6,7 +6,7 @@ use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::conntrack::{FLOW_MASQUERADED, Head};
 
 use super::course::hook;
-use super::judge;
+use super::{judge, relay};
 use crate::know::service;
 use crate::machine::global::global;
 use crate::machine::verdict::CONTINUE;
@@ -81,7 +81,8 @@ fn serves<F: Family>(packet: &mut Packet<F>, found: &Found<F>, at: u32) -> bool 
         // Translated, but by no Service, nor for want of one.
         return true;
     }
-    service::still_serves(packet, id, backend, hook::is_outside(at)) == CONTINUE
+    relay::leads(found, backend)
+        && service::still_serves(packet, id, backend, hook::is_outside(at)) == CONTINUE
 }
 
 use crate::machine::verdict::Verdict;

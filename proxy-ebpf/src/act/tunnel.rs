@@ -19,7 +19,7 @@ use crate::maps::Family;
 use crate::packet::description::Packet;
 
 /// Hardware addresses of every frame in the tunnel.
-const ENDS: [[u8; 6]; 2] = [TUNNEL_MAC, TUNNEL_SENDER_MAC];
+pub(super) const ENDS: [[u8; 6]; 2] = [TUNNEL_MAC, TUNNEL_SENDER_MAC];
 
 /// Sends a frame to the node to which its way leads. The device that encrypts takes packets without an Ethernet header, which the
 /// kernel takes off, and finds the node by the address.

@@ -7,6 +7,7 @@ use crate::act::course::Course;
 use crate::act::course::hook::TO_POD;
 use crate::act::draft::Draft;
 use crate::act::follow::{STALE, follow, follow_turned};
+use crate::act::relay;
 use crate::act::review::review;
 use crate::know::node;
 use crate::machine::frame::{Buffer, ETH_IP, ETH_IPV6};
@@ -94,6 +95,14 @@ impl<F: Family> Work<F> {
                 verdict = follow_turned(skb, &mut self.packet, &mut self.course, 1);
             }
         }
+        verdict
+    }
+
+    /// Whether the packet was relayed by another node (`CONTINUE`): its flow may begin here.
+    #[inline(always)]
+    pub(super) fn come_by_relay(&mut self, skb: Skb) -> Verdict {
+        let verdict = relay::accept(skb, &mut self.packet, &mut self.course);
+        self.draft.entry = self.course.entry;
         verdict
     }
 

@@ -10,7 +10,7 @@ use proxy_common::node::{LINK_DECRYPTS, NODE_ENCRYPTS};
 use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish};
 use crate::act::course::hook::FROM_NET;
-use crate::know::{anti_spoof, endpoint, node};
+use crate::know::{anti_spoof, endpoint, node, relay};
 use crate::machine::frame::{Buffer as _, ETH_VLANS, ETHERNET, Frame as _};
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{CONTINUE, NEXT, SHOT, Verdict, dropped};
@@ -72,7 +72,7 @@ fn run<F: Family, const LINK: u32>(skb: Skb) -> Verdict {
     if is_hosts_own(&work.packet) {
         return NEXT;
     }
-    let verdict = receive(skb, work);
+    let verdict = receive(skb, work, FROM_NET);
     let mut verdict = work.let_go(skb, verdict);
     if verdict == NEXT && decrypts::<LINK>(skb) && !is_here(&work.packet) {
         // The stack would send it on, perhaps in the clear.
@@ -119,26 +119,27 @@ fn may_be_answer<F: Family>(packet: &Packet<F>) -> bool {
         && (packet.shape == UNKNOWN_FRAGMENT || node::port_matters(packet.tuple.destination_port))
 }
 
-/// Tracking, translation and policy. `NEXT`: the stack has the packet.
+/// Tracking, translation and policy, at `FROM_NET` or `RELAYED`. `NEXT`: the stack has the packet.
 #[inline(always)]
-pub(super) fn receive<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
+pub(super) fn receive<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
     if work.packet.shape == UNKNOWN_FRAGMENT {
         let verdict = late(skb, work);
         if verdict != CONTINUE {
             return verdict;
         }
     }
-    let verdict = work.follow(skb, FROM_NET);
+    let verdict = work.follow(skb, at);
     if verdict != NEXT {
         return verdict;
     }
     if work.packet.protocol == TCP
         && !work.packet.opens()
         && endpoint::of_address::<F>(&work.packet.destination) == 0
+        && !(relay::is_on() && node::port_matters(work.packet.tuple.destination_port))
     {
         return work.stray();
     }
-    begin(skb, work)
+    begin(skb, work, at)
 }
 
 /// A fragment without ports: that of a pod is held until the first one comes. Of all others, which may be for sockets of the
@@ -163,7 +164,7 @@ fn late<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
 }
 
 #[inline(always)]
-fn begin<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
+fn begin<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
     if anti_spoof::is_forged::<F>(&work.packet.source) {
         return dropped(SPOOFED_SOURCE);
     }
@@ -171,5 +172,5 @@ fn begin<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
         // `to_pod` judges what the stack gives to the pod.
         return NEXT;
     }
-    work.begin(skb, FROM_NET, 0)
+    work.begin(skb, at, 0)
 }

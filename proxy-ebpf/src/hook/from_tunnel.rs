@@ -2,13 +2,15 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use proxy_common::counters::{NO_ROUTE, NOT_A_PEER};
+use proxy_common::counters::{NO_ROUTE, NOT_A_PEER, RELAY_ASTRAY};
 
-use super::enter::{by_family, describe};
+use super::enter::{Work, by_family, describe};
 use super::finish::{conclude, finish};
+
 use super::from_net::{is_here, is_hosts_own, receive};
-use crate::act::course::hook::FROM_NET;
+use crate::act::course::hook::{FROM_NET, RELAYED};
 use crate::act::tunnel::admit;
+use crate::know::relay;
 use crate::machine::frame::ETHERNET;
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
@@ -32,22 +34,42 @@ fn frame(skb: Skb) -> Verdict {
 
 #[inline(always)]
 fn run<F: Family>(skb: Skb) -> Verdict {
-    let verdict = admit::<F>(skb);
-    if verdict != CONTINUE {
-        return verdict;
+    let admitted = admit::<F>(skb);
+    if admitted != CONTINUE && !relay::is_on() {
+        return admitted;
     }
     let work = match describe::<F>(skb, ETHERNET, 0) {
         Ok(work) => work,
         Err(verdict) => return verdict,
     };
-    if is_hosts_own(&work.packet) {
+    work.from[0] = FROM_NET;
+    if admitted != CONTINUE {
+        let verdict = work.come_by_relay(skb);
+        if verdict != CONTINUE {
+            return verdict;
+        }
+        work.from[0] = RELAYED;
+    } else if is_hosts_own(&work.packet) {
         return NEXT;
     }
-    let verdict = receive(skb, work);
+    let at = work.from[0];
+    let verdict = receive(skb, work, at);
     let mut verdict = work.let_go(skb, verdict);
-    if verdict == NEXT && !is_here(&work.packet) {
-        // The stack would send it on, perhaps round in circles.
-        verdict = dropped(NO_ROUTE);
+    if verdict == NEXT {
+        verdict = left_over(work);
     }
-    conclude(skb, work, verdict, FROM_NET)
+    let at = work.from[0];
+    conclude(skb, work, verdict, at)
+}
+
+/// What becomes of what is none of ours: the stack would send it on, perhaps round in circles.
+#[inline(always)]
+fn left_over<F: Family>(work: &Work<F>) -> Verdict {
+    if work.from[0] == RELAYED {
+        dropped(RELAY_ASTRAY)
+    } else if is_here(&work.packet) {
+        NEXT
+    } else {
+        dropped(NO_ROUTE)
+    }
 }

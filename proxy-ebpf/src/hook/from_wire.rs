@@ -13,6 +13,7 @@ use super::log;
 use crate::act::course::hook::FROM_NET;
 use crate::act::follow::{STALE, follow_through};
 use crate::act::refuse::count;
+use crate::act::relay::is_relayed;
 use crate::act::review::review;
 use crate::act::through;
 use crate::know::{anti_spoof, node};
@@ -73,7 +74,7 @@ fn run<F: Family>(xdp: Xdp) -> Verdict {
         verdict = begin(xdp, work);
     }
     // What has an end here is tc's from now on.
-    if verdict == CONTINUE && work.course.receiver == 0 {
+    if verdict == CONTINUE && work.course.receiver == 0 && !is_relayed(&work.course) {
         return leave(xdp, work);
     }
     match reason(verdict) {

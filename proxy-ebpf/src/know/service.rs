@@ -6,7 +6,8 @@ use proxy_common::affinity::{Affinity, AffinityKey};
 use proxy_common::backends::{MEMBER_LINGERS, MemberKey, SlotKey};
 use proxy_common::counters::{BACKEND_GONE, NO_BACKEND, NO_LOCAL_BACKEND, SOURCE_RANGE};
 use proxy_common::frontends::{
-    FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_INTERNAL_DROP, FLAG_MEMBERS, Frontend,
+    FLAG_CLUSTER_IP, FLAG_DIRECT, FLAG_EXTERNAL_DROP, FLAG_INTERNAL_DROP, FLAG_MEMBERS,
+    FLAG_RELAYED, Frontend,
 };
 use proxy_common::node::{ADDRESS_HOST_PORT, ADDRESS_NODE_PORT};
 
@@ -44,18 +45,26 @@ pub struct Choice<F: Family> {
     pub port: u16,
     /// Zero.
     pub pad: u16,
+    /// `FLAG_RELAYED` and `FLAG_DIRECT`, if a backend on another node is reached so.
+    pub relay: u32,
 }
 
-/// The frontend that a packet is sent to.
+/// `outside` of a packet that came to another node.
+const THROUGH_ANOTHER: u32 = 2;
+
+/// The frontend that a packet is sent to, which comes from this node (0), from outside (1), or through another node whose
+/// address it may be for (2).
 #[inline(always)]
-fn of<F: Family>(packet: &Packet<F>) -> Option<&'static Frontend> {
+fn of<F: Family>(packet: &Packet<F>, outside: u32) -> Option<&'static Frontend> {
     if !matches!(packet.protocol, TCP | UDP | SCTP) {
         return None;
     }
     let to = &packet.tuple;
     frontend::find::<F>(to.destination, to.destination_port, packet.protocol, || {
         // Only the host itself speaks from its loopback to it.
-        if F::is_loopback(to.destination) && F::is_loopback(to.source) {
+        if outside == THROUGH_ANOTHER {
+            ADDRESS_NODE_PORT
+        } else if F::is_loopback(to.destination) && F::is_loopback(to.source) {
             ADDRESS_NODE_PORT | ADDRESS_HOST_PORT
         } else {
             node::address::<F>(&to_stack(&to.destination))
@@ -70,18 +79,22 @@ global! {
 
 #[inline(always)]
 fn has<F: Family>(packet: &mut Packet<F>) -> Verdict {
-    if of(packet).is_some() { CONTINUE } else { NEXT }
+    if of(packet, 0).is_some() {
+        CONTINUE
+    } else {
+        NEXT
+    }
 }
 
 global! {
-    /// Looks up a packet's frontend, for a client `outside` of the node (1) or on it (0), and begins a choice. `NEXT`: it
-    /// goes to none; `NO_BACKEND`: tell the client; `SOURCE_RANGE`: the client may not use it, whoever serves there.
+    /// Looks up a packet's frontend, for a client on the node (0), `outside` of it (1), or who asked another node (2), and
+    /// begins a choice. `NEXT`: it goes to none; `NO_BACKEND`: tell the client; `SOURCE_RANGE`: the client may not use it, whoever serves there.
     pub fn find(packet: Packet, choice: Choice; outside) = begin
 }
 
 #[inline(always)]
 fn begin<F: Family>(packet: &mut Packet<F>, choice: &mut Choice<F>, outside: u32) -> Verdict {
-    let Some(frontend) = of(packet) else {
+    let Some(frontend) = of(packet, outside) else {
         return NEXT;
     };
     if !sources::allow::<F>(frontend, &packet.tuple.source) {
@@ -105,9 +118,18 @@ fn begin<F: Family>(packet: &mut Packet<F>, choice: &mut Choice<F>, outside: u32
     choice.count = set.count;
     choice.affinity = frontend.affinity_seconds;
     choice.table = 0;
+    choice.relay = 0;
     if outside && frontend.maglev != 0 {
         choice.table = frontend.maglev;
         choice.hash = maglev::hash(packet, frontend);
+    }
+    // Two nodes must choose alike: by a table, or because there is no choice.
+    if outside && (frontend.maglev != 0 || set.count == 1) {
+        choice.relay = frontend.flags & (FLAG_RELAYED | FLAG_DIRECT);
+    }
+    if choice.relay != 0 {
+        // The table does what affinity would, by the client's address alone.
+        choice.affinity = 0;
     }
     CONTINUE
 }
@@ -204,7 +226,7 @@ global! {
 
 #[inline(always)]
 fn serves<F: Family>(packet: &mut Packet<F>, service: u32, backend: u32, outside: u32) -> Verdict {
-    let Some(frontend) = of(packet) else {
+    let Some(frontend) = of(packet, outside) else {
         return if service == 0 { CONTINUE } else { NEXT };
     };
     let set = if outside != 0 && frontend.flags & FLAG_CLUSTER_IP == 0 {

@@ -2,6 +2,7 @@
 
 use aya_ebpf::btf_maps::{PerCpuArray, lpm_trie::Key};
 use aya_ebpf::macros::btf_map;
+use proxy_common::address::{Address6, is_mapped};
 use proxy_common::node::NodeConfig;
 use proxy_common::tunnel::{
     TUNNEL_ENCRYPTED, TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_SEND, TunnelPeer,
@@ -100,6 +101,18 @@ pub fn fill(key: &mut TunnelKey, peer: &TunnelPeer, config: &NodeConfig) {
     } else {
         key.local = [u32::from_be(config.address4), 0, 0, 0];
     }
+}
+
+/// As [`fill`], for a node that ends the tunnel at an address, IPv4 mapped to IPv6. Says whether the tunnel goes over IPv6.
+#[inline(always)]
+pub fn fill_for(key: &mut TunnelKey, end: &Address6, config: &NodeConfig) -> bool {
+    let over_ipv6 = !is_mapped(end);
+    let peer = TunnelPeer {
+        address: *end,
+        flags: if over_ipv6 { TUNNEL_OVER_IPV6 } else { 0 },
+    };
+    fill(key, &peer, config);
+    over_ipv6
 }
 
 /// Whether a packet with this key came from a peer.

@@ -196,7 +196,7 @@ impl Cluster {
     }
 
     /// A dual-stack Service on TCP and UDP port 80, served by port 8080 of `pods`; `number` makes its
-    /// addresses. `more` is merged into its spec, but for a `status` in it, which becomes its own. Returns the addresses.
+    /// addresses. `more` is merged into its spec, but for `status` and `annotations` in it, which become its own. Returns the addresses.
     pub fn service(
         &self,
         name: &str,
@@ -221,11 +221,13 @@ impl Cluster {
         });
         merge(&mut spec, more);
         let mut object = service(name, &spec);
-        if let Some(status) = object["spec"]
-            .as_object_mut()
-            .and_then(|spec| spec.remove("status"))
-        {
+        let mut take = |field| object["spec"].as_object_mut()?.remove(field);
+        let (status, annotations) = (take("status"), take("annotations"));
+        if let Some(status) = status {
             object["status"] = status;
+        }
+        if let Some(annotations) = annotations {
+            object["metadata"]["annotations"] = annotations;
         }
         self.manifests
             .apply_objects(&format!("service-{name}.yaml"), &[object])?;

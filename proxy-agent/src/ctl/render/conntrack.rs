@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use proxy_common::conntrack::{
-    ENDPOINT_HOST, FLOW_ASSURED, FLOW_ENDED, FLOW_HAIRPIN, FLOW_LOOPBACK, FLOW_MASQUERADED,
-    FLOW_SOURCE_TRANSLATED, FLOW_STACK, Flow, Head, Tuple,
+    ENDPOINT_HOST, FLOW_ASSURED, FLOW_DIRECT, FLOW_ENDED, FLOW_HAIRPIN, FLOW_LOOPBACK,
+    FLOW_MASQUERADED, FLOW_RELAYED, FLOW_SOURCE_TRANSLATED, FLOW_STACK, Flow, Head, Tuple,
 };
 use serde::Serialize;
 
-use super::words::{named, socket};
+use super::words::{ip6, named, socket};
 use crate::{
     api::messages::Names,
     ctl::output::Row,
@@ -30,6 +30,9 @@ pub struct FlowRow {
     pub translated_destination: Option<String>,
     /// From where they seem to come, if not from the client.
     pub translated_source: Option<String>,
+    /// The node to which they go as they are, by the tunnel: its backend is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relayed_to: Option<IpAddr>,
     /// `new`, `half-open`, `established`, `closing`, `closed`, `reset` or `expired`.
     pub state: &'static str,
     /// Seconds until it counts as gone.
@@ -119,6 +122,17 @@ impl FlowRow {
         };
         let [client, destination] = ends(asked);
         let [source, server] = ends(becomes);
+        let relayed = head.flags & FLOW_RELAYED != 0;
+        let through = relayed && flow.endpoint == [0; 2];
+        // Of a flow that is relayed these words say where.
+        let (epochs, mut cookies) = if through {
+            ([0; 2], [0; 2])
+        } else {
+            (flow.epoch, flow.cookie)
+        };
+        if relayed {
+            cookies[0] = 0;
+        }
         let name = |end: usize, address| end_name(flow.endpoint[end], address, names);
         Self {
             protocol: Protocol::name_of(head.protocol),
@@ -126,15 +140,16 @@ impl FlowRow {
             destination: destination.to_string(),
             translated_destination: (server != destination).then(|| server.to_string()),
             translated_source: (source != client).then(|| source.to_string()),
+            relayed_to: through.then(|| ip6(flow.relay())),
             state: FlowState::of(flow, now).word(),
             expires_seconds: flow.expires.saturating_sub(now),
             service: named(&names.services, flow.service),
             client_name: name(0, client.ip()),
             server_name: name(1, server.ip()),
             backend: flow.backend,
-            egress_policy: named(&names.cookies, flow.cookie[0]),
-            ingress_policy: named(&names.cookies, flow.cookie[1]),
-            epochs: flow.epoch,
+            egress_policy: named(&names.cookies, cookies[0]),
+            ingress_policy: named(&names.cookies, cookies[1]),
+            epochs,
             way: if head.flags & FLOW_STACK == 0 {
                 "bpf"
             } else {
@@ -152,6 +167,9 @@ impl FlowRow {
 
     /// Where to, and from where, if that is not what the client wrote.
     fn translated(&self) -> String {
+        if let Some(node) = self.relayed_to {
+            return format!("at node {node}");
+        }
         let to = self.translated_destination.as_deref().unwrap_or_default();
         match (&self.translated_source, to) {
             (Some(from), "") => format!("from {from}"),
@@ -188,6 +206,8 @@ fn marks(flags: u16) -> Vec<&'static str> {
         (FLOW_MASQUERADED, "masqueraded"),
         (FLOW_HAIRPIN, "hairpin"),
         (FLOW_LOOPBACK, "loopback"),
+        (FLOW_RELAYED, "relayed"),
+        (FLOW_DIRECT, "direct"),
         (FLOW_ENDED, "ended"),
     ];
     let set = all.into_iter().filter(|(flag, _)| flags & flag != 0);

@@ -3,14 +3,18 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
-use super::{Convert, Problems, address, is_foreign, load_balancer, port, protocol};
+use super::{Convert, Problems, address, annotation, is_foreign, load_balancer, port, protocol};
 use crate::{
-    model::{ClusterIps, External, Kind, Service, ServicePort, ServiceType, SharedList},
+    model::{
+        ClusterIps, External, ForwardingMode, Kind, Service, ServicePort, ServiceType, SharedList,
+    },
     observe::{Converted, Object, intern::Interner},
 };
 
+/// How what comes from outside reaches backends on other nodes.
+const FORWARDING: &str = "weir.dev/forwarding-mode";
 /// `sessionAffinityConfig.clientIP.timeoutSeconds` where it is not given.
 const AFFINITY_SECONDS: i32 = 10_800;
 
@@ -67,10 +71,16 @@ impl Convert for core::Service {
                 .filter(|p| *p != 0)
                 .and_then(|p| problems.take("spec.healthCheckNodePort", port(p)))
                 .unwrap_or(0),
+            forwarding: forwarding(&self.metadata, &mut problems),
             created,
         };
         Some(problems.done(Kind::Service, name, Some(Object::Service(service))))
     }
+}
+
+fn forwarding(metadata: &ObjectMeta, problems: &mut Problems) -> Option<ForwardingMode> {
+    let text = annotation(metadata, FORWARDING)?;
+    problems.take(FORWARDING, text.parse())
 }
 
 fn cluster_ips(spec: &core::ServiceSpec, problems: &mut Problems) -> ClusterIps {

@@ -2,7 +2,7 @@
 
 use super::Fault;
 use crate::{
-    model::{Kind, Notice},
+    model::{EventReason, Kind, Notice},
     pod::{Pods, pods::name},
 };
 
@@ -26,11 +26,11 @@ impl Pods {
                 });
             };
             for why in &local.limiting.nonsense {
-                tell("InvalidBandwidth", why);
+                tell(EventReason::InvalidBandwidth, why);
             }
             match &local.limiting.fault {
-                Some(Fault::Impossible(why)) => tell("BandwidthNotPossible", why),
-                Some(Fault::Failed(why)) => tell("BandwidthNotInForce", why),
+                Some(Fault::Impossible(why)) => tell(EventReason::BandwidthNotPossible, why),
+                Some(Fault::Failed(why)) => tell(EventReason::BandwidthNotInForce, why),
                 None => {}
             }
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use proxy_common::frontends::{
-    BackendSet, FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_EXTERNAL_IP, FLAG_HOST_PORT,
-    FLAG_INTERNAL_DROP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT, FLAG_SOURCES, Frontend,
+    BackendSet, FLAG_CLUSTER_IP, FLAG_DIRECT, FLAG_EXTERNAL_DROP, FLAG_EXTERNAL_IP, FLAG_HOST_PORT,
+    FLAG_INTERNAL_DROP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT, FLAG_RELAYED, FLAG_SOURCES, Frontend,
 };
 use serde::Serialize;
 
@@ -26,6 +26,9 @@ pub struct ServiceRow {
     /// `ClusterIP`, `NodePort`, `LoadBalancer`, `ExternalIP` or `HostPort`.
     #[serde(rename = "type")]
     pub kind: &'static str,
+    /// How what comes from outside reaches backends on other nodes, if not in the node's name: `dsr` or `tunnel`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forwarding: Option<&'static str>,
     /// Address, port and protocol that clients use; `node` stands for every address of the node.
     pub frontend: String,
     /// Who serves clients on this node.
@@ -66,7 +69,10 @@ impl ServiceRow {
         };
         vec![
             self.service.clone(),
-            self.kind.to_owned(),
+            match self.forwarding {
+                None => self.kind.to_owned(),
+                Some(mode) => format!("{} ({mode})", self.kind),
+            },
             match self.source_ranges {
                 0 => self.frontend.clone(),
                 1 => format!("{} from 1 range", self.frontend),
@@ -117,6 +123,11 @@ pub fn rows(tables: &ServiceTables, names: &Names) -> Result<Vec<ServiceRow>, Ta
             let row = ServiceRow {
                 service: name(names, frontend.service),
                 kind: kind(&frontend),
+                forwarding: match (has(FLAG_RELAYED), has(FLAG_DIRECT)) {
+                    (false, _) => None,
+                    (true, false) => Some("tunnel"),
+                    (true, true) => Some("dsr"),
+                },
                 frontend: key.to_string(),
                 internal: set(frontend.internal, has(FLAG_INTERNAL_DROP)),
                 external: set(frontend.external, has(FLAG_EXTERNAL_DROP)),

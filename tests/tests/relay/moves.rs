@@ -1,0 +1,76 @@
+//! Flows whose packets take another way: another node is asked in the middle of a connection, or the mode changes.
+
+use serde_json::json;
+use weir_tests::world::{Talk, ask_udp};
+
+use super::bed::Bed;
+
+/// As a router that spreads flows over nodes does when one of them is gone: nobody but the table says who serves. The last one
+/// is the backend's own node.
+#[test]
+fn a_connection_goes_on_when_another_node_is_asked() {
+    for mode in ["dsr", "tunnel"] {
+        let bed = Bed::on_link("moves", mode, &[]);
+        bed.service(&json!({}));
+        bed.lead_to(0);
+        for to in bed.vips() {
+            bed.lead_to(0);
+            bed.await_answer(to);
+            let mut talk = Talk::open(bed.outside(), to).unwrap();
+            for node in [0, 2, 1, 2, 0] {
+                bed.lead_to(node);
+                let said = talk.echo("still here").and_then(|()| talk.stream(1 << 18));
+                said.unwrap_or_else(|error| {
+                    panic!("{mode} {to} by {node}: {error}\n{}", bed.said())
+                });
+                ask_udp(bed.outside(), to, b"?").unwrap();
+            }
+        }
+        let [tcp, _] = bed.seen();
+        assert!(tcp.iter().all(|ip| bed.clients.contains(ip)), "{tcp:?}");
+    }
+}
+
+/// A Service says how it is reached; what it says changes.
+#[test]
+fn a_service_says_how_it_is_reached() {
+    let bed = Bed::on_link("says", "snat", &[]);
+    let key = "weir.dev/forwarding-mode";
+    bed.service(&json!({}));
+    let [to, _] = bed.node_ports(0);
+    bed.await_answer(to);
+    for (mode, marks) in [("dsr", "relayed,direct"), ("tunnel", "relayed")] {
+        bed.service(&json!({ key: mode }));
+        bed.cluster
+            .eventually("flows that are relayed", || {
+                ask_udp(bed.outside(), to, b"?").ok()?;
+                let flows = bed.flows(0);
+                let is_it = |line: &&str| {
+                    line.split_whitespace().any(|word| word == marks)
+                        && line.contains("at node 172.30.0.12")
+                };
+                flows.lines().find(is_it).map(drop)
+            })
+            .unwrap_or_else(|error| panic!("{mode}: {error:#}\n{}", bed.said()));
+        bed.serves(to);
+        let services = bed
+            .cluster
+            .agent(0)
+            .proxyctl(&["dump", "services"])
+            .unwrap();
+        assert!(
+            services.contains(&format!("NodePort ({mode})")),
+            "{services}"
+        );
+    }
+    // What is no mode is told, and nothing changes.
+    bed.service(&json!({ key: "fast" }));
+    bed.cluster
+        .eventually("a word about it", || {
+            let log = bed.cluster.agent(0).log();
+            log.contains("`fast` is not snat, dsr, tunnel or hybrid")
+                .then_some(())
+        })
+        .unwrap();
+    bed.serves(to);
+}
