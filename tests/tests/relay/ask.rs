@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 use weir_tests::world::{Server, cluster::POD_PORT};
 
-use super::bed::Bed;
+use super::bed::{Bed, vips};
 
 /// What of TCP and UDP reaches the pod in the client's name.
 fn keeps(mode: &str) -> [bool; 2] {
@@ -37,7 +37,7 @@ fn the_backend_sees_the_client_where_the_mode_keeps_it() {
             let bed = Bed::on_link("modes", mode, &["--forwarding", forwarding]);
             bed.service(&json!({}));
             bed.lead_to(0);
-            for to in bed.node_ports(0).into_iter().chain(bed.vips()) {
+            for to in bed.node_ports(0).into_iter().chain(vips()) {
                 bed.serves(to);
             }
             bed.sees_clients(mode);

@@ -99,10 +99,6 @@ impl Bed {
         ips.map(|ip| SocketAddr::new(ip, NODE_PORT))
     }
 
-    pub(super) fn vips(&self) -> [SocketAddr; 2] {
-        VIPS.map(|ip| SocketAddr::new(ip.parse().unwrap(), SERVICE_PORT))
-    }
-
     pub(super) fn outside(&self) -> &Place {
         self.cluster.world().outside()
     }
@@ -134,7 +130,7 @@ impl Bed {
         [0, 1].map(|kind| {
             let of_kind = self.servers.iter().skip(kind).step_by(2);
             let mut seen: Vec<IpAddr> = of_kind
-                .flat_map(|server| server.peers())
+                .flat_map(Server::peers)
                 .map(|peer| peer.ip())
                 .collect();
             seen.sort_unstable();
@@ -177,4 +173,9 @@ impl Bed {
         });
         nodes.collect::<String>().replace("\\n", "\n")
     }
+}
+
+/// The load balancer's addresses, with the Service's port.
+pub(super) fn vips() -> [SocketAddr; 2] {
+    VIPS.map(|ip| SocketAddr::new(ip.parse().unwrap(), SERVICE_PORT))
 }

@@ -9,7 +9,7 @@ use weir_tests::{
     world::{Place, cluster::POD_PORT, until},
 };
 
-use super::bed::{Bed, PATIENCE};
+use super::bed::{Bed, PATIENCE, vips};
 
 fn send(from: &Place, own: IpAddr, to: IpAddr, packet: &[u8]) {
     let socket = from.udp(SocketAddr::new(own, 0)).unwrap();
@@ -30,7 +30,7 @@ fn only_nodes_relay_and_only_what_comes_from_outside() {
     let at = SocketAddr::new(bed.far.addresses()[0], POD_PORT);
     let socket = bed.far.udp(at).unwrap();
     bed.service(&json!({}));
-    let [vip, _] = bed.vips();
+    let [vip, _] = vips();
     let client: IpAddr = "203.0.113.9".parse().unwrap();
     let [node, ..] = bed.cluster.node(0).addresses();
     let [far, ..] = bed.cluster.node(1).addresses();

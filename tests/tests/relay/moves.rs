@@ -3,7 +3,7 @@
 use serde_json::json;
 use weir_tests::world::{Talk, ask_udp};
 
-use super::bed::Bed;
+use super::bed::{Bed, vips};
 
 /// As a router that spreads flows over nodes does when one of them is gone: nobody but the table says who serves. The last one
 /// is the backend's own node.
@@ -13,7 +13,7 @@ fn a_connection_goes_on_when_another_node_is_asked() {
         let bed = Bed::on_link("moves", mode, &[]);
         bed.service(&json!({}));
         bed.lead_to(0);
-        for to in bed.vips() {
+        for to in vips() {
             bed.lead_to(0);
             bed.await_answer(to);
             let mut talk = Talk::open(bed.outside(), to).unwrap();

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::{Fake, Maps, add, ask, pods, record};
 use crate::{
     datapath::Table as _,
-    model::{Asked, AskedLimits, Pod},
+    model::{Asked, AskedLimits, EventReason, Pod},
     pod::{
         Pods,
         limits::{Limits, Side},
@@ -146,7 +146,7 @@ fn nonsense_refuses_an_add_and_leaves_what_is_in_force() {
     assert_eq!(in_force(&fake), [Some(9_000), Some(7_000)]);
     let notices = pods.notices_of_limits();
     assert_eq!(notices.len(), 1);
-    assert_eq!(notices[0].reason, "InvalidBandwidth");
+    assert_eq!(notices[0].reason, EventReason::InvalidBandwidth);
     annotate(&mut pods, &mut fake, None, None);
     assert_eq!(pods.notices_of_limits(), []);
     assert_eq!((in_force(&fake), flags(&maps)), ([None, None], 0));
@@ -155,8 +155,8 @@ fn nonsense_refuses_an_add_and_leaves_what_is_in_force() {
 #[test]
 fn a_kernel_that_cannot_is_told_of_and_one_that_fails_holds_the_add_up() {
     for (error, reason) in [
-        (libc::ENOENT, "BandwidthNotPossible"),
-        (libc::ENOMEM, "BandwidthNotInForce"),
+        (libc::ENOENT, EventReason::BandwidthNotPossible),
+        (libc::ENOMEM, EventReason::BandwidthNotInForce),
     ] {
         let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
         let mut pods = pods(&folder, &maps, &mut fake);
