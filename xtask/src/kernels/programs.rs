@@ -71,6 +71,8 @@ pub(super) fn build() -> Result<Vec<Program>> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
         .filter_map(|message| Some((message.target?.name, message.executable?)))
+        // Programs that the package of the tests makes are built with them.
+        .filter(|(name, _)| TARGETS.contains(&name.as_str()))
         .map(|(name, path)| Program::new(name, path))
         .collect::<Result<_>>()?;
     if programs.len() != TARGETS.len() {
