@@ -58,8 +58,8 @@ enum Phase {
     Ask,
     Read(Asker, Duration),
     Write(Book, Claim, Changes, Duration),
-    /// It waits for the answer to a write.
-    Waits(Claim, Duration),
+    /// It waits for the answer to the write with this number.
+    Waits(Claim, Duration, u32),
     GiveBack(Book),
 }
 
@@ -79,6 +79,7 @@ struct Agent {
 /// A write that is on its way. It arrives whatever becomes of who sent it.
 struct Sent {
     by: usize,
+    number: u32,
     version: String,
     changes: Changes,
 }
@@ -88,6 +89,7 @@ struct World {
     server: Server,
     agents: Vec<Agent>,
     sent: Vec<Sent>,
+    writes: u32,
     now: Duration,
     wanted: BTreeMap<&'static str, String>,
     keep: u64,
@@ -157,13 +159,15 @@ impl World {
                 if let Some((_, held)) = &mut agent.held {
                     *held = until(confirmed, claim.keep).min(*held);
                 }
-                let version = book.version;
+                let (number, version) = (self.writes, book.version);
+                self.writes += 1;
                 self.sent.push(Sent {
                     by: i,
+                    number,
                     version,
                     changes,
                 });
-                Phase::Waits(claim, confirmed)
+                Phase::Waits(claim, confirmed, number)
             }
             Phase::GiveBack(book) => {
                 let there =
@@ -178,6 +182,7 @@ impl World {
                     let version = book.version;
                     self.sent.push(Sent {
                         by,
+                        number: u32::MAX,
                         version,
                         changes,
                     });
@@ -195,6 +200,7 @@ impl World {
         }
         let Sent {
             by,
+            number,
             version,
             changes,
         } = self.sent.swap_remove(which % self.sent.len());
@@ -203,7 +209,10 @@ impl World {
         let Some(agent) = self.agents.get_mut(by) else {
             return;
         };
-        if let Phase::Waits(claim, confirmed) = agent.phase.clone() {
+        // The answer to an earlier one, which it gave up, is no answer to this one.
+        if let Phase::Waits(claim, confirmed, awaited) = agent.phase.clone()
+            && awaited == number
+        {
             agent.phase = Phase::Ask;
             if written && answered && !agent.cut {
                 agent.hold(&claim, confirmed, trust);
@@ -369,6 +378,36 @@ fn run(cases: u32, trust: u32) -> Result<(), TestError<Vec<Action>>> {
 #[test]
 fn no_range_is_two_nodes_at_once() {
     run(1000, 1).unwrap();
+}
+
+/// A Node is made anew while a write of its former one is on its way: the answer to that is none to the next.
+#[test]
+fn answers_belong_to_their_writes() {
+    let mut world = World {
+        keep: KEEP,
+        mask: 24,
+        trust: 1,
+        ..World::default()
+    };
+    for name in NAMES {
+        world.replace(name);
+    }
+    let actions = [
+        Action::Steps(3, 3),
+        Action::Delete(3),
+        Action::Configure(25, 23),
+        Action::Remake(3),
+        Action::Steps(3, 3),
+        Action::Deliver(0, true),
+        Action::Deliver(0, false),
+        Action::Steps(2, 3),
+        Action::Deliver(0, true),
+    ];
+    for action in actions {
+        act(&mut world, &action);
+        world.check().unwrap();
+    }
+    assert!(world.agents[2].held.is_some());
 }
 
 #[test]
