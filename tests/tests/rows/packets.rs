@@ -53,6 +53,16 @@ pub(crate) const TRANSLATED: &[Row] = &[
         ],
     ),
     (
+        40,
+        "direct server return, and the client's address kept by the tunnel",
+        &[
+            "world_relay::relay::ask::the_backend_sees_the_client_where_the_mode_keeps_it",
+            "world_relay::relay::ask::a_backend_in_the_hosts_network_sees_the_client",
+            "world_relay::relay::policy::policy_sees_the_client",
+            "world_relay::relay::moves::a_connection_goes_on_when_another_node_is_asked",
+        ],
+    ),
+    (
         43,
         "source ports",
         &[
