@@ -12,6 +12,7 @@ mod maglev;
 mod masquerade;
 mod plan;
 mod policies;
+mod relay;
 mod seen;
 mod sources;
 mod spare;

@@ -43,6 +43,8 @@ mod options;
 mod policy;
 #[path = "packets/refusal.rs"]
 mod refusal;
+#[path = "packets/relay.rs"]
+mod relay;
 #[path = "packets/room.rs"]
 mod room;
 #[path = "packets/sctp.rs"]

@@ -98,7 +98,7 @@ impl Bench {
         self.amend(|config| NodeConfig { settles, ..config })
     }
 
-    fn amend(&mut self, change: impl Fn(NodeConfig) -> NodeConfig) -> Result<()> {
+    pub(super) fn amend(&mut self, change: impl Fn(NodeConfig) -> NodeConfig) -> Result<()> {
         let mut map = self.array::<NodeConfig>("NODE_CONFIG")?;
         let config = map.get(&0, 0)?;
         Ok(map.set(0, change(config), 0)?)
