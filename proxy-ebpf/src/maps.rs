@@ -38,6 +38,8 @@ pub use families::{V4, V6};
 pub use family::Family;
 
 const ENTRIES: usize = 1024;
+/// Far more than nodes, for each processor sets free entries aside.
+const RELAYS_MAX: usize = 1 << 13;
 /// Slots of `FLOWS*`; the index holds two keys for each.
 const SLOTS: usize = 512;
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
@@ -127,7 +129,7 @@ maps! {
     /// See `proxy_common::tunnel`.
     TUNNELS6: Trie<TunnelKey6, TunnelPeer>;
     /// See `proxy_common::tunnel`.
-    RELAYS: Lru<u32, Relay>;
+    RELAYS: btf_maps::LruHashMap<u32, Relay, RELAYS_MAX>;
     /// See `proxy_common::node`.
     NODE_CONFIG: btf_maps::Array<NodeConfig, 1>;
     /// See `proxy_common::node`.
