@@ -18,6 +18,9 @@ const ROOM: u32 = 1450;
 /// Where the backend's node ends the tunnel.
 const ENDS: [&str; 2] = ["192.0.2.77", "fd00:3::77"];
 
+/// What is so, and what makes it so.
+type Case<'a> = (&'a str, &'a dyn Fn(&mut Bench));
+
 fn frontend(plan: &Plan) -> SocketAddr {
     let any = if plan.is_ipv6() {
         "[::]:30080"
@@ -110,7 +113,7 @@ fn who_may_not_be_relayed_is_served_in_the_nodes_name() {
         let host = if plan.is_ipv6() { 128 } else { 32 };
         let range = if plan.is_ipv6() { 64 } else { 24 };
         let end: IpAddr = ENDS[0].parse().unwrap();
-        let cases: [(&str, &dyn Fn(&mut Bench)); 3] = [
+        let cases: [Case<'_>; 3] = [
             ("a client that is a node", &|bench| {
                 bench.behind(plan.outside, host, end, TUNNEL_NODE).unwrap();
             }),
