@@ -1,6 +1,8 @@
 //! What a node sends by the tunnel, made by hand.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use crate::world::Place;
 
 /// UDP port of the tunnel, unless configured.
 pub const TUNNEL: u16 = 4789;
@@ -35,4 +37,17 @@ pub fn vxlan(vni: u32, from: IpAddr, to: SocketAddr) -> Vec<u8> {
     packet.extend(to.port().to_be_bytes());
     packet.extend([0, 9, 0, 0, b'!']);
     packet
+}
+
+/// Sends a packet to the port of a tunnel. Panics where that fails.
+pub fn send(from: &Place, own: IpAddr, to: IpAddr, packet: &[u8]) {
+    let socket = from.udp(SocketAddr::new(own, 0)).unwrap();
+    socket.send_to(packet, SocketAddr::new(to, TUNNEL)).unwrap();
+}
+
+/// How many datagrams a socket has received since. Panics where it cannot be asked.
+pub fn received(socket: &UdpSocket) -> usize {
+    socket.set_nonblocking(true).unwrap();
+    let mut room = [0; 64];
+    std::iter::from_fn(|| socket.recv(&mut room).ok()).count()
 }

@@ -1,26 +1,15 @@
 //! What says that another node relayed it, and is not from one, or not from outside.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 
 use proxy_common::tunnel::{NETWORK_DIRECT, NETWORK_RELAYED};
 use serde_json::json;
 use weir_tests::{
-    vxlan::{TUNNEL, VNI, vxlan},
-    world::{Place, cluster::POD_PORT, until},
+    vxlan::{VNI, received, send, vxlan},
+    world::{cluster::POD_PORT, until},
 };
 
 use super::bed::{Bed, PATIENCE, vips};
-
-fn send(from: &Place, own: IpAddr, to: IpAddr, packet: &[u8]) {
-    let socket = from.udp(SocketAddr::new(own, 0)).unwrap();
-    socket.send_to(packet, SocketAddr::new(to, TUNNEL)).unwrap();
-}
-
-fn received(socket: &UdpSocket) -> usize {
-    socket.set_nonblocking(true).unwrap();
-    let mut room = [0; 64];
-    std::iter::from_fn(|| socket.recv(&mut room).ok()).count()
-}
 
 #[test]
 fn only_nodes_relay_and_only_what_comes_from_outside() {

@@ -1,27 +1,15 @@
 //! What says that it comes by the tunnel, and does not.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 
 use weir_tests::{
-    vxlan::{TUNNEL, VNI, vxlan},
-    world::{Place, until},
+    vxlan::{VNI, received, send, vxlan},
+    world::until,
 };
 
 use super::bed::{Bed, Mode, PATIENCE, PORT};
 
 const OVER: [Mode; 2] = [&[], &["--tunnel-underlay", "ipv6"]];
-
-fn send(from: &Place, own: IpAddr, to: IpAddr, packet: &[u8]) {
-    let socket = from.udp(SocketAddr::new(own, 0)).unwrap();
-    socket.send_to(packet, SocketAddr::new(to, TUNNEL)).unwrap();
-}
-
-/// A socket of a pod, and what it has received since.
-fn received(socket: &UdpSocket) -> usize {
-    socket.set_nonblocking(true).unwrap();
-    let mut room = [0; 64];
-    std::iter::from_fn(|| socket.recv(&mut room).ok()).count()
-}
 
 /// By family of the underlay: the address of a node.
 fn end(bed: &Bed, mode: Mode, node: usize) -> IpAddr {
