@@ -134,16 +134,26 @@ impl Flows {
             let head = Head::unpack(head);
             let state = FlowState::of_parts(head, expires, now);
             usage.states[state as usize] += 1;
-            let is_open = !matches!(state, FlowState::Closed | FlowState::Reset);
             if state == FlowState::Expired {
                 usage.expired += 1;
-            } else if head.flags & FLOW_ASSURED != 0 && is_open {
+            } else if head.flags & FLOW_ASSURED != 0 && state.is_open() {
                 usage.assured += 1;
             } else {
                 usage.unassured += 1;
             }
         }
         usage
+    }
+
+    /// Whether a flow that neither side has ended has one of these flags.
+    pub fn any_open(&self, now: u32, flags: u16) -> bool {
+        (0..self.capacity()).any(|slot| {
+            let (head, expires) = self.brief(slot);
+            let head = Head::unpack(head);
+            expires != 0
+                && head.flags & flags != 0
+                && FlowState::of_parts(head, expires, now).is_open()
+        })
     }
 
     /// About how many flows are assured, by a look at one slot in so many.

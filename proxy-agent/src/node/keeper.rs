@@ -25,7 +25,7 @@ use super::{
     routes::{OURS, Routes},
     source_ports,
     sysctls::Sysctls,
-    tunnel::{self, Tunnel},
+    tunnel::{self, Tunnel, relayed::Relayed},
     ways,
 };
 use crate::{
@@ -122,6 +122,7 @@ pub struct NodeKeeper {
     sysctls: Sysctls,
     masquerade: Follower,
     encryption: EncryptionKeeper,
+    relayed: Relayed,
 }
 
 impl NodeKeeper {
@@ -141,6 +142,7 @@ impl NodeKeeper {
             sysctls: Sysctls::default(),
             masquerade: Follower::default(),
             encryption: EncryptionKeeper::default(),
+            relayed: Relayed::of(maps),
         })
     }
 
@@ -193,6 +195,10 @@ impl NodeKeeper {
             Err(e) => report.errors.push(format!("{e:#}")),
         }
         let index = report.host_device.unwrap_or(0);
+        let may_relay = !desired.tunnel.relays && !config.encryption.is_on();
+        if may_relay && self.relayed.need_device(&facts) {
+            (desired.tunnel.relays, desired.tunnel.wanted) = (true, true);
+        }
         match tunnel_device(config, &desired.tunnel) {
             Ok(index) => report.tunnel_device = index,
             Err(e) => report.errors.push(format!("{e:#}")),

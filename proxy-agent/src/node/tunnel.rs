@@ -4,6 +4,7 @@
 
 pub mod link;
 pub mod program;
+pub mod relayed;
 
 use std::{
     collections::BTreeMap,

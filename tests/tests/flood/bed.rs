@@ -138,6 +138,20 @@ impl Bed {
             .unwrap()
     }
 
+    /// For a test that fails.
+    pub(crate) fn said(&self) -> String {
+        let agent = self.cluster.agent(0);
+        let dump = |what| agent.proxyctl_verdict(&["dump", what, "-o", "wide"]);
+        let said = format!(
+            "dropped {:?}\n{:?}\n{:?}\n{}",
+            self.drops(),
+            dump("conntrack"),
+            dump("services"),
+            agent.log(),
+        );
+        said.replace("\\n", "\n")
+    }
+
     /// Dropped packets by reason.
     pub(crate) fn drops(&self) -> BTreeMap<&'static str, u64> {
         drops(self.node()).unwrap()

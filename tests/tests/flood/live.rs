@@ -54,7 +54,7 @@ impl Live {
         // The second question makes a flow of datagrams one that stands.
         live.talk_once();
         live.talk_once();
-        assert_eq!(live.faults(), [""; 0]);
+        assert_eq!(live.faults(), [""; 0], "{}", bed.said());
         live
     }
 

@@ -1,9 +1,19 @@
 //! Flows whose packets take another way: another node is asked in the middle of a connection, or the mode changes.
 
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
 use serde_json::json;
-use weir_tests::world::{Talk, ask_udp};
+use weir_tests::world::{Talk, ask_udp, until};
 
 use super::bed::{Bed, vips};
+
+/// Longer than a device stays that nothing needs.
+const LONGER: Duration = Duration::from_secs(20);
+/// The flow of a closed connection is over by then, where only one of its directions was seen too.
+const OVER: Duration = Duration::from_mins(3);
 
 /// As a router that spreads flows over nodes does when one of them is gone: nobody but the table says who serves. The last one
 /// is the backend's own node.
@@ -73,4 +83,47 @@ fn a_service_says_how_it_is_reached() {
         })
         .unwrap();
     bed.serves(to);
+}
+
+/// The tunnel's device was there for what is relayed: it goes when the last such connection has ended.
+#[test]
+fn what_is_relayed_goes_on_when_nothing_is_relayed_any_more() {
+    for mode in ["dsr", "tunnel"] {
+        let bed = Bed::on_link("ends", "snat", &[]);
+        bed.service(&json!({ "weir.dev/forwarding-mode": mode }));
+        let tos = bed.node_ports(0);
+        let relayed = |bed: &Bed| bed.flows(0).matches("relayed").count();
+        let mut talks = tos.map(|to| {
+            until(&format!("{mode} of {to}"), LONGER, || {
+                let before = relayed(&bed);
+                let talk = Talk::open(bed.outside(), to).ok();
+                Ok(talk.filter(|_| relayed(&bed) > before))
+            })
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", bed.said()))
+        });
+        bed.service(&json!({}));
+        let since = Instant::now();
+        while since.elapsed() < LONGER {
+            for talk in &mut talks {
+                talk.stream(1 << 16)
+                    .unwrap_or_else(|error| panic!("{mode}: {error}\n{}", bed.said()));
+            }
+            sleep(Duration::from_secs(1));
+        }
+        let is_there = || {
+            bed.cluster
+                .node(0)
+                .run(&["ip", "link", "show", "weir_vxlan"])
+        };
+        is_there().unwrap();
+        for to in tos {
+            bed.serves(to);
+        }
+        drop(talks);
+        if mode == "dsr" {
+            continue; // The entry node sees one end only, and remembers for long.
+        }
+        until("an end of the device", OVER, || Ok(is_there().err()))
+            .unwrap_or_else(|error| panic!("{mode}: {error:#}\n{}", bed.said()));
+    }
 }

@@ -185,7 +185,8 @@ impl Place {
 
     fn bound(&self, address: SocketAddr, kind: Type) -> Result<Socket> {
         let socket = self.socket(Domain::for_address(address), kind)?;
-        socket.set_reuse_address(true)?;
+        // For a port that is asked for: among sockets of datagrams that share ports, the kernel gives two of them the same one.
+        socket.set_reuse_address(address.port() != 0)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }

@@ -71,6 +71,11 @@ impl FlowState {
         }
     }
 
+    /// Whether one side may still speak.
+    pub const fn is_open(self) -> bool {
+        !matches!(self, Self::Closed | Self::Reset | Self::Expired)
+    }
+
     /// Its word.
     pub const fn word(self) -> &'static str {
         match self {
