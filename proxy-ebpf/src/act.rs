@@ -12,6 +12,7 @@ pub mod masquerade;
 pub mod port;
 pub mod refuse;
 pub mod relay;
+pub mod relay_through;
 pub mod review;
 pub mod through;
 pub mod tunnel;

@@ -7,3 +7,4 @@ pub mod hold;
 pub mod parse;
 pub mod rewrite;
 pub mod unfinished;
+pub mod vxlan;

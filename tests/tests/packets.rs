@@ -45,6 +45,8 @@ mod policy;
 mod refusal;
 #[path = "packets/relay.rs"]
 mod relay;
+#[path = "packets/relay_through.rs"]
+mod relay_through;
 #[path = "packets/room.rs"]
 mod room;
 #[path = "packets/sctp.rs"]

@@ -8,4 +8,5 @@ mod relay {
     mod forged;
     mod moves;
     mod policy;
+    mod wire;
 }

@@ -44,9 +44,11 @@ pub fn follow_through<F: Family>(
         return NEXT;
     };
     let [sender, receiver] = found.ends();
-    let ours = FLOW_STACK | FLOW_MASQUERADED | FLOW_LOOPBACK | FLOW_HAIRPIN | FLOW_RELAYED;
+    let ours = FLOW_STACK | FLOW_MASQUERADED | FLOW_LOOPBACK | FLOW_HAIRPIN;
     let through = sender | receiver == 0 && found.head.flags & ours == 0;
-    if !through {
+    // Its answers do not come this way.
+    let relayed_back = found.head.flags & FLOW_RELAYED != 0 && found.place.direction() != 0;
+    if !through || relayed_back {
         return PASS;
     }
     if packet.opens() && flow::is_closed(found.head) {

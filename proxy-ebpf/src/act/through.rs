@@ -53,23 +53,26 @@ pub fn find_way<F: Family>(xdp: Xdp, packet: &Packet<F>, course: &mut Course<F>)
     let Some((hop, number)) = next_hop::find::<_, F>(xdp, &between) else {
         return NEXT;
     };
-    let has_room = packet.length <= hop.mtu;
-    if hop.tunnel != 0 || hop.resolved == 0 || !has_room {
-        return NEXT;
-    }
-    let back = hop.ifindex == xdp.ifindex();
-    if !(if back {
-        is_to(xdp, sender(hop))
-    } else {
-        may_cross(xdp, hop.ifindex)
-    }) {
-        return NEXT;
-    }
-    if next_hop::is_kernels(number) {
+    if !takes(xdp, hop, number, packet.length) {
         return NEXT;
     }
     course.hop = number;
     CONTINUE
+}
+
+/// Whether a frame may go by a way as a packet of this length; no packet that the kernel must send.
+#[inline(always)]
+pub(super) fn takes(xdp: Xdp, hop: &NextHop, number: u32, length: u32) -> bool {
+    if hop.tunnel != 0 || hop.resolved == 0 || length > hop.mtu {
+        return false;
+    }
+    let back = hop.ifindex == xdp.ifindex();
+    let may = if back {
+        is_to(xdp, sender(hop))
+    } else {
+        may_cross(xdp, hop.ifindex)
+    };
+    may && !next_hop::is_kernels(number)
 }
 
 /// Turns a packet of SCTP; `send` turns all others.
@@ -92,12 +95,17 @@ pub fn send<F: Family>(xdp: Xdp, packet: &mut Packet<F>, course: &Course<F>) -> 
     let Some(hop) = next_hop::get(course.hop) else {
         return dropped(NO_ROUTE);
     };
-    let back = hop.ifindex == xdp.ifindex();
     let turned = same(&course.target, &packet.tuple) || rewrite_plain(xdp, packet, &course.target);
     if !turned || !age(xdp, packet) || !xdp.put(0, &hop.ends) {
         return dropped(REWRITE_FAILED);
     }
-    if back {
+    leave(xdp, hop)
+}
+
+/// Sends a frame, which has its hardware addresses, by a way: an action of XDP.
+#[inline(always)]
+pub(super) fn leave(xdp: Xdp, hop: &NextHop) -> Verdict {
+    if hop.ifindex == xdp.ifindex() {
         count(xdp, XDP_BACK);
         return BACK.cast_signed();
     }

@@ -14,6 +14,7 @@ use crate::act::course::hook::FROM_NET;
 use crate::act::follow::{STALE, follow_through};
 use crate::act::refuse::count;
 use crate::act::relay::is_relayed;
+use crate::act::relay_through;
 use crate::act::review::review;
 use crate::act::through;
 use crate::know::{anti_spoof, node};
@@ -74,8 +75,12 @@ fn run<F: Family>(xdp: Xdp) -> Verdict {
         verdict = begin(xdp, work);
     }
     // What has an end here is tc's from now on.
-    if verdict == CONTINUE && work.course.receiver == 0 && !is_relayed(&work.course) {
-        return leave(xdp, work);
+    if verdict == CONTINUE && work.course.receiver == 0 {
+        return if is_relayed(&work.course) {
+            relay(xdp, work)
+        } else {
+            leave(xdp, work)
+        };
     }
     match reason(verdict) {
         // Its sender is told.
@@ -103,6 +108,25 @@ fn turn_association<F: Family>(xdp: Xdp, work: &mut Work<F>) -> Verdict {
 #[inline(never)]
 fn send<F: Family>(xdp: Xdp, work: &mut Work<F>) -> Verdict {
     through::send(xdp, &mut work.packet, &work.course)
+}
+
+/// What another node turns: to that node, or up for tc to send.
+#[inline(always)]
+fn relay<F: Family>(xdp: Xdp, work: &mut Work<F>) -> Verdict {
+    match find_way_of_relayed(xdp, work) {
+        CONTINUE => send_relayed(xdp, work),
+        verdict => verdict,
+    }
+}
+
+#[inline(never)]
+fn find_way_of_relayed<F: Family>(xdp: Xdp, work: &mut Work<F>) -> Verdict {
+    relay_through::find_way(xdp, &work.packet, &mut work.course)
+}
+
+#[inline(never)]
+fn send_relayed<F: Family>(xdp: Xdp, work: &mut Work<F>) -> Verdict {
+    relay_through::send(xdp, &mut work.packet, &work.course)
 }
 
 /// What has its end elsewhere: out of the node, or up for tc to send.

@@ -72,6 +72,19 @@ pub struct Ends {
     pub words: [u32; 3],
 }
 
+impl Ends {
+    /// Of a receiver and a sender.
+    pub const fn of(to: [u8; 6], from: [u8; 6]) -> Self {
+        Self {
+            words: [
+                u32::from_ne_bytes([to[0], to[1], to[2], to[3]]),
+                u32::from_ne_bytes([to[4], to[5], from[0], from[1]]),
+                u32::from_ne_bytes([from[2], from[3], from[4], from[5]]),
+            ],
+        }
+    }
+}
+
 /// When the kernel has sent to a neighbour, or was given a packet for it.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -152,7 +165,9 @@ pub fn find<B: Buffer, F: Family>(
     let hop = NEXT_HOPS.get_ptr_mut(number)?;
     // SAFETY: as above.
     let hop = unsafe { &mut *hop };
-    if !same(&hop.question, &asked.question) {
+    // The kernel may know the neighbour by now, and only XDP waits for that.
+    let is_of_use = !B::XDP || hop.resolved | hop.tunnel != 0;
+    if !is_of_use || !same(&hop.question, &asked.question) {
         // Not to be taken for an answer should the tables have none.
         hop.question.now = 0;
         if !by_tunnel::<F>(between, &mut asked.address, hop) {

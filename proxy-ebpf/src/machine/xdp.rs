@@ -7,7 +7,8 @@ use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{
-    bpf_redirect, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+    bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+    bpf_xdp_store_bytes,
 };
 
 use super::checksum::fold;
@@ -62,6 +63,14 @@ impl Xdp {
     pub fn is_linear(self) -> bool {
         let (start, end) = self.bounds();
         self.length() as usize == end - start
+    }
+
+    /// Makes room for so many bytes before the first one; what stood at an offset is behind it by as much then. False: the driver
+    /// has left none, and the frame is as it was.
+    #[inline(always)]
+    pub fn grow(self, bytes: u32) -> bool {
+        // SAFETY: a helper on the context.
+        unsafe { bpf_xdp_adjust_head(self.0, -bytes.cast_signed()) == 0 }
     }
 
     /// Where bytes near the start are. `offset` is below 128.

@@ -12,7 +12,10 @@ use proxy_common::{
 };
 
 use super::bench::{Bench, index};
-use crate::family::{Family, Four, Six};
+use crate::{
+    family::{Family, Four, Six},
+    vxlan::{TUNNEL, VNI},
+};
 
 impl Bench {
     /// Has a tunnel that takes what is relayed, with room for packets of this length.
@@ -22,6 +25,8 @@ impl Bench {
             flags: config.flags | NODE_RELAYS,
             tunnel_device,
             tunnel_mtu: mtu,
+            tunnel_port: TUNNEL.to_be(),
+            tunnel_vni: VNI,
             ..config
         })
     }

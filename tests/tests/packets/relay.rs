@@ -10,13 +10,13 @@ use proxy_common::{
     tunnel::{TUNNEL_ENCRYPTED, TUNNEL_MAC, TUNNEL_NODE, TUNNEL_SENDER_MAC},
 };
 use weir_tests::packets::{
-    Bench, Chunk, FAMILIES, Hook, NEXT, Plan, REDIRECT, Tcp, V4, V6, sctp, see, tcp, udp,
+    Bench, Chunk, FAMILIES, Hook, NEXT, Plan, REDIRECT, Tcp, sctp, see, tcp, udp,
 };
 
 /// What has room in the tunnel.
-const ROOM: u32 = 1450;
+pub(super) const ROOM: u32 = 1450;
 /// Where the backend's node ends the tunnel.
-const ENDS: [&str; 2] = ["192.0.2.77", "fd00:3::77"];
+pub(super) const ENDS: [&str; 2] = ["192.0.2.77", "fd00:3::77"];
 
 /// What is so, and what makes it so.
 type Case<'a> = (&'a str, &'a dyn Fn(&mut Bench));
@@ -31,7 +31,7 @@ fn frontend(plan: &Plan) -> SocketAddr {
 }
 
 /// A `NodePort` of a backend on another node, behind a tunnel that ends at `end`.
-fn relaying(plan: &Plan, protocol: u8, flags: u32, end: &str) -> Bench {
+pub(super) fn relaying(plan: &Plan, protocol: u8, flags: u32, end: &str) -> Bench {
     let mut bench = Bench::new().unwrap();
     bench.relay(ROOM).unwrap();
     let bits = if plan.is_ipv6() { 64 } else { 24 };
@@ -46,7 +46,7 @@ fn relaying(plan: &Plan, protocol: u8, flags: u32, end: &str) -> Bench {
     bench
 }
 
-fn first(protocol: u8, from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+pub(super) fn first(protocol: u8, from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     match protocol {
         TCP => tcp(from, to, Tcp::Syn, b""),
         UDP => udp(from, to, b"?"),
@@ -173,23 +173,5 @@ fn a_client_is_told_what_does_not_pass() {
             (outcome.action, outcome.drop),
             (REDIRECT, Some("hop-limit"))
         );
-    }
-}
-
-/// XDP leaves it to tc, whose flow it is.
-#[test]
-fn xdp_leaves_it_to_tc() {
-    for plan in FAMILIES {
-        let mut bench = relaying(&plan, UDP, FLAG_RELAYED, ENDS[0]);
-        bench.link("net0", [V4.node, V6.node]).unwrap();
-        let packet = udp(plan.outside(4000), plan.node(30080), b"?");
-        for _ in 0..2 {
-            let outcome = bench.run(Hook::FromWire, &packet).unwrap();
-            assert_eq!(
-                (outcome.action, outcome.bytes.as_slice()),
-                (NEXT, packet.as_slice())
-            );
-        }
-        assert_eq!(bench.run(Hook::FromNet, &packet).unwrap().action, REDIRECT);
     }
 }
