@@ -8,6 +8,7 @@ use clap::Subcommand;
 mod agent;
 mod api;
 mod bed;
+mod child;
 mod cni;
 mod east_west;
 mod figures;
@@ -15,6 +16,7 @@ mod json_file;
 mod kube_proxy;
 pub(crate) mod load;
 mod memory;
+mod north_south;
 mod objects;
 mod packet;
 mod profile;
@@ -23,6 +25,9 @@ mod scale;
 mod statistics;
 mod sync;
 mod table;
+
+/// The object of programs with which those in the kernel are compared.
+pub(crate) const BASELINE: &str = "baseline";
 
 /// Measure Weir beside a bare path and beside kube-proxy.
 #[derive(clap::Args)]
@@ -36,6 +41,7 @@ pub(crate) struct Args {
 enum What {
     Cni(cni::Args),
     EastWest(east_west::Args),
+    NorthSouth(north_south::Args),
     Packet(packet::Args),
     Profile(profile::Args),
     Scale(scale::Args),
@@ -47,6 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Cni(args) => cni::run(args),
         What::EastWest(args) => east_west::run(args),
+        What::NorthSouth(args) => north_south::run(args),
         What::Packet(args) => packet::run(args),
         What::Profile(args) => profile::run(args),
         What::Scale(args) => scale::run(args),

@@ -17,9 +17,17 @@ const TARGET: &str = "bpfel-unknown-none";
 /// What every failure for want of a tool ends with.
 const HINT: &str = "hint: run `cargo xtask setup toolchain`";
 
+/// The agent's programs.
+pub(crate) const PROGRAMS: &str = "proxy-ebpf";
+
 /// Compiles the programs of the workspace at `root` and copies the object into `out`; returns its path.
 pub(crate) fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
-    let made = cargo(root, "build")?
+    build_of(root, PROGRAMS, out)
+}
+
+/// As [`build`], of another object of the package.
+pub(crate) fn build_of(root: &Path, name: &str, out: &Path) -> Result<PathBuf, String> {
+    let made = cargo(root, "build", name)?
         .output()
         .map_err(|error| format!("cannot start cargo for the BPF object: {error}"))?;
     if !made.status.success() {
@@ -29,8 +37,8 @@ pub(crate) fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
             errors_in(&String::from_utf8_lossy(&made.stderr))
         ));
     }
-    let made = target_dir(root).join(TARGET).join("release/proxy-ebpf");
-    let object = out.join("proxy-ebpf.o");
+    let made = target_dir(root).join(TARGET).join("release").join(name);
+    let object = out.join(format!("{name}.o"));
     fs::copy(&made, &object).map_err(|error| {
         format!(
             "cannot copy {} to {}: {error}",
@@ -46,7 +54,7 @@ fn target_dir(root: &Path) -> PathBuf {
 }
 
 /// Cargo with all that the programs of the workspace at `root` are compiled by, to `build` or to lint them.
-pub(crate) fn cargo(root: &Path, verb: &str) -> Result<Command, String> {
+pub(crate) fn cargo(root: &Path, verb: &str, name: &str) -> Result<Command, String> {
     let linker = linker()?;
     let library = library()?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -54,7 +62,7 @@ pub(crate) fn cargo(root: &Path, verb: &str) -> Result<Command, String> {
     cargo
         .current_dir(root)
         .args([verb, "--locked", "--release"])
-        .args(["--package", "proxy-ebpf", "--bin", "proxy-ebpf"])
+        .args(["--package", "proxy-ebpf", "--bin", name])
         .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
         .arg(target_dir(root))
         .env("RUSTC_BOOTSTRAP", "1")

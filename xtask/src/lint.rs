@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, anyhow};
 
-use crate::{bpf, paths, run, say, tools};
+use crate::{bench::BASELINE, bpf, paths, run, say, tools};
 
 /// Check formatting and lints; warnings are errors.
 #[derive(clap::Args)]
@@ -35,8 +35,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         ],
     )?;
     say::line("clippy on the programs in the kernel ...");
-    let mut kernel = bpf::cargo(paths::root(), "clippy").map_err(|error| anyhow!(error))?;
-    run::loud(kernel.args(["--", "-D", "warnings"]))?;
+    for name in [bpf::PROGRAMS, BASELINE] {
+        let kernel = bpf::cargo(paths::root(), "clippy", name);
+        let mut kernel = kernel.map_err(|error| anyhow!(error))?;
+        run::loud(kernel.args(["--", "-D", "warnings"]))?;
+    }
     say::line("licences and sources of dependencies ...");
     deny(&["licenses", "bans", "sources"])?;
     Ok(ExitCode::SUCCESS)

@@ -12,7 +12,7 @@ use aya::{
     Ebpf, EbpfLoader, TestRun as _,
     maps::PerCpuArray,
     programs::{
-        Program, ProgramError, SchedClassifier, TestRunOptions, TestRunResult,
+        Program, ProgramError, ProgramFd, SchedClassifier, TestRunOptions, TestRunResult, Xdp,
         xdp::{XdpLink, XdpMode},
     },
 };
@@ -324,6 +324,27 @@ impl Bench {
 }
 
 impl Bench {
+    /// Runs another program of XDP many times at the place of `from_wire`: its last action (`enum xdp_action`), and how long one run
+    /// takes, by the kernel's clock.
+    pub fn repeat(&self, program: &Xdp, packet: &[u8], times: u32) -> Result<(u32, Duration)> {
+        let context = Hook::FromWire.context(packet.len())?;
+        let mut bytes = vec![0; packet.len() + 256];
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut bytes),
+            ctx_in: Some(&context),
+            repeat: times,
+            ..TestRunOptions::default()
+        })?;
+        Ok((result.return_value, result.duration))
+    }
+
+    /// The program of a hook, which has run already, for others to call.
+    pub fn descriptor(&self, hook: Hook) -> Result<&ProgramFd> {
+        let program = self.ebpf.program(hook.program());
+        Ok(program.context("the program is there")?.fd()?)
+    }
+
     /// As [`Self::run`], of a program that has run already, for several threads at once: action and bytes.
     pub fn put(&self, hook: Hook, packet: &[u8]) -> Result<(i32, Vec<u8>)> {
         let context = hook.context(packet.len())?;

@@ -4,21 +4,23 @@
 //! is the price of measuring; what the stack and the devices do is left out.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context as _, Result};
 
-use super::json_file::JsonFile;
+use super::{
+    child::{self, Child},
+    json_file::JsonFile,
+};
 use crate::{paths, say, tools};
 
-mod child;
 mod other;
 mod rows;
 mod table;
 
-use child::Child;
 use other::Other;
 use rows::Measured;
 
@@ -44,6 +46,15 @@ pub(crate) struct Args {
 /// Connections and repeats of a round.
 type Amount = [u16; 2];
 
+/// Its name.
+const BENCH: &str = "packet";
+
+fn arguments(amount: Amount, object: Option<&Path>) -> Vec<OsString> {
+    let numbers = amount.map(|number| number.to_string().into());
+    let object = object.map(Into::into);
+    numbers.into_iter().chain(object).collect()
+}
+
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     tools::toolchain::ensure()?;
@@ -56,14 +67,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let object = args.object.as_deref().map(Path::canonicalize);
     let object = object.transpose().context("find the object")?;
     let ours = || {
-        let program = say::step("build the bench", || child::build(paths::root(), None))?;
-        Child::start(&program, amount, object.as_deref())
+        let program = say::step("build the bench", || {
+            child::build(paths::root(), BENCH, None)
+        })?;
+        Child::start(&program, &arguments(amount, object.as_deref()))
     };
     let rounds = match &args.against {
         Some(rev) => {
             let other = Other::check_out(rev)?;
             let program = say::step(&format!("build the bench of {rev}"), || other.build())?;
-            alternate(rounds, ours()?, Child::start(&program, amount, None)?)?
+            alternate(
+                rounds,
+                ours()?,
+                Child::start(&program, &arguments(amount, None))?,
+            )?
         }
         None => alone(rounds, ours()?)?,
     };
@@ -77,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 type Round = (Vec<Measured>, Option<Vec<Measured>>);
 
 fn alone(rounds: u16, mut ours: Child) -> Result<Vec<Round>> {
-    ours.round().context("warm up")?;
+    ours.round::<Measured>().context("warm up")?;
     let done = say::step("send packets through the programs", || {
         (0..rounds).map(|_| Ok((ours.round()?, None))).collect()
     })?;
@@ -88,8 +105,8 @@ fn alone(rounds: u16, mut ours: Child) -> Result<Vec<Round>> {
 /// Whoever is second now is first in the next round.
 fn alternate(rounds: u16, mut ours: Child, mut theirs: Child) -> Result<Vec<Round>> {
     let of_theirs = "of the other commit";
-    ours.round().context("warm up")?;
-    theirs.round().context(of_theirs)?;
+    ours.round::<Measured>().context("warm up")?;
+    theirs.round::<Measured>().context(of_theirs)?;
     let mut one = |number: u16| -> Result<Round> {
         if number.is_multiple_of(2) {
             let first = ours.round()?;

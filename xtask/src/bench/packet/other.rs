@@ -59,7 +59,7 @@ impl Other {
         let benches = self.checkout.join(BENCHES);
         fs::remove_dir_all(&benches).with_context(|| format!("remove {}", benches.display()))?;
         copy(&paths::root().join(BENCHES), &benches)?;
-        child::build(&self.checkout, Some(&self.target))
+        child::build(&self.checkout, super::BENCH, Some(&self.target))
     }
 
     fn remove(&self) -> Result<()> {

@@ -1,15 +1,15 @@
-//! The bench proper, which runs in a process of its own: `tests/benches/packet`.
+//! A bench proper, which runs in a process of its own, and is asked for one round after the other: `tests/benches`.
 
 use std::{
+    ffi::OsString,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{self, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Amount, rows::Measured};
 use crate::run as command;
 
 /// What cargo says of a file that it made; all else that it says is empty here.
@@ -27,29 +27,29 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// Builds the bench of a checkout. The kernel holds the clock, so a quick build of what asks it does.
-pub(super) fn build(checkout: &Path, target_folder: Option<&Path>) -> Result<PathBuf> {
+/// Builds a bench of a checkout. The kernel holds the clock, so a quick build of what asks it does.
+pub(super) fn build(checkout: &Path, name: &str, target_folder: Option<&Path>) -> Result<PathBuf> {
     let mut cargo = command::cargo();
     cargo
         .current_dir(checkout)
         .args(["bench", "--no-run", "--quiet", "--locked"])
-        .args(["--profile", "dev", "--workspace", "--bench", "packet"])
+        .args(["--profile", "dev", "--workspace", "--bench", name])
         .args(["--message-format", "json-render-diagnostics"]);
     if let Some(folder) = target_folder {
         cargo.env("CARGO_TARGET_DIR", folder);
     }
     let said = command::output(&mut cargo)?;
-    executable(&said).context("cargo names no program of the bench")
+    executable(&said, name).context("cargo names no program of the bench")
 }
 
 /// The bench's program among what cargo says.
-fn executable(said: &str) -> Option<PathBuf> {
+fn executable(said: &str, name: &str) -> Option<PathBuf> {
     let mut artifacts = said
         .lines()
         .filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
     artifacts.find_map(|artifact| {
         let is_bench = artifact.target.kind.iter().any(|kind| kind == "bench");
-        let is_ours = is_bench && artifact.target.name == "packet";
+        let is_ours = is_bench && artifact.target.name == name;
         artifact.executable.filter(|_| is_ours)
     })
 }
@@ -63,11 +63,10 @@ pub(super) struct Child {
 
 impl Child {
     /// Starts it.
-    pub(super) fn start(program: &Path, amount: Amount, object: Option<&Path>) -> Result<Self> {
+    pub(super) fn start(program: &Path, arguments: &[OsString]) -> Result<Self> {
         let mut bench = Command::new(program);
         bench
-            .args(amount.map(|number| number.to_string()))
-            .args(object)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut process = bench
@@ -81,7 +80,7 @@ impl Child {
     }
 
     /// Asks for a round.
-    pub(super) fn round(&mut self) -> Result<Vec<Measured>> {
+    pub(super) fn round<T: DeserializeOwned>(&mut self) -> Result<Vec<T>> {
         let mut line = String::new();
         // One that has ended says why on stderr: its silence is told below.
         let asked = writeln!(self.ask, "round");
@@ -116,7 +115,8 @@ mod tests {
 {"reason":"compiler-artifact","target":{"kind":["bin"],"name":"packet"},"executable":"/bin"}
 {"reason":"compiler-artifact","target":{"kind":["bench"],"name":"packet"},"executable":"/bench"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(said), Some("/bench".into()));
-        assert_eq!(executable("no JSON"), None);
+        assert_eq!(executable(said, "packet"), Some("/bench".into()));
+        assert_eq!(executable(said, "other"), None);
+        assert_eq!(executable("no JSON", "packet"), None);
     }
 }

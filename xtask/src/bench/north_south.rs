@@ -1,0 +1,66 @@
+//! `cargo xtask bench north-south`: what XDP does for a packet from outside, beside programs that do next to nothing.
+//!
+//! Times are the kernel's own, of a million runs each. What it takes to send a packet to a program is in the times of all programs
+//! alike, so it is their differences that count.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+
+use super::{
+    BASELINE,
+    child::{self, Child},
+    json_file::JsonFile,
+};
+use crate::{bpf, paths, say, tools};
+
+mod rows;
+mod table;
+
+use rows::Measured;
+
+/// Nanoseconds that XDP takes for a packet from outside, beside bare programs.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Fewer rounds of fewer packets.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds, of which the median is taken.
+    #[arg(long)]
+    rounds: Option<u16>,
+    #[command(flatten)]
+    json: JsonFile,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    tools::toolchain::ensure()?;
+    let (rounds, times) = if args.quick {
+        (3, 100_000)
+    } else {
+        (9, 1_000_000)
+    };
+    let rounds = args.rounds.unwrap_or(rounds);
+    let folder = paths::root().join("target/bpf");
+    let object = say::step("build the programs to compare with", || {
+        bpf::build_of(paths::root(), BASELINE, &folder).map_err(|error| anyhow!(error))
+    })?;
+    let program = say::step("build the bench", || {
+        child::build(paths::root(), "north_south", None)
+    })?;
+    let arguments = [object.into(), times.to_string().into()];
+    let mut child = say::step("begin flows", || {
+        let mut child = Child::start(&program, &arguments)?;
+        child.round::<Measured>()?;
+        Ok(child)
+    })?;
+    let all = say::step("send packets through the programs", || {
+        let rounds = (0..rounds).map(|_| child.round::<Measured>());
+        rounds.collect::<Result<Vec<_>>>()
+    })?;
+    child.end()?;
+    let rows = rows::fold(&all);
+    say::data(table::render(&rows));
+    args.json.write(&rows)?;
+    Ok(ExitCode::SUCCESS)
+}
