@@ -128,6 +128,8 @@ fn every_answer_has_a_version(stage: &Stage) {
         ),
         (&["service", "trace", "default/client", &to], "ServiceTrace"),
         (&["cni", "log"], "CniLog"),
+        (&["cni", "list"], "CniAttachmentList"),
+        (&["cni", "status"], "CniStatus"),
     ] {
         let yaml = stage.says(0, &[words, &["-o", "yaml"]].concat());
         let yaml: Value = serde_saphyr::from_str(&yaml).unwrap();

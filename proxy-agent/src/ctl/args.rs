@@ -163,7 +163,9 @@ pub struct CheckArgs {
 }
 
 fn check_name(name: &str) -> Result<String, String> {
-    let names = super::check::table::CHECKS.iter().map(|check| check.name);
+    let names = super::check::table::CHECKS
+        .iter()
+        .map(|check| check.topic.name);
     let names: Vec<&str> = names.collect();
     if names.contains(&name) {
         return Ok(name.to_owned());
@@ -324,8 +326,32 @@ pub struct TraceArgs {
 /// `cni ...`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum CniVerb {
+    /// Whether the plugin is installed and can serve: program, configuration, what the agent tells it, addresses left; exit
+    /// code 1 if not
+    Status(CniStatusArgs),
+    /// What the plugin has made: the interfaces of pods, as its records say; exit code 1 if one cannot be read
+    List(CniListArgs),
     /// What the plugin said on this node; runtimes throw it away when a call succeeds
     Log(CniLogArgs),
+}
+
+/// Flags of `cni status`.
+#[derive(Clone, Debug, Args)]
+pub struct CniStatusArgs {
+    /// File of `kind: AgentConfiguration`, where the agent does not answer
+    #[arg(long, value_name = "FILE", env = "WEIR_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Let warnings decide the exit code too
+    #[arg(long)]
+    pub fail_on_warning: bool,
+}
+
+/// Flags of `cni list`.
+#[derive(Clone, Debug, Args)]
+pub struct CniListArgs {
+    /// Only interfaces of this pod (`namespace/name`)
+    #[arg(long)]
+    pub pod: Option<String>,
 }
 
 /// Flags of `cni log`.
