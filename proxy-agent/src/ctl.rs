@@ -19,6 +19,7 @@ pub mod place;
 pub mod render;
 pub mod status;
 pub mod sysdump;
+pub mod top;
 pub mod trace;
 pub mod tunnels;
 pub mod version;
@@ -79,6 +80,7 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> 
         Command::Status(args) => status::run(context, &args, &mut out).await?,
         Command::Check(args) => check::run(context, &args, &mut out).await?,
         Command::Dump(args) => dump::run(context, &args, &mut out).await?,
+        Command::Top(args) => top::run(context, &args, &mut out).await?,
         Command::Policy {
             verb: PolicyVerb::Why(args),
         } => why::run(context, &args, &mut out).await?,

@@ -16,6 +16,8 @@ use weir_tests::{
 
 #[path = "proxyctl_live/forms.rs"]
 mod forms;
+#[path = "proxyctl_live/top.rs"]
+mod top;
 #[path = "proxyctl_live/watch.rs"]
 mod watch;
 #[path = "proxyctl_live/why.rs"]
