@@ -8,6 +8,8 @@ pub mod file;
 pub mod lock;
 pub mod range;
 pub mod state;
+pub mod usage;
 
 pub use choose::{Choice, Exhausted, InUse};
 pub use state::State;
+pub use usage::Usage;

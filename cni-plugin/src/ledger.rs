@@ -251,22 +251,37 @@ fn read(paths: &Paths, boot_id: &str) -> Result<State, Error> {
         }
         return Ok(state);
     }
+    let (records, broken) = attachments(paths)?;
+    for record in records.iter().filter(|record| record.boot_id != boot_id) {
+        remove(&paths.attachment(record.key()))?;
+    }
+    of_records(records, &broken, boot_id)
+}
+
+/// As [`read`], for who only looks: without the lock, and nothing is written or removed.
+pub fn view(paths: &Paths, boot_id: &str) -> Result<State, Error> {
+    let path = paths.ipam();
+    let state = State::read(&path, boot_id)
+        .map_err(|e| Error::io(format!("read {}", path.display()), &e))?;
+    if let Some(state) = state {
+        return Ok(state);
+    }
+    let (records, broken) = attachments(paths)?;
+    of_records(records, &broken, boot_id)
+}
+
+/// The state that the records of this boot tell.
+fn of_records(records: Vec<Attachment>, broken: &Broken, boot_id: &str) -> Result<State, Error> {
     let mut state = State {
         boot_id: boot_id.to_owned(),
         ..State::default()
     };
-    let (records, broken) = attachments(paths)?;
-    let unread =
-        salvage::leases(&broken).map_err(|e| Error::io("look for pods' interfaces", &e))?;
+    let unread = salvage::leases(broken).map_err(|e| Error::io("look for pods' interfaces", &e))?;
     for (key, ips) in unread {
         state.give(key, ips);
     }
-    for record in records {
-        if record.boot_id == boot_id {
-            state.give(record.add.key, record.add.ips);
-        } else {
-            remove(&paths.attachment(record.key()))?;
-        }
+    for record in records.into_iter().filter(|r| r.boot_id == boot_id) {
+        state.give(record.add.key, record.add.ips);
     }
     Ok(state)
 }

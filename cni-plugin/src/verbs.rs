@@ -72,7 +72,7 @@ pub fn paths(config: &Config) -> Paths {
 }
 
 /// `node.json`, if it is of this boot and names ranges that can serve a pod.
-fn node(paths: &Paths) -> Result<NodeFile, String> {
+pub fn node(paths: &Paths) -> Result<NodeFile, String> {
     let path = paths.node();
     let node = NodeFile::read(&path).map_err(|e| format!("read {}: {e}", path.display()))?;
     let boot = boot_id().map_err(|e| format!("read boot_id: {e}"))?;

@@ -5,7 +5,7 @@ pub mod addresses;
 pub mod args;
 pub mod check;
 pub mod cluster;
-pub mod cni_log;
+pub mod cni;
 pub mod diff;
 pub mod dump;
 pub mod error;
@@ -19,6 +19,7 @@ pub mod place;
 pub mod render;
 pub mod status;
 pub mod sysdump;
+pub mod top;
 pub mod trace;
 pub mod tunnels;
 pub mod version;
@@ -32,7 +33,7 @@ use std::io::{self, Write as _};
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::{api::client::Client, usage};
-use args::{Arguments, CniVerb, Command, PolicyVerb, ServiceVerb};
+use args::{Arguments, Command, PolicyVerb, ServiceVerb};
 pub use error::{CtlError, Exit};
 use output::Output;
 
@@ -79,15 +80,14 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> 
         Command::Status(args) => status::run(context, &args, &mut out).await?,
         Command::Check(args) => check::run(context, &args, &mut out).await?,
         Command::Dump(args) => dump::run(context, &args, &mut out).await?,
+        Command::Top(args) => top::run(context, &args, &mut out).await?,
         Command::Policy {
             verb: PolicyVerb::Why(args),
         } => why::run(context, &args, &mut out).await?,
         Command::Service {
             verb: ServiceVerb::Trace(args),
         } => trace::run(context, &args, &mut out).await?,
-        Command::Cni {
-            verb: CniVerb::Log(args),
-        } => cni_log::run(context, &args, &mut out)?,
+        Command::Cni { verb } => cni::run(context, &verb, &mut out).await?,
         Command::KubeProxy { verb } => kube_proxy::run(&verb, &mut out)?,
         Command::Diff => diff::run(context, &mut out).await?,
         Command::Sysdump(args) => sysdump::run(context, &args, &mut out).await?,

@@ -24,6 +24,7 @@ pub mod modes;
 pub mod older;
 pub mod packets;
 pub mod policy;
+pub mod pty;
 pub mod reference;
 pub mod served;
 pub mod told;

@@ -3,6 +3,7 @@
 
 mod cni_agent {
     mod interfaces;
+    mod records;
     mod static_pod;
     mod tuned;
     mod upkeep;

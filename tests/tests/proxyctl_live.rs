@@ -16,6 +16,8 @@ use weir_tests::{
 
 #[path = "proxyctl_live/forms.rs"]
 mod forms;
+#[path = "proxyctl_live/top.rs"]
+mod top;
 #[path = "proxyctl_live/watch.rs"]
 mod watch;
 #[path = "proxyctl_live/why.rs"]
@@ -128,6 +130,8 @@ fn every_answer_has_a_version(stage: &Stage) {
         ),
         (&["service", "trace", "default/client", &to], "ServiceTrace"),
         (&["cni", "log"], "CniLog"),
+        (&["cni", "list"], "CniAttachmentList"),
+        (&["cni", "status"], "CniStatus"),
     ] {
         let yaml = stage.says(0, &[words, &["-o", "yaml"]].concat());
         let yaml: Value = serde_saphyr::from_str(&yaml).unwrap();

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// An agent that restarts is away for less.
-const SILENCE: Duration = Duration::from_mins(1);
+pub const SILENCE: Duration = Duration::from_mins(1);
 
 /// Runs the verb.
 pub fn run(context: &Context) -> Result<String, Error> {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::output::Format;
+use super::{output::Format, top::By};
 use crate::config::{Configuration, Period};
 
 /// Shows what Weir does on this node, from the live maps
@@ -86,6 +86,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Shows the live maps in words
     Dump(DumpArgs),
+    /// Shows flows and drops per second: on a terminal as a screen that keys change, else as one table after another
+    Top(TopArgs),
     /// Explains policy
     Policy {
         /// What about it.
@@ -163,7 +165,9 @@ pub struct CheckArgs {
 }
 
 fn check_name(name: &str) -> Result<String, String> {
-    let names = super::check::table::CHECKS.iter().map(|check| check.name);
+    let names = super::check::table::CHECKS
+        .iter()
+        .map(|check| check.topic.name);
     let names: Vec<&str> = names.collect();
     if names.contains(&name) {
         return Ok(name.to_owned());
@@ -224,6 +228,29 @@ pub struct DumpArgs {
     /// How often `--watch` looks
     #[arg(long, default_value = "500ms", value_parser = interval)]
     pub interval: Duration,
+}
+
+/// Flags of `top`.
+#[derive(Clone, Debug, Args)]
+pub struct TopArgs {
+    /// What is counted by
+    #[arg(long, value_enum, default_value_t)]
+    pub by: By,
+    /// How long a look lasts: rates are means over it
+    #[arg(long, default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+    /// End after so many looks
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
+    /// Sort by this column: the largest first, names by the alphabet
+    #[arg(long, value_name = "COLUMN")]
+    pub sort: Option<String>,
+    /// Only rows whose name has this in it, in any case
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Do not ask the agent for names
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// What can be dumped.
@@ -324,8 +351,32 @@ pub struct TraceArgs {
 /// `cni ...`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum CniVerb {
+    /// Whether the plugin is installed and can serve: program, configuration, what the agent tells it, addresses left; exit
+    /// code 1 if not
+    Status(CniStatusArgs),
+    /// What the plugin has made: the interfaces of pods, as its records say; exit code 1 if one cannot be read
+    List(CniListArgs),
     /// What the plugin said on this node; runtimes throw it away when a call succeeds
     Log(CniLogArgs),
+}
+
+/// Flags of `cni status`.
+#[derive(Clone, Debug, Args)]
+pub struct CniStatusArgs {
+    /// File of `kind: AgentConfiguration`, where the agent does not answer
+    #[arg(long, value_name = "FILE", env = "WEIR_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Let warnings decide the exit code too
+    #[arg(long)]
+    pub fail_on_warning: bool,
+}
+
+/// Flags of `cni list`.
+#[derive(Clone, Debug, Args)]
+pub struct CniListArgs {
+    /// Only interfaces of this pod (`namespace/name`)
+    #[arg(long)]
+    pub pod: Option<String>,
 }
 
 /// Flags of `cni log`.

@@ -15,17 +15,17 @@ mod kernel;
 mod live;
 mod mounts;
 mod net;
-mod others;
+pub(super) mod others;
 mod owner;
-mod plugin;
+pub(super) mod plugin;
 mod ports;
-mod print;
+pub(super) mod print;
 mod runtime;
 mod sysctls;
 
 use super::{Context, CtlError, Exit, args::CheckArgs, output::Output};
 pub use fault::Fault;
-pub use finding::{Category, Check, Complaint, Outcome, Remedy, Verdict};
+pub use finding::{Category, Check, Complaint, Outcome, Remedy, Topic, Verdict};
 pub use print::Report;
 use scene::Scene;
 
@@ -54,8 +54,8 @@ pub async fn report(context: &Context, args: &CheckArgs) -> Report {
 pub fn judge(scene: &Scene, args: &CheckArgs) -> Report {
     let checks = table::CHECKS.iter();
     let checks = checks.filter(|check| check.before || !scene.before);
-    let left_out = |check: &&Check| args.skip.iter().any(|name| name == check.name);
+    let left_out = |check: &&Check| args.skip.iter().any(|name| name == check.topic.name);
     let checks = checks.filter(|check| !left_out(check));
-    let looked = checks.map(|check| (check, (check.look)(scene)));
+    let looked = checks.map(|check| (check.topic, (check.look)(scene)));
     Report::of(scene.before, looked)
 }

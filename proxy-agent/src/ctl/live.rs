@@ -1,12 +1,20 @@
 //! The live state: the pinned maps, and the names that the agent adds if it answers.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use super::{Context, CtlError, Exit};
 use crate::{
     api::messages::Names,
     datapath::{DatapathError, Pins, Reader, TableError},
 };
+
+/// Names are asked for anew when they are older.
+const AGE: Duration = Duration::from_secs(5);
 
 /// Opens the pinned maps.
 pub fn reader(context: &Context) -> Result<Reader, CtlError> {
@@ -26,6 +34,40 @@ pub async fn names(context: &Context, raw: bool) -> Names {
             note(&format!("no names, only what the maps hold: {error}"));
             Names::default()
         }
+    }
+}
+
+/// Names for who looks again and again.
+#[derive(Debug)]
+pub struct Naming {
+    /// Them.
+    pub names: Names,
+    asked: Instant,
+    raw: bool,
+}
+
+impl Naming {
+    /// Asks for them.
+    pub async fn begin(context: &Context, raw: bool) -> Self {
+        Self {
+            names: names(context, raw).await,
+            asked: Instant::now(),
+            raw,
+        }
+    }
+
+    /// Asks anew, but not often. True: it was time to. Without an agent those that are known stay.
+    pub async fn renew(&mut self, context: &Context) -> bool {
+        if self.asked.elapsed() < AGE {
+            return false;
+        }
+        self.asked = Instant::now();
+        if !self.raw
+            && let Ok(names) = context.client.get::<Names>("/v1/names").await
+        {
+            self.names = names;
+        }
+        true
     }
 }
 

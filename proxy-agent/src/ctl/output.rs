@@ -116,6 +116,28 @@ impl Output {
     }
 }
 
+impl Output {
+    /// Prints one of many objects of this kind: JSON in one line, YAML as a document of its own. A person gets `text`.
+    pub fn document(
+        &mut self,
+        kind: &'static str,
+        object: &impl Serialize,
+        text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match self.format {
+            Format::Json => {
+                serde_json::to_writer(&mut self.to, &Versioned::new(kind, object))?;
+                writeln!(self.to)
+            }
+            Format::Yaml => {
+                writeln!(self.to, "---")?;
+                yaml(&Versioned::new(kind, object), &mut self.to)
+            }
+            Format::Table | Format::Wide | Format::Name => text(&mut self.to),
+        }
+    }
+}
+
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.to.write(bytes)

@@ -1,35 +1,24 @@
 //! `proxyctl dump conntrack --watch`: flows that begin, change their state or end, as they are seen in memory.
 
-use std::{
-    collections::HashMap,
-    io::Write as _,
-    net::IpAddr,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, io::Write as _, net::IpAddr, time::SystemTime};
 
 use jiff::Timestamp;
 use proxy_common::conntrack::{Flow, Head};
 use serde::Serialize;
 use tokio::{
     signal,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval},
 };
 
 use super::{
     Context, CtlError, Exit,
     args::DumpArgs,
     dump::of_service,
-    live,
+    live::Naming,
     output::{Output, Row, Stream},
     render::conntrack::FlowRow,
 };
-use crate::{
-    api::messages::Names,
-    datapath::{FlowState, Flows, Maps, clock},
-};
-
-/// Names are asked for anew when there is something to say, but not more often.
-const NAMES: Duration = Duration::from_secs(5);
+use crate::datapath::{FlowState, Flows, Maps, clock};
 
 /// What happened to a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -155,8 +144,7 @@ pub async fn run(
     maps: &Maps,
     out: &mut Output,
 ) -> Result<Exit, CtlError> {
-    let mut names = live::names(context, args.raw).await;
-    let mut named = Instant::now();
+    let mut naming = Naming::begin(context, args.raw).await;
     let mut seen = Seen::default();
     seen.look(maps.flows(), clock::seconds());
     let mut stream = Stream::new(out);
@@ -176,20 +164,14 @@ pub async fn run(
         if happened.is_empty() {
             continue;
         }
-        if !args.raw && named.elapsed() >= NAMES {
-            named = Instant::now();
-            // Without an agent those that are known stay.
-            if let Ok(new) = context.client.get::<Names>("/v1/names").await {
-                names = new;
-            }
-        }
+        naming.renew(context).await;
         let time = time();
         let mut rows: Vec<EventRow> = happened
             .into_iter()
             .map(|(event, slot, flow)| EventRow {
                 time: time.clone(),
                 event,
-                flow: FlowRow::new(slot, &flow, &names, now),
+                flow: FlowRow::new(slot, &flow, &naming.names, now),
             })
             .collect();
         rows.retain(|row| {
@@ -203,7 +185,7 @@ pub async fn run(
 }
 
 /// Now, to the millisecond.
-fn time() -> String {
+pub(super) fn time() -> String {
     let now = Timestamp::try_from(SystemTime::now()).unwrap_or_default();
     format!("{now:.3}")
 }

@@ -180,6 +180,11 @@ impl Maps {
         [&self.flows4, &self.flows6]
     }
 
+    /// Ids of the maps of flows, IPv4's first: others when they have been exchanged.
+    pub fn ids_of_flows(&self) -> [Option<u32>; 2] {
+        ["FLOWS4", "FLOWS6"].map(|name| self.info(name).map(|info| info.id))
+    }
+
     /// The cookies of the rules that allowed the flows that live.
     pub fn cookies_of_flows(&self) -> BTreeSet<u32> {
         let now = clock::seconds();

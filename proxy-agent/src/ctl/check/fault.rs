@@ -106,6 +106,14 @@ faults! {
     PluginMissing = "plugin-missing";
     /// The installed plugin is of another version.
     PluginDiffers = "plugin-differs";
+    /// The installed plugin does not run.
+    PluginBroken = "plugin-broken";
+    /// The plugin has not what it needs to know of the node.
+    NodeFile = "node-file";
+    /// No address is left for a pod.
+    NoAddressLeft = "no-address-left";
+    /// The record of an attachment cannot be read.
+    RecordUnread = "record-unread";
     /// The agent does not answer.
     AgentSilent = "agent-silent";
     /// proxyctl and the agent are of different versions.

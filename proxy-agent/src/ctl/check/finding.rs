@@ -54,13 +54,20 @@ impl Outcome {
     }
 }
 
-/// A check.
-#[derive(Clone, Copy, Debug)]
-pub struct Check {
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topic {
     /// Its name.
     pub name: &'static str,
     /// What it is about.
     pub category: Category,
+}
+
+/// A check.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// What it looks at.
+    pub topic: Topic,
     /// It makes sense before anything is installed, too.
     pub before: bool,
     /// Looks, and judges.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Complaint, Fault, Verdict, finding::quoted, scene::Scene};
 use crate::{
+    config::Cni,
     ctl::{CtlError, kube_proxy},
     node::{conflist, facts::Facts},
 };
@@ -55,6 +56,11 @@ pub(super) fn plugins(scene: &Scene) -> Verdict {
     if !cni.install {
         return Verdict::unknown("not looked for: cni.install is off");
     }
+    preferred(cni)
+}
+
+/// In this folder.
+pub(in crate::ctl) fn preferred(cni: &Cni) -> Verdict {
     judge_plugins(
         &cni.conf_dir,
         conflist::rival(&cni.conf_dir, &cni.conf_file),

@@ -100,7 +100,8 @@ pub(super) fn installed(scene: &Scene) -> Verdict {
     judge(cni)
 }
 
-fn judge(cni: &Cni) -> Verdict {
+/// Of these folders.
+pub(in crate::ctl) fn judge(cni: &Cni) -> Verdict {
     let (plugin, conflist) = (cni.bin_dir.join(PLUGIN), cni.conf_dir.join(&cni.conf_file));
     let missing = [&plugin, &conflist]
         .into_iter()

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Category, Check, Fault, Outcome, Remedy, Verdict, fault::PAGE};
+use super::{Category, Fault, Outcome, Remedy, Topic, Verdict, fault::PAGE};
 
 /// One line: a check without complaints, or a complaint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,9 +48,9 @@ pub struct Report {
 
 impl Report {
     /// Of what checks found.
-    pub fn of<'a>(pre: bool, looked: impl Iterator<Item = (&'a Check, Verdict)>) -> Self {
+    pub fn of(pre: bool, looked: impl Iterator<Item = (Topic, Verdict)>) -> Self {
         let lines: Vec<Line> = looked
-            .flat_map(|(check, verdict)| lines(check, verdict))
+            .flat_map(|(topic, verdict)| lines(topic, verdict))
             .collect();
         let count = |level| lines.iter().filter(|line| line.level == level).count();
         Self {
@@ -68,10 +68,10 @@ impl Report {
     }
 }
 
-fn lines(check: &Check, verdict: Verdict) -> Vec<Line> {
+fn lines(topic: Topic, verdict: Verdict) -> Vec<Line> {
     let plain = Line {
-        category: check.category,
-        check: check.name,
+        category: topic.category,
+        check: topic.name,
         level: if verdict.looked {
             Outcome::Ok
         } else {
@@ -101,7 +101,7 @@ fn lines(check: &Check, verdict: Verdict) -> Vec<Line> {
 }
 
 /// For people.
-pub(super) fn write(report: &Report, to: &mut (impl Write + ?Sized)) -> io::Result<()> {
+pub(in crate::ctl) fn write(report: &Report, to: &mut (impl Write + ?Sized)) -> io::Result<()> {
     let mut category = None;
     for line in &report.lines {
         if category.replace(line.category) != Some(line.category) {
@@ -134,21 +134,16 @@ mod tests {
     use super::*;
     use crate::ctl::check::Complaint;
 
-    const CHECK: Check = Check {
+    const BPFFS: Topic = Topic {
         name: "bpffs",
         category: Category::Machine,
-        before: true,
-        look: |_| Verdict::fine("mounted"),
     };
 
     #[test]
     fn one_line_for_each_check_and_advice_for_each_complaint() {
         let complaint = Complaint::error(Fault::NoBpffs, "no BPF file system at /x", "mount one");
         let complaint = complaint.command("mount -t bpf bpf /x");
-        let looked = [
-            (&CHECK, Verdict::fine("mounted")),
-            (&CHECK, complaint.into()),
-        ];
+        let looked = [(BPFFS, Verdict::fine("mounted")), (BPFFS, complaint.into())];
         let report = Report::of(true, looked.into_iter());
         assert_eq!(report.worst(), Outcome::Error);
         let mut text = Vec::new();

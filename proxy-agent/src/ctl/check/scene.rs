@@ -115,7 +115,7 @@ impl Scene {
 }
 
 /// The agent's, if it answers; else what it would be told.
-async fn configuration(
+pub(in crate::ctl) async fn configuration(
     context: &Context,
     args: &CheckArgs,
     answers: bool,

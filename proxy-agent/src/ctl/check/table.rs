@@ -1,14 +1,13 @@
 //! All checks, in the order in which they are told.
 
 use super::{
-    Category, Check, Verdict, agent, api, kernel, live, mounts, net, others, plugin, ports,
+    Category, Check, Topic, Verdict, agent, api, kernel, live, mounts, net, others, plugin, ports,
     runtime, scene::Scene, sysctls,
 };
 
 const fn always(name: &'static str, category: Category, look: fn(&Scene) -> Verdict) -> Check {
     Check {
-        name,
-        category,
+        topic: Topic { name, category },
         before: true,
         look,
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Format, Output, Row, Versioned, dash};
+use super::{Format, Output, Row, dash};
 
 /// Prints rows as they come.
 #[derive(Debug)]
@@ -34,15 +34,7 @@ impl<'a> Stream<'a> {
     /// Prints a row.
     pub fn row<T: Row>(&mut self, row: &T) -> io::Result<()> {
         match self.out.format {
-            Format::Json => {
-                serde_json::to_writer(&mut *self.out, &Versioned::new(T::KIND, row))?;
-                writeln!(self.out)
-            }
-            Format::Yaml => {
-                let row = Versioned::new(T::KIND, row);
-                let text = serde_saphyr::to_string(&row).map_err(io::Error::other)?;
-                write!(self.out, "---\n{text}")
-            }
+            Format::Json | Format::Yaml => self.out.document(T::KIND, row, |_| Ok(())),
             Format::Name => writeln!(self.out, "{}", row.name()),
             Format::Table => self.cells(row.cells()),
             Format::Wide => self.cells([row.cells(), row.wide()].concat()),

@@ -86,7 +86,7 @@ impl Row for EndpointRow {
 }
 
 /// A rate as annotations have it.
-fn rate(bits: Option<u64>) -> String {
+pub fn rate(bits: Option<u64>) -> String {
     let Some(bits) = bits else {
         return "-".to_owned();
     };

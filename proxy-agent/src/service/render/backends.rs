@@ -1,6 +1,9 @@
 //! `dump backends`: each backend, and the Service ports that use it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+};
 
 use serde::Serialize;
 
@@ -23,27 +26,38 @@ pub struct BackendRow {
 
 /// All backends, sorted by address.
 pub fn rows(tables: &ServiceTables, names: &Names) -> Result<Vec<BackendRow>, TableError> {
-    let users = users(tables, names)?;
+    let users = users(tables)?;
+    let called = |id: &u32| -> BTreeSet<String> {
+        let users = users.get(id).into_iter().flatten();
+        users.map(|service| name(names, *service)).collect()
+    };
     let mut known: Vec<_> = backends(tables)?.into_iter().collect();
     known.sort_by_key(|(id, backend)| (*backend, *id));
     let rows = known.into_iter().map(|(id, backend)| BackendRow {
         backend: socket_and_protocol(&backend),
         local: backend.0.local,
-        services: users.get(&id).into_iter().flatten().cloned().collect(),
+        services: called(&id).into_iter().collect(),
         id,
     });
     Ok(rows.collect())
 }
 
+/// Where backends serve: address and port, protocol; with their ids.
+pub fn places(tables: &ServiceTables) -> Result<HashMap<(SocketAddr, u8), u32>, TableError> {
+    let known = backends(tables)?.into_iter();
+    let places = known.map(|(id, (server, protocol))| {
+        let at = SocketAddr::new(server.address, server.port);
+        ((at, protocol), id)
+    });
+    Ok(places.collect())
+}
+
 /// The Service ports that use each backend.
-fn users(
-    tables: &ServiceTables,
-    names: &Names,
-) -> Result<BTreeMap<u32, BTreeSet<String>>, TableError> {
+pub fn users(tables: &ServiceTables) -> Result<BTreeMap<u32, BTreeSet<u32>>, TableError> {
     let sets = sets(tables)?;
     let v4 = tables.frontends4.entries()?.into_iter().map(|(_, f)| f);
     let v6 = tables.frontends6.entries()?.into_iter().map(|(_, f)| f);
-    let mut users: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    let mut users: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
     for frontend in v4.chain(v6) {
         for set in [frontend.internal, frontend.external] {
             for (_, id) in sets
@@ -52,7 +66,7 @@ fn users(
                 .flat_map(|s| s.range(..set.count))
             {
                 let users = users.entry(*id).or_default();
-                users.insert(name(names, frontend.service));
+                users.insert(frontend.service);
             }
         }
     }

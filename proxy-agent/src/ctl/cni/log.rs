@@ -7,7 +7,8 @@ use cni_plugin::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{
+use super::ROOT_HINT;
+use crate::ctl::{
     Context, CtlError, Exit,
     args::CniLogArgs,
     output::{Output, Row},
@@ -16,19 +17,19 @@ use super::{
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LogRow {
+pub(super) struct LogRow {
     /// When, by the calendar of then.
-    pub time: String,
+    time: String,
     /// What the runtime asked for.
-    pub verb: String,
+    verb: String,
     /// Namespace and name of the pod, if the runtime said.
-    pub pod: String,
+    pod: String,
     /// The container.
-    pub container: String,
+    container: String,
     /// Its interface.
-    pub interface: String,
+    interface: String,
     /// What was said.
-    pub text: String,
+    text: String,
 }
 
 impl Row for LogRow {
@@ -67,13 +68,17 @@ impl From<Entry> for LogRow {
 }
 
 /// Prints the newest entries, oldest first.
-pub fn run(context: &Context, args: &CniLogArgs, out: &mut Output) -> Result<Exit, CtlError> {
+pub(super) fn run(
+    context: &Context,
+    args: &CniLogArgs,
+    out: &mut Output,
+) -> Result<Exit, CtlError> {
     let path = Paths::new(&context.common.run_dir).log();
     let entries = log::read(&path).map_err(|error| {
         CtlError::new(
             Exit::Failed,
             format!("read {}: {error}", path.display()),
-            "the file is root's: run this as root on the node, or in the agent's container",
+            ROOT_HINT,
         )
     })?;
     out.rows(newest(entries, args))?;

@@ -1,0 +1,145 @@
+//! What there is to know of the plugin: its program, and what is in the folder that it shares with the agent.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use cni_plugin::{
+    attachment::{Attachment, Broken, State},
+    clock, heartbeat,
+    ipam::Usage,
+    ledger,
+    node_file::{NodeFile, boot_id},
+    paths::Paths,
+    verbs,
+};
+use serde::Serialize;
+
+use crate::{config::Cni, node::install::PLUGIN};
+
+/// What the plugin calls itself before its version.
+const CALLED: &str = "CNI plugin ";
+
+/// What was found.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Facts {
+    /// The installed program.
+    pub(super) plugin: PathBuf,
+    /// Its version, or why it does not say one.
+    #[serde(serialize_with = "known")]
+    pub(super) version: Result<String, String>,
+    /// The configuration that the runtime reads.
+    pub(super) conflist: PathBuf,
+    /// Since the agent last showed that it lives.
+    #[serde(rename = "heartbeatSeconds", serialize_with = "seconds")]
+    pub(super) silence: Option<Duration>,
+    /// What the agent tells the plugin of the node, or why the plugin does not go by it.
+    #[serde(serialize_with = "known")]
+    pub(super) node: Result<NodeFile, String>,
+    /// The ranges, or why nothing is known of their use.
+    #[serde(serialize_with = "known")]
+    pub(super) pools: Result<Vec<Usage>, String>,
+    /// Interfaces of pods, by how far they are; or why nothing is known of them.
+    #[serde(serialize_with = "known")]
+    pub(super) attachments: Result<Attachments, String>,
+}
+
+/// How many attachments there are.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Attachments {
+    /// Wired and taken in.
+    pub(super) ready: usize,
+    /// ADD is at work, or died at it.
+    pub(super) creating: usize,
+    /// Records that cannot be read.
+    #[serde(serialize_with = "files")]
+    pub(super) unread: Broken,
+}
+
+/// What is known; else nothing, for the complaint says why.
+fn known<T: Serialize, S: serde::Serializer>(
+    value: &Result<T, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    value.as_ref().ok().serialize(serializer)
+}
+
+#[expect(clippy::ref_option, reason = "as serde calls it")]
+fn seconds<S: serde::Serializer>(
+    silence: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    silence
+        .map(|silence| silence.as_secs())
+        .serialize(serializer)
+}
+
+fn files<S: serde::Serializer>(broken: &Broken, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(broken.iter().map(|(path, _)| path))
+}
+
+impl Facts {
+    /// Looks.
+    pub(super) fn look(cni: &Cni, paths: &Paths) -> Self {
+        let plugin = cni.bin_dir.join(PLUGIN);
+        let node = verbs::node(paths);
+        Self {
+            version: version(&plugin),
+            plugin,
+            conflist: cni.conf_dir.join(&cni.conf_file),
+            silence: heartbeat::silence(&paths.heartbeat()),
+            pools: node
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(|node| pools(paths, node)),
+            node,
+            attachments: attachments(paths),
+        }
+    }
+}
+
+/// The version of a plugin, by its own word: it says so to who calls it as no runtime does.
+fn version(plugin: &Path) -> Result<String, String> {
+    let run = |what: &dyn std::fmt::Display| format!("run {}: {what}", plugin.display());
+    let done = Command::new(plugin)
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| run(&error))?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    let version = said
+        .split_once(CALLED)
+        .and_then(|(_, rest)| rest.split_once(':'))
+        .filter(|_| done.status.success());
+    version
+        .map(|(version, _)| version.to_owned())
+        .ok_or_else(|| run(&format!("{}, and it does not say its version", done.status)))
+}
+
+fn pools(paths: &Paths, node: &NodeFile) -> Result<Vec<Usage>, String> {
+    let state = ledger::view(paths, &node.boot_id).map_err(|error| error.to_string())?;
+    let now = clock::now();
+    let ranges = ledger::ranges(node);
+    Ok(ranges
+        .map(|range| state.usage(range, &node.reserved, now))
+        .collect())
+}
+
+fn attachments(paths: &Paths) -> Result<Attachments, String> {
+    let folder = paths.attachments();
+    let read = |error: io::Error| format!("read {}: {error}", folder.display());
+    let boot = boot_id().map_err(|error| format!("read boot_id: {error}"))?;
+    let (records, unread) = Attachment::read_all(&folder).map_err(read)?;
+    let records = records.iter().filter(|record| record.boot_id == boot);
+    let (ready, creating): (Vec<_>, Vec<_>) = records.partition(|r| r.state == State::Ready);
+    Ok(Attachments {
+        ready: ready.len(),
+        creating: creating.len(),
+        unread,
+    })
+}
