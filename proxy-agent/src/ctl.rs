@@ -6,6 +6,7 @@ pub mod args;
 pub mod check;
 pub mod cluster;
 pub mod cni_log;
+pub mod connectivity;
 pub mod diff;
 pub mod dump;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod log_level;
 pub mod lookup;
 pub mod output;
 pub mod place;
+pub mod probe;
 pub mod remote;
 pub mod render;
 pub mod status;
@@ -36,7 +38,7 @@ use std::{
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::{api::client::Client, usage};
-use args::{Arguments, CniVerb, Command, PolicyVerb, ServiceVerb};
+use args::{Arguments, CniVerb, Command, ConnectivityVerb, PolicyVerb, ServiceVerb};
 pub use error::{CtlError, Exit};
 use output::Output;
 use remote::Where;
@@ -120,6 +122,10 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> 
         Command::Cni {
             verb: CniVerb::Log(args),
         } => cni_log::run(context, &args, &mut out)?,
+        Command::Connectivity {
+            verb: ConnectivityVerb::Test(args),
+        } => connectivity::run(context, &args, &mut out).await?,
+        Command::Probe { verb } => probe::run(&verb, &mut out).await?,
         Command::KubeProxy { verb } => kube_proxy::run(&verb, &mut out)?,
         Command::Diff => diff::run(context, &mut out).await?,
         Command::Sysdump(args) => sysdump::run(context, &args, &mut out).await?,

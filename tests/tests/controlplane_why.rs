@@ -2,6 +2,8 @@
 //! `kubectl weir`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "controlplane_why/connectivity.rs"]
+mod connectivity;
 #[path = "controlplane_why/plugin.rs"]
 mod plugin;
 #[path = "controlplane_why/stage.rs"]
@@ -39,6 +41,7 @@ async fn both_nodes_of_a_flow_are_asked() -> Result<()> {
     errors_of_other_nodes_are_told(&stage).await;
     rights_are_those_of_whoever_asks(&stage).await;
     plugin::works(&stage).await;
+    connectivity::cleans_up(&stage).await;
     // A node that cannot be asked leaves its side open.
     stage.kubelets.remove(0);
     let (code, text, told) = stage

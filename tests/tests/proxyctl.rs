@@ -149,6 +149,17 @@ fn exit_codes_without_an_agent() {
             2,
             "error: other nodes are asked through the API server: ",
         ),
+        (
+            &["connectivity", "test", "--kubeconfig", "/absent"],
+            2,
+            "error: other nodes are asked through the API server: ",
+        ),
+        (
+            &["connectivity", "test", "--all-nodes"],
+            2,
+            "error: --all-nodes does not go with `connectivity`\n",
+        ),
+        (&["connectivity", "test", "--test", "("], 2, "error: "),
         (&["dump"], 2, "error: "),
         (&["dump", "nonsense"], 2, "error: "),
         (&["-o", "xml", "status"], 2, "error: "),

@@ -1,6 +1,7 @@
 //! The command line of `proxyctl`, which is that of `kubectl weir` too.
 
 pub mod cluster;
+pub mod connectivity;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,6 +11,7 @@ use clap_complete::Shell;
 use super::output::Format;
 use crate::config::{Configuration, Period};
 pub use cluster::ClusterArgs;
+pub use connectivity::{AskArgs, ConnectivityArgs, ConnectivityVerb, ProbeVerb};
 
 /// Shows what Weir does on this node, from the live maps
 #[derive(Debug, Parser)]
@@ -109,6 +111,19 @@ pub enum Command {
         /// What about it.
         #[command(subcommand)]
         verb: CniVerb,
+    },
+    /// Tests who reaches whom in a cluster, from outside of it
+    Connectivity {
+        /// What about it.
+        #[command(subcommand)]
+        verb: ConnectivityVerb,
+    },
+    /// What the pods of `connectivity test` run
+    #[command(hide = true)]
+    Probe {
+        /// Which side.
+        #[command(subcommand)]
+        verb: ProbeVerb,
     },
     /// Finds what kube-proxy has left on this node
     KubeProxy {

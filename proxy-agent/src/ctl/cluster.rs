@@ -16,7 +16,7 @@ pub use exec::Call;
 use super::{CtlError, Exit, args::ClusterArgs};
 
 /// Where the image has it. An absolute path leaves nothing to the container's environment.
-const PROGRAM: &str = "/usr/bin/proxyctl";
+pub const PROGRAM: &str = "/usr/bin/proxyctl";
 /// The agent's container, and the labels of its pods (`deploy/base`).
 const CONTAINER: &str = "agent";
 const LABELS: &str = "app.kubernetes.io/name=weir,app.kubernetes.io/component=agent";
@@ -40,6 +40,15 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// By its pod.
+    pub fn of(pod: Pod) -> Option<Self> {
+        Some(Self {
+            node: node(&pod)?,
+            namespace: pod.metadata.namespace?,
+            pod: pod.metadata.name?,
+        })
+    }
+
     /// `proxyctl` in its container.
     pub fn call(&self, words: &[String], stdin: bool) -> Call {
         let program = [PROGRAM.to_owned()].into_iter();
@@ -65,6 +74,15 @@ pub struct Said {
 }
 
 impl Cluster {
+    /// One that nobody can ask.
+    #[cfg(test)]
+    pub fn nowhere() -> Self {
+        let config = Config::new(http::Uri::from_static("http://192.0.2.1"));
+        let client = Client::try_from(config).unwrap();
+        let namespace = String::new();
+        Self { client, namespace }
+    }
+
     /// By a kubeconfig.
     pub async fn open(args: &ClusterArgs) -> Result<Self, CtlError> {
         let config = config(args).await;
@@ -119,21 +137,32 @@ impl Cluster {
         Ok(None)
     }
 
+    /// How to ask it anything.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// The agents.
     pub async fn agents(&self) -> Result<Vec<Agent>, CtlError> {
+        let running = self.running().await?.into_iter();
+        Ok(running.filter_map(Agent::of).collect())
+    }
+
+    /// The pods of agents, of which there is one at least.
+    pub async fn running(&self) -> Result<Vec<Pod>, CtlError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let list = pods.list(&ListParams::default().labels(LABELS)).await;
         let pods = list.map_err(|error| self.refused(&error))?.items;
         let running = pods.into_iter().filter(is_running);
-        let agents: Vec<_> = running.filter_map(agent).collect();
-        if agents.is_empty() {
+        let running: Vec<_> = running.filter(|pod| node(pod).is_some()).collect();
+        if running.is_empty() {
             return Err(CtlError::new(
                 Exit::Unreachable,
                 format!("no agent runs in namespace {} ({LABELS})", self.namespace),
                 "--namespace names the DaemonSet's; try: kubectl get pods -A -l app.kubernetes.io/name=weir",
             ));
         }
-        Ok(agents)
+        Ok(running)
     }
 
     /// Runs `proxyctl` with these words in an agent's container.
@@ -195,12 +224,11 @@ async fn config(args: &ClusterArgs) -> Result<Config, String> {
     config.map_err(said)
 }
 
-fn agent(pod: Pod) -> Option<Agent> {
-    Some(Agent {
-        node: node(&pod)?,
-        namespace: pod.metadata.namespace?,
-        pod: pod.metadata.name?,
-    })
+/// The image of an agent's pod.
+pub fn image(pod: &Pod) -> Option<String> {
+    let mut containers = pod.spec.as_ref()?.containers.iter();
+    let agent = containers.find(|container| container.name == CONTAINER)?;
+    agent.image.clone()
 }
 
 fn node(pod: &Pod) -> Option<String> {

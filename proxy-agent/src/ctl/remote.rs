@@ -49,6 +49,13 @@ impl Where {
                 "name one node, or take all of them",
             ));
         }
+        if let (Command::Connectivity { .. }, Some(flag)) = (command, told.nodes()) {
+            return Err(CtlError::new(
+                Exit::Usage,
+                format!("{flag} does not go with `connectivity`"),
+                "it runs here and finds the nodes by itself; --max-nodes and --test choose",
+            ));
+        }
         if works_anywhere(command, told, plugin) {
             return Ok(Self::Here);
         }
@@ -69,7 +76,7 @@ impl Where {
 /// Verbs that ask nobody, or find the nodes to ask by themselves.
 fn works_anywhere(command: &Command, told: &ClusterArgs, plugin: bool) -> bool {
     match command {
-        Command::Completion { .. } => true,
+        Command::Completion { .. } | Command::Connectivity { .. } | Command::Probe { .. } => true,
         Command::Policy {
             verb: PolicyVerb::Why(_),
         } => told.node.is_none() && (told.all_nodes || plugin),
@@ -226,7 +233,10 @@ mod tests {
         for plugin in [false, true] {
             assert_eq!(place("x status --node a", plugin), node("a"));
             assert_eq!(place("x --all-nodes diff", plugin), Ok(Where::AllNodes));
-            assert_eq!(place("x completion bash", plugin), Ok(Where::Here));
+            for line in ["x completion bash", "x connectivity test --context b"] {
+                assert_eq!(place(line, plugin), Ok(Where::Here));
+            }
+            assert!(place("x connectivity test --node a", plugin).is_err());
             let why = "x policy why a b 80";
             assert_eq!(
                 place(&format!("{why} --all-nodes"), plugin),

@@ -48,7 +48,7 @@ impl Stage {
             // The friend's own node has a say too.
             (codes == (1, 5)).then_some(())
         })?;
-        let plane = ControlPlane::start().await?;
+        let plane = ControlPlane::with_controllers().await?;
         let mut kubelets = Vec::new();
         for index in [0, 1] {
             kubelets.push(kubelet(cluster.node(index)).await?);

@@ -40,6 +40,18 @@ impl ClusterArgs {
         self.namespace.as_deref().unwrap_or("kube-system")
     }
 
+    /// The flag that says which nodes, or what they read, if one does.
+    pub fn nodes(&self) -> Option<&'static str> {
+        let flags = [
+            ("--node", self.node.is_some()),
+            ("--all-nodes", self.all_nodes),
+            ("--stdin", self.stdin),
+        ];
+        flags
+            .into_iter()
+            .find_map(|(flag, told)| told.then_some(flag))
+    }
+
     /// A flag that says something about the other nodes, but not which; none if there is none.
     pub fn stray(&self) -> Option<&'static str> {
         let flags = [
