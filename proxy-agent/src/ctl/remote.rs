@@ -112,6 +112,7 @@ pub(super) async fn run(
     };
     let cluster = Cluster::open(told).await?;
     let mut agents = cluster.agents().await?;
+    agents.sort_by(|one, other| one.node.cmp(&other.node));
     let remote = Remote {
         cluster,
         words,

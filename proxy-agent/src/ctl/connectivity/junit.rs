@@ -74,8 +74,8 @@ mod tests {
         let text = xml(&done).unwrap();
         assert!(text.starts_with("<?xml "), "{text}");
         for part in [
-            r#"<testsuite name="connectivity" tests="2" disabled="0" errors="0" failures="1">"#,
-            r#"<testcase name="pod-to-pod/ipv4/a/a" classname="pod-to-pod" time="1.500">"#,
+            r#"<testsuite name="connectivity" tests="2" skipped="0" errors="0" failures="1">"#,
+            r#"<testcase name="pod-to-pod/ipv4/a/a" classname="pod-to-pod" time="1.500"/>"#,
             r#"<failure message="no &lt;answer&gt;"/>"#,
         ] {
             assert!(text.contains(part), "{part} in {text}");

@@ -48,12 +48,11 @@ struct Asked {
 /// Runs it; the exit code is the highest.
 pub(super) async fn run(
     remote: &Remote,
-    mut agents: Vec<Agent>,
+    agents: Vec<Agent>,
     watches: bool,
     out: &mut Output,
 ) -> Result<u8, CtlError> {
     refuse(remote, watches)?;
-    agents.sort_by(|one, other| one.node.cmp(&other.node));
     let asked = stream::iter(agents).map(|agent| ask(remote, agent));
     let mut asked = asked.buffered(AT_ONCE);
     let (mut worst, mut answers) = (Exit::Ok as u8, Vec::new());
