@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -34,7 +34,7 @@ struct Test {
 /// Runs it on a sound cluster, with arguments of its own; its exit code.
 pub(super) fn sound(lab: &Lab, args: &[String]) -> Result<ExitCode> {
     lab.must_be_up()?;
-    super::pass_on(proxyctl(lab)?.args(args))
+    super::pass_on(proxyctl(lab).args(args))
 }
 
 /// Plants the fault and looks at what is found.
@@ -58,13 +58,13 @@ pub(super) fn with_fault(lab: &Lab) -> Result<()> {
     judge(&found?, folder.path())
 }
 
-fn proxyctl(lab: &Lab) -> Result<std::process::Command> {
+fn proxyctl(lab: &Lab) -> Command {
     // As the cluster was brought up with.
     let program = build::place("lab").join("proxyctl");
     let mut command = Place::fabric(lab).command(program);
     command.args(["connectivity", "test"]);
     command.arg(format!("--kubeconfig={}", lab.kubeconfig().display()));
-    Ok(command)
+    command
 }
 
 /// As a network does that knows the addresses of nodes only.
@@ -83,7 +83,7 @@ fn take_away(lab: &Lab) -> Result<()> {
 }
 
 fn tests(lab: &Lab, folder: &Path) -> Result<Vec<Test>> {
-    let mut command = proxyctl(lab)?;
+    let mut command = proxyctl(lab);
     command
         .args([
             "--timeout=6s",

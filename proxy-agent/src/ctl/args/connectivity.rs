@@ -24,7 +24,7 @@ pub struct ConnectivityArgs {
     /// Print the names of the tests, and make nothing
     #[arg(long)]
     pub list: bool,
-    /// Write what came of each test as JUnit XML
+    /// Write what came of each test into this file, for programs that read `JUnit` XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// How long a test may take to come out right

@@ -105,11 +105,13 @@ fn pieces() -> mpsc::Receiver<io::Result<Vec<u8>>> {
         let mut stdin = io::stdin().lock();
         let mut piece = vec![0; PIECE];
         loop {
-            let read = stdin
-                .read(&mut piece)
-                .map(|length| piece[..length].to_vec());
-            let last = read.as_ref().map_or(true, Vec::is_empty);
-            if last && read.is_ok() || give.blocking_send(read).is_err() || last {
+            let read = match stdin.read(&mut piece) {
+                Ok(0) => return,
+                Ok(length) => Ok(piece[..length].to_vec()),
+                Err(error) => Err(error),
+            };
+            let last = read.is_err();
+            if give.blocking_send(read).is_err() || last {
                 return;
             }
         }

@@ -64,7 +64,7 @@ async fn of_test(real: &Real, done: &Done) -> String {
             let name = &real.agents[node].node;
             let line = words.join(" ");
             let said = String::from_utf8_lossy(&said);
-            text.push_str(&format!("\nnode {name}: proxyctl {line}\n{said}"));
+            text.extend(["\nnode ", name, ": proxyctl ", &line, "\n", &said]);
         }
     }
     text

@@ -74,8 +74,8 @@ async fn one(ground: &impl Ground, case: Case, patience: Duration) -> Done {
 /// What is wrong with what came.
 fn wrong(case: &Case, came: &Outcome, own: Option<std::net::IpAddr>) -> Option<String> {
     let answer = match (came, case.wanted) {
-        (Outcome::Silent, Wanted::Silence) => return None,
-        (Outcome::Answered { .. }, Wanted::Answer { by: None, .. }) => return None,
+        (Outcome::Silent, Wanted::Silence)
+        | (Outcome::Answered { .. }, Wanted::Answer { by: None, .. }) => return None,
         (Outcome::Answered { answer }, _) => answer,
         (Outcome::Silent, _) => return Some("no answer".to_owned()),
         (Outcome::Refused, _) => return Some("refused".to_owned()),
