@@ -6,6 +6,7 @@ pub mod args;
 pub mod check;
 pub mod cluster;
 pub mod cni;
+pub mod connectivity;
 pub mod diff;
 pub mod dump;
 pub mod error;
@@ -16,6 +17,8 @@ pub mod log_level;
 pub mod lookup;
 pub mod output;
 pub mod place;
+pub mod probe;
+pub mod remote;
 pub mod render;
 pub mod status;
 pub mod sysdump;
@@ -28,14 +31,18 @@ pub mod why;
 
 mod tool;
 
-use std::io::{self, Write as _};
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+};
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::{api::client::Client, usage};
-use args::{Arguments, Command, PolicyVerb, ServiceVerb};
+use args::{Arguments, Command, ConnectivityVerb, PolicyVerb, ServiceVerb};
 pub use error::{CtlError, Exit};
 use output::Output;
+use remote::Where;
 
 /// What every verb works with.
 #[derive(Clone, Debug)]
@@ -46,12 +53,17 @@ pub struct Context {
     pub common: args::Common,
 }
 
-/// Runs `proxyctl` with these arguments and gives its exit code.
-pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
-    let parsed = match Arguments::try_parse_from(arguments) {
+/// Runs `proxyctl` with these arguments and gives its exit code; called by kubectl, `kubectl weir`.
+pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let plugin = remote::is_plugin(&words);
+    let name = if plugin { "kubectl weir" } else { "proxyctl" };
+    let command = Arguments::command().name(name).bin_name(name);
+    let matches = command.try_get_matches_from(&words);
+    let parsed = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let (text, is_error) = usage::told(&error, "proxyctl");
+            let (text, is_error) = usage::told(&error, name);
             let (code, printed) = if is_error {
                 (Exit::Usage, io::stderr().write_all(text.as_bytes()))
             } else {
@@ -68,9 +80,31 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
         client: Client::new(common.socket()),
         common,
     };
-    match execute(&context, command).await {
-        Ok(code) => code as u8,
+    match anywhere(context, command, &words, plugin).await {
+        Ok(code) => code,
         Err(error) => error.report(&mut io::stderr()) as u8,
+    }
+}
+
+/// Here or on other nodes.
+async fn anywhere(
+    mut context: Context,
+    command: Command,
+    words: &[OsString],
+    plugin: bool,
+) -> Result<u8, CtlError> {
+    match Where::of(&command, &context.common.cluster, plugin)? {
+        Where::Here => {
+            // The only verb that asks others by itself does so for whoever is on no node.
+            context.common.cluster.all_nodes |= plugin;
+            execute(&context, command).await.map(|code| code as u8)
+        }
+        place => {
+            let mut out = Output::stdout(context.common.output);
+            let code = remote::run(&context, (place, &command), words, &mut out).await?;
+            out.flush()?;
+            Ok(code)
+        }
     }
 }
 
@@ -88,6 +122,10 @@ async fn execute(context: &Context, command: Command) -> Result<Exit, CtlError> 
             verb: ServiceVerb::Trace(args),
         } => trace::run(context, &args, &mut out).await?,
         Command::Cni { verb } => cni::run(context, &verb, &mut out).await?,
+        Command::Connectivity {
+            verb: ConnectivityVerb::Test(args),
+        } => connectivity::run(context, &args, &mut out).await?,
+        Command::Probe { verb } => probe::run(&verb, &mut out).await?,
         Command::KubeProxy { verb } => kube_proxy::run(&verb, &mut out)?,
         Command::Diff => diff::run(context, &mut out).await?,
         Command::Sysdump(args) => sysdump::run(context, &args, &mut out).await?,

@@ -27,7 +27,7 @@ mod observer;
 mod process;
 mod proxy;
 
-pub use kubelet::Kubelet;
+pub use kubelet::{Exec, Kubelet};
 pub use observer::Observer;
 pub use proxy::{Fault, Hold, Proxy};
 

@@ -156,6 +156,7 @@ fn a_package_has_programs_pages_licences_and_a_list_of_crates() -> Result<()> {
     for path in [
         "bin/proxy-agent",
         "bin/proxyctl",
+        "bin/kubectl-weir",
         "bin/cni-plugin",
         "share/man/proxyctl.1",
         "share/completions/proxyctl.bash",

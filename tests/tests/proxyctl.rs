@@ -115,7 +115,21 @@ fn exit_codes_without_an_agent() {
         (&[], 2, "error: "),
         (&["frobnicate"], 2, "error: "),
         (&["policy", "why", "a", "b"], 2, "error: "),
-        (&["log-level", "--kubeconfig", "x"], 2, "error: "),
+        (
+            &["log-level", "--kubeconfig", "x"],
+            2,
+            "error: --kubeconfig says nothing about this node\n",
+        ),
+        (
+            &["diff", "--node", "a", "--all-nodes"],
+            2,
+            "error: --node and --all-nodes exclude each other\n",
+        ),
+        (
+            &["diff", "--node", "a", "--kubeconfig", "/absent"],
+            2,
+            "error: other nodes are asked through the API server: ",
+        ),
         (
             &["policy", "why", "a", "b", "1", "--kubeconfig", "x"],
             2,
@@ -133,8 +147,19 @@ fn exit_codes_without_an_agent() {
                 "/absent",
             ],
             2,
-            "error: --all-nodes asks through the API server: ",
+            "error: other nodes are asked through the API server: ",
         ),
+        (
+            &["connectivity", "test", "--kubeconfig", "/absent"],
+            2,
+            "error: other nodes are asked through the API server: ",
+        ),
+        (
+            &["connectivity", "test", "--all-nodes"],
+            2,
+            "error: --all-nodes does not go with `connectivity`\n",
+        ),
+        (&["connectivity", "test", "--test", "("], 2, "error: "),
         (&["dump"], 2, "error: "),
         (&["dump", "nonsense"], 2, "error: "),
         (&["-o", "xml", "status"], 2, "error: "),

@@ -77,14 +77,17 @@ pub(crate) fn programs(profile: &str) -> Result<Vec<PathBuf>> {
         &format!("build {} ({profile})", PROGRAMS.join(", ")),
         || run::loud(&mut cargo),
     )?;
-    let folder = paths::root()
-        .join("target")
-        .join(TARGET)
-        .join(if profile == "dev" { "debug" } else { profile });
+    let folder = place(profile);
     Ok(PROGRAMS
         .iter()
         .map(|program| folder.join(program))
         .collect())
+}
+
+/// Where the programs are, once they are built.
+pub(crate) fn place(profile: &str) -> PathBuf {
+    let folder = if profile == "dev" { "debug" } else { profile };
+    paths::root().join("target").join(TARGET).join(folder)
 }
 
 /// The commit that is built, for `weir_build_info`; none where there is no history. Other builds do not name it, or each commit

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 mod cgroups;
+mod connectivity;
 mod control_plane;
 mod down;
 mod forward;
@@ -64,6 +65,15 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Run `proxyctl connectivity test` on it, from outside.
+    Connectivity {
+        /// Plant a fault between two nodes, and see whether it is found by name.
+        #[arg(long, conflicts_with = "args")]
+        fault: bool,
+        /// Arguments of `connectivity test`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run a command on a node, in its namespaces.
     Enter {
         /// The node's number, from 1; 0 is the fabric.
@@ -93,6 +103,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             say::data(lab.file("kubeconfig").display().to_string());
         }
         What::Kubectl { args } => return pass_on(kubectl(&lab)?.args(args)),
+        What::Connectivity { fault: true, .. } => connectivity::with_fault(&lab)?,
+        What::Connectivity { args, .. } => return connectivity::sound(&lab, args),
         What::Enter { node, command } => return enter(&lab, *node, command),
         What::Forward => forward::run(&lab)?,
     }

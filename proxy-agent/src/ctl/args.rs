@@ -1,4 +1,7 @@
-//! The command line of `proxyctl`.
+//! The command line of `proxyctl`, which is that of `kubectl weir` too.
+
+pub mod cluster;
+pub mod connectivity;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,6 +10,8 @@ use clap_complete::Shell;
 
 use super::{output::Format, top::By};
 use crate::config::{Configuration, Period};
+pub use cluster::ClusterArgs;
+pub use connectivity::{AskArgs, ConnectivityArgs, ConnectivityVerb, ProbeVerb};
 
 /// Shows what Weir does on this node, from the live maps
 #[derive(Debug, Parser)]
@@ -35,6 +40,9 @@ pub struct Common {
     /// Shape of the output
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub output: Format,
+    /// On which nodes.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 impl Common {
@@ -105,6 +113,19 @@ pub enum Command {
         /// What about it.
         #[command(subcommand)]
         verb: CniVerb,
+    },
+    /// Tests who reaches whom in a cluster, from outside of it
+    Connectivity {
+        /// What about it.
+        #[command(subcommand)]
+        verb: ConnectivityVerb,
+    },
+    /// What the pods of `connectivity test` run
+    #[command(hide = true)]
+    Probe {
+        /// Which side.
+        #[command(subcommand)]
+        verb: ProbeVerb,
     },
     /// Finds what kube-proxy has left on this node
     KubeProxy {
@@ -298,7 +319,8 @@ pub enum KubeProxyVerb {
 /// `policy ...`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PolicyVerb {
-    /// Which rule lets a new flow pass or not; exit code 1 if it is denied, 5 if another node decides too
+    /// Which rule lets a new flow pass or not; exit code 1 if it is denied, 5 if another node decides too. With --all-nodes every
+    /// node that has a say is asked, which is what `kubectl weir` does unless told a node
     Why(WhyArgs),
 }
 
@@ -312,24 +334,6 @@ pub struct WhyArgs {
     pub to: String,
     /// Destination port, such as 80 or 53/udp; of a Service its own port
     pub port: String,
-    /// Ask every node that has a say, through the API server, by your rights: get and list pods and nodes, get and create
-    /// pods/exec where the agents are. Works anywhere
-    #[arg(long)]
-    pub all_nodes: bool,
-    /// Where the cluster is.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-}
-
-/// Where the cluster is.
-#[derive(Clone, Debug, Args)]
-pub struct ClusterArgs {
-    /// A kubeconfig file (default: as kubectl)
-    #[arg(long, requires = "all_nodes")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Namespace of the agents
-    #[arg(long, requires = "all_nodes", default_value = "kube-system")]
-    pub agent_namespace: String,
 }
 
 /// `service ...`.

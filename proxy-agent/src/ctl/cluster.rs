@@ -2,58 +2,101 @@
 //! rights of whoever asks. So agents listen nowhere, have no rights over each other, and the API server says who may and
 //! keeps the record.
 
-use std::path::Path;
+pub mod exec;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::{
     Api, Client, Config,
-    api::{AttachParams, ListParams},
-    config::{KubeConfigOptions, Kubeconfig},
+    api::ListParams,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+pub use exec::Call;
 
 use super::{CtlError, Exit, args::ClusterArgs};
 
 /// Where the image has it. An absolute path leaves nothing to the container's environment.
-const PROGRAM: &str = "/usr/bin/proxyctl";
+pub const PROGRAM: &str = "/usr/bin/proxyctl";
 /// The agent's container, and the labels of its pods (`deploy/base`).
 const CONTAINER: &str = "agent";
 const LABELS: &str = "app.kubernetes.io/name=weir,app.kubernetes.io/component=agent";
 
 /// The cluster, as whoever asks may see it.
+#[derive(Clone)]
 pub struct Cluster {
     client: Client,
     namespace: String,
 }
 
+/// An agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agent {
+    /// Its node.
+    pub node: String,
+    /// Namespace of its pod.
+    pub namespace: String,
+    /// Its pod.
+    pub pod: String,
+}
+
+impl Agent {
+    /// By its pod.
+    pub fn of(pod: Pod) -> Option<Self> {
+        Some(Self {
+            node: node(&pod)?,
+            namespace: pod.metadata.namespace?,
+            pod: pod.metadata.name?,
+        })
+    }
+
+    /// `proxyctl` in its container.
+    pub fn call(&self, words: &[String], stdin: bool) -> Call {
+        let program = [PROGRAM.to_owned()].into_iter();
+        Call {
+            namespace: self.namespace.clone(),
+            pod: self.pod.clone(),
+            container: CONTAINER,
+            words: program.chain(words.iter().cloned()).collect(),
+            stdin,
+        }
+    }
+}
+
 /// What a program said.
 #[derive(Debug)]
 pub struct Said {
+    /// Its exit code.
+    pub code: u8,
     /// On standard output.
-    pub out: String,
+    pub out: Vec<u8>,
     /// On standard error.
     pub told: String,
 }
 
 impl Cluster {
+    /// One that nobody can ask.
+    #[cfg(test)]
+    pub fn nowhere() -> Self {
+        let config = Config::new(http::Uri::from_static("http://192.0.2.1"));
+        let client = Client::try_from(config).unwrap();
+        let namespace = String::new();
+        Self { client, namespace }
+    }
+
     /// By a kubeconfig.
     pub async fn open(args: &ClusterArgs) -> Result<Self, CtlError> {
-        let config = match &args.kubeconfig {
-            Some(path) => read(path).await,
-            None => Config::infer().await.map_err(|error| error.to_string()),
-        };
+        let config = config(args).await;
         let client = config.and_then(|c| Client::try_from(c).map_err(|error| error.to_string()));
         let client = client.map_err(|error| {
             CtlError::new(
                 Exit::Usage,
-                format!("--all-nodes asks through the API server: {error}"),
-                "run it where kubectl works, or name a file by --kubeconfig",
+                format!("other nodes are asked through the API server: {error}"),
+                "run it where kubectl works, or name a file by --kubeconfig, and a context in it by --context",
             )
         })?;
         Ok(Self {
             client,
-            namespace: args.agent_namespace.clone(),
+            namespace: args.agents().to_owned(),
         })
     }
 
@@ -94,66 +137,41 @@ impl Cluster {
         Ok(None)
     }
 
-    /// The agents: node and pod.
-    pub async fn agents(&self) -> Result<Vec<(String, String)>, CtlError> {
+    /// How to ask it anything.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The agents.
+    pub async fn agents(&self) -> Result<Vec<Agent>, CtlError> {
+        let running = self.running().await?.into_iter();
+        Ok(running.filter_map(Agent::of).collect())
+    }
+
+    /// The pods of agents, of which there is one at least.
+    pub async fn running(&self) -> Result<Vec<Pod>, CtlError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let list = pods.list(&ListParams::default().labels(LABELS)).await;
         let pods = list.map_err(|error| self.refused(&error))?.items;
         let running = pods.into_iter().filter(is_running);
-        let agents: Vec<_> = running
-            .filter_map(|pod| Some((node(&pod)?, pod.metadata.name?)))
-            .collect();
-        if agents.is_empty() {
+        let running: Vec<_> = running.filter(|pod| node(pod).is_some()).collect();
+        if running.is_empty() {
             return Err(CtlError::new(
                 Exit::Unreachable,
                 format!("no agent runs in namespace {} ({LABELS})", self.namespace),
-                "--agent-namespace names the DaemonSet's; try: kubectl get pods -A -l app.kubernetes.io/name=weir",
+                "--namespace names the DaemonSet's; try: kubectl get pods -A -l app.kubernetes.io/name=weir",
             ));
         }
-        Ok(agents)
+        Ok(running)
     }
 
     /// Runs `proxyctl` with these words in an agent's container.
-    pub async fn proxyctl(&self, pod: &str, words: &[String]) -> Result<Said, CtlError> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let how = AttachParams::default().container(CONTAINER).stdin(false);
-        let command = [PROGRAM.to_owned()]
-            .into_iter()
-            .chain(words.iter().cloned());
-        let command: Vec<String> = command.collect();
-        let mut running = pods
-            .exec(pod, command, &how)
-            .await
-            .map_err(|error| self.refused(&error))?;
-        let status = running.take_status();
-        let (out, told) = (running.stdout(), running.stderr());
-        let (out, told) = tokio::try_join!(whole(out), whole(told))?;
-        let status = match status {
-            Some(status) => status.await,
-            None => None,
-        };
-        match status {
-            // What it says by its exit code, it says on standard output too.
-            Some(status) if !began(&status) => Err(self.not_run(pod, &status)),
-            Some(_) => Ok(Said { out, told }),
-            None => Err(CtlError::new(
-                Exit::Unreachable,
-                format!(
-                    "proxyctl in pod {}/{pod}: the connection ended",
-                    self.namespace
-                ),
-                "did the agent restart meanwhile? try again",
-            )),
-        }
-    }
-
-    fn not_run(&self, pod: &str, status: &Status) -> CtlError {
-        let message = status.message.as_deref().unwrap_or("no reason given");
-        CtlError::new(
-            Exit::Unreachable,
-            format!("run proxyctl in pod {}/{pod}: {message}", self.namespace),
-            "is the agent's image of another version? try: proxyctl version, on the node",
-        )
+    pub async fn proxyctl(&self, agent: &Agent, words: &[String]) -> Result<Said, CtlError> {
+        let (mut out, mut told) = (Vec::new(), Vec::new());
+        let call = agent.call(words, false);
+        let code = self.exec(&call, &mut out, &mut told).await?;
+        let told = String::from_utf8_lossy(&told).into_owned();
+        Ok(Said { code, out, told })
     }
 
     fn refused(&self, error: &kube::Error) -> CtlError {
@@ -170,7 +188,7 @@ impl Cluster {
                 Exit::Unreachable,
                 message,
                 format!(
-                    "--all-nodes needs get and list of pods and nodes, and get and create of pods/exec in {namespace}; try: kubectl auth can-i create pods/exec -n {namespace}",
+                    "asking other nodes needs list of pods, and get and create of pods/exec in {namespace}, and `policy why` get and list of pods and nodes everywhere; try: kubectl auth can-i create pods/exec -n {namespace}",
                     namespace = self.namespace
                 ),
             ),
@@ -188,34 +206,29 @@ impl Cluster {
     }
 }
 
-async fn read(path: &Path) -> Result<Config, String> {
-    let said = |error: kube::config::KubeconfigError| error.to_string();
-    let file = Kubeconfig::read_from(path).map_err(said)?;
-    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+/// As kubectl finds it; within a pod its service account, if there is no file.
+async fn config(args: &ClusterArgs) -> Result<Config, String> {
+    let said = |error: KubeconfigError| error.to_string();
+    if args.kubeconfig.is_none() && args.context.is_none() {
+        return Config::infer().await.map_err(|error| error.to_string());
+    }
+    let file = match &args.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    let options = KubeConfigOptions {
+        context: args.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    let config = Config::from_custom_kubeconfig(file.map_err(said)?, &options).await;
     config.map_err(said)
 }
 
-/// All that comes; nothing if the stream was not asked for.
-async fn whole(stream: Option<impl AsyncRead + Unpin>) -> Result<String, CtlError> {
-    let mut text = String::new();
-    let Some(mut stream) = stream else {
-        return Ok(text);
-    };
-    let read = stream.read_to_string(&mut text).await;
-    read.map_err(|error| {
-        CtlError::new(
-            Exit::Unreachable,
-            format!("read what proxyctl says on another node: {error}"),
-            "did the connection to the API server end? try again",
-        )
-    })?;
-    Ok(text)
-}
-
-/// Whether the program ran, whatever its exit code.
-fn began(status: &Status) -> bool {
-    status.status.as_deref() == Some("Success")
-        || status.reason.as_deref() == Some("NonZeroExitCode")
+/// The image of an agent's pod.
+pub fn image(pod: &Pod) -> Option<String> {
+    let mut containers = pod.spec.as_ref()?.containers.iter();
+    let agent = containers.find(|container| container.name == CONTAINER)?;
+    agent.image.clone()
 }
 
 fn node(pod: &Pod) -> Option<String> {

@@ -73,8 +73,18 @@ impl Naming {
 
 /// Says something to the person, not to the reader of our output.
 pub fn note(text: &str) {
+    told(&format!("note: {text}\n"));
+}
+
+/// Likewise, what may be wrong.
+pub fn warning(text: &str) {
+    told(&format!("warning: {text}\n"));
+}
+
+/// Passes on what another program has said to the person.
+pub fn told(text: &str) {
     // If stderr is closed there is nobody left to tell.
-    drop(writeln!(io::stderr(), "note: {text}"));
+    drop(io::stderr().write_all(text.as_bytes()));
 }
 
 impl From<DatapathError> for CtlError {

@@ -40,33 +40,47 @@ pub async fn run(
         ..CheckArgs::default()
     };
     let scene = Scene::look(context, &looks).await;
-    let path = args.file.clone().unwrap_or_else(|| name(&scene));
-    let failed = |error: io::Error| {
-        CtlError::new(
-            Exit::Failed,
-            format!("write {}: {error}", path.display()),
-            "name a file in a folder that can be written, or `-` for standard output",
-        )
-    };
+    let path = args.file.clone();
+    let path = path.unwrap_or_else(|| name(&scene.config.node_name));
     if path == Path::new("-") {
         let piece = fill(Vec::new(), &scene, &looks, args)
             .await
-            .map_err(failed)?;
+            .map_err(|error| failed(&path, &error))?;
         out.write_all(&piece)?;
         return Ok(Exit::Ok);
     }
-    // What is in it is for whoever may look at the node.
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let file = options.open(&path).map_err(failed)?;
-    fill(file, &scene, &looks, args).await.map_err(failed)?;
+    let file = create(&path)?;
+    let filled = fill(file, &scene, &looks, args).await;
+    filled.map_err(|error| failed(&path, &error))?;
     writeln!(out, "{}", path.display())?;
     Ok(Exit::Ok)
 }
 
-fn name(scene: &Scene) -> PathBuf {
+/// Of a node, now.
+pub(super) fn name(node: &str) -> PathBuf {
     let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    format!("weir-sysdump-{}-{time}.tar.gz", scene.config.node_name).into()
+    format!("weir-sysdump-{node}-{time}.tar.gz").into()
+}
+
+/// Writes what another `proxyctl` has made.
+pub(super) fn write(path: &Path, made: &[u8]) -> Result<(), CtlError> {
+    let written = create(path)?.write_all(made);
+    written.map_err(|error| failed(path, &error))
+}
+
+/// What is in it is for whoever may look at the node.
+fn create(path: &Path) -> Result<File, CtlError> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path).map_err(|error| failed(path, &error))
+}
+
+fn failed(path: &Path, error: &io::Error) -> CtlError {
+    CtlError::new(
+        Exit::Failed,
+        format!("write {}: {error}", path.display()),
+        "name a file in a folder that can be written, or `-` for standard output",
+    )
 }
 
 async fn fill<W: Write>(

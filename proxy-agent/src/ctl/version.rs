@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, CtlError, Exit, output::Output};
 use crate::api::{
@@ -10,11 +10,14 @@ use crate::api::{
     version::{VERSION, layout},
 };
 
-#[derive(Debug, Serialize)]
+/// What `version` prints.
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Versions {
-    client: String,
-    client_layout: String,
+pub struct Versions {
+    /// Of the program that was asked.
+    pub client: String,
+    /// Its map layout.
+    pub client_layout: String,
     agent: Option<String>,
     agent_layout: Option<String>,
 }

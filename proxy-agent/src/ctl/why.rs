@@ -28,7 +28,7 @@ use crate::{
 
 /// Answers; the exit code says the verdict.
 pub async fn run(context: &Context, args: &WhyArgs, out: &mut Output) -> Result<Exit, CtlError> {
-    let why = if args.all_nodes {
+    let why = if context.common.cluster.all_nodes {
         nodes::ask(&context.common, args).await?
     } else {
         here(context, args).await?

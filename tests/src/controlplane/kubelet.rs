@@ -3,9 +3,9 @@
 
 use std::{path::Path, process::Output, sync::Arc};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use axum::{extract::Query, http::Uri};
-use futures::SinkExt as _;
+use futures::{SinkExt as _, Stream, StreamExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -23,7 +23,7 @@ use tokio_rustls::{
 use tokio_tungstenite::{
     accept_hdr_async,
     tungstenite::{
-        Message,
+        self, Message,
         handshake::server::{ErrorResponse, Request, Response},
         http::HeaderValue,
     },
@@ -31,12 +31,26 @@ use tokio_tungstenite::{
 
 /// The newest protocol of streams over a WebSocket (KEP-4006): the first byte of a message is its channel.
 const PROTOCOL: &str = "v5.channel.k8s.io";
+const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const STATUS: u8 = 3;
+/// Before the channel that ends.
+const CLOSE: u8 = 255;
 
-/// Runs what is asked for: the pod, and the words of the command.
-type Run = Arc<dyn Fn(&str, &[String]) -> Result<Output> + Send + Sync>;
+/// Runs what is asked for.
+type Run = Arc<dyn Fn(&Exec) -> Result<Output> + Send + Sync>;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Exec {
+    /// In which pod.
+    pub pod: String,
+    /// The words of the command.
+    pub words: Vec<String>,
+    /// All that it reads, if it is to read anything.
+    pub input: Option<Vec<u8>>,
+}
 
 /// A running one, on loopback; it ends when this is dropped.
 #[derive(Debug)]
@@ -48,7 +62,7 @@ pub struct Kubelet {
 impl Kubelet {
     /// Starts it.
     pub async fn start(
-        run: impl Fn(&str, &[String]) -> Result<Output> + Send + Sync + 'static,
+        run: impl Fn(&Exec) -> Result<Output> + Send + Sync + 'static,
     ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let acceptor = TlsAcceptor::from(Arc::new(config(&folder)?));
@@ -131,8 +145,11 @@ async fn serve(stream: TcpStream, acceptor: &TlsAcceptor, run: Run) -> Result<()
         Ok(response)
     };
     let mut socket = accept_hdr_async(stream, answer).await?;
-    let (pod, words) = asked(&uri)?;
-    let output = spawn_blocking(move || run(&pod, &words)).await??;
+    let mut exec = asked(&uri)?;
+    if let Some(input) = &mut exec.input {
+        *input = read(&mut socket).await?;
+    }
+    let output = spawn_blocking(move || run(&exec)).await??;
     for (channel, bytes) in [
         (STDOUT, output.stdout.clone()),
         (STDERR, output.stderr.clone()),
@@ -145,12 +162,34 @@ async fn serve(stream: TcpStream, acceptor: &TlsAcceptor, run: Run) -> Result<()
     Ok(())
 }
 
+/// What comes for the program until its end is told.
+async fn read(
+    socket: &mut (impl Stream<Item = tungstenite::Result<Message>> + Unpin),
+) -> Result<Vec<u8>> {
+    let mut input = Vec::new();
+    while let Some(message) = socket.next().await {
+        match message?.into_data().as_ref() {
+            [STDIN, piece @ ..] => input.extend_from_slice(piece),
+            [CLOSE, STDIN] => return Ok(input),
+            _ => {}
+        }
+    }
+    bail!("the connection ended before standard input did")
+}
+
 /// The pod and the command of `/exec/NAMESPACE/POD/CONTAINER?command=…`.
-fn asked(uri: &Uri) -> Result<(String, Vec<String>)> {
+fn asked(uri: &Uri) -> Result<Exec> {
     let pod = uri.path().split('/').nth(3).context("no pod")?.to_owned();
     let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(uri)?;
+    let reads = query
+        .iter()
+        .any(|(name, value)| name == "input" && value == "1");
     let commands = query.into_iter().filter(|(name, _)| name == "command");
-    Ok((pod, commands.map(|(_, word)| word).collect()))
+    Ok(Exec {
+        pod,
+        words: commands.map(|(_, word)| word).collect(),
+        input: reads.then(Vec::new),
+    })
 }
 
 /// As the kubelet says how it ended (`k8s.io/apimachinery`, `metav1.Status`).

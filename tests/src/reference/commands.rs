@@ -84,7 +84,7 @@ fn pages(command: &Command, made: &mut Vec<Document>) -> Result<()> {
     made.push(Document::new(format!("{PACKAGES}/man/{name}.1"), text));
     let below = command
         .get_subcommands()
-        .filter(|one| one.get_name() != "help");
+        .filter(|one| one.get_name() != "help" && !one.is_hide_set());
     for one in below {
         pages(one, made)?;
     }

@@ -8,10 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::{
-    run,
-    tools::debian::{self, Suite},
-};
+use crate::{run, tools::debian::Suite};
 
 /// Modules that the tests need. Those that they depend on are found.
 const MODULES: [&str; 8] = [
@@ -173,14 +170,10 @@ fn name(path: &Path) -> String {
         .into_owned()
 }
 
-/// Debian's busybox, linked statically: the machine's whole user land.
+/// Debian's busybox, linked statically: the machine's whole user land. Not the host's, which may need libraries.
 pub(super) fn busybox() -> Result<PathBuf> {
-    debian::host(&[("busybox", "busybox-static")])?;
-    ["/bin/busybox", "/usr/bin/busybox"]
-        .map(PathBuf::from)
-        .into_iter()
-        .find(|path| path.exists())
-        .ok_or_else(|| anyhow!("no busybox; hint: as root, `apt-get install busybox-static`"))
+    let folder = Suite::Bookworm.unpack("busybox-static", "")?;
+    Ok(folder.join("bin/busybox"))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::env::consts::ARCH;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -46,6 +47,9 @@ pub(super) fn write(args: &Args) -> Result<Vec<PathBuf>> {
     for program in build::PROGRAMS {
         place(&programs.join(program), &inside.join("bin"))?;
     }
+    // By this name kubectl finds it.
+    let plugin = inside.join("bin/kubectl-weir");
+    symlink("proxyctl", &plugin).with_context(|| format!("cannot link {}", plugin.display()))?;
     for part in ["man", "completions"] {
         place(&made.join(part), &inside.join("share"))?;
     }

@@ -6,7 +6,7 @@ use super::answer::{Step, Verdict, Why};
 use crate::ctl::{
     CtlError, Exit,
     args::{Common, WhyArgs},
-    cluster::Cluster,
+    cluster::{Agent, Cluster},
 };
 
 /// So many nodes are asked at once.
@@ -15,7 +15,7 @@ const AT_ONCE: usize = 8;
 /// Nodes and the agents on them.
 struct Nodes<'a> {
     cluster: Cluster,
-    agents: Vec<(String, String)>,
+    agents: Vec<Agent>,
     common: &'a Common,
 }
 
@@ -29,7 +29,7 @@ struct Open {
 
 /// What all nodes together say.
 pub(super) async fn ask(common: &Common, args: &WhyArgs) -> Result<Why, CtlError> {
-    let cluster = Cluster::open(&args.cluster).await?;
+    let cluster = Cluster::open(&common.cluster).await?;
     let nodes = Nodes {
         agents: cluster.agents().await?,
         cluster,
@@ -91,19 +91,17 @@ impl Nodes<'_> {
         Ok(self
             .agents
             .first()
-            .map(|(node, _)| node.clone())
+            .map(|agent| agent.node.clone())
             .unwrap_or_default())
     }
 
-    fn agent(&self, node: &str) -> Option<&str> {
-        let mut agents = self.agents.iter();
-        let agent = agents.find(|(of, _)| of == node);
-        agent.map(|(_, pod)| pod.as_str())
+    fn agent(&self, node: &str) -> Option<&Agent> {
+        self.agents.iter().find(|agent| agent.node == node)
     }
 
     /// What one node says of a flow.
     async fn why(&self, node: &str, flow: &[String; 3]) -> Result<Why, CtlError> {
-        let pod = self.agent(node).ok_or_else(|| {
+        let agent = self.agent(node).ok_or_else(|| {
             CtlError::new(
                 Exit::Unreachable,
                 format!("no agent runs on node {node}"),
@@ -113,8 +111,8 @@ impl Nodes<'_> {
         let mut words = self.common.told();
         words.extend(["policy", "why", "-o", "json", "--"].map(str::to_owned));
         words.extend(flow.iter().cloned());
-        let said = self.cluster.proxyctl(pod, &words).await?;
-        serde_json::from_str(&said.out).map_err(|error| of_node(node, &said.told, &error))
+        let said = self.cluster.proxyctl(agent, &words).await?;
+        serde_json::from_slice(&said.out).map_err(|error| of_node(node, &said.told, &error))
     }
 
     /// Asks the node that has an address. One that cannot be asked leaves the side undecided, and says why.

@@ -1,0 +1,263 @@
+//! `kubectl weir`: verbs run on other nodes.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use weir_tests::{
+    controlplane::{Exec, Kubelet},
+    world::program,
+};
+
+use super::stage::{Stage, agent, apply, said};
+
+/// What came of a call: exit code, standard output and error.
+type Said = (i32, String, String);
+
+/// The plugin under its name, in a folder of its own.
+struct Plugin<'a> {
+    stage: &'a Stage,
+    folder: TempDir,
+}
+
+impl<'a> Plugin<'a> {
+    fn of(stage: &'a Stage) -> Self {
+        let folder = TempDir::with_prefix("weir-plugin-").unwrap();
+        symlink(
+            program("proxyctl").unwrap(),
+            folder.path().join("kubectl-weir"),
+        )
+        .unwrap();
+        Self { stage, folder }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(self.folder.path().join("kubectl-weir"));
+        command.current_dir(self.folder.path()).args(words);
+        command
+            .arg("--kubeconfig")
+            .arg(self.stage.plane.kubeconfig());
+        command
+    }
+
+    async fn say(&self, words: &[&str]) -> Said {
+        said(self.command(words)).await
+    }
+
+    /// The files that it has made.
+    fn dumps(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.folder.path()).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let mut dumps: Vec<_> = files
+            .filter(|path| path.to_string_lossy().ends_with(".tar.gz"))
+            .collect();
+        dumps.sort();
+        dumps
+    }
+}
+
+/// With agents on two nodes.
+pub(crate) async fn works(stage: &Stage) {
+    let plugin = Plugin::of(stage);
+    one_node(&plugin).await;
+    errors(&plugin).await;
+    all_nodes(&plugin).await;
+    standard_input(&plugin).await;
+    files(&plugin).await;
+    versions(&plugin).await;
+}
+
+async fn one_node(plugin: &Plugin<'_>) {
+    let why = ["policy", "why", "default/client", "default/server", "8080"];
+    // Its own node alone has the pod's policy.
+    for (node, wanted) in [("a", 1), ("b", 5)] {
+        let (code, text, told) = plugin.say(&[&["--node", node], &why[..]].concat()).await;
+        assert_eq!((code, told.as_str()), (wanted, ""), "{text}");
+    }
+    let (code, text, told) = plugin.say(&why).await;
+    assert_eq!((code, told.as_str()), (1, ""), "{text}");
+    assert!(
+        text.contains(" on node a: ") && text.contains(" on node b: "),
+        "{text}"
+    );
+    let words = ["dump", "endpoints", "--node=b", "-o", "name"];
+    let (code, text, told) = plugin.say(&words).await;
+    assert_eq!((code, told.as_str()), (0, ""), "{text}");
+    assert!(
+        text.contains("default/client") && !text.contains("default/server"),
+        "{text}"
+    );
+}
+
+async fn errors(plugin: &Plugin<'_>) {
+    let (code, text, told) = plugin.say(&["status"]).await;
+    assert_eq!((code, text.as_str()), (2, ""));
+    assert_eq!(
+        told,
+        "error: agents run on 2 nodes\nhint: name one by --node, or all of them by --all-nodes: a, b\n"
+    );
+    let (code, _, told) = plugin.say(&["status", "--node", "c"]).await;
+    assert!(
+        code == 2 && told.starts_with("error: no agent runs on node c\n"),
+        "{told}"
+    );
+    let (code, _, told) = plugin.say(&["log-level", "--node", "a", "a,b=c=d"]).await;
+    assert_eq!(code, 1, "{told}");
+    assert!(
+        told.starts_with("error: PUT /v1/log-level: ") && told.contains("\nhint: "),
+        "{told}"
+    );
+    let (code, _, told) = plugin.say(&["frobnicate"]).await;
+    assert!(
+        code == 2
+            && told.ends_with("hint: kubectl weir --help says what there is, for a verb too\n"),
+        "{told}"
+    );
+    let words = ["diff", "--node", "a", "--context", "absent"];
+    let (code, _, told) = plugin.say(&words).await;
+    assert!(code == 2 && told.contains("absent"), "{told}");
+    let words = ["diff", "--node", "a", "--namespace", "default"];
+    let (code, _, told) = plugin.say(&words).await;
+    assert!(
+        code == 3 && told.starts_with("error: no agent runs in namespace default "),
+        "{told}"
+    );
+}
+
+async fn all_nodes(plugin: &Plugin<'_>) {
+    let (code, text, told) = plugin.say(&["--all-nodes", "dump", "endpoints"]).await;
+    assert_eq!((code, told.as_str()), (0, ""), "{text}");
+    let (a, b) = text.split_once("==> b <==\n").unwrap();
+    assert!(
+        a.starts_with("==> a <==\n") && a.contains("default/server"),
+        "{text}"
+    );
+    assert!(
+        b.contains("default/client") && !b.contains("default/server"),
+        "{text}"
+    );
+    for format in ["json", "yaml"] {
+        let words = ["--all-nodes", "dump", "endpoints", "-o", format];
+        let (code, text, told) = plugin.say(&words).await;
+        assert_eq!((code, told.as_str()), (0, ""), "{text}");
+        let all: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(all["kind"], "NodeAnswerList");
+        let of = |node: usize| {
+            let answer = &all["items"][node];
+            (
+                &answer["node"],
+                &answer["exitCode"],
+                &answer["output"]["kind"],
+            )
+        };
+        let kind = &json!("EndpointList");
+        assert_eq!(of(0), (&json!("a"), &json!(0), kind), "{text}");
+        assert_eq!(of(1), (&json!("b"), &json!(0), kind), "{text}");
+    }
+    let words = ["--all-nodes", "dump", "conntrack", "--watch"];
+    let (code, _, told) = plugin.say(&words).await;
+    assert!(
+        code == 2 && told.starts_with("error: --watch does not go with --all-nodes\n"),
+        "{told}"
+    );
+}
+
+async fn standard_input(plugin: &Plugin<'_>) {
+    let config = plugin.folder.path().join("config.yaml");
+    fs::write(&config, "apiVersion: weir.dev/v1alpha1\nkind: Nonsense\n").unwrap();
+    let words = [
+        "check",
+        "--pre",
+        "--config",
+        "/dev/stdin",
+        "--node",
+        "a",
+        "--stdin",
+    ];
+    let mut command = plugin.command(&words);
+    command.stdin(fs::File::open(&config).unwrap());
+    let (code, text, told) = said(command).await;
+    assert!(
+        code == 1 && text.contains("Nonsense"),
+        "{code} {text}{told}"
+    );
+}
+
+async fn files(plugin: &Plugin<'_>) {
+    let (code, text, told) = plugin.say(&["sysdump", "--all-nodes", "--limit=1"]).await;
+    assert_eq!((code, told.as_str()), (0, ""), "{text}");
+    let dumps = plugin.dumps();
+    assert_eq!(dumps.len(), 2, "{text}");
+    for (dump, node) in dumps.iter().zip(["a", "b"]) {
+        let name = dump.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with(&format!("weir-sysdump-{node}-")), "{name}");
+        assert!(text.contains(name), "{text}");
+        let mode = fs::metadata(dump).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(fs::read(dump).unwrap().starts_with(&[0x1f, 0x8b]));
+    }
+}
+
+/// A third node has another version.
+async fn versions(plugin: &Plugin<'_>) {
+    let run = |exec: &Exec| -> anyhow::Result<Output> {
+        let versions = json!({ "client": "9.9.1", "clientLayout": "v9" }).to_string();
+        let text = if exec.words[1] == "version" {
+            versions.as_str()
+        } else {
+            "all is well"
+        };
+        let mut command = Command::new("echo");
+        Ok(command.arg(text).stdin(Stdio::null()).output()?)
+    };
+    let kubelet = Kubelet::start(run).await.unwrap();
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": { "name": "c" },
+        "status": kubelet.status("192.0.2.9"),
+    });
+    let objects = [node, agent("weir-c", "c")];
+    apply(&plugin.stage.plane, &objects).await.unwrap();
+    let (code, text, told) = plugin.say(&["status", "--node", "c"]).await;
+    assert_eq!((code, text.as_str()), (0, "all is well\n"));
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        told,
+        format!("warning: node c: proxyctl is v{version}, the agent is v9.9.1\n")
+    );
+    let pods = "/api/v1/namespaces/kube-system/pods/weir-c?gracePeriodSeconds=0";
+    let client = plugin.stage.plane.client().await.unwrap();
+    let request = http::Request::delete(pods).body(Vec::new()).unwrap();
+    client.request::<Value>(request).await.unwrap();
+}
+
+/// One of the two cannot be reached any more.
+pub(crate) async fn goes_on_without_a_node(stage: &Stage) {
+    let plugin = Plugin::of(stage);
+    let (code, text, told) = plugin.say(&["--all-nodes", "dump", "maps"]).await;
+    assert_eq!(code, 3, "{text}{told}");
+    assert!(
+        text.starts_with("==> b <==\n") && !text.contains("==> a <=="),
+        "{text}"
+    );
+    assert!(
+        told.starts_with("a: error: ") && told.contains("\na: hint: "),
+        "{told}"
+    );
+    let words = ["--all-nodes", "dump", "maps", "-o", "json"];
+    let (code, text, _) = plugin.say(&words).await;
+    let all: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (code, &all["items"][0]["exitCode"]),
+        (3, &json!(3)),
+        "{text}"
+    );
+    assert!(
+        all["items"][0]["error"].is_string() && all["items"][1]["output"].is_object(),
+        "{text}"
+    );
+}
