@@ -56,7 +56,7 @@ pub async fn run(
         interrupted = signals.come() => Err(interrupted),
     };
     let removed = remove(&made, args.keep, &mut signals).await;
-    let done = ended?;
+    let done = ended.map_err(|error| both(error, removed.as_ref().err()))?;
     let failed = done.iter().any(|one| one.failure.is_some());
     let written = args.junit.as_ref().map(|path| junit::write(path, &done));
     out.rows(done.into_iter().map(TestRow::from).collect())?;
@@ -104,6 +104,18 @@ async fn tested(
     Ok(done)
 }
 
+/// What ended the tests, and what is left of them.
+fn both(error: CtlError, left: Option<&CtlError>) -> CtlError {
+    match left {
+        None => error,
+        Some(left) => CtlError {
+            message: format!("{}; {}", error.message, left.message),
+            hint: left.hint.clone(),
+            ..error
+        },
+    }
+}
+
 async fn remove(made: &Made, keep: bool, signals: &mut Signals) -> Result<(), CtlError> {
     if keep {
         live::note(&format!("namespace {} is left", made.name));
@@ -143,7 +155,7 @@ impl Signals {
         CtlError::new(
             Exit::Failed,
             "interrupted",
-            "what was made has been taken away, unless --keep was told",
+            "without --keep what was made is taken away",
         )
     }
 }

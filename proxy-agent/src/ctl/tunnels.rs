@@ -85,6 +85,26 @@ pub fn rows(maps: &Maps, names: &Names) -> Result<Vec<TunnelRow>, TableError> {
     Ok(rows)
 }
 
+/// The `TUNNEL_*` bits of the range that has an address, the longest one.
+pub fn peer(maps: &Maps, address: IpAddr) -> Result<Option<u32>, TableError> {
+    let mut found: Option<(u32, u32)> = None;
+    let mut look = |ip: IpAddr, length: u32, flags: u32| {
+        let range = u8::try_from(length).ok();
+        let range = range.and_then(|length| IpNetwork::new(ip, length).ok());
+        let has = range.is_some_and(|range| range.contains(address));
+        if has && found.is_none_or(|(longest, _)| longest <= length) {
+            found = Some((length, flags));
+        }
+    };
+    for (key, peer) in maps.tunnels4.entries()? {
+        look(octets4(key.data).into(), key.length, peer.flags);
+    }
+    for (key, peer) in maps.tunnels6.entries()? {
+        look(octets6(key.data).into(), key.length, peer.flags);
+    }
+    Ok(found.map(|(_, flags)| flags))
+}
+
 const fn used(flags: u32) -> &'static str {
     if flags & TUNNEL_CLOSED != 0 {
         "closed"

@@ -3,8 +3,11 @@
 
 pub mod answer;
 mod judge;
+pub mod judged;
 mod nodes;
 mod target;
+
+use std::net::SocketAddr;
 
 use self::{
     answer::{Path, Served, Verdict, Why},
@@ -67,7 +70,7 @@ async fn here(context: &Context, args: &WhyArgs) -> Result<Why, CtlError> {
 
 fn answer(judge: &Judge<'_>, asked: &Asked, name: Option<String>) -> Result<Why, CtlError> {
     let frontend = lookup::frontend(judge.maps, asked)?;
-    let (mut service, mut because) = (None, None);
+    let (mut service, mut because, mut outside) = (None, None, None);
     let backends = match frontend {
         None => vec![asked.to],
         Some((key, frontend)) => {
@@ -78,6 +81,7 @@ fn answer(judge: &Judge<'_>, asked: &Asked, name: Option<String>) -> Result<Why,
                 frontend: key.to_string(),
                 set: set.to_owned(),
             });
+            outside = (!inside).then_some((frontend, backends));
             if backends.count == 0 {
                 because = Some(no_backend(drops).to_owned());
             }
@@ -85,10 +89,17 @@ fn answer(judge: &Judge<'_>, asked: &Asked, name: Option<String>) -> Result<Why,
             found.into_iter().map(|(_, backend)| backend).collect()
         }
     };
-    let paths = backends
-        .into_iter()
-        .map(|to| judge.path(&Asked { to, ..*asked }))
-        .collect::<Result<Vec<Path>, CtlError>>()?;
+    let path = |to: SocketAddr| {
+        let judged = match &outside {
+            Some((frontend, set)) => {
+                judged::of(judge.maps, (frontend, set), asked.client, to.ip())?
+            }
+            None => None,
+        };
+        judge.path(&Asked { to, ..*asked }, judged)
+    };
+    let paths = backends.into_iter().map(path);
+    let paths = paths.collect::<Result<Vec<Path>, CtlError>>()?;
     let described = place::describe(judge.names, asked.to.ip());
     let mut why = Why {
         from: place::describe(judge.names, asked.client),

@@ -10,8 +10,10 @@
 
 mod client;
 mod cpu;
+mod flood;
 mod histogram;
 mod server;
 
 pub use client::{Kind, Report, Request, run};
+pub use flood::{Flood, flood};
 pub use server::serve;

@@ -9,6 +9,7 @@ use super::{load, objects};
 
 mod bare;
 mod kube_proxy;
+pub(crate) mod link;
 mod weir;
 
 pub(crate) use bare::Bare;

@@ -6,20 +6,23 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
+use serde_json::json;
 
 use super::{
     BASELINE,
     child::{self, Child},
     json_file::JsonFile,
+    programs::Programs,
 };
 use crate::{bpf, paths, say, tools};
 
+mod rate;
 mod rows;
 mod table;
 
 use rows::Measured;
 
-/// Nanoseconds that XDP takes for a packet from outside, beside bare programs.
+/// What a packet from outside takes: in XDP beside bare programs, and between namespaces beside tc and kube-proxy.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Fewer rounds of fewer packets.
@@ -30,6 +33,8 @@ pub(crate) struct Args {
     rounds: Option<u16>,
     #[command(flatten)]
     json: JsonFile,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 /// Runs the verb.
@@ -61,6 +66,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     child.end()?;
     let rows = rows::fold(&all);
     say::data(table::render(&rows));
-    args.json.write(&rows)?;
+    let rates = rate::measure(&args.programs, args.quick)?;
+    say::data(rate::render(&rates));
+    args.json
+        .write(&[json!({ "programs": rows, "links": rates })])?;
     Ok(ExitCode::SUCCESS)
 }

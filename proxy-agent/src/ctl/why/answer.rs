@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::judged::Judged;
 use crate::policy::{Direction, explain::Explanation};
 
 /// What becomes of a flow.
@@ -91,6 +92,9 @@ pub struct Path {
     /// Whether it leaves the cluster in the node's name; an older node does not say.
     #[serde(default)]
     pub masqueraded: bool,
+    /// To a backend on another node, from outside of the cluster: whom policy sees there.
+    #[serde(default)]
+    pub judged: Option<Judged>,
 }
 
 /// One side's policy.
@@ -205,12 +209,27 @@ pub fn write(why: &Why, to: &mut dyn Write) -> io::Result<()> {
             let (verdict, port) = (word(path.verdict), path.destination.port());
             writeln!(to, "  backend  {verdict:<9} {} port {port}", path.to)?;
         }
+        if let Some(judged) = &path.judged {
+            writeln!(to, "  {}", whom(judged, why.client))?;
+        }
         path.steps.iter().try_for_each(|step| one(step, to))?;
         if path.masqueraded {
             writeln!(to, "  leaves the cluster in the node's name (masquerade)")?;
         }
     }
     writeln!(to, "{}", conclusion(why))
+}
+
+/// Whom policy judges at a backend elsewhere.
+fn whom(judged: &Judged, client: IpAddr) -> String {
+    let Judged { address, mode } = judged;
+    if *address == client {
+        format!("policy there judges the client itself, {address} (loadBalancer.mode {mode})")
+    } else {
+        format!(
+            "policy there judges this node, {address}, in the client's place (loadBalancer.mode {mode})"
+        )
+    }
 }
 
 fn one(step: &Step, to: &mut dyn Write) -> io::Result<()> {
@@ -293,6 +312,7 @@ mod tests {
             verdict: Verdict::default(),
             steps: directions.into_iter().zip(verdicts).map(step).collect(),
             masqueraded: false,
+            judged: None,
         }
     }
 

@@ -7,7 +7,10 @@ use proxy_common::policy::{
     peers::{PEER_POD, PEER_UNKNOWN_POD},
 };
 
-use super::answer::{Details, Path, Step, Verdict};
+use super::{
+    answer::{Details, Path, Step, Verdict},
+    judged::Judged,
+};
 use crate::{
     api::messages::Names,
     ctl::{CtlError, inside::is_masqueraded, lookup::Asked, place},
@@ -41,9 +44,12 @@ impl<'a> Judge<'a> {
         Ok(Self { maps, names, view })
     }
 
-    /// What either side says of a flow that no Service translates any more.
-    pub(super) fn path(&self, asked: &Asked) -> Result<Path, CtlError> {
-        let (from, to) = (asked.client, asked.to.ip());
+    /// What either side says of a flow that no Service translates any more; whom policy sees in the client's place.
+    pub(super) fn path(&self, asked: &Asked, judged: Option<Judged>) -> Result<Path, CtlError> {
+        let to = asked.to.ip();
+        let from = judged
+            .as_ref()
+            .map_or(asked.client, |judged| judged.address);
         let steps = [
             self.step(Direction::Egress, from, to, asked)?,
             self.step(Direction::Ingress, to, from, asked)?,
@@ -53,6 +59,7 @@ impl<'a> Judge<'a> {
             destination: asked.to,
             verdict: Verdict::default(),
             steps: steps.into(),
+            judged,
             masqueraded: !self.is_pod(to)? && is_masqueraded(self.maps, self.names, from, to)?,
         })
     }

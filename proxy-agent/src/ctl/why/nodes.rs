@@ -62,7 +62,11 @@ fn open(why: &Why) -> Vec<Open> {
         let (_, protocol) = why.port.split_once('/').unwrap_or(("", "tcp"));
         let to = of_path.destination;
         let flow = [
-            why.client.to_string(),
+            of_path
+                .judged
+                .as_ref()
+                .map_or(why.client, |judged| judged.address)
+                .to_string(),
             to.ip().to_string(),
             format!("{}/{protocol}", to.port()),
         ];
