@@ -14,10 +14,11 @@ struct Crate {
     layers: &'static [&'static str],
 }
 
+/// `baseline` is what benches compare with: programs of their own, which use none of Weir's.
 const EBPF: Crate = Crate {
     folder: "proxy-ebpf",
     layers: &[
-        "maps", "machine", "packet", "know", "track", "act", "socket", "hook",
+        "baseline", "maps", "machine", "packet", "know", "track", "act", "socket", "hook",
     ],
 };
 
