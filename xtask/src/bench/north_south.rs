@@ -22,7 +22,7 @@ mod table;
 
 use rows::Measured;
 
-/// What a packet from outside takes: in XDP beside bare programs, and between namespaces beside tc and kube-proxy.
+/// What a packet from outside takes: in XDP beside bare programs, and between namespaces, by tc, beside kube-proxy.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Fewer rounds of fewer packets.

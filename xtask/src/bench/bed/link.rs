@@ -30,13 +30,11 @@ pub(crate) enum By {
     KubeProxy,
     /// Weir, tc.
     Tc,
-    /// Weir, XDP in the driver.
-    Xdp,
 }
 
 impl By {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Drop, Self::KubeProxy, Self::Tc, Self::Xdp];
+    pub(crate) const ALL: [Self; 3] = [Self::Drop, Self::KubeProxy, Self::Tc];
 
     /// As in the results.
     pub(crate) const fn name(self) -> &'static str {
@@ -44,7 +42,6 @@ impl By {
             Self::Drop => "dropped at the link",
             Self::KubeProxy => "kube-proxy",
             Self::Tc => "Weir, tc",
-            Self::Xdp => "Weir, XDP",
         }
     }
 }
@@ -74,10 +71,7 @@ impl LinkBed {
         let world = World::new("north-south")?;
         let (balancer, sink) = (world.node("a")?, world.node("b")?);
         discard(&sink)?;
-        // What XDP sends back needs a queue at the other end of a veth, and finished checksums; all get them alike.
-        world
-            .outside()
-            .run(&["ethtool", "-K", "port1", "gro", "on"])?;
+        // Checksums are finished, as those of cards are.
         set_tx_checksum(world.outside(), "port1", false)?;
         let objects = objects(&sink);
         let server = match by {
@@ -91,10 +85,9 @@ impl LinkBed {
                 api.create(&objects)?;
                 Server::KubeProxy(proxy, Box::new(api))
             }
-            By::Tc | By::Xdp => {
-                let xdp = if by == By::Xdp { "native" } else { "off" };
+            By::Tc => {
                 let manifests = Manifests::new()?;
-                let agent = Agent::start(&balancer, &manifests, &["--xdp", xdp])?;
+                let agent = Agent::start(&balancer, &manifests, &["--xdp", "off"])?;
                 manifests.apply_objects("services.yaml", &objects)?;
                 Server::Weir(Box::new(agent))
             }
@@ -139,17 +132,21 @@ impl LinkBed {
         let what = format!("datagrams through {}", self.by.name());
         until(&what, SYNC_LIMIT, || {
             let (sent, arrived) = self.send(Duration::from_millis(20))?;
-            Ok((arrived * 10 > sent * 9).then_some(()))
+            // Some are lost where a queue is full. Others, such as announcements, are few.
+            Ok((arrived * 10 > sent).then_some(()))
         })
     }
 }
 
-/// Takes in what comes by the uplink, but ARP, and drops it.
+/// Drops what comes by the uplink, but ARP.
 fn discard(node: &Node) -> Result<()> {
-    node.run(&["tc", "qdisc", "add", "dev", "eth0", "clsact"])?;
-    let words = "filter add dev eth0 ingress protocol ip matchall action drop";
-    let words: Vec<&str> = ["tc"].into_iter().chain(words.split(' ')).collect();
-    node.run(&words).map(drop)
+    let rules = "table netdev discard {\n\
+        chain taken {\n\
+        type filter hook ingress device eth0 priority 0;\n\
+        meta protocol ip drop\n\
+        }\n\
+        }\n";
+    node.run_with_input(&["nft", "-f", "-"], rules).map(drop)
 }
 
 fn received(node: &Node) -> Result<u64> {

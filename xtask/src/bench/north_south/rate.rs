@@ -112,13 +112,12 @@ mod tests {
 
     #[test]
     fn what_sending_takes_is_taken_off() {
-        // Dropped: 1000 ns. kube-proxy: 4000, tc: 2500, XDP: 1500; each in two rounds.
-        let all = [1e6, 2.5e5, 4e5, 1e9 / 1500.0].map(|rate| vec![rate; 2]);
+        // Dropped: 1000 ns. kube-proxy: 4000, tc: 2500; each in two rounds.
+        let all = [1e6, 2.5e5, 4e5].map(|rate| vec![rate; 2]);
         let rows = rates(&all);
         let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
-        assert!(near(rows[1].nanoseconds, 3000.0) && near(rows[3].nanoseconds, 500.0));
+        assert!(near(rows[1].nanoseconds, 3000.0) && near(rows[2].nanoseconds, 1500.0));
         assert!(near(rows[2].ratio, 1.6) && near(rows[2].net_ratio, 2.0));
-        assert!(near(rows[3].net_ratio, 6.0));
         assert!(near(rows[0].nanoseconds, 0.0));
     }
 }
