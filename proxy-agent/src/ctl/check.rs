@@ -33,16 +33,7 @@ use scene::Scene;
 pub async fn run(context: &Context, args: &CheckArgs, out: &mut Output) -> Result<Exit, CtlError> {
     let report = report(context, args).await;
     out.object("Check", &report, |to| print::write(&report, to))?;
-    let bad = if args.fail_on_warning {
-        Outcome::Warning
-    } else {
-        Outcome::Error
-    };
-    Ok(if report.worst() >= bad {
-        Exit::Failed
-    } else {
-        Exit::Ok
-    })
+    Ok(report.exit(args.fail_on_warning))
 }
 
 /// Looks for what is wrong.

@@ -13,10 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    unistd::Pid,
-};
+use weir_tests::world::load::stay_on_one_cpu;
 
 mod again;
 mod flows;
@@ -47,14 +44,4 @@ fn main() -> Result<()> {
         out.flush().context("print the results")?;
     }
     Ok(())
-}
-
-/// The last one that we may use: interrupts mostly go to the first.
-fn stay_on_one_cpu() -> Result<()> {
-    let here = Pid::from_raw(0);
-    let allowed = sched_getaffinity(here).context("ask for the CPUs")?;
-    let last = (0..CpuSet::count()).rfind(|cpu| allowed.is_set(*cpu).unwrap_or(false));
-    let mut one = CpuSet::new();
-    one.set(last.context("no CPU")?)?;
-    sched_setaffinity(here, &one).context("stay on a CPU")
 }

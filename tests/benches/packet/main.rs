@@ -76,7 +76,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The last one that we may use: interrupts mostly go to the first.
+/// The last one that we may use: interrupts mostly go to the first. Not the world's own, which older commits have not.
 fn stay_on_one_cpu() -> Result<()> {
     let here = Pid::from_raw(0);
     let allowed = sched_getaffinity(here).context("ask for the CPUs")?;

@@ -15,5 +15,5 @@ mod histogram;
 mod server;
 
 pub use client::{Kind, Report, Request, run};
-pub use flood::{Flood, flood};
+pub use flood::{Flood, flood, stay_on_one_cpu};
 pub use server::serve;

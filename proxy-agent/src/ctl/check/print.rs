@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{Category, Fault, Outcome, Remedy, Topic, Verdict, fault::PAGE};
+use crate::ctl::Exit;
 
 /// One line: a check without complaints, or a complaint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,6 +66,20 @@ impl Report {
     pub fn worst(&self) -> Outcome {
         let levels = self.lines.iter().map(|line| line.level);
         levels.max().unwrap_or(Outcome::Ok)
+    }
+
+    /// The exit code of who looked.
+    pub fn exit(&self, fail_on_warning: bool) -> Exit {
+        let bad = if fail_on_warning {
+            Outcome::Warning
+        } else {
+            Outcome::Error
+        };
+        if self.worst() >= bad {
+            Exit::Failed
+        } else {
+            Exit::Ok
+        }
     }
 }
 

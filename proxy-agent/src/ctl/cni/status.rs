@@ -10,7 +10,7 @@ use crate::{
         Context, CtlError, Exit,
         args::{CheckArgs, CniStatusArgs},
         check::{
-            Category, Complaint, Fault, Outcome, Report, Topic, Verdict, others, plugin, print,
+            Category, Complaint, Fault, Report, Topic, Verdict, others, plugin, print,
             scene::configuration,
         },
         output::Output,
@@ -48,16 +48,7 @@ pub(super) async fn run(
         report: &report,
     };
     out.object("CniStatus", &status, |to| print::write(&report, to))?;
-    let bad = if args.fail_on_warning {
-        Outcome::Warning
-    } else {
-        Outcome::Error
-    };
-    Ok(if report.worst() >= bad {
-        Exit::Failed
-    } else {
-        Exit::Ok
-    })
+    Ok(report.exit(args.fail_on_warning))
 }
 
 const fn topic(name: &'static str, category: Category) -> Topic {

@@ -55,8 +55,8 @@ pub fn flood(request: &Flood) -> Result<u64> {
     Ok(sent)
 }
 
-/// The last one that we may use: interrupts mostly go to the first.
-fn stay_on_one_cpu() -> Result<()> {
+/// Keeps the calling thread on the last processor that we may use: interrupts mostly go to the first.
+pub fn stay_on_one_cpu() -> Result<()> {
     let here = Pid::from_raw(0);
     let allowed = sched_getaffinity(here).context("ask for the CPUs")?;
     let last = (0..CpuSet::count()).rfind(|cpu| allowed.is_set(*cpu).unwrap_or(false));

@@ -1,3 +1,4 @@
+use crate::ctl::check::Outcome;
 use std::{fs, io, time::Duration};
 
 use cni_plugin::{
