@@ -4,6 +4,7 @@
 //! is shared; what only the main loop knows is asked of it through a channel.
 
 pub mod ask;
+pub mod certificates;
 pub mod client;
 pub mod health;
 pub mod health_check_node_port;
@@ -15,6 +16,7 @@ pub mod metrics;
 pub mod metrics_server;
 pub mod readiness;
 pub mod socket;
+pub mod tls;
 pub mod version;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +26,7 @@ use crate::{
     observe::Store,
     watchdog::Watchdog,
 };
+use certificates::Certificates;
 use health::ProxyHealth;
 use log_level::LogLevel;
 use messages::{FlowsStatus, MapStatus, Status};
@@ -40,6 +43,8 @@ pub struct Shared {
     pub watchdog: Watchdog,
     /// Counters and gauges.
     pub metrics: Metrics,
+    /// Those of the metrics server, if it has any.
+    pub certificates: Option<Arc<Certificates>>,
     /// The log filter.
     pub log_level: LogLevel,
     status: Mutex<Arc<Status>>,
@@ -60,6 +65,7 @@ impl Shared {
     ) -> Self {
         let watchdog = Watchdog::new(&config.run_dir);
         let timeout = config.sync.full_period.0 * 2;
+        let tls = config.metrics_tls.clone();
         Self {
             health: ProxyHealth::new(timeout, Arc::clone(store), watchdog.clone()),
             watchdog,
@@ -68,6 +74,7 @@ impl Shared {
             config_error: Mutex::default(),
             config,
             metrics,
+            certificates: tls.is_on().then(|| Arc::new(Certificates::new(tls))),
             log_level,
             status: Mutex::default(),
             maps: Mutex::default(),

@@ -22,6 +22,7 @@ mod load_balancer;
 mod machine;
 pub mod maps;
 pub mod masquerade;
+pub mod metrics_tls;
 pub mod node;
 pub mod platform;
 mod pools;
@@ -48,6 +49,7 @@ pub use ipam::{Ipam, PodRangeSettings};
 pub use load_balancer::{Algorithm, LoadBalancerSettings, MaglevSettings};
 pub use maps::{MapSize, Maps};
 pub use masquerade::{MasqueradeSettings, Masquerading};
+pub use metrics_tls::MetricsTls;
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
 pub use platform::Platform;
 pub use pools::{AddressPool, AddressRange, LOAD_BALANCER_CLASS};
@@ -98,6 +100,9 @@ pub struct Configuration {
     /// Where `/metrics`, `/proxyMode` and `/configz` are served.
     #[schemars(extend("x-flag" = "metrics-bind-address", "format" = "address:port"))]
     pub metrics_bind_address: SocketAddr,
+    /// Whether they are read by TLS, and by whom.
+    #[serde(rename = "metricsTLS")]
+    pub metrics_tls: MetricsTls,
     /// How packets leave our programs.
     #[schemars(extend("x-flag" = "forwarding"))]
     pub forwarding: Forwarding,
@@ -189,6 +194,7 @@ impl Default for Configuration {
             run_dir: PathBuf::from("/run/weir"),
             healthz_bind_address: SocketAddr::from(([0, 0, 0, 0], 10256)),
             metrics_bind_address: SocketAddr::from(([127, 0, 0, 1], 10249)),
+            metrics_tls: MetricsTls::default(),
             forwarding: Forwarding::Bpf,
             socket_balancing: true,
             tc_attach: TcAttach::Auto,

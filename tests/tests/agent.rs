@@ -10,6 +10,7 @@ mod agent {
     mod flows;
     mod health;
     mod ids;
+    mod metrics_tls;
     mod names;
     mod peers;
     mod preflight;

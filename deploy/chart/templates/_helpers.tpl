@@ -20,6 +20,13 @@ weir.dev/component: agent
 {{- define "weir.config" -}}
 {{- $base := dict "apiVersion" "weir.dev/v1alpha1" "kind" "AgentConfiguration" "cgroupRoot" "/host/cgroup" "cni" (dict "install" true) }}
 {{- if eq .Values.metrics.bind "node" }}{{ $_ := set $base "metricsBindAddress" "0.0.0.0:10249" }}{{ end }}
+{{- with .Values.metrics.tls.secretName }}
+{{- $tls := dict "certFile" (printf "%s/tls.crt" (include "weir.metricsTLS" $)) "privateKeyFile" (printf "%s/tls.key" (include "weir.metricsTLS" $)) }}
+{{- if $.Values.metrics.tls.clientCA }}{{ $_ := set $tls "clientCAFile" (printf "%s/ca.crt" (include "weir.metricsTLS" $)) }}{{ end }}
+{{- $_ := set $base "metricsTLS" $tls }}
+{{- else }}
+{{- if .Values.metrics.tls.clientCA }}{{ fail "metrics.tls.clientCA: name the Secret with the authorities and the agents' certificate in metrics.tls.secretName" }}{{ end }}
+{{- end }}
 {{- $preset := include "weir.preset" . | fromYaml }}
 {{- $config := mergeOverwrite $base ($preset.config | default dict) (deepCopy .Values.config) }}
 {{- $client := $config.clientConnection | default dict }}
@@ -83,6 +90,22 @@ host: {{ $host | quote }}, port: {{ include "weir.port" . }}
 {{- $all := deepCopy .Values.podAnnotations }}
 {{- if .Values.restartOnChange }}{{ $_ := set $all "weir.dev/configuration" (include "weir.config" . | sha256sum) }}{{ end }}
 {{- if $all }}{{ toYaml $all }}{{ end }}
+{{- end }}
+
+{{/* Where agents have the certificate of their metrics. */}}
+{{- define "weir.metricsTLS" -}}
+/etc/weir-metrics-tls
+{{- end }}
+
+{{/* How Prometheus trusts the metrics' certificate: its tlsConfig. */}}
+{{- define "weir.metricsTrust" -}}
+{{- $secret := .Values.metrics.tls.secretName }}
+{{- $trust := dict "serverName" (printf "weir-metrics.%s.svc" .Release.Namespace) "ca" (dict "secret" (dict "name" $secret "key" "ca.crt")) }}
+{{- $trust := mergeOverwrite $trust (deepCopy .Values.metrics.podMonitor.tlsConfig) }}
+{{- if and .Values.metrics.tls.clientCA (not (and $trust.cert $trust.keySecret)) }}
+{{- fail "metrics.podMonitor.tlsConfig: agents serve only those with a certificate (metrics.tls.clientCA), so name Prometheus' own: `cert` and `keySecret`" }}
+{{- end }}
+{{- toYaml $trust }}
 {{- end }}
 
 {{/* Whether others than the node's own programs reach the metrics. */}}

@@ -14,6 +14,7 @@ use crate::{
     api::{
         Shared, health_server, listen, metrics_server,
         socket::{self, Handlers, Question},
+        tls::TlsListener,
     },
     config::Configuration,
 };
@@ -101,7 +102,14 @@ impl Bound {
         let health = health_server::router(Arc::clone(shared));
         let metrics = metrics_server::router(Arc::clone(shared));
         serve(&mut tasks, shared, "health server", self.health, health);
-        serve(&mut tasks, shared, "metrics server", self.metrics, metrics);
+        let (name, listener) = ("metrics server", self.metrics);
+        match &shared.certificates {
+            None => serve(&mut tasks, shared, name, listener, metrics),
+            Some(certificates) => {
+                let listener = TlsListener::new(listener, Arc::clone(certificates));
+                serve(&mut tasks, shared, name, listener, metrics);
+            }
+        }
         let api = socket::router(handlers);
         serve(&mut tasks, shared, "api server", self.socket, api);
         Servers { tasks, questions }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::Empty;
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
@@ -15,11 +15,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The code that a server answers with, which listens there; an address that stands for all is asked by the loopback.
 pub async fn code(listens: SocketAddr, path: &str) -> Result<u16, String> {
-    get(listens, path).await.map(|(code, _)| code)
-}
-
-/// The code and the body.
-pub async fn get(listens: SocketAddr, path: &str) -> Result<(u16, Bytes), String> {
     let address = SocketAddr::new(near(listens.ip()), listens.port());
     let said = |error| format!("GET http://{address}{path}: {error}");
     match timeout(PATIENCE, exchange(address, path)).await {
@@ -28,7 +23,7 @@ pub async fn get(listens: SocketAddr, path: &str) -> Result<(u16, Bytes), String
     }
 }
 
-async fn exchange(address: SocketAddr, path: &str) -> Result<(u16, Bytes), String> {
+async fn exchange(address: SocketAddr, path: &str) -> Result<u16, String> {
     let stream = TcpStream::connect(address).await;
     let stream = stream.map_err(|error| error.to_string())?;
     let handshake = http1::handshake(TokioIo::new(stream)).await;
@@ -38,12 +33,9 @@ async fn exchange(address: SocketAddr, path: &str) -> Result<(u16, Bytes), Strin
     let request = request.body(Empty::<Bytes>::new());
     let request = request.map_err(|error| error.to_string())?;
     let answer = sender.send_request(request).await;
-    let answer = answer.map_err(|error| error.to_string())?;
-    let code = answer.status().as_u16();
-    let body = answer.into_body().collect().await;
     driver.abort();
-    let body = body.map_err(|error| error.to_string())?;
-    Ok((code, body.to_bytes()))
+    let answer = answer.map_err(|error| error.to_string())?;
+    Ok(answer.status().as_u16())
 }
 
 const fn near(ip: IpAddr) -> IpAddr {

@@ -92,12 +92,22 @@ impl Client {
         self.request(Method::PUT, path, body.into()).await
     }
 
+    /// `GET path` of what is not JSON.
+    pub async fn text(&self, path: &str) -> Result<Bytes, ClientError> {
+        self.answer(Method::GET, path, Bytes::new()).await
+    }
+
     async fn request<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<T, ClientError> {
+        let bytes = self.answer(method.clone(), path, body).await?;
+        serde_json::from_slice(&bytes).map_err(|error| broken(&method, path, &error))
+    }
+
+    async fn answer(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ClientError> {
         match timeout(PATIENCE, self.exchange(method, path, body)).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(ClientError::Timeout {
@@ -107,12 +117,12 @@ impl Client {
         }
     }
 
-    async fn exchange<T: DeserializeOwned>(
+    async fn exchange(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<T, ClientError> {
+    ) -> Result<Bytes, ClientError> {
         let stream =
             UnixStream::connect(&self.socket)
                 .await
@@ -142,7 +152,7 @@ impl Client {
             .to_bytes();
         driver.abort();
         if code.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|e| fail(&e));
+            return Ok(bytes);
         }
         let message = serde_json::from_slice::<ErrorBody>(&bytes).map_or_else(
             |_plain| format!("{code} {}", String::from_utf8_lossy(&bytes)),

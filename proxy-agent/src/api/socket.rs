@@ -16,7 +16,9 @@ use tokio::{
 
 use super::{
     Shared,
+    certificates::Certificates,
     messages::{ConfigDump, ErrorBody, LogLevelBody, Names, Status},
+    metrics_server,
 };
 
 /// What only the main loop knows.
@@ -39,12 +41,15 @@ pub struct Handlers {
 
 /// The routes.
 pub fn router(handlers: Handlers) -> Router {
+    // Whoever may speak to the socket needs no certificate for them.
+    let metrics = get(metrics_server::metrics).with_state(Arc::clone(&handlers.shared));
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/names", get(names))
         .route("/v1/diff", get(diff))
         .route("/v1/log-level", get(log_level).put(set_log_level))
         .route("/config_dump", get(config_dump))
+        .route("/metrics", metrics)
         .with_state(handlers)
 }
 
@@ -89,6 +94,11 @@ async fn status(State(handlers): State<Handlers>) -> Json<Status> {
     let mut status = Status::clone(&handlers.shared.status());
     // Now: a main loop that stands still publishes nothing.
     status.health.problems = handlers.shared.health.livez().problems;
+    let certificates = handlers.shared.certificates.as_deref();
+    status
+        .health
+        .problems
+        .extend(certificates.and_then(Certificates::problem));
     Json(status)
 }
 

@@ -23,6 +23,7 @@ pub(super) fn check(config: &Configuration) -> Vec<(&'static str, String)> {
         wrong.push(("instance", message));
     }
     wrong.extend(config.node.check().err());
+    wrong.extend(config.metrics_tls.check().err());
     wrong.extend(config.tunnel.check().err());
     wrong.extend(config.load_balancer.check().err());
     wrong.extend(ipam::check(config));

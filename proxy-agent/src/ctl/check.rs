@@ -22,6 +22,7 @@ mod ports;
 pub(super) mod print;
 mod runtime;
 mod sysctls;
+pub(super) mod wiring;
 
 use super::{Context, CtlError, Exit, args::CheckArgs, output::Output};
 pub use fault::Fault;

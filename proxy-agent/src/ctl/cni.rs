@@ -1,6 +1,5 @@
 //! `proxyctl cni`: the plugin on this node, by the files that it shares with the agent. Needs no agent.
 
-mod facts;
 mod list;
 mod log;
 mod status;

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs};
 
+use cni_plugin::{ipam::State, node_file::boot_id, paths::Paths, rpc::Key};
+use ipnetwork::Ipv4Network;
 use serde_json::json;
 use weir_tests::{
     datapath::reader,
@@ -23,12 +25,15 @@ fn well(cluster: &Cluster) {
         .unwrap_or_else(|error| panic!("{:?}: {error:#}", found(cluster)));
 }
 
-/// What is complained of while the agent is dead: it, and this.
-fn found_without(cluster: &Cluster, fault: &str) -> Vec<Complaint> {
+/// What is complained of while the agent is dead: it, and these.
+fn found_without(cluster: &Cluster, faults: &[&str]) -> Vec<Complaint> {
     let found = complaints(cluster.node(0), &[], &told(cluster.node(0), cluster));
-    let faults: BTreeSet<&str> = found.iter().map(|c| c.fault.as_str()).collect();
-    assert_eq!(faults, ["agent-silent", fault].into(), "{found:?}");
-    found.into_iter().filter(|c| c.fault == fault).collect()
+    let names: BTreeSet<&str> = found.iter().map(|c| c.fault.as_str()).collect();
+    let mut expected = BTreeSet::from(["agent-silent"]);
+    expected.extend(faults);
+    assert_eq!(names, expected, "{found:?}");
+    let silent = |complaint: &Complaint| complaint.fault == "agent-silent";
+    found.into_iter().filter(|it| !silent(it)).collect()
 }
 
 /// What the agent was told.
@@ -72,7 +77,7 @@ fn the_agent_does_not_answer() {
         ),
     ] {
         cluster.node(0).run(&["sh", "-ec", plant]).unwrap();
-        for complaint in found_without(&cluster, fault) {
+        for complaint in found_without(&cluster, &[fault]) {
             let remedy = complaint.remedy.unwrap();
             shell(cluster.node(0), remedy["command"].as_str().unwrap());
         }
@@ -86,20 +91,59 @@ fn the_agent_does_not_answer() {
 #[test]
 fn what_is_missing_comes_back_with_the_agent() {
     let mut cluster = Cluster::start("check-gone", &["a"], &[]).unwrap();
-    for (plant, fault) in [
-        ("rm /run/cni/net.d/05-weir.conflist", "plugin-missing"),
-        ("echo other > /run/cni/bin/weir", "plugin-differs"),
+    let plants: [(&str, &[&str]); 6] = [
+        ("rm /run/cni/net.d/05-weir.conflist", &["plugin-missing"]),
+        ("rm /run/cni/bin/weir", &["plugin-missing"]),
+        ("echo >> /run/cni/bin/weir", &["plugin-differs"]),
+        (
+            "echo other > /run/cni/bin/weir",
+            &["plugin-differs", "plugin-broken"],
+        ),
+        ("rm /run/weir/node.json", &["node-file"]),
         (
             "rm /sys/fs/bpf/weir/default/v*/links/connect4",
-            "programs-detached",
+            &["programs-detached"],
         ),
-    ] {
+    ];
+    for (plant, faults) in plants {
         cluster.agent_mut(0).crash().unwrap();
         cluster.node(0).run(&["sh", "-ec", plant]).unwrap();
-        found_without(&cluster, fault);
+        found_without(&cluster, faults);
         cluster.agent_mut(0).restart().unwrap();
         well(&cluster);
     }
+}
+
+#[test]
+fn pods_that_the_plugin_cannot_serve() {
+    let cluster = Cluster::start("check-wiring", &["a"], &[]).unwrap();
+    cluster.pod(0, "web").unwrap();
+    well(&cluster);
+    let paths = Paths::new(cluster.node(0).file("/run/weir"));
+
+    let record = paths.attachments().join("x:eth0.json");
+    fs::write(&record, "{").unwrap();
+    let faults: Vec<_> = found(&cluster).into_iter().map(|c| c.fault).collect();
+    assert_eq!(faults, ["record-unread"]);
+    fs::remove_file(record).unwrap();
+    well(&cluster);
+
+    let boot = boot_id().unwrap();
+    let before = State::read(&paths.ipam(), &boot).unwrap().unwrap();
+    let mut state = before.clone();
+    let [range, _] = cluster.node(0).pod_ranges();
+    let range: Ipv4Network = range.parse().unwrap();
+    for ip in &range {
+        let key = Key {
+            container_id: ip.to_string(),
+            ifname: "eth0".to_owned(),
+        };
+        state.give(key, vec![ip.into()]);
+    }
+    state.write(&paths.ipam()).unwrap();
+    let found = found(&cluster);
+    assert_eq!(found[0].fault, "no-address-left", "{found:?}");
+    before.write(&paths.ipam()).unwrap();
 }
 
 #[test]
@@ -108,7 +152,7 @@ fn no_maps() {
     cluster.agent_mut(0).crash().unwrap();
     let node = cluster.node(0);
     node.run(&["sh", "-ec", "rm -r /sys/fs/bpf/weir"]).unwrap();
-    found_without(&cluster, "no-maps");
+    found_without(&cluster, &["no-maps"]);
     cluster.agent_mut(0).restart().unwrap();
     well(&cluster);
 }

@@ -129,6 +129,21 @@ fn what_templates_alone_can_tell_is_refused_too() -> Result<()> {
             json!({ "platform": "rke2", "metrics": { "podMonitor": { "enabled": true } } }),
             "metrics.bind",
         ),
+        (
+            json!({ "metrics": { "tls": { "clientCA": true } } }),
+            "metrics.tls.clientCA",
+        ),
+        (
+            json!({
+                "config": { "clientConnection": { "apiServers": ["https://192.0.2.1"] } },
+                "metrics": {
+                    "bind": "node",
+                    "tls": { "secretName": "weir-metrics", "clientCA": true },
+                    "podMonitor": { "enabled": true },
+                },
+            }),
+            "metrics.podMonitor.tlsConfig",
+        ),
     ] {
         let said = refusal(&helm, &values)?;
         ensure!(said.contains(why), "{why} in {said}");

@@ -9,10 +9,14 @@ use super::{
 };
 
 /// All that is off by default.
-const ALL: [&str; 13] = [
+const ALL: [&str; 17] = [
     "metrics.bind=node",
     "metrics.service.enabled=true",
     "metrics.podMonitor.enabled=true",
+    "metrics.tls.secretName=weir-metrics",
+    "metrics.tls.clientCA=true",
+    "metrics.podMonitor.tlsConfig.cert.secret.name=prometheus",
+    "metrics.podMonitor.tlsConfig.keySecret.name=prometheus",
     "metrics.rules.enabled=true",
     "metrics.dashboard.enabled=true",
     "imagePullSecrets[0].name=pull",

@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 
+use cni_plugin::paths::Paths;
+
+use super::wiring;
 use crate::{
     api::{
         ask,
@@ -58,6 +61,8 @@ pub struct Scene {
     pub differences: Option<Vec<String>>,
     /// Links, addresses and routes.
     pub facts: Result<Facts, String>,
+    /// What plugin and agent share, where the plugin is installed by the agent.
+    pub(super) wiring: Option<wiring::Facts>,
 }
 
 impl Scene {
@@ -72,8 +77,11 @@ impl Scene {
             probes = probe(config.healthz_bind_address).await;
             differences = context.client.get("/v1/diff").await.ok();
         }
+        let installed = config.cni.install && !args.pre;
+        let wiring = || wiring::Facts::look(&config.cni, &Paths::new(&config.run_dir));
         Self {
             before: args.pre,
+            wiring: installed.then(wiring),
             config,
             told_by,
             wrong,

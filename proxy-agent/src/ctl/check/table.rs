@@ -2,7 +2,7 @@
 
 use super::{
     Category, Check, Topic, Verdict, agent, api, kernel, live, mounts, net, others, plugin, ports,
-    runtime, scene::Scene, sysctls,
+    runtime, scene::Scene, sysctls, wiring,
 };
 
 const fn always(name: &'static str, category: Category, look: fn(&Scene) -> Verdict) -> Check {
@@ -47,6 +47,18 @@ pub const CHECKS: &[Check] = &[
     always("folders", Category::Plugin, plugin::folders),
     always("runtime", Category::Plugin, runtime::look),
     installed("installed", Category::Plugin, plugin::installed),
+    installed("plugin", Category::Plugin, |scene| {
+        wiring::of(scene, wiring::version)
+    }),
+    installed("records", Category::Plugin, |scene| {
+        wiring::of(scene, wiring::attachments)
+    }),
+    installed("pod addresses", Category::Plugin, |scene| {
+        wiring::of(scene, wiring::pools)
+    }),
+    installed("node.json", Category::Plugin, |scene| {
+        wiring::of(scene, wiring::node)
+    }),
     installed("answers", Category::Agent, agent::answers),
     installed("versions", Category::Agent, agent::versions),
     installed("probes", Category::Agent, agent::probes),

@@ -3,7 +3,7 @@
 use std::{io::Write as _, net::IpAddr};
 
 use cni_plugin::{
-    attachment::{Attachment, Broken, State},
+    attachment::{Attachment, State},
     clock,
     node_file::boot_id,
     paths::Paths,
@@ -15,6 +15,7 @@ use super::ROOT_HINT;
 use crate::ctl::{
     Context, CtlError, Exit,
     args::CniListArgs,
+    check::wiring::unread,
     output::{Output, Row},
     render::{endpoints::rate, words::mac},
 };
@@ -201,16 +202,6 @@ pub(super) fn run(
     }
     let hint = "the pod goes on by what the kernel has of it; its record is made anew with the pod: delete the Pod";
     Err(CtlError::new(Exit::Failed, unread(&broken), hint))
-}
-
-/// Which files cannot be read, and why.
-pub(super) fn unread(broken: &Broken) -> String {
-    let files = broken.iter();
-    let mut files: Vec<String> = files
-        .map(|(path, error)| format!("read {}: {error}", path.display()))
-        .collect();
-    files.sort();
-    files.join("; ")
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
 //! `proxyctl cni status`: whether the plugin is installed, and can serve an ADD.
 
-use cni_plugin::{heartbeat::AWAY, ipam::Usage, paths::Paths, verbs::status::SILENCE};
+use cni_plugin::paths::Paths;
 use serde::Serialize;
 
-use super::{facts::Facts, list::unread};
 use crate::{
     config::Cni,
     ctl::{
         Context, CtlError, Exit,
         args::{CheckArgs, CniStatusArgs},
         check::{
-            Category, Complaint, Fault, Report, Topic, Verdict, others, plugin, print,
+            Category, Report, Topic, Verdict, others, plugin, print,
             scene::configuration,
+            wiring::{self, Facts},
         },
         output::Output,
     },
@@ -65,109 +65,21 @@ fn judge(cni: &Cni, facts: &Facts) -> Vec<(Topic, Verdict)> {
         ),
         (
             topic("version", Category::Plugin),
-            of(&|| version(&facts.version)),
+            of(&|| wiring::version(facts)),
         ),
         (
             topic("first", Category::Plugin),
             of(&|| others::preferred(cni)),
         ),
-        (topic("attachments", Category::Plugin), attachments(facts)),
-        (topic("addresses", Category::Plugin), pools(facts)),
-        (topic("node.json", Category::Agent), node(facts)),
-        (topic("heartbeat", Category::Agent), heartbeat(facts)),
+        (
+            topic("attachments", Category::Plugin),
+            wiring::attachments(facts),
+        ),
+        (topic("addresses", Category::Plugin), wiring::pools(facts)),
+        (topic("node.json", Category::Agent), wiring::node(facts)),
+        (
+            topic("heartbeat", Category::Agent),
+            wiring::heartbeat(facts),
+        ),
     ]
 }
-
-fn version(version: &Result<String, String>) -> Verdict {
-    match version {
-        Ok(version) => Verdict::fine(format!("v{version}")),
-        Err(error) => {
-            let hint = "the agent puts its own in its place within seconds: is the folder on a mount with noexec?";
-            Complaint::error(Fault::PluginBroken, error, hint).into()
-        }
-    }
-}
-
-fn attachments(facts: &Facts) -> Verdict {
-    let hint = "the pods go on; what only the record says is lost: make the pods anew";
-    let found = match &facts.attachments {
-        Ok(found) => found,
-        Err(error) => return Complaint::error(Fault::RecordUnread, error, hint).into(),
-    };
-    let text = format!("{} ready, {} being made", found.ready, found.creating);
-    let unread = (!found.unread.is_empty())
-        .then(|| Complaint::warning(Fault::RecordUnread, unread(&found.unread), hint));
-    Verdict::of(text, unread)
-}
-
-fn pools(facts: &Facts) -> Verdict {
-    let pools = match &facts.pools {
-        Ok(pools) => pools,
-        // Without the file of the node there are no ranges, and that is told.
-        Err(_) if facts.node.is_err() => return Verdict::unknown("not known"),
-        Err(error) => {
-            let hint =
-                "only root may read the file; an ADD that cannot says so in `proxyctl cni log`";
-            return Complaint::error(Fault::NoAddressLeft, error, hint).into();
-        }
-    };
-    let texts: Vec<String> = pools.iter().map(in_words).collect();
-    let empty = pools.iter().filter(|pool| pool.free == 0);
-    let empty = empty.map(|pool| {
-        let hint =
-            "`proxyctl cni list` shows who has them; the node needs a wider range, or fewer pods";
-        Complaint::error(Fault::NoAddressLeft, in_words(pool), hint)
-    });
-    Verdict::of(texts.join("; "), empty)
-}
-
-fn in_words(pool: &Usage) -> String {
-    let Usage {
-        range,
-        all,
-        used,
-        resting,
-        free,
-    } = pool;
-    let family = if range.is_ipv4() { 4 } else { 6 };
-    let resting = match resting {
-        0 => String::new(),
-        resting => format!(", {resting} resting"),
-    };
-    format!("IPv{family} {range}: {used} of {all} used, {free} free{resting}")
-}
-
-fn node(facts: &Facts) -> Verdict {
-    match &facts.node {
-        Ok(node) => Verdict::fine(format!(
-            "of node {} by process {}, MTU {}",
-            node.node, node.agent_pid, node.mtu
-        )),
-        Err(error) => {
-            let hint =
-                "the agent writes it when it is ready: `proxyctl status` says what it waits for";
-            Complaint::error(Fault::NodeFile, error, hint).into()
-        }
-    }
-}
-
-fn heartbeat(facts: &Facts) -> Verdict {
-    let hint = "is the DaemonSet running on this node? its log says why it ended or hangs";
-    let Some(silence) = facts.silence else {
-        let text = "the agent has not shown that it lives since boot";
-        return Complaint::error(Fault::AgentSilent, text, hint).into();
-    };
-    let text = format!("{} s ago", silence.as_secs());
-    let long = format!("the agent has been silent for {} s", silence.as_secs());
-    let complaint = if silence > SILENCE {
-        Some(Complaint::error(Fault::AgentSilent, long, hint))
-    } else if silence > AWAY {
-        Some(Complaint::warning(Fault::AgentSilent, long, hint))
-    } else {
-        None
-    };
-    Verdict::of(text, complaint)
-}
-
-#[cfg(test)]
-mod tests;

@@ -8,7 +8,8 @@ use regex::{Captures, Regex};
 /// What stands in the place of a secret.
 pub const REDACTED: &str = "(redacted)";
 
-/// Patterns of which everything is a secret but the groups `before` and `after`.
+/// Patterns of which everything is a secret but the groups `before` and `after`, and the quotes around `value`. With `file`
+/// the value is where a secret is, which is none.
 const PATTERNS: [&str; 7] = [
     // PEM, also as JSON has it, with `\n` for the ends of lines; and what is left of one that begins or ends elsewhere.
     r"(?s)(?P<before>-----BEGIN [A-Z0-9 ]+-----).*?(?P<after>-----END [A-Z0-9 ]+-----)",
@@ -22,7 +23,7 @@ const PATTERNS: [&str; 7] = [
     r"(?P<before>[a-z][a-z0-9+.-]*://)[^\s/@]+:[^\s/@]+(?P<after>@)",
     // Fields by their names, as YAML, JSON, environments and command lines have them. A field whose value is in quotes ends with
     // them, another one with the line's next space.
-    r#"(?i)(?P<before>[\w.-]*(?:token|password|passwd|passphrase|secret|private[_-]?key|preshared[_-]?key|api[_-]?key|access[_-]?key|fastopen[_-]?key|client-key-data|client-certificate-data|certificate-authority-data|authorization)[\w.-]*\\?["']?\s*[:=]\s*)(?:\\?"(?:[^"\\]|\\.)*\\?"|'[^']*'|[^\s,}\]"']+)"#,
+    r#"(?i)(?P<before>[\w.-]*(?:token|password|passwd|passphrase|secret|private[_-]?key|preshared[_-]?key|api[_-]?key|access[_-]?key|fastopen[_-]?key|client-key-data|client-certificate-data|certificate-authority-data|authorization)(?P<file>[_-]?file)?[\w.-]*\\?["']?\s*[:=]\s*)(?P<value>\\"[^"\\]*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s,}\]"']+)"#,
 ];
 
 static COMPILED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
@@ -82,8 +83,25 @@ impl Redactor {
 }
 
 fn in_between(found: &Captures<'_>) -> String {
+    if found.name("file").is_some() {
+        return found[0].to_owned();
+    }
     let group = |name: &str| found.name(name).map_or("", |group| group.as_str());
-    format!("{}{REDACTED}{}", group("before"), group("after"))
+    let quote = quote(group("value"));
+    format!(
+        "{}{quote}{REDACTED}{quote}{}",
+        group("before"),
+        group("after")
+    )
+}
+
+/// What a value is quoted with, so that JSON stays JSON.
+fn quote(value: &str) -> &str {
+    let quotes = ["\\\"", "\"", "'"];
+    quotes
+        .into_iter()
+        .find(|quote| value.starts_with(quote))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -98,6 +116,30 @@ mod tests {
     fn all_patterns_are_sound() {
         assert_eq!(COMPILED.len(), PATTERNS.len());
         assert!(KEYS.is_some());
+    }
+
+    #[test]
+    fn json_stays_json() {
+        for text in [
+            r#"{"token": "a b\"c", "x": 1}"#,
+            r#"{"said": "{\"token\":\"abcd\",\"x\":1}"}"#,
+            r#"{"password": "", "privateKeyFile": "/etc/tls.key"}"#,
+        ] {
+            let cleaned = clean(text);
+            assert!(cleaned.contains(REDACTED), "{cleaned}");
+            serde_json::from_str::<serde_json::Value>(&cleaned).unwrap();
+        }
+    }
+
+    #[test]
+    fn where_a_secret_is_is_none() {
+        for text in [
+            "privateKeyFile: /etc/tls.key",
+            "--token-file=/run/token",
+            "keyFile: \"\"",
+        ] {
+            assert_eq!(clean(text), text);
+        }
     }
 
     #[test]
@@ -160,6 +202,6 @@ mod tests {
             assert_eq!(redactor.clean(text), text);
         }
         let rest = clean("{\"token\": \"abcd\", \"x\": 1}");
-        assert_eq!(rest, "{\"token\": (redacted), \"x\": 1}");
+        assert_eq!(rest, "{\"token\": \"(redacted)\", \"x\": 1}");
     }
 }

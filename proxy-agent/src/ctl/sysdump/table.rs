@@ -1,12 +1,9 @@
 //! What is collected.
 
 use super::{archive::Keep, host};
-use crate::{
-    api::ask,
-    ctl::{
-        args::{CheckArgs, Subject},
-        check::{self, scene::Scene},
-    },
+use crate::ctl::{
+    args::{CheckArgs, Subject},
+    check::{self, scene::Scene},
 };
 
 use super::data;
@@ -138,11 +135,8 @@ impl From {
         match self {
             Self::Agent(path) => data::agent(scene, path).await,
             Self::Metrics => {
-                let (code, body) = ask::get(scene.config.metrics_bind_address, "/metrics").await?;
-                let body = body.to_vec();
-                (code == 200)
-                    .then_some(body)
-                    .ok_or_else(|| format!("HTTP {code}"))
+                let text = scene.context.client.text("/metrics").await;
+                Ok(text.map_err(|error| error.to_string())?.to_vec())
             }
             Self::Check => data::json(&check::judge(scene, looks)),
             Self::Dump(subject) => data::dump(scene, subject).await,

@@ -1,15 +1,17 @@
-use crate::ctl::check::Outcome;
 use std::{fs, io, time::Duration};
 
 use cni_plugin::{
     attachment::Attachment,
     ipam,
     node_file::{NodeFile, boot_id},
+    paths::Paths,
     rpc::Key,
 };
 
+use super::facts::Attachments;
 use super::*;
-use crate::ctl::cni::facts::Attachments;
+use crate::config::Cni;
+use crate::ctl::check::Outcome;
 
 /// A node on which all is well.
 fn well() -> Facts {
@@ -24,15 +26,11 @@ fn well() -> Facts {
     }
 }
 
-/// What is complained of where the plugin is installed by others.
+/// What is complained of.
 fn faults(facts: &Facts) -> Vec<(Fault, Outcome)> {
-    let cni = Cni {
-        install: false,
-        ..Cni::default()
-    };
-    let complaints = judge(&cni, facts).into_iter();
-    complaints
-        .flat_map(|(_, verdict)| verdict.complaints)
+    [version, attachments, pools, node, heartbeat]
+        .iter()
+        .flat_map(|look| look(facts).complaints)
         .map(|complaint| (complaint.fault, complaint.level))
         .collect()
 }
@@ -70,11 +68,17 @@ fn each_fault_is_complained_of_by_name() {
     let json = serde_json::to_value(&unread).unwrap();
     assert_eq!(json["attachments"]["unread"][0], "/x/c:eth0.json");
     assert_eq!(json["heartbeatSeconds"], 1);
-    assert!(
-        version(&Err("run /x: gone".into())).complaints[0]
-            .text
-            .contains("/x")
+    let broken = |plugin: &str| Facts {
+        plugin: plugin.into(),
+        version: Err("run it: no".into()),
+        ..well()
+    };
+    assert_eq!(
+        faults(&broken("/proc/self/exe")),
+        [(Fault::PluginBroken, Outcome::Error)]
     );
+    // That it is missing is told by who looks for it.
+    assert_eq!(faults(&broken("/proc/self/absent")), []);
 }
 
 /// A folder as agent and plugin write it, of a node with room for two pods in IPv4.

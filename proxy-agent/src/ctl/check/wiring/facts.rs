@@ -26,7 +26,7 @@ const CALLED: &str = "CNI plugin ";
 /// What was found.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Facts {
+pub(in crate::ctl) struct Facts {
     /// The installed program.
     pub(super) plugin: PathBuf,
     /// Its version, or why it does not say one.
@@ -51,7 +51,7 @@ pub(super) struct Facts {
 /// How many attachments there are.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Attachments {
+pub(in crate::ctl) struct Attachments {
     /// Wired and taken in.
     pub(super) ready: usize,
     /// ADD is at work, or died at it.
@@ -85,7 +85,7 @@ fn files<S: serde::Serializer>(broken: &Broken, serializer: S) -> Result<S::Ok, 
 
 impl Facts {
     /// Looks.
-    pub(super) fn look(cni: &Cni, paths: &Paths) -> Self {
+    pub(in crate::ctl) fn look(cni: &Cni, paths: &Paths) -> Self {
         let plugin = cni.bin_dir.join(PLUGIN);
         let node = verbs::node(paths);
         Self {

@@ -1,0 +1,126 @@
+//! What plugin and agent share on this node: whether an ADD can be served.
+
+mod facts;
+
+use cni_plugin::{attachment::Broken, heartbeat::AWAY, ipam::Usage, verbs::status::SILENCE};
+
+use super::{Complaint, Fault, Verdict, scene::Scene};
+pub(in crate::ctl) use facts::Facts;
+
+/// A look at what is shared, where the plugin is the agent's.
+pub(super) fn of(scene: &Scene, look: fn(&Facts) -> Verdict) -> Verdict {
+    match &scene.wiring {
+        Some(facts) => look(facts),
+        None => Verdict::unknown("not looked at: cni.install is off"),
+    }
+}
+
+/// Whether the plugin can be run.
+pub(in crate::ctl) fn version(facts: &Facts) -> Verdict {
+    match &facts.version {
+        Ok(version) => Verdict::fine(format!("v{version}")),
+        Err(_) if !facts.plugin.exists() => Verdict::unknown("not there"),
+        Err(error) => {
+            let hint = "the agent puts its own in its place within seconds: is the folder on a mount with noexec?";
+            Complaint::error(Fault::PluginBroken, error, hint).into()
+        }
+    }
+}
+
+/// Whether the records of interfaces can be read.
+pub(in crate::ctl) fn attachments(facts: &Facts) -> Verdict {
+    let hint = "the pods go on; what only the record says is lost: make the pods anew";
+    let found = match &facts.attachments {
+        Ok(found) => found,
+        Err(error) => return Complaint::error(Fault::RecordUnread, error, hint).into(),
+    };
+    let text = format!("{} ready, {} being made", found.ready, found.creating);
+    let unread = (!found.unread.is_empty())
+        .then(|| Complaint::warning(Fault::RecordUnread, unread(&found.unread), hint));
+    Verdict::of(text, unread)
+}
+
+/// Whether there are addresses for more pods.
+pub(in crate::ctl) fn pools(facts: &Facts) -> Verdict {
+    let pools = match &facts.pools {
+        Ok(pools) => pools,
+        // Without the file of the node there are no ranges, and that is told.
+        Err(_) if facts.node.is_err() => return Verdict::unknown("not known"),
+        Err(error) => {
+            let hint =
+                "only root may read the file; an ADD that cannot says so in `proxyctl cni log`";
+            return Complaint::error(Fault::NoAddressLeft, error, hint).into();
+        }
+    };
+    let texts: Vec<String> = pools.iter().map(in_words).collect();
+    let empty = pools.iter().filter(|pool| pool.free == 0);
+    let empty = empty.map(|pool| {
+        let hint =
+            "`proxyctl cni list` shows who has them; the node needs a wider range, or fewer pods";
+        Complaint::error(Fault::NoAddressLeft, in_words(pool), hint)
+    });
+    Verdict::of(texts.join("; "), empty)
+}
+
+fn in_words(pool: &Usage) -> String {
+    let Usage {
+        range,
+        all,
+        used,
+        resting,
+        free,
+    } = pool;
+    let family = if range.is_ipv4() { 4 } else { 6 };
+    let resting = match resting {
+        0 => String::new(),
+        resting => format!(", {resting} resting"),
+    };
+    format!("IPv{family} {range}: {used} of {all} used, {free} free{resting}")
+}
+
+/// Whether the plugin knows the node.
+pub(in crate::ctl) fn node(facts: &Facts) -> Verdict {
+    match &facts.node {
+        Ok(node) => Verdict::fine(format!(
+            "of node {} by process {}, MTU {}",
+            node.node, node.agent_pid, node.mtu
+        )),
+        Err(error) => {
+            let hint =
+                "the agent writes it when it is ready: `proxyctl status` says what it waits for";
+            Complaint::error(Fault::NodeFile, error, hint).into()
+        }
+    }
+}
+
+/// Whether the agent shows the plugin that it lives.
+pub(in crate::ctl) fn heartbeat(facts: &Facts) -> Verdict {
+    let hint = "is the DaemonSet running on this node? its log says why it ended or hangs";
+    let Some(silence) = facts.silence else {
+        let text = "the agent has not shown that it lives since boot";
+        return Complaint::error(Fault::AgentSilent, text, hint).into();
+    };
+    let text = format!("{} s ago", silence.as_secs());
+    let long = format!("the agent has been silent for {} s", silence.as_secs());
+    let complaint = if silence > SILENCE {
+        Some(Complaint::error(Fault::AgentSilent, long, hint))
+    } else if silence > AWAY {
+        Some(Complaint::warning(Fault::AgentSilent, long, hint))
+    } else {
+        None
+    };
+    Verdict::of(text, complaint)
+}
+
+/// Which files cannot be read, and why.
+pub(in crate::ctl) fn unread(broken: &Broken) -> String {
+    let files = broken.iter();
+    let mut files: Vec<String> = files
+        .map(|(path, error)| format!("read {}: {error}", path.display()))
+        .collect();
+    files.sort();
+    files.join("; ")
+}
+
+#[cfg(test)]
+mod tests;
