@@ -12,6 +12,7 @@ use proxy_common::frontends::{
 use proxy_common::node::{ADDRESS_HOST_PORT, ADDRESS_NODE_PORT};
 
 use super::frontend;
+use super::inside;
 use super::maglev;
 use super::node;
 use super::sources;
@@ -119,12 +120,12 @@ fn begin<F: Family>(packet: &mut Packet<F>, choice: &mut Choice<F>, outside: u32
     choice.affinity = frontend.affinity_seconds;
     choice.table = 0;
     choice.relay = 0;
-    if outside && frontend.maglev != 0 {
+    if outside && frontend.maglev != 0 && !leaves_in_time(packet, frontend) {
         choice.table = frontend.maglev;
         choice.hash = maglev::hash(packet, frontend);
     }
     // Two nodes must choose alike: by a table, or because there is no choice.
-    if outside && (frontend.maglev != 0 || set.count == 1) {
+    if outside && (choice.table != 0 || set.count == 1) {
         choice.relay = frontend.flags & (FLAG_RELAYED | FLAG_DIRECT);
     }
     if choice.relay != 0 {
@@ -132,6 +133,13 @@ fn begin<F: Family>(packet: &mut Packet<F>, choice: &mut Choice<F>, outside: u32
         choice.affinity = 0;
     }
     CONTINUE
+}
+
+/// Whether a client's affinity has to end with its time-out. A table leads it to one backend for ever, for those whom routers spread
+/// over nodes; pods and nodes come one way.
+#[inline(always)]
+fn leaves_in_time<F: Family>(packet: &Packet<F>, frontend: &Frontend) -> bool {
+    frontend.affinity_seconds != 0 && inside::is_of_cluster::<F>(&to_stack(&packet.tuple.source))
 }
 
 global! {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result};
 use aya::maps::{LpmTrie, lpm_trie::Key};
 use proxy_common::{
-    inside::{INSIDE_CONFIGURED, Inside},
+    inside::{INSIDE_PODS, Inside},
     node::{
         ADDRESS_LOCAL, LINK_LEFT_ALONE, LINK_TAKES_FRAMES, Link, NODE_FORWARD_BPF,
         NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig,
@@ -36,7 +36,8 @@ impl Bench {
         self.configure(NODE_FORWARD_BPF | MASQUERADE)?;
         self.link("net0", [V4.node, V6.node])?;
         for plan in [V4, V6] {
-            self.inside(plan.remote_pod, if plan.is_ipv6() { 64 } else { 24 })?;
+            let bits = if plan.is_ipv6() { 64 } else { 24 };
+            self.inside(plan.remote_pod, bits, INSIDE_PODS)?;
         }
         Ok(())
     }
@@ -70,15 +71,14 @@ impl Bench {
         Ok(self.hash("LINKS")?.insert(index(name)?, link, 0)?)
     }
 
-    /// Puts a range inside, where pods speak under their own address.
-    pub fn inside(&mut self, address: IpAddr, bits: u32) -> Result<()> {
-        self.inside_of::<Four>(address, bits)?;
-        self.inside_of::<Six>(address, bits)
+    /// Puts a range inside, where pods speak under their own address, for this reason (`INSIDE_*`).
+    pub fn inside(&mut self, address: IpAddr, bits: u32, reason: u32) -> Result<()> {
+        self.inside_of::<Four>(address, bits, reason)?;
+        self.inside_of::<Six>(address, bits, reason)
     }
 
-    fn inside_of<F: Family>(&mut self, address: IpAddr, bits: u32) -> Result<()> {
+    fn inside_of<F: Family>(&mut self, address: IpAddr, bits: u32, reason: u32) -> Result<()> {
         if let Some(address) = F::address(address) {
-            let reason = INSIDE_CONFIGURED;
             let name = F::map("INSIDE");
             let map = self.ebpf.map_mut(&name).context("the map is there")?;
             let mut map: LpmTrie<_, F::Address, Inside> = LpmTrie::try_from(map)?;

@@ -7,7 +7,9 @@ use std::{
 
 use proxy_common::{
     address::{TCP, UDP},
+    affinity::{Affinity, AffinityKey},
     frontends::{FLAG_CLUSTER_IP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT},
+    inside::{INSIDE_CONFIGURED, INSIDE_NODE, INSIDE_PODS},
 };
 use weir_tests::packets::{Bench, FAMILIES, Hook, Plan, REDIRECT, Tcp, tcp, udp};
 
@@ -141,6 +143,47 @@ fn with_affinity_the_address_of_the_client_chooses() {
             }
         }
         assert_eq!(all.len(), 1, "{all:?}");
+    }
+}
+
+/// A pod or a node of the cluster comes one way, so its affinity ends with its time-out; so it is for nobody from outside, whom
+/// routers may spread over nodes that know nothing of each other.
+#[test]
+fn affinity_of_the_clusters_own_ends_with_its_time_out() {
+    for plan in FAMILIES {
+        for (reason, leaves) in [
+            (None, false),
+            (Some(INSIDE_CONFIGURED), false),
+            (Some(INSIDE_PODS), true),
+            (Some(INSIDE_NODE), true),
+        ] {
+            let mut bench = Bench::new().unwrap();
+            let to = plan.node(30080);
+            NODES[0].serve(&mut bench, &plan, any(&plan), TCP, FLAG_NODE_PORT);
+            bench.stick(any(&plan), TCP, 600).unwrap();
+            let bits = if plan.is_ipv6() { 128 } else { 32 };
+            let named = reason.map(|reason| bench.inside(plan.outside, bits, reason));
+            named.transpose().unwrap();
+            let before = choices(&mut bench, &plan, to, TCP).into_values();
+            assert_eq!(BTreeSet::from_iter(before).len(), 1, "in time, {reason:?}");
+            let mut after = BTreeSet::new();
+            for port in 5000..5040 {
+                time_out(&mut bench);
+                let client = plan.outside(port);
+                after.insert(chosen(&mut bench, Hook::FromNet, client, to, TCP));
+            }
+            assert_eq!(after.len() > 1, leaves, "afterwards, {reason:?}: {after:?}");
+        }
+    }
+}
+
+/// Makes the last connection of each client ten minutes older.
+fn time_out(bench: &mut Bench) {
+    let mut clients = bench.hash::<AffinityKey, Affinity>("AFFINITY").unwrap();
+    let all: Vec<_> = clients.iter().map(Result::unwrap).collect();
+    for (client, mut last) in all {
+        last.last_used = last.last_used.wrapping_sub(600);
+        clients.insert(client, last, 0).unwrap();
     }
 }
 

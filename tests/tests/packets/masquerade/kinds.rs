@@ -3,6 +3,7 @@
 use std::{net::IpAddr, process::Command};
 
 use proxy_common::conntrack::{FLOW_MASQUERADED, FLOW_SOURCE_TRANSLATED, FLOW_STACK};
+use proxy_common::inside::INSIDE_CONFIGURED;
 use weir_tests::packets::{Bench, FAMILIES, Hook, NEXT, Plan, REDIRECT};
 
 use super::{ALL, Carries, at, is_of_node, went};
@@ -190,7 +191,11 @@ fn a_flow_that_has_begun_stays_as_it_is() {
         let outcome = bench.run(Hook::ToNetForwarded, &packet).unwrap();
         assert_eq!((outcome.action, outcome.bytes), (NEXT, packet));
         bench
-            .inside(plan.outside, if plan.is_ipv6() { 128 } else { 32 })
+            .inside(
+                plan.outside,
+                if plan.is_ipv6() { 128 } else { 32 },
+                INSIDE_CONFIGURED,
+            )
             .unwrap();
         assert_eq!(ask(&mut bench, 1), (REDIRECT, ours), "inside now");
         assert_eq!(ask(&mut bench, 3), (NEXT, plan.pod(3)));
