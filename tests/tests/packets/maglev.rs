@@ -165,7 +165,8 @@ fn affinity_of_the_clusters_own_ends_with_its_time_out() {
             let named = reason.map(|reason| bench.inside(plan.outside, bits, reason));
             named.transpose().unwrap();
             let before = choices(&mut bench, &plan, to, TCP).into_values();
-            assert_eq!(BTreeSet::from_iter(before).len(), 1, "in time, {reason:?}");
+            let before: BTreeSet<SocketAddr> = before.collect();
+            assert_eq!(before.len(), 1, "in time, {reason:?}");
             let mut after = BTreeSet::new();
             for port in 5000..5040 {
                 time_out(&mut bench);
