@@ -245,6 +245,7 @@ pub(crate) const CHOSEN: &[Row] = &[
             "world_affinity::each_new_connection_begins_the_time_anew",
             "sockets::affinity_holds_until_it_times_out_or_the_backend_leaves",
             "world_maglev::with_affinity_a_client_has_one_backend_by_whichever_node_it_enters",
+            "packets::maglev::affinity_of_the_clusters_own_ends_with_its_time_out",
             "agent::flows::affinity_ends_with_its_service",
             "scenarios::affinity",
         ],
