@@ -17,7 +17,7 @@ const ALIKE: u64 = 1 << 14;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Calibration {
-    /// What the clock says more than the ticks, in nanoseconds, wrapping.
+    /// What the clock says more than the ticks, in nanoseconds, wrapping; 0 before that was asked.
     ahead: u64,
     /// The tick at which that is asked anew.
     until: u64,
@@ -42,7 +42,8 @@ pub fn now() -> u32 {
     let ticks = unsafe { bpf_jiffies64() };
     // SAFETY: a record of the map. Of two processors that calibrate at once either is right.
     let calibration = unsafe { &mut *calibration };
-    if calibration.until < ticks {
+    // Before the first answer too: another processor's may be seen half, the tick before what it goes with.
+    if calibration.until < ticks || calibration.ahead == 0 {
         calibration.ahead = coarse().wrapping_sub(ticks * tick);
         calibration.until = ticks + ALIKE;
     }

@@ -8,6 +8,7 @@ use std::{
         unix::ffi::OsStrExt as _,
     },
     path::Path,
+    sync::atomic::{Ordering, fence},
 };
 
 /// Commands of `bpf(2)`.
@@ -38,6 +39,8 @@ pub(super) enum Command {
 /// `attr` must be laid out as the command wants it, and every address in it must be valid for what the
 /// command does with it.
 pub(super) unsafe fn bpf<T>(command: Command, attr: &mut T) -> io::Result<RawFd> {
+    // A write is seen before the next one: plans rely on it, and processors such as arm64 let stores overtake each other.
+    fence(Ordering::SeqCst);
     // SAFETY: attr is valid for reads and writes of its size; the rest is the caller's promise.
     let result = unsafe {
         libc::syscall(
