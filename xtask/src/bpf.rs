@@ -14,6 +14,8 @@ use crate::cache;
 pub(crate) const LINKER_VERSION: &str = "0.10.3";
 /// The target that the kernel runs.
 const TARGET: &str = "bpfel-unknown-none";
+/// Cargo's own way to take the library's sources from elsewhere than the sysroot: the folder itself.
+pub(crate) const LIBRARY: &str = "__CARGO_TESTS_ONLY_SRC_ROOT";
 /// What every failure for want of a tool ends with.
 const HINT: &str = "hint: run `cargo xtask setup toolchain`";
 
@@ -75,8 +77,7 @@ pub(crate) fn cargo(root: &Path, verb: &str, name: &str) -> Result<Command, Stri
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
         .env("CARGO_PROFILE_RELEASE_STRIP", "none");
     if let Some(library) = library {
-        // Cargo's own way to take the library from elsewhere than the sysroot: the folder itself.
-        cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
+        cargo.env(LIBRARY, library);
     }
     Ok(cargo)
 }
@@ -100,9 +101,13 @@ pub(crate) fn library_path(release: &str) -> Result<PathBuf, String> {
 
 /// The toolchain's own library sources, if it has them.
 pub(crate) fn sysroot_library() -> Result<Option<PathBuf>, String> {
-    let library =
-        PathBuf::from(rustc(&["--print", "sysroot"])?).join("lib/rustlib/src/rust/library");
+    let library = rustlib()?.join("src/rust/library");
     Ok(library.join("Cargo.lock").exists().then_some(library))
+}
+
+/// Where the toolchain has libraries: a folder for each target, and one of sources.
+pub(crate) fn rustlib() -> Result<PathBuf, String> {
+    rustc(&["--print", "sysroot"]).map(|sysroot| PathBuf::from(sysroot).join("lib/rustlib"))
 }
 
 /// The compiler's release, such as `1.95.0`.
@@ -125,7 +130,7 @@ fn linker() -> Result<PathBuf, String> {
 }
 
 /// The library's folder, or nothing where cargo finds it by itself.
-fn library() -> Result<Option<PathBuf>, String> {
+pub(crate) fn library() -> Result<Option<PathBuf>, String> {
     if sysroot_library()?.is_some() {
         return Ok(None);
     }

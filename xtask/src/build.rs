@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, anyhow};
 
-use crate::{bpf, paths, run, say, tools};
+use crate::{arch::Arch, bpf, paths, run, say, tools};
 
 /// Build agent, proxyctl and plugin as static programs, the BPF object inside the agent.
 #[derive(clap::Args)]
@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Cargo profile: `lab` is quick to link, `release` is what ships.
     #[arg(long, default_value = "release")]
     profile: String,
+    /// What to build for; this machine's architecture if it is not named.
+    #[arg(long, value_name = "ARCH", default_value = Arch::HOST.name())]
+    target: Arch,
     /// Only the programs in the kernel, as `proxy-ebpf.o` under target/bpf.
     #[arg(long)]
     bpf: bool,
@@ -20,12 +23,6 @@ pub(crate) struct Args {
 
 /// Programs that ship.
 pub(crate) const PROGRAMS: [&str; 3] = ["proxy-agent", "proxyctl", "cni-plugin"];
-/// Static glibc needs the target named, or build scripts and macros would be linked statically too.
-const TARGET: &str = if cfg!(target_arch = "aarch64") {
-    "aarch64-unknown-linux-gnu"
-} else {
-    "x86_64-unknown-linux-gnu"
-};
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -33,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         say::data(object()?.display().to_string());
         return Ok(ExitCode::SUCCESS);
     }
-    for program in programs(&args.profile)? {
+    for program in programs(&args.profile, args.target)? {
         say::data(program.display().to_string());
     }
     Ok(ExitCode::SUCCESS)
@@ -49,23 +46,16 @@ fn object() -> Result<PathBuf> {
     })
 }
 
-/// Builds the programs and returns their paths, in the order of [`PROGRAMS`].
-pub(crate) fn programs(profile: &str) -> Result<Vec<PathBuf>> {
-    tools::toolchain::ensure()?;
-    let mut cargo = run::cargo();
+/// Builds the programs for an architecture and returns their paths, in the order of [`PROGRAMS`].
+pub(crate) fn programs(profile: &str, arch: Arch) -> Result<Vec<PathBuf>> {
+    let mut cargo = tools::cross::cargo(arch)?;
     if let Some(revision) = revision()? {
         cargo.env("WEIR_REVISION", revision);
     }
     cargo
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .args([
-            "build",
-            "--locked",
-            "--profile",
-            profile,
-            "--target",
-            TARGET,
-        ])
+        .args(["build", "--locked", "--profile", profile])
+        // Static glibc needs the target named, or build scripts and macros would be linked statically too.
+        .args(["--target", arch.target()])
         .args([
             "--package",
             "proxy-agent",
@@ -74,20 +64,27 @@ pub(crate) fn programs(profile: &str) -> Result<Vec<PathBuf>> {
             "--bins",
         ]);
     say::step(
-        &format!("build {} ({profile})", PROGRAMS.join(", ")),
+        &format!("build {} ({profile}, {})", PROGRAMS.join(", "), arch.name()),
         || run::loud(&mut cargo),
     )?;
-    let folder = place(profile);
+    let folder = place_of(profile, arch);
     Ok(PROGRAMS
         .iter()
         .map(|program| folder.join(program))
         .collect())
 }
 
-/// Where the programs are, once they are built.
+/// Where this machine's programs are, once they are built.
 pub(crate) fn place(profile: &str) -> PathBuf {
+    place_of(profile, Arch::HOST)
+}
+
+fn place_of(profile: &str, arch: Arch) -> PathBuf {
     let folder = if profile == "dev" { "debug" } else { profile };
-    paths::root().join("target").join(TARGET).join(folder)
+    paths::root()
+        .join("target")
+        .join(arch.target())
+        .join(folder)
 }
 
 /// The commit that is built, for `weir_build_info`; none where there is no history. Other builds do not name it, or each commit
@@ -108,9 +105,14 @@ pub(crate) fn revision() -> Result<Option<String>> {
     run::output(&mut git).map(Some)
 }
 
-/// Builds the programs and returns their folder.
+/// Builds this machine's programs and returns their folder.
 pub(crate) fn folder(profile: &str) -> Result<PathBuf> {
-    let built = programs(profile)?;
+    folder_of(profile, Arch::HOST)
+}
+
+/// Builds the programs for an architecture and returns their folder.
+pub(crate) fn folder_of(profile: &str, arch: Arch) -> Result<PathBuf> {
+    let built = programs(profile, arch)?;
     let folder = built.first().and_then(|program| program.parent());
     folder
         .map(PathBuf::from)

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::say;
+use crate::{arch::Arch, say};
 
 mod archive;
 pub(crate) mod e2e;
@@ -18,10 +18,13 @@ pub(crate) struct Args {
     /// Cargo profile: `lab` is quick to link, `release` is what ships.
     #[arg(long, default_value = "release")]
     profile: String,
+    /// What the image is to run on; this machine's architecture if it is not named.
+    #[arg(long, value_name = "ARCH", default_value = Arch::HOST.name())]
+    target: Arch,
     /// Name and tag of the image.
     #[arg(long, default_value = weir::NAME)]
     name: String,
-    /// Also the images of the cluster and of upstream's tests.
+    /// Also the images of the cluster and of upstream's tests, for this machine.
     #[arg(long)]
     e2e: bool,
 }
@@ -29,7 +32,7 @@ pub(crate) struct Args {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     say::data(
-        weir::write(&args.profile, &args.name)?
+        weir::write_for(args.target, &args.profile, &args.name)?
             .display()
             .to_string(),
     );

@@ -4,79 +4,51 @@
 //! Debian's kernels boot in an emulated machine from a RAM disk that holds the test programs, so a newer or
 //! older verifier than this machine's has its say.
 
-use std::{process::ExitCode, thread};
+use std::{path::PathBuf, process::ExitCode, thread};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::{
-    count::Count,
-    say,
-    tools::debian::{self, Suite},
-};
+use crate::{arch::Arch, count::Count, paths, say, tools::debian};
 
 mod disk;
 mod kernel;
+mod libraries;
 mod machine;
+mod matrix;
 mod programs;
+mod tools;
 
+use disk::Common;
+use matrix::{MATRIX, Series};
 use programs::Program;
 
 /// Run the kernel tests on other kernels, in emulated machines.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only this series: `6.1`, `6.12`, `newest` or `64-processors`.
+    /// Only this series: `6.1`, `6.12`, `newest`, `64-processors` or, of arm64, `16k-pages`.
     #[arg(long)]
     only: Option<String>,
     /// Only tests whose name contains this.
     #[arg(long)]
     filter: Option<String>,
+    /// The emulated machines' architecture; this machine's if it is not named.
+    #[arg(long, default_value = Arch::HOST.name())]
+    arch: Arch,
 }
 
-/// A kernel of the matrix.
-struct Series {
-    /// As people call it.
-    name: &'static str,
-    /// The suites of Debian that may carry it: the newest one in them counts.
-    suites: &'static [Suite],
-    /// Processors of the machine.
-    processors: u32,
-    /// The test programs that it runs.
-    programs: &'static [&'static str],
+/// What to run.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// On machines of this architecture.
+    pub(crate) arch: Arch,
+    /// Only on this series of the matrix.
+    pub(crate) only: Option<&'a str>,
+    /// Only tests whose name contains this.
+    pub(crate) filter: Option<&'a str>,
 }
 
-/// The oldest kernel that Weir supports, the newest long-term one in a stable Debian, and the newest that Debian has
-/// released, whether to its stable users or to those of sid. What this machine runs, the other layers of
-/// `cargo xtask test` use. And one with more processors than most machines that run tests have.
-const MATRIX: [Series; 4] = [
-    Series {
-        name: "6.1",
-        suites: &[Suite::Bookworm],
-        processors: 1,
-        programs: &["verifier", "packets", "world_encryption"],
-    },
-    Series {
-        name: "6.12",
-        suites: &[Suite::Trixie],
-        processors: 1,
-        programs: &["verifier", "packets", "world_encryption"],
-    },
-    Series {
-        name: "newest",
-        suites: &[Suite::Backports, Suite::Sid],
-        processors: 1,
-        programs: &["verifier", "packets", "world_encryption"],
-    },
-    Series {
-        name: "64-processors",
-        suites: &[Suite::Trixie],
-        processors: 64,
-        programs: &["processors"],
-    },
-];
-
-/// Programs of the host that boot a kernel and fill its disk.
-const HOST: [(&str, &str); 4] = [
-    ("qemu-system-x86_64", "qemu-system-x86"),
+/// Programs of the host that fill a kernel's disk.
+const HOST: [(&str, &str); 3] = [
     ("busybox", "busybox-static"),
     ("xz", "xz-utils"),
     ("strip", "binutils"),
@@ -84,8 +56,12 @@ const HOST: [(&str, &str); 4] = [
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    prepare()?;
-    let count = count(args.only.as_deref(), args.filter.as_deref())?;
+    prepare(args.arch)?;
+    let count = count(Wanted {
+        arch: args.arch,
+        only: args.only.as_deref(),
+        filter: args.filter.as_deref(),
+    })?;
     say::data(format!(
         "kernels: {} passed, {} failed",
         count.passed, count.failed
@@ -97,37 +73,59 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Installs the emulator and what packs its disk.
-pub(crate) fn prepare() -> Result<()> {
+/// Installs an architecture's emulator and what packs its disk.
+pub(crate) fn prepare(arch: Arch) -> Result<()> {
+    let emulator = arch.emulator();
+    debian::host(&[(emulator.program, emulator.package)])?;
     debian::host(&HOST)
 }
 
-/// Runs the tests, or those whose name contains `filter`, on every kernel of the matrix or on one series.
-pub(crate) fn count(only: Option<&str>, filter: Option<&str>) -> Result<Count> {
-    let series: Vec<&Series> = MATRIX
+/// Runs the tests on every kernel of the matrix that is wanted.
+pub(crate) fn count(wanted: Wanted<'_>) -> Result<Count> {
+    let only = wanted.only;
+    let chosen = MATRIX
         .iter()
-        .filter(|series| only.is_none_or(|only| only == series.name))
-        .collect();
+        .filter(|series| only.is_none_or(|only| only == series.name));
+    let (series, left_out): (Vec<_>, Vec<_>) =
+        chosen.partition(|series| series.on.contains(&wanted.arch));
+    for Series { name, .. } in left_out {
+        say::line(format!(
+            "kernel {name}: left out, Debian has none for {}",
+            wanted.arch.name()
+        ));
+    }
     if series.is_empty() {
         let names = MATRIX.map(|series| series.name).join(", ");
         bail!(
-            anyhow!("no kernel {} in the matrix", only.unwrap_or_default())
-                .context(format!("hint: one of {names}"))
+            anyhow!(
+                "no kernel {} in the matrix of {}",
+                only.unwrap_or_default(),
+                wanted.arch.name()
+            )
+            .context(format!("hint: one of {names}"))
         );
     }
-    let programs = programs::build()?;
+    let common = Common::gather(wanted.arch)?;
+    let programs = programs::build(wanted.arch)?;
     // An emulated machine has one processor; so many of them as there are of ours.
     let processors = thread::available_parallelism()?.get();
     let rounds = series.chunks(processors);
-    Ok(rounds.map(|round| at_once(round, &programs, filter)).sum())
+    Ok(rounds
+        .map(|round| at_once(round, &programs, &common, wanted.filter))
+        .sum())
 }
 
 /// Runs the tests on several kernels at a time.
-fn at_once(round: &[&Series], programs: &[Program], filter: Option<&str>) -> Count {
+fn at_once(
+    round: &[&Series],
+    programs: &[Program],
+    common: &Common,
+    filter: Option<&str>,
+) -> Count {
     thread::scope(|scope| {
         let machines: Vec<_> = round
             .iter()
-            .map(|series| scope.spawn(|| on(series, programs, filter)))
+            .map(|series| scope.spawn(|| on(series, programs, common, filter)))
             .collect();
         let counts = machines.into_iter();
         // One that panicked has said so.
@@ -138,17 +136,22 @@ fn at_once(round: &[&Series], programs: &[Program], filter: Option<&str>) -> Cou
 }
 
 /// A kernel that cannot be had or does not boot is a failure; the others still have their say.
-fn on(series: &Series, programs: &[Program], filter: Option<&str>) -> Count {
-    let name = series.name;
+fn on(series: &Series, programs: &[Program], common: &Common, filter: Option<&str>) -> Count {
+    let arch = common.arch;
+    let name = format!("{} {}", arch.name(), series.name);
     let of_series = |program: &&Program| series.programs.contains(&program.name.as_str());
     let programs: Vec<&Program> = programs.iter().filter(of_series).collect();
-    let count = kernel::Kernel::find(series.suites).and_then(|kernel| {
-        let disk = disk::pack(name, &kernel, &programs, filter)?;
+    let folder = folder(arch, series.name);
+    let count = kernel::Kernel::find(arch, series.kind, series.suites).and_then(|kernel| {
+        let disk = disk::pack(common, &folder, &kernel, &programs, filter)?;
         say::step(&format!("tests on kernel {name}: {}", kernel.name), || {
             let machine = machine::Machine {
-                series: name,
+                name: &name,
+                arch,
+                folder: &folder,
                 kernel: &kernel,
                 disk: &disk,
+                processor: series.processor(arch),
                 processors: series.processors,
             };
             machine.run(programs.len())
@@ -160,4 +163,10 @@ fn on(series: &Series, programs: &[Program], filter: Option<&str>) -> Count {
             say::error(&error);
             Count::FAILURE
         })
+}
+
+/// Where the disk and the console's log of a series are.
+fn folder(arch: Arch, series: &str) -> PathBuf {
+    let all = paths::root().join("target/kernels");
+    all.join(arch.name()).join(series)
 }

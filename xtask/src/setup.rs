@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::tools::go;
-use crate::{kernels, say, tools};
+use crate::{arch::Arch, kernels, say, tools};
 
 /// Install tools ahead of time into the cache folder (`$WEIR_CACHE`, else ~/.cache/weir).
 #[derive(clap::Args)]
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 tools::mdbook::ensure()?;
                 tools::sbom::ensure()?;
             }
-            What::Kernels => kernels::prepare()?,
+            What::Kernels => kernels::prepare(Arch::HOST)?,
             What::Cluster => {
                 go::ensure(&go::CONTROL_PLANE)?;
                 go::ensure(&go::CLUSTER)?;

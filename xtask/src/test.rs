@@ -37,13 +37,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 .context("hint: sudo -E cargo xtask test, or only: test unit")
         );
     }
-    prepare::all(&layers)?;
+    prepare::all(&layers, layers::architectures(args.long))?;
     let jobs: Vec<Job> = layers.iter().flat_map(Layer::jobs).collect();
     let outcomes = lanes::run(&jobs, args.filter.as_deref(), args.long)?;
     let total = summary(&layers, &outcomes);
     if !args.long {
         say::line(format!(
-            "not run: what only the long form has (--long, or --filter {})",
+            "not run: what only the long form has (--long, or --filter {}; for another architecture's kernels also `cargo xtask kernels --arch`)",
             layers::LONG_ONLY.join(", --filter ")
         ));
     }

@@ -1,11 +1,13 @@
 //! Finds or installs what a build or a test needs, into the cache folder, keyed by version.
 
 pub(crate) mod crates;
+pub(crate) mod cross;
 pub(crate) mod debian;
 pub(crate) mod deny;
 pub(crate) mod go;
 pub(crate) mod mdbook;
 pub(crate) mod sbom;
+mod standard_library;
 pub(crate) mod toolchain;
 
 use anyhow::Result;

@@ -9,11 +9,15 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::arch::Arch;
+
 /// One image.
 #[derive(Debug)]
 pub(crate) struct Image {
     /// Full names, tag included.
     pub(crate) names: Vec<String>,
+    /// What its programs run on.
+    pub(crate) arch: Arch,
     /// Uncompressed tar files, the lowest first.
     pub(crate) layers: Vec<PathBuf>,
     /// Program that a container runs if its pod names none.
@@ -64,13 +68,8 @@ fn describe<W: io::Write>(
     image: &Image,
     digests: &[String],
 ) -> Result<Value> {
-    let architecture = if cfg!(target_arch = "aarch64") {
-        "arm64"
-    } else {
-        "amd64"
-    };
     let config = json!({
-        "architecture": architecture,
+        "architecture": image.arch.name(),
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": {
@@ -134,7 +133,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{Image, Value, write};
+    use super::{Arch, Image, Value, write};
 
     /// The image's configuration and its name, which is its digest.
     fn configuration(archive: &Path) -> (String, Value) {
@@ -156,6 +155,7 @@ mod tests {
         fs::write(&layer, [0; 1024]).unwrap();
         let image = Image {
             names: vec!["localhost/x:1".to_owned()],
+            arch: Arch::Arm64,
             layers: vec![layer],
             entrypoint: vec!["/x"],
             command: Vec::new(),
@@ -169,6 +169,7 @@ mod tests {
             made["config"]["Labels"]["org.opencontainers.image.title"],
             "x"
         );
+        assert_eq!(made["architecture"], "arm64");
         assert_eq!(configuration(&second).0, name);
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use super::archive::{self, Image};
 use super::layer::Layer;
 use super::root;
+use crate::arch::Arch;
 use crate::tools::{debian::Suite, go};
 use crate::{paths, run, say};
 
@@ -88,6 +89,7 @@ fn agnhost_image(scratch: &Path) -> Result<Image> {
     layer.file("localhost.crt", &cert, 0o644)?;
     Ok(Image {
         names: names(&AGNHOST),
+        arch: Arch::HOST,
         layers: vec![base, layer.finish()?],
         entrypoint: vec!["/agnhost"],
         command: vec!["pause"],
@@ -116,6 +118,7 @@ fn busybox(scratch: &Path) -> Result<Image> {
     }
     Ok(Image {
         names: names(&BUSYBOX),
+        arch: Arch::HOST,
         layers: vec![layer.finish()?],
         entrypoint: Vec::new(),
         command: vec!["sh"],
@@ -162,6 +165,7 @@ fn names(names: &[&str]) -> Vec<String> {
 fn one(name: &'static str, layer: PathBuf, entrypoint: &'static str) -> Image {
     Image {
         names: names(&[name]),
+        arch: Arch::HOST,
         layers: vec![layer],
         entrypoint: vec![entrypoint],
         command: Vec::new(),

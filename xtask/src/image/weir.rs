@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::archive::{self, Image};
 use super::layer::Layer;
-use crate::{build, paths};
+use crate::{arch::Arch, build, paths};
 
 const ABOUT: &str = "An eBPF replacement of kube-proxy and of the CNI plugin";
 /// The agent's, and that of the programs in the kernel.
@@ -16,9 +16,14 @@ const LICENSES: &str = "Apache-2.0 AND (Apache-2.0 OR MIT OR GPL-2.0-only)";
 /// Its name in the overlays of `deploy/`.
 pub(crate) const NAME: &str = "localhost/weir:dev";
 
-/// Builds the programs with a cargo profile and writes `target/weir-image.tar`, an image of this name; returns its path.
+/// Builds this machine's programs with a cargo profile and writes `target/weir-image.tar`, an image of this name; returns its path.
 pub(crate) fn write(profile: &str, name: &str) -> Result<PathBuf> {
-    let programs = build::programs(profile)?;
+    write_for(Arch::HOST, profile, name)
+}
+
+/// As [`write`], for an architecture.
+pub(super) fn write_for(arch: Arch, profile: &str, name: &str) -> Result<PathBuf> {
+    let programs = build::programs(profile, arch)?;
     let scratch = paths::root().join("target/image");
     fs::create_dir_all(&scratch)?;
     let mut layer = Layer::create(scratch.join("weir.tar"))?;
@@ -30,6 +35,7 @@ pub(crate) fn write(profile: &str, name: &str) -> Result<PathBuf> {
     }
     let image = Image {
         names: vec![name.to_owned()],
+        arch,
         layers: vec![layer.finish()?],
         entrypoint: vec!["/usr/bin/proxy-agent"],
         command: Vec::new(),

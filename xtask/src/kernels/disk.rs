@@ -12,9 +12,10 @@ use anyhow::{Context as _, Result};
 
 use super::{
     kernel::{self, Kernel},
-    programs::{self, Program},
+    programs::{self, Library, Program},
+    tools,
 };
-use crate::{paths, run};
+use crate::{arch::Arch, run};
 
 /// Begins the line with which the machine reports a test program: name and exit status follow.
 pub(super) const REPORT: &str = "weir-tests-ended";
@@ -39,14 +40,37 @@ ip link set lo up
 export RUST_BACKTRACE=1 PATH=/tools:/bin TMPDIR=/tmp WEIR_PROGRAMS=/weir WEIR_SLOWNESS=10
 ";
 
-/// Packs the disk for a kernel; returns its path.
+/// What the disks of all kernels of an architecture have beside tests.
+pub(super) struct Common {
+    pub(super) arch: Arch,
+    busybox: PathBuf,
+    tools: Vec<Program>,
+}
+
+impl Common {
+    /// Finds them, or fetches them: once, not by several machines at a time.
+    pub(super) fn gather(arch: Arch) -> Result<Self> {
+        Ok(Self {
+            arch,
+            busybox: kernel::busybox(arch)?,
+            tools: tools::of(arch)?,
+        })
+    }
+}
+
+/// Packs the disk for a kernel into a folder; returns its path.
 pub(super) fn pack(
-    series: &str,
+    common: &Common,
+    folder: &Path,
     kernel: &Kernel,
     programs: &[&Program],
     filter: Option<&str>,
 ) -> Result<PathBuf> {
-    let folder = paths::root().join("target/kernels").join(series);
+    let Common {
+        arch,
+        busybox,
+        tools,
+    } = common;
     let root = folder.join("root");
     if root.exists() {
         fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
@@ -57,22 +81,22 @@ pub(super) fn pack(
         let part = root.join(part);
         fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
     }
-    copy(&kernel::busybox()?, &root.join("bin/busybox"))?;
+    copy(busybox, &root.join("bin/busybox"))?;
     symlink("busybox", root.join("bin/sh")).context("cannot link /bin/sh")?;
     let modules = kernel.modules(&root.join("modules"))?;
     for program in programs {
-        add(program, "tests", &root)?;
+        add(*arch, program, "tests", &root)?;
     }
     if programs
         .iter()
         .any(|program| program.name.starts_with(WORLD))
     {
-        for program in &programs::ours()? {
-            add(program, "weir", &root)?;
+        for program in &programs::ours(*arch)? {
+            add(*arch, program, "weir", &root)?;
         }
     }
-    for tool in &programs::tools()? {
-        add(tool, "tools", &root)?;
+    for tool in tools {
+        add(*arch, tool, "tools", &root)?;
     }
     write_script(&root.join("init"), &modules, programs, filter)?;
     let disk = folder.join("disk");
@@ -80,16 +104,16 @@ pub(super) fn pack(
     Ok(disk)
 }
 
-fn add(program: &Program, folder: &str, root: &Path) -> Result<()> {
+fn add(arch: Arch, program: &Program, folder: &str, root: &Path) -> Result<()> {
     let target = root.join(folder).join(&program.name);
-    let mut strip = Command::new("strip");
+    let mut strip = Command::new(arch.gnu("strip"));
     run::output(strip.arg("-o").arg(&target).arg(&program.path))?;
-    for library in &program.libraries {
-        let target = root.join(library.strip_prefix("/").unwrap_or(library));
+    for Library { path, place } in &program.libraries {
+        let target = root.join(place);
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent)?;
         }
-        copy(library, &target)?;
+        copy(path, &target)?;
     }
     Ok(())
 }

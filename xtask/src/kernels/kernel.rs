@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::{run, tools::debian::Suite};
+use crate::{
+    arch::Arch,
+    run,
+    tools::debian::{Repository, Suite},
+};
 
 /// Modules that the tests need. Those that they depend on are found.
 const MODULES: [&str; 8] = [
@@ -34,25 +38,26 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    /// The newest kernel for virtual machines that these suites have.
-    pub(super) fn find(suites: &[Suite]) -> Result<Self> {
-        let found: Vec<(Suite, String)> = suites
+    /// The newest kernel of a kind that these suites have for an architecture.
+    pub(super) fn find(arch: Arch, kind: &str, suites: &[Suite]) -> Result<Self> {
+        let meta = format!("{IMAGE}{}", kind.replace("ARCH", arch.name()));
+        let found: Vec<(Repository, String)> = suites
             .iter()
             .map(|suite| {
-                let package = suite.behind("linux-image-cloud-amd64", IMAGE)?;
-                Ok((*suite, package))
+                let repository = suite.of(arch);
+                Ok((repository, repository.behind(&meta, IMAGE)?))
             })
             .collect::<Result<_>>()?;
         let newest = found
             .into_iter()
             .max_by_key(|(_, package)| version(package));
-        let (suite, image) = newest.context("a kernel of no suite")?;
+        let (repository, image) = newest.context("a kernel of no suite")?;
         let mut files = Vec::new();
-        for package in parts(suite, &image)? {
-            collect(&suite.unpack(&package, "")?, &mut files)?;
+        for package in parts(repository, &image)? {
+            collect(&repository.unpack(&package, "")?, &mut files)?;
         }
         let release = image.trim_start_matches(IMAGE);
-        let name = format!("{release} of {}", suite.name());
+        let name = format!("{release} of {}", repository.suite().name());
         Ok(Self { name, files })
     }
 
@@ -116,10 +121,10 @@ fn dependencies(module: &[u8]) -> Vec<String> {
 }
 
 /// The packages of a kernel: since 7.3 image and modules are in packages of their own.
-fn parts(suite: Suite, image: &str) -> Result<Vec<String>> {
+fn parts(repository: Repository, image: &str) -> Result<Vec<String>> {
     let release = image.trim_start_matches(IMAGE);
     let parts = ["linux-binary-", "linux-modules-"].map(|part| format!("{part}{release}"));
-    let mut packages = suite.dependencies(image)?;
+    let mut packages = repository.dependencies(image)?;
     packages.retain(|package| parts.contains(package));
     packages.push(image.to_owned());
     Ok(packages)
@@ -171,8 +176,8 @@ fn name(path: &Path) -> String {
 }
 
 /// Debian's busybox, linked statically: the machine's whole user land. Not the host's, which may need libraries.
-pub(super) fn busybox() -> Result<PathBuf> {
-    let folder = Suite::Bookworm.unpack("busybox-static", "")?;
+pub(super) fn busybox(arch: Arch) -> Result<PathBuf> {
+    let folder = Suite::Bookworm.of(arch).unpack("busybox-static", "")?;
     Ok(folder.join("bin/busybox"))
 }
 

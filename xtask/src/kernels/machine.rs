@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use anyhow::{Result, bail};
 
 use super::{disk::REPORT, kernel::Kernel};
-use crate::{count::Count, paths, run, say};
+use crate::{arch::Arch, count::Count, run, say};
 
 /// The machine is ended after this many seconds, which is no failure by itself: what the console said counts.
 const LIMIT: [&str; 2] = ["--preserve-status", "1500"];
@@ -14,20 +14,19 @@ const LIMIT: [&str; 2] = ["--preserve-status", "1500"];
 const FIGURES: [&str; 2] = ["stack of ", "flows of "];
 
 /// One thread for all its processors: emulating them side by side misses instructions that newer kernels use.
-const MACHINE: [&str; 12] = [
+const MACHINE: [&str; 8] = [
     "-accel",
     "tcg,thread=single",
-    "-cpu",
-    "max",
     "-m",
     "3072",
     "-nographic",
     "-no-reboot",
     "-nic",
     "none",
-    "-append",
-    "console=ttyS0 quiet oops=panic panic=-1 mitigations=off rdinit=/init",
 ];
+
+/// What the kernel is told, beside its console.
+const COMMAND_LINE: &str = "quiet oops=panic panic=-1 mitigations=off rdinit=/init";
 
 /// How often a machine is booted that dies before its tests have ended: the emulator itself fails now and then on a
 /// host under load. A test that failed stays failed, and a kernel that our programs kill dies at each boot.
@@ -36,11 +35,17 @@ const BOOTS: usize = 3;
 /// A machine to be booted.
 pub(super) struct Machine<'a> {
     /// As people call it.
-    pub(super) series: &'a str,
+    pub(super) name: &'a str,
+    /// What it is to be.
+    pub(super) arch: Arch,
+    /// Where the log of its console goes.
+    pub(super) folder: &'a Path,
     /// What it boots.
     pub(super) kernel: &'a Kernel,
     /// Its RAM disk.
     pub(super) disk: &'a Path,
+    /// Its kind of processor.
+    pub(super) processor: &'a str,
     /// How many it has.
     pub(super) processors: u32,
 }
@@ -48,18 +53,15 @@ pub(super) struct Machine<'a> {
 impl Machine<'_> {
     /// Boots the kernel with the disk and counts what passed; all `programs` of the disk must have ended.
     pub(super) fn run(&self, programs: usize) -> Result<Count> {
-        let series = self.series;
-        let log = paths::root()
-            .join("target/kernels")
-            .join(series)
-            .join("console.log");
+        let name = self.name;
+        let log = self.folder.join("console.log");
         let mut console = self.boot(&log)?;
         for again in 2..=BOOTS {
             if is_final(&console, programs) {
                 break;
             }
             say::line(format!(
-                "kernel {series} died before its tests had ended, boot {again} of {BOOTS}; the console said:\n{}",
+                "kernel {name} died before its tests had ended, boot {again} of {BOOTS}; the console said:\n{}",
                 run::tail(&log)?
             ));
             console = self.boot(&log)?;
@@ -78,18 +80,18 @@ impl Machine<'_> {
 
     /// Says how the tests ended.
     fn tell(&self, console: &str, log: &Path) -> Result<()> {
-        let series = self.series;
+        let name = self.name;
         for line in figures(console) {
-            say::line(format!("kernel {series}: {line}"));
+            say::line(format!("kernel {name}: {line}"));
         }
         for (program, count) in by_program(console) {
-            say::line(format!("kernel {series}: {program} {count}"));
+            say::line(format!("kernel {name}: {program} {count}"));
         }
         if count(console).failed > 0 {
             say::line(run::tail(log)?);
         }
         for line in failures(console) {
-            say::line(format!("kernel {series}: {line}"));
+            say::line(format!("kernel {name}: {line}"));
         }
         Ok(())
     }
@@ -98,11 +100,16 @@ impl Machine<'_> {
     fn boot(&self, log: &Path) -> Result<String> {
         // Other tests run beside it, which know how long things may take.
         let mut machine = Command::new("nice");
+        let emulator = self.arch.emulator();
         machine
             .args(["-n", "10", "timeout"])
             .args(LIMIT)
-            .arg("qemu-system-x86_64")
+            .arg(emulator.program)
+            .args(emulator.machine)
+            .args(["-cpu", self.processor])
             .args(MACHINE)
+            .arg("-append")
+            .arg(format!("console={} {COMMAND_LINE}", emulator.console))
             .arg("-smp")
             .arg(self.processors.to_string())
             .arg("-kernel")

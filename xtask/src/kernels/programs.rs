@@ -1,24 +1,25 @@
-//! What goes into the machine: the test programs, what they call, and the libraries that both are linked against.
+//! What goes into the machine of ours: the test programs, and what they start.
 
 use std::{
-    env,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use serde::Deserialize;
 
-use crate::{paths, run, say, tools};
+use super::libraries;
+use crate::{
+    arch::Arch,
+    paths, run, say,
+    tools::{cross, toolchain},
+};
 
 /// Test targets that need nothing but a kernel and root.
 const TARGETS: [&str; 4] = ["verifier", "packets", "processors", "world_encryption"];
 
 /// Programs of ours that tests start.
 const OURS: [&str; 3] = ["proxy-agent", "cni-plugin", "proxyctl"];
-
-/// Programs of the host that tests call, for which busybox is no substitute.
-const TOOLS: [&str; 6] = ["ip", "bridge", "tc", "unshare", "mount", "umount"];
 
 /// An executable.
 pub(super) struct Program {
@@ -27,12 +28,25 @@ pub(super) struct Program {
     /// Where it is on the host.
     pub(super) path: PathBuf,
     /// Shared libraries that it loads, the dynamic linker among them.
-    pub(super) libraries: Vec<PathBuf>,
+    pub(super) libraries: Vec<Library>,
+}
+
+/// A shared library.
+pub(super) struct Library {
+    /// Where it is on the host.
+    pub(super) path: PathBuf,
+    /// Where it is looked for in the machine, below the root.
+    pub(super) place: PathBuf,
 }
 
 impl Program {
-    fn new(name: String, path: PathBuf) -> Result<Self> {
-        let libraries = libraries(&path)?;
+    /// One that we built: this machine's is linked against this machine's libraries, another one against none.
+    fn ours(arch: Arch, name: String, path: PathBuf) -> Result<Self> {
+        let libraries = if arch == Arch::HOST {
+            libraries::of_host(&path)?
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             name,
             path,
@@ -54,26 +68,39 @@ struct Target {
     name: String,
 }
 
+/// Cargo for an architecture, with the words that name it: nothing where it is this machine's, whose ordinary build will do.
+fn cargo(arch: Arch, verb: &str) -> Result<Command> {
+    if arch == Arch::HOST {
+        toolchain::ensure()?;
+        let mut cargo = run::cargo();
+        cargo.arg(verb);
+        return Ok(cargo);
+    }
+    let mut cargo = cross::cargo(arch)?;
+    cargo.args([verb, "--target", arch.target()]);
+    Ok(cargo)
+}
+
 /// Builds the test programs.
-pub(super) fn build() -> Result<Vec<Program>> {
-    tools::toolchain::ensure()?;
-    let mut cargo = run::cargo();
+pub(super) fn build(arch: Arch) -> Result<Vec<Program>> {
+    let mut cargo = cargo(arch, "test")?;
     cargo
-        .args(["test", "--locked", "--no-run", "--message-format=json"])
+        .args(["--locked", "--no-run", "--message-format=json"])
         // As in every other layer: with other features unified, the dependencies would be compiled again.
         .arg("--workspace")
         .stderr(Stdio::inherit());
-    for target in TARGETS {
-        cargo.args(["--test", target]);
-    }
-    let messages = say::step("build the test programs", || run::output(&mut cargo))?;
+    cargo.args(TARGETS.iter().flat_map(|name| ["--test", name]));
+    let messages = say::step(
+        &format!("build the test programs for {}", arch.name()),
+        || run::output(&mut cargo),
+    )?;
     let programs: Vec<Program> = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
         .filter_map(|message| Some((message.target?.name, message.executable?)))
         // Programs that the package of the tests makes are built with them.
         .filter(|(name, _)| TARGETS.contains(&name.as_str()))
-        .map(|(name, path)| Program::new(name, path))
+        .map(|(name, path)| Program::ours(arch, name, path))
         .collect::<Result<_>>()?;
     if programs.len() != TARGETS.len() {
         bail!(
@@ -85,40 +112,24 @@ pub(super) fn build() -> Result<Vec<Program>> {
 }
 
 /// Programs of ours that tests start.
-pub(super) fn ours() -> Result<Vec<Program>> {
-    let mut cargo = run::cargo();
-    cargo.args(["build", "--locked", "--workspace", "--bins"]);
-    say::step("build the programs", || run::output(&mut cargo))?;
-    let folder = paths::root().join("target/debug");
+pub(super) fn ours(arch: Arch) -> Result<Vec<Program>> {
+    let mut cargo = cargo(arch, "build")?;
+    cargo.args(["--locked", "--workspace"]);
+    cargo.args(OURS.iter().flat_map(|name| ["--bin", name]));
+    if arch != Arch::HOST {
+        // Dependencies are compiled with what the tests need of them: without tests they would be once more.
+        cargo.args(TARGETS.iter().flat_map(|name| ["--test", name]));
+    }
+    say::step(&format!("build the programs for {}", arch.name()), || {
+        run::output(&mut cargo)
+    })?;
+    let target = paths::root().join("target");
+    let folder = if arch == Arch::HOST {
+        target.join("debug")
+    } else {
+        target.join(arch.target()).join("debug")
+    };
     let ours = OURS.iter();
-    ours.map(|name| Program::new((*name).to_owned(), folder.join(name)))
+    ours.map(|name| Program::ours(arch, (*name).to_owned(), folder.join(name)))
         .collect()
-}
-
-/// The host's programs that tests call.
-pub(super) fn tools() -> Result<Vec<Program>> {
-    let tools = TOOLS.iter();
-    tools
-        .map(|name| Program::new((*name).to_owned(), on_path(name)?))
-        .collect()
-}
-
-fn on_path(name: &str) -> Result<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .map(|folder| folder.join(name))
-        .find(|path| path.exists())
-        .ok_or_else(|| anyhow!("no program {name}"))
-}
-
-/// What the dynamic linker would load.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let listed = run::output(Command::new("ldd").arg(program))
-        .with_context(|| format!("libraries of {}", program.display()))?;
-    Ok(listed
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'))
-        .map(PathBuf::from)
-        .collect())
 }

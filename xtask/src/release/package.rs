@@ -1,6 +1,5 @@
 //! The programs as an archive, and what they are made of.
 
-use std::env::consts::ARCH;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::{VERSION, copy, folder, pack};
-use crate::{build, paths, run, say, tools};
+use crate::{arch::Arch, build, paths, run, say, tools};
 
 /// What is packed beside the programs.
 const BESIDE: [&str; 5] = [
@@ -26,6 +25,9 @@ pub(super) struct Args {
     /// Programs that are built already; they are built static, in the profile `release`, if nothing is named.
     #[arg(long)]
     from: Option<PathBuf>,
+    /// What they run on; this machine's architecture if it is not named.
+    #[arg(long, value_name = "ARCH", default_value = Arch::HOST.name())]
+    target: Arch,
 }
 
 /// Writes archive and list; returns their paths.
@@ -38,9 +40,9 @@ pub(super) fn write(args: &Args) -> Result<Vec<PathBuf>> {
     );
     let programs = match &args.from {
         Some(folder) => folder.clone(),
-        None => build::folder("release")?,
+        None => build::folder_of("release", args.target)?,
     };
-    let name = format!("weir-{VERSION}-{ARCH}");
+    let name = format!("weir-{VERSION}-{}", args.target.machine());
     let scratch = tempfile::tempdir().context("cannot create a folder to pack")?;
     let inside = scratch.path().join(&name);
     fs::create_dir(&inside)?;

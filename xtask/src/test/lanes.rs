@@ -13,9 +13,9 @@ use anyhow::{Result, anyhow};
 
 use super::{
     cargo::{self, Told},
-    layers::{Job, Place},
+    layers::{self, Job, Place},
 };
-use crate::{count::Count, kernels, say};
+use crate::{arch::Arch, count::Count, kernels, say};
 
 /// What a job came to.
 pub(super) struct Outcome {
@@ -115,7 +115,7 @@ fn one(job: Job, with: With<'_>) -> Result<Outcome> {
     let started = Instant::now();
     let told = match job.command(with.filter, with.long) {
         Some(command) => cargo::run(command, job.name())?,
-        None => on_kernels(with.filter),
+        None => on_kernels(with),
     };
     let time = started.elapsed();
     let (name, count) = (job.name(), told.count);
@@ -129,13 +129,21 @@ fn one(job: Job, with: With<'_>) -> Result<Outcome> {
 }
 
 /// A kernel that cannot be had or does not boot is a failed test, not the end of the run.
-fn on_kernels(filter: Option<&str>) -> Told {
+fn on_kernels(with: With<'_>) -> Told {
     let mut failures = Vec::new();
-    let count = kernels::count(None, filter).unwrap_or_else(|error| {
-        say::error(&error);
-        failures.push(format!("kernels| {error:#}"));
-        Count::FAILURE
-    });
+    let mut on = |arch: &Arch| {
+        let wanted = kernels::Wanted {
+            arch: *arch,
+            only: None,
+            filter: with.filter,
+        };
+        kernels::count(wanted).unwrap_or_else(|error| {
+            say::error(&error);
+            failures.push(format!("kernels| {error:#}"));
+            Count::FAILURE
+        })
+    };
+    let count = layers::architectures(with.long).iter().map(&mut on).sum();
     Told {
         count,
         failures,

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::{paths, run};
+use crate::{arch::Arch, paths, run};
 
 /// From what is quick and tells most, to what takes long.
 const ORDER: [&str; 7] = [
@@ -26,6 +26,11 @@ const LONG: &str = "WEIR_LONG";
 /// In the names of tests that only the long form has: those that need the programs of an older version, which are built from
 /// the history (it takes minutes, and a clone of limited depth has none), and those that kill agents while they exchange maps.
 pub(super) const LONG_ONLY: [&str; 2] = ["schema_1", "killed_while_it_resizes"];
+
+/// Whose kernels tests run on: the long form has emulated machines of every architecture.
+pub(super) const fn architectures(long: bool) -> &'static [Arch] {
+    if long { &Arch::ALL } else { &[Arch::HOST] }
+}
 
 /// Tests at a time where most of the time is waiting.
 const WAITING: u32 = 3;
@@ -243,6 +248,12 @@ mod tests {
         assert!(named.contains("--test world -- ") && named.ends_with("--exact a::b"));
         assert!(!words(target(), &[]).unwrap().contains("--exact"));
         assert_eq!(words(Job::Unit, &["a"]), None);
+    }
+
+    #[test]
+    fn the_long_form_has_kernels_of_another_architecture() {
+        assert_eq!(architectures(false), [Arch::HOST]);
+        assert_eq!(architectures(true).len(), 2);
     }
 
     #[test]

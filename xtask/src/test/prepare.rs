@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::layers::Layer;
+use crate::arch::Arch;
 use crate::tools::{self, debian, go, toolchain};
 use crate::{kernels, run, say};
 
@@ -16,8 +17,8 @@ const HOST: [(&str, &str); 6] = [
     ("busybox", "busybox"),
 ];
 
-/// Installs what is missing for these layers.
-pub(super) fn all(layers: &[Layer]) -> Result<()> {
+/// Installs what is missing for these layers, with kernels of these architectures.
+pub(super) fn all(layers: &[Layer], architectures: &[Arch]) -> Result<()> {
     toolchain::ensure()?;
     let has = |name: &str| layers.iter().any(|layer| layer.name() == name);
     if layers
@@ -42,7 +43,9 @@ pub(super) fn all(layers: &[Layer]) -> Result<()> {
         tools::containerd()?;
     }
     if has("kernels") {
-        kernels::prepare()?;
+        for arch in architectures {
+            kernels::prepare(*arch)?;
+        }
     }
     Ok(())
 }

@@ -1,0 +1,84 @@
+//! Which kernels there are.
+
+use crate::{arch::Arch, tools::debian::Suite};
+
+/// A kernel of the matrix.
+pub(super) struct Series {
+    /// As people call it.
+    pub(super) name: &'static str,
+    /// On which machines; it is left out on others.
+    pub(super) on: &'static [Arch],
+    /// The kind of kernel, as Debian's package is called: `ARCH` stands for the architecture's name.
+    pub(super) kind: &'static str,
+    /// Another processor than the newest, on machines of one architecture.
+    processor: Option<(Arch, &'static str)>,
+    /// The suites of Debian that may carry it: the newest one in them counts.
+    pub(super) suites: &'static [Suite],
+    /// Processors of the machine.
+    pub(super) processors: u32,
+    /// The test programs that it runs.
+    pub(super) programs: &'static [&'static str],
+}
+
+impl Series {
+    /// The kind of processor of its machine.
+    pub(super) fn processor(&self, arch: Arch) -> &'static str {
+        let own = self.processor.filter(|(of, _)| *of == arch);
+        own.map_or(arch.emulator().processor, |(_, processor)| processor)
+    }
+}
+
+/// The oldest kernel that Weir supports, the newest long-term one in a stable Debian, and the newest that Debian has
+/// released, whether to its stable users or to those of sid. What this machine runs, the other layers of
+/// `cargo xtask test` use. And one with more processors than most machines that run tests have, and one with larger pages.
+pub(super) const MATRIX: [Series; 5] = [
+    Series {
+        name: "6.1",
+        on: &Arch::ALL,
+        kind: CLOUD,
+        // One that has no instructions that are atomic by themselves (LSE): the kernel translates ours to loops.
+        processor: Some((Arch::Arm64, "cortex-a72")),
+        suites: &[Suite::Bookworm],
+        processors: 1,
+        programs: &["verifier", "packets", "world_encryption"],
+    },
+    Series {
+        name: "6.12",
+        on: &Arch::ALL,
+        kind: CLOUD,
+        processor: None,
+        suites: &[Suite::Trixie],
+        processors: 1,
+        programs: &["verifier", "packets", "world_encryption"],
+    },
+    Series {
+        name: "newest",
+        on: &Arch::ALL,
+        kind: CLOUD,
+        processor: None,
+        suites: &[Suite::Backports, Suite::Sid],
+        processors: 1,
+        programs: &["verifier", "packets", "world_encryption"],
+    },
+    Series {
+        name: "64-processors",
+        on: &Arch::ALL,
+        kind: CLOUD,
+        processor: None,
+        suites: &[Suite::Trixie],
+        processors: 64,
+        programs: &["processors"],
+    },
+    Series {
+        name: "16k-pages",
+        on: &[Arch::Arm64],
+        kind: "ARCH-16k",
+        processor: None,
+        suites: &[Suite::Trixie],
+        processors: 1,
+        programs: &["verifier", "packets", "world_encryption"],
+    },
+];
+
+/// Kernels for virtual machines: fewer drivers.
+const CLOUD: &str = "cloud-ARCH";

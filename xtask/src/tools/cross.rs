@@ -1,0 +1,37 @@
+//! Cargo that builds static programs, also for another architecture than this machine's.
+//!
+//! Another one needs a linker and a C compiler, which Debian has, and a standard library: the toolchain's own, or one that is built.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{debian, standard_library, toolchain};
+use crate::{arch::Arch, run};
+
+/// Cargo whose `--target` is this architecture's; installs what compiles for it.
+pub(crate) fn cargo(arch: Arch) -> Result<Command> {
+    toolchain::ensure()?;
+    let mut cargo = run::cargo();
+    let mut flags = vec!["-C".to_owned(), "target-feature=+crt-static".to_owned()];
+    if arch != Arch::HOST {
+        debian::host(&arch.cross())?;
+        name_tools(&mut cargo, arch);
+        if let Some(sysroot) = standard_library::sysroot(arch)? {
+            flags.extend(["--sysroot".to_owned(), sysroot.display().to_string()]);
+        }
+    }
+    // With the target named they do not reach build scripts and macros.
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    Ok(cargo)
+}
+
+/// Tells cargo, and what compiles C for crates, which tools to call.
+fn name_tools(cargo: &mut Command, arch: Arch) {
+    let target = arch.target().replace('-', "_");
+    let linker = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase());
+    cargo
+        .env(linker, arch.gnu("gcc"))
+        .env(format!("CC_{target}"), arch.gnu("gcc"))
+        .env(format!("AR_{target}"), arch.gnu("ar"));
+}
