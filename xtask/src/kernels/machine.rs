@@ -8,7 +8,7 @@ use super::{disk::REPORT, kernel::Kernel};
 use crate::{arch::Arch, count::Count, run, say};
 
 /// The machine is ended after this many seconds, which is no failure by itself: what the console said counts.
-const LIMIT: [&str; 2] = ["--preserve-status", "1500"];
+const LIMIT: [&str; 2] = ["--preserve-status", "3000"];
 
 /// Begin what tests say for people: see `tests/verifier.rs`, `tests/processors.rs`.
 const FIGURES: [&str; 2] = ["stack of ", "flows of "];
