@@ -149,7 +149,12 @@ fn a_route_of_somebody_else_that_leads_there_stays_his() {
     assert_eq!(keep(&desired), [""; 0]);
     assert!(routes(&a).is_empty(), "there is one already");
     assert_eq!(keep(&Routes::new()), [""; 0]);
-    assert_eq!(present(&a).in_place, desired, "what is not ours stays");
+    let there = present(&a).in_place;
+    let left = |(to, way)| there.get(to) == Some(way);
+    assert!(
+        desired.iter().all(left),
+        "what is not ours stays: {there:?}"
+    );
     theirs("del");
     assert_eq!(keep(&desired), [""; 0]);
     assert_eq!(routes(&a), desired, "when it is gone");
