@@ -11,12 +11,14 @@ mod cgroups;
 mod connectivity;
 mod control_plane;
 mod down;
+mod flannel;
 mod forward;
 mod kube_proxy;
 mod kubeconfig;
 mod kubelet;
 pub(crate) mod lab;
 mod links;
+mod move_over;
 mod namespaces;
 pub(crate) mod place;
 mod routes;
@@ -74,6 +76,9 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Move over from another network to Weir, node by node, and back again, and see whether anything is lost or left; exit code
+    /// 1 if so. Takes the cluster that is up away, and its own in the end.
+    MoveOver(move_over::Args),
     /// Run a command on a node, in its namespaces.
     Enter {
         /// The node's number, from 1; 0 is the fabric.
@@ -82,6 +87,9 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
     },
+    /// Talk over one connection until killed.
+    #[command(hide = true)]
+    Talk(move_over::Talk),
     /// Pass connections from the host to the API server.
     #[command(hide = true)]
     Forward,
@@ -105,6 +113,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         What::Kubectl { args } => return pass_on(kubectl(&lab)?.args(args)),
         What::Connectivity { fault: true, .. } => connectivity::with_fault(&lab)?,
         What::Connectivity { args, .. } => return connectivity::sound(&lab, args),
+        What::MoveOver(args) => return move_over::run(&lab, *args),
+        What::Talk(talk) => talk.run()?,
         What::Enter { node, command } => return enter(&lab, *node, command),
         What::Forward => forward::run(&lab)?,
     }

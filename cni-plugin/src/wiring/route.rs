@@ -162,12 +162,24 @@ pub fn request(ipv4: bool) -> RouteMessage {
 
 /// The routes of a family.
 pub fn routes(at: &mut Netlink, ipv4: bool) -> io::Result<Vec<Route>> {
+    let routes = routes_and_metrics(at, ipv4)?;
+    Ok(routes.into_iter().map(|(route, _)| route).collect())
+}
+
+/// The routes of a family, each with its metric.
+pub fn routes_and_metrics(at: &mut Netlink, ipv4: bool) -> io::Result<Vec<(Route, u32)>> {
     let answers = at.request(&RouteNetlinkMessage::GetRoute(request(ipv4)), DUMP)?;
     let routes = answers.iter().filter_map(|answer| match answer {
-        RouteNetlinkMessage::NewRoute(message) => Route::of(message),
+        RouteNetlinkMessage::NewRoute(message) => Some((Route::of(message)?, metric(message))),
         _ => None,
     });
     Ok(routes.collect())
+}
+
+/// The metric of a route that asks for none.
+pub const fn usual_metric(ipv4: bool) -> u32 {
+    // IP6_RT_PRIO_USER: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/ipv6_route.h#L61
+    if ipv4 { 0 } else { 1024 }
 }
 
 /// Whether an address is this namespace's own.

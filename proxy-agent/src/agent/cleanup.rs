@@ -4,7 +4,7 @@ use std::{fs, io, path::Path};
 
 use anyhow::bail;
 
-use cni_plugin::{attachment::Attachment, log, paths::Paths, salvage, wiring::netlink::Netlink};
+use cni_plugin::{log, paths::Paths, salvage, wiring::netlink::Netlink};
 use proxy_common::{
     host::HOST_DEVICE,
     tunnel::{ENCRYPTION_DEVICE, TUNNEL_DEVICE},
@@ -29,7 +29,7 @@ pub fn run(config: &Configuration) -> anyhow::Result<()> {
     let mut errors = Vec::new();
     let paths = Paths::new(&config.run_dir);
     remove(&paths.node(), &mut errors);
-    let pods = pods(&paths, &mut errors);
+    let pods = pods(&mut errors);
     conflist(config, pods > 0, &mut errors);
     host_device(&mut errors);
     if let Err(error) = tunnel::link::remove() {
@@ -83,29 +83,24 @@ fn host_device(errors: &mut Vec<String>) {
     }
 }
 
-/// How many pods of ours there are: by their records, and by their interfaces should these be lost. What cannot be told
-/// counts as one.
-fn pods(paths: &Paths, errors: &mut Vec<String>) -> usize {
-    let folder = paths.attachments();
-    let records = Attachment::read_all(&folder).map(|(good, broken)| good.len() + broken.len());
+/// How many pods of ours there are, by their interfaces. Records tell less: where another plugin's configuration comes first the
+/// runtime asks that one to delete our pods, and nobody removes the record. What cannot be told counts as one.
+fn pods(errors: &mut Vec<String>) -> usize {
     let links = Netlink::open().and_then(|mut netlink| salvage::links(&mut netlink));
-    let mut most = 0;
-    for (what, found) in [
-        (format!("read {}", folder.display()), records),
-        ("list interfaces".to_owned(), links.map(|links| links.len())),
-    ] {
-        most = most.max(found.unwrap_or_else(|error| {
-            errors.push(format!("{what}: {error}"));
+    links.map_or_else(
+        |error| {
+            errors.push(format!("list interfaces: {error}"));
             1
-        }));
-    }
-    most
+        },
+        |links| links.len(),
+    )
 }
 
-/// Only where this instance installs it. The plugin's binary stays: a runtime may be about to call it.
+/// Only where this instance installs it, or one has that was configured otherwise than this call. The plugin's binary stays: a
+/// runtime may be about to call it.
 fn conflist(config: &Configuration, pods: bool, errors: &mut Vec<String>) {
     let cni = &config.cni;
-    if cni.install {
+    if cni.install || conflist::is_there(&cni.conf_dir, &cni.conf_file) {
         let retired = conflist::retire(&cni.conf_dir, &cni.conf_file, &config.run_dir, pods);
         errors.extend(retired.err().map(|error| format!("{error:#}")));
     }

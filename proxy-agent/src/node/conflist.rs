@@ -8,15 +8,17 @@ use std::{fs, io, path::Path};
 
 use anyhow::Context as _;
 use cni_plugin::paths::RUN_DIR;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::install::{PLUGIN, replace};
 
 /// Name of the configuration that is left for the deletion of pods.
 pub const FAREWELL: &str = "zz-weir-uninstalled.conflist";
 
-/// The file's contents. The name of the network must stay the same for ever: runtimes find the results of
-/// former ADDs by it. `cniVersions` is for runtimes that know 1.1.0; to others the older one is named.
+/// Name of the network. It must stay the same for ever: runtimes find the results of former ADDs by it.
+const NETWORK: &str = "weir";
+
+/// The file's contents. `cniVersions` is for runtimes that know 1.1.0; to others the older one is named.
 pub fn contents(run_dir: &Path) -> String {
     let mut plugin = json!({
         "type": PLUGIN,
@@ -28,7 +30,7 @@ pub fn contents(run_dir: &Path) -> String {
     let list = json!({
         "cniVersion": "1.0.0",
         "cniVersions": ["1.0.0", "1.1.0"],
-        "name": "weir",
+        "name": NETWORK,
         "plugins": [plugin],
     });
     format!("{list:#}\n")
@@ -63,6 +65,19 @@ pub fn retire(conf_dir: &Path, name: &str, run_dir: &Path, pods: bool) -> anyhow
         remove(&farewell)?;
     }
     remove(&conf_dir.join(name))
+}
+
+/// Whether an agent has written it, under either name. Whoever chains plugins to Weir's has a list of his own.
+pub fn is_there(conf_dir: &Path, name: &str) -> bool {
+    let files = [name, FAREWELL].map(|file| conf_dir.join(file));
+    files.iter().any(|path| {
+        let list = fs::read(path).ok();
+        let list = list.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        list.is_some_and(|list| {
+            let plugins = list["plugins"].as_array().map_or(&[][..], Vec::as_slice);
+            list["name"] == NETWORK && plugins.len() == 1 && plugins[0]["type"] == PLUGIN
+        })
+    })
 }
 
 /// Absent files are no error.
@@ -100,7 +115,7 @@ mod tests {
         assert!(write(dir, "05-weir.conflist", run).unwrap());
         assert!(!write(dir, "05-weir.conflist", run).unwrap());
         assert_eq!(fs::read_dir(dir).unwrap().count(), 1);
-        let list: serde_json::Value = serde_json::from_str(&contents(run)).unwrap();
+        let list: Value = serde_json::from_str(&contents(run)).unwrap();
         assert_eq!(list["cniVersion"], "1.0.0");
         assert_eq!(list["plugins"][0]["type"], "weir");
         assert_eq!(list["plugins"][0].get("runDir"), None);
@@ -137,6 +152,27 @@ mod tests {
         for _ in 0..2 {
             retire(dir, "05-weir.conflist", run, false).unwrap();
             assert!(names().is_empty());
+        }
+    }
+
+    #[test]
+    fn is_known_by_what_it_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, run) = (folder.path(), Path::new("/run/other"));
+        let name = "05-weir.conflist";
+        assert!(!is_there(dir, name));
+        write(dir, name, run).unwrap();
+        assert!(is_there(dir, name));
+        retire(dir, name, run, true).unwrap();
+        assert!(is_there(dir, name), "{FAREWELL}");
+        retire(dir, name, run, false).unwrap();
+        for other in [
+            r#"{"name": "mine", "plugins": [{"type": "weir"}]}"#,
+            r#"{"name": "weir", "plugins": [{"type": "weir"}, {"type": "tuning"}]}"#,
+            "no JSON",
+        ] {
+            fs::write(dir.join(name), other).unwrap();
+            assert!(!is_there(dir, name), "{other}");
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Present {
     pub ours: Routes,
     /// Destinations of all others, default routes left out.
     pub others: BTreeSet<IpNetwork>,
+    /// Those of them whose place ours would take.
+    pub in_place: Routes,
 }
 
 /// What is to be done.
@@ -73,11 +75,14 @@ impl RouteTable {
     pub fn read(&mut self, protocol: u8) -> io::Result<Present> {
         let mut present = Present::default();
         for ipv4 in [true, false] {
-            for route in route::routes(&mut self.0, ipv4)? {
+            for (route, metric) in route::routes_and_metrics(&mut self.0, ipv4)? {
                 if route.protocol == protocol {
                     present.ours.insert(route.to, route.way);
                 } else if route.to.prefix() > 0 {
                     present.others.insert(route.to);
+                    if metric == route::usual_metric(ipv4) {
+                        present.in_place.insert(route.to, route.way);
+                    }
                 }
             }
         }
@@ -127,7 +132,10 @@ pub fn bring(
 ) -> Vec<String> {
     match table.read(protocol) {
         Ok(present) => {
-            let plan = plan(desired, &present.ours, complete);
+            let mut plan = plan(desired, &present.ours, complete);
+            // Somebody's who has led there all along: he wants it still when we are gone.
+            let in_place = &present.in_place;
+            plan.set.retain(|(to, way)| in_place.get(to) != Some(way));
             table.apply(protocol, &plan)
         }
         Err(error) => vec![format!("read routes: {error}")],

@@ -78,16 +78,16 @@ fn cleanup_leaves_nothing() {
     agent.agent.crash().unwrap();
     let program = program("proxy-agent").unwrap();
     let program = program.to_str().unwrap();
+    let conflist = node.file("/run/cni/net.d/05-weir.conflist");
+    assert!(conflist.exists());
+    // Of a pod that another plugin has been asked to delete.
+    let records = node.file("/run/weir/att");
+    std::fs::create_dir_all(&records).unwrap();
+    std::fs::write(records.join("gone:eth0.json"), "{}").unwrap();
+    // Nobody has to say again that it was installed.
     for round in ["first", "again"] {
-        node.run(&[
-            program,
-            "cleanup",
-            "--cni-install",
-            "true",
-            "--cni-conf-dir",
-            "/run/cni/net.d",
-        ])
-        .unwrap_or_else(|error| panic!("{round}: {error:#}"));
+        node.run(&[program, "cleanup", "--cni-conf-dir", "/run/cni/net.d"])
+            .unwrap_or_else(|error| panic!("{round}: {error:#}"));
     }
     assert_eq!(pins(), before);
     for file in [
@@ -98,7 +98,9 @@ fn cleanup_leaves_nothing() {
     ] {
         assert!(!node.file(&format!("/run/{file}")).exists(), "{file}");
     }
-    assert!(!node.file("/run/cni/net.d/05-weir.conflist").exists());
+    assert!(!conflist.exists());
+    let farewell = conflist.with_file_name("zz-weir-uninstalled.conflist");
+    assert!(!farewell.exists() && !records.exists(), "no pod is left");
     for protocol in ["87", "89"] {
         let words = ["ip", "route", "show", "proto", protocol];
         assert_eq!(node.run(&words).unwrap(), "");

@@ -2,7 +2,9 @@
 
 use cni_plugin::wiring::route::Way;
 use ipnetwork::IpNetwork;
-use proxy_agent::node::routes::{Plan, Present, RouteTable, Routes, TO_NODES, plan};
+use proxy_agent::node::routes::{
+    Plan, Present, RouteTable, Routes, TO_NODES, bring as bring_routes, plan,
+};
 use weir_tests::{
     inside::inside,
     world::{Node, Server, World, ask_tcp},
@@ -122,6 +124,40 @@ fn a_peer_that_moves_has_one_route_and_others_routes_stay() {
         assert!(seen.contains(&to.parse().unwrap()), "{to} in {seen:?}");
         assert!(left.contains(to), "{to} is not ours to remove: {left}");
     }
+}
+
+#[test]
+fn a_route_of_somebody_else_that_leads_there_stays_his() {
+    let world = World::new("routes-same").unwrap();
+    let (a, b) = (world.node("a").unwrap(), world.node("b").unwrap());
+    let desired = towards(&a, &b);
+    let keep = |desired: &Routes| {
+        at(&a, |mut table| {
+            bring_routes(&mut table, TO_NODES, desired, true)
+        })
+    };
+    let theirs = |verb: &str| {
+        for (to, way) in &desired {
+            let gateway = way.gateway.unwrap();
+            a.batch(&format!(
+                "route {verb} {to} via {gateway} dev eth0 proto static\n"
+            ))
+            .unwrap();
+        }
+    };
+    theirs("add");
+    assert_eq!(keep(&desired), [""; 0]);
+    assert!(routes(&a).is_empty(), "there is one already");
+    assert_eq!(keep(&Routes::new()), [""; 0]);
+    let there = present(&a).in_place;
+    let left = |(to, way)| there.get(to) == Some(way);
+    assert!(
+        desired.iter().all(left),
+        "what is not ours stays: {there:?}"
+    );
+    theirs("del");
+    assert_eq!(keep(&desired), [""; 0]);
+    assert_eq!(routes(&a), desired, "when it is gone");
 }
 
 #[test]

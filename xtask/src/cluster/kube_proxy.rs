@@ -12,29 +12,38 @@ use super::shape::{PODS, Shape};
 use crate::run;
 use crate::tools::go;
 
+/// What the runtime wires pods by.
+pub(super) const CONFLIST: &str = "/etc/cni/net.d/10-ptp.conflist";
+
 /// Installs it on every node.
 pub(crate) fn install(lab: &Lab, shape: Shape, cidrs: &[PodCidrs]) -> Result<()> {
     for node in shape.all() {
         let place = Place::node(lab, node);
         start(lab, shape, node, &place)?;
         plugins(&place)?;
-        for other in cidrs.iter().filter(|it| it.node != node) {
-            other.route(&place)?;
-        }
-        if let Some(own) = cidrs.iter().find(|it| it.node == node) {
-            let list = conflist(own).to_string();
-            run::fed(
-                place
-                    .command("sh")
-                    .args(["-euc", "cat > /etc/cni/net.d/10-ptp.conflist"]),
-                &list,
-            )?;
-        }
+        wire(&place, node, cidrs)?;
     }
     Ok(())
 }
 
-fn start(lab: &Lab, shape: Shape, node: Node, place: &Place) -> Result<()> {
+/// Routes to other nodes' pods, and what the runtime wires those of this node by.
+pub(super) fn wire(place: &Place, node: Node, cidrs: &[PodCidrs]) -> Result<()> {
+    for other in cidrs.iter().filter(|it| it.node != node) {
+        other.route(place)?;
+    }
+    let own = cidrs.iter().find(|it| it.node == node);
+    own.map_or(Ok(()), |own| write(place, CONFLIST, &conflist(own)))
+}
+
+/// Writes a network configuration.
+pub(super) fn write(place: &Place, path: &str, list: &Value) -> Result<()> {
+    let mut cat = place.command("sh");
+    cat.args(["-euc", "cat > \"$1\"", "sh", path]);
+    run::fed(&mut cat, &list.to_string()).map(drop)
+}
+
+/// Starts kube-proxy on a node.
+pub(super) fn start(lab: &Lab, shape: Shape, node: Node, place: &Place) -> Result<()> {
     let config = lab.node_file(node, "kube-proxy.json");
     Lab::write(&config, &self::config(lab, shape, node).to_string())?;
     place.daemon(
@@ -58,7 +67,8 @@ fn config(lab: &Lab, shape: Shape, node: Node) -> Value {
     })
 }
 
-fn plugins(place: &Place) -> Result<()> {
+/// Puts the reference plugins where the runtime looks for them.
+pub(super) fn plugins(place: &Place) -> Result<()> {
     let programs: Vec<PathBuf> = go::PLUGINS
         .iter()
         .map(|plugin| plugin.ensure())

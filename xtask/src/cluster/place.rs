@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use super::cgroups::Hierarchies;
 use super::lab::{Lab, Node};
 use super::shape::Shape;
+use super::wait;
 use crate::run;
 
 /// The control plane's cgroup.
@@ -99,18 +103,11 @@ impl Place {
         let log = self.log(name);
         let file = File::options().create(true).append(true).open(&log);
         let file = file.with_context(|| format!("cannot open {}", log.display()))?;
-        let procs = Hierarchies::find()?
-            .v2(&self.cgroup)
-            .join("system/cgroup.procs");
-        let enter = self.command(program);
+        let mut enter = self.command(program);
+        enter.args(args);
+        let inside = self.inside(&enter)?;
         let mut command = Command::new("setsid");
-        command
-            .args(["sh", "-euc", "echo $$ > \"$1\"; shift; exec \"$@\"", "sh"])
-            .arg(procs);
-        command
-            .arg(enter.get_program())
-            .args(enter.get_args())
-            .args(args);
+        command.arg(inside.get_program()).args(inside.get_args());
         if let Some(path) = path {
             command.env("PATH", path);
         }
@@ -123,6 +120,55 @@ impl Place {
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         Ok(())
+    }
+
+    /// The processes of that name that were started here.
+    pub(crate) fn daemons(&self, name: &str) -> Result<Vec<Pid>> {
+        let procs = self.procs()?;
+        let pids = fs::read_to_string(&procs)
+            .with_context(|| format!("cannot read {}", procs.display()))?;
+        let named = |pid: &&str| {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+            comm.is_ok_and(|comm| comm.trim() == name)
+        };
+        let pids = pids.lines().filter(named).map(str::parse);
+        Ok(pids
+            .collect::<Result<Vec<i32>, _>>()?
+            .into_iter()
+            .map(Pid::from_raw)
+            .collect())
+    }
+
+    /// Ends the programs of that name that were started here, and waits until they are gone.
+    pub(crate) fn stop(&self, name: &str) -> Result<()> {
+        let pids = self.daemons(name)?;
+        for pid in &pids {
+            kill(*pid, Signal::SIGTERM).with_context(|| format!("cannot end {name} ({pid})"))?;
+        }
+        wait::until(&format!("the end of {name}"), || {
+            // Of our own child something stays until it is asked for; of others' there is none to ask for (ECHILD).
+            let asked = pids
+                .iter()
+                .map(|pid| waitpid(*pid, Some(WaitPidFlag::WNOHANG)));
+            let running = asked.filter(|it| matches!(it, Ok(WaitStatus::StillAlive)));
+            Ok(running.count() == 0 && self.daemons(name)?.is_empty())
+        })
+    }
+
+    fn procs(&self) -> Result<PathBuf> {
+        let own = Hierarchies::find()?.v2(&self.cgroup);
+        Ok(own.join("system/cgroup.procs"))
+    }
+
+    /// A command that will run here, among this place's processes: their programs see where it connects.
+    pub(crate) fn inside(&self, command: &Command) -> Result<Command> {
+        let mut inside = Command::new("sh");
+        inside
+            .args(["-euc", "echo $$ > \"$1\"; shift; exec \"$@\"", "sh"])
+            .arg(self.procs()?)
+            .arg(command.get_program())
+            .args(command.get_args());
+        Ok(inside)
     }
 
     /// The log of a program started here.

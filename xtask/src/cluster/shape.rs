@@ -9,11 +9,14 @@ use super::lab::{API_PORT, Node};
 /// Which proxy and network the cluster has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::enum_variant_names, reason = "kube-proxy's own name")]
 pub(crate) enum Proxy {
     /// Weir as the only network.
     Weir,
     /// kube-proxy in nftables mode and the reference CNI plugins: the yardstick.
     KubeProxy,
+    /// kube-proxy in nftables mode and flannel, with its VXLAN.
+    Flannel,
 }
 
 /// What lies between the nodes.

@@ -10,7 +10,9 @@ use super::place::Place;
 use super::routes::PodCidrs;
 use super::runtime::Runtime;
 use super::shape::{DNS, Network, Proxy, Shape};
-use super::{control_plane, down, forward, kube_proxy, kubectl, kubelet, namespaces, wait, weir};
+use super::{
+    control_plane, down, flannel, forward, kube_proxy, kubectl, kubelet, namespaces, wait, weir,
+};
 use crate::tools::{debian, go};
 use crate::{image, paths, run, say};
 
@@ -66,6 +68,9 @@ pub(crate) fn up(lab: &Lab, shape: Shape) -> Result<()> {
         Proxy::KubeProxy => say::step("start kube-proxy and the reference plugins", || {
             kube_proxy::install(lab, shape, &cidrs)
         })?,
+        Proxy::Flannel => say::step("start kube-proxy and flannel", || {
+            flannel::install(lab, shape, &cidrs)
+        })?,
         Proxy::Weir => say::step("install Weir by `kubectl apply -k`", || weir::install(lab))?,
     }
     say::step("wait for nodes and DNS", || ready(lab, shape))?;
@@ -79,10 +84,13 @@ fn parts(shape: Shape) -> Result<Parts> {
     let mut images = vec![image::e2e::archive()?];
     match shape.proxy {
         Proxy::Weir => images.push(image::weir::write("lab", image::weir::NAME)?),
-        Proxy::KubeProxy => {
+        Proxy::KubeProxy | Proxy::Flannel => {
             go::ensure(&[go::KUBE_PROXY])?;
             go::ensure(&go::PLUGINS)?;
         }
+    }
+    if shape.proxy == Proxy::Flannel {
+        go::ensure(&[go::FLANNELD])?;
     }
     Ok(Parts {
         runtime: Runtime::find()?,

@@ -22,6 +22,8 @@ pub(crate) struct Program {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Command,
+    /// A command of which parts are C.
+    WithC,
     /// `go test -c`.
     Tests,
 }
@@ -88,6 +90,14 @@ pub(crate) const E2E: Program = Program {
     kind: Kind::Tests,
 };
 
+/// What wires pods in many clusters. Its backend `udp` is C, though nobody here uses it.
+pub(crate) const FLANNELD: Program = Program {
+    module: "flannel",
+    name: "flanneld",
+    package: "github.com/flannel-io/flannel",
+    kind: Kind::WithC,
+};
+
 /// The reference CNI plugins that the yardstick cluster is wired with.
 pub(crate) const PLUGINS: [Program; 5] = [HOST_LOCAL, BRIDGE, LOOPBACK, PTP, PORTMAP];
 /// What the tests of `deploy/`, of workflows and of documents need besides.
@@ -131,9 +141,11 @@ impl Program {
         let fresh = path.with_extension(format!("new-{}", std::process::id()));
         let mut go = Command::new("go");
         go.current_dir(paths::root().join("tests/cluster").join(self.module));
-        go.env("CGO_ENABLED", "0").env_remove("GOFLAGS");
+        let with_c = matches!(self.kind, Kind::WithC);
+        go.env("CGO_ENABLED", if with_c { "1" } else { "0" })
+            .env_remove("GOFLAGS");
         match self.kind {
-            Kind::Command => go.arg("build"),
+            Kind::Command | Kind::WithC => go.arg("build"),
             Kind::Tests => go.args(["test", "-c"]),
         };
         // Without the version the API server says v0.0.0-master, and clients refuse it.

@@ -21,8 +21,6 @@ pub fn plan(desired: &Routes, present: &Present, complete: bool) -> (Plan, Vec<S
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use cni_plugin::wiring::route::Way;
     use ipnetwork::IpNetwork;
 
@@ -46,7 +44,7 @@ mod tests {
         let desired = [(net("10.96.0.0/16"), via), (net("169.254.87.2/32"), direct)].into();
         let present = Present {
             ours: [(net("10.97.0.0/16"), via)].into(),
-            others: BTreeSet::new(),
+            ..Present::default()
         };
         let (early, elsewhere) = plan(&desired, &present, false);
         let order: Vec<_> = early.set.iter().map(|(to, _)| *to).collect();
@@ -60,8 +58,8 @@ mod tests {
     fn routes_of_others_stay_and_are_named() {
         let desired = [(net("10.96.0.0/16"), way(None))].into();
         let mut present = Present {
-            ours: Routes::new(),
             others: ["10.96.7.0/24", "10.0.0.0/8", "fd00::/8"].map(net).into(),
+            ..Present::default()
         };
         let (inside, elsewhere) = plan(&desired, &present, true);
         assert_eq!(inside.set.len(), 1, "theirs is more specific than ours");
