@@ -133,6 +133,49 @@ pub(super) fn running() -> Option<u32> {
         let name = fs::read_to_string(format!("/proc/{pid}/comm"));
         // One that may not be looked at is taken for the node's.
         let theirs = network(&pid.to_string()).or_else(|| ours.clone());
-        name.is_ok_and(|name| name.trim() == "kube-proxy") && theirs == ours
+        name.is_ok_and(|name| name.trim() == "kube-proxy") && theirs == ours && !has_ended(*pid)
     })
+}
+
+/// Whether a process is a zombie: it has ended, and nobody has asked how.
+fn has_ended(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    let lines = status.unwrap_or_default();
+    let mut lines = lines.lines();
+    lines.any(|line| line.starts_with("State:") && line.contains('Z'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        process::Command,
+        thread::sleep,
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+
+    #[test]
+    fn one_that_has_ended_does_not_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("kube-proxy");
+        fs::copy("/bin/sleep", &program).unwrap();
+        let mut process = Command::new(program).arg("60").spawn().unwrap();
+        let until = |wanted: bool| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while (running() == Some(process.id())) != wanted {
+                assert!(Instant::now() < deadline, "{wanted}");
+                sleep(Duration::from_millis(10));
+            }
+        };
+        until(true);
+        // It is not waited for, so it stays as what it was.
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(process.id().cast_signed()),
+            nix::sys::signal::Signal::SIGKILL,
+        )
+        .unwrap();
+        until(false);
+        process.wait().unwrap();
+    }
 }
