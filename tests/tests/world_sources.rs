@@ -5,6 +5,7 @@
 use std::{
     io::{self, ErrorKind},
     net::{IpAddr, SocketAddr},
+    thread,
 };
 
 use serde_json::json;
@@ -13,7 +14,7 @@ use weir_tests::{
     in_every_mode,
     modes::Mode,
     served::{ask_all, await_answer, serve},
-    world::{Cluster, Place, Pod, Server, Talk, ask_tcp, ask_udp, cluster::SERVICE_PORT},
+    world::{Answer, Cluster, Place, Pod, Server, Talk, ask_tcp, ask_udp, cluster::SERVICE_PORT},
 };
 
 in_every_mode![
@@ -82,20 +83,25 @@ impl Bed {
         assert_eq!(ask_all(place, to), ["web"; 3], "{to}");
     }
 
-    /// Waits until nobody answers there, and holds that it is dropped by name.
-    fn await_dropped(&self, place: &Place, to: SocketAddr) {
+    /// Waits until nobody answers any of them, and holds that it is dropped by name. All at once: silence takes its time.
+    fn await_dropped(&self, who: &[(&Place, SocketAddr)]) {
+        thread::scope(|scope| {
+            for &(place, to) in who {
+                scope.spawn(move || self.await_silence(to, || ask_tcp(place, to)));
+                scope.spawn(move || self.await_silence(to, || ask_udp(place, to, b"?")));
+            }
+        });
+        let drops = drops(self.cluster.node(0)).unwrap();
+        assert!(drops.contains_key("source-range"), "{drops:?}");
+    }
+
+    fn await_silence(&self, to: SocketAddr, ask: impl Fn() -> io::Result<Answer>) {
         let late = |error: io::Error| {
             matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock).then_some(())
         };
-        let what = format!("silence of {to}");
         self.cluster
-            .eventually(&what, || ask_tcp(place, to).err().and_then(late))
+            .eventually(&format!("silence of {to}"), || ask().err().and_then(late))
             .unwrap();
-        self.cluster
-            .eventually(&what, || ask_udp(place, to, b"?").err().and_then(late))
-            .unwrap();
-        let drops = drops(self.cluster.node(0)).unwrap();
-        assert!(drops.contains_key("source-range"), "{to}: {drops:?}");
     }
 }
 
@@ -120,6 +126,14 @@ fn balanced() -> [SocketAddr; 2] {
     ADDRESSES.map(|ip| SocketAddr::new(ip.parse().unwrap(), SERVICE_PORT))
 }
 
+/// Each place with each of them.
+fn to_balanced<'a>(places: impl IntoIterator<Item = &'a Place>) -> Vec<(&'a Place, SocketAddr)> {
+    let places = places.into_iter();
+    places
+        .flat_map(|place| balanced().map(|to| (place, to)))
+        .collect()
+}
+
 fn of_one(address: IpAddr) -> String {
     let bits = if address.is_ipv6() { 128 } else { 32 };
     format!("{address}/{bits}")
@@ -132,10 +146,9 @@ fn only_who_is_in_a_range_is_served_at_the_address(mode: Mode) {
         bed.serve_only(&places[index].1.map(of_one));
         for to in balanced() {
             bed.await_served(places[index].0, to);
-            for other in (0..3).filter(|other| *other != index) {
-                bed.await_dropped(places[other].0, to);
-            }
         }
+        let others = (0..3).filter(|other| *other != index);
+        bed.await_dropped(&to_balanced(others.map(|other| places[other].0)));
     }
     bed.serve_only(&["0.0.0.0/0".to_owned(), "::/0".to_owned()]);
     for (place, _) in bed.places() {
@@ -151,9 +164,7 @@ fn other_ways_to_the_service_are_open() {
     let bed = Bed::start("ways", mode);
     bed.serve_only(&["198.18.0.0/15".to_owned(), "2001:db8:7::/48".to_owned()]);
     let outside = bed.cluster.world().outside();
-    for to in balanced() {
-        bed.await_dropped(outside, to);
-    }
+    bed.await_dropped(&to_balanced([outside]));
     let external = ["203.0.113.81", "2001:db8::81"].map(|ip| ip.parse::<IpAddr>().unwrap());
     for (place, _) in bed.places() {
         for address in external {
@@ -186,12 +197,10 @@ fn a_node_asks_the_address_that_it_has_itself(mode: Mode) {
     bed.serve_only(&node.addresses().map(of_one));
     for to in balanced() {
         bed.await_served(node, to);
-        bed.await_dropped(&bed.client, to);
     }
+    bed.await_dropped(&to_balanced([&*bed.client]));
     bed.serve_only(&["198.18.0.0/15".to_owned(), "2001:db8:7::/48".to_owned()]);
-    for to in balanced() {
-        bed.await_dropped(node, to);
-    }
+    bed.await_dropped(&to_balanced([&**node]));
 }
 
 #[test]
@@ -200,8 +209,8 @@ fn a_family_without_a_range_is_open() {
     let bed = Bed::start("family", mode);
     bed.serve_only(&["198.18.0.0/15".to_owned()]);
     let [v4, v6] = balanced();
+    bed.await_dropped(&bed.places().map(|(place, _)| (place, v4)));
     for (place, addresses) in bed.places() {
-        bed.await_dropped(place, v4);
         bed.await_served(place, v6);
         let asked = [
             "service",
@@ -229,11 +238,7 @@ fn connections_stay_when_their_range_goes(mode: Mode) {
         .flat_map(|place| balanced().map(|to| begin(place, to)));
     let talks: Vec<(Talk, SocketAddr)> = talks.collect();
     bed.serve_only(&["198.18.0.0/15".to_owned(), "2001:db8:7::/48".to_owned()]);
-    for place in places {
-        for to in balanced() {
-            bed.await_dropped(place, to);
-        }
-    }
+    bed.await_dropped(&to_balanced(places));
     for (mut talk, to) in talks {
         talk.echo("still there")
             .unwrap_or_else(|error| panic!("{to}: {error}"));

@@ -5,7 +5,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::serve::Listener;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
     task::JoinSet,
     time::timeout,
 };
@@ -15,68 +14,48 @@ use super::certificates::Certificates;
 
 /// How long shaking hands may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// With how many at once.
+/// With how many at once; others wait in the kernel.
 const AT_ONCE: usize = 256;
-/// How many may wait to be answered.
-const WAITING: usize = 16;
 
+/// A connection whose handshake is done.
 type Shaken = (TlsStream<TcpStream>, SocketAddr);
 
 /// Accepts connections whose handshake is done.
 #[derive(Debug)]
 pub struct TlsListener {
-    shaken: mpsc::Receiver<Shaken>,
-    address: io::Result<SocketAddr>,
-    #[expect(dead_code, reason = "held for its Drop")]
-    task: JoinSet<()>,
+    listener: TcpListener,
+    certificates: Arc<Certificates>,
+    hands: JoinSet<Option<Shaken>>,
 }
 
 impl TlsListener {
     /// Takes connections from `listener`.
     pub fn new(listener: TcpListener, certificates: Arc<Certificates>) -> Self {
-        let address = listener.local_addr();
-        let (sender, shaken) = mpsc::channel(WAITING);
-        let mut task = JoinSet::new();
-        task.spawn(take(listener, certificates, sender));
         Self {
-            shaken,
-            address,
-            task,
+            listener,
+            certificates,
+            hands: JoinSet::new(),
         }
     }
-}
 
-async fn take(
-    mut listener: TcpListener,
-    certificates: Arc<Certificates>,
-    sender: mpsc::Sender<Shaken>,
-) {
-    let room = Arc::new(Semaphore::new(AT_ONCE));
-    let mut hands = JoinSet::new();
-    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
-        let (stream, peer) = Listener::accept(&mut listener).await;
-        let (certificates, sender) = (Arc::clone(&certificates), sender.clone());
-        hands.spawn(async move {
-            match timeout(PATIENCE, shake(stream, &certificates)).await {
-                // The server has stopped if nobody takes it.
-                Ok(Ok(stream)) => drop(sender.send((stream, peer)).await),
-                Ok(Err(error)) => {
-                    tracing::debug!(%peer, %error, "no TLS with who asks for metrics");
-                }
-                Err(_) => {
-                    tracing::debug!(%peer, "no TLS with who asks for metrics in {PATIENCE:?}");
-                }
-            }
-            drop(permit);
+    fn shake(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let certificates = Arc::clone(&self.certificates);
+        self.hands.spawn(async move {
+            let why = match timeout(PATIENCE, handshake(stream, &certificates)).await {
+                Ok(Ok(stream)) => return Some((stream, peer)),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("nothing was said for {PATIENCE:?}"),
+            };
+            tracing::debug!(%peer, why, "no TLS with who asks for metrics");
+            None
         });
-        while hands.try_join_next().is_some() {}
     }
 }
 
-async fn shake(
+async fn handshake(
     stream: TcpStream,
     certificates: &Certificates,
-) -> Result<TlsStream<TcpStream>, io::Error> {
+) -> io::Result<TlsStream<TcpStream>> {
     let acceptor = certificates.acceptor().map_err(io::Error::other)?;
     acceptor.accept(stream).await
 }
@@ -86,17 +65,22 @@ impl Listener for TlsListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.shaken.recv().await {
-            Some(shaken) => shaken,
-            // The task ends by a panic alone: let the watchdog find nobody who answers.
-            None => std::future::pending().await,
+        loop {
+            let has_room = self.hands.len() < AT_ONCE;
+            tokio::select! {
+                Some(done) = self.hands.join_next() => {
+                    if let Ok(Some(shaken)) = done {
+                        return shaken;
+                    }
+                }
+                (stream, peer) = Listener::accept(&mut self.listener), if has_room => {
+                    self.shake(stream, peer);
+                }
+            }
         }
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        match &self.address {
-            Ok(address) => Ok(*address),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        }
+        self.listener.local_addr()
     }
 }

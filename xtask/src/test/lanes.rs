@@ -1,5 +1,5 @@
-//! Runs jobs in lanes, side by side: as many as this machine has processors, one more for what mostly waits, and then, one
-//! after the other, what needs the machine to itself. A test that failed beside others is run again by itself, and that counts:
+//! Runs jobs in lanes, side by side: as many as this machine has processors, one more for what mostly waits, which then helps
+//! the others, and at last, one after the other, what needs the machine to itself. A test that failed beside others is run again by itself, and that counts:
 //! tests are written for a machine of their own, and lanes only save time. It is told all the same.
 
 use std::{
@@ -66,7 +66,12 @@ pub(super) fn run(jobs: &[Job], filter: Option<&str>, long: bool) -> Result<Vec<
     };
     let (lanes, apart) = (of(Place::Lane), of(Place::Apart));
     let mut outcomes = thread::scope(|scope| {
-        let mut all = vec![scope.spawn(|| lane(&apart, with))];
+        let mut all = vec![scope.spawn(|| {
+            let mut outcomes = lane(&apart, with)?;
+            // Worlds wait for half of their time.
+            outcomes.extend(lane(&lanes, with)?);
+            Ok(outcomes)
+        })];
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             all.push(scope.spawn(|| lane(&lanes, with)));
         }
