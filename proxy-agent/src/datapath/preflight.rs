@@ -164,7 +164,9 @@ pub fn cgroup2(path: &Path) -> Result<(), PreflightError> {
         Err(error) => error.to_string(),
     };
     let hint = match mounted("cgroup2") {
-        Some(elsewhere) => format!("one is mounted at {elsewhere}: set the cgroup root to it"),
+        Some(elsewhere) => format!(
+            "one is mounted at {elsewhere}: set the cgroup root to it; with the chart, hostPaths.cgroup to the folder of the node that is mounted there"
+        ),
         None => format!(
             "mount -t cgroup2 none {}, or boot with systemd.unified_cgroup_hierarchy=1",
             path.display()

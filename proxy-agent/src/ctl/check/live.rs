@@ -45,8 +45,7 @@ fn judge(
     sockets: Result<bool, DatapathError>,
     all: Result<Vec<Attachment>, DatapathError>,
 ) -> Verdict {
-    let hint =
-        "the agent attaches them again within its fullPeriod; where it does not, its log says why";
+    let hint = "the agent attaches them again within seconds; where it does not, its log says why";
     let unread = |error: &DatapathError| {
         Complaint::error(Fault::ProgramsDetached, error.to_string(), error.hint())
     };
