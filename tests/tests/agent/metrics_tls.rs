@@ -1,14 +1,6 @@
 //! Metrics by TLS: who may read them, certificates that are renewed, and those that are no good.
 
-use std::{
-    fs,
-    io::{self, Read as _, Write as _},
-    net::SocketAddr,
-    path::PathBuf,
-    process::Command,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, net::SocketAddr, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use tokio_rustls::rustls::{
@@ -16,7 +8,7 @@ use tokio_rustls::rustls::{
     crypto::ring::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
-use weir_tests::world::{Agent, Manifests, Node, World, http_get, until};
+use weir_tests::world::{Agent, Manifests, Node, World, http_get, http_get_over, until};
 
 use super::fixture::PATIENCE;
 
@@ -127,14 +119,8 @@ fn read(node: &Node, reader: &Arc<ClientConfig>) -> io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let name = ServerName::try_from(NAME).unwrap();
     let connection = ClientConnection::new(Arc::clone(reader), name).map_err(io::Error::other)?;
-    let mut stream = StreamOwned::new(connection, stream);
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    Ok(text)
+    let stream = StreamOwned::new(connection, stream);
+    http_get_over(stream, NAME, "/metrics").map(|(_, text)| text)
 }
 
 fn has_metrics(text: &str) -> bool {

@@ -44,7 +44,7 @@ mod until;
 pub use agent::{Agent, Programs, SERVICE_CIDRS};
 pub use cgroup::Cgroup;
 pub use cluster::Cluster;
-pub use http::http_get;
+pub use http::{http_get, http_get_over};
 pub use internet::Internet;
 pub use leak::LeakCheck;
 pub use links::Network;

@@ -34,51 +34,47 @@ impl Series {
 pub(super) const MATRIX: [Series; 5] = [
     Series {
         name: "6.1",
-        on: &Arch::ALL,
-        kind: CLOUD,
         // One that has no instructions that are atomic by themselves (LSE): the kernel translates ours to loops.
         processor: Some((Arch::Arm64, "cortex-a72")),
         suites: &[Suite::Bookworm],
-        processors: 1,
-        programs: &["verifier", "packets", "world_encryption"],
+        ..USUAL
     },
     Series {
         name: "6.12",
-        on: &Arch::ALL,
-        kind: CLOUD,
-        processor: None,
         suites: &[Suite::Trixie],
-        processors: 1,
-        programs: &["verifier", "packets", "world_encryption"],
+        ..USUAL
     },
     Series {
         name: "newest",
-        on: &Arch::ALL,
-        kind: CLOUD,
-        processor: None,
         suites: &[Suite::Backports, Suite::Sid],
-        processors: 1,
-        programs: &["verifier", "packets", "world_encryption"],
+        ..USUAL
     },
     Series {
         name: "64-processors",
-        on: &Arch::ALL,
-        kind: CLOUD,
-        processor: None,
         suites: &[Suite::Trixie],
         processors: 64,
         programs: &["processors"],
+        ..USUAL
     },
     Series {
         name: "16k-pages",
         on: &[Arch::Arm64],
         kind: "ARCH-16k",
-        processor: None,
         suites: &[Suite::Trixie],
-        processors: 1,
-        programs: &["verifier", "packets", "world_encryption"],
+        ..USUAL
     },
 ];
 
 /// Kernels for virtual machines: fewer drivers.
 const CLOUD: &str = "cloud-ARCH";
+
+/// What most have: any architecture, one processor, and the tests that need nothing but a kernel.
+const USUAL: Series = Series {
+    name: "",
+    on: &Arch::ALL,
+    kind: CLOUD,
+    processor: None,
+    suites: &[],
+    processors: 1,
+    programs: &["verifier", "packets", "world_encryption"],
+};
