@@ -105,12 +105,22 @@ pub fn allocate<B: Buffer, F: Family>(buffer: B, draft: &mut Draft<F>) -> Verdic
     if verdict != CONTINUE {
         return verdict;
     }
-    let range = u32::from(draft.last) - u32::from(draft.first) + 1;
+    draw(draft)
+}
+
+global! {
+    /// Tries ports from `draft.first` to `draft.last`.
+    fn draw(draft: Draft) = try_ports
+}
+
+#[inline(always)]
+fn try_ports<F: Family>(draft: &mut Draft<F>) -> Verdict {
+    let first = u32::from(draft.first);
+    let range = u32::from(draft.last).wrapping_sub(first) + 1;
     // The client's own port first, scaled into the range: the same client keeps its port.
     let mut number = u32::from(u16::from_be(draft.start.flow.target[1].destination_port));
     for _ in 0..TRIES {
-        let offset = number.checked_rem(range).unwrap_or(0);
-        let port = u32::from(draft.first) + offset;
+        let port = first + number.checked_rem(range).unwrap_or(0);
         take(&mut draft.start, (port as u16).to_be());
         let verdict = start::commit(&mut draft.start);
         if verdict != dropped(FLOW_CLASH) {

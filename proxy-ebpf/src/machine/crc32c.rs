@@ -4,15 +4,11 @@
 //! changed and on how many bytes follow, whatever they are. Each bit is a power of x modulo the polynomial, as in zlib's
 //! `crc32_combine` (<https://github.com/madler/zlib/blob/v1.3.1/crc32.c#L176>).
 
-use super::words::opaque;
-
 /// The polynomial without its highest power; bit 31 is x^0.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
 /// x to the power of 8, 16, 32 and so on: what so many zero bytes multiply by.
 const ZEROS: [u32; LENGTH_BITS] = zeros();
-/// x to the power of 0.
-const ONE: u32 = 1 << 31;
 /// Bits of the length of an IP packet.
 const LENGTH_BITS: usize = 16;
 
@@ -38,26 +34,50 @@ const fn product(mut one: u32, mut other: u32) -> u32 {
     product
 }
 
-/// [`product`] in the program.
-#[inline(always)]
-fn multiply(mut one: u64, mut other: u64) -> u64 {
-    let mut product = 0;
-    for _ in 0..32 {
-        product ^= other & all_or_none_of(one >> 31 & 1);
-        one <<= 1;
-        other = (other >> 1) ^ (u64::from(POLYNOMIAL) & all_or_none_of(other & 1));
-    }
-    product
-}
-
 const fn all_or_none(bit: u32) -> u32 {
     0_u32.wrapping_sub(bit)
 }
 
-/// The compiler is not to know that it is a bit: it would make a branch of it, and so two ways for the verifier to look at.
+/// Bits of a digit: a table has a line for each value of one.
+const DIGIT: usize = 4;
+/// Products with one number, by each digit of the other.
+type Products = [[u32; 1 << DIGIT]; 32 / DIGIT];
+/// Products with x to the power of 32, and with what each bit of a length stands for.
+static PRODUCTS: [Products; LENGTH_BITS + 1] = all_products();
+
+const fn all_products() -> [Products; LENGTH_BITS + 1] {
+    // x to the power of 32: the four bytes themselves.
+    let mut all = [products(ZEROS[2]); LENGTH_BITS + 1];
+    let mut bit = 0;
+    while bit < LENGTH_BITS {
+        all[bit + 1] = products(ZEROS[bit]);
+        bit += 1;
+    }
+    all
+}
+
+const fn products(one: u32) -> Products {
+    let mut products = [[0; 1 << DIGIT]; 32 / DIGIT];
+    let mut place = 0;
+    while place < 32 / DIGIT {
+        let mut digit = 0;
+        while digit < 1 << DIGIT {
+            products[place][digit] = product(one, (digit as u32) << (place * DIGIT));
+            digit += 1;
+        }
+        place += 1;
+    }
+    products
+}
+
+/// A product, by the table of one of its factors: exclusive or goes into each digit by itself.
 #[inline(always)]
-fn all_or_none_of(bit: u64) -> u64 {
-    0_u64.wrapping_sub(opaque(bit))
+fn multiply(products: &Products, other: u32) -> u32 {
+    let mut product = 0;
+    for (place, digits) in products.iter().enumerate() {
+        product ^= digits[(other >> (place * DIGIT)) as usize & ((1 << DIGIT) - 1)];
+    }
+    product
 }
 
 /// By what the CRC of a packet changes, as it stands in the packet, when four of its bytes, as they stand there, change by
@@ -67,16 +87,16 @@ pub fn difference(change: u32, after: u32) -> u32 {
     crc32c_difference(change, after)
 }
 
-/// A global function: the verifier looks at it once, for any numbers. Without branches, so that it has one way to look at.
+/// A global function: the verifier looks at it once, for any numbers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn crc32c_difference(change: u32, after: u32) -> u32 {
-    /// x to the power of 32: the four bytes themselves.
-    const OWN: u64 = ZEROS[2] as u64;
-    let mut difference = multiply(OWN, u64::from(u32::from_le(change)));
-    for (bit, zeros) in ZEROS.iter().enumerate() {
-        let other = u64::from(ONE ^ *zeros) & all_or_none_of(u64::from(after >> bit & 1));
-        difference = multiply(u64::from(ONE) ^ other, difference);
+    let [own, zeros @ ..] = &PRODUCTS;
+    let mut difference = multiply(own, u32::from_le(change));
+    for (bit, products) in zeros.iter().enumerate() {
+        if after >> bit & 1 != 0 {
+            difference = multiply(products, difference);
+        }
     }
-    (difference as u32).to_le()
+    difference.to_le()
 }

@@ -18,7 +18,7 @@ use proxy_common::conntrack::{
 use super::flow::is_closed;
 use super::{key, life};
 use crate::machine::atomic::swap;
-use crate::maps::{FLOW_SLOTS, Family};
+use crate::maps::{FLOW_SLOTS, Family, V4, V6};
 
 /// Slots that are looked at. Before that, none is taken from a flow that lives, be it not assured: the table may be all but
 /// empty around the few dozen flows that the cursor has come to.
@@ -97,40 +97,13 @@ fn use_of<F: Family>(head: Head, expires: u32, now: u32) -> u32 {
     }
 }
 
-/// A search for a slot.
-#[repr(C)]
-struct Search {
-    /// The next slot to look at.
-    next: u32,
-    /// How many slots there are.
-    slots: u32,
-    /// Seconds since boot.
-    now: u32,
-    /// After how many one that is not free will do.
-    enough: u32,
-    /// How good the best one is so far, a `Use`.
-    rank: u32,
-    /// The best one so far.
-    slot: u32,
-    /// Zero, which the verifier does not know: it need not look at each round by itself for the sake of its numbers.
-    zero: u32,
-    /// Its head when it was looked at.
-    word: u64,
-}
+/// What a look at a slot says, above the generation of the flow in it.
+const RANK_SHIFT: u32 = 16;
 
-/// Looks at one more slot. 1 ends the search.
-extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
-    // SAFETY: the caller's own, which the kernel hands on.
-    let search = unsafe { &mut *search };
-    let slot = search.next;
-    let next = if slot + 1 >= search.slots {
-        0
-    } else {
-        slot + 1
-    };
-    search.next = next | search.zero;
+#[inline(always)]
+fn look_at<F: Family>(slot: u32, now: u32) -> u32 {
     let Some(record) = record::<F>(slot) else {
-        return 1;
+        return KEPT << RANK_SHIFT;
     };
     // SAFETY: a record of the map; aligned words.
     let (word, expires) = unsafe {
@@ -139,14 +112,63 @@ extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
             read_volatile(&raw const (*record).expires),
         )
     };
-    let rank = use_of::<F>(Head::unpack(word), expires, search.now);
-    if rank < search.rank {
-        search.rank = rank | search.zero;
-        search.slot = slot;
-        search.word = word;
+    let head = Head::unpack(word);
+    use_of::<F>(head, expires, now) << RANK_SHIFT | u32::from(head.generation)
+}
+
+/// A global function: the verifier looks at it once, and not in every state that a search may be in.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn look_at_slot(slot: u32, now: u32, ipv6: u32) -> u32 {
+    if ipv6 == 0 {
+        look_at::<V4>(slot, now)
+    } else {
+        look_at::<V6>(slot, now)
     }
-    let enough = looked + 1 >= search.enough && search.rank < KEPT;
-    i64::from(enough || search.rank == FREE)
+}
+
+/// A search for a slot.
+#[repr(C)]
+struct Search {
+    /// The next slot to look at.
+    next: u32,
+    /// Seconds since boot.
+    now: u32,
+    /// After how many one that is not free will do.
+    enough: u32,
+    /// What was said of the best one so far.
+    best: u32,
+    /// The best one so far.
+    slot: u32,
+    /// Zero, which the verifier does not know: it need not look at each round by itself for the sake of its numbers.
+    zero: u32,
+}
+
+impl Search {
+    #[inline(always)]
+    const fn rank(&self) -> u32 {
+        self.best >> RANK_SHIFT
+    }
+}
+
+/// Looks at one more slot. 1 ends the search.
+extern "C" fn look<F: Family>(looked: u32, search: *mut Search) -> i64 {
+    // SAFETY: the caller's own, which the kernel hands on.
+    let search = unsafe { &mut *search };
+    let slot = search.next;
+    let next = if slot + 1 >= FLOW_SLOTS.load() {
+        0
+    } else {
+        slot + 1
+    };
+    search.next = next | search.zero;
+    let seen = look_at_slot(slot, search.now, u32::from(F::IPV6));
+    if seen >> RANK_SHIFT < search.rank() {
+        search.best = seen;
+        search.slot = slot;
+    }
+    let enough = looked + 1 >= search.enough && search.rank() < KEPT;
+    i64::from(enough || search.rank() == FREE)
 }
 
 /// Looks for a slot that may be taken, and gives where its flow is or was; none if all that were looked at are in use. `now`
@@ -168,13 +190,11 @@ pub fn search<F: Family>(now: u32) -> Option<FlowPlace> {
     }
     let mut search = Search {
         next: next - 1,
-        slots,
         now,
         enough: zero | if hurried == 0 { FAR } else { NEAR },
-        rank: KEPT | zero,
+        best: KEPT << RANK_SHIFT | zero,
         slot: zero,
         zero,
-        word: u64::from(zero),
     };
     // Mostly the first one will do, which costs no call back.
     if look::<F>(0, &raw mut search) == 0 {
@@ -182,15 +202,16 @@ pub fn search<F: Family>(now: u32) -> Option<FlowPlace> {
         // SAFETY: the callback has the form that the helper asks for, and gets our search.
         unsafe { bpf_loop(FAR, step as *mut c_void, (&raw mut search).cast(), 0) };
     }
-    let hurried = match hurried {
-        0 if search.rank != FREE => HURRIED,
+    // SAFETY: as above. Read once more: there is no room for it on the stack.
+    let hurried = match unsafe { read_volatile(&raw const (*cursor)[2]) } {
+        0 if search.rank() != FREE => HURRIED,
         0 => 0,
-        _ => hurried - 1,
+        hurried => hurried - 1,
     };
     // SAFETY: as above.
     unsafe { *cursor = [search.next + 1, zero, hurried] };
-    let generation = Head::unpack(search.word).generation;
-    (search.rank != KEPT).then(|| FlowPlace::new(search.slot, 0, generation))
+    let generation = search.best as u16;
+    (search.rank() != KEPT).then(|| FlowPlace::new(search.slot, 0, generation))
 }
 
 /// The record of a slot.
