@@ -31,6 +31,7 @@ mod baseline {
     pub mod balancer;
     pub mod bare;
     pub mod frame;
+    pub mod wire;
 }
 
 /// What the kernel requires of programs that call its GPL helpers.

@@ -50,7 +50,7 @@ pub use leak::LeakCheck;
 pub use links::Network;
 pub use manifests::Manifests;
 pub use node::Node;
-pub use offload::set_tx_checksum;
+pub use offload::{set_gro, set_tx_checksum};
 pub use place::Place;
 pub use plugin::Plugin;
 pub use pod::{Pod, Wiring};

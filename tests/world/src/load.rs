@@ -10,10 +10,10 @@
 
 mod client;
 mod cpu;
-mod flood;
 mod histogram;
+mod one_cpu;
 mod server;
 
 pub use client::{Kind, Report, Request, run};
-pub use flood::{Flood, flood, stay_on_one_cpu};
+pub use one_cpu::stay_on_one_cpu;
 pub use server::serve;

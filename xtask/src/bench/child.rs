@@ -65,13 +65,16 @@ impl Child {
     /// Starts it.
     pub(super) fn start(program: &Path, arguments: &[OsString]) -> Result<Self> {
         let mut bench = Command::new(program);
-        bench
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        bench.args(arguments);
+        Self::of(bench)
+    }
+
+    /// Starts it by a command.
+    pub(super) fn of(mut bench: Command) -> Result<Self> {
+        bench.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = bench
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {}", bench.get_program().display()))?;
         Ok(Self {
             ask: process.stdin.take().context("no pipe to the bench")?,
             answers: BufReader::new(process.stdout.take().context("no pipe from the bench")?),
@@ -81,9 +84,14 @@ impl Child {
 
     /// Asks for a round.
     pub(super) fn round<T: DeserializeOwned>(&mut self) -> Result<Vec<T>> {
+        self.ask("round")
+    }
+
+    /// As [`Self::round`], with a word about it.
+    pub(super) fn ask<T: DeserializeOwned>(&mut self, word: &str) -> Result<Vec<T>> {
         let mut line = String::new();
         // One that has ended says why on stderr: its silence is told below.
-        let asked = writeln!(self.ask, "round");
+        let asked = writeln!(self.ask, "{word}");
         self.answers
             .read_line(&mut line)
             .context("read what the bench measured")?;

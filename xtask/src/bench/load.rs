@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Subcommand;
 use weir_world::{
     Place, Process,
-    load::{self, Flood, Report, Request},
+    load::{self, Report, Request},
 };
 
 use crate::say;
@@ -26,8 +26,6 @@ pub(crate) struct Args {
 enum Side {
     /// Answer at an address until killed.
     Serve { address: SocketAddr },
-    /// Send datagrams, given as JSON; print how many.
-    Flood { request: String },
     /// Make a load, given as JSON; print what came of it as JSON.
     Run { request: String },
 }
@@ -36,10 +34,6 @@ enum Side {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.side {
         Side::Serve { address } => load::serve(*address)?,
-        Side::Flood { request } => {
-            let request: Flood = serde_json::from_str(request).context("read the request")?;
-            say::data(load::flood(&request)?.to_string());
-        }
         Side::Run { request } => {
             let request: Request = serde_json::from_str(request).context("read the request")?;
             say::data(serde_json::to_string(&load::run(&request)?)?);
@@ -69,14 +63,4 @@ pub(crate) fn client(place: &Place, request: &Request) -> Result<Report> {
     let own = own.to_str().context("path of this program")?;
     let out = place.run(&[own, "load", "run", &serde_json::to_string(request)?])?;
     serde_json::from_str(&out).with_context(|| format!("read a report: {out}"))
-}
-
-/// Sends datagrams from `place`; how many.
-pub(crate) fn flood(place: &Place, request: &Flood) -> Result<u64> {
-    let own = std::env::current_exe()?;
-    let own = own.to_str().context("path of this program")?;
-    let out = place.run(&[own, "load", "flood", &serde_json::to_string(request)?])?;
-    out.trim()
-        .parse()
-        .with_context(|| format!("read how many were sent: {out}"))
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{
     BASELINE,
+    bed::link::Wire,
     child::{self, Child},
     json_file::JsonFile,
     programs::Programs,
@@ -50,9 +51,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let object = say::step("build the programs to compare with", || {
         bpf::build_of(paths::root(), BASELINE, &folder).map_err(|error| anyhow!(error))
     })?;
-    let program = say::step("build the bench", || {
-        child::build(paths::root(), "north_south", None)
+    let (program, filler) = say::step("build the bench", || {
+        let build = |name| child::build(paths::root(), name, None);
+        Ok((build("north_south")?, build("wire")?))
     })?;
+    let wire = Wire {
+        program: filler,
+        object: object.clone(),
+    };
     let arguments = [object.into(), times.to_string().into()];
     let mut child = say::step("begin flows", || {
         let mut child = Child::start(&program, &arguments)?;
@@ -66,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     child.end()?;
     let rows = rows::fold(&all);
     say::data(table::render(&rows));
-    let rates = rate::measure(&args.programs, args.quick)?;
+    let rates = rate::measure(&args.programs, &wire, args.quick)?;
     say::data(rate::render(&rates));
     args.json
         .write(&[json!({ "programs": rows, "links": rates })])?;
