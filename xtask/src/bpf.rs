@@ -69,7 +69,7 @@ pub(crate) fn cargo(root: &Path, verb: &str, name: &str) -> Result<Command, Stri
         .arg(target_dir(root))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(root)?.join("\x1f"))
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "2")
         .env("CARGO_PROFILE_RELEASE_LTO", "true")
@@ -144,15 +144,47 @@ pub(crate) fn library() -> Result<Option<PathBuf>, String> {
     ))
 }
 
-fn flags() -> Vec<String> {
+fn flags(root: &Path) -> Result<Vec<String>, String> {
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_else(|_| env::consts::ARCH.to_owned());
-    vec![
+    let mut flags = vec![
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         "-Ctarget-cpu=v3".to_owned(),
         "--cfg".to_owned(),
         format!("bpf_target_arch=\"{arch}\""),
-    ]
+    ];
+    flags.extend(same_paths(root)?);
+    Ok(flags)
+}
+
+/// Flags by which equal sources make equal programs wherever they lie: no path of this machine goes into one.
+pub(crate) fn same_paths(root: &Path) -> Result<Vec<String>, String> {
+    let whole = |path: &Path| {
+        path.canonicalize()
+            .map_err(|error| format!("cannot find {}: {error}", path.display()))
+    };
+    let commit = rustc(&["--version", "--verbose"])?;
+    let commit = commit
+        .lines()
+        .find_map(|line| line.strip_prefix("commit-hash: "))
+        .unwrap_or("unknown");
+    let mut paths = vec![(whole(root)?, "weir".to_owned())];
+    let cargo = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    // There is none before the first crate is fetched.
+    if let Some(Ok(cargo)) = cargo.map(|cargo| whole(&cargo)) {
+        paths.push((cargo, "cargo".to_owned()));
+    }
+    // As the parts of the library say it that come compiled.
+    paths.push((rustlib()?.join("src/rust"), format!("/rustc/{commit}")));
+    if let Some(library) = library()?.as_deref().and_then(Path::parent) {
+        paths.push((library.to_owned(), format!("/rustc/{commit}")));
+    }
+    let flags = paths
+        .iter()
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    Ok(flags.collect())
 }
 
 /// Takes away what a build script inherits: flags and wrappers meant for the outer build.

@@ -1,6 +1,6 @@
 //! `cargo xtask build`: the programs, with the BPF object inside the agent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, anyhow};
@@ -48,8 +48,15 @@ fn object() -> Result<PathBuf> {
 
 /// Builds the programs for an architecture and returns their paths, in the order of [`PROGRAMS`].
 pub(crate) fn programs(profile: &str, arch: Arch) -> Result<Vec<PathBuf>> {
-    let mut cargo = tools::cross::cargo(arch)?;
-    if let Some(revision) = revision()? {
+    programs_of(paths::root(), profile, arch)
+}
+
+/// As [`programs`], of another checkout.
+pub(crate) fn programs_of(root: &Path, profile: &str, arch: Arch) -> Result<Vec<PathBuf>> {
+    let more = bpf::same_paths(root).map_err(|error| anyhow!(error))?;
+    let mut cargo = tools::cross::cargo(arch, more)?;
+    cargo.current_dir(root);
+    if let Some(revision) = revision(root)? {
         cargo.env("WEIR_REVISION", revision);
     }
     cargo
@@ -67,7 +74,7 @@ pub(crate) fn programs(profile: &str, arch: Arch) -> Result<Vec<PathBuf>> {
         &format!("build {} ({profile}, {})", PROGRAMS.join(", "), arch.name()),
         || run::loud(&mut cargo),
     )?;
-    let folder = place_of(profile, arch);
+    let folder = place_of(root, profile, arch);
     Ok(PROGRAMS
         .iter()
         .map(|program| folder.join(program))
@@ -76,25 +83,22 @@ pub(crate) fn programs(profile: &str, arch: Arch) -> Result<Vec<PathBuf>> {
 
 /// Where this machine's programs are, once they are built.
 pub(crate) fn place(profile: &str) -> PathBuf {
-    place_of(profile, Arch::HOST)
+    place_of(paths::root(), profile, Arch::HOST)
 }
 
-fn place_of(profile: &str, arch: Arch) -> PathBuf {
+fn place_of(root: &Path, profile: &str, arch: Arch) -> PathBuf {
     let folder = if profile == "dev" { "debug" } else { profile };
-    paths::root()
-        .join("target")
-        .join(arch.target())
-        .join(folder)
+    root.join("target").join(arch.target()).join(folder)
 }
 
 /// The commit that is built, for `weir_build_info`; none where there is no history. Other builds do not name it, or each commit
 /// would compile the agent anew.
-pub(crate) fn revision() -> Result<Option<String>> {
-    if !paths::root().join(".git").exists() {
+pub(crate) fn revision(root: &Path) -> Result<Option<String>> {
+    if !root.join(".git").exists() {
         return Ok(None);
     }
     let mut git = Command::new("git");
-    git.current_dir(paths::root());
+    git.current_dir(root);
     git.args([
         "describe",
         "--always",

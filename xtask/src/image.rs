@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{arch::Arch, say};
 
-mod archive;
+pub(crate) mod archive;
 pub(crate) mod e2e;
 mod layer;
 mod root;

@@ -12,6 +12,7 @@ use crate::{paths, run, say};
 mod manifests;
 mod notes;
 mod package;
+mod twice;
 
 /// The version of the checkout.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -35,6 +36,8 @@ enum What {
     Package(package::Args),
     /// The chart and the manifests, with the image's digest
     Manifests(manifests::Args),
+    /// Build this commit's programs here and from a clone somewhere else; fails where they are not the same
+    Twice,
 }
 
 /// Runs the verb.
@@ -45,6 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             say::data(notes::of(&changelog, tag)?);
             return Ok(ExitCode::SUCCESS);
         }
+        What::Twice => return twice::run(),
         What::Package(args) => package::write(args)?,
         What::Manifests(args) => manifests::write(args)?,
     };

@@ -58,7 +58,10 @@ fn labels() -> Result<BTreeMap<&'static str, String>> {
             text(env!("CARGO_PKG_VERSION")),
         ),
         ("org.opencontainers.image.licenses", text(LICENSES)),
-        ("org.opencontainers.image.revision", build::revision()?),
+        (
+            "org.opencontainers.image.revision",
+            build::revision(paths::root())?,
+        ),
         ("org.opencontainers.image.source", source),
     ];
     let told = all

@@ -76,7 +76,7 @@ fn cargo(arch: Arch, verb: &str) -> Result<Command> {
         cargo.arg(verb);
         return Ok(cargo);
     }
-    let mut cargo = cross::cargo(arch)?;
+    let mut cargo = cross::cargo(arch, Vec::new())?;
     cargo.args([verb, "--target", arch.target()]);
     Ok(cargo)
 }

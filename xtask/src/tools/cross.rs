@@ -9,8 +9,8 @@ use anyhow::Result;
 use super::{debian, standard_library, toolchain};
 use crate::{arch::Arch, run};
 
-/// Cargo whose `--target` is this architecture's; installs what compiles for it.
-pub(crate) fn cargo(arch: Arch) -> Result<Command> {
+/// Cargo whose `--target` is this architecture's, and more flags for the compiler; installs what compiles for it.
+pub(crate) fn cargo(arch: Arch, more: Vec<String>) -> Result<Command> {
     toolchain::ensure()?;
     let mut cargo = run::cargo();
     let mut flags = vec!["-C".to_owned(), "target-feature=+crt-static".to_owned()];
@@ -21,6 +21,7 @@ pub(crate) fn cargo(arch: Arch) -> Result<Command> {
             flags.extend(["--sysroot".to_owned(), sysroot.display().to_string()]);
         }
     }
+    flags.extend(more);
     // With the target named they do not reach build scripts and macros.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     Ok(cargo)
