@@ -21,7 +21,6 @@ use tokio::{
 mod apply;
 #[path = "../../xtask/src/cache.rs"]
 pub(crate) mod cache;
-mod kubeconfig;
 mod kubelet;
 mod observer;
 mod process;
@@ -32,6 +31,8 @@ pub use observer::Observer;
 pub use proxy::{Fault, Hold, Proxy};
 
 use process::Process;
+
+use crate::world::kubernetes::{self, Trust};
 
 /// `ServiceCIDRs` of the API server, IPv4 first.
 pub const SERVICE_CIDRS: &str = "10.96.0.0/16,fd00:10:96::/112";
@@ -52,8 +53,7 @@ pub struct ControlPlane {
     apiserver: Option<Process>,
     _etcd: Process,
     programs: Programs,
-    etcd_url: String,
-    port: u16,
+    shape: kubernetes::ControlPlane,
     kubeconfig: PathBuf,
     folder: TempDir,
 }
@@ -142,26 +142,29 @@ impl ControlPlane {
             .prefix("weir-controlplane-")
             .tempdir()?;
         let [client, peer, port] = free_ports()?;
-        let etcd_url = format!("http://127.0.0.1:{client}");
-        let etcd = start_etcd(&programs.etcd, folder.path(), &etcd_url, peer)?;
-        write_credentials(folder.path())?;
-        let kubeconfig = folder.path().join("kubeconfig");
-        kubeconfig::write(
-            &kubeconfig,
-            port,
-            &folder.path().join("pki/apiserver.crt"),
-            TOKEN,
-        )?;
+        let shape = kubernetes::ControlPlane {
+            folder: folder.path().to_owned(),
+            etcd: [client, peer],
+            bind: (Ipv4Addr::LOCALHOST, port).into(),
+            advertise: None,
+            services: SERVICE_CIDRS.to_owned(),
+        };
+        shape.write_credentials(&[
+            &format!("{TOKEN},admin,admin,system:masters"),
+            &format!("{LIMITED_TOKEN},limited,limited"),
+        ])?;
+        let log = folder.path().join("etcd.log");
+        let etcd = Process::start(&programs.etcd, &shape.etcd_flags(), log)?;
         let mut plane = Self {
             controllers: None,
             apiserver: None,
             _etcd: etcd,
             programs,
-            etcd_url,
-            port,
-            kubeconfig,
+            kubeconfig: folder.path().join("kubeconfig"),
+            shape,
             folder,
         };
+        plane.write_kubeconfig(&plane.kubeconfig, TOKEN)?;
         plane.start_apiserver().await?;
         Ok(plane)
     }
@@ -181,9 +184,14 @@ impl ControlPlane {
     /// A kubeconfig file for the user `limited`.
     pub fn limited_kubeconfig(&self) -> Result<PathBuf> {
         let path = self.folder.path().join("limited-kubeconfig");
-        let certificate = self.folder.path().join("pki/apiserver.crt");
-        kubeconfig::write(&path, self.port, &certificate, LIMITED_TOKEN)?;
+        self.write_kubeconfig(&path, LIMITED_TOKEN)?;
         Ok(path)
+    }
+
+    fn write_kubeconfig(&self, path: &Path, token: &str) -> Result<()> {
+        let certificate = self.shape.certificate();
+        let text = kubernetes::kubeconfig(&self.url(), Trust::At(&certificate), token);
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Applies a file of `deploy/base`.
@@ -209,7 +217,7 @@ impl ControlPlane {
 
     /// Certificate and token that a Pod would find in its service account's folder.
     pub fn credentials(&self) -> Result<[String; 2]> {
-        let certificate = fs::read_to_string(self.folder.path().join("pki/apiserver.crt"))?;
+        let certificate = fs::read_to_string(self.shape.certificate())?;
         Ok([certificate, TOKEN.to_owned()])
     }
 
@@ -217,7 +225,7 @@ impl ControlPlane {
     pub async fn forward(&self, address: IpAddr) -> Result<SocketAddr> {
         let listener = TcpListener::bind((address, 0)).await?;
         let at = listener.local_addr()?;
-        let to = (Ipv4Addr::LOCALHOST, self.port);
+        let to = self.shape.bind;
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 tokio::spawn(async move {
@@ -238,8 +246,8 @@ impl ControlPlane {
         let list: serde_json::Value = client.request(request).await?;
         let revision = &list["metadata"]["resourceVersion"];
         let body = serde_json::json!({ "revision": revision, "physical": true }).to_string();
-        let address = self.etcd_url.trim_start_matches("http://");
-        let mut stream = std::net::TcpStream::connect(address)?;
+        let address = self.shape.etcd_address();
+        let mut stream = std::net::TcpStream::connect(&address)?;
         write!(
             stream,
             "POST /v3/kv/compaction HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
@@ -256,7 +264,7 @@ impl ControlPlane {
 
     /// The API server's URL.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("https://{}", self.shape.bind)
     }
 
     /// A new client for an administrator.
@@ -288,52 +296,25 @@ impl ControlPlane {
 
     /// Starts the API server (again), on the same port and with the same objects.
     pub async fn start_apiserver(&mut self) -> Result<()> {
-        let folder = self.folder.path();
-        let file = |name: &str| folder.join(name).display().to_string();
-        let port = self.port;
-        let mut args = vec![
-            format!("--etcd-servers={}", self.etcd_url),
-            format!("--secure-port={port}"),
-            format!("--cert-dir={}", file("pki")),
-            format!("--token-auth-file={}", file("tokens.csv")),
-            format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
-            format!("--service-account-key-file={}", file("sa.key")),
-            format!("--service-account-signing-key-file={}", file("sa.key")),
-        ];
-        let fixed = [
-            "--bind-address=127.0.0.1",
-            "--authorization-mode=RBAC,Node",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            "--allow-privileged=true",
-            // Would keep us waiting at every restart, and nobody here reads the kubernetes Endpoints.
-            "--endpoint-reconciler-type=none",
-        ];
-        args.extend(fixed.map(str::to_owned));
+        // Would keep us waiting at every restart, and nobody here reads the kubernetes Endpoints.
+        let flags = self
+            .shape
+            .apiserver_flags(&["--endpoint-reconciler-type=none"]);
         self.apiserver = Some(Process::start(
             &self.programs.apiserver,
-            &args,
-            folder.join("kube-apiserver.log"),
+            &flags,
+            self.folder.path().join("kube-apiserver.log"),
         )?);
         self.wait_until_ready().await
     }
 
     /// Starts kube-controller-manager.
     pub fn start_controllers(&mut self) -> Result<()> {
-        let folder = self.folder.path();
-        let args = [
-            format!("--kubeconfig={}", self.kubeconfig.display()),
-            format!("--cluster-cidr={CLUSTER_CIDRS}"),
-            format!("--service-cluster-ip-range={SERVICE_CIDRS}"),
-            format!(
-                "--service-account-private-key-file={}",
-                folder.join("sa.key").display()
-            ),
-            "--allocate-node-cidrs=true".to_owned(),
-            "--leader-elect=false".to_owned(),
-            "--secure-port=0".to_owned(),
-        ];
-        let log = folder.join("kube-controller-manager.log");
-        self.controllers = Some(Process::start(&self.programs.controllers, &args, log)?);
+        let flags =
+            self.shape
+                .controllers_flags(&self.kubeconfig, CLUSTER_CIDRS, &["--secure-port=0"]);
+        let log = self.folder.path().join("kube-controller-manager.log");
+        self.controllers = Some(Process::start(&self.programs.controllers, &flags, log)?);
         Ok(())
     }
 
@@ -365,39 +346,6 @@ impl ControlPlane {
         let answer = self.client().await?.request_text(request).await?;
         Ok(answer == "ok")
     }
-}
-
-fn start_etcd(program: &Path, folder: &Path, url: &str, peer: u16) -> Result<Process> {
-    let args = [
-        format!("--data-dir={}", folder.join("etcd").display()),
-        format!("--listen-client-urls={url}"),
-        format!("--advertise-client-urls={url}"),
-        format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
-        "--unsafe-no-fsync".to_owned(),
-        "--log-level=warn".to_owned(),
-    ];
-    Process::start(program, &args, folder.join("etcd.log"))
-}
-
-fn write_credentials(folder: &Path) -> Result<()> {
-    fs::write(
-        folder.join("tokens.csv"),
-        format!("{TOKEN},admin,admin,system:masters\n{LIMITED_TOKEN},limited,limited\n"),
-    )?;
-    let key = folder.join("sa.key");
-    let made = std::process::Command::new("openssl")
-        .args(["genrsa", "-out"])
-        .arg(&key)
-        .arg("2048")
-        .output();
-    let made = made.context("cannot start openssl\nhint: install package openssl")?;
-    if !made.status.success() {
-        bail!(
-            "openssl genrsa failed: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-    }
-    Ok(())
 }
 
 /// Ports that nobody listens on, all different because they are held until the last is chosen.

@@ -13,6 +13,7 @@
 //! as they would see a container's. `load` makes and counts traffic.
 
 pub mod cluster;
+pub mod kubernetes;
 pub mod load;
 pub mod manifests;
 

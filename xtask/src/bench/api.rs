@@ -7,22 +7,32 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
-use weir_world::{Place, Process, World, until};
+use weir_world::{
+    Place, Process, World,
+    kubernetes::{ControlPlane, Trust, kubeconfig},
+    until,
+};
 
-use crate::{run, tools::go};
+use crate::tools::go;
 
 /// Where `kubectl proxy` listens in the fabric.
 const PROXY: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
+/// Where the API server listens, for nodes.
+const SERVER: SocketAddr = SocketAddr::new(
+    std::net::IpAddr::V4(std::net::Ipv4Addr::new(172, 30, 0, 1)),
+    6443,
+);
+const TOKEN: &str = "bench";
 /// Objects created at a time.
 const WRITERS: usize = 8;
 
@@ -42,9 +52,22 @@ impl Api {
             folder: TempDir::with_prefix("weir-bench-api-")?,
             processes: Vec::new(),
         };
-        api.credentials()?;
-        let etcd = api.daemon(&go::ETCD.ensure()?, &api.etcd_flags())?;
-        let server = api.daemon(&go::APISERVER.ensure()?, &api.server_flags())?;
+        let plane = ControlPlane {
+            folder: api.folder.path().to_owned(),
+            etcd: ControlPlane::ETCD,
+            bind: SERVER,
+            advertise: None,
+            services: "10.96.0.0/16".to_owned(),
+        };
+        plane.write_credentials(&[&format!("{TOKEN},admin,admin,system:masters")])?;
+        let config = kubeconfig(&format!("https://{SERVER}"), Trust::Any, TOKEN);
+        fs::write(api.kubeconfig(), config)?;
+        let etcd = api.daemon(&go::ETCD.ensure()?, &plane.etcd_flags())?;
+        let more = [
+            "--endpoint-reconciler-type=none",
+            "--disable-admission-plugins=ServiceAccount",
+        ];
+        let server = api.daemon(&go::APISERVER.ensure()?, &plane.apiserver_flags(&more))?;
         let proxy = api.daemon(&go::KUBECTL.ensure()?, &api.proxy_flags())?;
         // Dropped in this order: clients before servers.
         api.processes = vec![proxy, server, etcd];
@@ -146,68 +169,10 @@ impl Api {
         Process::start(command)
     }
 
-    fn file(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
-
-    fn credentials(&self) -> Result<()> {
-        run::output(Command::new("openssl").args([
-            "genrsa",
-            "-out",
-            &self.file("sa.key"),
-            "2048",
-        ]))?;
-        fs::write(
-            self.file("tokens.csv"),
-            "bench,admin,admin,system:masters\n",
-        )?;
-        let kubeconfig = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "bench",
-            "clusters": [{ "name": "bench", "cluster": {
-                "server": "https://172.30.0.1:6443", "insecure-skip-tls-verify": true,
-            }}],
-            "users": [{ "name": "admin", "user": { "token": "bench" } }],
-            "contexts": [{ "name": "bench", "context": { "cluster": "bench", "user": "admin" } }],
-        });
-        fs::write(self.kubeconfig(), kubeconfig.to_string())?;
-        Ok(())
-    }
-
-    fn etcd_flags(&self) -> Vec<String> {
-        vec![
-            format!("--data-dir={}", self.file("etcd")),
-            "--unsafe-no-fsync".to_owned(),
-            "--log-level=warn".to_owned(),
-        ]
-    }
-
-    fn server_flags(&self) -> Vec<String> {
-        let fixed = [
-            "--etcd-servers=http://127.0.0.1:2379",
-            "--bind-address=0.0.0.0",
-            "--advertise-address=172.30.0.1",
-            "--authorization-mode=RBAC",
-            "--service-cluster-ip-range=10.96.0.0/16",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            "--endpoint-reconciler-type=none",
-            "--disable-admission-plugins=ServiceAccount",
-        ];
-        let mut flags = vec![
-            format!("--cert-dir={}", self.file("pki")),
-            format!("--token-auth-file={}", self.file("tokens.csv")),
-            format!("--service-account-key-file={}", self.file("sa.key")),
-            format!("--service-account-signing-key-file={}", self.file("sa.key")),
-        ];
-        flags.extend(fixed.map(str::to_owned));
-        flags
-    }
-
     fn proxy_flags(&self) -> Vec<String> {
         vec![
             "proxy".to_owned(),
-            format!("--kubeconfig={}", self.file("kubeconfig")),
+            format!("--kubeconfig={}", self.kubeconfig().display()),
             format!("--port={}", PROXY.port()),
         ]
     }

@@ -3,24 +3,14 @@
 use std::{fs::File, process::Stdio, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::json;
-use weir_world::{Node, Process};
+use weir_world::{Node, Process, kubernetes};
 
 use super::api::Api;
 use crate::tools::go;
 
 /// Starts it on a node; one that ends at once fails with what it said.
 pub(super) fn start(node: &Node, api: &Api) -> Result<Process> {
-    let config = json!({
-        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-        "kind": "KubeProxyConfiguration",
-        "mode": "nftables",
-        "hostnameOverride": node.name(),
-        "clusterCIDR": "10.244.0.0/16",
-        "clientConnection": { "kubeconfig": api.kubeconfig() },
-        // The table's size belongs to the machine, not to a namespace.
-        "conntrack": { "maxPerCore": 0, "min": 0 },
-    });
+    let config = kubernetes::kube_proxy(node.name(), "10.244.0.0/16", &api.kubeconfig());
     let path = node.file("/run/kube-proxy.json");
     std::fs::write(&path, config.to_string())
         .with_context(|| format!("write {}", path.display()))?;

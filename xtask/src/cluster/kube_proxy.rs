@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use weir_world::kubernetes;
 
 use super::lab::{Lab, Node};
 use super::place::Place;
@@ -45,26 +46,15 @@ pub(super) fn write(place: &Place, path: &str, list: &Value) -> Result<()> {
 /// Starts kube-proxy on a node.
 pub(super) fn start(lab: &Lab, shape: Shape, node: Node, place: &Place) -> Result<()> {
     let config = lab.node_file(node, "kube-proxy.json");
-    Lab::write(&config, &self::config(lab, shape, node).to_string())?;
+    let pods = shape.families.list(PODS);
+    let text = kubernetes::kube_proxy(&node.name(), &pods, &lab.kubeconfig()).to_string();
+    Lab::write(&config, &text)?;
     place.daemon(
         "kube-proxy",
         &go::KUBE_PROXY.ensure()?,
         &[format!("--config={}", config.display())],
         None,
     )
-}
-
-fn config(lab: &Lab, shape: Shape, node: Node) -> Value {
-    json!({
-        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-        "kind": "KubeProxyConfiguration",
-        "mode": "nftables",
-        "hostnameOverride": node.name(),
-        "clusterCIDR": shape.families.list(PODS),
-        "clientConnection": { "kubeconfig": lab.kubeconfig() },
-        // The table's size belongs to the machine, not to a namespace.
-        "conntrack": { "maxPerCore": 0, "min": 0 },
-    })
 }
 
 /// Puts the reference plugins where the runtime looks for them.

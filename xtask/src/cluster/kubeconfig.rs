@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::json;
+use weir_world::kubernetes::{Trust, kubeconfig};
 
 use super::lab::Lab;
 use super::shape::Shape;
@@ -13,7 +13,10 @@ pub(crate) const TOKEN: &str = "weir-lab-admin";
 
 /// Writes the fabric's.
 pub(crate) fn write(lab: &Lab, shape: Shape, ca: &Path) -> Result<()> {
-    Lab::write(&lab.kubeconfig(), &render(&shape.api(), ca))
+    Lab::write(
+        &lab.kubeconfig(),
+        &kubeconfig(&shape.api(), Trust::Anywhere(ca), TOKEN),
+    )
 }
 
 /// Writes the host's, which leads through a forwarder on a loopback port; returns its path.
@@ -21,23 +24,10 @@ pub(crate) fn write_for_host(lab: &Lab, port: u16) -> Result<()> {
     let ca = lab.file("pki/apiserver.crt");
     Lab::write(
         &lab.file("kubeconfig"),
-        &render(&format!("https://127.0.0.1:{port}"), &ca),
+        &kubeconfig(
+            &format!("https://127.0.0.1:{port}"),
+            Trust::Anywhere(&ca),
+            TOKEN,
+        ),
     )
-}
-
-/// JSON is YAML.
-fn render(server: &str, ca: &Path) -> String {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "lab",
-        "clusters": [{
-            "name": "lab",
-            // The certificate names the fabric's address and this one.
-            "cluster": { "server": server, "certificate-authority": ca, "tls-server-name": "kubernetes.default.svc" },
-        }],
-        "users": [{ "name": "admin", "user": { "token": TOKEN } }],
-        "contexts": [{ "name": "lab", "context": { "cluster": "lab", "user": "admin" } }],
-    })
-    .to_string()
 }
