@@ -31,6 +31,26 @@ pub unsafe fn swap(word: *mut u64, old: u64, new: u64) -> bool {
     }
 }
 
+/// Reads a word after all that was read before it, and before all that is read after it. Only processors of x86 do that by
+/// themselves: others do it for an atomic operation that gives what there was
+/// (<https://docs.kernel.org/6.12/core-api/wrappers/atomic_t.html#ordering>).
+///
+/// # Safety
+/// `word` points to eight aligned bytes of a map's value.
+#[inline(always)]
+pub unsafe fn read(word: *mut u64) -> u64 {
+    #[cfg(all(target_arch = "bpf", not(bpf_target_arch = "x86_64")))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        add(word, 0)
+    }
+    #[cfg(not(all(target_arch = "bpf", not(bpf_target_arch = "x86_64"))))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        core::ptr::read_volatile(word)
+    }
+}
+
 /// Sets bits.
 ///
 /// # Safety

@@ -9,7 +9,7 @@ use proxy_common::conntrack::{
 };
 
 use super::life;
-use crate::machine::atomic::swap;
+use crate::machine::atomic::{self, swap};
 use crate::maps::Family;
 use crate::packet::description::{ACK, ERROR, FIN, Packet, RST, SYN};
 
@@ -134,7 +134,7 @@ impl<F: Family> Found<F> {
     #[inline(always)]
     pub fn is_same(&self) -> bool {
         // SAFETY: as above.
-        let word = unsafe { read_volatile(&raw const (*self.record).head) };
+        let word = unsafe { atomic::read(&raw mut (*self.record).head) };
         u32::from(Head::unpack(word).generation) == self.place.generation
     }
 

@@ -1,7 +1,7 @@
 //! Flows that begin.
 
 use core::mem::MaybeUninit;
-use core::ptr::{read_volatile, write_volatile};
+use core::ptr::write_volatile;
 
 use proxy_common::address::UDP;
 use proxy_common::conntrack::{FLOW_BUSY, FLOW_SOURCE_TRANSLATED, Flow, FlowKey, FlowPlace, Head};
@@ -10,6 +10,7 @@ use proxy_common::counters::{FLOW_CLASH, FLOWS_FULL};
 use super::slot::{self, Held};
 use super::{flow, key, life, owner};
 use crate::know::node;
+use crate::machine::atomic;
 use crate::machine::global::global;
 use crate::machine::verdict::{CONTINUE, NEXT};
 use crate::machine::words::{clear, copy, same};
@@ -299,7 +300,7 @@ fn compare<F: Family>(start: &mut Start<F>, direction: u32) -> Verdict {
         if is_ours && !turned {
             copy(theirs, &raw mut start.flow.target[0]);
         }
-        (is_ours, read_volatile(&raw const (*record).head))
+        (is_ours, atomic::read(&raw mut (*record).head))
     };
     if is_ours && u32::from(Head::unpack(word).generation) == place.generation {
         CONTINUE
