@@ -235,12 +235,13 @@ impl Datapath {
         programs::cgroup::attach(&self.ebpf, &self.pins, &self.config.cgroup_root)
     }
 
-    /// Attaches the socket programs again if someone took one off; says whether that was so.
-    pub fn mend_sockets(&self) -> Result<bool, DatapathError> {
-        if programs::cgroup::are_attached(&self.pins, &self.config.cgroup_root)? {
-            return Ok(false);
+    /// Attaches the socket programs again if someone took one off; names those.
+    pub fn mend_sockets(&self) -> Result<Vec<&'static str>, DatapathError> {
+        let missing = programs::cgroup::missing(&self.pins, &self.config.cgroup_root)?;
+        if !missing.is_empty() {
+            self.attach_sockets()?;
         }
-        self.attach_sockets().map(|()| true)
+        Ok(missing)
     }
 
     /// Puts our programs in the place of those that an earlier agent left in the blocks of pods' interfaces of the

@@ -16,6 +16,7 @@ pub mod name;
 pub mod network_policy;
 pub mod node;
 mod notice;
+mod owned;
 pub mod pod;
 pub mod selector;
 pub mod service;
@@ -37,6 +38,7 @@ pub use name::ObjectName;
 pub use network_policy::{NetworkPolicy, Peer, PolicyPort, PolicyRule};
 pub use node::Node;
 pub use notice::{EventReason, Notice};
+pub use owned::Owned;
 pub use pod::{ContainerPort, Namespace, Pod, same_uid};
 pub use selector::{LabelSelector, Labels, Operator, Requirement};
 pub use service::{

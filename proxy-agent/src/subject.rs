@@ -5,8 +5,10 @@
 
 pub mod growth;
 mod here;
+pub mod repairs;
 
 pub use here::{Here, Told};
+pub use repairs::Repairs;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -57,6 +59,9 @@ pub trait Subject {
 
     /// Does what waits for the kernel or for files, as the last sync found it due. Nothing of the store is held meanwhile.
     fn act(&mut self, _: &mut Here) {}
+
+    /// Has the next sync look at the machine, as it does from time to time: somebody asks how it is.
+    fn look(&mut self) {}
 
     /// When it wants to be synced again though nothing changes.
     fn due(&self) -> Instant;

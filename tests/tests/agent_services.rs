@@ -192,6 +192,32 @@ fn owners_are_told_what_is_not_served() -> Result<()> {
 }
 
 #[test]
+fn who_changes_what_weir_keeps_is_told_to_the_node() -> Result<()> {
+    on_a_node("svc-drift", async |node| {
+        let stage = Stage::set(node, &[]).await?;
+        stage
+            .service("any", json!({ "ports": [{ "port": 80 }] }))
+            .await?;
+        stage.until_served(&["default/any", "ClusterIP"])?;
+        let change = || node.run(&["sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward"]);
+        change()?;
+        let event = stage.event("a", "DriftRepaired").await?;
+        ensure!(note(&event).contains("sysctl ipv4/ip_forward"), "{event:?}");
+        for _ in 0..2 {
+            until("forwarding", PATIENCE, || {
+                stage.proxyctl(&["status"])?;
+                let now = node.run(&["cat", "/proc/sys/net/ipv4/ip_forward"])?;
+                Ok((now.trim() == "1").then_some(()))
+            })?;
+            change()?;
+        }
+        let event = stage.event("a", "DriftRecurs").await?;
+        ensure!(note(&event).contains("sysctl ipv4/ip_forward"), "{event:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn ranges_of_services_are_followed() -> Result<()> {
     on_a_node("svc-ranges", async |node| {
         let stage = Stage::set(node, &[]).await?;

@@ -7,7 +7,7 @@ use proxy_agent::{
     agent::owned::{Care, OWNED, Owned},
     datapath::Table as _,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use weir_tests::{
     datapath::reader,
     served::{Served, await_answer, near_then_far},
@@ -127,7 +127,7 @@ fn harm(what: Owned) -> Option<Harm> {
             "tc qdisc del dev $end clsact",
             "tc qdisc show dev $end clsact",
         ),
-        Owned::NodeMaps => return None,
+        Owned::NodeMaps | Owned::Conntrack | Owned::MapEntries => return None,
         Owned::NodeFile => ("rm /run/weir/node.json", "cat /run/weir/node.json"),
         Owned::Plugin => ("rm /run/cni/bin/weir", "sha256sum /run/cni/bin/weir"),
         Owned::Conflist => ("rm /run/cni/net.d/05-weir.conflist", "cat /run/cni/net.d/*"),
@@ -223,6 +223,7 @@ impl Lab {
 
     fn heals(&self, care: &Care, harm: impl Fn(), well: impl Fn() -> bool) {
         assert!(well(), "{care:?}: not well to begin with");
+        let before = self.repairs(care.what);
         harm();
         let back = until(&format!("{care:?} to be back"), care.within, || {
             Ok(well().then_some(()))
@@ -233,6 +234,27 @@ impl Lab {
                 self.everything_works().then_some(())
             })
             .unwrap();
+        let told = || (self.repairs(care.what) > before).then_some(());
+        self.cluster
+            .eventually(&format!("{care:?} to be told"), told)
+            .unwrap();
+    }
+
+    fn status(&self) -> Value {
+        let words = ["status", "-o", "json"];
+        let (_, told) = self.cluster.agent(0).proxyctl_verdict(&words).unwrap();
+        serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
+    }
+
+    /// How often such a thing was put back, by the agent's own word.
+    fn repairs(&self, what: Owned) -> u64 {
+        // A pair that is gone is one whose limits are gone.
+        let what = match what {
+            Owned::PodQueues => Owned::PodLimits,
+            what => what,
+        };
+        let times = &self.status()["repairs"]["times"][what.name()];
+        times.as_u64().unwrap_or_default()
     }
 }
 
@@ -272,6 +294,60 @@ fn what_is_broken_comes_back() {
             maps(&lab, care);
         }
     }
+}
+
+/// The answer to whoever asks is of a look at that moment, not of one some seconds ago.
+#[test]
+fn what_is_taken_away_is_told_at_once() {
+    let lab = Lab::start("auto");
+    let rows = |words: &[&str]| lab.cluster.agent(0).proxyctl_verdict(words).unwrap();
+    lab.cluster
+        .eventually("peace", || {
+            (rows(&["status", "--brief"]).1 == "OK\n").then_some(())
+        })
+        .unwrap();
+    // Longer than what two who ask share a look for.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    lab.shell("find /sys/fs/bpf -path '*/links/to_net-*' -delete");
+    let (code, told) = rows(&["status", "--brief"]);
+    let named = "program to_net on eth0 was changed or taken away, and put back";
+    assert!(told.contains(named), "{told}");
+    assert_eq!(code, 0, "a warning: {told}");
+    assert_eq!(rows(&["status", "--fail-on-warning"]).0, 1);
+    let there = lab.shell("find /sys/fs/bpf -path '*/links/to_net-*' | wc -l");
+    assert_ne!(there.trim(), "0");
+}
+
+/// Somebody who sets a setting again and again is named, without a line of the log for each time.
+#[test]
+fn a_fight_is_told_and_does_not_fill_the_log() {
+    let lab = Lab::start("auto");
+    let thing = "sysctl ipv4/ip_forward";
+    let fights = |status: &Value| -> u64 {
+        let recent = status["repairs"]["recent"].as_array().cloned();
+        let mut recent = recent.unwrap_or_default().into_iter();
+        let ours = recent.find(|one| one["thing"] == thing);
+        ours.map_or(0, |one| one["times"].as_u64().unwrap())
+    };
+    lab.cluster
+        .eventually("seven repairs", || {
+            lab.shell("echo 0 >/proc/sys/net/ipv4/ip_forward");
+            (fights(&lab.status()) >= 7).then_some(())
+        })
+        .unwrap();
+    let (_, told) = lab.cluster.agent(0).proxyctl_verdict(&["status"]).unwrap();
+    let row = "WARNING Repairs: sysctl ipv4/ip_forward was changed 7 times";
+    assert!(told.contains(row), "{told}");
+    let log = lab.cluster.agent(0).log();
+    let is_of_it =
+        |line: &&str| line.contains("put back what somebody changed") && line.contains(thing);
+    let lines: Vec<&str> = log.lines().filter(is_of_it).collect();
+    assert_eq!(
+        lines.len(),
+        3,
+        "the first, the second, the fourth: {lines:?}"
+    );
+    assert!(lines.iter().all(|line| line.contains("WARN")), "{lines:?}");
 }
 
 const fn is_of_tunnel(care: &Care) -> bool {

@@ -152,7 +152,7 @@ fn routes(errors: &mut Vec<String>) {
     let removed = RouteTable::open()
         .map(|mut table| routes::bring(&mut table, TO_NODES, &Routes::new(), true));
     match removed {
-        Ok(failed) => errors.extend(failed),
+        Ok(brought) => errors.extend(brought.errors),
         Err(error) => errors.push(format!("read routes: {error}")),
     }
 }

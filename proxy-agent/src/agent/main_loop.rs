@@ -19,15 +19,16 @@ use super::{
 use crate::{
     api::{
         Shared,
+        metrics::{Metrics, What},
         readiness::{Guard, Readiness},
         socket::Question,
     },
     datapath::{Datapath, DatapathConfig, DatapathError, Maps, Prepared},
-    model::{Dirty, Kind},
+    model::{Dirty, Kind, Owned},
     observe::{Change, Changes, Notices, Store},
     pod::clients,
     pools::Pools,
-    subject::{Here, Subject, Turn, Verified},
+    subject::{Here, Repairs, Subject, Turn, Verified, repairs},
     watchdog::{self, Pulse},
 };
 
@@ -46,6 +47,8 @@ const REST: Duration = Duration::from_millis(1);
 /// And so often as long as a piece took: a comparison that is always under way costs a quarter of a processor, and few changes
 /// come while it has the thread.
 const RESTS: u32 = 3;
+/// Between two looks at the machine that somebody asks for, at the least.
+const LOOKS: Duration = Duration::from_secs(1);
 /// Subjects that tell each other more often than so in a turn go on in the next.
 const ROUNDS: usize = 8;
 
@@ -67,6 +70,9 @@ pub struct MainLoop {
     resizing: Resizing,
     drop_log: Option<JoinHandle<()>>,
     notices: Notices,
+    repairs: Repairs,
+    /// When somebody last asked for a look at the machine.
+    looked: Instant,
     pulse: Pulse,
 }
 
@@ -158,6 +164,8 @@ impl MainLoop {
             resizing,
             drop_log: None,
             notices: live.notices.clone(),
+            repairs: Repairs::default(),
+            looked: Instant::now(),
             pulse,
         };
         main_loop.follow_drops();
@@ -318,7 +326,12 @@ impl MainLoop {
         let subject = subjects.get_mut(comparison.subject)?;
         let began = Instant::now();
         let verified = subject.verify(&self.store, BUDGET);
+        let name = subject.name();
         comparison.note(verified, began.elapsed());
+        if let Verified::More(1..) | Verified::Done(1..) = verified {
+            let thing = format!("map entries of {name}");
+            self.repairs.repaired(Owned::MapEntries, &thing);
+        }
         if comparison.subject == subjects.len() {
             let Comparison { began, drift, .. } = self.comparison.take()?;
             match drift {
@@ -332,21 +345,50 @@ impl MainLoop {
 
     fn publish(&mut self) {
         self.store.expire();
+        self.repairs.expire();
         self.publish = Instant::now() + TICK;
         let subjects = self.subjects.all();
         let notices = subjects.iter().flat_map(|subject| subject.notices());
-        let pressure = pressure::notice(&self.shared.maps(), &self.shared.config.node_name);
-        self.notices.tell(notices.chain(pressure).collect());
-        let status = self.figures.status(&self.shared, &self.store, &subjects);
+        let node = &self.shared.config.node_name;
+        let pressure = pressure::notice(&self.shared.maps(), node);
+        let mut status = self.figures.status(&self.shared, &self.store, &subjects);
+        self.repairs.status(&mut status.repairs);
+        for (what, times) in &status.repairs.times {
+            let series = &self.shared.metrics.repairs;
+            Metrics::raise(&series.get_or_create(&What::new(what)), *times);
+        }
+        let repairs = repairs::notices(&status.repairs, node);
+        self.notices
+            .tell(notices.chain(pressure).chain(repairs).collect());
         self.shared.publish(status);
     }
 
-    fn answer(&self, question: Question) {
+    /// Looks at the machine and publishes what it found, unless that was done a moment ago.
+    fn look(&mut self) {
+        if self.looked.elapsed() < LOOKS {
+            return;
+        }
+        self.looked = Instant::now();
+        for subject in self.subjects.all_mut() {
+            subject.look();
+        }
+        self.sync(&Change::default());
+        self.publish();
+    }
+
+    fn answer(&mut self, question: Question) {
+        if let Question::Look(reply) = question {
+            self.look();
+            // Whoever asked may have gone away.
+            reply.send(()).unwrap_or_default();
+            return;
+        }
         let (snapshot, subjects) = (self.store.read(), self.subjects.all());
         // Whoever asked may have gone away.
         match question {
             Question::Names(reply) => drop(reply.send(answers::names(&snapshot, &subjects))),
             Question::Diff(reply) => drop(reply.send(answers::diff(&snapshot, &subjects))),
+            Question::Look(_) => {}
         }
     }
 }

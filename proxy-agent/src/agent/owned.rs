@@ -3,70 +3,8 @@
 
 use std::time::Duration;
 
+pub use crate::model::Owned;
 use crate::node::this_node::PERIOD;
-
-/// Something on a node that is Weir's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owned {
-    /// Routes to other nodes' pods (protocol 87).
-    NodeRoutes,
-    /// Routes of Services' ranges to `weir_host` (protocol 89).
-    ServiceRoutes,
-    /// `weir_host` and `weir_net`: there, up, with their MTU and hardware addresses.
-    HostDevice,
-    /// The address of `weir_host`.
-    HostDeviceAddress,
-    /// Kernel settings of both.
-    HostDeviceSettings,
-    /// `ip_forward`, forwarding of links, loose `rp_filter`, `accept_local` of the loopback.
-    Forwarding,
-    /// `accept_ra` of links that heard router advertisements before the node forwarded.
-    Advertisements,
-    /// `weir_vxlan`, where nodes are reached by the tunnel: there, up, with its port, MTU and hardware address.
-    TunnelDevice,
-    /// Kernel settings of it.
-    TunnelSettings,
-    /// Programs on it.
-    TunnelPrograms,
-    /// `weir_wg`, where nodes encrypt: there, up, with its key, port, MTU and peers.
-    EncryptionDevice,
-    /// Kernel settings of it.
-    EncryptionSettings,
-    /// Programs on it.
-    EncryptionPrograms,
-    /// Programs on links that carry node traffic, and on the loopback.
-    LinkPrograms,
-    /// XDP programs on links that carry node traffic.
-    XdpPrograms,
-    /// The program on `weir_host`.
-    HostDeviceProgram,
-    /// Programs on pods' interfaces.
-    PodPrograms,
-    /// Programs on the cgroup.
-    SocketPrograms,
-    /// Routes to local pods (protocol 88).
-    PodRoutes,
-    /// Permanent neighbours of local pods.
-    PodNeighbours,
-    /// `fe80::1` on the host's sides of pods' interfaces, and answers there for 169.254.1.1.
-    PodGateways,
-    /// Host sides of pods' interfaces are up.
-    PodInterfaces,
-    /// Token buckets of pods with limits of bandwidth.
-    PodLimits,
-    /// The pairs through which pods with a limit send.
-    PodQueues,
-    /// Programs at the ends of these.
-    QueuePrograms,
-    /// The node's addresses, links and settings in maps.
-    NodeMaps,
-    /// `node.json`, by which the plugin wires pods.
-    NodeFile,
-    /// The plugin's binary.
-    Plugin,
-    /// The conflist.
-    Conflist,
-}
 
 /// Who sees to something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +31,7 @@ const fn care(what: Owned, made_by: &'static str, checked_by: &'static str) -> C
     }
 }
 
-/// All of it.
+/// All of it that a look at the machine compares.
 pub const OWNED: [Care; 29] = [
     care(Owned::NodeRoutes, "node::routes", "node::routes"),
     care(

@@ -39,8 +39,46 @@ pub struct Status {
     pub encryption: EncryptionStatus,
     /// Load balancers' addresses, where Weir gives them.
     pub load_balancers: LoadBalancersStatus,
+    /// What somebody changed or took away, and Weir put back.
+    pub repairs: RepairsStatus,
     /// Where health and metrics are served.
     pub health: HealthStatus,
+}
+
+/// What somebody changed or took away, and Weir put back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RepairsStatus {
+    /// How often since the agent started, by what.
+    pub times: BTreeMap<String, u64>,
+    /// What was put back lately.
+    pub recent: Vec<RepairStatus>,
+}
+
+/// Something that was put back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RepairStatus {
+    /// What it is: `LinkPrograms`, `Forwarding` and so on.
+    pub what: String,
+    /// Its name.
+    pub thing: String,
+    /// How often, without ten minutes of peace in between.
+    pub times: u64,
+    /// Seconds since the last time.
+    pub last_seconds: u64,
+}
+
+impl RepairStatus {
+    /// Somebody wants it otherwise.
+    pub const fn recurs(&self) -> bool {
+        self.times >= 3
+    }
+
+    /// People should know: it is not long ago, or happens again and again.
+    pub const fn stands(&self) -> bool {
+        self.last_seconds < 60 || self.recurs()
+    }
 }
 
 /// The agent itself.

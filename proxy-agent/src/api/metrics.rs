@@ -17,7 +17,7 @@ pub use self::{
     described::{Series, SeriesKind},
     labels::{
         Apply, Build, CniRequest, CniVerb, Code, FlowLabels, IpFamily, KindName, MapName, Mode,
-        NoLocal, Reason, Verdict,
+        NoLocal, Reason, Verdict, What,
     },
     series::{FloatGauge, Metrics, SERIES},
 };

@@ -1,6 +1,6 @@
 //! The unix socket: JSON over HTTP, versioned paths, `curl --unix-socket` works.
 
-use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -12,6 +12,7 @@ use axum::{
 use tokio::{
     net::UnixListener,
     sync::{mpsc, oneshot},
+    time::timeout,
 };
 
 use super::{
@@ -21,11 +22,16 @@ use super::{
     metrics_server,
 };
 
+/// How long a status waits for a look at the machine.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What only the main loop knows.
 #[derive(Debug)]
 pub enum Question {
     /// What the numbers in the maps stand for.
     Names(oneshot::Sender<Names>),
+    /// To look at the machine, and to publish the status then.
+    Look(oneshot::Sender<()>),
     /// What a full comparison would change.
     Diff(oneshot::Sender<Vec<String>>),
 }
@@ -91,6 +97,10 @@ impl Handlers {
 }
 
 async fn status(State(handlers): State<Handlers>) -> Json<Status> {
+    // What was taken away a moment ago is told, too. A main loop that does not answer is told of below.
+    if handlers.shared.status().agent.ready {
+        drop(timeout(PATIENCE, handlers.ask(Question::Look)).await);
+    }
     let mut status = Status::clone(&handlers.shared.status());
     // Now: a main loop that stands still publishes nothing.
     status.health.problems = handlers.shared.health.livez().problems;

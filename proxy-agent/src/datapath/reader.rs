@@ -6,7 +6,7 @@ use super::{
     error::DatapathError,
     maps::Maps,
     pins::Pins,
-    programs::{Attachment, attachments, cgroup},
+    programs::{Attachment, Hook, attachments, cgroup, interface},
     schema,
 };
 
@@ -35,8 +35,23 @@ impl Reader {
         attachments::list(&self.pins)
     }
 
-    /// Whether the socket programs are attached to a cgroup.
-    pub fn has_sockets(&self, cgroup_root: &Path) -> Result<bool, DatapathError> {
-        cgroup::are_attached(&self.pins, cgroup_root)
+    /// The socket programs that are not attached to a cgroup.
+    pub fn missing_sockets(&self, cgroup_root: &Path) -> Result<Vec<&'static str>, DatapathError> {
+        cgroup::missing(&self.pins, cgroup_root)
+    }
+
+    /// Those of these programs that are not on an interface of the calling thread's network namespace.
+    pub fn missing(
+        &self,
+        ifindex: u32,
+        hooks: &[Hook],
+    ) -> Result<Vec<&'static str>, DatapathError> {
+        let mut missing = Vec::new();
+        for hook in hooks {
+            if !interface::is_attached(&self.pins, *hook, ifindex)? {
+                missing.push(hook.program());
+            }
+        }
+        Ok(missing)
     }
 }

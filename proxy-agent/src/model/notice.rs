@@ -91,6 +91,12 @@ reasons! {
     MapsFillingUp: Node,
         "At least four fifths of the capacity of a map are in use.",
         "Raise its capacity, or `maps.memory`, in `maps:` of the configuration.";
+    DriftRepaired: Node,
+        "Something that Weir keeps on the node was changed or taken away, and is back: a kernel setting, a route, a program, a file.",
+        "Find who did it, if it was not you. `proxyctl status` and the agent's log name the thing.";
+    DriftRecurs: Node,
+        "Something that Weir keeps on the node is changed or taken away again and again. Weir puts it back each time, and in between it is not in force.",
+        "Find the program that wants it otherwise (another network, a tuning daemon, a configuration management), and tell it to leave the thing alone.";
     InvalidBandwidth: Pod,
         "An annotation `kubernetes.io/ingress-bandwidth` or `kubernetes.io/egress-bandwidth` is no rate from 1k to 1P: that limit is not changed.",
         "Correct the annotation, as `10M`.";

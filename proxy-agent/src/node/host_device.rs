@@ -21,7 +21,7 @@ pub use ranges::{Published, Ranges};
 
 use super::{
     facts::Facts,
-    routes::{RouteTable, Routes, TO_HOST_DEVICE},
+    routes::{Brought, RouteTable, Routes, TO_HOST_DEVICE},
 };
 
 /// What leads to `weir_host`.
@@ -66,8 +66,8 @@ impl Leads {
 /// What came of setting the routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Led {
-    /// What could not be done.
-    pub errors: Vec<String>,
+    /// What came of the routes.
+    pub brought: Brought,
     /// Where Services' addresses are led elsewhere by someone else, whose routes stay.
     pub elsewhere: Vec<String>,
 }
@@ -78,17 +78,17 @@ pub fn lead(table: &mut RouteTable, leads: &Leads, facts: &Facts, complete: bool
         Ok(present) => present,
         Err(e) => {
             return Led {
-                errors: vec![format!("read routes: {e}")],
+                brought: Brought::failed(&e),
                 elsewhere: Vec::new(),
             };
         }
     };
     let (plan, mut elsewhere) = routes::plan(&leads.routes, &present, complete);
-    let errors = table.apply(TO_HOST_DEVICE, &plan);
+    let brought = table.apply(TO_HOST_DEVICE, plan);
     for ip in facts.addresses() {
         if leads.ranges.ranges.iter().any(|range| range.contains(ip)) {
             elsewhere.push(format!("{ip} is an address of this machine"));
         }
     }
-    Led { errors, elsewhere }
+    Led { brought, elsewhere }
 }

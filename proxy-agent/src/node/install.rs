@@ -41,7 +41,7 @@ impl Installed {
 }
 
 /// Installs the plugin, and itself as `loopback` if there is none, or a former version of itself. Returns whether
-/// the plugin was written.
+/// anything was written.
 pub fn binary(source: &Path, bin_dir: &Path) -> anyhow::Result<bool> {
     let (plugin, loopback) = (bin_dir.join(PLUGIN), bin_dir.join(LOOPBACK));
     let is_ours = match (fs::read(&loopback), fs::read(&plugin)) {
@@ -50,10 +50,11 @@ pub fn binary(source: &Path, bin_dir: &Path) -> anyhow::Result<bool> {
         (Ok(_), Err(_)) => false,
     };
     // First, because what it was is known by what the plugin was.
+    let mut written = false;
     if is_ours {
-        copy(source, &loopback)?;
+        written = copy(source, &loopback)?;
     }
-    copy(source, &plugin)
+    Ok(copy(source, &plugin)? || written)
 }
 
 /// Where the plugin is, unless configured: beside the agent.

@@ -36,7 +36,8 @@ use crate::{
     },
     config::Configuration,
     datapath::Maps,
-    model::{Kind, Snapshot},
+    model::{Kind, Owned, Snapshot},
+    subject::Repairs,
 };
 
 /// What a sync found.
@@ -152,8 +153,8 @@ impl NodeKeeper {
         &mut self,
         config: &Configuration,
         (snapshot, published): (&Snapshot, &Published),
-        closed: Option<String>,
-        ready: bool,
+        (closed, ready): (Option<String>, bool),
+        repairs: &mut Repairs,
     ) -> NodeReport {
         let mut report = NodeReport::default();
         let facts = match Facts::read() {
@@ -165,15 +166,16 @@ impl NodeKeeper {
                 return report;
             }
         };
-        report.errors.extend(self.sysctls.hear(&facts));
+        report.errors.extend(self.sysctls.hear(&facts, repairs));
         self.reach.renew(&facts, &OURS);
         let mut reach = |ip| self.reach.ask(ip);
-        let encrypts = self.encryption.prepare(config);
+        let encrypts = self.encryption.prepare(config, repairs);
         let boot = &self.boot_id;
         let mut desired = Desired::of(config, boot, snapshot, &facts, &mut reach, encrypts);
+        let keepalive = config.encryption.keepalive();
         let brought = self
             .encryption
-            .bring(&desired.encrypted, config.encryption.keepalive());
+            .bring(&desired.encrypted, keepalive, repairs);
         let problem = self.encryption.problem().map(str::to_owned);
         report.errors.extend(problem.into_iter().chain(brought));
         report.encryption_device = self.encryption.index();
@@ -190,7 +192,7 @@ impl NodeKeeper {
             snapshot,
             ranges.as_ref(),
         ));
-        match host_device::link::ensure(desired.host_device_mtu(config)) {
+        match host_device::link::ensure(desired.host_device_mtu(config), repairs) {
             Ok(index) => report.host_device = Some(index),
             Err(e) => report.errors.push(format!("{e:#}")),
         }
@@ -199,7 +201,7 @@ impl NodeKeeper {
         if may_relay && self.relayed.need_device(&facts) {
             (desired.tunnel.relays, desired.tunnel.wanted) = (true, true);
         }
-        match tunnel_device(config, &desired.tunnel) {
+        match tunnel_device(config, &desired.tunnel, repairs) {
             Ok(index) => report.tunnel_device = index,
             Err(e) => report.errors.push(format!("{e:#}")),
         }
@@ -207,18 +209,20 @@ impl NodeKeeper {
         let devices = [index, tunnel.unwrap_or(0)];
         desired.lead_into(tunnel, encryption, &facts);
         let written = self.maps.write(config, &desired, devices, complete);
-        report
-            .errors
-            .extend(written.err().map(|e| format!("{e:#}")));
+        match written {
+            Ok(0) => {}
+            Ok(_) => repairs.repaired(Owned::NodeMaps, "entries of the node's maps"),
+            Err(e) => report.errors.push(format!("{e:#}")),
+        }
         report.addresses = Some(addresses::in_force(&self.maps));
         let names: Vec<&str> = desired.links.chosen.values().map(Link::name).collect();
-        let set = self.sysctls.apply(&names, &config.conntrack);
+        let set = self.sysctls.apply(&names, &config.conntrack, repairs);
         report.errors.extend(set);
         report.notes = notes(config, &desired, snapshot);
         self.tell(&desired);
         if ready && let Some(mut file) = desired.file.clone() {
             file.closed = closed;
-            match self.open_to_pods(config, file) {
+            match self.open_to_pods(config, file, repairs) {
                 Ok(()) => self.ready = true,
                 Err(e) => report.errors.push(format!("{e:#}")),
             }
@@ -269,9 +273,15 @@ impl NodeKeeper {
         }
     }
 
-    fn open_to_pods(&mut self, config: &Configuration, file: NodeFile) -> anyhow::Result<()> {
+    fn open_to_pods(
+        &mut self,
+        config: &Configuration,
+        file: NodeFile,
+        repairs: &mut Repairs,
+    ) -> anyhow::Result<()> {
         let path = self.paths.node();
-        if self.written.as_ref() != Some(&file) || !path.exists() {
+        let is_new = self.written.as_ref() != Some(&file);
+        if is_new || !path.exists() {
             write_json(&path, &file).with_context(|| format!("write {}", path.display()))?;
             match &file.closed {
                 None => {
@@ -279,19 +289,36 @@ impl NodeKeeper {
                 }
                 Some(why) => tracing::warn!(why, "node closed to new pods"),
             }
+            if !is_new {
+                repairs.repaired(Owned::NodeFile, &path.display().to_string());
+            }
             self.written = Some(file);
         }
         if !config.cni.install {
             return Ok(());
         }
-        let source: PathBuf = install::source(&config.cni.plugin)?;
-        // Reading it all takes long: only if it is another file than the one that was installed.
-        if !self.installed.is_whole(&config.cni.bin_dir) {
-            install::binary(&source, &config.cni.bin_dir)?;
-            self.installed = Installed::look(&config.cni.bin_dir);
-        }
-        conflist::write(&config.cni.conf_dir, &config.cni.conf_file, &config.run_dir)?;
+        self.install(config, repairs)?;
         self.tell_rival(conflist::rival(&config.cni.conf_dir, &config.cni.conf_file));
+        Ok(())
+    }
+
+    /// Plugin and network configuration.
+    fn install(&mut self, config: &Configuration, repairs: &mut Repairs) -> anyhow::Result<()> {
+        let cni = &config.cni;
+        let source: PathBuf = install::source(&cni.plugin)?;
+        // Reading it all takes long: only if it is another file than the one that was installed.
+        if !self.installed.is_whole(&cni.bin_dir) {
+            let written = install::binary(&source, &cni.bin_dir)?;
+            let before = std::mem::replace(&mut self.installed, Installed::look(&cni.bin_dir));
+            if written && before != Installed::default() {
+                let plugin = cni.bin_dir.join(install::PLUGIN);
+                repairs.repaired(Owned::Plugin, &plugin.display().to_string());
+            }
+        }
+        let written = conflist::write(&cni.conf_dir, &cni.conf_file, &config.run_dir)?;
+        let conflist = cni.conf_dir.join(&cni.conf_file);
+        let thing = conflist.display().to_string();
+        repairs.keep(Owned::Conflist, &thing, "ours", written);
         Ok(())
     }
 
@@ -328,11 +355,15 @@ impl NodeKeeper {
 }
 
 /// The device's index, if there is to be one.
-fn tunnel_device(config: &Configuration, tunnel: &Tunnel) -> anyhow::Result<Option<u32>> {
+fn tunnel_device(
+    config: &Configuration,
+    tunnel: &Tunnel,
+    repairs: &mut Repairs,
+) -> anyhow::Result<Option<u32>> {
     if !tunnel.wanted {
         return Ok(None);
     }
-    tunnel::link::ensure(config.tunnel.port, tunnel.mtu).map(Some)
+    tunnel::link::ensure(config.tunnel.port, tunnel.mtu, repairs).map(Some)
 }
 
 /// What people should know.

@@ -13,6 +13,8 @@ use cni_plugin::wiring::{
 use ipnetwork::IpNetwork;
 use netlink_packet_route::RouteNetlinkMessage;
 
+use crate::{model::Owned, subject::Repairs};
+
 /// Protocol number of routes to other nodes' pods (`ip route show proto 87`).
 pub const TO_NODES: u8 = 87;
 /// Protocol number of routes to `weir_host` (`ip route show proto 89`).
@@ -61,6 +63,25 @@ pub fn plan(desired: &Routes, actual: &Routes, complete: bool) -> Plan {
     plan
 }
 
+/// What came of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brought {
+    /// What could not be done.
+    pub errors: Vec<String>,
+    /// What was set.
+    pub set: Vec<(IpNetwork, Way)>,
+}
+
+impl Brought {
+    /// The table could not be read.
+    pub fn failed(error: &io::Error) -> Self {
+        Self {
+            errors: vec![format!("read routes: {error}")],
+            set: Vec::new(),
+        }
+    }
+}
+
 /// A way to the main table of the namespace in which it was opened.
 #[derive(Debug)]
 pub struct RouteTable(Netlink);
@@ -89,23 +110,26 @@ impl RouteTable {
         Ok(present)
     }
 
-    /// Carries a plan out, goes on after failures, returns them.
-    pub fn apply(&mut self, protocol: u8, plan: &Plan) -> Vec<String> {
-        let mut errors = Vec::new();
-        let route = |&(to, way): &(IpNetwork, Way)| Route { to, protocol, way };
-        for route in plan.set.iter().map(route) {
+    /// Carries a plan out, and goes on after failures.
+    pub fn apply(&mut self, protocol: u8, plan: Plan) -> Brought {
+        let (mut errors, mut set) = (Vec::new(), Vec::new());
+        let route = |(to, way): (IpNetwork, Way)| Route { to, protocol, way };
+        for route in plan.set.into_iter().map(route) {
             match self.set(&route) {
-                Ok(()) => tracing::info!(to = %route.to, protocol, "route set"),
+                Ok(()) => {
+                    tracing::info!(to = %route.to, protocol, "route set");
+                    set.push((route.to, route.way));
+                }
                 Err(e) => errors.push(format!("set route to {}: {e}", in_words(&route))),
             }
         }
-        for route in plan.remove.iter().map(route) {
+        for route in plan.remove.into_iter().map(route) {
             match self.remove(&route) {
                 Ok(()) => tracing::info!(to = %route.to, protocol, "route removed"),
                 Err(e) => errors.push(format!("remove route to {}: {e}", in_words(&route))),
             }
         }
-        errors
+        Brought { errors, set }
     }
 
     fn set(&mut self, route: &Route) -> io::Result<()> {
@@ -123,22 +147,24 @@ impl RouteTable {
     }
 }
 
-/// Brings our routes of a protocol in step; returns what failed.
-pub fn bring(
-    table: &mut RouteTable,
-    protocol: u8,
-    desired: &Routes,
-    complete: bool,
-) -> Vec<String> {
+/// Brings our routes of a protocol in step.
+pub fn bring(table: &mut RouteTable, protocol: u8, desired: &Routes, complete: bool) -> Brought {
     match table.read(protocol) {
         Ok(present) => {
             let mut plan = plan(desired, &present.ours, complete);
             // Somebody's who has led there all along: he wants it still when we are gone.
             let in_place = &present.in_place;
             plan.set.retain(|(to, way)| in_place.get(to) != Some(way));
-            table.apply(protocol, &plan)
+            table.apply(protocol, plan)
         }
-        Err(error) => vec![format!("read routes: {error}")],
+        Err(error) => Brought::failed(&error),
+    }
+}
+
+/// What of that had been set before: somebody took it away.
+pub fn put_back(what: Owned, former: &Routes, set: &[(IpNetwork, Way)], repairs: &mut Repairs) {
+    for (to, _) in set.iter().filter(|(to, way)| former.get(to) == Some(way)) {
+        repairs.repaired(what, &format!("route to {to}"));
     }
 }
 

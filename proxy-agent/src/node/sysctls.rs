@@ -8,7 +8,7 @@ use std::{fs, io, path::Path};
 pub(crate) use cni_plugin::wiring::sysctl::root;
 
 use super::facts::Facts;
-use crate::config::Conntrack;
+use crate::{config::Conntrack, model::Owned, subject::Repairs};
 use advertisements::Heard;
 
 /// The value of a key.
@@ -16,18 +16,35 @@ pub(crate) fn get(root: &Path, key: &str) -> io::Result<String> {
     Ok(fs::read_to_string(root.join(key))?.trim().to_owned())
 }
 
-/// Writes a value where it differs. A key that the kernel does not have (IPv6 built out, a link that is gone) needs no
-/// value.
-pub(super) fn set(root: &Path, key: &str, value: &str) -> Result<(), String> {
-    match get(root, key) {
-        Ok(now) if now == value => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        _ => {}
+/// Writes values, and tells of those that somebody changed.
+pub(super) struct Setter<'a> {
+    /// The folder of keys.
+    pub(super) root: &'a Path,
+    /// What the values are part of.
+    pub(super) what: Owned,
+    /// Who is told.
+    pub(super) repairs: &'a mut Repairs,
+}
+
+impl Setter<'_> {
+    /// Writes a value where it differs. A key that the kernel does not have (IPv6 built out, a link that is gone) needs
+    /// no value.
+    pub(super) fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let changed = match get(self.root, key) {
+            Ok(now) => now != value,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(_) => true,
+        };
+        if changed {
+            let path = self.root.join(key);
+            fs::write(&path, value)
+                .map_err(|e| format!("write {value} to {}: {e}", path.display()))?;
+            tracing::info!(key, value, "sysctl set");
+        }
+        let thing = format!("sysctl {key}");
+        self.repairs.keep(self.what, &thing, value, changed);
+        Ok(())
     }
-    let path = root.join(key);
-    fs::write(&path, value).map_err(|e| format!("write {value} to {}: {e}", path.display()))?;
-    tracing::info!(key, value, "sysctl set");
-    Ok(())
 }
 
 /// Sets them, and remembers what it must keep.
@@ -40,33 +57,53 @@ impl Sysctls {
     /// Lets every link go on hearing router advertisements; returns what could not be set. To be called before
     /// forwarding is turned on for any link, `weir_host` too: from then on the kernel ignores them on links that it was
     /// not told otherwise of, and forgets what they said, at once.
-    pub fn hear(&mut self, facts: &Facts) -> Vec<String> {
-        self.heard.keep(&root(), facts)
+    pub fn hear(&mut self, facts: &Facts, repairs: &mut Repairs) -> Vec<String> {
+        let (root, what) = (root(), Owned::Advertisements);
+        let root = root.as_path();
+        self.heard.keep(
+            facts,
+            &mut Setter {
+                root,
+                what,
+                repairs,
+            },
+        )
     }
 
     /// Makes the node forward by these links, and tunes netfilter's connection tracking where it is there; returns
     /// what could not be set.
-    pub fn apply(&self, links: &[&str], conntrack: &Conntrack) -> Vec<String> {
+    pub fn apply(
+        &self,
+        links: &[&str],
+        conntrack: &Conntrack,
+        repairs: &mut Repairs,
+    ) -> Vec<String> {
         let root = root();
-        let mut errors = forwarding(&root, links);
-        errors.extend(conntrack::apply(&root, conntrack));
+        let mut to = Setter {
+            root: root.as_path(),
+            what: Owned::Forwarding,
+            repairs,
+        };
+        let mut errors = forwarding(&mut to, links);
+        to.what = Owned::Conntrack;
+        errors.extend(conntrack::apply(&mut to, conntrack));
         errors
     }
 }
 
-fn forwarding(root: &Path, links: &[&str]) -> Vec<String> {
+fn forwarding(to: &mut Setter<'_>, links: &[&str]) -> Vec<String> {
     let mut results = vec![
-        set(root, "ipv4/ip_forward", "1"),
-        set(root, "ipv6/conf/all/forwarding", "1"),
+        to.set("ipv4/ip_forward", "1"),
+        to.set("ipv6/conf/all/forwarding", "1"),
         // Answers of pods to what the host sends to Services at its own addresses come by the loopback, from one of
         // these addresses. Nobody else sends there.
-        set(root, "ipv4/conf/lo/accept_local", "1"),
-        set(root, "ipv4/conf/lo/route_localnet", "1"),
+        to.set("ipv4/conf/lo/accept_local", "1"),
+        to.set("ipv4/conf/lo/route_localnet", "1"),
     ];
     for link in links {
         // `bpf_fib_lookup` asks the link by which a packet came.
         for family in ["ipv4", "ipv6"] {
-            results.push(set(root, &format!("{family}/conf/{link}/forwarding"), "1"));
+            results.push(to.set(&format!("{family}/conf/{link}/forwarding"), "1"));
         }
     }
     // What is effective on an interface is the greater of `all` and its own. Strict would drop what comes
@@ -75,8 +112,8 @@ fn forwarding(root: &Path, links: &[&str]) -> Vec<String> {
     // `weir_host`.
     for scope in ["all"].iter().chain(links) {
         let key = format!("ipv4/conf/{scope}/rp_filter");
-        if get(root, &key).is_ok_and(|now| now == "1") {
-            results.push(set(root, &key, "2"));
+        if get(to.root, &key).is_ok_and(|now| ["1", "2"].contains(&now.as_str())) {
+            results.push(to.set(&key, "2"));
         }
     }
     results.into_iter().filter_map(Result::err).collect()

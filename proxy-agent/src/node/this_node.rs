@@ -32,9 +32,9 @@ use crate::{
     },
     config::{Conntrack, Ipam, MasqueradeSettings},
     datapath::{Datapath, Maps},
-    model::{Kind, Notice, Snapshot, Wire},
+    model::{Kind, Notice, Owned, Snapshot, Wire},
     observe::Store,
-    subject::{Here, Room, Subject, Turn, Verified},
+    subject::{Here, Repairs, Room, Subject, Turn, Verified},
 };
 
 /// How often the machine is looked at, besides whenever there is news of it: not all that somebody may break is told.
@@ -74,6 +74,10 @@ pub struct ThisNode {
     /// The manifests are for another platform than this node's.
     misplaced: Misplaced,
     mended: Vec<String>,
+    mender: wires::Mender,
+    repairs: Repairs,
+    /// Routes as they were set last: to nodes, and to `weir_host`.
+    routes: [Routes; 2],
     routing: Option<Routing>,
     /// What is in force.
     conntrack: Conntrack,
@@ -139,6 +143,9 @@ impl ThisNode {
             rival: None,
             misplaced: Misplaced::default(),
             mended: Vec::new(),
+            mender: wires::Mender::default(),
+            repairs: Repairs::default(),
+            routes: Default::default(),
             routing: None,
             conntrack: shared.conntrack(),
             masquerade: shared.configuration().masquerade.clone(),
@@ -215,7 +222,7 @@ impl ThisNode {
         }
         self.next_mend = now + PERIOD;
         let failed = match Facts::read() {
-            Ok(facts) => wires::mend(wires, &facts),
+            Ok(facts) => self.mender.mend(wires, &facts, &mut self.repairs),
             Err(error) => vec![format!("read the machine's interfaces: {error}")],
         };
         for error in failed.iter().filter(|e| !self.mended.contains(e)) {
@@ -253,14 +260,17 @@ impl ThisNode {
             Ipam::Cluster => self.claims.closed(),
         };
         let seen = (snapshot, published);
-        let mut report = self.keeper.sync(config, seen, closed, self.serving);
+        let gate = (closed, self.serving);
+        let repairs = &mut self.repairs;
+        let mut report = self.keeper.sync(config, seen, gate, repairs);
         self.errors = std::mem::take(&mut report.errors);
         self.masquerades = report.masquerades();
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);
+            let to = (&mut *datapath, &mut *repairs);
             let failed = self
                 .links
-                .bring(links, &report.facts, notes, config.xdp, datapath);
+                .bring(links, &report.facts, notes, config.xdp, to);
             self.errors.extend(failed);
             for (mode, links) in self.links.modes() {
                 let series = shared.metrics.xdp_links.get_or_create(&Mode::new(mode));
@@ -268,24 +278,31 @@ impl ThisNode {
             }
         }
         if let Some(index) = report.tunnel_device {
-            let brought = self.tunnel.bring(index, config.tunnel.port, datapath);
+            let brought = self
+                .tunnel
+                .bring(index, config.tunnel.port, datapath, repairs);
             self.errors.extend(brought.err());
         }
         if let Some(index) = report.encryption_device {
             let brought = self
                 .encryption
-                .bring(index, config.encryption.port, datapath);
+                .bring(index, config.encryption.port, datapath, repairs);
             self.errors.extend(brought.err());
         }
         self.publish_key(report.encrypts, snapshot);
         self.encrypted = std::mem::take(&mut report.encrypted);
         self.ways = report.ways();
+        let repairs = &mut self.repairs;
         match datapath.mend_sockets() {
-            Ok(true) => tracing::info!("socket programs attached again"),
-            Ok(false) => {}
+            Ok(lost) => {
+                for program in lost {
+                    let thing = format!("program {program} on the cgroup");
+                    repairs.repaired(Owned::SocketPrograms, &thing);
+                }
+            }
             Err(error) => self.errors.push(error.to_string()),
         }
-        let leads = self.host.attach(&mut report, datapath);
+        let leads = self.host.attach(&mut report, datapath, repairs);
         let leads = leads.unwrap_or_else(|error| {
             self.errors.push(error);
             None
@@ -344,6 +361,10 @@ impl ThisNode {
                 self.errors.extend(self.encryption.remove(datapath).err());
             }
         }
+        if self.errors.is_empty() {
+            self.repairs.looked();
+        }
+        self.repairs.expire();
         self.keeper.log(&self.errors);
     }
 
@@ -366,13 +387,18 @@ impl ThisNode {
 
     fn set_routes(&mut self, table: &mut RouteTable, routing: &Routing) {
         if let Some(routes) = &routing.to_nodes {
-            let errors = routes::bring(table, TO_NODES, routes, routing.all_routes);
-            self.errors.extend(errors);
+            let brought = routes::bring(table, TO_NODES, routes, routing.all_routes);
+            let former = std::mem::replace(&mut self.routes[0], routes.clone());
+            routes::put_back(Owned::NodeRoutes, &former, &brought.set, &mut self.repairs);
+            self.errors.extend(brought.errors);
         }
         if let Some(leads) = &routing.leads {
             let (facts, complete) = (&routing.facts, routing.complete);
-            let errors = self.host.lead(table, leads, facts, complete);
-            self.errors.extend(errors);
+            let brought = self.host.lead(table, leads, facts, complete);
+            let former = std::mem::replace(&mut self.routes[1], leads.routes.clone());
+            let (what, repairs) = (Owned::ServiceRoutes, &mut self.repairs);
+            routes::put_back(what, &former, &brought.set, repairs);
+            self.errors.extend(brought.errors);
         }
     }
 }
@@ -408,6 +434,11 @@ impl Subject for ThisNode {
         }
     }
 
+    fn look(&mut self) {
+        self.next = Instant::now();
+        self.next_mend = self.next;
+    }
+
     fn due(&self) -> Instant {
         self.next.min(self.next_beat).min(self.next_mend)
     }
@@ -441,6 +472,7 @@ impl Subject for ThisNode {
             .sync
             .errors
             .extend(errors.map(|error| format!("node: {error}")));
+        self.repairs.status(&mut status.repairs);
         status.host = self.host.status();
         status.links = self.links.status();
         status.masquerade.clone_from(&self.masquerades);

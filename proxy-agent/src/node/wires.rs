@@ -1,7 +1,11 @@
 //! What the CNI plugin made on the host's side of a pod's interface, put back where it is missing: a restarted network
 //! manager, a flush by hand, or the interface set down and up takes it away, and the pod with it.
 
-use std::{collections::BTreeSet, io, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+};
 
 use cni_plugin::wiring::{
     GATEWAY4, GATEWAY6, addresses,
@@ -18,7 +22,10 @@ use netlink_packet_route::{
 };
 
 use super::facts::Facts;
-use crate::model::Wire;
+use crate::{
+    model::{Owned, Wire},
+    subject::Repairs,
+};
 
 /// Link, address and hardware address.
 type Neighbour = (u32, IpAddr, Vec<u8>);
@@ -30,67 +37,109 @@ struct Neighbours {
     answered: BTreeSet<u32>,
 }
 
-/// Puts back what is missing; says what it could not.
-pub fn mend(wires: &[Wire], facts: &Facts) -> Vec<String> {
-    try_mend(wires, facts).unwrap_or_else(|e| vec![format!("look after pods' interfaces: {e}")])
+/// Looks after pods' interfaces.
+#[derive(Debug, Default)]
+pub struct Mender {
+    /// Those that were whole when they were looked at last, by index. The plugin may be at work on others.
+    whole: BTreeMap<u32, Wire>,
 }
 
-fn try_mend(wires: &[Wire], facts: &Facts) -> io::Result<Vec<String>> {
-    if wires.is_empty() {
-        return Ok(Vec::new());
+impl Mender {
+    /// Puts back what is missing; says what it could not.
+    pub fn mend(&mut self, wires: &[Wire], facts: &Facts, repairs: &mut Repairs) -> Vec<String> {
+        self.try_mend(wires, facts, repairs)
+            .unwrap_or_else(|e| vec![format!("look after pods' interfaces: {e}")])
     }
-    let mut netlink = Netlink::open()?;
-    let neighbours = Neighbours::read(&mut netlink)?;
-    let requests: Vec<Request> = wires
-        .iter()
-        .flat_map(|wire| missing(wire, facts, &neighbours))
-        .collect();
-    let mut errors = Vec::new();
-    for request in requests {
+
+    fn try_mend(
+        &mut self,
+        wires: &[Wire],
+        facts: &Facts,
+        repairs: &mut Repairs,
+    ) -> io::Result<Vec<String>> {
+        let former = std::mem::take(&mut self.whole);
+        if wires.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut netlink = Netlink::open()?;
+        let neighbours = Neighbours::read(&mut netlink)?;
+        let mut errors = Vec::new();
+        for wire in wires {
+            let was_whole = former.get(&wire.index) == Some(wire);
+            let done = put_back(&mut netlink, missing(wire, facts, &neighbours));
+            for (what, thing) in done.done.iter().filter(|_| was_whole) {
+                repairs.repaired(*what, thing);
+            }
+            if done.errors.is_empty() {
+                self.whole.insert(wire.index, wire.clone());
+            }
+            errors.extend(done.errors);
+        }
+        Ok(errors)
+    }
+}
+
+/// What came of requests.
+#[derive(Default)]
+struct Done {
+    done: Vec<(Owned, String)>,
+    errors: Vec<String>,
+}
+
+/// One at a time: what fails says so by its name, and the rest is done.
+fn put_back(netlink: &mut Netlink, requests: Vec<(Owned, Request)>) -> Done {
+    let mut all = Done::default();
+    for (owned, request) in requests {
         let what = request.what.clone();
-        // One at a time: what fails says so by its name, and the rest is done.
         match netlink.request(&request.message, request.flags) {
-            Ok(_) => tracing::info!(what, "put back"),
+            Ok(_) => {
+                tracing::info!(what, "put back");
+                all.done.push((owned, what));
+            }
             // The pod has gone since we looked.
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) => {}
-            Err(e) => errors.push(format!("{what}: {e}")),
+            Err(e) => all.errors.push(format!("{what}: {e}")),
         }
     }
-    Ok(errors)
+    all
 }
 
 /// In the order in which they can be made.
-fn missing(wire: &Wire, facts: &Facts, neighbours: &Neighbours) -> Vec<Request> {
+fn missing(wire: &Wire, facts: &Facts, neighbours: &Neighbours) -> Vec<(Owned, Request)> {
     let there = facts.interface(wire.index);
     let Some(link) = there.filter(|link| link.name == wire.name) else {
         return Vec::new(); // The collector of leaks sees to it.
     };
     let mut requests = Vec::new();
     if !link.up {
-        requests.push(veth::set_up(wire.index, None));
+        requests.push((Owned::PodInterfaces, veth::set_up(wire.index, None)));
     }
     let gateway = IpAddr::from(GATEWAY6);
     if wire.ips.iter().any(IpAddr::is_ipv6) && !link.has(gateway) {
-        requests.push(addresses::add(wire.index, gateway, 64));
+        let request = addresses::add(wire.index, gateway, 64);
+        requests.push((Owned::PodGateways, request));
     }
     if wire.ips.iter().any(IpAddr::is_ipv4) && !neighbours.answered.contains(&wire.index) {
-        requests.push(addresses::proxy(wire.index, GATEWAY4.into()));
+        let request = addresses::proxy(wire.index, GATEWAY4.into());
+        requests.push((Owned::PodGateways, request));
     }
     for &ip in &wire.ips {
         if !neighbours
             .permanent
             .contains(&(wire.index, ip, wire.pod_mac.to_vec()))
         {
-            requests.push(addresses::neighbour(wire.index, ip, wire.pod_mac));
+            let request = addresses::neighbour(wire.index, ip, wire.pod_mac);
+            requests.push((Owned::PodNeighbours, request));
         }
         // One that leads elsewhere is somebody's: two records may name one address for a while.
         let to = IpNetwork::from(ip);
         let routed = facts.routing.main.iter().any(|route| route.to == to);
         if !routed {
-            requests.push(addresses::route_on_link(wire.index, ip, Stand::MAIN));
+            let request = addresses::route_on_link(wire.index, ip, Stand::MAIN);
+            requests.push((Owned::PodRoutes, request));
         }
     }
-    for request in &mut requests {
+    for (_, request) in &mut requests {
         request.what = format!("{} on {}", request.what, wire.name);
     }
     requests

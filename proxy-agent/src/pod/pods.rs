@@ -39,6 +39,7 @@ use crate::{
     api::Shared,
     datapath::TcMode,
     model::{HostPort, LocalEndpoint, ObjectName, Pod, Wire},
+    subject::Repairs,
 };
 
 /// Says whether a pod may have addresses, or why not.
@@ -74,6 +75,7 @@ pub struct Pods {
     pub(super) looking: Looking,
     pub(super) watching: Watching,
     pub(super) memory: Option<Memory>,
+    pub(super) repairs: Repairs,
     pub(super) next_sweep: Instant,
     pub(super) next_look: Instant,
     pub(super) send: mpsc::Sender<Event>,
@@ -109,6 +111,7 @@ impl Pods {
             looking: Looking::new(),
             watching: Watching::new(),
             memory: Some(Memory::default()),
+            repairs: Repairs::default(),
             next_sweep: Instant::now(),
             next_look: Instant::now(),
             send,

@@ -83,6 +83,12 @@ impl Subject for Pods {
         self.settle(ready);
     }
 
+    fn look(&mut self) {
+        self.next_look = Instant::now();
+        self.watching.look();
+        self.next.get_or_insert(Event::Tick);
+    }
+
     /// They have a clock of their own: see [`Pods::changed`].
     fn due(&self) -> Instant {
         if self.next.is_some() {
@@ -127,6 +133,7 @@ impl Subject for Pods {
     }
 
     fn status(&self, status: &mut Status) {
+        self.repairs.status(&mut status.repairs);
         let cni = &mut status.cni;
         cni.limited = self.limited() as u64;
         cni.pods = self.known.len() as u64;

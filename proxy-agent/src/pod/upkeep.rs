@@ -1,6 +1,6 @@
 //! Looking after endpoints from time to time: leaks, lost programs, what the plugin wired without us.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use cni_plugin::{
     attachment::{Attachment, State},
@@ -15,6 +15,7 @@ use super::{
     event::Event,
     local::Local,
 };
+use crate::model::Owned;
 
 /// How often leaks are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_mins(1);
@@ -90,6 +91,7 @@ impl Pods {
 
     /// Attaches again what someone took off.
     pub(super) fn watch(&mut self, interfaces: &mut dyn Interfaces) {
+        self.repairs.expire();
         let locals = self.known.values();
         let all: Vec<u32> = locals.map(|local| local.add.host_ifindex).collect();
         let attached = match interfaces.attached(&all) {
@@ -99,12 +101,22 @@ impl Pods {
                 return;
             }
         };
+        let had = self.known.iter().filter(|(_, local)| local.mode.is_some());
+        let had: BTreeSet<Key> = had.map(|(key, _)| key.clone()).collect();
         for local in self.known.values_mut() {
             local.mode = attached.get(&local.add.host_ifindex).copied();
         }
         let lost = self.known.iter().filter(|(_, local)| local.mode.is_none());
-        let lost = lost.map(|(key, _)| key.clone()).collect();
-        for (key, error) in self.attach_all(lost, interfaces) {
+        let lost: Vec<Key> = lost.map(|(key, _)| key.clone()).collect();
+        let failed = self.attach_all(lost.clone(), interfaces);
+        for local in lost.iter().filter_map(|key| self.known.get(key)) {
+            if local.mode.is_some() && had.contains(&local.add.key) {
+                let add = &local.add;
+                let thing = format!("programs on {} of pod {}", add.host_ifname, add.pod);
+                self.repairs.repaired(Owned::PodPrograms, &thing);
+            }
+        }
+        for (key, error) in failed {
             tracing::warn!(
                 container = key.container_id,
                 error,

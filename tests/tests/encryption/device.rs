@@ -16,6 +16,7 @@ use proxy_agent::{
         key::{FILE, PublicKey},
         link,
     },
+    subject::Repairs,
 };
 use tempfile::TempDir;
 use weir_tests::world::{Node, Server, World, ask_tcp, until};
@@ -64,7 +65,7 @@ impl Side {
     }
 
     fn prepare(&mut self) -> Ready {
-        self.here(Keeper::prepare)
+        self.here(|keeper, config| keeper.prepare(config, &mut Repairs::default()))
     }
 
     /// Its key, with the device made and up.
@@ -92,7 +93,8 @@ impl Side {
         };
         self.prepare();
         self.here(|keeper, _| {
-            assert_eq!(keeper.bring(&encrypted, 0), [""; 0]);
+            let failed = keeper.bring(&encrypted, 0, &mut Repairs::default());
+            assert_eq!(failed, [""; 0]);
             keeper.leave(&encrypted).unwrap();
         });
         self.prepare();

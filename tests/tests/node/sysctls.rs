@@ -3,6 +3,7 @@
 use proxy_agent::{
     config::Conntrack,
     node::{facts::Facts, sysctls::Sysctls},
+    subject::Repairs,
 };
 use weir_tests::{
     inside::inside,
@@ -26,8 +27,8 @@ fn expect(node: &Node, settings: &[(&str, &str)]) {
 /// As the agent does, by links with these names.
 fn apply(sysctls: &mut Sysctls, node: &Node, links: &[&str]) {
     let errors = inside(node, || {
-        let mut errors = sysctls.hear(&Facts::read().unwrap());
-        errors.extend(sysctls.apply(links, &Conntrack::default()));
+        let mut errors = sysctls.hear(&Facts::read().unwrap(), &mut Repairs::default());
+        errors.extend(sysctls.apply(links, &Conntrack::default(), &mut Repairs::default()));
         errors
     });
     assert_eq!(errors, [""; 0]);

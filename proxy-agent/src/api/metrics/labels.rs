@@ -50,6 +50,8 @@ labels! {
     CniRequest { verb, code }
     /// A verb of the plugin.
     CniVerb { verb }
+    /// What Weir puts on a node.
+    What { what }
     /// What was built.
     Build { version, revision, rustc }
 }

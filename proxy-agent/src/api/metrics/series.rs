@@ -12,7 +12,7 @@ use super::{
     described::{Described, Series},
     labels::{
         Apply, CniRequest, CniVerb, Code, FlowLabels, IpFamily, KindName, MapName, Mode, NoLocal,
-        Reason, Verdict,
+        Reason, Verdict, What,
     },
 };
 
@@ -127,6 +127,8 @@ series! {
             "policies_refused", "NetworkPolicies for which a map has no room: pods that they select are denied";
         drift_entries: Gauge,
             "drift_entries", "Entries that the last full comparison found to differ";
+        repairs: Family<What, Counter>,
+            "repairs", "Things of Weir on the node that were changed or taken away and put back";
         apply_errors: Family<Apply, Counter>, "apply_errors", "Writes of maps that failed";
         watch_restarts: Family<KindName, Counter>, "watch_restarts", "Watches that had to list anew";
         cni_requests: Family<CniRequest, Counter>, "cni_requests", "Requests of the CNI plugin; code 0 is success";

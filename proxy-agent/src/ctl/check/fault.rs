@@ -150,6 +150,8 @@ faults! {
     StatusEncryption = "status-encryption";
     /// Row Addresses of the status.
     StatusAddresses = "status-addresses";
+    /// Row Repairs of the status.
+    StatusRepairs = "status-repairs";
     /// Row Health of the status.
     StatusHealth = "status-health";
     /// There are no maps of this version.

@@ -1,9 +1,15 @@
 //! Programs and maps, without the agent.
 
+use proxy_common::{
+    host::HOST_DEVICE,
+    tunnel::{ENCRYPTION_DEVICE, TUNNEL_DEVICE},
+};
+
 use super::{Complaint, Fault, Verdict, scene::Scene};
 use crate::{
     ctl::{CtlError, live},
-    datapath::{Attachment, DatapathError, Reader},
+    datapath::{Attachment, Datapath, DatapathError, Hook, Reader},
+    node::links::programs::hooks,
 };
 
 /// What is told where there are no maps.
@@ -34,29 +40,72 @@ pub(super) fn attachments(scene: &Scene) -> Verdict {
         return Verdict::unknown(NONE);
     };
     let sockets = if scene.config.socket_balancing {
-        reader.has_sockets(&scene.config.cgroup_root)
+        reader.missing_sockets(&scene.config.cgroup_root)
     } else {
-        Ok(true)
+        Ok(Vec::new())
     };
-    judge(sockets, reader.attachments())
+    let places = places(scene).into_iter().map(|(link, index, hooks)| {
+        let missing = reader.missing(index, hooks);
+        (link, missing)
+    });
+    judge(sockets, places.collect(), reader.attachments())
 }
 
+/// Interfaces with the programs that they should have, but for pods', which are the agent's to tell.
+fn places(scene: &Scene) -> Vec<(String, u32, &'static [Hook])> {
+    let Ok(facts) = &scene.facts else {
+        return Vec::new();
+    };
+    let desired = scene.desired();
+    let links = desired
+        .iter()
+        .flat_map(|desired| desired.links.chosen.values());
+    let links = links.map(|link| (link.name.clone(), link.index, hooks(link.header)));
+    let ours = facts.interfaces.iter().filter_map(|interface| {
+        let hooks: &'static [Hook] = match interface.name.as_str() {
+            "lo" => &[Hook::FromLo],
+            HOST_DEVICE => &[Hook::FromHost],
+            TUNNEL_DEVICE => &Datapath::TUNNEL,
+            ENCRYPTION_DEVICE => &Datapath::BARE_LINK,
+            _ => return None,
+        };
+        Some((interface.name.clone(), interface.index, hooks))
+    });
+    links.chain(ours).collect()
+}
+
+/// What is missing, or why nobody knows.
+type Missing = Result<Vec<&'static str>, DatapathError>;
+
 fn judge(
-    sockets: Result<bool, DatapathError>,
+    sockets: Missing,
+    places: Vec<(String, Missing)>,
     all: Result<Vec<Attachment>, DatapathError>,
 ) -> Verdict {
     let hint = "the agent attaches them again within seconds; where it does not, its log says why";
-    let unread = |error: &DatapathError| {
-        Complaint::error(Fault::ProgramsDetached, error.to_string(), error.hint())
-    };
+    let fault = Fault::ProgramsDetached;
+    let unread = |error: &DatapathError| Complaint::error(fault, error.to_string(), error.hint());
     let mut complaints = Vec::new();
     match sockets {
-        Ok(true) => {}
-        Ok(false) => {
-            let text = "socket programs are not attached to the cgroup: processes of this node do not reach Services";
-            complaints.push(Complaint::error(Fault::ProgramsDetached, text, hint));
+        Ok(missing) if missing.is_empty() => {}
+        Ok(missing) => {
+            let text = format!(
+                "the cgroup has no {}: processes of this node do not reach Services",
+                missing.join(", ")
+            );
+            complaints.push(Complaint::error(fault, text, hint));
         }
         Err(error) => complaints.push(unread(&error)),
+    }
+    for (link, missing) in places {
+        match missing {
+            Ok(missing) if missing.is_empty() => {}
+            Ok(missing) => {
+                let text = format!("link {link} has no program {}", missing.join(", "));
+                complaints.push(Complaint::error(fault, text, hint));
+            }
+            Err(error) => complaints.push(unread(&error)),
+        }
     }
     let text = match all {
         Ok(all) => {
@@ -101,8 +150,12 @@ mod tests {
     #[test]
     fn what_is_detached_or_differs_is_told() {
         let none = || Ok(Vec::new());
-        assert_eq!(judge(Ok(true), none()).complaints, []);
-        let found = judge(Ok(false), none()).complaints;
+        let on = |missing| vec![("eth0".to_owned(), Ok(missing))];
+        assert_eq!(judge(Ok(vec![]), on(vec![]), none()).complaints, []);
+        let found = judge(Ok(vec!["connect4"]), on(vec!["to_net"]), none()).complaints;
+        let texts: Vec<&str> = found.iter().map(|c| c.text.as_str()).collect();
+        let host = "the cgroup has no connect4: processes of this node do not reach Services";
+        assert_eq!(texts, [host, "link eth0 has no program to_net"]);
         assert_eq!(found[0].fault, Fault::ProgramsDetached);
         assert_eq!(judge_drift(&[]).complaints, []);
         let found = judge_drift(&["+ frontend".to_owned()]).complaints;

@@ -7,6 +7,7 @@ mod load_balancers;
 mod masquerade;
 mod pod_ranges;
 mod pressure;
+mod repairs;
 mod ways;
 mod xdp;
 
@@ -83,6 +84,7 @@ pub fn rows(status: &Status) -> Vec<Row> {
         ways::row(status),
         encryption::row(status),
         load_balancers::row(status),
+        repairs::row(status),
         health(status),
     ]
 }

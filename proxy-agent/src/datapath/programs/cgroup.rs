@@ -21,10 +21,14 @@ const HOOKS: [(&str, u32); 4] = [
     ("connect6", 11),
 ];
 
-/// Whether all socket programs are attached to a cgroup.
-pub(in crate::datapath) fn are_attached(pins: &Pins, cgroup: &Path) -> Result<bool, DatapathError> {
+/// The socket programs that are not attached to a cgroup.
+pub(in crate::datapath) fn missing(
+    pins: &Pins,
+    cgroup: &Path,
+) -> Result<Vec<&'static str>, DatapathError> {
     let metadata = std::fs::metadata(cgroup);
     let identity = metadata.map_err(DatapathError::file("stat", cgroup))?.ino();
+    let mut missing = Vec::new();
     for (name, _) in HOOKS {
         let path = pins.link(name);
         match object::open_link(&path).and_then(object::link_info) {
@@ -32,10 +36,10 @@ pub(in crate::datapath) fn are_attached(pins: &Pins, cgroup: &Path) -> Result<bo
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(DatapathError::corrupt(path)(error));
             }
-            _ => return Ok(false),
+            _ => missing.push(name),
         }
     }
-    Ok(true)
+    Ok(missing)
 }
 
 /// Attaches the socket programs to a cgroup, or puts ours behind the links that are pinned.

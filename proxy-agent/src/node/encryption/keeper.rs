@@ -11,7 +11,11 @@ use super::{
     plan::{Change, plan},
     wire::{Device, WireGuard},
 };
-use crate::config::{Configuration, EncryptionSettings};
+use crate::{
+    config::{Configuration, EncryptionSettings},
+    model::Owned,
+    subject::Repairs,
+};
 
 /// Seconds for which a new peer is said to be silent: the kernel then greets it at once, and hands are shaken before the first
 /// packet.
@@ -27,13 +31,13 @@ pub struct Keeper {
 
 impl Keeper {
     /// Makes the device with the node's key, if there is to be one.
-    pub fn prepare(&mut self, config: &Configuration) -> Ready {
+    pub fn prepare(&mut self, config: &Configuration, repairs: &mut Repairs) -> Ready {
         self.problem = None;
         if !config.encryption.is_on() {
             *self = Self::default();
             return Ready::Off;
         }
-        match self.try_prepare(config.encryption, &config.run_dir) {
+        match self.try_prepare(config.encryption, &config.run_dir, repairs) {
             Ok(public) => Ready::Able(public),
             Err(error) => {
                 self.index = None;
@@ -48,13 +52,16 @@ impl Keeper {
         &mut self,
         settings: EncryptionSettings,
         folder: &Path,
+        repairs: &mut Repairs,
     ) -> anyhow::Result<PublicKey> {
-        let index = link::ensure()?;
+        let index = link::ensure(repairs)?;
         let rotation = settings.key_rotation.0;
         let private = PrivateKey::of_node(&folder.join(FILE), rotation)?;
         let mut wire = WireGuard::open().context("open the generic netlink of WireGuard")?;
         self.device = wire.read().context("read weir_wg")?;
-        if self.device.private.as_ref() != Some(&private) || self.device.port != settings.port {
+        let differs =
+            self.device.private.as_ref() != Some(&private) || self.device.port != settings.port;
+        if differs {
             wire.set(&private, settings.port).with_context(|| {
                 format!(
                     "set key and UDP port {} (encryption.port) of weir_wg",
@@ -65,7 +72,13 @@ impl Keeper {
             tracing::info!(key = ?self.device.public, port = settings.port, "weir_wg has its key");
         }
         self.index = Some(index);
-        self.device.public.context("weir_wg has no public key")
+        let public = self.device.public.context("weir_wg has no public key")?;
+        let (thing, wanted) = (
+            "key and port of weir_wg",
+            format!("{public} {}", settings.port),
+        );
+        repairs.keep(Owned::EncryptionDevice, thing, &wanted, differs);
+        Ok(public)
     }
 
     /// Index of the device; none if there is none.
@@ -84,16 +97,23 @@ impl Keeper {
     }
 
     /// Gives the device its MTU and the peers that it lacks, before anything leads to them; what failed.
-    pub fn bring(&mut self, encrypted: &Encrypted, keepalive: u16) -> Vec<String> {
+    pub fn bring(
+        &mut self,
+        encrypted: &Encrypted,
+        keepalive: u16,
+        repairs: &mut Repairs,
+    ) -> Vec<String> {
         if self.index.is_none() {
             return Vec::new();
         }
         let mut errors = Vec::new();
-        if let Err(error) = link::set_mtu(encrypted.mtu) {
-            errors.push(format!(
-                "set the MTU of weir_wg to {}: {error}",
-                encrypted.mtu
-            ));
+        let mtu = encrypted.mtu;
+        match link::set_mtu(mtu) {
+            Ok(changed) => {
+                let (what, wanted) = (Owned::EncryptionDevice, mtu.to_string());
+                repairs.keep(what, "MTU of weir_wg", &wanted, changed);
+            }
+            Err(error) => errors.push(format!("set the MTU of weir_wg to {mtu}: {error}")),
         }
         let set = plan(&encrypted.peers, &self.device.peers, keepalive).set;
         if !set.is_empty() {

@@ -14,52 +14,51 @@ use netlink_packet_route::{
 };
 use proxy_common::tunnel::ENCRYPTION_DEVICE;
 
-use crate::node::{host_device::link::settings, sysctls};
+use crate::{model::Owned, node::host_device::link::apply_settings, subject::Repairs};
 
 /// What helps where the kernel has none.
 const HINT: &str = "hint: load the module `wireguard` (CONFIG_WIREGUARD; in Linux since 5.6), or set encryption.mode to off";
 
 /// Makes the device; gives its index. A new one is down.
-pub fn ensure() -> anyhow::Result<u32> {
+pub fn ensure(repairs: &mut Repairs) -> anyhow::Result<u32> {
     let mut netlink = Netlink::open().context("open netlink")?;
-    let index = device(&mut netlink).map_err(|error| match error.raw_os_error() {
+    let (index, made) = device(&mut netlink).map_err(|error| match error.raw_os_error() {
         Some(libc::EOPNOTSUPP) => {
             anyhow!("make {ENCRYPTION_DEVICE}: this kernel has no WireGuard ({error}); {HINT}")
         }
         _ => anyhow!("make {ENCRYPTION_DEVICE}: {error}"),
     })?;
-    for (key, value) in settings(ENCRYPTION_DEVICE) {
-        sysctls::set(sysctls::root().as_path(), &key, value).map_err(anyhow::Error::msg)?;
-    }
+    repairs.keep(Owned::EncryptionDevice, ENCRYPTION_DEVICE, "there", made);
+    apply_settings(ENCRYPTION_DEVICE, Owned::EncryptionSettings, repairs)?;
     Ok(index)
 }
 
-/// Gives it this MTU.
-pub fn set_mtu(mtu: u32) -> io::Result<()> {
+/// Gives it this MTU; says whether it had another.
+pub fn set_mtu(mtu: u32) -> io::Result<bool> {
     let mut netlink = Netlink::open()?;
     let Some(link) = veth::find(&mut netlink, ENCRYPTION_DEVICE)? else {
-        return Ok(()); // Gone since; the next look makes it anew.
+        return Ok(false); // Gone since; the next look makes it anew.
     };
     let has = |attribute: &LinkAttribute| *attribute == LinkAttribute::Mtu(mtu);
     if link.attributes.iter().any(has) {
-        return Ok(());
+        return Ok(false);
     }
     let mut request = LinkMessage::default();
     request.header.index = link.header.index;
     request.attributes.push(LinkAttribute::Mtu(mtu));
     netlink.request(&RouteNetlinkMessage::SetLink(request), CHANGE)?;
     tracing::info!(mtu, "{ENCRYPTION_DEVICE} set right");
-    Ok(())
+    Ok(true)
 }
 
-/// Sets it up, once it has its programs.
-pub fn set_up(port: u16) -> anyhow::Result<()> {
+/// Sets it up, once it has its programs; says whether it was not.
+pub fn set_up(port: u16) -> anyhow::Result<bool> {
     let mut netlink = Netlink::open().context("open netlink")?;
     let Some(link) = veth::find(&mut netlink, ENCRYPTION_DEVICE)? else {
-        return Ok(());
+        return Ok(false);
     };
     if link.header.flags.contains(LinkFlags::Up) {
-        return Ok(());
+        return Ok(false);
     }
     let request = veth::set_up(link.header.index, None);
     netlink
@@ -68,7 +67,7 @@ pub fn set_up(port: u16) -> anyhow::Result<()> {
             format!("set {ENCRYPTION_DEVICE} up (UDP port {port}, encryption.port)")
         })?;
     tracing::info!(port, "{ENCRYPTION_DEVICE} set up");
-    Ok(())
+    Ok(true)
 }
 
 /// Removes it and its routes. Says whether it was there.
@@ -76,10 +75,10 @@ pub fn remove() -> io::Result<bool> {
     veth::remove(&mut Netlink::open()?, ENCRYPTION_DEVICE)
 }
 
-/// Its index, made if there is none, or none like that.
-fn device(netlink: &mut Netlink) -> io::Result<u32> {
+/// Its index, and whether it was made because there was none, or none like that.
+fn device(netlink: &mut Netlink) -> io::Result<(u32, bool)> {
     match veth::find(netlink, ENCRYPTION_DEVICE)? {
-        Some(link) if is_ours(&link) => return Ok(link.header.index),
+        Some(link) if is_ours(&link) => return Ok((link.header.index, false)),
         Some(_) => drop(veth::remove(netlink, ENCRYPTION_DEVICE)?),
         None => {}
     }
@@ -90,7 +89,7 @@ fn device(netlink: &mut Netlink) -> io::Result<u32> {
     ];
     netlink.request(&RouteNetlinkMessage::NewLink(link), CREATE)?;
     tracing::info!("{ENCRYPTION_DEVICE} made");
-    veth::index(netlink, ENCRYPTION_DEVICE)
+    Ok((veth::index(netlink, ENCRYPTION_DEVICE)?, true))
 }
 
 fn is_ours(link: &LinkMessage) -> bool {

@@ -3,7 +3,9 @@
 use super::link;
 use crate::{
     datapath::{Datapath, DatapathError},
-    node::host_device::program::is_there,
+    model::Owned,
+    node::host_device::program::{missing, on},
+    subject::Repairs,
 };
 
 /// What is known of it.
@@ -16,10 +18,19 @@ pub struct EncryptionPrograms {
 
 impl EncryptionPrograms {
     /// Attaches the programs to the device with this index, and sets it up.
-    pub fn bring(&mut self, index: u32, port: u16, datapath: &mut Datapath) -> Result<(), String> {
-        self.attach(index, datapath)
+    pub fn bring(
+        &mut self,
+        index: u32,
+        port: u16,
+        datapath: &mut Datapath,
+        repairs: &mut Repairs,
+    ) -> Result<(), String> {
+        self.attach(index, datapath, repairs)
             .map_err(|error| error.to_string())?;
-        link::set_up(port).map_err(|error| format!("{error:#}"))
+        let changed = link::set_up(port).map_err(|error| format!("{error:#}"))?;
+        let (thing, wanted) = ("weir_wg up", index.to_string());
+        repairs.keep(Owned::EncryptionDevice, thing, &wanted, changed);
+        Ok(())
     }
 
     /// Removes the device, to which nothing leads any more.
@@ -39,9 +50,15 @@ impl EncryptionPrograms {
         Ok(())
     }
 
-    fn attach(&mut self, index: u32, datapath: &mut Datapath) -> Result<(), DatapathError> {
+    fn attach(
+        &mut self,
+        index: u32,
+        datapath: &mut Datapath,
+        repairs: &mut Repairs,
+    ) -> Result<(), DatapathError> {
         let hooks = &Datapath::BARE_LINK;
-        if self.attached == Some(index) && is_there(datapath, index, hooks) {
+        let lost = missing(datapath, index, hooks);
+        if self.attached == Some(index) && lost.is_empty() {
             return Ok(());
         }
         // Made anew: the pins of its former links name nothing any more.
@@ -50,7 +67,9 @@ impl EncryptionPrograms {
         }
         let mode = datapath.attach(index, hooks)?;
         tracing::info!(index, %mode, "programs attached to the encryption's device");
-        self.attached = Some(index);
+        if self.attached.replace(index) == Some(index) {
+            repairs.repaired(Owned::EncryptionPrograms, &on("weir_wg", &lost));
+        }
         Ok(())
     }
 }

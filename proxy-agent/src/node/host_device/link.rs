@@ -20,7 +20,11 @@ use proxy_common::host::{
     HOST_PEER_IPV4, HOST_PEER_IPV6,
 };
 
-use crate::node::sysctls;
+use crate::{
+    model::Owned,
+    node::sysctls::{self, Setter},
+    subject::Repairs,
+};
 
 /// The address that stands for the host, and gateway of the routes.
 pub fn peer(ipv4: bool) -> IpAddr {
@@ -54,23 +58,26 @@ const SIDES: [Side; 2] = [
 ];
 
 /// Makes the pair as it should be, with this MTU; gives the index of `weir_host`.
-pub fn ensure(mtu: u32) -> anyhow::Result<u32> {
+pub fn ensure(mtu: u32, repairs: &mut Repairs) -> anyhow::Result<u32> {
     use anyhow::Context as _;
     let mut netlink = Netlink::open().context("open netlink")?;
-    let index = pair(&mut netlink, mtu).context("make weir_host and weir_net")?;
+    let (index, made) = pair(&mut netlink, mtu).context("make weir_host and weir_net")?;
     for side in &SIDES {
-        let settings = settings(side.name);
-        let set =
-            |(key, value): &(String, &str)| sysctls::set(sysctls::root().as_path(), key, value);
-        settings
-            .iter()
-            .try_for_each(set)
-            .map_err(anyhow::Error::msg)?;
+        apply_settings(side.name, Owned::HostDeviceSettings, repairs)?;
     }
+    let mut changed = made;
     for side in &SIDES {
-        set_right(&mut netlink, side, mtu).with_context(|| format!("set up {}", side.name))?;
+        changed |=
+            set_right(&mut netlink, side, mtu).with_context(|| format!("set up {}", side.name))?;
     }
-    address(&mut netlink, index).context("add the address of weir_host")?;
+    let added = address(&mut netlink, index).context("add the address of weir_host")?;
+    let (pair, wanted) = (
+        "weir_host and weir_net",
+        format!("up, with an MTU of {mtu}"),
+    );
+    repairs.keep(Owned::HostDevice, pair, &wanted, changed);
+    let what = Owned::HostDeviceAddress;
+    repairs.keep(what, "address of weir_host", "there", added);
     Ok(index)
 }
 
@@ -79,12 +86,12 @@ pub fn remove() -> io::Result<bool> {
     veth::remove(&mut Netlink::open()?, HOST_DEVICE)
 }
 
-/// The index of `weir_host`, made if one of the two is not there or is none of ours.
-fn pair(netlink: &mut Netlink, mtu: u32) -> io::Result<u32> {
+/// The index of `weir_host`, and whether it was made because one of the two was not there or none of ours.
+fn pair(netlink: &mut Netlink, mtu: u32) -> io::Result<(u32, bool)> {
     let present = veth::find(netlink, HOST_DEVICE)?;
     let whole = veth::find(netlink, HOST_DEVICE_PEER)?.is_some();
     match present {
-        Some(link) if whole && is_veth(&link) => return Ok(link.header.index),
+        Some(link) if whole && is_veth(&link) => return Ok((link.header.index, false)),
         Some(_) => drop(veth::remove(netlink, HOST_DEVICE)?),
         None => {}
     }
@@ -96,7 +103,7 @@ fn pair(netlink: &mut Netlink, mtu: u32) -> io::Result<u32> {
     ]));
     netlink.request(&RouteNetlinkMessage::NewLink(link), CREATE)?;
     tracing::info!("{HOST_DEVICE} and {HOST_DEVICE_PEER} made");
-    veth::index(netlink, HOST_DEVICE)
+    Ok((veth::index(netlink, HOST_DEVICE)?, true))
 }
 
 fn is_veth(link: &LinkMessage) -> bool {
@@ -122,8 +129,8 @@ fn described(side: &Side, mtu: u32) -> LinkMessage {
     link
 }
 
-/// Sets what differs.
-fn set_right(netlink: &mut Netlink, side: &Side, mtu: u32) -> io::Result<()> {
+/// Sets what differs; says whether anything did.
+fn set_right(netlink: &mut Netlink, side: &Side, mtu: u32) -> io::Result<bool> {
     let present = veth::find(netlink, side.name)?;
     let link = present.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     let wanted = side.flags | LinkFlags::Up;
@@ -133,7 +140,7 @@ fn set_right(netlink: &mut Netlink, side: &Side, mtu: u32) -> io::Result<()> {
         _ => true,
     };
     if link.header.flags.contains(wanted) && link.attributes.iter().all(is_right) {
-        return Ok(());
+        return Ok(false);
     }
     let mut request = described(side, mtu);
     request.header.index = link.header.index;
@@ -141,14 +148,15 @@ fn set_right(netlink: &mut Netlink, side: &Side, mtu: u32) -> io::Result<()> {
     request.header.change_mask = wanted;
     netlink.request(&RouteNetlinkMessage::SetLink(request), CHANGE)?;
     tracing::info!(interface = side.name, mtu, "interface set right");
-    Ok(())
+    Ok(true)
 }
 
-/// The address of `weir_host`, of no use to anybody but the kernel's check of sources.
-fn address(netlink: &mut Netlink, index: u32) -> io::Result<()> {
+/// The address of `weir_host`, of no use to anybody but the kernel's check of sources. Says whether
+/// it was added.
+fn address(netlink: &mut Netlink, index: u32) -> io::Result<bool> {
     let ip = IpAddr::from(HOST_DEVICE_IPV4);
     if inspect::addresses(netlink, index)?.contains(&ip) {
-        return Ok(());
+        return Ok(false);
     }
     let mut message = AddressMessage::default();
     message.header.family = AddressFamily::Inet;
@@ -157,12 +165,30 @@ fn address(netlink: &mut Netlink, index: u32) -> io::Result<()> {
     message.header.scope = AddressScope::Link;
     message.attributes = vec![AddressAttribute::Address(ip), AddressAttribute::Local(ip)];
     netlink.request(&RouteNetlinkMessage::NewAddress(message), REPLACE)?;
+    Ok(true)
+}
+
+/// Gives an interface of ours its kernel settings.
+pub(in crate::node) fn apply_settings(
+    name: &str,
+    what: Owned,
+    repairs: &mut Repairs,
+) -> anyhow::Result<()> {
+    let root = sysctls::root();
+    let mut to = Setter {
+        root: root.as_path(),
+        what,
+        repairs,
+    };
+    for (key, value) in settings(name) {
+        to.set(&key, value).map_err(anyhow::Error::msg)?;
+    }
     Ok(())
 }
 
 /// Kernel settings of an interface: it forwards (`bpf_fib_lookup` asks for that), has no address of its own
 /// accord, and takes what it is given.
-pub(in crate::node) fn settings(name: &str) -> [(String, &'static str); 7] {
+fn settings(name: &str) -> [(String, &'static str); 7] {
     [
         (format!("ipv4/conf/{name}/rp_filter"), "0"),
         (format!("ipv4/conf/{name}/forwarding"), "1"),

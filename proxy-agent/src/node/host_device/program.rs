@@ -5,7 +5,14 @@ use crate::{
     api::messages::HostStatus,
     config::Configuration,
     datapath::{Datapath, DatapathError, Hook},
-    node::{NodeReport, facts::Facts, routes::RouteTable, service_ranges::ServiceRanges},
+    model::Owned,
+    node::{
+        NodeReport,
+        facts::Facts,
+        routes::{Brought, RouteTable},
+        service_ranges::ServiceRanges,
+    },
+    subject::Repairs,
 };
 
 const HOOKS: [Hook; 1] = [Hook::FromHost];
@@ -48,25 +55,26 @@ impl HostDevice {
         &mut self,
         report: &mut NodeReport,
         datapath: &mut Datapath,
+        repairs: &mut Repairs,
     ) -> Result<Option<Leads>, String> {
         self.status.attached = false;
         let Some(index) = report.host_device else {
             return Ok(None);
         };
-        self.attach_to(index, datapath)?;
+        self.attach_to(index, datapath, repairs)?;
         self.status.attached = true;
         Ok(report.leads.take())
     }
 
-    /// Leads Services' addresses there; returns what failed.
+    /// Leads Services' addresses there.
     pub fn lead(
         &mut self,
         table: &mut RouteTable,
         leads: &Leads,
         facts: &Facts,
         complete: bool,
-    ) -> Vec<String> {
-        let Led { errors, elsewhere } = lead(table, leads, facts, complete);
+    ) -> Brought {
+        let Led { brought, elsewhere } = lead(table, leads, facts, complete);
         for one in elsewhere.iter().filter(|one| !self.elsewhere.contains(one)) {
             tracing::warn!(
                 "the host reaches some Services past weir_host: {one}, which stays as it is"
@@ -81,7 +89,7 @@ impl HostDevice {
         leads.ranges.source.clone_into(&mut self.status.source);
         self.status.elsewhere.clone_from(&elsewhere);
         self.elsewhere = elsewhere;
-        errors
+        brought
     }
 
     /// For the status.
@@ -89,8 +97,14 @@ impl HostDevice {
         self.status.clone()
     }
 
-    fn attach_to(&mut self, index: u32, datapath: &mut Datapath) -> Result<(), String> {
-        if self.attached == Some(index) && is_there(datapath, index, &HOOKS) {
+    fn attach_to(
+        &mut self,
+        index: u32,
+        datapath: &mut Datapath,
+        repairs: &mut Repairs,
+    ) -> Result<(), String> {
+        let lost = missing(datapath, index, &HOOKS);
+        if self.attached == Some(index) && lost.is_empty() {
             return Ok(());
         }
         let failed = |error: DatapathError| error.to_string();
@@ -100,14 +114,35 @@ impl HostDevice {
         }
         let mode = datapath.attach(index, &HOOKS).map_err(failed)?;
         tracing::info!(index, %mode, "program attached to weir_host");
-        self.attached = Some(index);
+        if self.attached.replace(index) == Some(index) {
+            repairs.repaired(Owned::HostDeviceProgram, &on("weir_host", &lost));
+        }
         Ok(())
     }
 }
 
-/// Whether an interface still has these programs. Where that cannot be told they are attached again, which says why.
-pub(in crate::node) fn is_there(datapath: &Datapath, ifindex: u32, hooks: &[Hook]) -> bool {
+/// Whether an interface still has a program. Where that cannot be told it is attached again, which says why.
+pub(in crate::node) fn is_there(datapath: &Datapath, ifindex: u32, hook: Hook) -> bool {
     datapath
-        .are_attached(ifindex, hooks)
+        .are_attached(ifindex, &[hook])
         .is_ok_and(|attached| attached)
+}
+
+/// Those of these programs that an interface has not.
+pub(in crate::node) fn missing(datapath: &Datapath, ifindex: u32, hooks: &[Hook]) -> Vec<Hook> {
+    let hooks = hooks.iter().copied();
+    hooks
+        .filter(|hook| !is_there(datapath, ifindex, *hook))
+        .collect()
+}
+
+/// Programs of a link, in words.
+pub(in crate::node) fn on(link: &str, hooks: &[Hook]) -> String {
+    let names: Vec<&str> = hooks.iter().map(|hook| hook.program()).collect();
+    let noun = if names.len() == 1 {
+        "program"
+    } else {
+        "programs"
+    };
+    format!("{noun} {} on {link}", names.join(", "))
 }

@@ -9,7 +9,12 @@ use crate::{
     api::messages::{LinkStatus, LinksStatus},
     config::Xdp,
     datapath::{Datapath, Hook, TcMode},
-    node::{facts::Facts, host_device::program::is_there},
+    model::Owned,
+    node::{
+        facts::Facts,
+        host_device::program::{is_there, missing, on},
+    },
+    subject::Repairs,
 };
 
 /// The programs of links.
@@ -48,19 +53,20 @@ impl LinkPrograms {
         facts: &Facts,
         notes: Vec<String>,
         xdp: Xdp,
-        datapath: &mut Datapath,
+        (datapath, repairs): (&mut Datapath, &mut Repairs),
     ) -> Vec<String> {
         let mut errors = Vec::new();
-        errors.extend(self.attach_loopback(datapath).err());
+        errors.extend(self.attach_loopback(datapath, repairs).err());
         if !self.taken_over {
             self.take_over(links, facts, datapath, &mut errors);
         }
         for link in links.chosen.values() {
-            errors.extend(self.attach(link, datapath).err());
+            errors.extend(self.attach(link, datapath, repairs).err());
         }
         let attached = &self.attached;
         let has_tc = |index| attached.contains_key(&index);
-        errors.extend(self.xdp.bring(xdp, links, has_tc, datapath));
+        let brought = self.xdp.bring(xdp, links, has_tc, (datapath, repairs));
+        errors.extend(brought);
         let attached = self.attached.keys().copied();
         let gone: Vec<u32> = attached
             .filter(|index| !links.chosen.contains_key(index))
@@ -86,14 +92,21 @@ impl LinkPrograms {
     }
 
     /// What the host sends to its own addresses.
-    fn attach_loopback(&mut self, datapath: &mut Datapath) -> Result<(), String> {
-        if self.loopback && is_there(datapath, LO, &LOOPBACK) {
+    fn attach_loopback(
+        &mut self,
+        datapath: &mut Datapath,
+        repairs: &mut Repairs,
+    ) -> Result<(), String> {
+        let lost = missing(datapath, LO, &LOOPBACK);
+        if self.loopback && lost.is_empty() {
             return Ok(());
         }
         let mode = datapath.attach(LO, &LOOPBACK);
         let mode = mode.map_err(|error| error.to_string())?;
         tracing::info!(%mode, "program attached to the loopback");
-        self.loopback = true;
+        if std::mem::replace(&mut self.loopback, true) {
+            repairs.repaired(Owned::LinkPrograms, &on("lo", &lost));
+        }
         Ok(())
     }
 
@@ -141,7 +154,7 @@ impl LinkPrograms {
         }
         for other in others {
             let all = Datapath::LINK.iter().chain(&Datapath::BARE_LINK);
-            let mut left = all.filter(|hook| is_there(datapath, other.index, &[**hook]));
+            let mut left = all.filter(|hook| is_there(datapath, other.index, **hook));
             if left.next().is_none() {
                 continue;
             }
@@ -157,11 +170,17 @@ impl LinkPrograms {
     }
 
     /// Attaches them, and again if someone took them off.
-    fn attach(&mut self, link: &Link, datapath: &mut Datapath) -> Result<(), String> {
+    fn attach(
+        &mut self,
+        link: &Link,
+        datapath: &mut Datapath,
+        repairs: &mut Repairs,
+    ) -> Result<(), String> {
         let hooks = hooks(link.header);
         let failed = |error: crate::datapath::DatapathError| error.to_string();
         let present = self.attached.get(&link.index).map(|present| present.header);
-        if present == Some(link.header) && is_there(datapath, link.index, hooks) {
+        let lost = missing(datapath, link.index, hooks);
+        if present == Some(link.header) && lost.is_empty() {
             return Ok(());
         }
         if present.is_some_and(|header| header != link.header) {
@@ -171,6 +190,9 @@ impl LinkPrograms {
         let mode = datapath.attach(link.index, hooks).map_err(failed)?;
         tracing::info!(link = link.name, index = link.index, header = ?link.header, %mode, "programs attached to a link");
         let header = link.header;
+        if present == Some(header) {
+            repairs.repaired(Owned::LinkPrograms, &on(&link.name, &lost));
+        }
         self.attached.insert(link.index, Attached { header, mode });
         Ok(())
     }

@@ -10,6 +10,8 @@ use super::{Header, Link, Links};
 use crate::{
     config::Xdp,
     datapath::{Datapath, DatapathError},
+    model::Owned,
+    subject::Repairs,
 };
 
 /// How often a driver is asked again that has refused.
@@ -73,7 +75,7 @@ impl XdpPrograms {
         setting: Xdp,
         links: &Links,
         attached: impl Fn(u32) -> bool,
-        datapath: &mut Datapath,
+        (datapath, repairs): (&mut Datapath, &mut Repairs),
     ) -> Vec<String> {
         self.links
             .retain(|index, _| links.chosen.contains_key(index));
@@ -81,7 +83,7 @@ impl XdpPrograms {
         for link in links.chosen.values().filter(|link| attached(link.index)) {
             let state = self.links.entry(link.index).or_default();
             let brought = match Wish::of(setting, link) {
-                Wish::Native => state.attach(link, datapath),
+                Wish::Native => state.attach(link, datapath, repairs),
                 Wish::Nothing => state.detach(link, None, datapath),
                 Wish::Refused(why) => state.detach(link, Some(why), datapath),
             };
@@ -98,7 +100,12 @@ impl XdpPrograms {
 }
 
 impl State {
-    fn attach(&mut self, link: &Link, datapath: &mut Datapath) -> Result<(), DatapathError> {
+    fn attach(
+        &mut self,
+        link: &Link,
+        datapath: &mut Datapath,
+        repairs: &mut Repairs,
+    ) -> Result<(), DatapathError> {
         if self.live && datapath.has_xdp(link.index)? {
             return Ok(());
         }
@@ -109,6 +116,10 @@ impl State {
         match datapath.attach_xdp(link.index) {
             Ok(()) => {
                 tracing::info!(link = link.name, "XDP program attached to a link");
+                if self.live {
+                    let thing = format!("XDP program from_wire on {}", link.name);
+                    repairs.repaired(Owned::XdpPrograms, &thing);
+                }
                 *self = Self {
                     live: true,
                     ..Self::default()

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use cni_plugin::wiring::name::is_pods_ifname;
 use netlink_packet_route::link::LinkLayerType;
 
-use super::{get, set};
+use super::{Setter, get};
 use crate::node::facts::{Facts, Interface};
 
 /// Links whose advertisements the kernel accepted when we came, by index.
@@ -17,17 +17,17 @@ const DEFAULT: &str = "default";
 
 impl Heard {
     /// Lets the kernel go on accepting them. A link that forwards already, and so does not accept any, is left so.
-    pub(super) fn keep(&mut self, root: &Path, facts: &Facts) -> Vec<String> {
-        let mut errors = Vec::new();
+    pub(super) fn keep(&mut self, facts: &Facts, to: &mut Setter<'_>) -> Vec<String> {
+        let (root, mut errors) = (to.root, Vec::new());
         if accepts(root, DEFAULT) {
-            errors.extend(go_on(root, DEFAULT));
+            errors.extend(go_on(to, DEFAULT));
         }
         for link in facts.interfaces.iter().filter(|link| listens(link)) {
             if accepts(root, &link.name) {
                 self.0.insert(link.index);
             }
             if self.0.contains(&link.index) {
-                errors.extend(go_on(root, &link.name));
+                errors.extend(go_on(to, &link.name));
             }
         }
         self.0.retain(|index| facts.interface(*index).is_some());
@@ -51,10 +51,10 @@ fn accepts(root: &Path, link: &str) -> bool {
 }
 
 /// 2: whether it forwards or not. 0 is somebody's will.
-fn go_on(root: &Path, link: &str) -> Option<String> {
+fn go_on(to: &mut Setter<'_>, link: &str) -> Option<String> {
     let key = format!("ipv6/conf/{link}/accept_ra");
-    match get(root, &key) {
-        Ok(now) if now == "1" => set(root, &key, "2").err(),
+    match get(to.root, &key).as_deref() {
+        Ok("1" | "2") => to.set(&key, "2").err(),
         _ => None,
     }
 }

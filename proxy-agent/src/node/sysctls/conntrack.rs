@@ -1,9 +1,9 @@
 //! Netfilter's connection tracking, as kube-proxy tunes it. Our programs have their own, but traffic that
 //! they leave to the host's stack passes netfilter wherever the host has rules.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use super::{get, set};
+use super::{Setter, get};
 use crate::config::{Conntrack, Period};
 
 /// Limit of what `maxPerCore` comes to on machines with many cores.
@@ -12,16 +12,16 @@ const MAX: u64 = 1 << 20;
 const PER_BUCKET: u64 = 4;
 
 /// Sets what is configured, if the module is loaded; returns what could not be set.
-pub(super) fn apply(root: &Path, config: &Conntrack) -> Vec<String> {
-    if get(root, "netfilter/nf_conntrack_max").is_err() {
+pub(super) fn apply(to: &mut Setter<'_>, config: &Conntrack) -> Vec<String> {
+    if get(to.root, "netfilter/nf_conntrack_max").is_err() {
         return Vec::new();
     }
     let mut results = match fs::read_to_string("/proc/stat") {
-        Ok(stat) => vec![grow(root, config, cores(&stat))],
+        Ok(stat) => vec![grow(to, config, cores(&stat))],
         Err(e) => vec![Err(format!("read /proc/stat: {e}"))],
     };
     let settings = settings(config);
-    results.extend(settings.map(|(key, value)| set(root, &format!("netfilter/{key}"), &value)));
+    results.extend(settings.map(|(key, value)| to.set(&format!("netfilter/{key}"), &value)));
     results.into_iter().filter_map(Result::err).collect()
 }
 
@@ -52,23 +52,23 @@ fn settings(config: &Conntrack) -> impl Iterator<Item = (&'static str, String)> 
 
 /// Makes the table hold so many entries; one that holds more stays. It is the machine's: where the node is a
 /// namespace on it the file is read-only, and the machine's owner decides.
-fn grow(root: &Path, config: &Conntrack, cores: u64) -> Result<(), String> {
+fn grow(to: &mut Setter<'_>, config: &Conntrack, cores: u64) -> Result<(), String> {
     let wanted = entries(config, cores);
     let file = "netfilter/nf_conntrack_max";
-    let metadata = fs::metadata(root.join(file)).map_err(|e| format!("look at {file}: {e}"))?;
+    let metadata = fs::metadata(to.root.join(file)).map_err(|e| format!("look at {file}: {e}"))?;
     if metadata.permissions().mode() & 0o222 == 0 {
         return Ok(());
     }
-    raise(root, file, wanted)?;
-    raise(root, "netfilter/nf_conntrack_buckets", wanted / PER_BUCKET)
+    raise(to, file, wanted)?;
+    raise(to, "netfilter/nf_conntrack_buckets", wanted / PER_BUCKET)
 }
 
-fn raise(root: &Path, key: &str, wanted: u64) -> Result<(), String> {
-    let now = get(root, key).map_err(|e| format!("read {key}: {e}"))?;
-    if now.parse::<u64>().is_ok_and(|now| now >= wanted) {
+fn raise(to: &mut Setter<'_>, key: &str, wanted: u64) -> Result<(), String> {
+    let now = get(to.root, key).map_err(|e| format!("read {key}: {e}"))?;
+    if now.parse::<u64>().is_ok_and(|now| now > wanted) {
         return Ok(());
     }
-    set(root, key, &wanted.to_string())
+    to.set(key, &wanted.to_string())
 }
 
 /// 0: leave it alone.
@@ -92,7 +92,22 @@ fn cores(stat: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::{model::Owned, subject::Repairs};
+
+    fn applied(root: &Path, config: &Conntrack) -> Vec<String> {
+        let (what, repairs) = (Owned::Conntrack, &mut Repairs::default());
+        apply(
+            &mut Setter {
+                root,
+                what,
+                repairs,
+            },
+            config,
+        )
+    }
 
     /// A folder with these keys, as the kernel has them.
     fn kernel() -> tempfile::TempDir {
@@ -120,7 +135,7 @@ mod tests {
     fn by_default_it_is_as_kube_proxy_leaves_it() {
         let kernel = kernel();
         let root = kernel.path();
-        assert_eq!(apply(root, &Conntrack::default()), [""; 0]);
+        assert_eq!(applied(root, &Conntrack::default()), [""; 0]);
         assert_eq!(value(root, "tcp_timeout_close_wait"), "3600");
         assert_eq!(value(root, "tcp_timeout_established"), "86400");
         assert_eq!(value(root, "udp_timeout"), "30");
@@ -143,7 +158,7 @@ mod tests {
             tcp_be_liberal: true,
             ..Conntrack::default()
         };
-        assert_eq!(apply(root, &nothing), [""; 0]);
+        assert_eq!(applied(root, &nothing), [""; 0]);
         assert_eq!(value(root, "max"), "65536");
         assert_eq!(value(root, "tcp_timeout_close_wait"), "60");
         assert_eq!(value(root, "tcp_timeout_established"), "432000");
@@ -154,7 +169,7 @@ mod tests {
     #[test]
     fn without_the_module_nothing_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(apply(folder.path(), &Conntrack::default()), [""; 0]);
+        assert_eq!(applied(folder.path(), &Conntrack::default()), [""; 0]);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
@@ -164,11 +179,11 @@ mod tests {
         let root = kernel.path();
         let file = root.join("netfilter/nf_conntrack_max");
         fs::write(&file, "9999999").unwrap();
-        apply(root, &Conntrack::default());
+        applied(root, &Conntrack::default());
         assert_eq!(value(root, "max"), "9999999");
         fs::write(&file, "1").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
-        assert_eq!(apply(root, &Conntrack::default()), [""; 0]);
+        assert_eq!(applied(root, &Conntrack::default()), [""; 0]);
         assert_eq!(value(root, "max"), "1");
     }
 

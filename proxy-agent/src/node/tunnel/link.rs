@@ -14,34 +14,36 @@ use netlink_packet_route::{
 };
 use proxy_common::tunnel::{TUNNEL_DEVICE, TUNNEL_MAC};
 
-use crate::node::{host_device::link::settings, sysctls};
+use crate::{model::Owned, node::host_device::link::apply_settings, subject::Repairs};
 
 /// Makes the device as it should be, for packets to this port and with this MTU; gives its index. A new one is down.
-pub fn ensure(port: u16, mtu: u32) -> anyhow::Result<u32> {
+pub fn ensure(port: u16, mtu: u32, repairs: &mut Repairs) -> anyhow::Result<u32> {
     let mut netlink = Netlink::open().context("open netlink")?;
-    let index = device(&mut netlink, port, mtu).with_context(|| format!("make {TUNNEL_DEVICE}"))?;
-    for (key, value) in settings(TUNNEL_DEVICE) {
-        sysctls::set(sysctls::root().as_path(), &key, value).map_err(anyhow::Error::msg)?;
-    }
-    set_right(&mut netlink, port, mtu).with_context(|| format!("set {TUNNEL_DEVICE} right"))?;
+    let (index, made) =
+        device(&mut netlink, port, mtu).with_context(|| format!("make {TUNNEL_DEVICE}"))?;
+    apply_settings(TUNNEL_DEVICE, Owned::TunnelSettings, repairs)?;
+    let changed =
+        set_right(&mut netlink, port, mtu).with_context(|| format!("set {TUNNEL_DEVICE} right"))?;
+    let wanted = format!("with port {port} and an MTU of {mtu}");
+    repairs.keep(Owned::TunnelDevice, TUNNEL_DEVICE, &wanted, made || changed);
     Ok(index)
 }
 
-/// Sets it up, once it has its programs.
-pub fn set_up(port: u16) -> anyhow::Result<()> {
+/// Sets it up, once it has its programs; says whether it was not.
+pub fn set_up(port: u16) -> anyhow::Result<bool> {
     let mut netlink = Netlink::open().context("open netlink")?;
     let Some(link) = veth::find(&mut netlink, TUNNEL_DEVICE)? else {
-        return Ok(()); // Gone since; the next look makes it anew.
+        return Ok(false); // Gone since; the next look makes it anew.
     };
     if link.header.flags.contains(LinkFlags::Up) {
-        return Ok(());
+        return Ok(false);
     }
     let request = veth::set_up(link.header.index, None);
     netlink
         .request(&request.message, request.flags)
         .with_context(|| format!("set {TUNNEL_DEVICE} up (UDP port {port}, tunnel.port)"))?;
     tracing::info!(port, "{TUNNEL_DEVICE} set up");
-    Ok(())
+    Ok(true)
 }
 
 /// Removes it and its routes. Says whether it was there.
@@ -50,17 +52,17 @@ pub fn remove() -> io::Result<bool> {
     veth::remove(&mut netlink, TUNNEL_DEVICE)
 }
 
-/// Its index, made if there is none, or none like that.
-fn device(netlink: &mut Netlink, port: u16, mtu: u32) -> io::Result<u32> {
+/// Its index, and whether it was made because there was none, or none like that.
+fn device(netlink: &mut Netlink, port: u16, mtu: u32) -> io::Result<(u32, bool)> {
     match veth::find(netlink, TUNNEL_DEVICE)? {
-        Some(link) if is_ours(&link, port) => return Ok(link.header.index),
+        Some(link) if is_ours(&link, port) => return Ok((link.header.index, false)),
         Some(_) => drop(veth::remove(netlink, TUNNEL_DEVICE)?),
         None => {}
     }
     let link = described(port, mtu);
     netlink.request(&RouteNetlinkMessage::NewLink(link), CREATE)?;
     tracing::info!(port, mtu, "{TUNNEL_DEVICE} made");
-    veth::index(netlink, TUNNEL_DEVICE)
+    Ok((veth::index(netlink, TUNNEL_DEVICE)?, true))
 }
 
 /// Whether it is for every peer, by this port.
@@ -106,8 +108,8 @@ fn described(port: u16, mtu: u32) -> LinkMessage {
     link
 }
 
-/// Sets what differs. Without ARP every neighbour has the device's own hardware address.
-fn set_right(netlink: &mut Netlink, port: u16, mtu: u32) -> io::Result<()> {
+/// Sets what differs. Without ARP every neighbour has the device's own hardware address. Says whether anything did.
+fn set_right(netlink: &mut Netlink, port: u16, mtu: u32) -> io::Result<bool> {
     let present = veth::find(netlink, TUNNEL_DEVICE)?;
     let link = present.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     let is_right = |attribute: &LinkAttribute| match attribute {
@@ -116,7 +118,7 @@ fn set_right(netlink: &mut Netlink, port: u16, mtu: u32) -> io::Result<()> {
         _ => true,
     };
     if link.header.flags.contains(LinkFlags::Noarp) && link.attributes.iter().all(is_right) {
-        return Ok(());
+        return Ok(false);
     }
     let mut request = plain(mtu);
     request.header.index = link.header.index;
@@ -124,5 +126,5 @@ fn set_right(netlink: &mut Netlink, port: u16, mtu: u32) -> io::Result<()> {
     request.header.change_mask = LinkFlags::Noarp;
     netlink.request(&RouteNetlinkMessage::SetLink(request), CHANGE)?;
     tracing::info!(port, mtu, "{TUNNEL_DEVICE} set right");
-    Ok(())
+    Ok(true)
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use super::link;
 use crate::{
     datapath::{Datapath, DatapathError},
-    node::host_device::program::is_there,
+    model::Owned,
+    node::host_device::program::{missing, on},
+    subject::Repairs,
 };
 
 /// What is known of it.
@@ -33,11 +35,20 @@ impl TunnelPrograms {
     }
 
     /// Attaches the programs to the device with this index, and sets it up.
-    pub fn bring(&mut self, index: u32, port: u16, datapath: &mut Datapath) -> Result<(), String> {
+    pub fn bring(
+        &mut self,
+        index: u32,
+        port: u16,
+        datapath: &mut Datapath,
+        repairs: &mut Repairs,
+    ) -> Result<(), String> {
         self.idle = None;
-        self.attach(index, datapath)
+        self.attach(index, datapath, repairs)
             .map_err(|error| error.to_string())?;
-        link::set_up(port).map_err(|error| format!("{error:#}"))
+        let changed = link::set_up(port).map_err(|error| format!("{error:#}"))?;
+        let (thing, wanted) = ("weir_vxlan up", index.to_string());
+        repairs.keep(Owned::TunnelDevice, thing, &wanted, changed);
+        Ok(())
     }
 
     /// Removes the device, which nothing needs any more, after a while.
@@ -64,9 +75,15 @@ impl TunnelPrograms {
         Ok(())
     }
 
-    fn attach(&mut self, index: u32, datapath: &mut Datapath) -> Result<(), DatapathError> {
+    fn attach(
+        &mut self,
+        index: u32,
+        datapath: &mut Datapath,
+        repairs: &mut Repairs,
+    ) -> Result<(), DatapathError> {
         let hooks = &Datapath::TUNNEL;
-        if self.attached == Some(index) && is_there(datapath, index, hooks) {
+        let lost = missing(datapath, index, hooks);
+        if self.attached == Some(index) && lost.is_empty() {
             return Ok(());
         }
         // Made anew: the pins of its former links name nothing any more.
@@ -75,7 +92,9 @@ impl TunnelPrograms {
         }
         let mode = datapath.attach(index, hooks)?;
         tracing::info!(index, %mode, "programs attached to the tunnel's device");
-        self.attached = Some(index);
+        if self.attached.replace(index) == Some(index) {
+            repairs.repaired(Owned::TunnelPrograms, &on("weir_vxlan", &lost));
+        }
         Ok(())
     }
 }

@@ -10,7 +10,10 @@ use proxy_common::endpoints::ENDPOINT_QUEUED;
 use tokio::time::{Duration, Instant};
 
 use super::{Fault, Side, fault};
-use crate::pod::{Interfaces, Pods, local::Local};
+use crate::{
+    model::Owned,
+    pod::{Interfaces, Pods, local::Local},
+};
 
 /// How often it is looked whether limits are as they should be.
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
@@ -28,6 +31,13 @@ impl Watching {
             next: Instant::now(),
             looked: false,
         }
+    }
+}
+
+impl Watching {
+    /// The next event has them looked at.
+    pub(in crate::pod) fn look(&mut self) {
+        self.next = Instant::now();
     }
 }
 
@@ -50,12 +60,14 @@ impl Pods {
         }
         self.watching.next = now + LOOK_PERIOD;
         let any = self.known.values().any(|local| local.limiting.is_limited());
-        if any || !std::mem::replace(&mut self.watching.looked, true) {
-            self.look_at_limits(interfaces);
+        let looked = std::mem::replace(&mut self.watching.looked, true);
+        if any || !looked {
+            self.look_at_limits(interfaces, looked);
         }
     }
 
-    fn look_at_limits(&mut self, interfaces: &mut dyn Interfaces) {
+    /// What differs at the first look (not `again`) is of an agent before.
+    fn look_at_limits(&mut self, interfaces: &mut dyn Interfaces, again: bool) {
         let is_sound = |local: &&Local| local.limiting.fault.is_none();
         let sides: Vec<Side> = self
             .known
@@ -75,6 +87,10 @@ impl Pods {
                 Ok(false) => {}
                 Ok(true) => {
                     tracing::info!(interface = side.name, "limits of bandwidth put back");
+                    if again {
+                        let thing = format!("limits of bandwidth on {}", side.name);
+                        self.repairs.repaired(Owned::PodLimits, &thing);
+                    }
                     // What was lost with the pair, too.
                     self.limit(&side.key, interfaces);
                 }
@@ -114,10 +130,16 @@ impl Pods {
             .into_iter()
             .filter(|end| !attached.contains_key(end))
             .collect();
-        if !lost.is_empty()
-            && let Err(error) = interfaces.attach(&lost)
-        {
-            tracing::warn!(%error, "programs at the ends of queues not attached");
+        if lost.is_empty() {
+            return;
+        }
+        match interfaces.attach(&lost) {
+            Ok(_) => self
+                .repairs
+                .repaired(Owned::QueuePrograms, "programs at the ends of pods' queues"),
+            Err(error) => {
+                tracing::warn!(%error, "programs at the ends of queues not attached");
+            }
         }
     }
 }

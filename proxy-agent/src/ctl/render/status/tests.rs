@@ -4,7 +4,7 @@ use super::{rows, write};
 use crate::{
     api::messages::{
         AnnouncementStatus, CniStatus, FamilyFlows, FlowsStatus, GivenAddress, HostStatus,
-        LinkStatus, LoadBalancersStatus, MapStatus, PoolStatus, SourcePorts, Status,
+        LinkStatus, LoadBalancersStatus, MapStatus, PoolStatus, RepairStatus, SourcePorts, Status,
     },
     api::version::{VERSION, layout},
 };
@@ -114,6 +114,7 @@ Pod ranges OK        as spec.podCIDRs of the Node say
 Ways       OK        no other nodes
 Encryption OK        off
 Addresses  OK        no pools of addresses
+Repairs    OK        0 since the start, none in the last 10 minutes
 Health     OK        :10256 /healthz 200   :10249 /metrics
 ")
     );
@@ -191,4 +192,29 @@ fn is_loud_when_not() {
         assert!(told.lines().any(|l| l == line), "{line} is not in\n{told}");
     }
     assert!(told.contains("WARNING Agent: proxyctl is v"), "{told}");
+}
+
+#[test]
+fn what_was_put_back_is_told_for_a_minute_and_a_fight_for_as_long_as_it_lasts() {
+    let repair = |thing: &str, times, last_seconds| RepairStatus {
+        what: "Forwarding".to_owned(),
+        thing: thing.to_owned(),
+        times,
+        last_seconds,
+    };
+    let mut status = fine();
+    status.repairs.times = [("Forwarding".to_owned(), 9)].into();
+    status.repairs.recent = vec![repair("sysctl a", 2, 100)];
+    let told = text(&status);
+    let fine = "Repairs    OK        9 since the start, the last 1m40s ago\n";
+    assert!(told.contains(fine), "{told}");
+    status.repairs.recent = vec![repair("sysctl a", 2, 7), repair("sysctl b", 7, 300)];
+    let told = text(&status);
+    for line in [
+        "Repairs    WARNING   9 since the start, the last 7s ago\n",
+        "WARNING Repairs: sysctl b was changed 7 times, the last 5m0s ago, and put back: find who wants it otherwise\n\
+         WARNING Repairs: sysctl a was changed or taken away, and put back 7s ago\n",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
 }
