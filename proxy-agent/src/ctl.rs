@@ -26,9 +26,12 @@ pub mod top;
 pub mod trace;
 pub mod tunnels;
 pub mod version;
+pub mod view;
 pub mod watch;
+pub mod whereabouts;
 pub mod why;
 
+mod service_name;
 mod tool;
 
 use std::{

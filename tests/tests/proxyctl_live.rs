@@ -280,6 +280,26 @@ fn where_a_connection_goes(stage: &Stage) {
             && trace.ends_with(&format!("goes to {backend}\n")),
         "{trace}"
     );
+    for by_name in [
+        "default/web:80",
+        "svc/web:tcp",
+        "service/default/web:80/tcp",
+    ] {
+        let named = stage.says(0, &["service", "trace", "default/client", by_name]);
+        assert_eq!(named, trace, "{by_name}");
+    }
+    for (word, message) in [
+        ("svc/web", "Service default/web has several ports"),
+        ("default/web:81", "Service default/web has no port 81/TCP"),
+        ("default/none", "`default/none` is no Service"),
+    ] {
+        let wrong = stage
+            .ctl(&["service", "trace", "default/client", word])
+            .unwrap();
+        let told = String::from_utf8_lossy(&wrong.stderr);
+        assert_eq!(wrong.status.code(), Some(2), "{told}");
+        assert!(told.contains(message) && told.contains("hint: "), "{told}");
+    }
     let trace = stage.says(1, &["service", "trace", "default/stranger", &to]);
     assert!(
         trace.contains("denied by the pod's ingress policy"),

@@ -38,6 +38,7 @@ pub async fn prepare(shared: &Shared) -> anyhow::Result<Prepared> {
         return Ok(Prepared::Manifests(folder.clone()));
     }
     let options = kubernetes::Options {
+        service_account: None,
         node: config.node_name.clone(),
         kubeconfig: config.client_connection.kubeconfig.clone(),
         api_servers: config.client_connection.api_servers.clone(),

@@ -77,6 +77,14 @@ impl Client {
         &self.socket
     }
 
+    /// The agent's process, by the kernel's word; none if nobody listens, or it is in a namespace of processes that is not
+    /// ours.
+    pub async fn peer(&self) -> Option<u32> {
+        let stream = UnixStream::connect(&self.socket).await.ok()?;
+        let process = stream.peer_cred().ok()?.pid()?;
+        u32::try_from(process).ok().filter(|process| *process > 0)
+    }
+
     /// `GET path`.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.request(Method::GET, path, Bytes::new()).await

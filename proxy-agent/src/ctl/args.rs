@@ -348,7 +348,8 @@ pub enum ServiceVerb {
 pub struct TraceArgs {
     /// Who connects: an address, namespace/pod or node/name
     pub client: String,
-    /// Where to, such as 10.96.0.10:80 or 10.96.0.10:53/udp; IPv6 addresses in brackets
+    /// Where to: an address and port, such as 10.96.0.10:80 or 10.96.0.10:53/udp, IPv6 addresses in brackets; or a Service,
+    /// as shop/web, shop/web:80, svc/web:http
     pub destination: String,
 }
 

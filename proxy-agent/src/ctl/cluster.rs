@@ -3,6 +3,7 @@
 //! keeps the record.
 
 pub mod exec;
+mod state;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
@@ -153,8 +154,22 @@ impl Cluster {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let list = pods.list(&ListParams::default().labels(LABELS)).await;
         let pods = list.map_err(|error| self.refused(&error))?.items;
-        let running = pods.into_iter().filter(is_running);
-        let running: Vec<_> = running.filter(|pod| node(pod).is_some()).collect();
+        let is_running = |pod: &Pod| is_running(pod) && node(pod).is_some();
+        let (running, others): (Vec<_>, Vec<_>) = pods.into_iter().partition(is_running);
+        if let (true, Some(one)) = (running.is_empty(), others.first()) {
+            let namespace = &self.namespace;
+            return Err(CtlError::new(
+                Exit::Unreachable,
+                format!(
+                    "no agent runs in namespace {namespace}, of {} pods: {}",
+                    others.len(),
+                    state::in_words(one)
+                ),
+                format!(
+                    "kubectl --namespace {namespace} describe pods --selector {LABELS} says what they wait for"
+                ),
+            ));
+        }
         if running.is_empty() {
             return Err(CtlError::new(
                 Exit::Unreachable,
@@ -174,6 +189,19 @@ impl Cluster {
         Ok(Said { code, out, told })
     }
 
+    /// Why nothing could be run in a pod: the state of its container, if that is it; else what the API server said.
+    pub(super) async fn not_run(&self, call: &Call, error: &kube::Error) -> CtlError {
+        let state = self.state_of(call).await;
+        state.unwrap_or_else(|| self.refused(error))
+    }
+
+    /// Why nothing can be run in a pod, if its container does not run.
+    pub(super) async fn state_of(&self, call: &Call) -> Option<CtlError> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &call.namespace);
+        let pod = pods.get_opt(&call.pod).await.ok().flatten();
+        pod.as_ref().and_then(state::why_not)
+    }
+
     fn refused(&self, error: &kube::Error) -> CtlError {
         let code = match error {
             kube::Error::Api(status) => status.code,
@@ -188,7 +216,7 @@ impl Cluster {
                 Exit::Unreachable,
                 message,
                 format!(
-                    "asking other nodes needs list of pods, and get and create of pods/exec in {namespace}, and `policy why` get and list of pods and nodes everywhere; try: kubectl auth can-i create pods/exec -n {namespace}",
+                    "asking other nodes needs list of pods, and get and create of pods/exec in {namespace}, and `policy why` get and list of pods and nodes everywhere. Agents have no such rights: from their containers say kubectl weir where you have yours; try: kubectl auth can-i create pods/exec -n {namespace}",
                     namespace = self.namespace
                 ),
             ),

@@ -8,7 +8,7 @@ use std::{ffi::OsString, path::Path};
 
 use super::{
     Context, CtlError, Exit,
-    args::{ClusterArgs, Command, PolicyVerb, SysdumpArgs, cluster::without},
+    args::{ClusterArgs, Command, PolicyVerb, ServiceVerb, SysdumpArgs, cluster::without},
     cluster::{Agent, Cluster, Said},
     live,
     output::Output,
@@ -125,6 +125,15 @@ pub(super) async fn run(
             all::run(&remote, agents, watches, out).await
         }
         Where::Node(node) => {
+            let node = match (node, command) {
+                (
+                    None,
+                    Command::Service {
+                        verb: ServiceVerb::Trace(args),
+                    },
+                ) => remote.cluster.node_of(&args.client).await?,
+                (node, _) => node,
+            };
             let agent = choose(&mut agents, node.as_deref())?;
             remote.one(&agent, out).await
         }

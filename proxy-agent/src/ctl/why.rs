@@ -22,6 +22,7 @@ use super::{
     output::Output,
     place,
     render::words::named,
+    whereabouts::Whereabouts,
 };
 use crate::{
     api::messages::Names,
@@ -65,7 +66,22 @@ async fn here(context: &Context, args: &WhyArgs) -> Result<Why, CtlError> {
     };
     let tables = PolicyTables::from(maps);
     let judge = Judge::new(maps, &names, &tables)?;
-    answer(&judge, &asked, target.name)
+    let mut why = answer(&judge, &asked, target.name)?;
+    if why.undecided().next().is_some() {
+        name_nodes(&mut why, &Whereabouts::ask(context).await, &names);
+    }
+    Ok(why)
+}
+
+/// Names the nodes to which sides are left.
+fn name_nodes(why: &mut Why, whereabouts: &Whereabouts, names: &Names) {
+    let steps = why.paths.iter_mut().flat_map(|path| &mut path.steps);
+    for step in steps.filter(|step| step.verdict == Verdict::Undecided) {
+        if let Some(node) = whereabouts.node(names, step.address) {
+            step.because = format!("a pod of node {node}, which decides");
+            step.left_to = Some(node.to_owned());
+        }
+    }
 }
 
 fn answer(judge: &Judge<'_>, asked: &Asked, name: Option<String>) -> Result<Why, CtlError> {

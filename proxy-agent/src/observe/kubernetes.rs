@@ -42,6 +42,8 @@ pub struct Options {
     pub node: String,
     /// Kubeconfig file. Without it: `$KUBECONFIG`, the usual places, the pod's service account.
     pub kubeconfig: Option<PathBuf>,
+    /// A pod's service account that is not ours, in place of that.
+    pub service_account: Option<ServiceAccount>,
     /// URLs that replace the one of the configuration, in order of preference. None of them may be a VIP
     /// that this node is yet to program.
     pub api_servers: Vec<String>,
@@ -49,6 +51,17 @@ pub struct Options {
     pub known_servers: Option<PathBuf>,
     /// Watches over the watches.
     pub watchdog: Watchdog,
+}
+
+/// A service account as its pod has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// The folder of its token.
+    pub folder: PathBuf,
+    /// Where the pod is told that the API server is; an address of the Service `kubernetes`.
+    pub host: String,
+    /// Its port.
+    pub port: String,
 }
 
 /// The watches; they end when this is dropped.

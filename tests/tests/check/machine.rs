@@ -32,19 +32,48 @@ fn a_containers_own_cgroup() {
     stage
         .words
         .retain(|word| !word.starts_with("--set=cgroupRoot="));
-    stage.well();
-    // As a container sees its own: all other mounts of the hierarchy are hidden.
     let own = stage.node.cgroup_root().path().display().to_string();
     stage.plant(&format!(
-        "mkdir /run/own; mount --bind {own} /run/own
-         awk '$3 == \"cgroup2\" && $2 != \"/run/own\" {{print $2}}' /proc/mounts | while read place; do
-             mount --bind /run/own $place
-         done"
+        "mkdir /run/own; mount --bind {own} /run/own; mount -t cgroup2 none /sys/fs/cgroup"
     ));
+    stage.well();
+    // As a container sees its own: all other mounts of the hierarchy are hidden.
+    stage.plant(
+        "awk '$3 == \"cgroup2\" && $2 != \"/run/own\" {print $2}' /proc/mounts | while read place; do
+             if [ -d $place ]; then mount --bind /run/own $place; fi
+         done",
+    );
     stage.named("container-cgroup");
     // The hint: mount the node's, and name it.
     stage.plant("mkdir /run/whole; mount -t cgroup2 none /run/whole");
     stage.with(&["--set=cgroupRoot=/run/whole"]).well();
+}
+
+/// The chart mounts the node's `/sys/fs/cgroup` at a place of the container: what it finds there counts, whoever is asked.
+#[test]
+fn the_cgroup_is_where_the_chart_looks_for_it() {
+    for told in [&[][..], &["--set=cgroupRoot=/host/cgroup"]] {
+        let mut stage = Stage::set("chart-cgroup");
+        stage
+            .words
+            .retain(|word| !word.starts_with("--set=cgroupRoot="));
+        let mut stage = stage.with(told);
+        stage.plant(
+            "mount -t tmpfs tmpfs /sys/fs/cgroup; mkdir /run/v2; mount -t cgroup2 none /run/v2",
+        );
+        let [found] = stage.named("no-cgroup2").try_into().unwrap();
+        assert_eq!((found.level.as_str(), found.remedy), ("warning", None));
+        assert!(
+            found
+                .text
+                .contains("/run/v2, and the chart mounts /sys/fs/cgroup")
+        );
+        stage.words.push("--set=cgroupRoot=/run/v2".to_owned());
+        stage.well();
+        stage.words.pop();
+        stage.plant("umount /run/v2; mount -t cgroup2 none /sys/fs/cgroup");
+        stage.well();
+    }
 }
 
 #[test]

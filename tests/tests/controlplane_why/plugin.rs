@@ -66,6 +66,7 @@ pub(crate) async fn works(stage: &Stage) {
     let plugin = Plugin::of(stage);
     one_node(&plugin).await;
     errors(&plugin).await;
+    no_agent_runs(&plugin).await;
     all_nodes(&plugin).await;
     standard_input(&plugin).await;
     files(&plugin).await;
@@ -85,6 +86,13 @@ async fn one_node(plugin: &Plugin<'_>) {
         text.contains(" on node a: ") && text.contains(" on node b: "),
         "{text}"
     );
+    // The node of who connects, found by itself.
+    for to in ["10.96.0.10:80", "default/web:80"] {
+        let words = ["service", "trace", "default/client", to];
+        let (code, text, told) = plugin.say(&words).await;
+        assert_eq!((code, told.as_str()), (0, ""), "{text}");
+        assert!(text.contains("elsewhere: allowed here"), "{text}");
+    }
     let words = ["dump", "endpoints", "--node=b", "-o", "name"];
     let (code, text, told) = plugin.say(&words).await;
     assert_eq!((code, told.as_str()), (0, ""), "{text}");
@@ -127,6 +135,34 @@ async fn errors(plugin: &Plugin<'_>) {
         code == 3 && told.starts_with("error: no agent runs in namespace default "),
         "{told}"
     );
+}
+
+/// An agent that cannot begin is told of as the kubelet tells it, not as the API server refuses.
+async fn no_agent_runs(plugin: &Plugin<'_>) {
+    let mut crashing = agent("weir-c", "c");
+    crashing["status"]["containerStatuses"] = json!([{
+        "name": "agent", "image": "weir", "imageID": "", "ready": false, "restartCount": 4,
+        "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 40s" } },
+        "lastState": { "terminated": {
+            "exitCode": 2, "reason": "Error", "message": "error: cni.mtu: too small\n", "containerID": "x",
+        } },
+    }]);
+    let stage = plugin.stage;
+    apply(&stage.plane, &[crashing]).await.unwrap();
+    let (code, text, told) = plugin.say(&["check", "--node", "c"]).await;
+    assert_eq!((code, text.as_str()), (3, ""), "{told}");
+    assert!(
+        told.contains(
+            "error: the agent does not run: pod kube-system/weir-c on node c: container agent is waiting \
+             (CrashLoopBackOff: back-off 40s); before, it ended with code 2 (Error): error: cni.mtu: too small\n\
+             hint: kubectl --namespace kube-system logs weir-c --container agent --previous "
+        ),
+        "{told}"
+    );
+    let pods = "/api/v1/namespaces/kube-system/pods/weir-c?gracePeriodSeconds=0";
+    let client = stage.plane.client().await.unwrap();
+    let request = http::Request::delete(pods).body(Vec::new()).unwrap();
+    client.request::<Value>(request).await.unwrap();
 }
 
 async fn all_nodes(plugin: &Plugin<'_>) {

@@ -186,18 +186,19 @@ fn what_another_node_decides_is_not_said_to_be_allowed() {
             (code == 1).then_some(())
         })
         .unwrap();
-    let other = |pod: &Pod| {
-        format!(
-            "the node of default/{} ({}) decides",
-            pod.name(),
-            pod.ipv4()
-        )
-    };
+    let other = |pod: &Pod| format!("a pod of node {}, which decides", pod.node().name());
     for (to, port) in [("default/server", "8080"), ("default/web", "80")] {
         let (code, text) = asked(1, "default/client", to, port);
         assert_eq!(code, 5, "{text}");
         assert!(
             text.contains("\nUNDECIDED: ") && text.contains(&other(&server)),
+            "{text}"
+        );
+        // What works from where kubectl does, for agents have no rights to ask each other.
+        let there = text.lines().last().unwrap();
+        assert!(
+            there.contains(" but node a must let it pass too; ")
+                && there.contains("kubectl weir --all-nodes policy why default/client "),
             "{text}"
         );
         // What is denied here is denied, whatever the other node says.
@@ -225,4 +226,10 @@ fn trace_does_not_either(cluster: &Cluster) {
         text.contains("elsewhere: allowed here, its own node decides too"),
         "{text}"
     );
+    assert!(!text.contains("note: "), "{text}");
+    let trace = ["service", "trace", "default/client", "default/web:80"];
+    let (_, text) = cluster.agent(0).proxyctl_verdict(&trace).unwrap();
+    let there = "note: default/client is on node b, and this is what connections meet that come to node a; \
+                 what they meet there: kubectl weir --node b service trace default/client default/web:80\n";
+    assert!(text.contains(there), "{text}");
 }

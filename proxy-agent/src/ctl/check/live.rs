@@ -18,7 +18,7 @@ const NONE: &str = "not known: there are no maps";
 /// The context by what the configuration says, which may differ from the flags.
 fn reader(scene: &Scene) -> Result<Reader, CtlError> {
     let mut context = scene.context.clone();
-    context.common.bpffs.clone_from(&scene.config.bpffs);
+    context.common.bpffs.clone_from(&scene.here.bpffs);
     context.common.instance.clone_from(&scene.config.instance);
     live::reader(&context)
 }
@@ -40,7 +40,7 @@ pub(super) fn attachments(scene: &Scene) -> Verdict {
         return Verdict::unknown(NONE);
     };
     let sockets = if scene.config.socket_balancing {
-        reader.missing_sockets(&scene.config.cgroup_root)
+        reader.missing_sockets(&scene.here.cgroup_root)
     } else {
         Ok(Vec::new())
     };

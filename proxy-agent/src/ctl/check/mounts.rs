@@ -5,6 +5,9 @@ use std::path::Path;
 use super::{Complaint, Fault, Verdict, finding::quoted, scene::Scene};
 use crate::datapath::preflight::{self, PreflightError};
 
+/// What `hostPaths.cgroup` of the chart is unless told.
+const CHARTS: &str = "/sys/fs/cgroup";
+
 /// Whether we have the capabilities that the agent needs.
 pub(super) fn capabilities(_: &Scene) -> Verdict {
     match preflight::privileges() {
@@ -17,7 +20,7 @@ pub(super) fn capabilities(_: &Scene) -> Verdict {
 
 /// Whether pins have a place.
 pub(super) fn bpffs(scene: &Scene) -> Verdict {
-    let path = &scene.config.bpffs;
+    let path = &scene.here.bpffs;
     judge_bpffs(path, path.is_dir(), preflight::mounted_bpffs(path))
 }
 
@@ -39,12 +42,29 @@ fn judge_bpffs(path: &Path, is_dir: bool, looked: Result<(), PreflightError>) ->
 
 /// Whether sockets of all the node's processes can be balanced.
 pub(super) fn cgroup(scene: &Scene) -> Verdict {
-    let path = &scene.config.cgroup_root;
-    judge_cgroup(
-        path,
-        preflight::cgroup2(path),
-        preflight::mounted("cgroup2"),
-    )
+    let path = &scene.here.cgroup_root;
+    let looked = preflight::cgroup2(path);
+    if scene.before && scene.cgroup_unsaid && looked.is_ok() {
+        return judge_place(path);
+    }
+    judge_cgroup(path, looked, preflight::mounted("cgroup2"))
+}
+
+/// Where the hierarchy is that an agent finds by itself: the chart mounts another folder unless told.
+fn judge_place(path: &Path) -> Verdict {
+    let text = format!("cgroup v2 at {}", path.display());
+    let elsewhere = (path != Path::new(CHARTS)).then(|| {
+        let place = quoted(path);
+        Complaint::warning(
+            Fault::NoCgroup2,
+            format!("{text}, and the chart mounts {CHARTS} into the agent's container"),
+            format!(
+                "with the chart, say --set hostPaths.cgroup={place}, and leave config.cgroupRoot alone; an agent on the host itself \
+                 finds the place; tell this check that you know: --set cgroupRoot={place}"
+            ),
+        )
+    });
+    Verdict::of(text, elsewhere)
 }
 
 fn judge_cgroup(
@@ -92,6 +112,20 @@ mod tests {
         let found = judge_cgroup(path, preflight::cgroup2(path), Some("/host".to_owned()));
         let set = Remedy::Setting("cgroupRoot=/host".to_owned());
         assert_eq!(remedy(found), (Fault::NoCgroup2, Some(set)));
+        assert_eq!(judge_place(Path::new(CHARTS)).complaints, []);
+        let elsewhere = judge_place(Path::new("/sys/fs/cgroup/unified"));
+        let [complaint] = &elsewhere.complaints[..] else {
+            panic!("{elsewhere:?}");
+        };
+        assert!(
+            complaint
+                .hint
+                .contains("hostPaths.cgroup=/sys/fs/cgroup/unified,")
+        );
+        assert_eq!(
+            complaint.remedy, None,
+            "config.cgroupRoot would be the wrong one"
+        );
         let none = Path::new("");
         let found = judge_cgroup(none, preflight::cgroup2(none), None);
         assert_eq!(remedy(found), (Fault::ContainerCgroup, None));

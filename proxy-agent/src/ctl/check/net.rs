@@ -81,7 +81,7 @@ pub(super) fn mtu(scene: &Scene) -> Verdict {
         return Verdict::unknown("not known");
     };
     let told = scene.config.cni.mtu;
-    let file = NodeFile::read(&Paths::new(&scene.config.run_dir).node());
+    let file = NodeFile::read(&Paths::new(&scene.here.run_dir).node());
     let pods = Mtu {
         way: desired.mtu,
         configured: told,

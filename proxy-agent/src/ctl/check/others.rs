@@ -52,7 +52,7 @@ fn judge_kube_proxy(
 
 /// Whether the runtime prefers another plugin.
 pub(super) fn plugins(scene: &Scene) -> Verdict {
-    let cni = &scene.config.cni;
+    let cni = &scene.here.cni;
     if !cni.install {
         return Verdict::unknown("not looked for: cni.install is off");
     }

@@ -11,7 +11,7 @@ use nix::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Complaint, Fault, Verdict, finding::quoted, scene::Scene};
+use super::{Complaint, Fault, Verdict, finding::quoted, scene::Scene, wiring};
 use crate::{
     config::Cni,
     node::install::{self, PLUGIN},
@@ -19,7 +19,7 @@ use crate::{
 
 /// Whether the folders of plugin and configuration can be used.
 pub(super) fn folders(scene: &Scene) -> Verdict {
-    let cni = &scene.config.cni;
+    let cni = &scene.here.cni;
     if !cni.install {
         return Verdict::unknown("not looked at: cni.install is off");
     }
@@ -51,7 +51,8 @@ fn read_only(path: &Path, setting: &str, there: &Path, error: &io::Error) -> Com
     );
     let complaint = Complaint::error(Fault::CniFolderReadOnly, text, hint);
     match error.raw_os_error() {
-        Some(libc::EROFS) => complaint.command(remount("rw", there)),
+        // What is mounted in the agent's container cannot be mounted anew from here.
+        Some(libc::EROFS) if !there.starts_with("/proc") => complaint.command(remount("rw", there)),
         _ => complaint,
     }
 }
@@ -60,15 +61,18 @@ fn may_run(path: &Path) -> Option<Complaint> {
     let there = nearest(path);
     let forbids = statvfs(&there).is_ok_and(|fs| fs.flags().contains(FsFlags::ST_NOEXEC));
     forbids.then(|| {
-        Complaint::error(
+        let complaint = Complaint::error(
             Fault::CniFolderNoexec,
             format!(
                 "{} is mounted noexec: the runtime cannot run plugins there",
                 there.display()
             ),
             "mount it without noexec, or name another folder to the runtime and in cni.binDir",
-        )
-        .command(remount("exec", &there))
+        );
+        if there.starts_with("/proc") {
+            return complaint;
+        }
+        complaint.command(remount("exec", &there))
     })
 }
 
@@ -93,15 +97,15 @@ fn mount_of(mounts: &str, folder: &Path) -> PathBuf {
 
 /// Whether the plugin is installed, and is ours.
 pub(super) fn installed(scene: &Scene) -> Verdict {
-    let cni = &scene.config.cni;
+    let cni = &scene.here.cni;
     if !cni.install {
         return Verdict::unknown("not looked at: cni.install is off");
     }
-    judge(cni)
+    judge(cni, scene.wiring.as_ref().is_some_and(wiring::is_broken))
 }
 
-/// Of these folders.
-pub(in crate::ctl) fn judge(cni: &Cni) -> Verdict {
+/// Of these folders. One that is `broken` is told as such; that it also differs says nothing more.
+pub(in crate::ctl) fn judge(cni: &Cni, broken: bool) -> Verdict {
     let (plugin, conflist) = (cni.bin_dir.join(PLUGIN), cni.conf_dir.join(&cni.conf_file));
     let missing = [&plugin, &conflist]
         .into_iter()
@@ -115,7 +119,7 @@ pub(in crate::ctl) fn judge(cni: &Cni) -> Verdict {
     let ours = install::source(&cni.plugin)
         .ok()
         .filter(|path| path.exists());
-    let differs = ours.filter(|ours| !is_same(ours, &plugin)).map(|ours| {
+    let differs = ours.filter(|ours| !broken && !is_same(ours, &plugin)).map(|ours| {
         let text = format!("{} is another version than {}", plugin.display(), ours.display());
         let hint = "the agent installs its own when it begins: is it of another version than this proxyctl? restart it";
         Complaint::warning(Fault::PluginDiffers, text, hint)
@@ -149,7 +153,7 @@ mod tests {
             ..Cni::default()
         };
         let faults = || -> Vec<Fault> {
-            judge(&cni)
+            judge(&cni, false)
                 .complaints
                 .into_iter()
                 .map(|c| c.fault)
@@ -162,6 +166,7 @@ mod tests {
         assert_eq!(faults(), []);
         fs::write(at("source"), "two").unwrap();
         assert_eq!(faults(), [Fault::PluginDiffers]);
+        assert_eq!(judge(&cni, true).complaints, [], "told by another check");
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Where the container runtime looks for plugins, by its own configuration, where that can be read.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use super::{Complaint, Fault, Verdict, scene::Scene};
 use crate::config::Cni;
@@ -30,7 +34,7 @@ pub(super) fn look(scene: &Scene) -> Verdict {
         return Verdict::unknown("not looked at: cni.install is off");
     }
     let read = FILES.into_iter().filter_map(|file| {
-        let text = std::fs::read_to_string(file).ok()?;
+        let text = fs::read_to_string(file).ok()?;
         Some((file, folders(&text)))
     });
     let read: Vec<(&str, Folders)> = read.collect();
@@ -40,25 +44,32 @@ pub(super) fn look(scene: &Scene) -> Verdict {
     let files: Vec<&str> = read.iter().map(|(file, _)| *file).collect();
     let wrong = read
         .iter()
-        .flat_map(|(file, folders)| judge(file, folders, cni));
+        .flat_map(|(file, folders)| judge(file, folders, (cni, &scene.here.cni)));
     Verdict::of(format!("as {} says", files.join(", ")), wrong)
 }
 
-fn judge(file: &str, folders: &Folders, cni: &Cni) -> Vec<Complaint> {
+/// `here`: the same with the paths by which we reach the agent's folders.
+fn judge(file: &str, folders: &Folders, (cni, here): (&Cni, &Cni)) -> Vec<Complaint> {
     let both = [
-        (&folders.bin, &cni.bin_dir, "cni.binDir", "plugins"),
+        (
+            &folders.bin,
+            (&cni.bin_dir, &here.bin_dir),
+            "cni.binDir",
+            "plugins",
+        ),
         (
             &folders.conf,
-            &cni.conf_dir,
+            (&cni.conf_dir, &here.conf_dir),
             "cni.confDir",
             "their configurations",
         ),
     ];
-    let wrong = both.into_iter().filter(|(theirs, ours, ..)| {
-        !theirs.is_empty() && !theirs.iter().any(|path| path.as_path() == ours.as_path())
+    let wrong = both.into_iter().filter(|(theirs, (ours, here), ..)| {
+        let is_ours = |path: &PathBuf| path == *ours || is_same(path, here);
+        !theirs.is_empty() && !theirs.iter().any(is_ours)
     });
     wrong
-        .map(|(theirs, ours, setting, what)| {
+        .map(|(theirs, (ours, _), setting, what)| {
             let theirs: Vec<String> = theirs.iter().map(|p| p.display().to_string()).collect();
             let text = format!(
                 "the runtime looks for {what} in {} ({file}), Weir puts them into {}",
@@ -70,6 +81,15 @@ fn judge(file: &str, folders: &Folders, cni: &Cni) -> Vec<Complaint> {
             Complaint::error(Fault::RuntimeLooksElsewhere, text, hint).setting(setting, first)
         })
         .collect()
+}
+
+/// Whether two paths lead to one folder: the agent's container may have the runtime's under another name.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    match (identity(one), identity(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// Of the table `cni` of containerd's plugin CRI (whose name differs from version to version), or of CRI-O's `crio.network`.
@@ -130,9 +150,18 @@ mod tests {
             bin: bin.iter().map(PathBuf::from).collect(),
             conf: Vec::new(),
         };
-        assert_eq!(judge("x", &of(&["/a", "/opt/cni/bin"]), &cni), []);
-        assert_eq!(judge("x", &of(&[]), &cni), []);
-        let wrong = judge("x", &of(&["/a", "/b"]), &cni);
+        assert_eq!(judge("x", &of(&["/a", "/opt/cni/bin"]), (&cni, &cni)), []);
+        assert_eq!(judge("x", &of(&[]), (&cni, &cni)), []);
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+        let here = Cni {
+            bin_dir: link,
+            ..Cni::default()
+        };
+        let theirs = of(&[folder.path().to_str().unwrap()]);
+        assert_eq!(judge("x", &theirs, (&cni, &here)), [], "by another name");
+        let wrong = judge("x", &of(&["/a", "/b"]), (&cni, &cni));
         assert_eq!(wrong[0].fault, Fault::RuntimeLooksElsewhere);
         assert!(wrong[0].text.contains("plugins in /a, /b (x)"), "{wrong:?}");
     }

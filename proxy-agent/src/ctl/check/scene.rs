@@ -12,7 +12,7 @@ use crate::{
         messages::{ConfigDump, Status},
     },
     config::{Configuration, Flags, Origin, load},
-    ctl::{Context, args::CheckArgs},
+    ctl::{Context, args::CheckArgs, view::View},
     model::Node,
     node::{
         desired::Desired,
@@ -36,6 +36,9 @@ pub enum Source {
     Servers(Result<Look, KubernetesError>),
 }
 
+/// Where the chart has the hierarchy of cgroups in the agent's container.
+const IN_CONTAINER: &str = "/host/cgroup";
+
 /// What more than one check looks at.
 #[derive(Debug)]
 pub struct Scene {
@@ -43,6 +46,12 @@ pub struct Scene {
     pub before: bool,
     /// What Weir is told, or would be.
     pub config: Configuration,
+    /// The same with paths as they are to be read from here.
+    pub here: Configuration,
+    /// How to read what the agent reads.
+    pub view: View,
+    /// Nobody says where the hierarchy of cgroups is.
+    pub cgroup_unsaid: bool,
     /// Who says so.
     pub told_by: String,
     /// Why the configuration cannot be; `config` is what is usual then.
@@ -69,20 +78,30 @@ impl Scene {
     /// Looks.
     pub async fn look(context: &Context, args: &CheckArgs) -> Self {
         let agent = context.client.get::<Status>("/v1/status").await;
-        let (config, told_by, wrong) = configuration(context, args, agent.is_ok()).await;
+        let Told {
+            config,
+            here,
+            told_by,
+            wrong,
+            cgroup_unsaid,
+            view,
+        } = configuration(context, args, agent.is_ok()).await;
         let store = Store::new();
-        let source = observe(&config, &store).await;
+        let source = observe(&here, &view, &store).await;
         let (mut probes, mut differences) = (BTreeMap::new(), None);
         if agent.is_ok() {
             probes = probe(config.healthz_bind_address).await;
             differences = context.client.get("/v1/diff").await.ok();
         }
         let installed = config.cni.install && !args.pre;
-        let wiring = || wiring::Facts::look(&config.cni, &Paths::new(&config.run_dir));
+        let wiring = || wiring::Facts::look(&here.cni, &Paths::new(&here.run_dir));
         Self {
             before: args.pre,
             wiring: installed.then(wiring),
             config,
+            here,
+            view,
+            cgroup_unsaid,
             told_by,
             wrong,
             context: context.clone(),
@@ -122,18 +141,50 @@ impl Scene {
     }
 }
 
+/// What Weir is told, and by whom.
+pub(in crate::ctl) struct Told {
+    pub(in crate::ctl) config: Configuration,
+    /// The same with paths as they are to be read from here.
+    pub(in crate::ctl) here: Configuration,
+    pub(in crate::ctl) told_by: String,
+    /// Why it cannot be.
+    pub(in crate::ctl) wrong: Option<String>,
+    /// Nobody says where the hierarchy of cgroups is.
+    pub(in crate::ctl) cgroup_unsaid: bool,
+    /// How to read what the agent reads.
+    pub(in crate::ctl) view: View,
+}
+
+impl Told {
+    fn here(config: Configuration, told_by: String, wrong: Option<String>) -> Self {
+        Self {
+            here: config.clone(),
+            config,
+            told_by,
+            wrong,
+            cgroup_unsaid: false,
+            view: View::default(),
+        }
+    }
+}
+
 /// The agent's, if it answers; else what it would be told.
 pub(in crate::ctl) async fn configuration(
     context: &Context,
     args: &CheckArgs,
     answers: bool,
-) -> (Configuration, String, Option<String>) {
+) -> Told {
     let asked_for = args.config.is_some() || !args.set.is_empty();
     if answers
         && !asked_for
         && let Ok(dump) = context.client.get::<ConfigDump>("/config_dump").await
     {
-        return (dump.configuration, "the agent".to_owned(), None);
+        let view = View::of_agent(context).await;
+        return Told {
+            here: view.configuration(&dump.configuration),
+            view,
+            ..Told::here(dump.configuration, "the agent".to_owned(), None)
+        };
     }
     let mut flags = Flags {
         config: args.config.clone().or_else(mounted),
@@ -152,17 +203,32 @@ pub(in crate::ctl) async fn configuration(
     match load::load(&flags) {
         Ok(effective) => {
             let unsaid = effective.origin("cni.install") == Origin::Default;
+            let of_machine = effective.origin("cgroupRoot") == Origin::Machine;
             let mut config = effective.configuration;
             // The chart says so, and who comes from it has no file yet.
             config.cni.install |= args.pre && unsaid;
-            (config, told_by, None)
+            let mut told = Told::here(config, told_by, None);
+            told.cgroup_unsaid = of_machine;
+            // The chart's place in the container, where it mounts the node's.
+            let root = &mut told.config.cgroup_root;
+            if args.pre && root == Path::new(IN_CONTAINER) && !root.exists() {
+                *root = usual().cgroup_root;
+                told.here.cgroup_root.clone_from(root);
+                told.cgroup_unsaid = true;
+            }
+            told
         }
         Err(error) => {
-            let usual = load::load(&Flags::default()).map(|usual| usual.configuration);
-            let config = usual.unwrap_or_default();
-            (config, told_by, Some(error.to_string()))
+            let wrong = Some(error.to_string());
+            Told::here(usual(), told_by, wrong)
         }
     }
+}
+
+/// What is so where nobody says anything.
+fn usual() -> Configuration {
+    let usual = load::load(&Flags::default()).map(|usual| usual.configuration);
+    usual.unwrap_or_default()
 }
 
 /// Where the agent's container has it.
@@ -171,7 +237,7 @@ fn mounted() -> Option<std::path::PathBuf> {
     path.exists().then(|| path.to_owned())
 }
 
-async fn observe(config: &Configuration, store: &Arc<Store>) -> Source {
+async fn observe(config: &Configuration, view: &View, store: &Arc<Store>) -> Source {
     if let Some(folder) = &config.manifests {
         let mut reader = manifests::Reader::new(folder.clone(), &config.node_name);
         reader.read(store);
@@ -183,6 +249,7 @@ async fn observe(config: &Configuration, store: &Arc<Store>) -> Source {
         kubeconfig: config.client_connection.kubeconfig.clone(),
         api_servers: config.client_connection.api_servers.clone(),
         known_servers: Some(config.run_dir.join(KNOWN_SERVERS)),
+        service_account: view.service_account(),
         ..kubernetes::Options::default()
     };
     Source::Servers(kubernetes::look(store, &options).await)

@@ -15,6 +15,11 @@ pub(super) fn of(scene: &Scene, look: fn(&Facts) -> Verdict) -> Verdict {
     }
 }
 
+/// Whether the plugin is there and does not run.
+pub(in crate::ctl) fn is_broken(facts: &Facts) -> bool {
+    facts.version.is_err() && facts.plugin.exists()
+}
+
 /// Whether the plugin can be run.
 pub(in crate::ctl) fn version(facts: &Facts) -> Verdict {
     match &facts.version {

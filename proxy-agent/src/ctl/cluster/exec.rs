@@ -51,7 +51,10 @@ impl Cluster {
         };
         let how = how.container(call.container).stdin(call.stdin);
         let running = pods.exec(&call.pod, call.words.clone(), &how).await;
-        let mut running = running.map_err(|error| self.refused(&error))?;
+        let mut running = match running {
+            Ok(running) => running,
+            Err(error) => return Err(self.not_run(call, &error).await),
+        };
         let status = running.take_status();
         let given = give(&mut running, call.stdin);
         let (of_out, of_told) = (running.stdout(), running.stderr());
@@ -65,7 +68,13 @@ impl Cluster {
             None => None,
         };
         let status = status.ok_or_else(|| ended(call))?;
-        code(&status).ok_or_else(|| not_run(call, &status))
+        match code(&status) {
+            Some(code) => Ok(code),
+            None => Err(self
+                .state_of(call)
+                .await
+                .unwrap_or_else(|| not_run(call, &status))),
+        }
     }
 }
 

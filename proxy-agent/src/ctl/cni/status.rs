@@ -36,13 +36,15 @@ pub(super) async fn run(
         config: args.config.clone(),
         ..CheckArgs::default()
     };
-    let (config, _, wrong) = configuration(context, &asked, true).await;
-    if let Some(wrong) = wrong {
+    let told = configuration(context, &asked, true).await;
+    if let Some(wrong) = told.wrong {
         let hint = "name the agent's file: --config FILE; else `proxy-agent config print` says what is wrong with it";
         return Err(CtlError::new(Exit::Failed, wrong, hint));
     }
-    let facts = Facts::look(&config.cni, &Paths::new(&context.common.run_dir));
-    let report = Report::of(false, judge(&config.cni, &facts).into_iter());
+    // The socket is in there: it is the agent's folder, whatever that calls it.
+    let (cni, run_dir) = (&told.here.cni, &context.common.run_dir);
+    let facts = Facts::look(cni, &Paths::new(run_dir));
+    let report = Report::of(false, judge(cni, &facts).into_iter());
     let status = Status {
         facts: &facts,
         report: &report,
@@ -61,7 +63,7 @@ fn judge(cni: &Cni, facts: &Facts) -> Vec<(Topic, Verdict)> {
     vec![
         (
             topic("installed", Category::Plugin),
-            of(&|| plugin::judge(cni)),
+            of(&|| plugin::judge(cni, wiring::is_broken(facts))),
         ),
         (
             topic("version", Category::Plugin),

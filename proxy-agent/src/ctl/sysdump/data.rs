@@ -44,7 +44,7 @@ pub(super) async fn agent(scene: &Scene, path: &str) -> Result<Vec<u8>, String> 
 /// What `proxyctl dump` prints.
 pub(super) async fn dump(scene: &Scene, subject: Subject) -> Result<Vec<u8>, String> {
     let mut context = scene.context.clone();
-    context.common.bpffs.clone_from(&scene.config.bpffs);
+    context.common.bpffs.clone_from(&scene.here.bpffs);
     context.common.instance.clone_from(&scene.config.instance);
     let args = DumpArgs {
         subject,
@@ -122,7 +122,7 @@ struct AttachmentRow {
 /// All pinned links.
 pub(super) fn attachments(scene: &Scene) -> Result<Vec<u8>, String> {
     let mut context = scene.context.clone();
-    context.common.bpffs.clone_from(&scene.config.bpffs);
+    context.common.bpffs.clone_from(&scene.here.bpffs);
     context.common.instance.clone_from(&scene.config.instance);
     let reader = live::reader(&context).map_err(|error| error.message)?;
     let all = reader.attachments().map_err(|error| error.to_string())?;
@@ -138,7 +138,7 @@ pub(super) fn attachments(scene: &Scene) -> Result<Vec<u8>, String> {
 
 /// Every pinned map, as bytes, whatever version made it.
 pub(super) fn raw_maps(scene: &Scene) -> Vec<(String, Result<Vec<u8>, String>)> {
-    let folder = match Pins::new(&scene.config.bpffs, &scene.config.instance) {
+    let folder = match Pins::new(&scene.here.bpffs, &scene.config.instance) {
         Ok(pins) => pins.maps(),
         Err(error) => return vec![("maps/raw".to_owned(), Err(error.to_string()))],
     };

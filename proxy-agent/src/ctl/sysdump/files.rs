@@ -21,7 +21,12 @@ type Found = (String, Keep, Result<Vec<u8>, String>);
 /// Secrets of this node, by their own words.
 pub(super) fn secrets(scene: &Scene) -> Vec<String> {
     let token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-    let files = [scene.config.run_dir.join(key::FILE), PathBuf::from(token)];
+    let theirs = scene.view.path(Path::new(token));
+    let files = [
+        scene.here.run_dir.join(key::FILE),
+        PathBuf::from(token),
+        theirs,
+    ];
     let texts = files
         .iter()
         .filter_map(|path| fs::read_to_string(path).ok());
@@ -40,7 +45,7 @@ pub(super) fn public(scene: &Scene) -> Vec<String> {
 
 /// Files of the run folder, and logs.
 pub(super) fn found(scene: &Scene, logs: &[PathBuf]) -> Vec<Found> {
-    let paths = Paths::new(&scene.config.run_dir);
+    let paths = Paths::new(&scene.here.run_dir);
     let mut found = vec![
         (
             "run/node.json".to_owned(),
@@ -55,7 +60,7 @@ pub(super) fn found(scene: &Scene, logs: &[PathBuf]) -> Vec<Found> {
         (
             format!("run/{KNOWN_SERVERS}"),
             Keep::Beginning,
-            host::file(&scene.config.run_dir.join(KNOWN_SERVERS)),
+            host::file(&scene.here.run_dir.join(KNOWN_SERVERS)),
         ),
         (
             "logs/cni.log".to_owned(),
@@ -63,12 +68,17 @@ pub(super) fn found(scene: &Scene, logs: &[PathBuf]) -> Vec<Found> {
             host::end(&paths.log()),
         ),
     ];
-    for folder in [
-        paths.attachments(),
-        paths.tombstones(),
-        scene.config.cni.conf_dir.clone(),
+    // Under the names that the agent has for them.
+    let told = Paths::new(&scene.config.run_dir);
+    for (folder, named) in [
+        (paths.attachments(), told.attachments()),
+        (paths.tombstones(), told.tombstones()),
+        (
+            scene.here.cni.conf_dir.clone(),
+            scene.config.cni.conf_dir.clone(),
+        ),
     ] {
-        found.extend(files_of(&folder));
+        found.extend(files_of(&folder, &named));
     }
     let agents = agents_logs();
     if agents.is_empty() && logs.is_empty() {
@@ -82,13 +92,16 @@ pub(super) fn found(scene: &Scene, logs: &[PathBuf]) -> Vec<Found> {
     found
 }
 
-fn files_of(folder: &Path) -> Vec<Found> {
+fn files_of(folder: &Path, named: &Path) -> Vec<Found> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     paths.sort();
     paths.truncate(MANY);
     let files = paths.into_iter().filter(|path| path.is_file());
-    let name = |path: &Path| format!("files{}", path.display()).replace("..", "_");
+    let name = |path: &Path| {
+        let named = named.join(path.file_name().unwrap_or_default());
+        format!("files{}", named.display()).replace("..", "_")
+    };
     files
         .map(|path| (name(&path), Keep::Beginning, host::file(&path)))
         .collect()

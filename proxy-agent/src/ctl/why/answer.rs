@@ -1,6 +1,7 @@
 //! The answer of `policy why`, for programs and for people.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
@@ -113,6 +114,9 @@ pub struct Step {
     pub because: String,
     /// The node that was asked, if it was not this one.
     pub node: Option<String>,
+    /// The node that decides, where that is another one and known.
+    #[serde(default)]
+    pub left_to: Option<String>,
     /// What was read on the way.
     pub details: Option<Details>,
     /// What stands beside the verdict.
@@ -276,16 +280,38 @@ fn conclusion(why: &Why) -> String {
             count(Verdict::Denied)
         ),
         (Verdict::Undecided, _) => {
-            let mut pods: Vec<&str> = why.undecided().map(|step| step.pod.as_str()).collect();
-            pods.dedup();
-            let pods = pods.join(", of ");
+            let nodes = deciding(why);
             if why.undecided().any(|step| step.node.is_some()) {
-                return format!("UNDECIDED: nothing denies it, but the node of {pods} did not say");
+                return format!("UNDECIDED: nothing denies it, but {nodes} did not say");
             }
             format!(
-                "UNDECIDED: nothing here denies it, but the node of {pods} decides too: ask there, or with --all-nodes"
+                "UNDECIDED: nothing here denies it, but {nodes} must let it pass too; ask all of them, from where kubectl works: \
+                 kubectl weir --all-nodes policy why {} {} {}",
+                word_of(&why.from),
+                word_of(&why.to),
+                why.port.to_lowercase()
             )
         }
+    }
+}
+
+/// The nodes that have a say, each once; one that is not known is that of a pod.
+fn deciding(why: &Why) -> String {
+    let node = |step: &Step| match step.node.as_ref().or(step.left_to.as_ref()) {
+        Some(node) => format!("node {node}"),
+        None => format!("the node of {}", step.pod),
+    };
+    let nodes: BTreeSet<String> = why.undecided().map(node).collect();
+    let nodes: Vec<String> = nodes.into_iter().collect();
+    nodes.join(" and ")
+}
+
+/// What somebody writes who means a side that is described so: `shop/web (10.1.0.7)`, `Service shop/web`.
+fn word_of(described: &str) -> String {
+    let name = described.split(" (").next().unwrap_or(described);
+    match name.strip_prefix("Service ") {
+        Some(service) => format!("service/{service}"),
+        None => name.to_owned(),
     }
 }
 
@@ -302,6 +328,7 @@ mod tests {
             verdict,
             because: String::new(),
             node: None,
+            left_to: None,
             details: None,
             explanation: None,
         };
@@ -338,6 +365,23 @@ mod tests {
             assert_eq!(why.verdict, expected, "{why:?}");
             assert_eq!(why.allowed, expected == Allowed);
         }
+    }
+
+    #[test]
+    fn who_is_undecided_is_told_whom_to_ask() {
+        let mut open = path([Verdict::Allowed, Verdict::Undecided]);
+        open.steps[1].left_to = Some("b".to_owned());
+        let mut why = Why {
+            from: "shop/client (10.1.0.7)".to_owned(),
+            to: "Service shop/web".to_owned(),
+            port: "80/TCP".to_owned(),
+            paths: vec![open.clone(), open],
+            ..Why::default()
+        };
+        why.decide();
+        let told = "UNDECIDED: nothing here denies it, but node b must let it pass too; ask all of them, from where kubectl works: \
+                    kubectl weir --all-nodes policy why shop/client service/shop/web 80/tcp";
+        assert_eq!(conclusion(&why), told);
     }
 
     #[test]

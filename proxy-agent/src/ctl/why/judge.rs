@@ -78,6 +78,7 @@ impl<'a> Judge<'a> {
             verdict,
             because: because.to_owned(),
             node: None,
+            left_to: None,
             details: None,
             explanation: None,
         };

@@ -1,11 +1,14 @@
 //! Who is meant by the other side of `policy why`: what has an address, or a Service by its name.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 use crate::{
     api::messages::Names,
-    ctl::{CtlError, Exit, dump::of_service, place},
-    datapath::{Maps, Table as _},
+    ctl::{
+        CtlError, place,
+        service_name::{frontends, no_port, prefixed, unknown},
+    },
+    datapath::Maps,
     model::Protocol,
     service::key::FrontendKey,
 };
@@ -26,18 +29,17 @@ impl Target {
         maps: &Maps,
         names: &Names,
     ) -> Result<Self, CtlError> {
-        let service = word.strip_prefix("service/");
-        let unknown = match service {
-            Some(_) => unknown(word),
-            None => match place::addresses(word, names) {
-                Ok(addresses) => {
-                    let name = None;
-                    return Ok(Self { addresses, name });
-                }
-                Err(error) => error,
-            },
+        let service = prefixed(word);
+        let unknown = match (place::addresses(word, names), &service) {
+            (Ok(addresses), _) => {
+                let name = None;
+                return Ok(Self { addresses, name });
+            }
+            (Err(_), Some(_)) => unknown(word),
+            (Err(error), None) => error,
         };
-        let service = service.unwrap_or(word);
+        let service = service.unwrap_or_else(|| word.to_owned());
+        let service = service.as_str();
         let frontends = frontends(maps, names, service)?;
         if frontends.is_empty() {
             return Err(unknown);
@@ -48,7 +50,7 @@ impl Target {
                 && !key.address().is_unspecified()
         };
         let addresses: Vec<_> = frontends
-            .iter()
+            .keys()
             .filter(of_port)
             .map(FrontendKey::address)
             .collect();
@@ -60,48 +62,4 @@ impl Target {
             name: Some(format!("Service {service}")),
         })
     }
-}
-
-fn unknown(word: &str) -> CtlError {
-    CtlError::new(
-        Exit::Usage,
-        format!("`{word}` is no Service that this node serves"),
-        "proxyctl dump services lists those; names need a running agent",
-    )
-}
-
-fn no_port(
-    service: &str,
-    (port, protocol): (u16, Protocol),
-    frontends: &BTreeSet<FrontendKey>,
-) -> CtlError {
-    let ports: BTreeSet<String> = frontends
-        .iter()
-        .filter(|key| !key.address().is_unspecified())
-        .map(|key| {
-            let protocol = Protocol::from_number(key.protocol());
-            let protocol = protocol.map_or_else(|| key.protocol().to_string(), |p| p.to_string());
-            format!("{}/{protocol}", key.port())
-        })
-        .collect();
-    let ports: Vec<_> = ports.into_iter().collect();
-    CtlError::new(
-        Exit::Usage,
-        format!("Service {service} has no port {port}/{protocol}"),
-        format!("its ports are {}", ports.join(", ")),
-    )
-}
-
-/// The frontends of a Service (`namespace/name`).
-fn frontends(maps: &Maps, names: &Names, service: &str) -> Result<BTreeSet<FrontendKey>, CtlError> {
-    let is_of = |id: &u32| {
-        let name = names.services.get(id);
-        name.is_some_and(|port| of_service(port, service))
-    };
-    let v4 = maps.frontends4.entries()?.into_iter();
-    let v4 = v4.filter(|(_, frontend)| is_of(&frontend.service));
-    let v6 = maps.frontends6.entries()?.into_iter();
-    let v6 = v6.filter(|(_, frontend)| is_of(&frontend.service));
-    let v4 = v4.map(|(key, _)| FrontendKey::V4(key));
-    Ok(v4.chain(v6.map(|(key, _)| FrontendKey::V6(key))).collect())
 }

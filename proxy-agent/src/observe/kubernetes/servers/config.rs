@@ -2,11 +2,11 @@
 
 use kube::{
     Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext},
 };
 
 use super::{
-    super::{KubernetesError, Options},
+    super::{KubernetesError, Options, ServiceAccount},
     with_url,
 };
 
@@ -80,11 +80,57 @@ fn bare(host: &str) -> String {
     host.trim_matches(['[', ']']).to_owned()
 }
 
+/// What a service account comes to as a file.
+fn file_of(account: &ServiceAccount) -> Kubeconfig {
+    let ServiceAccount { folder, host, port } = account;
+    let host = match host.parse::<std::net::Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => host.clone(),
+    };
+    let path = |name: &str| Some(folder.join(name).display().to_string());
+    let name = "agent".to_owned();
+    let mut file = Kubeconfig {
+        current_context: Some(name.clone()),
+        ..Kubeconfig::default()
+    };
+    file.clusters.push(NamedCluster {
+        name: name.clone(),
+        cluster: Some(kube::config::Cluster {
+            server: Some(format!("https://{host}:{port}")),
+            certificate_authority: path("ca.crt"),
+            ..kube::config::Cluster::default()
+        }),
+        ..NamedCluster::default()
+    });
+    file.auth_infos.push(NamedAuthInfo {
+        name: name.clone(),
+        auth_info: Some(AuthInfo {
+            token_file: path("token"),
+            ..AuthInfo::default()
+        }),
+        ..NamedAuthInfo::default()
+    });
+    file.contexts.push(NamedContext {
+        name: name.clone(),
+        context: Some(kube::config::Context {
+            cluster: name.clone(),
+            user: Some(name),
+            ..kube::config::Context::default()
+        }),
+        ..NamedContext::default()
+    });
+    file
+}
+
 /// The configuration, and whether its URL is that of the `kubernetes` Service.
 async fn base(options: &Options) -> Result<(Config, bool), KubernetesError> {
     let wrong = |e: &dyn std::fmt::Display| KubernetesError::Config(e.to_string());
     let usual = KubeConfigOptions::default();
     let Some(path) = &options.kubeconfig else {
+        if let Some(account) = &options.service_account {
+            let config = Config::from_custom_kubeconfig(file_of(account), &usual).await;
+            return Ok((config.map_err(|e| wrong(&e))?, true));
+        }
         let config = Config::infer().await.map_err(|e| wrong(&e))?;
         // Where there is no kubeconfig, that was the service account.
         let is_vip = Config::from_kubeconfig(&usual).await.is_err();
