@@ -40,6 +40,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::datapath::TcPreference;
+pub use check::LEAST_MTU_OF_IPV6;
 pub use duration::Period;
 pub use effective::{Effective, Origin};
 pub use encryption::{Encryption, EncryptionSettings};

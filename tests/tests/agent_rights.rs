@@ -93,6 +93,62 @@ fn the_capabilities_of_the_manifest_are_enough() -> Result<()> {
     limited.terminate().map(drop)
 }
 
+/// What the pods run that clean up, but for the file of settings.
+fn cleanup() -> Result<Vec<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/chart/cleanup.yaml");
+    let all: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(path)?)?;
+    let mut daemon_sets = all.iter().filter(|object| object["kind"] == "DaemonSet");
+    let daemon_set = daemon_sets.next().context("no DaemonSet")?;
+    let container = &daemon_set["spec"]["template"]["spec"]["containers"][0];
+    let words = container["args"].as_array().context("no arguments")?;
+    let words = words.iter().filter_map(Value::as_str);
+    let words = words.filter(|word| !word.starts_with("--config="));
+    Ok(words.map(str::to_owned).collect())
+}
+
+/// With the same rights a pod of the `DaemonSet` cleans its node up, stays, and removes what a pod of Weir's kept once that is gone.
+#[test]
+fn the_capabilities_of_the_manifest_clean_up() -> Result<()> {
+    let world = World::new("agent-cleans")?;
+    let node = world.node("a")?;
+    let manifests = Manifests::new()?;
+    let (mut agent, _folder) = agent(&node, &manifests)?;
+    let labels = json!({ "app": "web" });
+    manifests.pending_pod(&node, "web", &labels)?;
+    let pod = node.pod(&Plugin::weir()?, "web")?;
+    agent.crash()?;
+    let before = agent.log().len();
+    let kept: Vec<String> = capabilities()?
+        .iter()
+        .map(|name| format!("+{name}"))
+        .collect();
+    let kept = format!("-all,{}", kept.join(","));
+    let by = ["setpriv", "--inh-caps", "-all", "--bounding-set", &kept];
+    let mut command = agent.command(&by)?;
+    command.args(cleanup()?);
+    let mut cleaner = Process::start(command)?;
+    let left = || -> Result<String> {
+        let script = "find /sys/fs/bpf -mindepth 1; ip -brief link | grep weir_; ip route show proto 87; ip route show proto 89; \
+                      ls /run/cni/net.d";
+        node.run(&["sh", "-c", script])
+    };
+    let is_left = |wanted: &str| {
+        until(&format!("only `{wanted}` to be left"), PATIENCE, || {
+            Ok((left()?.trim() == wanted).then_some(()))
+        })
+        .with_context(|| format!("{}\n{}", left().unwrap_or_default(), agent.log()))
+    };
+    is_left("zz-weir-uninstalled.conflist")?;
+    // The runtime deletes it by what is left.
+    drop(pod);
+    is_left("")?;
+    ensure!(cleaner.ended()?.is_none(), "it stays: {}", agent.log());
+    for words in REFUSED {
+        ensure!(!agent.log()[before..].contains(words), "{}", agent.log());
+    }
+    cleaner.terminate().map(drop)
+}
+
 /// Without any one of them something is refused.
 #[test]
 fn each_capability_of_the_manifest_is_needed() -> Result<()> {

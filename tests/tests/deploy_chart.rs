@@ -43,7 +43,10 @@ async fn an_api_server_takes_what_every_preset_makes() -> Result<()> {
     plane.system().await?;
     let helm = Helm::new()?;
     for preset in helm::presets()? {
-        plane.would_take(&helm.template(&preset.least)?).await?;
+        let mut values = preset.least;
+        plane.would_take(&helm.template(&values)?).await?;
+        values["cleanup"] = true.into();
+        plane.would_take(&helm.template(&values)?).await?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::{paths, say};
 
 mod base;
+mod cleanup;
 mod golden;
 mod helm;
 mod platforms;
@@ -17,7 +18,7 @@ mod readme;
 mod schema;
 mod values;
 
-/// Make from deploy/chart what is made of it: its schema, README and page of the book, deploy/base, deploy/platforms, the tests' golden files.
+/// Make from deploy/chart what is made of it: its schema, README and page of the book, deploy/base, deploy/cleanup, deploy/platforms, the tests' golden files.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Change nothing; fail if something is not what would be made.
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     files.push(readme::page(&values, &presets));
     files.extend(base::files()?);
     files.extend(platforms::files(&presets)?);
+    files.push(cleanup::file()?);
     files.extend(golden::files(&presets)?);
     differing.extend(settle(&files, args.check)?);
     if differing.is_empty() {

@@ -1,13 +1,18 @@
 //! `proxy-agent cleanup`: removes all that Weir put on this node, and goes on after errors.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use cni_plugin::{log, paths::Paths, salvage, wiring::netlink::Netlink};
 use proxy_common::{
     host::HOST_DEVICE,
     tunnel::{ENCRYPTION_DEVICE, TUNNEL_DEVICE},
+};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+    time::sleep,
 };
 
 use crate::{
@@ -23,9 +28,13 @@ use crate::{
     pod::limits,
 };
 
+/// When it is looked again whether the pods that were left have gone.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// Removes everything; fails with the list of what could not be removed. First what lets the plugin wire pods, and the
-/// pins last, so that traffic goes on as long as it can. While pods of ours are left, what their DEL needs stays.
-pub fn run(config: &Configuration) -> anyhow::Result<()> {
+/// pins last, so that traffic goes on as long as it can. While pods of ours are left, what their DEL needs stays: says how
+/// many.
+pub fn run(config: &Configuration) -> anyhow::Result<usize> {
     let mut errors = Vec::new();
     let paths = Paths::new(&config.run_dir);
     remove(&paths.node(), &mut errors);
@@ -59,7 +68,7 @@ pub fn run(config: &Configuration) -> anyhow::Result<()> {
     }
     if errors.is_empty() && pods == 0 {
         tracing::info!("cleaned up");
-        return Ok(());
+        return Ok(0);
     }
     if errors.is_empty() {
         let left = config.cni.conf_dir.join(conflist::FAREWELL);
@@ -68,12 +77,28 @@ pub fn run(config: &Configuration) -> anyhow::Result<()> {
             left = %left.display(),
             "cleaned up but for what deletes the pods that are left; run it again when they are gone"
         );
-        return Ok(());
+        return Ok(pods);
     }
     bail!(
         "not everything could be removed:\n  {}",
         errors.join("\n  ")
     );
+}
+
+/// Stays until it is told to end, and runs again while pods are left: the pods of a `DaemonSet` would be started anew.
+pub fn stay(config: &Configuration, mut left: usize) -> anyhow::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.context("start a runtime")?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("listen to SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listen to SIGINT")?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                () = sleep(AGAIN), if left > 0 => left = run(config)?,
+            }
+        }
+    })
 }
 
 /// With its routes: while the programs are there, the host's packets to Services are still caught at the uplink.

@@ -36,7 +36,11 @@ enum Verb {
     /// Keep the maps in step (the default)
     Run,
     /// Remove all that Weir put on this node: programs, maps, routes, devices, conflist
-    Cleanup,
+    Cleanup {
+        /// Stay afterwards until told to end, as the pods of a `DaemonSet` must, and remove what pods of Weir's keep once they are gone
+        #[arg(long)]
+        stay: bool,
+    },
     /// Leave the maps as an older version expects them, and hand the node over to it once it is started; the agent must not
     /// run
     Migrate {
@@ -82,9 +86,9 @@ pub fn main() -> ExitCode {
         Verb::MountBpffs => load::load(&flags)
             .map_err(Into::into)
             .and_then(|effective| mount_bpffs(&effective.configuration)),
-        Verb::Cleanup => load::load(&flags)
+        Verb::Cleanup { stay } => load::load(&flags)
             .map_err(Into::into)
-            .and_then(|effective| clean_up(&effective.configuration)),
+            .and_then(|effective| clean_up(&effective.configuration, stay)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -166,10 +170,14 @@ fn mount_bpffs(config: &Configuration) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn clean_up(config: &Configuration) -> anyhow::Result<()> {
+fn clean_up(config: &Configuration, stay: bool) -> anyhow::Result<()> {
     logging::begin(&config.logging)?;
     // What an agent keeps would come back while it is removed.
     let mut lock = Lock::take(&config.run_dir)?;
     lock.add_pins(Pins::new(&config.bpffs, &config.instance)?.instance())?;
-    cleanup::run(config)
+    let left = cleanup::run(config)?;
+    if stay {
+        return cleanup::stay(config, left);
+    }
+    Ok(())
 }

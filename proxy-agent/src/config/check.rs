@@ -1,6 +1,8 @@
 //! What types do not say: which values cannot be, alone or together.
 
-use super::{API_VERSION, Configuration, Conntrack, KIND, encryption, ipam};
+use super::{
+    API_VERSION, Configuration, Conntrack, KIND, encryption, encryption::cluster_ranges, ipam,
+};
 
 /// All that cannot be: paths and why.
 pub(super) fn check(config: &Configuration) -> Vec<(&'static str, String)> {
@@ -36,11 +38,39 @@ pub(super) fn check(config: &Configuration) -> Vec<(&'static str, String)> {
         wrong.push(("sync.fullPeriod", "must be longer than 0s".to_owned()));
     }
     wrong.extend(time_outs(&config.conntrack));
+    wrong.extend(mtu(config));
     let level = &config.logging.level;
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(level) {
         wrong.push(("logging.level", format!("`{level}`: {error}")));
     }
     wrong
+}
+
+/// What every link of IPv6 carries: with less the kernel takes IPv6 off an interface.
+pub const LEAST_MTU_OF_IPV6: u32 = 1280;
+/// What every link of IPv4 carries, of IPv6, and what no packet exceeds.
+const MTUS: [u32; 3] = [576, LEAST_MTU_OF_IPV6, 65535];
+
+/// The MTU of pods' interfaces. Which families pods have is known here only where the file names their ranges; else the agent
+/// says so when it knows.
+fn mtu(config: &Configuration) -> Option<(&'static str, String)> {
+    let [least, least_of_ipv6, most] = MTUS;
+    let mtu = config.cni.mtu;
+    let mut ranges = cluster_ranges(config).chain(config.node.pod_cidrs.iter().copied());
+    let ipv6 = ranges.any(|range| range.is_ipv6());
+    let why = match mtu {
+        0 => return None,
+        mtu if mtu < least => format!("is less than {least}, which every link of IPv4 carries"),
+        mtu if mtu < least_of_ipv6 && ipv6 => {
+            format!("is less than {least_of_ipv6}: pods would have no IPv6")
+        }
+        mtu if mtu > most => format!("is more than {most}, the longest packet"),
+        _ => return None,
+    };
+    Some((
+        "cni.mtu",
+        format!("`{mtu}` {why}; 0 finds what the way to other nodes carries"),
+    ))
 }
 
 /// They are counted in whole seconds: what is shorter would be taken for 0, the default.
@@ -61,4 +91,33 @@ fn time_outs(conntrack: &Conntrack) -> impl Iterator<Item = (&'static str, Strin
         .into_iter()
         .filter(|(_, period)| !period.0.is_zero() && period.0.as_secs() == 0);
     too_short.map(|(path, period)| (path, format!("`{period}` is shorter than a second")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mtus_that_a_family_cannot_have() {
+        let wrong = |mtu, ranges: &[&str]| {
+            let mut config = Configuration::default();
+            config.cni.mtu = mtu;
+            config.node.pod_cidrs = ranges.iter().map(|range| range.parse().unwrap()).collect();
+            super::mtu(&config).is_some()
+        };
+        let both = ["10.1.0.0/24", "fd00::/64"];
+        for (mtu, ranges, expected) in [
+            (0, &both[..], false),
+            (200, &[], true),
+            (575, &both[..1], true),
+            (576, &both[..1], false),
+            (576, &[], false),
+            (1279, &both[..], true),
+            (1280, &both[..], false),
+            (65535, &[], false),
+            (65536, &[], true),
+        ] {
+            assert_eq!(wrong(mtu, ranges), expected, "{mtu} {ranges:?}");
+        }
+    }
 }

@@ -138,7 +138,7 @@ mod tests {
             .set("conntrack.udpTimeout", "20s");
         let effective = load_with(&flags, [("WEIR_MAPS_SIZE".into(), "small".into())]).unwrap();
         let text = effective.yaml().unwrap();
-        let (read, _) = file::read(Path::new("x"), &text).unwrap();
+        let read = file::read(Path::new("x"), &text).configuration;
         assert_eq!(read, effective.configuration, "{text}");
         for line in [
             "nodeName: \"a: b # c\"  # --set nodeName",

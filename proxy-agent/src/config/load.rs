@@ -32,16 +32,12 @@ pub fn load_with(
         Some(path) => read(path)?,
         None => InFile::default(),
     };
-    let mut faults = Vec::new();
     let mut told = std::mem::take(&mut from_file.translated);
     for result in variables(environment).chain(from_flags(flags)) {
         match result {
             Ok(given) => told.push(given),
-            Err(fault) => faults.push(fault),
+            Err(fault) => from_file.faults.push(fault),
         }
-    }
-    if !faults.is_empty() {
-        return Err(ConfigError::Faults(faults));
     }
     effective(from_file, told)
 }
@@ -61,22 +57,30 @@ struct InFile {
     /// What kube-proxy's file tells, as ours.
     translated: Vec<Given>,
     warnings: Vec<String>,
+    /// What is wrong with it, and with what else is told.
+    faults: Vec<Fault>,
 }
 
 fn read(path: &Path) -> Result<InFile, ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::read(path, source))?;
     if kube_proxy::is_one(&text) {
-        let told = kube_proxy::read(path, &text).map_err(ConfigError::Faults)?;
-        return Ok(InFile {
-            translated: told.given,
-            warnings: told.warnings,
-            ..InFile::default()
+        return Ok(match kube_proxy::read(path, &text) {
+            Ok(told) => InFile {
+                translated: told.given,
+                warnings: told.warnings,
+                ..InFile::default()
+            },
+            Err(faults) => InFile {
+                faults,
+                ..InFile::default()
+            },
         });
     }
-    let (configuration, given) = file::read(path, &text).map_err(ConfigError::Faults)?;
+    let told = file::read(path, &text);
     Ok(InFile {
-        configuration,
-        given,
+        configuration: told.configuration,
+        given: told.given,
+        faults: told.faults,
         ..InFile::default()
     })
 }
@@ -133,10 +137,7 @@ fn effective(from_file: InFile, told: Vec<Given>) -> Result<Effective, ConfigErr
     };
     let mut tree = serde_json::to_value(from_file.configuration).map_err(unread)?;
     let mut origins = BTreeMap::new();
-    for given in from_file.given {
-        origins.insert(given.path, given.origin);
-    }
-    for given in told {
+    for given in from_file.given.into_iter().chain(told) {
         put(&mut tree, &given.path, given.value);
         origins.insert(given.path, given.origin);
     }
@@ -145,10 +146,18 @@ fn effective(from_file: InFile, told: Vec<Given>) -> Result<Effective, ConfigErr
         origins.insert(path.to_owned(), Origin::Machine);
     }
     let origin = |path: &str| origins.get(path).cloned().unwrap_or_default();
-    let faults: Vec<_> = check(&configuration)
+    let mut faults = from_file.faults;
+    // What hangs on a value that cannot be is told when that is right.
+    let hangs = |path: &str, cause: &str| {
+        let mut paths = faults.iter().map(|fault| setting_of(&fault.path));
+        paths.any(|wrong| wrong == path || cause.contains(wrong))
+    };
+    let rules: Vec<_> = check(&configuration)
         .into_iter()
+        .filter(|(path, cause)| !hangs(path, cause))
         .map(|(path, cause)| Fault::value(origin(path), path, cause))
         .collect();
+    faults.extend(rules);
     if faults.is_empty() {
         Ok(Effective {
             configuration,
@@ -158,6 +167,11 @@ fn effective(from_file: InFile, told: Vec<Given>) -> Result<Effective, ConfigErr
     } else {
         Err(ConfigError::Faults(faults))
     }
+}
+
+/// Without the index of an item.
+fn setting_of(path: &str) -> &str {
+    path.split('[').next().unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -179,18 +193,18 @@ mod tests {
     fn flags_win_over_variables_and_those_over_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent.yaml");
-        let text = "cni: {mtu: 1}\nmaps: {cidrs: 1, peers: 1}\nnode: {links: {include: [a]}}\n";
+        let text = "cni: {mtu: 1400}\nmaps: {cidrs: 1, peers: 1}\nnode: {links: {include: [a]}}\n";
         fs::write(&path, text).unwrap();
         let flags = Flags::of_file(&path)
-            .set("cni.mtu", "3")
+            .set("cni.mtu", "1420")
             .set("node.links.include", "b")
             .set("node.links.include", "c,d");
-        let variables = [("WEIR_CNI_MTU", "2"), ("WEIR_MAPS_CIDRS", "2")];
+        let variables = [("WEIR_CNI_MTU", "1410"), ("WEIR_MAPS_CIDRS", "2")];
         let effective = with(&flags, &variables).unwrap();
         let config = &effective.configuration;
         assert_eq!(
             (config.cni.mtu, config.maps.cidrs, config.maps.peers),
-            (3, 2, 1)
+            (1420, 2, 1)
         );
         assert_eq!(config.node.links.include, ["b", "c", "d"]);
         let from = |path: &str| effective.origin(path).to_string();
@@ -218,6 +232,30 @@ mod tests {
              error: --set maps.size: maps.size: unknown variant `tiny`, expected `large` or `small`\n\
              hint: maps.size takes large or small, and is \"large\" unless told\n"
         );
+    }
+
+    /// Rules are told beside values that cannot be, but for those that hang on one.
+    #[test]
+    fn faults_of_every_kind_are_told_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.yaml");
+        let text = "kind: Other\ncni:\n  mtu: 200\nclusterPodCIDRs: [nowhere]\nipam: cluster\nsync:\n  fullPeriod: 0s\n";
+        fs::write(&path, text).unwrap();
+        let flags = Flags::of_file(&path).set("maps.size", "tiny");
+        let told = refused(&flags, &[]);
+        let of = |line: &str| line.strip_prefix("error: ").map(ToOwned::to_owned);
+        let told: Vec<String> = told.lines().filter_map(of).collect();
+        let begins = [
+            "agent.yaml:4:19: clusterPodCIDRs[0]: ",
+            "--set maps.size: maps.size: ",
+            "agent.yaml:1:1: kind: `Other` is not AgentConfiguration",
+            "agent.yaml:7:3: sync.fullPeriod: must be longer than 0s",
+            "agent.yaml:3:3: cni.mtu: `200` is less than 576",
+        ];
+        assert_eq!(told.len(), begins.len(), "{told:#?}");
+        for (line, begin) in told.iter().zip(begins) {
+            assert!(line.contains(begin), "{line} has not {begin}");
+        }
     }
 
     #[test]

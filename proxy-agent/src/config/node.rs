@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::format::{Cidr, text_schema};
+use super::format::{Cidr, address_pattern, length_pattern, text_schema};
 
 /// What the node is told about itself.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -138,7 +138,19 @@ macro_rules! as_text {
 }
 
 as_text!(NodePortAddress, SourcePorts);
-text_schema!(NodePortAddress, "`primary` or CIDR");
+text_schema!(
+    NodePortAddress,
+    "`primary` or CIDR",
+    pattern = concat!(
+        "^(primary|",
+        address_pattern!(v4),
+        length_pattern!(v4),
+        "|",
+        address_pattern!(v6),
+        length_pattern!(v6),
+        ")$"
+    )
+);
 text_schema!(SourcePorts, "port range", pattern = "^[0-9]+-[0-9]+$");
 
 impl NodeSettings {

@@ -10,7 +10,10 @@ use ipnetwork::IpNetwork;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{LoadBalancerSettings, format::text_schema};
+use super::{
+    LoadBalancerSettings,
+    format::{address_pattern, length_pattern, text_schema},
+};
 
 /// `spec.loadBalancerClass` of Services that the pools are for.
 pub const LOAD_BALANCER_CLASS: &str = "weir.dev/load-balancer";
@@ -133,7 +136,25 @@ impl<'de> Deserialize<'de> for AddressRange {
     }
 }
 
-text_schema!(AddressRange, "address range");
+text_schema!(
+    AddressRange,
+    "address range",
+    pattern = concat!(
+        "^ *(",
+        address_pattern!(v4),
+        "(",
+        length_pattern!(v4),
+        "| *- *",
+        address_pattern!(v4),
+        ")?|",
+        address_pattern!(v6),
+        "(",
+        length_pattern!(v6),
+        "| *- *",
+        address_pattern!(v6),
+        ")?) *$"
+    )
+);
 
 /// Link-local, multicast and the like can be nobody's address beyond a link.
 fn is_usable(address: IpAddr) -> bool {

@@ -51,7 +51,7 @@ fn list(text: &str) -> Value {
 }
 
 /// Whether a configuration with nothing but this value can be read; else what of it cannot, and why.
-fn try_alone(path: &str, value: &Value) -> Result<(), (String, String)> {
+pub(super) fn try_alone(path: &str, value: &Value) -> Result<(), (String, String)> {
     let mut tree = Value::Object(serde_json::Map::new());
     put(&mut tree, path, value.clone());
     match serde_path_to_error::deserialize::<_, Configuration>(tree) {

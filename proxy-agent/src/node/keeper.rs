@@ -34,7 +34,7 @@ use crate::{
         listen::ListenOn,
         messages::{MasqueradeStatus, WayStatus},
     },
-    config::Configuration,
+    config::{Configuration, LEAST_MTU_OF_IPV6},
     datapath::Maps,
     model::{Kind, Owned, Snapshot},
     subject::Repairs,
@@ -373,6 +373,13 @@ fn notes(config: &Configuration, desired: &Desired, snapshot: &Snapshot) -> Vec<
         format!("{range} is local by a route, but too large for each of its addresses to serve")
     }));
     notes.extend(source_ports::note(config.node.source_ports));
+    let ipv6 = desired.pods.iter().any(IpNetwork::is_ipv6);
+    let mtu = config.cni.mtu;
+    if ipv6 && (1..LEAST_MTU_OF_IPV6).contains(&mtu) {
+        notes.push(format!(
+            "cni.mtu: with {mtu}, which is less than {LEAST_MTU_OF_IPV6}, new pods have no IPv6"
+        ));
+    }
     let nodes = snapshot.nodes.values();
     notes.extend(nodes.flat_map(|node| {
         let mistakes = [ways::mistake(node), encryption::mistake(node)];

@@ -39,25 +39,25 @@ struct Recent {
 impl Repairs {
     /// A thing is as `wanted` now; `changed`: it was not. If it was so before, somebody else has changed it.
     pub fn keep(&mut self, what: Owned, thing: &str, wanted: &str, changed: bool) {
-        let held = self.held.get_mut(thing);
-        let was_so = match held {
-            Some(held) => {
-                held.seen = true;
-                let same = held.wanted == wanted;
-                if !same {
-                    wanted.clone_into(&mut held.wanted);
-                }
-                same
-            }
-            None => {
-                let (wanted, seen) = (wanted.to_owned(), true);
-                self.held.insert(thing.to_owned(), Held { wanted, seen });
-                false
-            }
-        };
+        let was_so = self.hold(thing, wanted);
         if changed && was_so {
             self.repaired(what, thing);
         }
+    }
+
+    /// Notes what is so now; whether it was so before.
+    fn hold(&mut self, thing: &str, wanted: &str) -> bool {
+        let Some(held) = self.held.get_mut(thing) else {
+            let (wanted, seen) = (wanted.to_owned(), true);
+            self.held.insert(thing.to_owned(), Held { wanted, seen });
+            return false;
+        };
+        held.seen = true;
+        let same = held.wanted == wanted;
+        if !same {
+            wanted.clone_into(&mut held.wanted);
+        }
+        same
     }
 
     /// A look has ended: what it did not meet is nobody's any more.

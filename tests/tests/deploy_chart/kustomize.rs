@@ -131,3 +131,33 @@ fn every_component_is_one_of_an_overlay() -> Result<()> {
     }
     Ok(())
 }
+
+/// The component that cleans up makes of an overlay's `DaemonSet` what the chart's value makes.
+#[test]
+fn the_component_that_cleans_up_is_the_charts_cleanup() -> Result<()> {
+    let folder = tempfile::TempDir::new_in(chart().join(".."))?;
+    let kustomization = json!({
+        "resources": ["../base"],
+        "components": ["../cleanup"],
+        "configMapGenerator": [{ "name": "weir", "namespace": "kube-system", "literals": ["config.yaml=a: 1"] }],
+    });
+    let file = folder.path().join("kustomization.yaml");
+    fs::write(file, kustomization.to_string())?;
+    let values = json!({
+        "cleanup": true,
+        "restartOnChange": false,
+        "image": { "repository": "weir", "tag": "" },
+        "config": { "clientConnection": { "apiServers": ["https://192.0.2.1:6443"] } },
+    });
+    let made = kustomize(&folder.path().to_path_buf())?;
+    let wanted = objects(&Helm::new()?.template(&values)?)?;
+    let name = "\"DaemonSet\" \"weir\"";
+    ensure!(made[name] == wanted[name], "{:#}", made[name]);
+    let agent = &made[name]["spec"]["template"]["spec"]["containers"][0];
+    let words = json!(["cleanup", "--stay", "--config=/etc/weir/config.yaml"]);
+    ensure!(
+        agent["args"] == words && agent["readinessProbe"].is_null(),
+        "{agent:#}"
+    );
+    Ok(())
+}

@@ -150,3 +150,49 @@ fn what_templates_alone_can_tell_is_refused_too() -> Result<()> {
     }
     Ok(())
 }
+
+/// Prefixes that are longer than an address of their family are refused before an agent could.
+#[test]
+fn ranges_that_cannot_be_are_refused() -> Result<()> {
+    let helm = Helm::new()?;
+    let paths = [
+        "config.node.podCIDRs",
+        "config.node.nodePortAddresses",
+        "config.clusterPodCIDRs",
+        "config.masquerade.clusterCIDRs",
+        "config.routedPodCIDRs",
+    ];
+    let with = |range: &str| {
+        let mut values = json!({ "config": { "clientConnection": { "apiServers": ["https://192.0.2.1:6443"] } } });
+        for path in paths {
+            put(&mut values, path, json!([range]));
+        }
+        let pool = json!([{ "name": "lan", "addresses": [range] }]);
+        put(&mut values, "config.loadBalancer.pools", pool);
+        values
+    };
+    for range in [
+        "10.0.0.0/33",
+        "300.0.0.0/8",
+        "10.0.0/8",
+        "fd00::/129",
+        "nowhere",
+    ] {
+        let said = refusal(&helm, &with(range))?;
+        for path in paths.into_iter().chain(["config.loadBalancer.pools"]) {
+            let place = format!("at '/{}/0", path.replace('.', "/"));
+            ensure!(said.contains(&place), "{range}: {place} is not in {said}");
+        }
+    }
+    for range in [
+        "10.0.0.0/8",
+        "0.0.0.0/0",
+        "192.0.2.1/32",
+        "fd00::/64",
+        "::/0",
+        "fd00::1/128",
+    ] {
+        helm.template(&with(range))?;
+    }
+    Ok(())
+}

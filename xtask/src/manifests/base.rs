@@ -17,16 +17,17 @@ kind: Kustomization
 resources:
 ";
 
+/// kustomize replaces the image `weir` and, where the configuration has changed, the name of its `ConfigMap`.
+pub(super) const VALUES: [&str; 4] = [
+    helm::API_SERVER,
+    "image.repository=weir",
+    "image.tag=",
+    "restartOnChange=false",
+];
+
 /// The templates that the base is made of.
 pub(super) fn templates() -> Result<Vec<Rendered>> {
-    // kustomize replaces the image `weir` and, where the configuration has changed, the name of its ConfigMap.
-    let values = [
-        helm::API_SERVER,
-        "image.repository=weir",
-        "image.tag=",
-        "restartOnChange=false",
-    ];
-    let mut all = helm::template(&values.map(str::to_owned))?;
+    let mut all = helm::template(&VALUES.map(str::to_owned))?;
     all.retain(|one| one.template != CONFIGURATION);
     Ok(all)
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::{
     File, MADE,
+    cleanup::CLEANUP,
     helm::{self, Rendered},
     preset::Preset,
 };
@@ -48,6 +49,10 @@ pub(super) fn files(presets: &[Preset]) -> Result<Vec<File>> {
     let all = helm::template(&values)?;
     let other: Vec<_> = all.iter().filter(|one| !usual.contains(one)).collect();
     files.push(file("everything", &other));
+    let values = [helm::API_SERVER, "restartOnChange=false", CLEANUP];
+    let all = helm::template(&values.map(str::to_owned))?;
+    let other: Vec<_> = all.iter().filter(|one| !usual.contains(one)).collect();
+    files.push(file("cleanup", &other));
     Ok(files)
 }
 

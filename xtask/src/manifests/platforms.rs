@@ -9,7 +9,7 @@ use super::{
     preset::Preset,
 };
 
-const DAEMON_SET: &str = "daemon-set.yaml";
+pub(super) const DAEMON_SET: &str = "daemon-set.yaml";
 
 /// The files.
 pub(super) fn files(presets: &[Preset]) -> Result<Vec<File>> {

@@ -81,7 +81,7 @@ impl Scene {
         let Told {
             config,
             here,
-            told_by,
+            by: told_by,
             wrong,
             cgroup_unsaid,
             view,
@@ -146,7 +146,7 @@ pub(in crate::ctl) struct Told {
     pub(in crate::ctl) config: Configuration,
     /// The same with paths as they are to be read from here.
     pub(in crate::ctl) here: Configuration,
-    pub(in crate::ctl) told_by: String,
+    pub(in crate::ctl) by: String,
     /// Why it cannot be.
     pub(in crate::ctl) wrong: Option<String>,
     /// Nobody says where the hierarchy of cgroups is.
@@ -156,11 +156,11 @@ pub(in crate::ctl) struct Told {
 }
 
 impl Told {
-    fn here(config: Configuration, told_by: String, wrong: Option<String>) -> Self {
+    fn here(config: Configuration, by: String, wrong: Option<String>) -> Self {
         Self {
             here: config.clone(),
             config,
-            told_by,
+            by,
             wrong,
             cgroup_unsaid: false,
             view: View::default(),
