@@ -128,7 +128,7 @@ fn the_capabilities_of_the_manifest_clean_up() -> Result<()> {
     command.args(cleanup()?);
     let mut cleaner = Process::start(command)?;
     let left = || -> Result<String> {
-        let script = "find /sys/fs/bpf -mindepth 1; ip -brief link | grep weir_; ip route show proto 87; ip route show proto 89; \
+        let script = "find /sys/fs/bpf -name '*weir*'; ip -brief link | grep weir_; ip route show proto 87; ip route show proto 89; \
                       ls /run/cni/net.d";
         node.run(&["sh", "-c", script])
     };

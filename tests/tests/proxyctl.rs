@@ -211,7 +211,7 @@ fn words_that_make_no_sense_are_told_with_what_would() {
         ),
         (
             &["service", "trace", "10.0.0.1", "10.0.0.2"],
-            "error: `10.0.0.2` is not address:port\n",
+            "error: `10.0.0.2` is neither address:port nor a Service\n",
             "for example 10.96.0.10:80/udp",
         ),
         (

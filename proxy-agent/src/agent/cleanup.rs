@@ -66,22 +66,26 @@ pub fn run(config: &Configuration) -> anyhow::Result<usize> {
     if pods == 0 {
         ledger(&paths, &mut errors);
     }
-    if errors.is_empty() && pods == 0 {
-        tracing::info!("cleaned up");
-        return Ok(0);
-    }
     if errors.is_empty() {
-        let left = config.cni.conf_dir.join(conflist::FAREWELL);
-        tracing::warn!(
-            pods,
-            left = %left.display(),
-            "cleaned up but for what deletes the pods that are left; run it again when they are gone"
-        );
         return Ok(pods);
     }
     bail!(
         "not everything could be removed:\n  {}",
         errors.join("\n  ")
+    );
+}
+
+/// Says what is left for how many pods.
+pub fn tell(config: &Configuration, pods: usize) {
+    if pods == 0 {
+        tracing::info!("cleaned up");
+        return;
+    }
+    let left = config.cni.conf_dir.join(conflist::FAREWELL);
+    tracing::warn!(
+        pods,
+        left = %left.display(),
+        "cleaned up but for what deletes the pods that are left; run it again when they are gone"
     );
 }
 
@@ -95,7 +99,12 @@ pub fn stay(config: &Configuration, mut left: usize) -> anyhow::Result<()> {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                () = sleep(AGAIN), if left > 0 => left = run(config)?,
+                () = sleep(AGAIN), if left > 0 => {
+                    let before = std::mem::replace(&mut left, run(config)?);
+                    if left != before {
+                        tell(config, left);
+                    }
+                }
             }
         }
     })

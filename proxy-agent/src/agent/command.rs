@@ -176,6 +176,7 @@ fn clean_up(config: &Configuration, stay: bool) -> anyhow::Result<()> {
     let mut lock = Lock::take(&config.run_dir)?;
     lock.add_pins(Pins::new(&config.bpffs, &config.instance)?.instance())?;
     let left = cleanup::run(config)?;
+    cleanup::tell(config, left);
     if stay {
         return cleanup::stay(config, left);
     }

@@ -54,10 +54,11 @@ impl Verdict {
 
 /// Answers; exit code 1 if the connection goes nowhere.
 pub async fn run(context: &Context, args: &TraceArgs, out: &mut Output) -> Result<Exit, CtlError> {
+    let by_address = destination(&args.destination).transpose()?;
     let reader = live::reader(context)?;
     let names = live::names(context, false).await;
-    let (all, protocol) = match destination(&args.destination) {
-        Some(found) => found?,
+    let (all, protocol) = match by_address {
+        Some(found) => found,
         None => service_name::destinations(&args.destination, reader.maps(), &names)?,
     };
     let clients = place::addresses(&args.client, &names)?;
