@@ -1,6 +1,9 @@
 //! Looking after endpoints from time to time: leaks, lost programs, what the plugin wired without us.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use cni_plugin::{
     attachment::{Attachment, State},
@@ -15,7 +18,10 @@ use super::{
     event::Event,
     local::Local,
 };
-use crate::model::Owned;
+use crate::{
+    datapath::{DatapathError, TcMode},
+    model::Owned,
+};
 
 /// How often leaks are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_mins(1);
@@ -94,7 +100,7 @@ impl Pods {
         self.repairs.expire();
         let locals = self.known.values();
         let all: Vec<u32> = locals.map(|local| local.add.host_ifindex).collect();
-        let attached = match interfaces.attached(&all) {
+        let attached = match attached_twice(&all, interfaces) {
             Ok(attached) => attached,
             Err(error) => {
                 tracing::warn!(%error, "attached programs not listed");
@@ -171,4 +177,20 @@ impl Pods {
             *changed |= self.remove(&key, interfaces);
         }
     }
+}
+
+/// How interfaces are attached. One that is being lifted meanwhile may be seen in neither way, so that a second look counts.
+fn attached_twice(
+    all: &[u32],
+    interfaces: &dyn Interfaces,
+) -> Result<BTreeMap<u32, TcMode>, DatapathError> {
+    let mut attached = interfaces.attached(all)?;
+    let missing = all.iter().copied();
+    let missing: Vec<u32> = missing
+        .filter(|ifindex| !attached.contains_key(ifindex))
+        .collect();
+    if !missing.is_empty() {
+        attached.extend(interfaces.attached(&missing)?);
+    }
+    Ok(attached)
 }
