@@ -10,7 +10,9 @@ use std::{
 use crate::{
     protocol::error::{Error, code},
     wiring::{
-        GATEWAY4, GATEWAY6, HOST_MAC, addresses, full_prefix, gateway, inspect,
+        GATEWAY4, GATEWAY6, HOST_MAC, addresses,
+        device::Device,
+        full_prefix, gateway, inspect,
         netlink::{Netlink, Request},
         netns::{self, Netns},
         route::{self, Stand},
@@ -28,6 +30,8 @@ pub struct Plan<'a> {
     pub host: &'a Netns,
     /// The pair.
     pub pair: Pair<'a>,
+    /// Kinds of it, of which the first is taken that the kernel can make; empty for a veth.
+    pub devices: &'a [Device],
     /// Addresses of the pod.
     pub ips: &'a [IpAddr],
     /// For people: namespace and name of the pod.
@@ -79,13 +83,13 @@ impl Inside {
         Ok(links.iter().any(|link| link.index != veth::LO && link.up))
     }
 
-    /// Makes the pair, and gives the index of its host side. `is_ours`: the key is still ours, and with it what has
-    /// its name.
+    /// Makes the pair, and gives its kind and the index of its host side. `is_ours`: the key is still ours, and with it
+    /// what has its name.
     pub fn create(
         &mut self,
         plan: &Plan<'_>,
         is_ours: impl FnOnce() -> Result<(), Error>,
-    ) -> Result<u32, Error> {
+    ) -> Result<(Device, u32), Error> {
         if plan.ips.iter().any(IpAddr::is_ipv6) {
             plan.netns
                 .inside(sysctl::prepare_pod)
@@ -94,18 +98,48 @@ impl Inside {
         }
         let pair = &plan.pair;
         let name = pair.host_ifname;
-        let mut made = veth::create(&mut self.netlink, pair, plan.host);
+        let mut made = self.make(plan);
         // An earlier ADD of this very key died: its host side has our name.
         let exists = |e: &io::Error| e.raw_os_error() == Some(libc::EEXIST);
         if made.as_ref().is_err_and(exists) {
             is_ours()?;
             if veth::remove(&mut self.host, name).is_ok_and(|removed| removed) {
-                made = veth::create(&mut self.netlink, pair, plan.host);
+                made = self.make(plan);
             }
         }
-        let what = || format!("create veth pair {} and {name}", pair.ifname);
-        made.map_err(|e| failed(what(), &e))?;
-        veth::index(&mut self.host, name).map_err(|e| failed(what(), &e))
+        let wanted = plan.devices.last().copied().unwrap_or_default();
+        let what = || format!("create {wanted} pair {} and {name}", pair.ifname);
+        let device = made.map_err(|e| not_made(what(), wanted, &e))?;
+        let index = veth::index(&mut self.host, name).map_err(|e| failed(what(), &e))?;
+        Ok((device, index))
+    }
+
+    /// A pair of the first kind that the kernel can make.
+    fn make(&mut self, plan: &Plan<'_>) -> io::Result<Device> {
+        let (last, others) = plan.devices.split_last().unwrap_or((&Device::Veth, &[]));
+        let mut make = |device: Device| {
+            let at = [&mut self.netlink, &mut self.host];
+            let made = device.create(at, &plan.pair, [plan.netns, plan.host]);
+            made.map(|()| device)
+        };
+        for device in others {
+            match make(*device) {
+                Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+                made => return made,
+            }
+        }
+        make(*last)
+    }
+
+    /// Lets packets through the pair, once programs and policy are in force.
+    pub fn open(&mut self, device: Device, host_ifindex: u32) -> Result<(), Error> {
+        let opened = device.open(&mut self.host, host_ifindex);
+        opened.map_err(|e| {
+            failed(
+                format!("open {device} pair of interface {host_ifindex}"),
+                &e,
+            )
+        })
     }
 
     /// Gives the pair all that belongs to it.
@@ -156,6 +190,14 @@ pub fn await_running(ifname: &str, deadline: Instant) -> Result<(), Error> {
         }
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// A pair could not be made, or not of this kind.
+fn not_made(what: String, device: Device, cause: &io::Error) -> Error {
+    if cause.raw_os_error() == Some(libc::EOPNOTSUPP) {
+        return Error::new(code::WIRING, what).because(device.lacking());
+    }
+    failed(what, cause)
 }
 
 fn failed(what: impl Into<String>, cause: &io::Error) -> Error {

@@ -5,7 +5,10 @@ use std::{fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::rpc::{Add, Key};
+use crate::{
+    rpc::{Add, Key},
+    wiring::device::Device,
+};
 
 /// How far an attachment is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +42,8 @@ pub struct Attachment {
     pub beside: bool,
     /// MTU that its interfaces were given, 0 if unknown.
     pub mtu: u32,
+    /// What its pair is; of a record that does not tell, what all were then.
+    pub device: Device,
     /// Device and inode of the network namespace's file, 0 until known.
     pub netns_id: (u64, u64),
     /// The rest.

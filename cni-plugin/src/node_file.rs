@@ -5,6 +5,8 @@ use std::{fs, io, path::Path};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use crate::wiring::{device::Device, sizes::Sizes};
+
 /// Contents of `node.json`. Written whole by the agent once it is ready, then on every change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -21,6 +23,10 @@ pub struct NodeFile {
     pub reserved: Vec<std::net::IpAddr>,
     /// MTU of pods' interfaces.
     pub mtu: u32,
+    /// Kinds of pairs that pods get: the first that the kernel can make. Empty: as before there was a choice.
+    pub devices: Vec<Device>,
+    /// How large packets of many segments may be on pods' interfaces.
+    pub sizes: Sizes,
     /// Process id of the agent, for people.
     pub agent_pid: u32,
 }

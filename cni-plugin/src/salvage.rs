@@ -80,6 +80,7 @@ pub fn live(
                 state: State::Ready,
                 boot_id: boot_id.to_owned(),
                 add: add(netlink, &record, key, link)?,
+                device: link.device.unwrap_or_default(),
                 ..Attachment::default()
             },
             why: why.map_or_else(|| "no such file".to_owned(), |(_, error)| error.to_string()),

@@ -1,4 +1,4 @@
-//! The pod's interface: a veth pair made in place, its addresses, routes and neighbours.
+//! The pod's interface: a pair made in place, its addresses, routes and neighbours.
 //!
 //! Both ends are made directly where they belong: moving one costs 16 ms in the kernel and does not run in
 //! parallel. Addresses skip duplicate detection and the gateway's neighbour entry is static, so that the
@@ -7,8 +7,10 @@
 pub mod addresses;
 pub mod alias;
 pub mod bucket;
+pub mod device;
 pub mod inspect;
 pub mod name;
+pub mod netkit;
 pub mod netlink;
 pub mod netns;
 pub mod occupied;
@@ -16,6 +18,7 @@ pub mod qdisc;
 pub mod queue;
 pub mod route;
 pub mod rule;
+pub mod sizes;
 pub mod sysctl;
 pub mod veth;
 

@@ -8,6 +8,7 @@
 pub mod change;
 mod check;
 pub mod definition;
+mod devices;
 pub mod duration;
 pub mod effective;
 pub mod encryption;
@@ -41,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::datapath::TcPreference;
 pub use check::LEAST_MTU_OF_IPV6;
+pub use devices::PodDevice;
 pub use duration::Period;
 pub use effective::{Effective, Origin};
 pub use encryption::{Encryption, EncryptionSettings};
@@ -381,6 +383,9 @@ pub struct Cni {
     pub plugin: PathBuf,
     /// MTU of pod interfaces; 0 means what the way to other nodes carries.
     pub mtu: u32,
+    /// What the interfaces of new pods are.
+    #[schemars(extend("x-flag" = "cni-device"))]
+    pub device: PodDevice,
 }
 
 impl Default for Cni {
@@ -392,6 +397,7 @@ impl Default for Cni {
             conf_file: "05-weir.conflist".to_owned(),
             plugin: PathBuf::new(),
             mtu: 0,
+            device: PodDevice::default(),
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod masquerade;
 pub mod monitor;
 mod own_object;
 pub mod platform;
+pub mod pod_devices;
 pub mod reach;
 pub mod routes;
 pub mod service_ranges;

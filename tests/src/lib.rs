@@ -13,6 +13,7 @@ pub mod cni;
 pub mod containerd;
 pub mod controlplane;
 pub mod datapath;
+pub mod devices;
 pub mod family;
 pub mod flood;
 pub mod flow_table;

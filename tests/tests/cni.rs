@@ -9,6 +9,7 @@ mod cni {
     mod collector;
     mod crash;
     mod del;
+    mod devices;
     mod errors;
     mod garbage;
     mod gc;

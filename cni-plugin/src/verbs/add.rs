@@ -22,7 +22,9 @@ use crate::{
     rpc::{Add, Call, Reply},
     talk::say,
     wiring::{
-        HOST_MAC, alias, full_prefix, gateway, name,
+        HOST_MAC, alias,
+        device::Device,
+        full_prefix, gateway, name,
         netns::{self, Netns},
         veth::Pair,
     },
@@ -56,7 +58,13 @@ pub fn run(context: &Context) -> Result<String, Error> {
         ..start(context, &netns, path, &node)
     };
     ledger::take(&context.paths, &mut attachment, &node, deadline(context))?;
-    match finish(context, &mut inside, &netns, agent, &mut attachment) {
+    match finish(
+        context,
+        (&mut inside, &netns),
+        &node,
+        agent,
+        &mut attachment,
+    ) {
         Ok(()) => Ok(result(context, &attachment)),
         Err((error, announced)) => {
             undo(context, &attachment, announced);
@@ -141,6 +149,7 @@ fn start(context: &Context, netns: &Netns, path: String, node: &NodeFile) -> Att
         attempt: (std::process::id(), nanoseconds()),
         beside: false,
         mtu: mtu::of_pods(node),
+        device: Device::default(),
         netns_id: netns.id(),
         add: Add {
             key: key.clone(),
@@ -163,12 +172,12 @@ fn nanoseconds() -> u64 {
 /// The error says beside itself whether anyone may know of the addresses.
 fn finish(
     context: &Context,
-    inside: &mut Inside,
-    netns: &Netns,
+    (inside, netns): (&mut Inside, &Netns),
+    node: &NodeFile,
     agent: UnixStream,
     attachment: &mut Attachment,
 ) -> Result<(), (Error, bool)> {
-    wire(context, inside, netns, attachment).map_err(|e| (e, false))?;
+    wire(context, (inside, netns), node, attachment).map_err(|e| (e, false))?;
     let reply = announce(context, agent, attachment).map_err(|e| (e, true))?;
     if attachment.add.ports.is_empty() {
         // The next agent takes the record for what there is.
@@ -177,6 +186,10 @@ fn finish(
     if reply.bandwidth.is_some() {
         attachment.add.bandwidth = reply.bandwidth;
     }
+    let index = attachment.add.host_ifindex;
+    inside
+        .open(attachment.device, index)
+        .map_err(|e| (e, true))?;
     attach::await_running(&attachment.add.host_ifname, deadline(context)).map_err(|e| (e, true))?;
     inside
         .await_addresses(&attachment.add.ips, deadline(context))
@@ -186,8 +199,8 @@ fn finish(
 
 fn wire(
     context: &Context,
-    inside: &mut Inside,
-    netns: &Netns,
+    (inside, netns): (&mut Inside, &Netns),
+    node: &NodeFile,
     attachment: &mut Attachment,
 ) -> Result<(), Error> {
     let host = Netns::own().map_err(|e| Error::io("open own network namespace", &e))?;
@@ -204,13 +217,16 @@ fn wire(
             mac: add.pod_mac,
             host_ifname: &add.host_ifname,
             mtu: attachment.mtu,
+            sizes: node.sizes,
         },
+        devices: &node.devices,
         ips: &add.ips,
         alias: &alias::of(&add.pod),
         table: attachment.beside.then(|| name::table(&add.key)),
     };
-    let index = inside.create(&plan, || still_ours(attachment))?;
+    let (device, index) = inside.create(&plan, || still_ours(attachment))?;
     let wired = inside.wire(&plan, index);
+    attachment.device = device;
     attachment.add.host_ifindex = index;
     attachment.add.netns_cookie = inside.cookie();
     wired?;

@@ -155,6 +155,9 @@ fn check_host(context: &Context, attachment: &Attachment, mac: &[u8]) -> Checked
     if link.mac != HOST_MAC {
         return wrong(format!("another hardware address than {}", text(HOST_MAC)));
     }
+    if link.shut {
+        return wrong("a pair that is shut (netkit's policy is blackhole)".to_owned());
+    }
     for ip in &attachment.add.ips {
         let routed = route::routes(&mut host, ip.is_ipv4())?
             .iter()

@@ -6,7 +6,7 @@ use crate::{ledger, node_file::NodeFile};
 const LEAST_FOR_IPV6: u32 = 1280;
 /// The smallest at which IPv4 does (RFC 791).
 const LEAST: u32 = 68;
-/// The largest that the kernel gives a veth pair.
+/// The largest that the kernel gives a pair.
 const MOST: u32 = 65_535;
 
 /// Refuses an MTU with which the families of the node's ranges do not work.
@@ -26,7 +26,7 @@ pub(super) fn check(node: &NodeFile) -> Result<(), String> {
     Ok(())
 }
 
-/// What pods' interfaces get: a link of the node may carry more than a veth pair can.
+/// What pods' interfaces get: a link of the node may carry more than a pair can.
 pub(super) fn of_pods(node: &NodeFile) -> u32 {
     node.mtu.min(MOST)
 }

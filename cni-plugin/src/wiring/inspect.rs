@@ -11,6 +11,8 @@ use netlink_packet_route::{
 };
 
 use super::{
+    device::Device,
+    netkit,
     netlink::{self, DUMP, Netlink},
     veth,
 };
@@ -32,6 +34,10 @@ pub struct Link {
     pub mac: Vec<u8>,
     /// What people call it; of a pod's host side namespace and name of the pod.
     pub alias: String,
+    /// Which kind of pair it is a side of; none if it is something else.
+    pub device: Option<Device>,
+    /// It is a side of a pair that drops what is sent.
+    pub shut: bool,
 }
 
 impl Link {
@@ -46,6 +52,8 @@ impl Link {
             mtu: 0,
             mac: Vec::new(),
             alias: String::new(),
+            device: None,
+            shut: false,
         };
         for attribute in &message.attributes {
             match attribute {
@@ -53,6 +61,10 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Address(mac) => link.mac.clone_from(mac),
                 LinkAttribute::IfAlias(alias) => link.alias.clone_from(alias),
+                LinkAttribute::LinkInfo(infos) => {
+                    link.device = Device::of(infos);
+                    link.shut = netkit::is_shut(infos);
+                }
                 _ => {}
             }
         }
@@ -65,7 +77,7 @@ pub fn link(at: &mut Netlink, ifname: &str) -> io::Result<Option<Link>> {
     Ok(veth::find(at, ifname)?.map(|l| Link::of(&l)))
 }
 
-/// Hardware address of the other end of a veth pair, wherever that is; none if there is no such pair, or it has none
+/// Hardware address of the other end of a pair, wherever that is; none if there is no such pair, or it has none
 /// that a single host may have.
 pub fn peer_mac(at: &mut Netlink, index: u32) -> io::Result<Option<[u8; 6]>> {
     let Some(here) = by_index(at, index, None)? else {

@@ -1,4 +1,4 @@
-//! Links.
+//! Links, and veth pairs.
 
 use std::io;
 
@@ -11,6 +11,7 @@ use super::{
     HOST_MAC,
     netlink::{CHANGE, CREATE, Netlink, Request},
     netns::Netns,
+    sizes::Sizes,
 };
 
 /// A pair to be made.
@@ -24,30 +25,35 @@ pub struct Pair<'a> {
     pub host_ifname: &'a str,
     /// MTU of both.
     pub mtu: u32,
+    /// How large packets of many segments may be on both.
+    pub sizes: Sizes,
 }
 
 /// Makes a pair, the pod's side where `pod` is and the host's side in `host`. Both hardware addresses are
 /// given at birth: udev leaves those alone.
-pub fn create(pod: &mut Netlink, pair: &Pair<'_>, host: &Netns) -> io::Result<()> {
-    let mut peer = LinkMessage::default();
-    peer.attributes = vec![
-        LinkAttribute::IfName(pair.host_ifname.to_owned()),
-        LinkAttribute::Mtu(pair.mtu),
-        LinkAttribute::Address(HOST_MAC.to_vec()),
-        LinkAttribute::NetNsFd(host.number()),
-    ];
-    let mut link = LinkMessage::default();
-    link.attributes = vec![
-        LinkAttribute::IfName(pair.ifname.to_owned()),
-        LinkAttribute::Mtu(pair.mtu),
-        LinkAttribute::Address(pair.mac.to_vec()),
-        LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Veth),
-            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
-        ]),
-    ];
+pub(super) fn create(pod: &mut Netlink, pair: &Pair<'_>, host: &Netns) -> io::Result<()> {
+    let mut peer = described(pair, pair.host_ifname, HOST_MAC);
+    let netns = LinkAttribute::NetNsFd(host.number());
+    peer.attributes.push(netns);
+    let mut link = described(pair, pair.ifname, pair.mac);
+    link.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+    ]));
     pod.request(&RouteNetlinkMessage::NewLink(link), CREATE)?;
     Ok(())
+}
+
+/// One side of a pair.
+pub(super) fn described(pair: &Pair<'_>, ifname: &str, mac: [u8; 6]) -> LinkMessage {
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(ifname.to_owned()),
+        LinkAttribute::Mtu(pair.mtu),
+        LinkAttribute::Address(mac.to_vec()),
+    ];
+    link.attributes.extend(pair.sizes.attributes());
+    link
 }
 
 /// Index of `lo` in every network namespace (`LOOPBACK_IFINDEX` of the kernel).

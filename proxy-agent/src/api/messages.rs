@@ -242,6 +242,8 @@ pub struct CniStatus {
     pub clsact: u64,
     /// Of these, with limits of bandwidth in force.
     pub limited: u64,
+    /// What interfaces new pods get: `veth` or `netkit`.
+    pub device: String,
     /// What is wrong.
     pub problems: Vec<String>,
 }

@@ -5,9 +5,15 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use cni_plugin::{node_file::NodeFile, wiring::route::Way};
+use cni_plugin::{
+    node_file::NodeFile,
+    wiring::{route::Way, sizes::Sizes},
+};
 use ipnetwork::IpNetwork;
-use proxy_common::tunnel::{ENCRYPTION_ROOM4, ENCRYPTION_ROOM6, TUNNEL_ROOM4, TUNNEL_ROOM6};
+use proxy_common::tunnel::{
+    ENCRYPTION_DEVICE, ENCRYPTION_ROOM4, ENCRYPTION_ROOM6, TUNNEL_DEVICE, TUNNEL_ROOM4,
+    TUNNEL_ROOM6,
+};
 
 use super::{
     addresses::Addresses,
@@ -375,6 +381,24 @@ impl Desired {
         Ok((way, mtu))
     }
 
+    /// How large packets of many segments may be in pods: what the links that carry them have been given.
+    fn sizes(&self, config: &Configuration, facts: &Facts) -> Sizes {
+        let named = |name: &str| {
+            let link = facts.interfaces.iter().find(|link| link.name == name);
+            link.map_or_else(Sizes::default, |link| link.sizes)
+        };
+        let mut sizes = self
+            .outward(facts)
+            .map_or_else(Sizes::default, |link| link.sizes);
+        if self.tunnel.is_used() {
+            sizes = sizes.within(named(TUNNEL_DEVICE));
+        }
+        if config.encryption.is_on() {
+            sizes = sizes.within(named(ENCRYPTION_DEVICE));
+        }
+        sizes.raised()
+    }
+
     /// The link by which the node is known, or by which a default route leads.
     fn outward<'a>(&self, facts: &'a Facts) -> Option<&'a Interface> {
         let chosen = |link: &&Interface| self.links.chosen.contains_key(&link.index);
@@ -437,6 +461,8 @@ fn file(
             config.cni.mtu
         },
         closed: None,
+        devices: Vec::new(),
+        sizes: desired.sizes(config, facts),
         agent_pid: std::process::id(),
     })
 }

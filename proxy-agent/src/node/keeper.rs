@@ -21,6 +21,7 @@ use super::{
     links::{Link, Links},
     maps::NodeMaps,
     masquerade::{Masquerade, file::Follower},
+    pod_devices::PodDevices,
     reach::Reach,
     routes::{OURS, Routes},
     source_ports,
@@ -124,6 +125,7 @@ pub struct NodeKeeper {
     masquerade: Follower,
     encryption: EncryptionKeeper,
     relayed: Relayed,
+    devices: PodDevices,
 }
 
 impl NodeKeeper {
@@ -144,6 +146,7 @@ impl NodeKeeper {
             masquerade: Follower::default(),
             encryption: EncryptionKeeper::default(),
             relayed: Relayed::of(maps),
+            devices: PodDevices::find(config.cni.device),
         })
     }
 
@@ -222,6 +225,7 @@ impl NodeKeeper {
         self.tell(&desired);
         if ready && let Some(mut file) = desired.file.clone() {
             file.closed = closed;
+            file.devices.clone_from(&self.devices.kinds);
             match self.open_to_pods(config, file, repairs) {
                 Ok(()) => self.ready = true,
                 Err(e) => report.errors.push(format!("{e:#}")),
@@ -258,6 +262,11 @@ impl NodeKeeper {
         &self.encryption
     }
 
+    /// What interfaces new pods get.
+    pub const fn devices(&self) -> &PodDevices {
+        &self.devices
+    }
+
     /// The maps.
     pub const fn maps(&self) -> &NodeMaps {
         &self.maps
@@ -285,7 +294,8 @@ impl NodeKeeper {
             write_json(&path, &file).with_context(|| format!("write {}", path.display()))?;
             match &file.closed {
                 None => {
-                    tracing::info!(ranges = ?file.pod_cidrs, mtu = file.mtu, "node opened to pods");
+                    let device = self.devices.first();
+                    tracing::info!(ranges = ?file.pod_cidrs, mtu = file.mtu, %device, "node opened to pods");
                 }
                 Some(why) => tracing::warn!(why, "node closed to new pods"),
             }

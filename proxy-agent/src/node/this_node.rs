@@ -486,6 +486,9 @@ impl Subject for ThisNode {
         cni.enabled = config.install;
         let path = config.conf_dir.join(&config.conf_file);
         cni.conflist = self.installed.then(|| path.display().to_string());
+        let devices = self.keeper.devices();
+        cni.device = devices.first().to_string();
+        cni.problems.extend(devices.problem.clone());
         cni.problems.extend(self.misplaced.why().map(str::to_owned));
         cni.problems.extend(self.rival.iter().map(|rival| {
             let path = config.conf_dir.join(rival);

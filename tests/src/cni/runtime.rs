@@ -12,11 +12,12 @@ use cni_plugin::{
     ipam::State,
     node_file::{NodeFile, boot_id},
     paths::Paths,
+    wiring::{device::Device, sizes::Sizes},
 };
 use serde_json::{Value, json};
 
 use super::{FakeAgent, Space};
-use crate::world::program;
+use crate::world::{program, slowness};
 
 /// A "machine": its network namespace and its run folder.
 #[derive(Debug)]
@@ -31,6 +32,10 @@ pub struct Runtime {
     pub plugin: PathBuf,
     /// Keys of every configuration.
     pub config: Value,
+    /// Kinds of pairs that its agent lets containers have: by itself what it would say where netkit can be had.
+    pub devices: Vec<Device>,
+    /// How large packets of many segments its agent lets them have.
+    pub sizes: Sizes,
     _folder: tempfile::TempDir,
 }
 
@@ -101,13 +106,15 @@ impl Runtime {
             host,
             agent: FakeAgent::start(&paths.socket())?,
             paths,
+            devices: vec![Device::Netkit, Device::Veth],
+            sizes: Sizes::default(),
             plugin: program("cni-plugin")?,
             config: json!({
                 "cniVersion": "1.1.0",
                 "name": "weir",
                 "type": "weir",
                 "runDir": folder.path(),
-                "timeoutSeconds": 3,
+                "timeoutSeconds": (3 * slowness()).min(60),
                 "capabilities": { "portMappings": true },
             }),
             _folder: folder,
@@ -130,6 +137,8 @@ impl Runtime {
             pod_cidrs: pod_cidrs?,
             closed: why.map(str::to_owned),
             mtu: 1400,
+            devices: self.devices.clone(),
+            sizes: self.sizes,
             ..NodeFile::default()
         };
         fs::write(self.paths.node(), serde_json::to_vec(&node)?).context("write node.json")

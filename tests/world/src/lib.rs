@@ -61,7 +61,7 @@ pub use router::advertise_router;
 pub use server::{Answer, Server, ask_tcp, ask_udp, ask_udp_connected};
 pub use talk::Talk;
 pub use tun::Tun;
-pub use until::until;
+pub use until::{slowness, until};
 
 use std::sync::{
     Arc,

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, bail};
 
 /// How many times slower than other machines this one is, as `WEIR_SLOWNESS` says: an emulated one is.
-fn slowness() -> u32 {
+pub fn slowness() -> u32 {
     static TOLD: LazyLock<u32> = LazyLock::new(|| {
         let told = std::env::var("WEIR_SLOWNESS").ok();
         told.and_then(|told| told.parse().ok()).unwrap_or(1)

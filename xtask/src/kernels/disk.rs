@@ -20,12 +20,25 @@ use crate::{arch::Arch, run};
 /// Begins the line with which the machine reports a test program: name and exit status follow.
 pub(super) const REPORT: &str = "weir-tests-ended";
 
-/// Begins the names of test programs that start our programs.
-const WORLD: &str = "world_";
+/// Begin the names of test programs that start our programs.
+const STARTERS: [&str; 2] = ["world_", "cni"];
 
 /// Of these programs only tests with these names are run, unless others are asked for: an emulated machine takes minutes to start
-/// an agent.
-const PARTS: [(&str, &str); 1] = [("world_encryption", "encryption::device")];
+/// an agent, and what is not about the kernel has its say elsewhere.
+const PARTS: [(&str, &[&str]); 2] = [
+    (
+        "cni",
+        &[
+            "cni::add",
+            "cni::check",
+            "cni::del",
+            "cni::devices",
+            "cni::gc",
+            "cni::interfaces",
+        ],
+    ),
+    ("world_encryption", &["encryption::device"]),
+];
 
 const BEGIN: &str = r"#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -89,7 +102,7 @@ pub(super) fn pack(
     }
     if programs
         .iter()
-        .any(|program| program.name.starts_with(WORLD))
+        .any(|program| STARTERS.iter().any(|begin| program.name.starts_with(begin)))
     {
         for program in &programs::ours(*arch)? {
             add(*arch, program, "weir", &root)?;
@@ -130,8 +143,11 @@ fn write_script(
     }
     for Program { name, .. } in programs {
         let part = PARTS.iter().find(|(program, _)| program == name);
-        let filter = filter.or(part.map(|(_, part)| *part)).unwrap_or_default();
-        writeln!(script, "/tests/{name} --test-threads=1 '{filter}'")?;
+        let part = part.map_or(&[][..], |(_, names)| names);
+        let names = filter.as_ref().map_or(part, std::slice::from_ref);
+        let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+        let names = quoted.join(" ");
+        writeln!(script, "/tests/{name} --test-threads=1 {names}")?;
         writeln!(script, "echo {REPORT} {name} $?")?;
     }
     script += "poweroff -f\n";

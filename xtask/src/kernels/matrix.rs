@@ -76,5 +76,11 @@ const USUAL: Series = Series {
     processor: None,
     suites: &[],
     processors: 1,
-    programs: &["verifier", "packets", "world_encryption"],
+    programs: &[
+        "verifier",
+        "packets",
+        "cni",
+        "world_encryption",
+        "world_netkit",
+    ],
 };

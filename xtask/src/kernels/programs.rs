@@ -16,7 +16,14 @@ use crate::{
 };
 
 /// Test targets that need nothing but a kernel and root.
-const TARGETS: [&str; 4] = ["verifier", "packets", "processors", "world_encryption"];
+const TARGETS: [&str; 6] = [
+    "verifier",
+    "packets",
+    "processors",
+    "cni",
+    "world_encryption",
+    "world_netkit",
+];
 
 /// Programs of ours that tests start.
 const OURS: [&str; 3] = ["proxy-agent", "cni-plugin", "proxyctl"];

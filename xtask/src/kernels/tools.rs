@@ -11,7 +11,9 @@ use super::{libraries, programs::Program};
 use crate::{arch::Arch, tools::debian::Suite};
 
 /// Those for which busybox is no substitute.
-const TOOLS: [&str; 6] = ["ip", "bridge", "tc", "unshare", "mount", "umount"];
+const TOOLS: [&str; 7] = [
+    "ip", "bridge", "tc", "nsenter", "unshare", "mount", "umount",
+];
 
 /// The packages that have them, and the libraries that they are linked against.
 const PACKAGES: [&str; 16] = [

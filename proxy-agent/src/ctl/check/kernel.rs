@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
+use cni_plugin::wiring::device::Device;
 use netlink_packet_route::link::InfoKind;
 
 use super::{Complaint, Fault, Verdict, scene::Scene};
 use crate::{
-    config::{Configuration, Routing, TcAttach},
+    config::{Configuration, PodDevice, Routing, TcAttach},
     datapath::{
         DatapathError, preflight,
         trial::{self, Trial},
     },
-    node::device_kinds,
+    node::{device_kinds, pod_devices::PodDevices},
     observe::kubernetes::chain,
 };
 
@@ -105,13 +106,21 @@ pub(super) fn devices(scene: &Scene) -> Verdict {
             });
     let lacking: Vec<Complaint> = lacking.collect();
     let names: Vec<&str> = kinds.iter().map(|(_, module, _)| *module).collect();
-    Verdict::of(names.join(", "), lacking)
+    let pods = PodDevices::find(scene.config.cni.device).first();
+    let text = format!("{}; new pods get a {pods}", names.join(", "));
+    Verdict::of(text, lacking)
 }
 
 fn missing(module: &str, why: &str, cause: &str) -> Complaint {
+    let text = format!("devices of kind {module}, {why}: {cause}");
+    // It is in the kernel's image or nowhere.
+    if module == Device::Netkit.name() {
+        let hint = "let the agent choose (Linux 6.7 has it with CONFIG_NETKIT)";
+        return Complaint::error(Fault::NoDeviceKind, text, hint).setting("cni.device", "auto");
+    }
     Complaint::error(
         Fault::NoDeviceKind,
-        format!("devices of kind {module}, {why}: {cause}"),
+        text,
         format!("load the module {module}, or install the package that has it (linux-modules-extra and the like)"),
     )
     .command(format!("modprobe {module}"))
@@ -120,6 +129,9 @@ fn missing(module: &str, why: &str, cause: &str) -> Complaint {
 /// Kinds of devices, the kernel modules that make them, and what they are for.
 fn needed(config: &Configuration) -> Vec<(InfoKind, &'static str, &'static str)> {
     let mut kinds = vec![(InfoKind::Veth, "veth", "for pods")];
+    if config.cni.device == PodDevice::Netkit {
+        kinds.push((InfoKind::Netkit, "netkit", "for pods (cni.device)"));
+    }
     if config.routing != Routing::Direct {
         kinds.push((InfoKind::Vxlan, "vxlan", "for the tunnel (routing)"));
     }
@@ -181,6 +193,10 @@ mod tests {
         config.routing = Routing::Direct;
         config.encryption.mode = crate::config::Encryption::Wireguard;
         assert_eq!(names(&config), ["veth", "wireguard"]);
+        config.cni.device = PodDevice::Netkit;
+        assert_eq!(names(&config), ["veth", "netkit", "wireguard"]);
+        let choose = missing("netkit", "for pods", "the kernel has none");
+        assert!(choose.text.contains("netkit, for pods"), "{choose:?}");
         let hint = missing("wireguard", "for encryption", "the kernel has none");
         assert!(hint.text.contains("wireguard, for encryption"), "{hint:?}");
     }

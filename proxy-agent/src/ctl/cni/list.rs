@@ -51,6 +51,8 @@ pub(super) struct AttachmentRow {
     host_mac: String,
     /// MTU of both; 0 if unknown.
     mtu: u32,
+    /// What both are: `veth` or `netkit`.
+    device: &'static str,
     /// Limit of what the pod is sent, bits per second, as the runtime told it.
     #[serde(skip_serializing_if = "Option::is_none")]
     ingress_limit: Option<u64>,
@@ -98,6 +100,7 @@ impl AttachmentRow {
             pod_mac: mac(add.pod_mac),
             host_mac: mac(add.host_mac),
             mtu: record.mtu,
+            device: record.device.name(),
             ingress_limit: limit(ingress_rate),
             egress_limit: limit(egress_rate),
             ports: add.ports.iter().map(port).collect(),
@@ -137,6 +140,7 @@ impl Row for AttachmentRow {
         "NETNS",
         "POD-MAC",
         "MTU",
+        "DEVICE",
         "INGRESS-LIMIT",
         "EGRESS-LIMIT",
         "PORTS",
@@ -162,6 +166,7 @@ impl Row for AttachmentRow {
             self.netns.clone(),
             self.pod_mac.clone(),
             self.mtu.to_string(),
+            self.device.to_owned(),
             rate(self.ingress_limit),
             rate(self.egress_limit),
             self.ports.join(","),
@@ -206,7 +211,10 @@ pub(super) fn run(
 
 #[cfg(test)]
 mod tests {
-    use cni_plugin::rpc::{Add, Key, PodRef};
+    use cni_plugin::{
+        rpc::{Add, Key, PodRef},
+        wiring::device::Device,
+    };
 
     use super::*;
     use crate::ctl::output::{Format, render};
@@ -216,6 +224,7 @@ mod tests {
             state: State::Ready,
             boot_id: "now".into(),
             mtu: 1450,
+            device: Device::Netkit,
             add: Add {
                 key: Key {
                     container_id: "0123456789abcdef".into(),
@@ -256,8 +265,8 @@ mod tests {
         render(Format::Wide, vec![row("now")], &mut text).unwrap();
         assert_eq!(
             String::from_utf8(text).unwrap(),
-            "POD        CONTAINER       INTERFACE   ADDRESSES          STATE   HOST-INTERFACE   HOST-INDEX   NETNS          POD-MAC             MTU    INGRESS-LIMIT   EGRESS-LIMIT   PORTS                    AGE   CONTAINER-ID\n\
-             shop/web   0123456789abc   eth0        10.0.0.2,fd00::2   ready   weir1a2b         7            /run/netns/x   00:00:00:00:00:00   1450   10M             -              192.0.2.1:8080->80/tcp   -     0123456789abcdef\n"
+            "POD        CONTAINER       INTERFACE   ADDRESSES          STATE   HOST-INTERFACE   HOST-INDEX   NETNS          POD-MAC             MTU    DEVICE   INGRESS-LIMIT   EGRESS-LIMIT   PORTS                    AGE   CONTAINER-ID\n\
+             shop/web   0123456789abc   eth0        10.0.0.2,fd00::2   ready   weir1a2b         7            /run/netns/x   00:00:00:00:00:00   1450   netkit   10M             -              192.0.2.1:8080->80/tcp   -     0123456789abcdef\n"
         );
         assert_eq!(row("another").state, "stale");
         assert_eq!(AttachmentRow::new(record(), "another").age_seconds, None);

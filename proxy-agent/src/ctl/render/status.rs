@@ -187,8 +187,8 @@ fn cni(status: &Status) -> Row {
         (None, false) => (Level::Ok, "not installed by the agent"),
     };
     let text = format!(
-        "{place}  pods {}   tcx {}   clsact {}   limited {}",
-        cni.pods, cni.tcx, cni.clsact, cni.limited
+        "{place}  pods {}   tcx {}   clsact {}   limited {}   new pods {}",
+        cni.pods, cni.tcx, cni.clsact, cni.limited, cni.device
     );
     let mut row = Row::new("CNI", level, text);
     if cni.tcx + cni.clsact < cni.pods {

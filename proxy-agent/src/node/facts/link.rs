@@ -2,7 +2,10 @@
 
 use std::{io, net::IpAddr};
 
-use cni_plugin::wiring::netlink::{DUMP, Netlink};
+use cni_plugin::wiring::{
+    netlink::{DUMP, Netlink},
+    sizes::Sizes,
+};
 use ipnetwork::IpNetwork;
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -31,6 +34,8 @@ pub struct Interface {
     pub master: Option<u32>,
     /// Addresses, in the kernel's order.
     pub addresses: Vec<Address>,
+    /// How large packets of many segments may be.
+    pub sizes: Sizes,
 }
 
 /// An address of a link.
@@ -56,6 +61,7 @@ impl Default for Interface {
             kind: String::new(),
             master: None,
             addresses: Vec::new(),
+            sizes: Sizes::default(),
         }
     }
 }
@@ -81,6 +87,7 @@ impl Interface {
             index: message.header.index,
             up: message.header.flags.contains(LinkFlags::Up),
             layer: message.header.link_layer_type,
+            sizes: Sizes::of(&message.attributes),
             ..Self::default()
         };
         for attribute in &message.attributes {

@@ -20,6 +20,7 @@ fn facts(lines: &[Line]) -> Facts {
             addresses: vec!["10.0.0.1/24".parse::<IpNetwork>().unwrap().into()],
             mtu: 1500,
             mac: [2; 6],
+            ..Interface::default()
         });
     Facts {
         interfaces: interfaces.collect(),
