@@ -43,13 +43,13 @@ impl Bed {
         bed
     }
 
-    /// Whoever asks there is answered by `name`, and gets a megabyte through.
+    /// Whoever asks there is answered by `name`, and gets what fills windows through.
     pub(super) fn asks(&self, from: &Place, to: SocketAddr, name: &str) {
         await_answer(&self.cluster, from, to).unwrap();
         assert_eq!(ask_tcp(from, to).unwrap().name, name, "{to}");
         assert_eq!(ask_udp(from, to, b"?").unwrap().name, name, "{to}");
         let mut talk = Talk::open(from, to).unwrap();
-        talk.stream(1 << 20)
+        talk.stream(1 << 18)
             .unwrap_or_else(|error| panic!("{to}: {error}\n{}", self.cluster.logs()));
     }
 

@@ -118,7 +118,7 @@ fn they_let_packets_of_many_segments_grow_as_the_nodes_link_does() {
                     talk.filter(|talk| talk.name() == pod.name())
                 })
                 .unwrap();
-            talk.stream(8 << 20).unwrap();
+            talk.stream(2 << 20).unwrap();
         }
     }
 }

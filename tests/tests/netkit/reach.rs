@@ -30,6 +30,7 @@ fn is_reached(mode: Mode) {
     bed.forged();
     bed.room();
     bed.host_port();
+    bed.limited();
     // What is attached stays, and is found again.
     let agent = bed.cluster.agent_mut(0);
     agent.crash().unwrap();
@@ -194,6 +195,26 @@ impl Bed {
             let to = SocketAddr::new(ip, POD_PORT);
             let answer = weir_tests::world::ask_udp(&self.near, to, &full).unwrap();
             assert_eq!(answer.name, "far");
+        }
+    }
+
+    /// A token bucket at the pod's side of the host and one in front of its queue, and both let packets pass.
+    fn limited(&self) {
+        let both = json!({
+            "kubernetes.io/ingress-bandwidth": "10M",
+            "kubernetes.io/egress-bandwidth": "10M",
+        });
+        let limits = json!({ "IngressRate": 10_000_000, "EgressRate": 10_000_000 });
+        let slow = self.cluster.annotated_pod(0, "slow", &both, &limits);
+        let slow = slow.unwrap();
+        let _servers = serve(&slow).unwrap();
+        let queues = self.cluster.node(0).run(&["tc", "qdisc", "show"]).unwrap();
+        assert_eq!(queues.matches("qdisc tbf").count(), 2, "{queues}");
+        for to in slow.at(POD_PORT) {
+            self.asks(&self.other, to, "slow");
+        }
+        for to in self.far.at(POD_PORT) {
+            self.asks(&slow, to, "far");
         }
     }
 

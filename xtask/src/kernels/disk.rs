@@ -25,7 +25,7 @@ const STARTERS: [&str; 2] = ["world_", "cni"];
 
 /// Of these programs only tests with these names are run, unless others are asked for: an emulated machine takes minutes to start
 /// an agent, and what is not about the kernel has its say elsewhere.
-const PARTS: [(&str, &[&str]); 2] = [
+const PARTS: [(&str, &[&str]); 3] = [
     (
         "cni",
         &[
@@ -38,6 +38,10 @@ const PARTS: [(&str, &[&str]); 2] = [
         ],
     ),
     ("world_encryption", &["encryption::device"]),
+    (
+        "world_netkit",
+        &["netkit::kinds::pods_keep", "netkit::reach::packet"],
+    ),
 ];
 
 const BEGIN: &str = r"#!/bin/busybox sh

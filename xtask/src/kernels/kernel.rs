@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Modules that the tests need. Those that they depend on are found.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 9] = [
     "veth",
     "macvlan",
     "tun",
@@ -24,6 +24,7 @@ const MODULES: [&str; 8] = [
     "wireguard",
     "sch_ingress",
     "cls_bpf",
+    "sch_tbf",
 ];
 
 /// Begins the names of kernels.
