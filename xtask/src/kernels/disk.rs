@@ -26,20 +26,7 @@ const STARTERS: [&str; 2] = ["world_", "cni"];
 /// Of these programs only tests with these names are run, unless others are asked for: an emulated machine takes minutes to start
 /// an agent, and what is not about the kernel has its say elsewhere.
 const PARTS: [(&str, &[&str]); 3] = [
-    (
-        "cni",
-        &[
-            // Not thirty at once, for whom one emulated processor takes longer than a DEL may.
-            "cni::add::host_and_pods",
-            "cni::add::one_family",
-            "cni::add::the_",
-            "cni::check",
-            "cni::del",
-            "cni::devices",
-            "cni::gc",
-            "cni::interfaces",
-        ],
-    ),
+    ("cni", &["cni::devices"]),
     ("world_encryption", &["encryption::device"]),
     (
         "world_netkit",
