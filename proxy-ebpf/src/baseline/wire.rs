@@ -66,7 +66,7 @@ pub fn send(context: XdpContext) -> u32 {
             let place = frame.add(SOURCE_PORT).cast::<u16>();
             place.write_unaligned(port.to_be());
         }
-        bpf_redirect(wire.link, 0) as u32
+        (bpf_redirect(wire.link, 0) as i32).cast_unsigned()
     }
 }
 
