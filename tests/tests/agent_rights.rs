@@ -46,11 +46,12 @@ fn agent(node: &Node, manifests: &Manifests) -> Result<(Agent, TempDir)> {
     Ok((agent, folder))
 }
 
-fn start(agent: &Agent, capabilities: &[String]) -> Result<Process> {
+/// The agent's program with these capabilities and no others.
+fn limited(agent: &Agent, capabilities: &[String]) -> Result<Command> {
     let kept: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
     let kept = format!("-all,{}", kept.join(","));
     let by = ["setpriv", "--inh-caps", "-all", "--bounding-set", &kept];
-    Process::start(agent.command(&by)?)
+    agent.command(&by)
 }
 
 fn is_ready(node: &Node) -> bool {
@@ -67,7 +68,7 @@ fn the_capabilities_of_the_manifest_are_enough() -> Result<()> {
     let (mut agent, _folder) = agent(&node, &manifests)?;
     agent.crash()?;
     let before = agent.log().len();
-    let limited = start(&agent, &capabilities()?)?;
+    let limited = Process::start(limited(&agent, &capabilities()?)?)?;
     until("the agent to be ready", PATIENCE, || {
         Ok(is_ready(&node).then_some(()))
     })
@@ -118,13 +119,7 @@ fn the_capabilities_of_the_manifest_clean_up() -> Result<()> {
     let pod = node.pod(&Plugin::weir()?, "web")?;
     agent.crash()?;
     let before = agent.log().len();
-    let kept: Vec<String> = capabilities()?
-        .iter()
-        .map(|name| format!("+{name}"))
-        .collect();
-    let kept = format!("-all,{}", kept.join(","));
-    let by = ["setpriv", "--inh-caps", "-all", "--bounding-set", &kept];
-    let mut command = agent.command(&by)?;
+    let mut command = limited(&agent, &capabilities()?)?;
     command.args(cleanup()?);
     let mut cleaner = Process::start(command)?;
     let left = || -> Result<String> {
@@ -165,7 +160,7 @@ fn each_capability_of_the_manifest_is_needed() -> Result<()> {
             .filter(|name| *name != without)
             .cloned()
             .collect();
-        let mut limited = start(&agent, &rest)?;
+        let mut limited = Process::start(limited(&agent, &rest)?)?;
         until("the agent to fail", PATIENCE, || {
             let log = agent.log();
             let refused = REFUSED.iter().any(|words| log[before..].contains(words));
