@@ -53,9 +53,7 @@ pub(crate) fn programs(profile: &str, arch: Arch) -> Result<Vec<PathBuf>> {
 
 /// As [`programs`], of another checkout.
 pub(crate) fn programs_of(root: &Path, profile: &str, arch: Arch) -> Result<Vec<PathBuf>> {
-    let more = bpf::same_paths(root).map_err(|error| anyhow!(error))?;
-    let mut cargo = tools::cross::cargo(arch, more)?;
-    cargo.current_dir(root);
+    let mut cargo = tools::cross::cargo(root, arch)?;
     if let Some(revision) = revision(root)? {
         cargo.env("WEIR_REVISION", revision);
     }

@@ -32,10 +32,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// The program that makes references, which lies beside this one.
 fn reference() -> Result<Command> {
-    tools::toolchain::ensure()?;
     // The whole workspace, as for the tests.
     let words = ["build", "--locked", "--quiet", "--workspace", "--bins"];
-    run::loud(run::cargo().args(words))?;
+    run::loud(tools::toolchain::cargo()?.args(words))?;
     Ok(Command::new(
         paths::root().join("target/debug/weir-reference"),
     ))

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::run as command;
+use crate::{run as command, tools::toolchain};
 
 /// What cargo says of a file that it made; all else that it says is empty here.
 #[derive(Default, Deserialize)]
@@ -29,7 +29,7 @@ struct Target {
 
 /// Builds a bench of a checkout. The kernel holds the clock, so a quick build of what asks it does.
 pub(super) fn build(checkout: &Path, name: &str, target_folder: Option<&Path>) -> Result<PathBuf> {
-    let mut cargo = command::cargo();
+    let mut cargo = toolchain::cargo()?;
     cargo
         .current_dir(checkout)
         .args(["bench", "--no-run", "--quiet", "--locked"])

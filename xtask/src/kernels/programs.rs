@@ -78,12 +78,11 @@ struct Target {
 /// Cargo for an architecture, with the words that name it: nothing where it is this machine's, whose ordinary build will do.
 fn cargo(arch: Arch, verb: &str) -> Result<Command> {
     if arch == Arch::HOST {
-        toolchain::ensure()?;
-        let mut cargo = run::cargo();
+        let mut cargo = toolchain::cargo()?;
         cargo.arg(verb);
         return Ok(cargo);
     }
-    let mut cargo = cross::cargo(arch, Vec::new())?;
+    let mut cargo = cross::cargo(paths::root(), arch)?;
     cargo.args([verb, "--target", arch.target()]);
     Ok(cargo)
 }

@@ -2,17 +2,17 @@
 //!
 //! Another one needs a linker and a C compiler, which Debian has, and a standard library: the toolchain's own, or one that is built.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::{debian, standard_library, toolchain};
-use crate::{arch::Arch, run};
+use crate::{arch::Arch, bpf};
 
-/// Cargo whose `--target` is this architecture's, and more flags for the compiler; installs what compiles for it.
-pub(crate) fn cargo(arch: Arch, more: Vec<String>) -> Result<Command> {
-    toolchain::ensure()?;
-    let mut cargo = run::cargo();
+/// Cargo in the checkout at `root`, whose `--target` is this architecture's; installs what compiles for it.
+pub(crate) fn cargo(root: &Path, arch: Arch) -> Result<Command> {
+    let mut cargo = toolchain::cargo()?;
+    cargo.current_dir(root);
     let mut flags = vec!["-C".to_owned(), "target-feature=+crt-static".to_owned()];
     if arch != Arch::HOST {
         debian::host(&arch.cross())?;
@@ -21,7 +21,8 @@ pub(crate) fn cargo(arch: Arch, more: Vec<String>) -> Result<Command> {
             flags.extend(["--sysroot".to_owned(), sysroot.display().to_string()]);
         }
     }
-    flags.extend(more);
+    // They name where the tools are: only to be had once those are there.
+    flags.extend(bpf::same_paths(root).map_err(|error| anyhow!(error))?);
     // With the target named they do not reach build scripts and macros.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     Ok(cargo)

@@ -21,6 +21,12 @@ pub(crate) fn ensure() -> Result<()> {
     library()
 }
 
+/// Cargo that compiles Weir: what that takes is there.
+pub(crate) fn cargo() -> Result<Command> {
+    ensure()?;
+    Ok(run::cargo())
+}
+
 /// The agent's allocator is built by it.
 fn make() -> Result<()> {
     run::output(Command::new("make").arg("--version"))
