@@ -24,6 +24,8 @@ use weir_world::{
 
 use crate::tools::go;
 
+mod fill;
+
 /// Where `kubectl proxy` listens in the fabric.
 const PROXY: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
@@ -83,7 +85,7 @@ impl Api {
         self.folder.path().join("kubeconfig")
     }
 
-    /// Creates objects, several at a time.
+    /// Creates objects as a client does, several at a time; many are there sooner by [`Self::fill`].
     pub(crate) fn create(&self, objects: &[Value]) -> Result<()> {
         let next = AtomicUsize::new(0);
         thread::scope(|scope| {
@@ -133,7 +135,18 @@ impl Api {
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
-        let mut stream = self.fabric.connect(PROXY)?;
+        self.request_of(PROXY, method, path, body)
+    }
+
+    /// Asks a server in the fabric: status and body of its answer.
+    fn request_of(
+        &self,
+        server: SocketAddr,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Result<(u16, String)> {
+        let mut stream = self.fabric.connect(server)?;
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         let content = match method {
             "PATCH" => "application/merge-patch+json",

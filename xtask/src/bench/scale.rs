@@ -107,15 +107,15 @@ impl Bench<'_> {
         let what = format!("create {} Services × {}", args.services, args.endpoints);
         say::step(&what, || {
             self.api
-                .create(&objects::fillers(0, args.services as usize, args.endpoints))
+                .fill(&objects::fillers(0, args.services as usize, args.endpoints))
         })?;
         let services = say::step("measure Services", || self.alone(&["first_sync_services"]))?;
         let per_service = (services - empty) / f64::from(args.services.max(1));
         self.note("memory_bytes_per_service", per_service, Some(1024.0));
         let what = format!("create {} pods and {} policies", args.pods, args.policies);
         say::step(&what, || {
-            self.api.create(&pods::policies(args.policies))?;
-            self.api.create(&pods::elsewhere(args.pods))
+            self.api.fill(&pods::policies(args.policies))?;
+            self.api.fill(&pods::elsewhere(args.pods))
         })?;
         let agent = self.start(&[])?;
         self.note_first_sync("first_sync_all", 5.0)?;
