@@ -1,12 +1,20 @@
 //! Bodies of the API, shared by agent and `proxyctl`. Additive only: a field is never renamed or removed.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    config::{API_VERSION, Configuration},
-    model::Direction,
+use crate::config::{API_VERSION, Configuration};
+
+mod load_balancers;
+mod names;
+mod node;
+
+pub use load_balancers::{AnnouncementStatus, GivenAddress, LoadBalancersStatus, PoolStatus};
+pub use names::{Names, PolicyNames, RowName, RuleWords};
+pub use node::{
+    CniStatus, EncryptionPeer, EncryptionStatus, HostStatus, LinkStatus, LinksStatus,
+    MasqueradeStatus, PodRangesStatus, WayStatus,
 };
 
 /// `GET /v1/status`: one screen about the agent.
@@ -226,190 +234,6 @@ pub struct SourcePorts {
     pub masqueraded: bool,
 }
 
-/// The CNI plugin.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct CniStatus {
-    /// Whether the agent installs it.
-    pub enabled: bool,
-    /// The conflist, once installed.
-    pub conflist: Option<String>,
-    /// Pods wired.
-    pub pods: u64,
-    /// Of these, attached by TCX links.
-    pub tcx: u64,
-    /// Of these, attached by filters of clsact: at first all, and for ever where the kernel has no TCX.
-    pub clsact: u64,
-    /// Of these, with limits of bandwidth in force.
-    pub limited: u64,
-    /// What interfaces new pods get: `veth` or `netkit`.
-    pub device: String,
-    /// What is wrong.
-    pub problems: Vec<String>,
-}
-
-/// The way of the host's own packets to Services, where no socket hook chooses a backend.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct HostStatus {
-    /// Whether `weir_host` is there and has its program.
-    pub attached: bool,
-    /// Ranges of Services' addresses that are routed there.
-    pub ranges: Vec<String>,
-    /// Where the ranges are from: `configuration`, `ServiceCIDRs` or `ClusterIPs`.
-    pub source: String,
-    /// What of them others route elsewhere.
-    pub elsewhere: Vec<String>,
-}
-
-/// The links that carry node traffic.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LinksStatus {
-    /// Them.
-    pub links: Vec<LinkStatus>,
-    /// What is left alone, and what costs more than it must.
-    pub notes: Vec<String>,
-}
-
-/// A link that carries node traffic.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LinkStatus {
-    /// Its name.
-    pub name: String,
-    /// Whether its frames have an Ethernet header.
-    pub ethernet: bool,
-    /// `tcx` or `clsact`; none while the programs are not attached.
-    pub attached: Option<String>,
-    /// `native`; none while there is no XDP program.
-    pub xdp: Option<String>,
-    /// Why there is none, where one is wanted.
-    pub no_xdp: Option<String>,
-    /// Sources of what is translated on its way out by it; of a family without one it is the node's internal address.
-    pub sources: Vec<String>,
-}
-
-/// In whose name pods speak out of the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct MasqueradeStatus {
-    /// By family, `IPv4` or `IPv6`: whether it is the node's; empty while that is not known.
-    pub families: BTreeMap<String, bool>,
-    /// How many ranges they reach under their own address.
-    pub inside: u64,
-    /// What is wrong.
-    pub problems: Vec<String>,
-}
-
-/// Ranges of pods that this node has claimed (`ipam: cluster`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct PodRangesStatus {
-    /// Ranges are claimed; otherwise they are those of `spec.podCIDRs`.
-    pub claimed: bool,
-    /// Those that it has; first those that addresses are given out of.
-    pub ranges: Vec<String>,
-    /// What is wrong.
-    pub problems: Vec<String>,
-}
-
-/// Load balancers' addresses, where Weir gives them (`loadBalancer.pools`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LoadBalancersStatus {
-    /// The pools; empty: Weir gives no addresses.
-    pub pools: Vec<PoolStatus>,
-    /// The node whose agent gives addresses; none if that is not known here.
-    pub leader: Option<String>,
-    /// Addresses of the pools that Services have.
-    pub addresses: Vec<GivenAddress>,
-    /// What is wrong. Which Services are refused an address the node of `leader` says.
-    pub problems: Vec<String>,
-}
-
-/// A pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct PoolStatus {
-    /// Its name.
-    pub name: String,
-    /// How many addresses it has.
-    pub addresses: u64,
-    /// How many of them Services have.
-    pub given: u64,
-}
-
-/// An address that Services have.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct GivenAddress {
-    /// It.
-    pub address: String,
-    /// Whose it is, `namespace/name`; several, if they share it.
-    pub services: Vec<String>,
-    /// Where it is announced; empty if no link of this node is in a network with it.
-    pub announced: Vec<AnnouncementStatus>,
-}
-
-/// Who answers for an address on a link.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct AnnouncementStatus {
-    /// The link of this node.
-    pub link: String,
-    /// The node that answers; none if no node may: with `externalTrafficPolicy: Local` none has an endpoint.
-    pub node: Option<String>,
-}
-
-/// The way to a range of pods of another node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct WayStatus {
-    /// The node.
-    pub node: String,
-    /// The range.
-    pub range: String,
-    /// `direct`, `by the network`, or `tunnel to` or `encrypted to` the address where it ends.
-    pub way: String,
-}
-
-/// Encryption between nodes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct EncryptionStatus {
-    /// `off` or `wireguard`.
-    pub mode: String,
-    /// What would leave unencrypted is dropped.
-    pub strict: bool,
-    /// This node's public key, base64.
-    pub public_key: Option<String>,
-    /// The nodes that are reached so.
-    pub peers: Vec<EncryptionPeer>,
-    /// Ranges of pods to which nothing may leave unencrypted.
-    pub closed: Vec<String>,
-    /// What is wrong.
-    pub problems: Vec<String>,
-}
-
-/// A node that is reached encrypted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct EncryptionPeer {
-    /// The node.
-    pub node: String,
-    /// Its public key, base64.
-    pub key: String,
-    /// Address and port where it takes packets.
-    pub endpoint: String,
-    /// Seconds since hands were shaken last; none if never.
-    pub handshake_seconds: Option<u64>,
-    /// Bytes received from it.
-    pub received_bytes: u64,
-    /// Bytes sent to it.
-    pub sent_bytes: u64,
-}
-
 /// Where health and metrics are served.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -424,57 +248,6 @@ pub struct HealthStatus {
     pub metrics_address: String,
     /// What is wrong: changes that are not applied, tasks that stand still.
     pub problems: Vec<String>,
-}
-
-/// `GET /v1/names`: what the numbers in the maps stand for.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Names {
-    /// Service port id → `namespace/name:port`.
-    pub services: BTreeMap<u32, String>,
-    /// Endpoint id → `namespace/pod`.
-    pub endpoints: BTreeMap<u32, String>,
-    /// Cookie → the policy and rule.
-    pub cookies: BTreeMap<u32, String>,
-    /// Address → `namespace/pod` or `node/name`.
-    pub addresses: BTreeMap<IpAddr, String>,
-    /// Rows and classes of policy.
-    pub policy: PolicyNames,
-}
-
-/// A row of policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RowName {
-    /// Direction.
-    pub direction: Direction,
-    /// The policies that isolate its pods, `namespace/name`.
-    pub policies: Vec<String>,
-}
-
-/// Names of all rows and classes in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct PolicyNames {
-    /// Rows by number.
-    pub rows: BTreeMap<u32, RowName>,
-    /// Classes by number: the peers of policies that its addresses are, each of them.
-    pub classes: BTreeMap<u32, Vec<String>>,
-    /// Endpoints that are denied everything in a direction, ingress first, because a policy was refused, and which and
-    /// why.
-    pub closed: BTreeMap<u32, [Option<String>; 2]>,
-    /// What the rules of these rows say, by name: `shop/db ingress[0]`.
-    pub rules: BTreeMap<String, RuleWords>,
-}
-
-/// What one rule says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RuleWords {
-    /// The peers that it names, of which one is enough.
-    pub peers: Vec<String>,
-    /// The ports that it names; empty if it names none, which is all of them.
-    pub ports: Vec<String>,
 }
 
 /// `GET /config_dump` and `/configz`.

@@ -9,16 +9,16 @@ use super::{
     claims::{Claims, decide::Settings},
     condition::NodeCondition,
     conflist,
-    encryption::{Encrypted, Ready, program::EncryptionPrograms, publish::KeyPublisher},
+    encryption::{Encrypted, Ready, publish::KeyPublisher},
     facts::Facts,
-    host_device::{Leads, Published, program::HostDevice},
+    host_device::Published,
     last_known,
-    links::programs::LinkPrograms,
     monitor::Monitor,
     platform::Misplaced,
-    routes::{self, OURS, RouteTable, Routes, TO_NODES},
+    programs::NodePrograms,
+    routes::OURS,
+    routing::{RoutesSet, Routing},
     service_ranges::ServiceRanges,
-    tunnel::{Tunnel, program::TunnelPrograms},
     ways::Between,
     wires,
 };
@@ -32,7 +32,7 @@ use crate::{
     },
     config::{Conntrack, Ipam, MasqueradeSettings},
     datapath::{Datapath, Maps},
-    model::{Kind, Notice, Owned, Snapshot, Wire},
+    model::{Kind, Notice, Snapshot, Wire},
     observe::Store,
     subject::{Here, Repairs, Room, Subject, Turn, Verified},
 };
@@ -51,10 +51,7 @@ pub struct ThisNode {
     /// Services are in force.
     serving: bool,
     monitor: Monitor,
-    links: LinkPrograms,
-    host: HostDevice,
-    tunnel: TunnelPrograms,
-    encryption: EncryptionPrograms,
+    programs: NodePrograms,
     encrypted: Encrypted,
     key: KeyPublisher,
     ways: Vec<WayStatus>,
@@ -76,8 +73,7 @@ pub struct ThisNode {
     mended: Vec<String>,
     mender: wires::Mender,
     repairs: Repairs,
-    /// Routes as they were set last: to nodes, and to `weir_host`.
-    routes: [Routes; 2],
+    routes: RoutesSet,
     routing: Option<Routing>,
     /// What is in force.
     conntrack: Conntrack,
@@ -90,20 +86,6 @@ pub struct ThisNode {
     relayed: bool,
     /// What the next look at the machine goes by.
     seen: Option<(Snapshot, Published)>,
-}
-
-/// Routes that a look wants. They are set after it.
-struct Routing {
-    to_nodes: Option<Routes>,
-    tunnel: Option<Tunnel>,
-    /// The device that encrypts is wanted.
-    encrypts: bool,
-    leads: Option<Leads>,
-    facts: Facts,
-    /// There are no other routes to nodes.
-    all_routes: bool,
-    /// All ranges of Services are known.
-    complete: bool,
 }
 
 impl ThisNode {
@@ -122,10 +104,7 @@ impl ThisNode {
             keeper,
             serving: false,
             monitor: Monitor::begin(&OURS, shared.watchdog.register("news of links")),
-            links: LinkPrograms::default(),
-            host: HostDevice::new(ranges),
-            tunnel: TunnelPrograms::new(),
-            encryption: EncryptionPrograms::default(),
+            programs: NodePrograms::new(ranges),
             encrypted: Encrypted::default(),
             key: key.clone(),
             ways: Vec::new(),
@@ -145,7 +124,7 @@ impl ThisNode {
             mended: Vec::new(),
             mender: wires::Mender::default(),
             repairs: Repairs::default(),
-            routes: Default::default(),
+            routes: RoutesSet::default(),
             routing: None,
             conntrack: shared.conntrack(),
             masquerade: shared.configuration().masquerade.clone(),
@@ -200,7 +179,7 @@ impl ThisNode {
             refused: snapshot.refused.clone(),
             ..Snapshot::default()
         };
-        let published = self.host.published(&self.shared.config);
+        let published = self.programs.host.published(&self.shared.config);
         if published == Published::Absent {
             seen.services.clone_from(&snapshot.services);
         }
@@ -211,7 +190,7 @@ impl ThisNode {
     fn beat(&mut self, now: Instant) {
         if now >= self.next_beat {
             self.next_beat = now + BEAT;
-            self.keeper.beat();
+            self.keeper.opening().beat();
         }
     }
 
@@ -252,7 +231,7 @@ impl ThisNode {
             }
         };
         let config = config.as_ref();
-        if self.host.waits(config) {
+        if self.programs.host.waits(config) {
             self.next = Instant::now() + BEAT;
         }
         let closed = match config.ipam {
@@ -265,53 +244,20 @@ impl ThisNode {
         let mut report = self.keeper.sync(config, seen, gate, repairs);
         self.errors = std::mem::take(&mut report.errors);
         self.masquerades = report.masquerades();
-        if let Some(links) = &report.links {
-            let notes = std::mem::take(&mut report.notes);
-            let to = (&mut *datapath, &mut *repairs);
-            let failed = self
-                .links
-                .bring(links, &report.facts, notes, config.xdp, to);
-            self.errors.extend(failed);
-            for (mode, links) in self.links.modes() {
-                let series = shared.metrics.xdp_links.get_or_create(&Mode::new(mode));
-                series.set(links);
-            }
-        }
-        if let Some(index) = report.tunnel_device {
-            let brought = self
-                .tunnel
-                .bring(index, config.tunnel.port, datapath, repairs);
-            self.errors.extend(brought.err());
-        }
-        if let Some(index) = report.encryption_device {
-            let brought = self
-                .encryption
-                .bring(index, config.encryption.port, datapath, repairs);
-            self.errors.extend(brought.err());
+        let failed = self.programs.bring(&mut report, config, datapath, repairs);
+        self.errors.extend(failed);
+        for (mode, links) in self.programs.links.modes() {
+            let series = shared.metrics.xdp_links.get_or_create(&Mode::new(mode));
+            series.set(links);
         }
         self.publish_key(report.encrypts, snapshot);
         self.encrypted = std::mem::take(&mut report.encrypted);
         self.ways = report.ways();
-        let repairs = &mut self.repairs;
-        match datapath.mend_sockets() {
-            Ok(lost) => {
-                for program in lost {
-                    let thing = format!("program {program} on the cgroup");
-                    repairs.repaired(Owned::SocketPrograms, &thing);
-                }
-            }
-            Err(error) => self.errors.push(error.to_string()),
-        }
-        let leads = self.host.attach(&mut report, datapath, repairs);
-        let leads = leads.unwrap_or_else(|error| {
-            self.errors.push(error);
-            None
-        });
         self.routing = Some(Routing {
             to_nodes: report.routes,
             tunnel: report.tunnel,
             encrypts: config.encryption.is_on(),
-            leads,
+            leads: report.leads,
             facts: report.facts,
             all_routes: last_known::knows_ways(config, snapshot),
             complete: snapshot.complete.has(&[Kind::Node, Kind::Service]),
@@ -343,22 +289,24 @@ impl ThisNode {
         let Some(routing) = self.routing.take() else {
             return;
         };
-        match RouteTable::open() {
-            Ok(mut table) => self.set_routes(&mut table, &routing),
-            Err(error) => self.errors.push(format!("read routes: {error}")),
-        }
+        let failed = self
+            .routes
+            .set(&routing, &mut self.programs.host, &mut self.repairs);
+        self.errors.extend(failed);
         if let Some(tunnel) = &routing.tunnel {
             let left = self.keeper.leave_tunnel(tunnel, routing.all_routes);
             self.errors.extend(left.err());
             if !tunnel.wanted && routing.all_routes {
-                self.errors.extend(self.tunnel.remove(datapath).err());
+                self.errors
+                    .extend(self.programs.tunnel.remove(datapath).err());
             }
         }
         if routing.all_routes {
             let left = self.keeper.leave_peers(&self.encrypted);
             self.errors.extend(left.err());
             if !routing.encrypts {
-                self.errors.extend(self.encryption.remove(datapath).err());
+                self.errors
+                    .extend(self.programs.encryption.remove(datapath).err());
             }
         }
         if self.errors.is_empty() {
@@ -382,23 +330,6 @@ impl ThisNode {
         };
         if here.wireguard_key != key.map(|key| key.to_string()) {
             self.key.publish(name, key);
-        }
-    }
-
-    fn set_routes(&mut self, table: &mut RouteTable, routing: &Routing) {
-        if let Some(routes) = &routing.to_nodes {
-            let brought = routes::bring(table, TO_NODES, routes, routing.all_routes);
-            let former = std::mem::replace(&mut self.routes[0], routes.clone());
-            routes::put_back(Owned::NodeRoutes, &former, &brought.set, &mut self.repairs);
-            self.errors.extend(brought.errors);
-        }
-        if let Some(leads) = &routing.leads {
-            let (facts, complete) = (&routing.facts, routing.complete);
-            let brought = self.host.lead(table, leads, facts, complete);
-            let former = std::mem::replace(&mut self.routes[1], leads.routes.clone());
-            let (what, repairs) = (Owned::ServiceRoutes, &mut self.repairs);
-            routes::put_back(what, &former, &brought.set, repairs);
-            self.errors.extend(brought.errors);
         }
     }
 }
@@ -473,8 +404,8 @@ impl Subject for ThisNode {
             .errors
             .extend(errors.map(|error| format!("node: {error}")));
         self.repairs.status(&mut status.repairs);
-        status.host = self.host.status();
-        status.links = self.links.status();
+        status.host = self.programs.host.status();
+        status.links = self.programs.links.status();
         status.masquerade.clone_from(&self.masquerades);
         status.ways.clone_from(&self.ways);
         let settings = self.shared.configuration().encryption;
@@ -486,7 +417,7 @@ impl Subject for ThisNode {
         cni.enabled = config.install;
         let path = config.conf_dir.join(&config.conf_file);
         cni.conflist = self.installed.then(|| path.display().to_string());
-        let devices = self.keeper.devices();
+        let devices = self.keeper.opening().devices();
         cni.device = devices.first().to_string();
         cni.problems.extend(devices.problem.clone());
         cni.problems.extend(self.misplaced.why().map(str::to_owned));

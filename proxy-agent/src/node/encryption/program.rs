@@ -2,21 +2,30 @@
 
 use super::link;
 use crate::{
-    datapath::{Datapath, DatapathError},
-    model::Owned,
-    node::host_device::program::{missing, on},
-    subject::Repairs,
+    datapath::Datapath, model::Owned, node::device_programs::DevicePrograms, subject::Repairs,
 };
 
 /// What is known of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EncryptionPrograms {
-    attached: Option<u32>,
+    programs: DevicePrograms,
     /// A former agent's device was looked for.
     looked: bool,
 }
 
 impl EncryptionPrograms {
+    /// Nothing yet.
+    pub(in crate::node) const fn new() -> Self {
+        Self {
+            programs: DevicePrograms::new(
+                "weir_wg",
+                &Datapath::BARE_LINK,
+                Owned::EncryptionPrograms,
+            ),
+            looked: false,
+        }
+    }
+
     /// Attaches the programs to the device with this index, and sets it up.
     pub fn bring(
         &mut self,
@@ -25,8 +34,8 @@ impl EncryptionPrograms {
         datapath: &mut Datapath,
         repairs: &mut Repairs,
     ) -> Result<(), String> {
-        self.attach(index, datapath, repairs)
-            .map_err(|error| error.to_string())?;
+        let attached = self.programs.attach(index, datapath, repairs);
+        attached.map_err(|error| error.to_string())?;
         let changed = link::set_up(port).map_err(|error| format!("{error:#}"))?;
         let (thing, wanted) = ("weir_wg up", index.to_string());
         repairs.keep(Owned::EncryptionDevice, thing, &wanted, changed);
@@ -35,41 +44,14 @@ impl EncryptionPrograms {
 
     /// Removes the device, to which nothing leads any more.
     pub fn remove(&mut self, datapath: &Datapath) -> Result<(), String> {
-        if self.looked && self.attached.is_none() {
+        if self.looked && !self.programs.are_attached() {
             return Ok(());
         }
         if link::remove().map_err(|error| format!("remove the encryption's device: {error}"))? {
             tracing::info!("the encryption's device removed");
         }
         self.looked = true;
-        if let Some(index) = self.attached.take() {
-            datapath
-                .detach_interface(index)
-                .map_err(|error| error.to_string())?;
-        }
-        Ok(())
-    }
-
-    fn attach(
-        &mut self,
-        index: u32,
-        datapath: &mut Datapath,
-        repairs: &mut Repairs,
-    ) -> Result<(), DatapathError> {
-        let hooks = &Datapath::BARE_LINK;
-        let lost = missing(datapath, index, hooks);
-        if self.attached == Some(index) && lost.is_empty() {
-            return Ok(());
-        }
-        // Made anew: the pins of its former links name nothing any more.
-        if let Some(former) = self.attached.take_if(|former| *former != index) {
-            datapath.detach_interface(former)?;
-        }
-        let mode = datapath.attach(index, hooks)?;
-        tracing::info!(index, %mode, "programs attached to the encryption's device");
-        if self.attached.replace(index) == Some(index) {
-            repairs.repaired(Owned::EncryptionPrograms, &on("weir_wg", &lost));
-        }
-        Ok(())
+        let detached = self.programs.detach(datapath);
+        detached.map_err(|error| error.to_string())
     }
 }

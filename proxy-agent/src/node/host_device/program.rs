@@ -4,10 +4,10 @@ use super::{Leads, Led, Published, lead};
 use crate::{
     api::messages::HostStatus,
     config::Configuration,
-    datapath::{Datapath, DatapathError, Hook},
+    datapath::{Datapath, Hook},
     model::Owned,
     node::{
-        NodeReport,
+        device_programs::DevicePrograms,
         facts::Facts,
         routes::{Brought, RouteTable},
         service_ranges::ServiceRanges,
@@ -20,7 +20,7 @@ const HOOKS: [Hook; 1] = [Hook::FromHost];
 /// What is known of it.
 pub struct HostDevice {
     ranges: ServiceRanges,
-    attached: Option<u32>,
+    programs: DevicePrograms,
     elsewhere: Vec<String>,
     status: HostStatus,
 }
@@ -30,7 +30,7 @@ impl HostDevice {
     pub fn new(ranges: &ServiceRanges) -> Self {
         Self {
             ranges: ranges.clone(),
-            attached: None,
+            programs: DevicePrograms::new("weir_host", &HOOKS, Owned::HostDeviceProgram),
             elsewhere: Vec::new(),
             status: HostStatus::default(),
         }
@@ -50,20 +50,21 @@ impl HostDevice {
         config.node.service_cidrs.is_empty() && self.ranges.published() == Published::Unknown
     }
 
-    /// Attaches the program. Gives what may be led there now that this is done.
+    /// Attaches the program to the device with this index, if there is one; whether it is there.
     pub fn attach(
         &mut self,
-        report: &mut NodeReport,
+        index: Option<u32>,
         datapath: &mut Datapath,
         repairs: &mut Repairs,
-    ) -> Result<Option<Leads>, String> {
+    ) -> Result<bool, String> {
         self.status.attached = false;
-        let Some(index) = report.host_device else {
-            return Ok(None);
+        let Some(index) = index else {
+            return Ok(false);
         };
-        self.attach_to(index, datapath, repairs)?;
+        let attached = self.programs.attach(index, datapath, repairs);
+        attached.map_err(|error| error.to_string())?;
         self.status.attached = true;
-        Ok(report.leads.take())
+        Ok(true)
     }
 
     /// Leads Services' addresses there.
@@ -96,53 +97,4 @@ impl HostDevice {
     pub fn status(&self) -> HostStatus {
         self.status.clone()
     }
-
-    fn attach_to(
-        &mut self,
-        index: u32,
-        datapath: &mut Datapath,
-        repairs: &mut Repairs,
-    ) -> Result<(), String> {
-        let lost = missing(datapath, index, &HOOKS);
-        if self.attached == Some(index) && lost.is_empty() {
-            return Ok(());
-        }
-        let failed = |error: DatapathError| error.to_string();
-        // Made anew: the pin of its former link names nothing any more.
-        if let Some(former) = self.attached.take_if(|former| *former != index) {
-            datapath.detach_interface(former).map_err(failed)?;
-        }
-        let mode = datapath.attach(index, &HOOKS).map_err(failed)?;
-        tracing::info!(index, %mode, "program attached to weir_host");
-        if self.attached.replace(index) == Some(index) {
-            repairs.repaired(Owned::HostDeviceProgram, &on("weir_host", &lost));
-        }
-        Ok(())
-    }
-}
-
-/// Whether an interface still has a program. Where that cannot be told it is attached again, which says why.
-pub(in crate::node) fn is_there(datapath: &Datapath, ifindex: u32, hook: Hook) -> bool {
-    datapath
-        .are_attached(ifindex, &[hook])
-        .is_ok_and(|attached| attached)
-}
-
-/// Those of these programs that an interface has not.
-pub(in crate::node) fn missing(datapath: &Datapath, ifindex: u32, hooks: &[Hook]) -> Vec<Hook> {
-    let hooks = hooks.iter().copied();
-    hooks
-        .filter(|hook| !is_there(datapath, ifindex, *hook))
-        .collect()
-}
-
-/// Programs of a link, in words.
-pub(in crate::node) fn on(link: &str, hooks: &[Hook]) -> String {
-    let names: Vec<&str> = hooks.iter().map(|hook| hook.program()).collect();
-    let noun = if names.len() == 1 {
-        "program"
-    } else {
-        "programs"
-    };
-    format!("{noun} {} on {link}", names.join(", "))
 }

@@ -11,8 +11,8 @@ use crate::{
     datapath::{Datapath, Hook, TcMode},
     model::Owned,
     node::{
+        device_programs::{is_there, missing, on},
         facts::Facts,
-        host_device::program::{is_there, missing, on},
     },
     subject::Repairs,
 };
