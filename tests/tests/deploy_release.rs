@@ -44,11 +44,23 @@ fn xtask(words: &[&str]) -> Result<String> {
 
 #[test]
 fn actionlint_has_nothing_against_the_workflows() -> Result<()> {
-    // Without other linters, which a machine may have or not.
+    // There is no Python in them.
     let mut lint = Command::new(go_program("actionlint", "actionlint", "deploy")?);
     lint.current_dir(root())
-        .args(["-shellcheck=", "-pyflakes="]);
+        .args(["-shellcheck=shellcheck", "-pyflakes="]);
     done(lint.args(workflows()?)).map(drop)
+}
+
+#[test]
+fn shellcheck_has_nothing_against_scripts() -> Result<()> {
+    let mut git = Command::new("git");
+    git.current_dir(root())
+        .args(["ls-files", "*.sh", ".ci/run"]);
+    let scripts = done(&mut git)?;
+    ensure!(scripts.lines().count() > 3, "{scripts}");
+    let mut lint = Command::new("shellcheck");
+    lint.current_dir(root()).args(scripts.lines());
+    done(&mut lint).map(drop)
 }
 
 #[test]
@@ -130,17 +142,24 @@ fn chart_and_manifests_have_the_digest() -> Result<()> {
             .arg("--directory")
             .arg(folder.path()),
     )?;
-    let mut kubectl = Command::new(go_program("kubernetes", "kubectl", "deploy")?);
-    kubectl
-        .arg("kustomize")
-        .arg(folder.path().join("deploy/overlays/cluster"));
-    let made = done(&mut kubectl)?;
-    ensure!(made.contains(&image), "{made}");
+    let overlay = folder.path().join("deploy/overlays/cluster");
+    let kustomize = || {
+        let kubectl = go_program("kubernetes", "kubectl", "deploy")?;
+        done(Command::new(kubectl).arg("kustomize").arg(&overlay))
+    };
+    let made = kustomize()?;
+    ensure!(made.contains(&image) && !made.contains("cleanup"), "{made}");
+    // As docs/uninstall.md says.
+    let file = overlay.join("kustomization.yaml");
+    let text = fs::read_to_string(&file)?;
+    fs::write(&file, text + "components: [../../cleanup]\n")?;
+    let made = kustomize()?;
+    ensure!(made.contains("--stay"), "{made}");
     Ok(())
 }
 
-#[test]
-fn a_package_has_programs_pages_licences_and_a_list_of_crates() -> Result<()> {
+/// Packs programs for an architecture; the paths of what is made.
+fn package(target: &str) -> Result<String> {
     let programs = TempDir::new()?;
     for name in ["proxy-agent", "proxyctl", "cni-plugin"] {
         // What is packed is the same whatever is in them.
@@ -149,7 +168,26 @@ fn a_package_has_programs_pages_licences_and_a_list_of_crates() -> Result<()> {
     // What `cargo xtask docs` runs.
     done(Command::new(program("weir-reference")?).arg("--packages"))?;
     let from = programs.path().display().to_string();
-    let files = xtask(&["release", "package", "--from", &from])?;
+    let words = ["release", "package", "--from", &from, "--target", target];
+    xtask(&words)
+}
+
+/// A release puts all files into one folder: `cp` of two of one name fails, and `gh release create` too.
+#[test]
+fn files_of_a_release_have_names_of_their_own() -> Result<()> {
+    let made = [package("amd64")?, package("arm64")?];
+    let names = made.iter().flat_map(|files| files.lines());
+    let names: Vec<_> = names
+        .filter_map(|path| Path::new(path).file_name())
+        .collect();
+    let distinct: BTreeSet<_> = names.iter().collect();
+    ensure!(names.len() == 6 && distinct.len() == 6, "{names:?}");
+    Ok(())
+}
+
+#[test]
+fn a_package_has_programs_pages_licences_and_a_list_of_crates() -> Result<()> {
+    let files = package("amd64")?;
     let mut files = files.lines();
     let archive = files.next().context("no archive")?;
     let listed = done(Command::new("tar").args(["--list", "--file", archive]))?;

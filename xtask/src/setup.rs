@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::tools::go;
+use crate::tools::{debian, go};
 use crate::{arch::Arch, kernels, say, tools};
 
 /// Install tools ahead of time into the cache folder (`$WEIR_CACHE`, else ~/.cache/weir).
@@ -58,6 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 go::ensure(&go::DEPLOY)?;
                 tools::mdbook::ensure()?;
                 tools::sbom::ensure()?;
+                debian::host(&[("shellcheck", "shellcheck")])?;
             }
             What::Kernels => kernels::prepare(Arch::HOST)?,
             What::Cluster => {

@@ -1,7 +1,8 @@
+# shellcheck shell=sh
 # Runs inside the new namespaces of a node: $1 host name.
 hostname "$1"
 # Network namespaces of others must not be kept alive by our copy of their mounts.
-for mount in $(grep -oE ' (/var)?/run/netns/[^ ]+' /proc/mounts | sort -r); do umount -l "$mount"; done
+grep -oE ' (/var)?/run/netns/[^ ]+' /proc/mounts | sort -r | while read -r mount; do umount -l "$mount"; done
 mount -t tmpfs tmpfs /run
 # A fresh sysfs shows this netns, but hides the cgroup mounts: carry them over.
 mkdir /run/cgroup
@@ -15,7 +16,7 @@ mkdir /run/netns
 mount --bind /run/netns /run/netns
 mount --make-shared /run/netns
 ip link set lo up
-cd /proc/sys/net
+cd /proc/sys/net || exit
 echo 1 >ipv4/ip_forward
 echo 1 >ipv6/conf/all/forwarding
 for scope in all default; do

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Run in a node's new network, mount and uts namespaces, with private mount propagation.
 # $1 name, $2 the node's folder, $3 its version 2 cgroup.
 hostname "$1"

@@ -62,9 +62,9 @@ fn chart(args: &Args, scratch: &Path) -> Result<PathBuf> {
     Ok(folder.join(format!("weir-{VERSION}.tgz")))
 }
 
-/// Base, platforms, and an overlay to be changed.
+/// Base, platforms, what cleans nodes up, and an overlay to be changed.
 fn kustomize(args: &Args, scratch: &Path) -> Result<PathBuf> {
-    for part in ["base", "platforms", "overlays/cluster"] {
+    for part in ["base", "platforms", "cleanup", "overlays/cluster"] {
         copy(&format!("deploy/{part}"), scratch)?;
     }
     let Args { repository, digest } = args;

@@ -62,7 +62,7 @@ pub(super) fn write(args: &Args) -> Result<Vec<PathBuf>> {
     pack(scratch.path(), &archive)?;
     let mut files = vec![archive];
     for package in ["proxy-agent", "cni-plugin"] {
-        files.push(crates(package)?);
+        files.push(crates(package, &name)?);
     }
     Ok(files)
 }
@@ -76,8 +76,8 @@ fn place(path: &Path, into: &Path) -> Result<()> {
     run::output(&mut copy).map(drop)
 }
 
-/// The list of crates of a package, as `CycloneDX`.
-fn crates(package: &str) -> Result<PathBuf> {
+/// The list of crates of a package, as `CycloneDX`. A release has those of every architecture in one folder.
+fn crates(package: &str, release: &str) -> Result<PathBuf> {
     let mut sbom = Command::new(tools::sbom::ensure()?);
     sbom.current_dir(paths::root());
     sbom.args([
@@ -89,7 +89,7 @@ fn crates(package: &str) -> Result<PathBuf> {
     let text = say::step(&format!("list the crates of {package}"), || {
         run::output(&mut sbom)
     })?;
-    let path = folder()?.join(format!("{package}-{VERSION}.cdx.json"));
+    let path = folder()?.join(format!("{release}-{package}.cdx.json"));
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }

@@ -35,6 +35,7 @@ pub(super) fn all(layers: &[Layer], architectures: &[Arch]) -> Result<()> {
     }
     if has("deploy") {
         tools::sbom::ensure()?;
+        debian::host(&[("shellcheck", "shellcheck")])?;
     }
     if has("docs") {
         tools::mdbook::ensure()?;
