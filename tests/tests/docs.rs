@@ -5,6 +5,8 @@
 mod blocks;
 #[path = "docs/book.rs"]
 mod book;
+#[path = "docs/commands.rs"]
+mod commands;
 #[path = "docs/links.rs"]
 mod links;
 #[path = "docs/page.rs"]

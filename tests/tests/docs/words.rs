@@ -3,13 +3,11 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use anyhow::{Result, ensure};
-use clap::Command as CommandLine;
 use proxy_agent::{
-    agent::command::command_line,
     api::metrics::{SERIES, Series},
     config::definition::DEFINITION,
 };
-use weir_tests::{reference::proxyctl, world::program};
+use weir_tests::world::program;
 
 use super::page::{self, Page};
 
@@ -39,7 +37,7 @@ const TARGETS: [&str; 8] = [
 ];
 
 /// Pages that speak of what is there now.
-fn pages() -> Result<Vec<Page>> {
+pub(crate) fn pages() -> Result<Vec<Page>> {
     let mut pages = page::all()?;
     pages.retain(|page| page.path != *"CHANGELOG.md");
     Ok(pages)
@@ -55,46 +53,6 @@ fn check(wrong: impl Fn(&str) -> Option<String>) -> Result<()> {
     let found: Vec<String> = found.into_iter().collect();
     ensure!(found.is_empty(), "{}", found.join("\n"));
     Ok(())
-}
-
-#[test]
-fn commands_are_those_of_the_programs() -> Result<()> {
-    let lines = [proxyctl(), command_line()].map(|mut line| {
-        line.build();
-        line
-    });
-    check(|word| {
-        let line = lines.iter().find(|line| {
-            let rest = word.strip_prefix(line.get_name());
-            rest.is_some_and(|rest| rest.starts_with(' '))
-        })?;
-        let what = unknown(line, word.split(' ').skip(1))?;
-        Some(format!("`{word}`: there is no {what}"))
-    })
-}
-
-/// The first word that a command line does not know.
-fn unknown<'a>(line: &CommandLine, words: impl Iterator<Item = &'a str>) -> Option<String> {
-    let mut here = line;
-    for word in words {
-        if let Some(flag) = word.strip_prefix("--") {
-            let flag = flag.split('=').next().unwrap_or(flag);
-            let knows = |command: &CommandLine| {
-                let mut flags = command.get_arguments();
-                flags.any(|argument| argument.get_long() == Some(flag))
-            };
-            if !knows(here) && !knows(line) && flag != "help" {
-                return Some(format!("--{flag}"));
-            }
-        } else if here.has_subcommands() && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
-        {
-            match here.find_subcommand(word) {
-                Some(below) => here = below,
-                None => return Some(word.to_owned()),
-            }
-        }
-    }
-    None
 }
 
 #[test]
