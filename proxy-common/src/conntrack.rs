@@ -6,6 +6,9 @@
 //! different from a plain one: `target[d]` is what a packet of direction d is turned into, and differs from its tuple
 //! or does not.
 //!
+//! One key for both directions of a plain flow would not do: what a Service and then masquerade translate has a record of each, and
+//! one of these has a tuple of which the other has the answer.
+//!
 //! What changes over a flow's life stands in `head`, beside the generation of the slot: it is changed by
 //! compare-and-swap only, so that nobody writes into a flow that took the slot meanwhile. A slot is taken by the
 //! program that needs one, when its flow has expired, or under pressure when it is not assured; whoever takes it

@@ -13,6 +13,7 @@ mod control_plane;
 mod down;
 mod flannel;
 mod forward;
+mod helm;
 mod kube_proxy;
 mod kubeconfig;
 mod kubelet;

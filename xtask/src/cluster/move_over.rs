@@ -11,6 +11,7 @@ use super::shape::{Families, Network, Shape};
 use super::{down, up};
 use crate::say;
 
+mod by_helm;
 mod connections;
 mod dump;
 mod former;
@@ -37,6 +38,10 @@ pub(super) struct Args {
     /// The network before.
     #[arg(long, value_enum)]
     from: Former,
+    /// By what Weir is installed. By Helm it is upgraded, rolled back, and taken from all nodes at once in the end; the way back node by
+    /// node is kubectl's.
+    #[arg(long, value_enum, default_value = "kubectl")]
+    by: By,
     /// Number of nodes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=i64::from(MAX_NODES)))]
     nodes: u8,
@@ -48,11 +53,21 @@ pub(super) struct Args {
     keep: bool,
 }
 
+/// By what Weir's objects are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum By {
+    /// The folders for kustomize.
+    Kubectl,
+    /// The chart.
+    Helm,
+}
+
 /// What all steps need.
 struct Journey<'a> {
     lab: &'a Lab,
     shape: Shape,
     from: Former,
+    by: By,
     cidrs: Vec<PodCidrs>,
     report: Report,
 }
@@ -71,6 +86,7 @@ pub(super) fn run(lab: &Lab, args: Args) -> Result<ExitCode> {
         lab,
         shape,
         from: args.from,
+        by: args.by,
         cidrs: Vec::new(),
         report: Report::default(),
     };
@@ -102,10 +118,14 @@ impl Journey<'_> {
         self.matrix("before")?;
         self.former_sends_by_routes()?;
         self.there()?;
-        if stay {
-            return Ok(());
+        if self.by == By::Helm {
+            self.upgraded()?;
         }
-        self.back()?;
+        match (stay, self.by) {
+            (true, _) => return Ok(()),
+            (false, By::Helm) => return self.left_at_once(),
+            (false, By::Kubectl) => self.back()?,
+        }
         workload::delete(self.lab)?;
         workload::dns(self.lab, 0)?;
         let after = self.states("after")?;

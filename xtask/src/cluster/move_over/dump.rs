@@ -37,7 +37,11 @@ pub(super) fn all(lab: &Lab, shape: Shape) -> Result<()> {
 
 fn node(lab: &Lab, node: Node) -> Result<String> {
     let mut text = String::new();
-    for args in [&["status"][..], &["check"], &["drops"]] {
+    for args in [
+        &["status"][..],
+        &["check"],
+        &["top", "--by", "drop", "--count", "1"],
+    ] {
         let said = on_node(lab, node, "proxyctl", args)?;
         let title = format!("# proxyctl {}\n", args.join(" "));
         text.extend([title, said.out, said.err]);

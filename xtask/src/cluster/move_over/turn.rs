@@ -3,9 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::Journey;
 use super::connections::find;
 use super::workload::{self, Pod, call, get};
+use super::{By, Journey};
+use crate::cluster::helm::{self, Values};
 use crate::cluster::lab::Node;
 use crate::cluster::place::Place;
 use crate::cluster::wait;
@@ -84,6 +85,10 @@ impl Journey<'_> {
 
     /// Applies Weir's manifests: on nodes that are its turn (`moving`), or on all.
     pub(super) fn apply(&self, moving: bool) -> Result<()> {
+        if self.by == By::Helm {
+            let only = moving.then_some((LABEL, "true"));
+            return helm::upgrade(self.lab, Values { only, set: &[] });
+        }
         let overlay = if moving {
             MOVING
         } else {
