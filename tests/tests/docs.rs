@@ -1,5 +1,5 @@
 //! The documents: references are what the code makes, links lead somewhere, commands run, words that name something name what
-//! exists, and the book can be made.
+//! exists, sections name what shows them, and the book can be made.
 
 #[path = "docs/blocks.rs"]
 mod blocks;
@@ -11,6 +11,8 @@ mod commands;
 mod links;
 #[path = "docs/page.rs"]
 mod page;
+#[path = "docs/shown.rs"]
+mod shown;
 #[path = "docs/words.rs"]
 mod words;
 

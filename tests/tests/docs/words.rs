@@ -178,31 +178,3 @@ fn parent(path: &str) -> &str {
 fn last(path: &str) -> &str {
     path.rsplit("::").next().unwrap_or(path)
 }
-
-/// No rule can know what a promise is; but a page that names neither a test nor what is not tested has none that is shown.
-#[test]
-fn pages_say_what_shows_it() -> Result<()> {
-    let silent = [
-        "docs/SUMMARY.md",
-        "docs/troubleshooting.md",
-        "docs/pictures.md",
-        "docs/how-it-works.md",
-        "docs/benchmarks.md",
-    ];
-    for page in pages()? {
-        let path = page.path.display().to_string();
-        let made = path.starts_with("docs/reference/");
-        if !path.starts_with("docs/") || made || silent.contains(&path.as_str()) {
-            continue;
-        }
-        let text = fs::read_to_string(page::root().join(&page.path))?;
-        let names_one = |word: &String| {
-            let target = word.split("::").next().unwrap_or(word);
-            let file = page::root().join(format!("tests/tests/{target}.rs"));
-            file.exists()
-        };
-        let shown = page.words.iter().any(names_one);
-        ensure!(shown || text.contains("not tested"), "{path} names no test");
-    }
-    Ok(())
-}
