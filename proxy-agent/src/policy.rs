@@ -8,6 +8,7 @@
 pub mod addresses;
 pub mod apply;
 pub mod atoms;
+pub mod by_address;
 pub mod classes;
 pub mod compiled;
 pub mod cookie;
@@ -26,6 +27,7 @@ pub mod lookup;
 pub mod names;
 pub mod numbers;
 pub mod plan;
+mod pod_claims;
 pub mod policies;
 pub mod prefix_map;
 pub mod reclaim;
@@ -48,4 +50,4 @@ pub use policies::Policies;
 pub use report::{PolicyError, PolicyReport, Refusal, Usage};
 pub use tables::PolicyTables;
 
-pub use crate::model::{Direction, FetchedPod, LocalEndpoint};
+pub use crate::model::{Direction, LocalEndpoint};

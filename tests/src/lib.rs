@@ -18,6 +18,7 @@ pub mod family;
 pub mod flood;
 pub mod flow_table;
 pub mod frames;
+pub mod heap;
 pub mod inside;
 pub mod length;
 pub mod link;

@@ -1,20 +1,19 @@
 //! How much of the agent's memory 10 000 Services with 10 endpoints each take: from the JSON of an API server to
 //! programmed maps, with the agent's allocator. Nothing else may run in this process.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fmt::Debug, fs, io::Write as _, sync::Arc, time::Duration};
+use std::{io::Write as _, sync::Arc, time::Duration};
 
 use k8s_openapi::{api::core::v1 as core, api::discovery::v1 as discovery};
 use proxy_agent::{
-    datapath::{MemoryWords, Table, TableError},
+    datapath::MemoryWords,
     model::Kind,
-    observe::{Changes, Converted, Store, Update, convert::Convert, intern::Interner},
+    observe::{Changes, Store, Update, intern::Interner},
     service::{ServiceSync, ServiceTables},
 };
 use proxy_common::node::NODE_PORT_WORDS;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tikv_jemallocator::Jemalloc;
+use weir_tests::heap::{Elsewhere, Parts, list};
 
 #[global_allocator]
 static HEAP: Jemalloc = Jemalloc;
@@ -24,35 +23,6 @@ const SERVICES: usize = 10_000;
 const ENDPOINTS: usize = 10;
 /// Resident bytes per Service.
 const BUDGET: usize = 900;
-
-/// A map that takes everything and keeps nothing: the kernel's memory is not the agent's.
-struct Elsewhere(&'static str);
-
-impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Table<K, V> for Elsewhere {
-    fn name(&self) -> &str {
-        self.0
-    }
-
-    fn capacity(&self) -> u32 {
-        u32::MAX
-    }
-
-    fn get(&self, _: &K) -> Result<Option<V>, TableError> {
-        Ok(None)
-    }
-
-    fn set(&mut self, _: &K, _: &V) -> Result<(), TableError> {
-        Ok(())
-    }
-
-    fn remove(&mut self, _: &K) -> Result<(), TableError> {
-        Ok(())
-    }
-
-    fn entries(&self) -> Result<Vec<(K, V)>, TableError> {
-        Ok(Vec::new())
-    }
-}
 
 fn tables() -> ServiceTables {
     ServiceTables {
@@ -70,29 +40,6 @@ fn tables() -> ServiceTables {
         vips6: Box::new(Elsewhere("VIPS6")),
         epoch: Box::new(Elsewhere("SERVICE_EPOCH")),
         node_ports: Box::new(MemoryWords::new(NODE_PORT_WORDS)),
-    }
-}
-
-/// Bytes in pages that this process has written and not given back.
-fn resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:"));
-    let kilobytes = line.and_then(|l| l.trim().strip_suffix(" kB"));
-    kilobytes.unwrap().parse::<usize>().unwrap() * 1024
-}
-
-/// What has become resident since the last part, per Service.
-struct Parts {
-    last: usize,
-    parts: Vec<(&'static str, usize)>,
-}
-
-impl Parts {
-    fn add(&mut self, part: &'static str) {
-        let now = resident();
-        let added = now.saturating_sub(self.last) / SERVICES;
-        self.parts.push((part, added));
-        self.last = now;
     }
 }
 
@@ -129,34 +76,18 @@ fn slice(number: usize) -> Value {
     })
 }
 
-/// The list of a kind, as a watch reads it: one object after the other.
-fn list<K: Convert + DeserializeOwned>(
-    object: impl Fn(usize) -> Value,
-    interner: &Interner,
-) -> Vec<Converted> {
-    let read = |number| {
-        let object: K = serde_json::from_value(object(number)).unwrap();
-        object.convert(interner).unwrap()
-    };
-    (0..SERVICES).map(read).collect()
-}
-
 #[test]
 fn a_service_with_ten_endpoints_stays_within_the_budget() {
     let interner = Interner::new(NODE);
     let store = Store::new();
     let mut changes = Changes::new(Arc::clone(&store), Duration::ZERO);
     let mut sync = ServiceSync::new(tables(), NODE).unwrap();
-    let before = resident();
-    let mut parts = Parts {
-        last: before,
-        parts: Vec::new(),
-    };
-    let services = list::<core::Service>(service, &interner);
+    let mut parts = Parts::of(SERVICES);
+    let services = list::<core::Service>(SERVICES, service, &interner);
     store.update([Update::Replace(Kind::Service, services)]);
     drop(changes.take());
     parts.add("Services in the store");
-    let slices = list::<discovery::EndpointSlice>(slice, &interner);
+    let slices = list::<discovery::EndpointSlice>(SERVICES, slice, &interner);
     store.update([Update::Replace(Kind::EndpointSlice, slices)]);
     store.update([Update::Replace(Kind::Node, Vec::new())]);
     drop(changes.take());
@@ -166,8 +97,7 @@ fn a_service_with_ten_endpoints_stays_within_the_budget() {
     assert_eq!(sync.image().pool4.len(), SERVICES * ENDPOINTS);
     drop(report);
     parts.add("what is programmed");
-    let total = resident().saturating_sub(before) / SERVICES;
-    let parts = parts.parts;
+    let (total, parts) = parts.total();
     assert!(
         total <= BUDGET,
         "{total} bytes per Service, {BUDGET} are allowed: {parts:?}"

@@ -259,7 +259,7 @@ fn large_rule() -> impl Strategy<Value = PolicyRule> {
         match peer {
             Peer::Block { cidr, .. } if whole => Peer::Block {
                 cidr,
-                except: vec![],
+                except: Box::default(),
             },
             other => other,
         }
@@ -269,7 +269,7 @@ fn large_rule() -> impl Strategy<Value = PolicyRule> {
         1 => Just(vec![pods("pod=b")]),
     ];
     let ports = prop::collection::vec(port, 0..300);
-    (ports, peers).prop_map(|(ports, peers)| PolicyRule { ports, peers })
+    (ports, peers).prop_map(|(ports, peers)| rule(peers, ports))
 }
 
 fn large_policy() -> impl Strategy<Value = NetworkPolicy> {

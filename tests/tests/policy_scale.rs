@@ -41,7 +41,7 @@ fn large() -> Cluster {
         if !local {
             let high = (n / 250 + 10) as u8;
             let address = format!("10.1.{high}.{}", n % 250 + 2);
-            cluster.change_pod(&name, |pod| pod.ips = vec![address.parse().unwrap()]);
+            cluster.change_pod(&name, |pod| pod.ips = vec![address.parse().unwrap()].into());
         }
     }
     for n in 0..1000_usize {
@@ -92,7 +92,7 @@ fn agree(maps: &PolicyMaps, cluster: &Cluster) {
     let contents = maps.contents();
     for endpoint in cluster.endpoints.iter().step_by(23) {
         for peer in cluster.snapshot.pods.values().step_by(997) {
-            for question in questions::between(endpoint.id, peer.ips[0]) {
+            for question in questions::between(endpoint.id, peer.ips.iter().next().unwrap()) {
                 let answer = judge(&contents, &question).unwrap();
                 let expected = questions::expected(cluster, &question);
                 assert_eq!(answer.allowed, expected, "{question:?} {answer:?}");
@@ -115,11 +115,11 @@ fn one_change_costs_what_it_changes() {
 
     assert_eq!(sync(&mut engine, now, &cluster, "nothing changed"), 0);
     cluster.change_pod("n7/p4957", |pod| {
-        pod.ips = vec!["10.1.77.77".parse().unwrap()];
+        pod.ips = vec!["10.1.77.77".parse().unwrap()].into();
     });
     assert_eq!(sync(&mut engine, now, &cluster, "a pod moves"), 2);
     cluster.change_pod("n7/p4957", |pod| {
-        pod.labels.insert("app".into(), "a3".into());
+        pod.labels.set("app", "a3");
     });
     assert!(sync(&mut engine, now, &cluster, "a pod changes its label") <= 1);
     now += Duration::from_secs(2);

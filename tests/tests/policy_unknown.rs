@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use proxy_agent::{
-    model::{Completeness, Kind},
-    policy::FetchedPod,
-};
+use proxy_agent::model::{Completeness, Kind, Pod};
 use weir_tests::policy::{
     bed::Bed,
     cluster::{anything, labels, object, pods, policy, rule},
@@ -34,11 +31,10 @@ fn a_pod_that_the_watch_has_not_shown_is_judged_by_what_was_fetched() {
     let pod = bed.cluster.snapshot.pods.remove(&object("x/a")).unwrap();
     bed.sync();
     assert!(!bed.engine.ready(2) && !bed.answers(2, 80));
-    bed.cluster.endpoints[0].fetched = Some(FetchedPod {
+    bed.cluster.endpoints[0].fetched = Some(Arc::new(Pod {
         labels: labels("pod=a"),
-        named_ports: Vec::new(),
-        ..FetchedPod::default()
-    });
+        ..Pod::default()
+    }));
     bed.sync();
     assert!(bed.engine.ready(2) && bed.answers(2, 80));
     bed.cluster

@@ -115,14 +115,14 @@ fn cases_20_to_24_change_while_in_force() {
     let mut case = Case::new(22, vec![ingress("x/p", "pod=a", vec![from_pod2])]);
     case.expect(|f| !f.is("*", "x/a"));
     case.cluster.change_pod("x/b", |pod| {
-        pod.labels.insert("pod2".into(), "updated".into());
+        pod.labels.set("pod2", "updated");
     });
     case.expect(|f| !f.is("*", "x/a") || f.is("x/b", "*"));
     only(23, vec![pods("")], |f| f.is("x/*", "*"));
     let mut case = Case::new(24, vec![ingress("x/p", "target=isolated", vec![])]);
     case.expect(|_| true);
     case.cluster.change_pod("x/a", |pod| {
-        pod.labels.insert("target".into(), "isolated".into());
+        pod.labels.set("target", "isolated");
     });
     case.expect(|f| !f.is("*", "x/a"));
 }

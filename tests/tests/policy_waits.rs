@@ -130,7 +130,7 @@ fn nobody_waits_longer_than_patience_lasts_and_who_was_refused_waits_no_more() {
         assert!(bed.sync().refused.is_empty());
         // Another version of it does not begin anew.
         let mut other = newcomer;
-        other.egress = Some(vec![]);
+        other.egress = Some(Box::default());
         bed.cluster.policy(other);
         assert_eq!(names(&bed.sync().waits), ["x/q"]);
         bed.now += rest;

@@ -8,7 +8,7 @@ pub(super) fn names(snapshot: &Snapshot, subjects: &[&dyn Subject]) -> Names {
         .pods
         .values()
         .filter(|pod| !pod.host_network && !pod.terminated);
-    let watched = watched.flat_map(|pod| pod.ips.iter().map(|ip| (*ip, pod.name.to_string())));
+    let watched = watched.flat_map(|pod| pod.ips.iter().map(|ip| (ip, pod.name.to_string())));
     let nodes = snapshot.nodes.values().flat_map(|node| {
         let name = format!("node/{}", node.name);
         node.addresses.iter().map(move |ip| (*ip, name.clone()))

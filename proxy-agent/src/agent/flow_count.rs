@@ -16,24 +16,26 @@ use crate::{
 /// So many backends are told of.
 const BUSIEST: usize = 8;
 
-/// Counts the flows of both families.
-pub(super) fn count(shared: &Shared, maps: &Maps) {
+/// Counts the flows of both families, and gives how their slots are used.
+pub(super) fn count(shared: &Shared, maps: &Maps) -> [FlowUsage; 2] {
+    let now = clock::seconds();
     let config = match maps.node_config.get(&0) {
         Ok(config) => config.unwrap_or_default(),
         Err(error) => {
             tracing::warn!(%error, "flows not counted");
-            return;
+            return maps.flows().map(|flows| flows.usage(now));
         }
     };
-    let now = clock::seconds();
     let mut status = FlowsStatus {
         source_ports: source_ports(&config),
         ..FlowsStatus::default()
     };
     let mut taken = Vec::new();
-    for (family, flows) in FAMILIES.into_iter().zip(maps.flows()) {
-        status.families.push(family_flows(family, flows, now));
-        let ports = flows.ports_taken(now);
+    let mut usage = [FlowUsage::default(); 2];
+    for ((family, flows), usage) in FAMILIES.into_iter().zip(maps.flows()).zip(&mut usage) {
+        let (used, ports) = flows.survey(now);
+        *usage = used;
+        status.families.push(family_flows(family, flows, *usage));
         measure(shared, family, ports.first(), status.source_ports);
         taken.extend(ports.into_iter().take(BUSIEST));
     }
@@ -47,6 +49,7 @@ pub(super) fn count(shared: &Shared, maps: &Maps) {
         }
     }
     shared.set_flows(status);
+    usage
 }
 
 fn source_ports(config: &NodeConfig) -> u32 {
@@ -57,13 +60,13 @@ fn source_ports(config: &NodeConfig) -> u32 {
     u32::from(last.saturating_sub(first)) + 1
 }
 
-fn family_flows(family: &str, flows: &Flows, now: u32) -> FamilyFlows {
+fn family_flows(family: &str, flows: &Flows, usage: FlowUsage) -> FamilyFlows {
     let FlowUsage {
         assured,
         unassured,
         expired: _,
         states,
-    } = flows.usage(now);
+    } = usage;
     let states = FlowState::ALL.iter().zip(states);
     FamilyFlows {
         family: family.to_owned(),

@@ -47,8 +47,8 @@ pub fn spawn(shared: &Arc<Shared>, maps: &Maps) -> JoinHandle<()> {
 
 /// Counts entries, flows and drops.
 pub fn count(shared: &Shared, maps: &Maps) {
-    flow_count::count(shared, maps);
-    match maps.usage() {
+    let flows = flow_count::count(shared, maps);
+    match maps.usage_beside(flows) {
         Err(error) => tracing::warn!(%error, "entries not counted"),
         Ok(usage) => shared.set_maps(usage.into_iter().map(|map| MapStatus {
             name: map.name,

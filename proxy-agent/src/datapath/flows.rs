@@ -32,8 +32,9 @@ pub use state::FlowState;
 /// How often a slot is looked at that somebody is taking, which is a matter of microseconds.
 const TRIES: usize = 1000;
 
-/// Slots at which a sample looks, at least, where there are as many.
-const SAMPLE: u32 = 8192;
+/// Slots at which a sample looks, at least, where there are as many: enough to tell a share to a hundredth. Each look
+/// misses the processor's caches.
+const SAMPLE: u32 = 2048;
 
 /// Whether an end of a flow (`Flow::endpoint`) is a pod of this node.
 pub const fn is_pod(endpoint: u16) -> bool {
@@ -51,6 +52,12 @@ pub struct Flows {
 enum Family {
     V4,
     V6,
+}
+
+/// The records where they are now: who looks at many does not ask for each where it is.
+struct Records {
+    words: Arc<MappedWords>,
+    family: Family,
 }
 
 /// Somebody wrote the record while it was copied.
@@ -115,54 +122,44 @@ impl Flows {
 
     /// The flow in a slot: none if it was never used, or is just being taken.
     pub fn get(&self, slot: u32) -> Option<Flow<IpAddr>> {
-        (0..TRIES).find_map(|_| self.copy(slot).ok()).flatten()
+        self.records().get(slot)
     }
 
     /// All flows with their slots, those that are over too.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Flow<IpAddr>)> {
-        (0..self.capacity()).filter_map(|slot| Some((slot, self.get(slot)?)))
+        let records = self.records();
+        let all = records.slots();
+        all.filter_map(move |slot| Some((slot, records.get(slot)?)))
     }
 
     /// Counts them by what may become of their slots.
     pub fn usage(&self, now: u32) -> FlowUsage {
-        let mut usage = FlowUsage::default();
-        for slot in 0..self.capacity() {
-            let (head, expires) = self.brief(slot);
-            if expires == 0 {
-                continue;
-            }
-            let head = Head::unpack(head);
-            let state = FlowState::of_parts(head, expires, now);
-            usage.states[state as usize] += 1;
-            if state == FlowState::Expired {
-                usage.expired += 1;
-            } else if head.flags & FLOW_ASSURED != 0 && state.is_open() {
-                usage.assured += 1;
-            } else {
-                usage.unassured += 1;
-            }
+        let (records, mut usage) = (self.records(), FlowUsage::default());
+        for slot in records.slots() {
+            let (head, expires) = records.brief(slot);
+            usage.add(head, expires, now);
         }
         usage
     }
 
     /// Whether a flow that neither side has ended has one of these flags.
     pub fn any_open(&self, now: u32, flags: u16) -> bool {
-        (0..self.capacity()).any(|slot| {
-            let (head, expires) = self.brief(slot);
-            let head = Head::unpack(head);
+        let records = self.records();
+        records.slots().any(|slot| {
+            let (head, expires) = records.brief(slot);
             expires != 0
                 && head.flags & flags != 0
                 && FlowState::of_parts(head, expires, now).is_open()
         })
     }
 
-    /// About how many flows are assured, by a look at one slot in so many.
+    /// About how many flows are assured, by a look at one slot in so many: others from second to second.
     pub fn sample(&self, now: u32) -> u32 {
+        let records = self.records();
         let stride = (self.capacity() / SAMPLE).max(1);
-        let looked = (0..self.capacity()).step_by(stride as usize);
-        let assured = looked.filter(|slot| {
-            let (head, expires) = self.brief(*slot);
-            let head = Head::unpack(head);
+        let looked = records.slots().skip((now % stride) as usize);
+        let assured = looked.step_by(stride as usize).filter(|slot| {
+            let (head, expires) = records.brief(*slot);
             let state = FlowState::of_parts(head, expires, now);
             let is_open = matches!(state, FlowState::Established | FlowState::Closing);
             expires != 0 && is_open && head.flags & FLOW_ASSURED != 0
@@ -192,51 +189,89 @@ impl Flows {
 
     /// Ends all flows that live and of which `which` is true; gives how many.
     pub fn end_where(&self, now: u32, which: impl Fn(&Flow<IpAddr>) -> bool) -> u32 {
-        let live = (0..self.capacity()).filter(|slot| self.is_live(*slot, now));
-        let concerned = live.filter_map(|slot| Some((slot, self.get(slot)?)));
+        let records = self.records();
+        let live = records.slots().filter(|slot| records.is_live(*slot, now));
+        let concerned = live.filter_map(|slot| Some((slot, records.get(slot)?)));
         let concerned = concerned.filter(|(_, flow)| which(flow));
         concerned
             .map(|(slot, flow)| u32::from(self.end(slot, flow.head)))
             .sum()
     }
 
-    /// Whether a slot has a flow that lives, seen by as little as tells it.
-    fn is_live(&self, slot: u32, now: u32) -> bool {
-        let (head, expires) = self.brief(slot);
-        expires >= now && Head::unpack(head).flags & FLOW_ENDED == 0
-    }
-
     fn place(&self, slot: u32) -> usize {
         slot as usize * self.family.stride()
     }
 
+    fn records(&self) -> Records {
+        Records {
+            words: self.words.load_full(),
+            family: self.family,
+        }
+    }
+}
+
+impl FlowUsage {
+    /// Adds a slot with this head and expiry.
+    fn add(&mut self, head: Head, expires: u32, now: u32) {
+        if expires == 0 {
+            return;
+        }
+        let state = FlowState::of_parts(head, expires, now);
+        self.states[state as usize] += 1;
+        if state == FlowState::Expired {
+            self.expired += 1;
+        } else if head.flags & FLOW_ASSURED != 0 && state.is_open() {
+            self.assured += 1;
+        } else {
+            self.unassured += 1;
+        }
+    }
+}
+
+impl Records {
+    fn slots(&self) -> std::ops::Range<u32> {
+        0..(self.words.len() / self.family.stride()) as u32
+    }
+
+    fn get(&self, slot: u32) -> Option<Flow<IpAddr>> {
+        (0..TRIES).find_map(|_| self.copy(slot).ok()).flatten()
+    }
+
+    /// Whether a slot has a flow that lives, seen by as little as tells it.
+    fn is_live(&self, slot: u32, now: u32) -> bool {
+        let (head, expires) = self.brief(slot);
+        expires >= now && head.flags & FLOW_ENDED == 0
+    }
+
+    fn word(&self, slot: u32, offset: usize) -> u64 {
+        let place = slot as usize * self.family.stride();
+        self.words.load(place + offset).unwrap_or(0)
+    }
+
     /// Head and expiry of a slot.
-    fn brief(&self, slot: u32) -> (u64, u32) {
-        let place = self.place(slot);
-        let word = |offset| self.words.load().load(place + offset).unwrap_or(0);
+    fn brief(&self, slot: u32) -> (Head, u32) {
         // `expires` is the first half of the word after the head.
-        let second = word(1).to_ne_bytes();
+        let second = self.word(slot, 1).to_ne_bytes();
         let expires = u32::from_ne_bytes([second[0], second[1], second[2], second[3]]);
-        (word(0), expires)
+        (Head::unpack(self.word(slot, 0)), expires)
     }
 
     /// One try to copy a record; none if the slot was never used.
     fn copy(&self, slot: u32) -> Result<Option<Flow<IpAddr>>, Torn> {
-        let (before, expires) = self.brief(slot);
-        if Head::unpack(before).flags & FLOW_BUSY != 0 {
+        let (then, expires) = self.brief(slot);
+        if then.flags & FLOW_BUSY != 0 {
             return Err(Torn);
         }
         if expires == 0 {
             return Ok(None);
         }
-        let place = self.place(slot);
         let mut record = [0; size_of::<Flow6>() / size_of::<u64>()];
         let record = &mut record[..self.family.stride()];
         for (offset, word) in record.iter_mut().enumerate() {
-            *word = self.words.load().load(place + offset).unwrap_or(0);
+            *word = self.word(slot, offset);
         }
-        let after = self.words.load().load(place).unwrap_or(0);
-        let (then, now) = (Head::unpack(before), Head::unpack(after));
+        let after = self.word(slot, 0);
+        let now = Head::unpack(after);
         if then.generation != now.generation || now.flags & FLOW_BUSY != 0 {
             return Err(Torn);
         }

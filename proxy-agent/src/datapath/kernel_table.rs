@@ -137,6 +137,13 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
         }
     }
 
+    /// How many entries there are.
+    pub(super) fn used(&self) -> Result<u32, TableError> {
+        let mut used = 0;
+        self.visit(|_, value| used += u32::from(!self.is_absent(value)))?;
+        Ok(used)
+    }
+
     /// Removes the entries of a hash map of which `which` is true when the map is walked, just before, and of what was
     /// then removed: programs may write in between, and what they wrote is put back. `removed` counts the entries, and is
     /// right also if a later one fails.

@@ -1,8 +1,9 @@
 //! `NetworkPolicy` (networking.k8s.io/v1).
 
+use arcstr::ArcStr;
 use ipnetwork::IpNetwork;
 
-use super::{LabelSelector, ObjectName, Protocol};
+use super::{LabelSelector, ObjectName, Protocol, SharedList};
 
 /// A `NetworkPolicy`, with `policyTypes` resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,18 +13,18 @@ pub struct NetworkPolicy {
     /// `spec.podSelector`.
     pub pod_selector: LabelSelector,
     /// Rules for ingress; none if the policy does not isolate ingress, empty if it denies all.
-    pub ingress: Option<Vec<PolicyRule>>,
+    pub ingress: Option<Box<[PolicyRule]>>,
     /// Rules for egress, likewise.
-    pub egress: Option<Vec<PolicyRule>>,
+    pub egress: Option<Box<[PolicyRule]>>,
 }
 
 /// One rule: ports and peers must both match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyRule {
     /// Empty: all protocols and ports.
-    pub ports: Vec<PolicyPort>,
+    pub ports: SharedList<PolicyPort>,
     /// Empty: everyone, inside the cluster or not.
-    pub peers: Vec<Peer>,
+    pub peers: SharedList<Peer>,
 }
 
 /// A port of a rule.
@@ -34,7 +35,7 @@ pub enum PolicyPort {
     /// Ports `first..=last` (`endPort`).
     Range(Protocol, u16, u16),
     /// A named port of the receiving pod.
-    Named(Protocol, String),
+    Named(Protocol, ArcStr),
 }
 
 /// A peer of a rule.
@@ -52,7 +53,7 @@ pub enum Peer {
         /// The range, host bits cleared.
         cidr: IpNetwork,
         /// Ranges taken out of it.
-        except: Vec<IpNetwork>,
+        except: Box<[IpNetwork]>,
     },
     /// A selector or range that is not valid: matches nothing.
     Nothing,

@@ -1,15 +1,12 @@
-//! Labels and label selectors (metav1.LabelSelector).
+//! Label selectors (metav1.LabelSelector).
 
-use std::collections::BTreeMap;
-
-/// Labels of an object.
-pub type Labels = BTreeMap<String, String>;
+use super::{Labels, SharedList};
 
 /// `matchLabels` and `matchExpressions`, all of which must hold. The empty selector selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LabelSelector {
     /// Requirements; `matchLabels` entries are `In` with one value.
-    pub requirements: Vec<Requirement>,
+    pub requirements: SharedList<Requirement>,
 }
 
 /// One requirement on one key.
@@ -47,10 +44,14 @@ impl Requirement {
     fn matches(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.key);
         match self.operator {
-            Operator::In => value.is_some_and(|v| self.values.contains(v)),
-            Operator::NotIn => value.is_none_or(|v| !self.values.contains(v)),
+            Operator::In => value.is_some_and(|v| self.names(v)),
+            Operator::NotIn => value.is_none_or(|v| !self.names(v)),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
         }
+    }
+
+    fn names(&self, value: &str) -> bool {
+        self.values.iter().any(|named| named == value)
     }
 }

@@ -3,7 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 /// A list that many objects share, as one word in each of them (an `Arc` of a slice takes two).
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SharedList<T>(Arc<Box<[T]>>);
 
 impl<T> SharedList<T> {
@@ -41,6 +41,15 @@ impl<T> Deref for SharedList<T> {
 impl<T> std::borrow::Borrow<[T]> for SharedList<T> {
     fn borrow(&self) -> &[T] {
         self
+    }
+}
+
+impl<'a, T> IntoIterator for &'a SharedList<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

@@ -93,7 +93,9 @@ impl Observed {
                 full(&mut self.snapshot.slices);
                 full(&mut self.slices);
             }
-            _ => {} // There are not as many of them.
+            Kind::Pod => full(&mut self.snapshot.pods),
+            Kind::NetworkPolicy => full(&mut self.snapshot.policies),
+            Kind::Namespace | Kind::Node => {} // There are not as many of them.
         }
         self.snapshot.complete.0.insert(kind);
         self.snapshot.refused.remove(&kind);
@@ -246,15 +248,19 @@ fn with(siblings: &[Arc<EndpointSlice>], new: &Arc<EndpointSlice>) -> Few<Arc<En
 }
 
 /// Puts an object under its name; true if that changed anything.
-fn put<K: Ord + Clone, V: PartialEq>(map: &mut BTreeMap<K, Arc<V>>, name: &K, new: V) -> bool {
+fn put<K: Ord + Clone, V: PartialEq>(
+    map: &mut BTreeMap<K, Arc<V>>,
+    name: &K,
+    new: impl Borrow<V> + Into<Arc<V>>,
+) -> bool {
     match map.get_mut(name) {
-        Some(old) if **old == new => false,
+        Some(old) if **old == *new.borrow() => false,
         Some(old) => {
-            *old = Arc::new(new);
+            *old = new.into();
             true
         }
         None => {
-            map.insert(name.clone(), Arc::new(new));
+            map.insert(name.clone(), new.into());
             true
         }
     }

@@ -6,7 +6,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::model::{EndpointPort, EndpointState, ObjectName, ServicePort, SharedList};
+use arcstr::ArcStr;
+
+use crate::model::{
+    ContainerPort, EndpointPort, EndpointState, LabelSelector, Labels, ObjectName, Peer,
+    PolicyPort, Requirement, ServicePort, SharedList,
+};
 
 /// A pool of shared values, for all converters of a source, and the node as seen from which they convert.
 #[derive(Debug)]
@@ -16,6 +21,12 @@ pub struct Interner {
     states: Mutex<Pool<SharedList<EndpointState>>>,
     service_ports: Mutex<Pool<SharedList<ServicePort>>>,
     endpoint_ports: Mutex<Pool<SharedList<EndpointPort>>>,
+    labels: Mutex<Pool<Labels>>,
+    nodes: Mutex<Pool<ArcStr>>,
+    container_ports: Mutex<Pool<SharedList<ContainerPort>>>,
+    requirements: Mutex<Pool<SharedList<Requirement>>>,
+    policy_ports: Mutex<Pool<SharedList<PolicyPort>>>,
+    peers: Mutex<Pool<SharedList<Peer>>>,
 }
 
 impl Interner {
@@ -27,6 +38,12 @@ impl Interner {
             states: Mutex::default(),
             service_ports: Mutex::default(),
             endpoint_ports: Mutex::default(),
+            labels: Mutex::default(),
+            nodes: Mutex::default(),
+            container_ports: Mutex::default(),
+            requirements: Mutex::default(),
+            policy_ports: Mutex::default(),
+            peers: Mutex::default(),
         }
     }
 
@@ -60,6 +77,42 @@ impl Interner {
     /// The shared copy of a slice's ports.
     pub fn endpoint_ports(&self, ports: Vec<EndpointPort>) -> SharedList<EndpointPort> {
         shared(&self.endpoint_ports, ports)
+    }
+
+    /// The shared copy of labels.
+    pub fn labels(&self, labels: Labels) -> Labels {
+        let mut pool = lock(&self.labels);
+        let known = pool.values.get(&labels).cloned();
+        known.unwrap_or_else(|| pool.add(labels))
+    }
+
+    /// The shared copy of a node's name.
+    pub fn node(&self, name: &str) -> ArcStr {
+        let mut pool = lock(&self.nodes);
+        let known = pool.values.get(name).cloned();
+        known.unwrap_or_else(|| pool.add(name.into()))
+    }
+
+    /// The shared copy of a pod's ports.
+    pub fn container_ports(&self, ports: Vec<ContainerPort>) -> SharedList<ContainerPort> {
+        shared(&self.container_ports, ports)
+    }
+
+    /// A selector, which is shared.
+    pub fn selector(&self, requirements: Vec<Requirement>) -> LabelSelector {
+        LabelSelector {
+            requirements: shared(&self.requirements, requirements),
+        }
+    }
+
+    /// The shared copy of a rule's ports.
+    pub fn policy_ports(&self, ports: Vec<PolicyPort>) -> SharedList<PolicyPort> {
+        shared(&self.policy_ports, ports)
+    }
+
+    /// The shared copy of a rule's peers.
+    pub fn peers(&self, peers: Vec<Peer>) -> SharedList<Peer> {
+        shared(&self.peers, peers)
     }
 }
 
@@ -108,6 +161,18 @@ trait Shared {
 impl Shared for Arc<str> {
     fn is_last(&self) -> bool {
         Self::strong_count(self) == 1
+    }
+}
+
+impl Shared for ArcStr {
+    fn is_last(&self) -> bool {
+        Self::strong_count(self) == Some(1)
+    }
+}
+
+impl Shared for Labels {
+    fn is_last(&self) -> bool {
+        Self::is_last(self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a source tells the store.
 
-use std::{fmt, time::SystemTime};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use crate::model::{EndpointSlice, Kind, Namespace, NetworkPolicy, Node, ObjectName, Pod, Service};
 
@@ -40,7 +40,7 @@ pub enum Object {
     /// An `EndpointSlice`.
     EndpointSlice(EndpointSlice),
     /// A Pod.
-    Pod(Pod),
+    Pod(Arc<Pod>),
     /// A Namespace.
     Namespace(Namespace),
     /// A `NetworkPolicy`.

@@ -15,7 +15,7 @@ use super::{
     Interfaces, Pods, entries::Entries, event::Event, fetch::Fetched, host_port, limits::Limits,
     local::Local, pods::name, waiting::Waiting,
 };
-use crate::model::{ObjectName, Pod, same_uid};
+use crate::model::{ObjectName, Pod};
 
 /// How long an ADD may wait for policy; less than the plugin waits.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -70,7 +70,7 @@ impl Pods {
         let entries = Entries::of([local.entry()]);
         self.known.insert(key.clone(), local);
         if let Some(pod) = &observed {
-            self.take_ports(&key, &pod.host_ports);
+            self.take_ports(&key, pod.host_ports());
         }
         // The entry before the programs, so that no packet meets one that does not know its endpoint. The word of
         // an unused id denies everything: the main loop sees to it before each event.
@@ -163,14 +163,13 @@ impl Pods {
         };
         let uid = local.add.pod.uid.as_str();
         let hopeless = match fetched {
-            Ok(Some(pod)) if same_uid(pod.uids.each_ref().map(String::as_str), uid) => {
-                let ports = pod.host_ports.clone();
-                local.fetched = Some(pod);
-                self.take_ports(key, &ports);
+            Ok(Some(pod)) if pod.is(uid) => {
+                local.fetched = Some(Arc::clone(&pod));
+                self.take_ports(key, pod.host_ports());
                 return true;
             }
             Ok(Some(pod)) => {
-                let [own, _] = &pod.uids;
+                let own = &pod.uid;
                 format!("the API server knows a pod of this name, but its UID is {own}, not {uid}")
             }
             Ok(None) => "the API server knows no such pod".to_owned(),

@@ -2,10 +2,10 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use crate::model::{FetchedPod, ObjectName};
+use crate::model::{ObjectName, Pod};
 
 /// What a read gives: nothing if there is no such pod.
-pub type Fetched = anyhow::Result<Option<FetchedPod>>;
+pub type Fetched = anyhow::Result<Option<Arc<Pod>>>;
 
 /// Reads one pod from the API server. Given by whoever knows how; bounded in time by the caller.
 pub type Fetch =

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::Fetch;
 use crate::{
-    model::{FetchedPod, ObjectName},
+    model::{ObjectName, Pod},
     observe::kubernetes::PodReader,
 };
 
@@ -31,15 +31,7 @@ impl LiveReader {
     }
 }
 
-async fn read(cell: &OnceLock<PodReader>, name: &ObjectName) -> anyhow::Result<Option<FetchedPod>> {
+async fn read(cell: &OnceLock<PodReader>, name: &ObjectName) -> anyhow::Result<Option<Arc<Pod>>> {
     let reader = cell.get().context("the agent is starting")?;
-    let pod = reader.read(name).await?;
-    Ok(pod.map(|pod| FetchedPod {
-        uids: [pod.uid, pod.static_uid],
-        by_packet: pod.by_packet,
-        limits: pod.limits,
-        labels: pod.labels,
-        named_ports: pod.named_ports,
-        host_ports: pod.host_ports,
-    }))
+    Ok(reader.read(name).await?)
 }

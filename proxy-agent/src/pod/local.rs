@@ -1,10 +1,12 @@
 //! An endpoint as the agent knows it.
 
+use std::sync::Arc;
+
 use cni_plugin::rpc::Add;
 use tokio::time::Instant;
 
 use super::{entries::Entry, limits::Limiting};
-use crate::{datapath::TcMode, model::FetchedPod};
+use crate::{datapath::TcMode, model::Pod};
 
 /// One endpoint.
 pub(super) struct Local {
@@ -14,7 +16,7 @@ pub(super) struct Local {
     pub(super) since: u64,
     /// When this agent was asked to take it in.
     pub(super) added: Option<Instant>,
-    pub(super) fetched: Option<FetchedPod>,
+    pub(super) fetched: Option<Arc<Pod>>,
     /// Its connections are translated packet by packet.
     pub(super) by_packet: bool,
     /// Its limits of bandwidth.

@@ -346,31 +346,28 @@ impl Pods {
         let (mut changed, mut ports, mut limits) = (false, Vec::new(), Vec::new());
         for (key, local) in &mut self.known {
             let pod = known(&name(&local.add), &local.add.pod.uid);
-            let fetched = local.fetched.as_ref();
-            let asked = pod.as_ref().map(|pod| &pod.limits);
-            if let Some(asked) = asked.or_else(|| Some(&fetched?.limits))
-                && local.limiting.differs(asked.as_deref())
+            let said = pod.as_ref().or(local.fetched.as_ref());
+            if let Some(said) = said
+                && local.limiting.differs(said.limits())
             {
-                limits.push((key.clone(), asked.clone()));
+                limits.push((key.clone(), said.limits().cloned()));
             }
-            if let Some(pod) = pod.as_ref().filter(|pod| !pod.host_ports.is_empty()) {
-                ports.push((key.clone(), Arc::clone(pod)));
-            }
-            let observed = pod.map(|pod| pod.by_packet);
-            let fetched = local.fetched.as_ref().map(|pod| pod.by_packet);
             // A pod that nobody knows stays as it was.
-            let by_packet = observed.or(fetched).unwrap_or(local.by_packet);
+            let by_packet = said.map_or(local.by_packet, |pod| pod.by_packet);
+            if let Some(pod) = pod.filter(|pod| !pod.host_ports().is_empty()) {
+                ports.push((key.clone(), pod));
+            }
             changed |= std::mem::replace(&mut local.by_packet, by_packet) != by_packet;
         }
         if changed {
             self.reconcile();
         }
         for (key, asked) in limits {
-            self.ask_limits(&key, asked.as_deref(), interfaces);
+            self.ask_limits(&key, asked.as_ref(), interfaces);
         }
         let mut news = false;
         for (key, pod) in ports {
-            news |= self.take_ports(&key, &pod.host_ports);
+            news |= self.take_ports(&key, pod.host_ports());
         }
         news
     }

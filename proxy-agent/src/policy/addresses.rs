@@ -1,6 +1,7 @@
 //! Whose an address is: nodes, pods of the cluster, pods of this node.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
@@ -9,7 +10,7 @@ use std::{
 use ipnetwork::IpNetwork;
 use proxy_common::policy::peers::{PEER_LOCAL_NODE, PEER_NODE};
 
-use super::{prefix_map::canonical, subject::Subject};
+use super::{pod_claims::PodClaims, prefix_map::canonical, subject::Subject};
 use crate::model::{Node, ObjectName, Pod};
 
 /// Who an address belongs to.
@@ -26,8 +27,9 @@ pub enum Owner {
 /// All addresses that are known one by one, and the ranges of pods.
 #[derive(Debug, Default)]
 pub struct Addresses {
-    pods: BTreeMap<ObjectName, Arc<Pod>>,
-    claims: HashMap<IpAddr, Vec<Arc<Pod>>>,
+    /// In the order of their names.
+    pods: Box<[Arc<Pod>]>,
+    claims: PodClaims,
     nodes: HashMap<IpAddr, u32>,
     local: HashMap<IpAddr, Option<Arc<Subject>>>,
     /// `podCIDRs` of all nodes.
@@ -43,13 +45,14 @@ impl Addresses {
         if let Some(subject) = self.local.get(&address) {
             return Some(Owner::Local(subject.clone()));
         }
-        self.claims.get(&address).cloned().map(Owner::Pods)
+        let pods = self.claims.of(address);
+        (!pods.is_empty()).then_some(Owner::Pods(pods))
     }
 
     /// Every known address once.
     pub fn all(&self) -> HashSet<IpAddr> {
         let addresses = self.nodes.keys().chain(self.local.keys());
-        addresses.chain(self.claims.keys()).copied().collect()
+        addresses.copied().chain(self.claims.addresses()).collect()
     }
 
     /// Takes over the pods; adds to `dirty` the addresses whose owner may be another now.
@@ -58,41 +61,12 @@ impl Addresses {
         now: &BTreeMap<ObjectName, Arc<Pod>>,
         dirty: &mut HashSet<IpAddr>,
     ) {
-        for (before, after) in difference(&self.pods, now) {
-            if let Some(pod) = before {
-                self.pods.remove(&pod.name);
-                self.unclaim(&pod, dirty);
-            }
-            if let Some(pod) = after {
-                self.pods.insert(pod.name.clone(), Arc::clone(&pod));
-                self.claim(&pod, dirty);
-            }
-        }
-    }
-
-    fn unclaim(&mut self, pod: &Arc<Pod>, dirty: &mut HashSet<IpAddr>) {
-        for address in &pod.ips {
-            if let Some(claims) = self.claims.get_mut(address) {
-                claims.retain(|other| !Arc::ptr_eq(other, pod));
-                if claims.is_empty() {
-                    self.claims.remove(address);
-                }
-                dirty.insert(*address);
-            }
-        }
-    }
-
-    fn claim(&mut self, pod: &Arc<Pod>, dirty: &mut HashSet<IpAddr>) {
-        if pod.host_network || pod.terminated {
+        let (gone, come) = difference(&self.pods, now);
+        if gone.is_empty() && come.is_empty() {
             return;
         }
-        for address in &pod.ips {
-            self.claims
-                .entry(*address)
-                .or_default()
-                .push(Arc::clone(pod));
-            dirty.insert(*address);
-        }
+        self.claims.change(&gone, &come, dirty);
+        self.pods = now.values().cloned().collect();
     }
 
     /// Takes over the pods of this node.
@@ -133,28 +107,28 @@ impl Addresses {
     }
 }
 
-type Changed = (Option<Arc<Pod>>, Option<Arc<Pod>>);
-
-/// Walks both trees at once: most pods are the same object in both.
+/// The pods that are gone and those that have come; one that has changed is both. Walks both at once: most pods are the same
+/// object in both.
 fn difference(
-    before: &BTreeMap<ObjectName, Arc<Pod>>,
+    before: &[Arc<Pod>],
     after: &BTreeMap<ObjectName, Arc<Pod>>,
-) -> Vec<Changed> {
-    let mut changes = Vec::new();
-    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+) -> (Vec<Arc<Pod>>, Vec<Arc<Pod>>) {
+    let (mut gone, mut come) = (Vec::new(), Vec::new());
+    let (mut old, mut new) = (before.iter().peekable(), after.values().peekable());
     loop {
         let order = match (old.peek(), new.peek()) {
-            (None, None) => return changes,
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some((a, _)), Some((b, _))) => a.cmp(b),
+            (None, None) => return (gone, come),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(a), Some(b)) if Arc::ptr_eq(a, b) => Ordering::Equal,
+            (Some(a), Some(b)) => a.name.cmp(&b.name),
         };
-        let gone = if order.is_le() { old.next() } else { None };
-        let come = if order.is_ge() { new.next() } else { None };
-        let change = (gone.map(|(_, p)| p), come.map(|(_, p)| p));
-        let same = matches!(change, (Some(a), Some(b)) if Arc::ptr_eq(a, b) || a == b);
+        let left = if order.is_le() { old.next() } else { None };
+        let right = if order.is_ge() { new.next() } else { None };
+        let same = matches!((left, right), (Some(a), Some(b)) if Arc::ptr_eq(a, b));
         if !same {
-            changes.push((change.0.cloned(), change.1.cloned()));
+            gone.extend(left.cloned());
+            come.extend(right.cloned());
         }
     }
 }

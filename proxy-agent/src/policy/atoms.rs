@@ -186,7 +186,7 @@ fn atoms_of<'a>(rule: &'a PolicyRule, namespace: &'a str) -> impl Iterator<Item 
 
 fn named_ports(rule: &PolicyRule) -> impl Iterator<Item = PortName> + '_ {
     rule.ports.iter().filter_map(|port| match port {
-        PolicyPort::Named(protocol, name) => Some((*protocol, name.clone())),
+        PolicyPort::Named(protocol, name) => Some((*protocol, name.to_string())),
         PolicyPort::All(_) | PolicyPort::Range(..) => None,
     })
 }

@@ -175,7 +175,7 @@ impl Compiled {
         let (atoms, namespaces) = (&self.atoms, &self.namespaces);
         self.groups.entry(namespace.into()).or_insert_with(|| {
             let labels = namespaces.get(namespace).cloned();
-            let labels = labels.unwrap_or_else(|| with_name(namespace, &Labels::new()));
+            let labels = labels.unwrap_or_else(|| with_name(namespace, &Labels::default()));
             Group {
                 candidates: atoms.about_namespace(namespace, &labels),
                 vectors: HashMap::new(),
@@ -187,8 +187,8 @@ impl Compiled {
 /// A namespace's labels with the one that the API server always sets: a folder of manifests may lack it.
 pub fn with_name(name: &str, labels: &Labels) -> Labels {
     let mut labels = labels.clone();
-    labels
-        .entry(NAMESPACE_NAME.into())
-        .or_insert_with(|| name.into());
+    if labels.get(NAMESPACE_NAME).is_none() {
+        labels.set(NAMESPACE_NAME, name);
+    }
     labels
 }

@@ -224,7 +224,7 @@ fn compare_lists(kernel: &Kernel, lists: &Lists, drift: &mut Drift) -> Result<()
 }
 
 fn compare_peers(kernel: &Kernel, reclaim: &Reclaim, drift: &mut Drift) -> Result<(), PolicyError> {
-    let right = kernel.peers.iter().map(|(a, peer)| (*a, *peer)).collect();
+    let right = kernel.peers.iter().map(|(a, peer)| (a, *peer)).collect();
     let found = read_peers(&kernel.tables)?;
     (drift.peers, drift.stray_peers) = entries(kernel.side, found, right, &reclaim.other_peers());
     Ok(())

@@ -13,7 +13,6 @@ use super::{
     report::PolicyError,
     version::{PolicyVersion, Versions},
 };
-use crate::model::ObjectName;
 
 /// Until a refused policy is tried again the first time; then twice as long, and so on.
 const FIRST: Duration = Duration::from_secs(1);
@@ -38,13 +37,12 @@ impl Effective {
             versions: observed.clone(),
             ..Self::default()
         };
-        let stays = |(name, version): &(&ObjectName, &Arc<PolicyVersion>)| {
-            observed.get(*name) == Some(*version)
-        };
-        for (_, version) in before.refused.iter().filter(stays) {
+        let stays =
+            |version: &&Arc<PolicyVersion>| observed.get(&version.policy.name) == Some(*version);
+        for version in before.refused.values().filter(stays) {
             new.refuse(version);
         }
-        for (_, version) in before.waiting.iter().filter(stays) {
+        for version in before.waiting.values().filter(stays) {
             new.hold(version);
         }
         new
@@ -52,38 +50,36 @@ impl Effective {
 
     /// Everything that is observed, whether it counted or not.
     pub fn readmit(&mut self) {
-        self.versions.append(&mut self.refused);
-        self.versions.append(&mut self.waiting);
+        self.versions.set_all(&std::mem::take(&mut self.refused));
+        self.versions.set_all(&std::mem::take(&mut self.waiting));
     }
 
     /// Refuses a policy.
     pub fn refuse(&mut self, version: &Arc<PolicyVersion>) {
-        let name = version.policy.name.clone();
-        self.versions.remove(&name);
-        self.refused.insert(name, Arc::clone(version));
+        self.versions.remove(&version.policy.name);
+        self.refused.set(version);
     }
 
     /// Lets a policy wait.
     pub fn hold(&mut self, version: &Arc<PolicyVersion>) {
-        let name = version.policy.name.clone();
-        self.versions.remove(&name);
-        self.waiting.insert(name, Arc::clone(version));
+        self.versions.remove(&version.policy.name);
+        self.waiting.set(version);
     }
 
     /// Those that wait as they were when they counted last, if ever.
     pub fn last_good<'a>(
         &'a self,
         good: &'a Versions,
-    ) -> impl Iterator<Item = (&'a ObjectName, &'a Arc<PolicyVersion>)> {
+    ) -> impl Iterator<Item = &'a Arc<PolicyVersion>> {
         let names = self.waiting.keys();
-        names.filter_map(|name| good.get_key_value(name))
+        names.filter_map(|name| good.get(name))
     }
 
     /// What counts for whom a policy that waits is as it was.
     pub fn as_ever(&self, good: &Versions) -> Versions {
         let mut versions = self.versions.clone();
         let last = self.last_good(good);
-        versions.extend(last.map(|(name, version)| (name.clone(), Arc::clone(version))));
+        last.for_each(|version| versions.set(version));
         versions
     }
 }

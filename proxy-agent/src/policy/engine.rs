@@ -122,7 +122,7 @@ impl PolicyEngine {
             wanted: None,
             effective: Effective::default(),
             back_off: BackOff::default(),
-            good: Versions::new(),
+            good: Versions::default(),
             denied: Denied::default(),
             in_vain: None,
             waits: Waits::default(),
@@ -176,7 +176,7 @@ impl PolicyEngine {
         self.kernel.cells = Picture::new(tables.cells.len());
         self.kernel.words = Picture::new(tables.words.len());
         self.kernel.side = 0;
-        self.kernel.peers.clear();
+        self.kernel.peers = super::by_address::ByAddress::default();
         self.kernel.cidrs = super::prefix_map::PrefixMap::default();
         self.kernel.classes = super::classes::Classes::default();
     }

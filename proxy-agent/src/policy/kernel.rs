@@ -1,7 +1,7 @@
 //! What the maps hold: the tables, and a picture of what was written to them, kept true write by write. Plans
 //! start from the picture; what an outside hand changed is found by comparing the two.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use proxy_common::{
@@ -10,6 +10,7 @@ use proxy_common::{
 };
 
 use super::{
+    by_address::ByAddress,
     classes::{ClassId, Classes},
     prefix_map::{PrefixMap, truncate},
     reclaim::Reclaim,
@@ -27,7 +28,7 @@ pub struct Kernel {
     /// Which half of `PEERS*` and `CIDRS*` is kept.
     pub side: u32,
     /// Exact entries of this side.
-    pub peers: HashMap<IpAddr, Peer>,
+    pub peers: ByAddress<Peer>,
     /// Prefixes of this side.
     pub cidrs: PrefixMap<Peer>,
     /// `POLICY_CELLS` as far as rows are in force.
@@ -48,7 +49,7 @@ impl Kernel {
             words: Picture::new(tables.words.len()),
             tables,
             side: 0,
-            peers: HashMap::new(),
+            peers: ByAddress::default(),
             cidrs: PrefixMap::default(),
             classes: Classes::default(),
             writes: 0,

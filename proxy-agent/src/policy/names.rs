@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn peers_in_words() {
         let pods = LabelSelector {
-            requirements: vec![
+            requirements: [
                 Requirement {
                     key: "app".into(),
                     operator: Operator::In,
@@ -181,7 +181,9 @@ mod tests {
                     operator: Operator::DoesNotExist,
                     values: vec![],
                 },
-            ],
+            ]
+            .into_iter()
+            .collect(),
         };
         let own = Atom::Pods(Namespaces::Own("shop".into()), pods.clone());
         assert_eq!(describe(&own), "pods app=web,!old of namespace shop");

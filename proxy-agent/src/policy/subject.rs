@@ -7,7 +7,7 @@ use super::{
     row::RowKey,
     version::{PolicyVersion, Versions},
 };
-use crate::model::{ContainerPort, Labels, ObjectName, PolicyPort};
+use crate::model::{ContainerPort, Labels, ObjectName, PolicyPort, SharedList};
 
 /// A pod as policies select it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Subject {
     /// Labels.
     pub labels: Labels,
     /// Named ports.
-    pub ports: Vec<ContainerPort>,
+    pub ports: SharedList<ContainerPort>,
 }
 
 impl Subject {

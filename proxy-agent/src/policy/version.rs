@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     hash::{Hash, Hasher},
+    ops::Deref,
     sync::Arc,
 };
 
@@ -31,8 +32,45 @@ impl Hash for PolicyVersion {
     }
 }
 
-/// All policies by name, each in one version.
-pub type Versions = BTreeMap<ObjectName, Arc<PolicyVersion>>;
+/// All policies by name, each in one version. Copies are one tree until one of them changes: what is observed mostly counts,
+/// and is in force.
+#[derive(Clone, Debug, Default)]
+pub struct Versions(Arc<BTreeMap<ObjectName, Arc<PolicyVersion>>>);
+
+impl Versions {
+    /// Adds a version under the policy's name, or puts it in the place of another.
+    pub fn set(&mut self, version: &Arc<PolicyVersion>) {
+        let name = version.policy.name.clone();
+        Arc::make_mut(&mut self.0).insert(name, Arc::clone(version));
+    }
+
+    /// Adds all of these likewise.
+    pub fn set_all(&mut self, others: &Self) {
+        others.values().for_each(|version| self.set(version));
+    }
+
+    /// Removes a policy.
+    pub fn remove(&mut self, name: &ObjectName) {
+        if self.contains_key(name) {
+            Arc::make_mut(&mut self.0).remove(name);
+        }
+    }
+}
+
+impl Deref for Versions {
+    type Target = BTreeMap<ObjectName, Arc<PolicyVersion>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl FromIterator<Arc<PolicyVersion>> for Versions {
+    fn from_iter<I: IntoIterator<Item = Arc<PolicyVersion>>>(versions: I) -> Self {
+        let named = |version: Arc<PolicyVersion>| (version.policy.name.clone(), version);
+        Self(Arc::new(versions.into_iter().map(named).collect()))
+    }
+}
 
 /// Numbers the versions of observed policies.
 #[derive(Debug, Default)]
@@ -45,22 +83,65 @@ pub struct Observed {
 impl Observed {
     /// Takes over what is observed now; tells whether anything differs.
     pub fn update(&mut self, policies: &BTreeMap<ObjectName, Arc<NetworkPolicy>>) -> bool {
-        let before = self.versions.len();
-        self.versions.retain(|name, _| policies.contains_key(name));
-        let mut changed = self.versions.len() != before;
-        for (name, policy) in policies {
-            let known = self.versions.get(name);
-            if known.is_some_and(|v| Arc::ptr_eq(&v.policy, policy) || v.policy == *policy) {
-                continue;
-            }
-            self.next += 1;
-            let version = PolicyVersion {
-                number: self.next,
-                policy: Arc::clone(policy),
-            };
-            self.versions.insert(name.clone(), Arc::new(version));
-            changed = true;
+        let is_same = |version: &PolicyVersion, policy: &Arc<NetworkPolicy>| {
+            Arc::ptr_eq(&version.policy, policy) || version.policy == *policy
+        };
+        let known = self.versions.values();
+        let is_known = |(version, policy): (&Arc<PolicyVersion>, _)| is_same(version, policy);
+        if known.len() == policies.len() && known.zip(policies.values()).all(is_known) {
+            return false;
         }
-        changed
+        let before = std::mem::take(&mut self.versions);
+        let versions = policies.iter().map(|(name, policy)| {
+            let known = before.get(name).filter(|v| is_same(v, policy));
+            known.map_or_else(|| self.number(policy), Arc::clone)
+        });
+        self.versions = versions.collect();
+        true
+    }
+
+    fn number(&mut self, policy: &Arc<NetworkPolicy>) -> Arc<PolicyVersion> {
+        self.next += 1;
+        Arc::new(PolicyVersion {
+            number: self.next,
+            policy: Arc::clone(policy),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use super::{Observed, Versions};
+    use crate::model::{LabelSelector, NetworkPolicy, ObjectName};
+
+    #[test]
+    fn a_copy_is_the_same_tree_until_one_changes() {
+        let names = ["a", "b"].map(|name| ObjectName::new("x", name));
+        let policy = |name: &ObjectName| NetworkPolicy {
+            name: name.clone(),
+            pod_selector: LabelSelector::default(),
+            ingress: None,
+            egress: None,
+        };
+        let mut policies: BTreeMap<_, _> = names
+            .iter()
+            .map(|name| (name.clone(), Arc::new(policy(name))))
+            .collect();
+        let mut observed = Observed::default();
+        assert!(observed.update(&policies) && !observed.update(&policies));
+        let mut copy = observed.versions.clone();
+        copy.remove(&ObjectName::new("x", "c"));
+        assert!(Arc::ptr_eq(&copy.0, &observed.versions.0));
+        copy.remove(&names[0]);
+        assert_eq!((copy.len(), observed.versions.len()), (1, 2));
+        copy.set_all(&observed.versions);
+        let all: Versions = observed.versions.values().cloned().collect();
+        assert_eq!((copy.len(), all.len()), (2, 2));
+        let kept = Arc::clone(&observed.versions[&names[1]]);
+        policies.remove(&names[0]);
+        assert!(observed.update(&policies));
+        assert_eq!(observed.versions.values().collect::<Vec<_>>(), [&kept]);
     }
 }

@@ -76,12 +76,12 @@ impl Cluster {
             });
         }
         let pod = Pod {
-            uid: format!("uid-{name}"),
+            uid: format!("uid-{name}").as_str().into(),
             name: name.clone(),
             labels: labels(text),
-            node: format!("node-{node}"),
-            ips,
-            named_ports: served(),
+            node: format!("node-{node}").into(),
+            ips: ips.into(),
+            named_ports: served().into(),
             ..Pod::default()
         };
         self.snapshot.pods.insert(name, Arc::new(pod));
@@ -155,7 +155,7 @@ pub fn labels(text: &str) -> Labels {
     let pairs = text
         .split_whitespace()
         .map(|pair| pair.split_once('=').expect("key=value"));
-    pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+    pairs.collect()
 }
 
 /// A selector: `"key=value"`, `"key in a,b"`, `"key notin a,b"`, `"key"`, `"!key"`, several joined by `;`.
@@ -200,14 +200,17 @@ pub fn policy(
     NetworkPolicy {
         name: object(name),
         pod_selector: select(pods),
-        ingress,
-        egress,
+        ingress: ingress.map(Into::into),
+        egress: egress.map(Into::into),
     }
 }
 
 /// A rule.
 pub fn rule(peers: Vec<Peer>, ports: Vec<PolicyPort>) -> PolicyRule {
-    PolicyRule { ports, peers }
+    PolicyRule {
+        ports: ports.into(),
+        peers: peers.into(),
+    }
 }
 
 /// A rule for everyone and everything.

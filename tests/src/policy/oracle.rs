@@ -39,7 +39,7 @@ pub fn egress_allowed(cluster: &Snapshot, pod: &Pod, to: IpAddr, transport: Tran
     let receivers = holders(cluster, to);
     let named: Vec<_> = receivers
         .iter()
-        .flat_map(|p| p.named_ports.clone())
+        .flat_map(|p| p.named_ports.iter().cloned())
         .collect();
     judged(
         cluster,
@@ -82,7 +82,7 @@ fn is_node(cluster: &Snapshot, name: &str, address: IpAddr) -> bool {
 /// Pods that have an address of their own, this one.
 fn holders(cluster: &Snapshot, address: IpAddr) -> Vec<&Pod> {
     let pods = cluster.pods.values().map(|pod| &**pod);
-    pods.filter(move |p| !p.host_network && !p.terminated && p.ips.contains(&address))
+    pods.filter(move |p| !p.host_network && !p.terminated && p.ips.iter().any(|ip| ip == address))
         .collect()
 }
 
@@ -119,7 +119,7 @@ fn namespace_labels(cluster: &Snapshot, pod: &Pod) -> Labels {
         .get(name)
         .map(|n| n.labels.clone())
         .unwrap_or_default();
-    labels.insert("kubernetes.io/metadata.name".into(), name.to_string());
+    labels.set("kubernetes.io/metadata.name", name);
     labels
 }
 
@@ -142,7 +142,7 @@ fn ports_hold(rule: &PolicyRule, (protocol, port): Transport, named: &[Container
                 p.number() == protocol
                     && named
                         .iter()
-                        .any(|n| n.name == *name && n.protocol == *p && n.port == port)
+                        .any(|n| *name == n.name && n.protocol == *p && n.port == port)
             }
         })
 }

@@ -33,7 +33,7 @@ pub fn addresses(cluster: &Cluster) -> BTreeSet<IpAddr> {
         .nodes
         .values()
         .flat_map(|n| n.addresses.iter());
-    let mut all: BTreeSet<IpAddr> = pods.chain(nodes).copied().collect();
+    let mut all: BTreeSet<IpAddr> = pods.chain(nodes.copied()).collect();
     for other in [
         "10.0.1.250",
         "10.0.2.250",

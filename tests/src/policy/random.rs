@@ -4,7 +4,7 @@ use ipnetwork::IpNetwork;
 use proptest::prelude::*;
 use proxy_agent::model::{ContainerPort, NetworkPolicy, Peer, PolicyPort, PolicyRule, Protocol};
 
-use super::cluster::{Cluster, object, policy, select};
+use super::cluster::{Cluster, object, policy, rule, select};
 
 const SELECTORS: [&str; 8] = [
     "",
@@ -75,7 +75,7 @@ pub fn apply(cluster: &mut Cluster, edit: &Edit) {
         Edit::Pod(n, text, ports) => {
             cluster.pod(&name(*n), LABELS[*text], 1 + n % 2, n + 2);
             cluster.change_pod(&name(*n), |pod| {
-                pod.named_ports.extend(ports.iter().cloned());
+                pod.named_ports = pod.named_ports.iter().chain(ports).cloned().collect();
             });
         }
         Edit::RemovePod(n) => {
@@ -127,7 +127,7 @@ fn network_policy() -> impl Strategy<Value = NetworkPolicy> {
 fn policy_rule() -> impl Strategy<Value = PolicyRule> {
     let peers = prop::collection::vec(peer(), 0..3);
     let ports = prop::collection::vec(policy_port(), 0..3);
-    (peers, ports).prop_map(|(peers, ports)| PolicyRule { ports, peers })
+    (peers, ports).prop_map(|(peers, ports)| rule(peers, ports))
 }
 
 fn peer() -> impl Strategy<Value = Peer> {

@@ -128,7 +128,7 @@ impl Case {
             let question = Question {
                 endpoint: self.endpoint(own),
                 direction,
-                peer: self.cluster.get(other).ips[family],
+                peer: self.cluster.get(other).ips.iter().nth(family).unwrap(),
                 protocol: flow.protocol.number(),
                 port: flow.port,
             };

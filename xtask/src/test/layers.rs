@@ -36,7 +36,13 @@ pub(super) const fn architectures(long: bool) -> &'static [Arch] {
 const WAITING: u32 = 3;
 
 /// Test targets that need the machine to themselves: they bring it to its limit, or count what it holds.
-const ALONE: [&str; 4] = ["flow_race", "memory", "world_flood", "world_leaks"];
+const ALONE: [&str; 5] = [
+    "flow_race",
+    "memory",
+    "memory_pods",
+    "world_flood",
+    "world_leaks",
+];
 
 /// A layer.
 #[derive(Debug, PartialEq, Eq)]

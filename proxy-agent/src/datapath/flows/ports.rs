@@ -7,7 +7,7 @@ use std::{
 
 use proxy_common::conntrack::{FLOW_MASQUERADED, FLOW_SOURCE_TRANSLATED, Flow, Head};
 
-use super::{FlowState, Flows};
+use super::{FlowState, FlowUsage, Flows};
 
 /// How many source ports one backend takes of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,12 +25,18 @@ pub struct PortsTaken {
 }
 
 impl Flows {
-    /// By backend and source, the fullest first.
-    pub fn ports_taken(&self, now: u32) -> Vec<PortsTaken> {
+    /// What [`Self::usage`] tells, and which source ports are taken, by backend and source, the fullest first.
+    pub fn survey(&self, now: u32) -> (FlowUsage, Vec<PortsTaken>) {
+        let (records, mut usage) = (self.records(), FlowUsage::default());
         let mut counts: HashMap<_, u32> = HashMap::new();
-        let live = (0..self.capacity()).filter(|slot| self.is_translated(*slot, now));
-        for flow in live.filter_map(|slot| self.get(slot)) {
-            *counts.entry(key(&flow)).or_default() += 1;
+        for slot in records.slots() {
+            let (head, expires) = records.brief(slot);
+            usage.add(head, expires, now);
+            if holds_port(head, expires, now)
+                && let Some(flow) = records.get(slot)
+            {
+                *counts.entry(key(&flow)).or_default() += 1;
+            }
         }
         let counts = counts.into_iter();
         let mut taken: Vec<_> = counts
@@ -45,20 +51,18 @@ impl Flows {
             )
             .collect();
         taken.sort_unstable_by(|a, b| b.cmp(a));
-        taken
+        (usage, taken)
     }
+}
 
-    /// Whether a slot's flow holds a source port; one that is closed has given it back.
-    fn is_translated(&self, slot: u32, now: u32) -> bool {
-        let (head, expires) = self.brief(slot);
-        let head = Head::unpack(head);
-        let state = FlowState::of_parts(head, expires, now);
-        let over = matches!(
-            state,
-            FlowState::Closed | FlowState::Reset | FlowState::Expired
-        );
-        head.flags & FLOW_SOURCE_TRANSLATED != 0 && !over
-    }
+/// Whether a flow holds a source port; one that is closed has given it back.
+fn holds_port(head: Head, expires: u32, now: u32) -> bool {
+    let state = FlowState::of_parts(head, expires, now);
+    let over = matches!(
+        state,
+        FlowState::Closed | FlowState::Reset | FlowState::Expired
+    );
+    head.flags & FLOW_SOURCE_TRANSLATED != 0 && !over
 }
 
 fn key(flow: &Flow<IpAddr>) -> (SocketAddr, u8, IpAddr, bool) {

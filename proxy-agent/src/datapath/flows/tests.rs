@@ -11,7 +11,7 @@ use proxy_common::{
     },
 };
 
-use super::{FlowState, FlowUsage, Flows};
+use super::{FlowState, FlowUsage, Flows, SAMPLE};
 
 const NOW: u32 = 1000;
 
@@ -94,6 +94,15 @@ fn use_is_counted_by_what_may_become_of_a_slot() {
         states: [1, 1, 1, 0, 0, 1, 2],
     };
     assert_eq!((flows.usage(NOW), usage.live()), (usage, 4));
+    assert_eq!(flows.survey(NOW), (usage, Vec::new()));
+}
+
+#[test]
+fn a_sample_looks_at_other_slots_from_second_to_second() {
+    let flows = Flows::memory(4 * SAMPLE);
+    flows.put(6, &flow(head(FLOW_ASSURED, TCP), 2 * NOW));
+    let seen = (NOW..NOW + 4).map(|now| flows.sample(now));
+    assert_eq!(seen.collect::<Vec<_>>(), [0, 0, 4, 0]);
 }
 
 #[test]
@@ -226,7 +235,8 @@ fn source_ports_are_counted_by_backend() {
     other.target[0].destination = address4([10, 0, 9, 7]);
     flows.put(9, &other);
     let taken: Vec<_> = flows
-        .ports_taken(NOW)
+        .survey(NOW)
+        .1
         .into_iter()
         .map(|taken| (taken.count, taken.backend.to_string(), taken.protocol))
         .collect();

@@ -59,11 +59,13 @@ fn how(maps: &Maps, name: &str, entries: u32) -> Option<Use> {
 /// How all maps are used. `more` counts entries that wait for room.
 fn uses(maps: &Maps, more: &BTreeMap<String, u32>) -> Result<BTreeMap<String, Use>, DatapathError> {
     let mut uses = BTreeMap::new();
-    for MapUsage { name, entries, .. } in maps.usage()? {
+    let now = clock::seconds();
+    let flows = maps.flows().map(|flows| flows.usage(now));
+    for MapUsage { name, entries, .. } in maps.usage_beside(flows)? {
         let entries = match name.as_str() {
             // Others give way to what needs their slot.
-            "FLOWS4" => maps.flows4.usage(clock::seconds()).assured,
-            "FLOWS6" => maps.flows6.usage(clock::seconds()).assured,
+            "FLOWS4" => flows[0].assured,
+            "FLOWS6" => flows[1].assured,
             _ => entries.unwrap_or(0),
         };
         let reach = maps.reach(&name)?;

@@ -24,7 +24,7 @@ impl Convert for networking::NetworkPolicy {
         let mut problems = Problems::default();
         let spec = self.spec.unwrap_or_default();
         let (isolates_ingress, isolates_egress) = directions(&spec);
-        let selector = selector(&spec.pod_selector.unwrap_or_default());
+        let selector = selector(&spec.pod_selector.unwrap_or_default(), interner);
         let Some(pod_selector) = problems.take("spec.podSelector", selector) else {
             return Some(problems.done(Kind::NetworkPolicy, name, None));
         };
@@ -32,18 +32,17 @@ impl Convert for networking::NetworkPolicy {
         let ingress = ingress
             .enumerate()
             .map(|(i, r)| {
-                rule(
-                    &format!("spec.ingress[{i}]"),
-                    r.ports,
-                    r.from,
-                    &mut problems,
-                )
+                let field = format!("spec.ingress[{i}]");
+                rule(&field, (r.ports, r.from), &mut problems, interner)
             })
             .collect();
         let egress = spec.egress.unwrap_or_default().into_iter();
         let egress = egress
             .enumerate()
-            .map(|(i, r)| rule(&format!("spec.egress[{i}]"), r.ports, r.to, &mut problems))
+            .map(|(i, r)| {
+                let field = format!("spec.egress[{i}]");
+                rule(&field, (r.ports, r.to), &mut problems, interner)
+            })
             .collect();
         let policy = NetworkPolicy {
             name: name.clone(),
@@ -69,9 +68,12 @@ fn directions(spec: &networking::NetworkPolicySpec) -> (bool, bool) {
 
 fn rule(
     field: &str,
-    ports: Option<Vec<networking::NetworkPolicyPort>>,
-    peers: Option<Vec<networking::NetworkPolicyPeer>>,
+    (ports, peers): (
+        Option<Vec<networking::NetworkPolicyPort>>,
+        Option<Vec<networking::NetworkPolicyPeer>>,
+    ),
     problems: &mut Problems,
+    interner: &Interner,
 ) -> PolicyRule {
     let ports = ports.unwrap_or_default();
     let valid = problems.take_all(&format!("{field}.ports"), ports.iter().map(policy_port));
@@ -81,15 +83,16 @@ fn rule(
         .enumerate()
         .map(|(i, p)| {
             let field = format!("{field}.peers[{i}]");
-            problems.take(&field, peer(p)).unwrap_or(Peer::Nothing)
+            let peer = problems.take(&field, peer(p, interner));
+            peer.unwrap_or(Peer::Nothing)
         })
         .collect();
     if valid.is_empty() && !ports.is_empty() {
         converted = vec![Peer::Nothing];
     }
     PolicyRule {
-        ports: valid,
-        peers: converted,
+        ports: interner.policy_ports(valid),
+        peers: interner.peers(converted),
     }
 }
 
@@ -109,14 +112,17 @@ fn policy_port(p: &networking::NetworkPolicyPort) -> Result<PolicyPort, String> 
             }
             Ok(PolicyPort::Range(protocol, first, last))
         }
-        (Some(IntOrString::String(name)), None) => Ok(PolicyPort::Named(protocol, name.clone())),
+        (Some(IntOrString::String(name)), None) => {
+            Ok(PolicyPort::Named(protocol, name.as_str().into()))
+        }
         (Some(IntOrString::String(name)), Some(_)) => {
             Err(format!("endPort with the named port {name:?}"))
         }
     }
 }
 
-fn peer(p: &networking::NetworkPolicyPeer) -> Result<Peer, String> {
+fn peer(p: &networking::NetworkPolicyPeer, interner: &Interner) -> Result<Peer, String> {
+    let selector = |s| selector(s, interner);
     match (&p.ip_block, &p.pod_selector, &p.namespace_selector) {
         (Some(block), None, None) => {
             let cidr = address::range(&block.cidr)?;
@@ -137,7 +143,7 @@ fn peer(p: &networking::NetworkPolicyPeer) -> Result<Peer, String> {
 }
 
 /// A label selector, its requirements in a canonical order so that equal ones are equal.
-fn selector(s: &meta::LabelSelector) -> Result<LabelSelector, String> {
+fn selector(s: &meta::LabelSelector, interner: &Interner) -> Result<LabelSelector, String> {
     let mut requirements = Vec::new();
     for (key, value) in s.match_labels.iter().flatten() {
         requirements.push(Requirement {
@@ -169,5 +175,5 @@ fn selector(s: &meta::LabelSelector) -> Result<LabelSelector, String> {
     }
     requirements.sort();
     requirements.dedup();
-    Ok(LabelSelector { requirements })
+    Ok(interner.selector(requirements))
 }

@@ -1,13 +1,13 @@
 //! Pod and Namespace.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use cni_plugin::rpc::PortMapping;
 use k8s_openapi::api::core::v1 as core;
 
 use super::{Convert, Problems, address, port, protocol, quantity};
 use crate::{
-    model::{AskedLimits, ContainerPort, Kind, Namespace, Pod},
+    model::{AskedLimits, ContainerPort, Kind, Labels, Namespace, Pod, PodExtras},
     observe::{Converted, Object, intern::Interner},
 };
 
@@ -41,22 +41,42 @@ impl Convert for core::Pod {
             ips.extend(status.pod_ip.as_deref());
         }
         let ips = ips.into_iter().filter(|ip| !ip.is_empty());
+        let annotations = self.metadata.annotations.as_ref();
+        let extras = PodExtras {
+            static_uid: static_uid(annotations).into(),
+            limits: limits(annotations),
+            host_ports: host_ports(&spec, &mut problems).into(),
+        };
+        let ips = problems.take_all("status.podIPs", ips.map(address::address));
+        let named_ports = named_ports(&spec, &mut problems);
         let pod = Pod {
-            uid: self.metadata.uid.unwrap_or_default(),
-            static_uid: static_uid(self.metadata.annotations.as_ref()),
-            by_packet: by_packet(self.metadata.annotations.as_ref(), &mut problems),
-            limits: limits(self.metadata.annotations.as_ref()),
-            labels: self.metadata.labels.unwrap_or_default(),
-            ips: problems.take_all("status.podIPs", ips.map(address::address)),
+            uid: self.metadata.uid.as_deref().unwrap_or_default().into(),
+            by_packet: by_packet(annotations, &mut problems),
+            extras: extras.kept(),
+            labels: labels(self.metadata.labels, interner, &mut problems),
+            ips: ips.into(),
             host_network: spec.host_network.unwrap_or(false),
             terminated: matches!(phase, Some("Succeeded" | "Failed")),
-            named_ports: named_ports(&spec, &mut problems),
-            host_ports: host_ports(&spec, &mut problems).into(),
-            node: spec.node_name.unwrap_or_default(),
+            named_ports: interner.container_ports(named_ports),
+            node: interner.node(spec.node_name.as_deref().unwrap_or_default()),
             name: name.clone(),
         };
-        Some(problems.done(Kind::Pod, name, Some(Object::Pod(pod))))
+        Some(problems.done(Kind::Pod, name, Some(Object::Pod(Arc::new(pod)))))
     }
+}
+
+/// What no label can be is named and left out.
+fn labels(
+    labels: Option<BTreeMap<String, String>>,
+    interner: &Interner,
+    problems: &mut Problems,
+) -> Labels {
+    let labels = labels.unwrap_or_default();
+    let is_none = |(k, v): &(&String, &String)| !(Labels::takes(k) && Labels::takes(v));
+    for (key, value) in labels.iter().filter(is_none) {
+        problems.add("metadata.labels", format!("{key:?}: {value:?} has a NUL"));
+    }
+    interner.labels(labels.into_iter().collect())
 }
 
 /// What is neither `true` nor `false` is named, and stands for the default.
@@ -79,7 +99,7 @@ fn by_packet(annotations: Option<&BTreeMap<String, String>>, problems: &mut Prob
 }
 
 /// What makes no sense is told where the pod runs.
-fn limits(annotations: Option<&BTreeMap<String, String>>) -> Option<Box<AskedLimits>> {
+fn limits(annotations: Option<&BTreeMap<String, String>>) -> Option<AskedLimits> {
     let annotations = annotations?;
     let limit = |key: &str| {
         let text = annotations.get(key)?;
@@ -89,7 +109,7 @@ fn limits(annotations: Option<&BTreeMap<String, String>>) -> Option<Box<AskedLim
         ingress: limit(INGRESS),
         egress: limit(EGRESS),
     };
-    (asked != AskedLimits::default()).then(|| Box::new(asked))
+    (asked != AskedLimits::default()).then_some(asked)
 }
 
 fn limit(text: &str) -> Result<u64, String> {
@@ -104,11 +124,11 @@ fn limit(text: &str) -> Result<u64, String> {
 }
 
 /// A pod that is no mirror has none, whatever it says of hashes.
-fn static_uid(annotations: Option<&BTreeMap<String, String>>) -> String {
+fn static_uid(annotations: Option<&BTreeMap<String, String>>) -> &str {
     let Some((annotations, mirror)) = annotations.and_then(|a| Some((a, a.get(MIRROR)?))) else {
-        return String::new();
+        return "";
     };
-    annotations.get(HASH).unwrap_or(mirror).clone()
+    annotations.get(HASH).unwrap_or(mirror)
 }
 
 /// Ports of containers, and of init containers that keep running (KEP-753), which serve too.
@@ -154,11 +174,12 @@ impl Convert for core::Namespace {
 
     fn convert(self, interner: &Interner) -> Option<Converted> {
         let name = self.object_name(interner);
+        let mut problems = Problems::default();
         let namespace = Namespace {
             name: name.name().to_owned(),
-            labels: self.metadata.labels.unwrap_or_default(),
+            labels: labels(self.metadata.labels, interner, &mut problems),
         };
         let object = Some(Object::Namespace(namespace));
-        Some(Problems::default().done(Kind::Namespace, name, object))
+        Some(problems.done(Kind::Namespace, name, object))
     }
 }

@@ -27,7 +27,7 @@ impl PodReader {
     }
 
     /// The pod; none if there is no such pod.
-    pub async fn read(&self, name: &ObjectName) -> Result<Option<Pod>, RequestError> {
+    pub async fn read(&self, name: &ObjectName) -> Result<Option<Arc<Pod>>, RequestError> {
         let ask = async |client| {
             let pods = Api::<core::Pod>::namespaced(client, name.namespace());
             pods.get_opt(name.name()).await

@@ -11,7 +11,7 @@ use super::{
     Add, Asked, Call, Event, Fake, Maps, Missing, Pods, PodsConfig, Response, add, ask, pods,
 };
 use crate::{
-    model::{FetchedPod, Pod},
+    model::{Pod, PodExtras},
     pod::{Fetch, fetch::Fetched},
 };
 
@@ -56,14 +56,10 @@ fn reading(
     uids: [&str; 2],
 ) -> (Pods, Fake, Arc<AtomicUsize>) {
     let reads = Arc::new(AtomicUsize::new(0));
-    let (count, uids) = (Arc::clone(&reads), uids.map(str::to_owned));
+    let (count, pod) = (Arc::clone(&reads), Arc::new(pod_of(uids)));
     let fetch: Fetch = Arc::new(move |_| {
         count.fetch_add(1, Ordering::Relaxed);
-        let pod = FetchedPod {
-            uids: uids.clone(),
-            ..FetchedPod::default()
-        };
-        let fetched: Fetched = Ok(Some(pod));
+        let fetched: Fetched = Ok(Some(Arc::clone(&pod)));
         Box::pin(async { fetched })
     });
     let config = PodsConfig {
@@ -77,6 +73,19 @@ fn reading(
     (pods, fake, reads)
 }
 
+/// A pod of this UID that mirrors a static pod of the other.
+fn pod_of([uid, static_uid]: [&str; 2]) -> Pod {
+    let extras = PodExtras {
+        static_uid: static_uid.into(),
+        ..PodExtras::default()
+    };
+    Pod {
+        uid: uid.into(),
+        extras: extras.kept(),
+        ..Pod::default()
+    }
+}
+
 /// An ADD of this UID, while the watch knows a pod of the name with these.
 fn add_of(
     pods: &mut Pods,
@@ -86,11 +95,7 @@ fn add_of(
 ) -> oneshot::Receiver<Response> {
     let mut add: Add = add(1);
     uid.clone_into(&mut add.pod.uid);
-    let watched = Pod {
-        uid: watched[0].into(),
-        static_uid: watched[1].into(),
-        ..Pod::default()
-    };
+    let watched = pod_of(watched);
     let (reply, answer) = oneshot::channel();
     let call = Call::Add(Box::new(add));
     pods.take(Event::Asked(Asked { call, reply }), fake, |_, uid| {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::{Fake, Maps, add, ask, pods, record};
 use crate::{
     datapath::Table as _,
-    model::{Asked, AskedLimits, EventReason, Pod},
+    model::{Asked, AskedLimits, EventReason, Pod, PodExtras},
     pod::{
         Pods,
         limits::{Limits, Side},
@@ -74,9 +74,12 @@ fn told(ingress: u64, egress: u64) -> Box<Add> {
 }
 
 fn annotate(pods: &mut Pods, fake: &mut Fake, ingress: Asked, egress: Asked) {
-    let limits = Some(Box::new(AskedLimits { ingress, egress }));
+    let extras = PodExtras {
+        limits: Some(AskedLimits { ingress, egress }),
+        ..PodExtras::default()
+    };
     let pod = std::sync::Arc::new(Pod {
-        limits,
+        extras: extras.kept(),
         ..Pod::default()
     });
     pods.follow_pods(fake, |_, _| Some(std::sync::Arc::clone(&pod)));

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Instant,
 };
 
@@ -33,6 +32,7 @@ impl PolicyEngine {
         let rows_now = rows_of(&self.in_force);
         let mut gone: Vec<_> = rows_before.difference(&rows_now).copied().collect();
         if change.all {
+            self.kernel.peers.compact();
             gone.extend(self.shed_lists(&rows_now));
         }
         let deserted = self.kernel.classes.desert();
@@ -60,10 +60,7 @@ impl PolicyEngine {
             self.denied.clone_from(&wanted.denied);
         }
         let effective = &self.effective;
-        let last: Versions = effective
-            .last_good(&self.good)
-            .map(|(name, version)| (name.clone(), Arc::clone(version)))
-            .collect();
+        let last: Versions = effective.last_good(&self.good).cloned().collect();
         let is_free = |subject: &Subject| {
             let mut selected = subject.selected_by(&effective.waiting);
             selected.next().is_none() && subject.selected_by(&last).next().is_none()
@@ -99,7 +96,7 @@ impl PolicyEngine {
     fn closing(&self) -> BTreeMap<ObjectName, Refusal> {
         let mut closing: BTreeMap<ObjectName, Refusal> = BTreeMap::new();
         let why = || Refusal::new(self.back_off.why());
-        for (name, version) in &self.effective.waiting {
+        for (name, version) in self.effective.waiting.iter() {
             if self.good.get(name) != Some(version) {
                 closing.insert(name.clone(), why());
             }

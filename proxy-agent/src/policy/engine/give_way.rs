@@ -139,9 +139,6 @@ impl PolicyEngine {
         let versions = keys.flat_map(|key| &key.policies);
         let counts =
             |v: &&Arc<PolicyVersion>| self.effective.versions.get(&v.policy.name) == Some(*v);
-        versions
-            .filter(counts)
-            .map(|v| (v.policy.name.clone(), Arc::clone(v)))
-            .collect()
+        versions.filter(counts).cloned().collect()
     }
 }

@@ -88,7 +88,6 @@ impl PolicyEngine {
         let stage = glance.stage;
         let kernel = &self.kernel;
         let tables = &kernel.tables;
-        let v4 = |ipv6: bool| kernel.peers.keys().filter(|a| a.is_ipv6() == ipv6).count();
         let side = kernel.side;
         let peer = |(of, address)| (of == side).then(|| kernel.peers.get(&address)).flatten();
         let range = |(of, prefix): (u32, IpNetwork)| {
@@ -102,13 +101,15 @@ impl PolicyEngine {
             Stage::Peers4 => {
                 let is_right = |key: &PeerKey4, value: &Peer| peer(peer_of4(key)) == Some(value);
                 let (cursor, same) = (&mut glance.peers4, &mut glance.same);
-                let found = page(&*tables.peers4, cursor, budget, same, v4(false), is_right)?;
+                let all = kernel.peers.of_family(false);
+                let found = page(&*tables.peers4, cursor, budget, same, all, is_right)?;
                 (found, Stage::Peers6)
             }
             Stage::Peers6 => {
                 let is_right = |key: &PeerKey6, value: &Peer| peer(peer_of6(key)) == Some(value);
                 let (cursor, same) = (&mut glance.peers6, &mut glance.same);
-                let found = page(&*tables.peers6, cursor, budget, same, v4(true), is_right)?;
+                let all = kernel.peers.of_family(true);
+                let found = page(&*tables.peers6, cursor, budget, same, all, is_right)?;
                 (found, Stage::Cidrs4)
             }
             Stage::Cidrs4 => {

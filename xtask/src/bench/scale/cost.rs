@@ -1,21 +1,19 @@
 //! Processor time of a process.
 
-use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nix::unistd::{SysconfVar, sysconf};
+use nix::{time::ClockId, unistd::Pid};
 
-/// Seconds that all threads of a process have run, in the kernel too.
+/// Seconds that all threads of a process have run, in the kernel too, and those that have ended: as the scheduler
+/// counts them, in nanoseconds. What `/proc` tells of them comes in ticks.
 pub(super) fn processor_time(pid: u32) -> Result<f64> {
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    let ticks = sysconf(SysconfVar::CLK_TCK)?.context("no clock tick")?;
-    // Behind the name, which may hold blanks: utime and stime are fields 14 and 15 of all (proc_pid_stat(5)).
-    let rest = text.rsplit(')').next().unwrap_or_default();
-    let times = rest.split_whitespace().skip(11).take(2);
-    let spent: f64 = times.map(str::parse::<f64>).sum::<Result<f64, _>>()?;
-    #[expect(clippy::cast_precision_loss, reason = "100 or so")]
-    Ok(spent / ticks as f64)
+    let pid = i32::try_from(pid).context("no process id")?;
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid));
+    let clock = clock.with_context(|| format!("find the processor clock of process {pid}"))?;
+    let spent = clock.now();
+    let spent = spent.with_context(|| format!("read the processor clock of process {pid}"))?;
+    Ok(Duration::from(spent).as_secs_f64())
 }
 
 #[cfg(test)]
@@ -23,13 +21,21 @@ mod tests {
     use super::processor_time;
 
     #[test]
-    fn time_only_grows() {
+    fn time_only_grows_also_where_a_thread_has_ended() {
         let pid = std::process::id();
         let before = processor_time(pid).unwrap();
-        let mut sum = 0_u64;
-        while processor_time(pid).unwrap() < before + 0.05 {
-            sum = std::hint::black_box(sum + 1);
-        }
-        assert!(processor_time(pid).unwrap() >= before + 0.05);
+        let work = move || {
+            let mut sum = 0_u64;
+            while processor_time(pid).unwrap() < before + 0.01 {
+                sum = std::hint::black_box(sum + 1);
+            }
+        };
+        std::thread::spawn(work).join().unwrap();
+        assert!(processor_time(pid).unwrap() >= before + 0.01);
+    }
+
+    #[test]
+    fn who_is_not_there_has_no_clock() {
+        assert!(processor_time(u32::MAX).is_err());
     }
 }
