@@ -1,5 +1,6 @@
 //! The agent as a process: checks, loads, restores, observes, and keeps the maps in step.
 
+mod address_count;
 mod answers;
 pub mod cleanup;
 pub mod command;
