@@ -32,7 +32,7 @@ use crate::{
     },
     config::{Conntrack, Ipam, MasqueradeSettings},
     datapath::{Datapath, Maps},
-    model::{Kind, Notice, Snapshot, Wire},
+    model::{EventReason, Kind, Notice, ObjectName, Snapshot, Wire},
     observe::Store,
     subject::{Here, Repairs, Room, Subject, Turn, Verified},
 };
@@ -316,6 +316,15 @@ impl ThisNode {
         self.keeper.log(&self.errors);
     }
 
+    /// Another plugin that the runtime calls in our place, in words.
+    fn rival(&self) -> Option<String> {
+        let path = self.shared.config.cni.conf_dir.join(self.rival.as_ref()?);
+        let path = path.display();
+        Some(format!(
+            "{path} comes before ours: the runtime calls another plugin"
+        ))
+    }
+
     /// Tells the other nodes this node's key, or that it has none any more.
     fn publish_key(&self, ready: Ready, snapshot: &Snapshot) {
         let name = &self.shared.config.node_name;
@@ -421,17 +430,19 @@ impl Subject for ThisNode {
         cni.device = devices.first().to_string();
         cni.problems.extend(devices.problem.clone());
         cni.problems.extend(self.misplaced.why().map(str::to_owned));
-        cni.problems.extend(self.rival.iter().map(|rival| {
-            let path = config.conf_dir.join(rival);
-            format!(
-                "{} comes before ours: the runtime calls another plugin",
-                path.display()
-            )
-        }));
+        cni.problems.extend(self.rival());
     }
 
     fn notices(&self) -> Vec<Notice> {
-        self.claims.notices(&self.shared.config.node_name)
+        let node = &self.shared.config.node_name;
+        let mut notices = self.claims.notices(node);
+        notices.extend(self.rival().map(|note| Notice {
+            kind: Kind::Node,
+            object: ObjectName::new("", node),
+            reason: EventReason::AnotherPluginFirst,
+            note,
+        }));
+        notices
     }
 
     fn names(&self, _: &mut Names) {}
