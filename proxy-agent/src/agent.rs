@@ -5,6 +5,7 @@ mod answers;
 pub mod cleanup;
 pub mod command;
 mod config_command;
+mod farewell;
 mod flow_count;
 pub mod lock;
 pub mod logging;
