@@ -21,4 +21,5 @@ pub mod servers;
 pub mod sources;
 pub mod status;
 pub mod subjects;
+mod teller;
 pub mod upkeep;

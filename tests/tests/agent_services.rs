@@ -41,7 +41,7 @@ fn the_older_service_has_an_address_and_the_other_one_takes_over() -> Result<()>
         let event = stage.event("a-first-by-name", "AddressConflict").await?;
         ensure!(
             note(&event)
-                == "on node a: 192.0.2.99:80/TCP belongs to default/younger-by-name-a already",
+                == "on all nodes: 192.0.2.99:80/TCP belongs to default/younger-by-name-a already",
             "{event:?}"
         );
         stage.remove("younger-by-name-a").await?;

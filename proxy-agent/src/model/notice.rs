@@ -15,6 +15,18 @@ pub struct Notice {
     pub note: String,
 }
 
+impl Notice {
+    /// Whether all nodes find the same: one of them tells it.
+    pub const fn is_everywhere(&self) -> bool {
+        match self.reason {
+            // A pod's is a clash on its node.
+            EventReason::AddressConflict => matches!(self.kind, Kind::Service),
+            EventReason::NotServed => true,
+            _ => false,
+        }
+    }
+}
+
 /// Declares the reasons of Events once: the word, kinds of the objects that have such, what it means, what to do.
 macro_rules! reasons {
     ($($name:ident: $($kind:ident)|+, $meaning:literal, $remedy:literal;)+) => {
