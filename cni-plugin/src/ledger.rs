@@ -10,7 +10,7 @@ use ipnetwork::IpNetwork;
 use crate::{
     attachment::{Attachment, Broken, State as Progress},
     clock,
-    ipam::{State, file::write_json, lock},
+    ipam::{State, Usage, file::write_json, lock},
     node_file::NodeFile,
     paths::{Paths, key_of},
     protocol::error::{Error, code},
@@ -268,6 +268,15 @@ pub fn view(paths: &Paths, boot_id: &str) -> Result<State, Error> {
     }
     let (records, broken) = attachments(paths)?;
     of_records(records, &broken, boot_id)
+}
+
+/// How many addresses are left of the ranges that are used, for who only looks.
+pub fn usage(paths: &Paths, node: &NodeFile) -> Result<Vec<Usage>, Error> {
+    let state = view(paths, &node.boot_id)?;
+    let now = clock::now();
+    Ok(ranges(node)
+        .map(|range| state.usage(range, &node.reserved, now))
+        .collect())
 }
 
 /// The state that the records of this boot tell.

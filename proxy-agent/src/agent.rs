@@ -1,9 +1,11 @@
 //! The agent as a process: checks, loads, restores, observes, and keeps the maps in step.
 
+mod address_count;
 mod answers;
 pub mod cleanup;
 pub mod command;
 mod config_command;
+mod farewell;
 mod flow_count;
 pub mod lock;
 pub mod logging;
@@ -19,4 +21,5 @@ pub mod servers;
 pub mod sources;
 pub mod status;
 pub mod subjects;
+mod teller;
 pub mod upkeep;

@@ -1,98 +1,26 @@
-//! What an agent says of Services to the API server, and follows there beside them.
+//! What an agent says of Services, pods and its node to the API server, and follows there beside them.
+
+#[path = "agent_services/node.rs"]
+mod node;
+#[path = "agent_services/pods.rs"]
+mod pods;
+#[path = "agent_services/stage.rs"]
+mod stage;
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::{core::v1::Service, events::v1::Event, networking::v1::ServiceCIDR};
+use anyhow::{Result, ensure};
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
+use stage::{Stage, note};
 use weir_tests::{
-    controlplane::ControlPlane,
-    watched::{PATIENCE, on_a_node, ready, start_agent},
-    world::{Node, Process, program, until},
+    watched::{PATIENCE, on_a_node},
+    world::until,
 };
-
-/// An API server, and an agent that has the rights of `deploy/`.
-struct Stage<'a> {
-    plane: ControlPlane,
-    node: &'a Node,
-    _agent: Process,
-}
-
-impl<'a> Stage<'a> {
-    async fn set(node: &'a Node, flags: &[&str]) -> Result<Self> {
-        let plane = ControlPlane::start().await?;
-        let kubeconfig = plane.agents_kubeconfig().await?;
-        let kubeconfig = kubeconfig.to_str().context("a path")?;
-        let flags = [&["--kubeconfig", kubeconfig], flags].concat();
-        let agent = start_agent(node, &plane, &flags)?;
-        ready(node)?;
-        Ok(Self {
-            plane,
-            node,
-            _agent: agent,
-        })
-    }
-
-    async fn services(&self) -> Result<Api<Service>> {
-        Ok(Api::default_namespaced(self.plane.client().await?))
-    }
-
-    async fn service(&self, name: &str, spec: Value) -> Result<()> {
-        let object = json!({ "metadata": { "name": name }, "spec": spec });
-        let object = serde_json::from_value(object)?;
-        let services = self.services().await?;
-        services.create(&PostParams::default(), &object).await?;
-        Ok(())
-    }
-
-    async fn remove(&self, service: &str) -> Result<()> {
-        let services = self.services().await?;
-        services.delete(service, &DeleteParams::default()).await?;
-        Ok(())
-    }
-
-    fn proxyctl(&self, words: &[&str]) -> Result<String> {
-        let mut command = self.node.command(program("proxyctl")?)?;
-        Ok(String::from_utf8(command.args(words).output()?.stdout)?)
-    }
-
-    /// Waits until `dump services` shows a line with all these words.
-    fn until_served(&self, words: &[&str]) -> Result<()> {
-        until(&format!("{words:?}"), PATIENCE, || {
-            let text = self.proxyctl(&["dump", "services"])?;
-            let found = text.lines().any(|l| words.iter().all(|w| l.contains(w)));
-            Ok(found.then_some(()))
-        })
-    }
-
-    /// The Event of an object for a reason, once it is there.
-    async fn event(&self, about: &str, reason: &str) -> Result<Event> {
-        let events = Api::<Event>::all(self.plane.client().await?);
-        let end = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            let all = events.list(&ListParams::default()).await?.items;
-            let wanted = |event: &Event| {
-                let regarding = event.regarding.as_ref();
-                let name = regarding.and_then(|about| about.name.as_deref());
-                name == Some(about) && event.reason.as_deref() == Some(reason)
-            };
-            if let Some(event) = all.into_iter().find(wanted) {
-                return Ok(event);
-            }
-            let late = tokio::time::Instant::now() >= end;
-            ensure!(!late, "no Event {reason} of {about}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-}
-
-fn note(event: &Event) -> &str {
-    event.note.as_deref().unwrap_or_default()
-}
 
 #[test]
 fn the_older_service_has_an_address_and_the_other_one_takes_over() -> Result<()> {
@@ -113,7 +41,7 @@ fn the_older_service_has_an_address_and_the_other_one_takes_over() -> Result<()>
         let event = stage.event("a-first-by-name", "AddressConflict").await?;
         ensure!(
             note(&event)
-                == "on node a: 192.0.2.99:80/TCP belongs to default/younger-by-name-a already",
+                == "on all nodes: 192.0.2.99:80/TCP belongs to default/younger-by-name-a already",
             "{event:?}"
         );
         stage.remove("younger-by-name-a").await?;

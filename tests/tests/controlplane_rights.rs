@@ -61,6 +61,13 @@ async fn patch(nodes: &Api<Node>, node: &str, patch: &Value) -> kube::Result<()>
         .map(drop)
 }
 
+/// Changes what is not the status.
+async fn patch_rest(nodes: &Api<Node>, node: &str, patch: &Value) -> kube::Result<()> {
+    let patch = Patch::Merge(patch);
+    let params = PatchParams::default();
+    nodes.patch(node, &params, &patch).await.map(drop)
+}
+
 /// Policies are in force some time after they are made.
 async fn refused(nodes: &Api<Node>, node: &str, change: &Value, why: &str) -> Result<()> {
     let end = Instant::now() + Duration::from_mins(1);
@@ -106,6 +113,7 @@ async fn an_agent_changes_the_status_of_its_own_node_alone() -> Result<()> {
     let address =
         json!({ "status": { "addresses": [{ "type": "InternalIP", "address": "192.0.2.1" }] } });
     refused(&nodes, "a", &address, "an agent may not change addresses").await?;
+    takes_one_taint(&nodes, &Api::all(client.clone())).await?;
     // Kubelets and others are left alone.
     let all = Api::<Node>::all(client);
     patch(&all, "b", &change).await?;
@@ -117,4 +125,62 @@ async fn an_agent_changes_the_status_of_its_own_node_alone() -> Result<()> {
             .is_some_and(|r| r == "10.244.0.0/24")
     );
     Ok(())
+}
+
+/// Of its own node, and nothing else beside the status.
+async fn takes_one_taint(nodes: &Api<Node>, admin: &Api<Node>) -> Result<()> {
+    let [ours, other] = ["weir.dev/agent-not-ready", "other"]
+        .map(|key| json!({ "key": key, "effect": "NoSchedule" }));
+    let spec = |taints: &[&Value]| json!({ "spec": { "taints": taints } });
+    for node in ["a", "b"] {
+        patch_rest(admin, node, &spec(&[&other, &ours])).await?;
+    }
+    let denied =
+        async |node: &str, change: &Value, why: &str| match patch_rest(nodes, node, change).await {
+            Err(kube::Error::Api(status)) if status.message.contains(why) => Ok(()),
+            result => bail!("{change} of {node}: {result:?}, not {why}"),
+        };
+    let taint = "an agent may change no taint but take weir.dev/agent-not-ready away";
+    let more = json!({ "key": "new", "effect": "NoExecute" });
+    for (node, taints, why) in [
+        (
+            "b",
+            vec![&other],
+            "the agent of node a may not change node b",
+        ),
+        ("a", vec![&ours], taint),
+        ("a", vec![], taint),
+        ("a", vec![&other, &more], taint),
+        ("a", vec![&other, &ours, &more], taint),
+    ] {
+        denied(node, &spec(&taints), why).await?;
+    }
+    let (of_spec, of_metadata) = ("a Node's spec", "a Node's metadata");
+    for (part, field, value, why) in [
+        ("spec", "unschedulable", json!(true), of_spec),
+        ("spec", "podCIDRs", json!(["10.9.0.0/24"]), of_spec),
+        ("spec", "providerID", json!("x://y"), of_spec),
+        (
+            "metadata",
+            "annotations",
+            json!({ "trusted": "yes" }),
+            of_metadata,
+        ),
+        ("metadata", "finalizers", json!(["weir.dev/x"]), of_metadata),
+        (
+            "metadata",
+            "labels",
+            json!({ "trusted": "yes" }),
+            "may not change labels",
+        ),
+    ] {
+        let mut change = spec(&[&other]);
+        change[part][field] = value;
+        denied("a", &change, why).await?;
+    }
+    patch_rest(nodes, "a", &spec(&[&other]))
+        .await
+        .context("its own taint")?;
+    // It gives none.
+    denied("a", &spec(&[&other, &ours]), taint).await
 }

@@ -50,6 +50,7 @@ fn metrics(world: &World) -> Result<String> {
             "weir_xdp_links{",
             "weir_bpf_map_pressure{",
             "weir_source_port_pressure{",
+            "weir_pod_addresses{",
         ];
         let body = text
             .split_once("\r\n\r\n")
@@ -142,10 +143,14 @@ fn every_metric_says_what_it_is_and_prometheus_reads_it() -> Result<()> {
         .families
         .get("weir_build")
         .context("no weir_build")?;
-    ensure!(
-        build.labels.contains("version") && text.contains("rustc=\"rustc 1."),
-        "{text}"
-    );
+    ensure!(build.labels.contains("revision"), "{text}");
+    let said = text
+        .lines()
+        .find(|line| line.starts_with("weir_build_info{"));
+    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    for words in [version.as_str(), "rustc=\"rustc 1."] {
+        ensure!(said.is_some_and(|said| said.contains(words)), "{said:?}");
+    }
     // The reader of OpenMetrics itself; blocks are made of samples that have times.
     let folder = TempDir::new()?;
     let timed: Vec<String> = text.lines().map(timed).collect();

@@ -53,10 +53,7 @@ pub(crate) fn programs(profile: &str, arch: Arch) -> Result<Vec<PathBuf>> {
 
 /// As [`programs`], of another checkout.
 pub(crate) fn programs_of(root: &Path, profile: &str, arch: Arch) -> Result<Vec<PathBuf>> {
-    let mut cargo = tools::cross::cargo(root, arch)?;
-    if let Some(revision) = revision(root)? {
-        cargo.env("WEIR_REVISION", revision);
-    }
+    let mut cargo = cargo(root, arch)?;
     cargo
         .args(["build", "--locked", "--profile", profile])
         // Static glibc needs the target named, or build scripts and macros would be linked statically too.
@@ -77,6 +74,15 @@ pub(crate) fn programs_of(root: &Path, profile: &str, arch: Arch) -> Result<Vec<
         .iter()
         .map(|program| folder.join(program))
         .collect())
+}
+
+/// Cargo that tells programs which commit they are of.
+fn cargo(root: &Path, arch: Arch) -> Result<Command> {
+    let mut cargo = tools::cross::cargo(root, arch)?;
+    if let Some(revision) = revision(root)? {
+        cargo.env("WEIR_REVISION", revision);
+    }
+    Ok(cargo)
 }
 
 /// Where this machine's programs are, once they are built.
@@ -119,4 +125,25 @@ pub(crate) fn folder_of(profile: &str, arch: Arch) -> Result<PathBuf> {
     folder
         .map(PathBuf::from)
         .ok_or_else(|| anyhow!("the programs have no folder"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `weir_build_info` says of a program that is built by this verb.
+    #[test]
+    fn programs_are_told_their_commit() -> Result<()> {
+        let mut git = Command::new("git");
+        git.current_dir(paths::root());
+        git.args(["describe", "--always", "--dirty", "--abbrev=12"]);
+        git.arg("--exclude=*");
+        let cargo = cargo(paths::root(), Arch::HOST)?;
+        let mut told = cargo
+            .get_envs()
+            .filter(|(name, _)| *name == "WEIR_REVISION");
+        let revision = told.next().and_then(|(_, value)| value);
+        assert_eq!(revision, Some(run::output(&mut git)?.as_ref()));
+        Ok(())
+    }
 }

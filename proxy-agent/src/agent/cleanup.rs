@@ -10,11 +10,12 @@ use proxy_common::{
     tunnel::{ENCRYPTION_DEVICE, TUNNEL_DEVICE},
 };
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
     time::sleep,
 };
 
+use super::farewell::Farewell;
 use crate::{
     config::Configuration,
     datapath::{DatapathError, Pins, detach_all},
@@ -91,15 +92,19 @@ pub fn tell(config: &Configuration, pods: usize) {
 
 /// Stays until it is told to end, and runs again while pods are left: the pods of a `DaemonSet` would be started anew.
 pub fn stay(config: &Configuration, mut left: usize) -> anyhow::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.context("start a runtime")?.block_on(async {
+    runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("listen to SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listen to SIGINT")?;
+        let mut farewell = Farewell::prepare(config).await;
         loop {
+            farewell.say(config).await;
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                () = sleep(AGAIN), if left > 0 => {
+                () = sleep(AGAIN) => {
+                    if left == 0 {
+                        continue;
+                    }
                     let before = std::mem::replace(&mut left, run(config)?);
                     if left != before {
                         tell(config, left);
@@ -108,6 +113,17 @@ pub fn stay(config: &Configuration, mut left: usize) -> anyhow::Result<()> {
             }
         }
     })
+}
+
+/// Says on the Node that it has no network any more, as far as it can be said.
+pub fn take_leave(config: &Configuration) -> anyhow::Result<()> {
+    runtime()?.block_on(async { Farewell::prepare(config).await.say(config).await });
+    Ok(())
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.context("start a runtime")
 }
 
 /// With its routes: while the programs are there, the host's packets to Services are still caught at the uplink.

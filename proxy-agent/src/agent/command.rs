@@ -180,5 +180,5 @@ fn clean_up(config: &Configuration, stay: bool) -> anyhow::Result<()> {
     if stay {
         return cleanup::stay(config, left);
     }
-    Ok(())
+    cleanup::take_leave(config)
 }

@@ -14,7 +14,7 @@ use super::{
     resizing::Resizing,
     status::Figures,
     subjects::{Live, Subjects},
-    upkeep,
+    teller, upkeep,
 };
 use crate::{
     api::{
@@ -358,8 +358,10 @@ impl MainLoop {
             Metrics::raise(&series.get_or_create(&What::new(what)), *times);
         }
         let repairs = repairs::notices(&status.repairs, node);
-        self.notices
-            .tell(notices.chain(pressure).chain(repairs).collect());
+        let notices = notices.chain(pressure).chain(repairs);
+        let nodes = &self.store.read().nodes;
+        let ours = notices.filter(|notice| teller::is_ours(notice, nodes, node));
+        self.notices.tell(ours.collect());
         self.shared.publish(status);
     }
 

@@ -6,11 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     api::Shared,
-    observe::{
-        Store,
-        kubernetes::{self, KNOWN_SERVERS},
-        manifests,
-    },
+    observe::{Store, kubernetes, manifests},
 };
 
 /// A source that does not run yet: what cannot be right is known before anything is touched.
@@ -38,12 +34,8 @@ pub async fn prepare(shared: &Shared) -> anyhow::Result<Prepared> {
         return Ok(Prepared::Manifests(folder.clone()));
     }
     let options = kubernetes::Options {
-        service_account: None,
-        node: config.node_name.clone(),
-        kubeconfig: config.client_connection.kubeconfig.clone(),
-        api_servers: config.client_connection.api_servers.clone(),
-        known_servers: Some(config.run_dir.join(KNOWN_SERVERS)),
         watchdog: shared.watchdog.clone(),
+        ..kubernetes::Options::of(config)
     };
     let servers = kubernetes::Servers::new(&options)
         .await

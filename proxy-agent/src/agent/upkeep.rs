@@ -1,4 +1,4 @@
-//! What is done from time to time beside the main loop: counting entries, flows and drops.
+//! What is done from time to time beside the main loop: counting entries, flows, drops and addresses.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::flow_count;
+use super::{address_count, flow_count};
 use crate::{
     api::{
         Shared,
@@ -45,9 +45,10 @@ pub fn spawn(shared: &Arc<Shared>, maps: &Maps) -> JoinHandle<()> {
     })
 }
 
-/// Counts entries, flows and drops.
+/// Counts entries, flows, drops and addresses.
 pub fn count(shared: &Shared, maps: &Maps) {
     let flows = flow_count::count(shared, maps);
+    address_count::count(shared);
     match maps.usage_beside(flows) {
         Err(error) => tracing::warn!(%error, "entries not counted"),
         Ok(usage) => shared.set_maps(usage.into_iter().map(|map| MapStatus {

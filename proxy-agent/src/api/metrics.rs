@@ -16,8 +16,8 @@ use prometheus_client::{
 pub use self::{
     described::{Series, SeriesKind},
     labels::{
-        Apply, Build, CniRequest, CniVerb, Code, FlowLabels, IpFamily, KindName, MapName, Mode,
-        NoLocal, Reason, Verdict, What,
+        AddressLabels, Apply, Build, CniRequest, CniVerb, Code, FlowLabels, IpFamily, KindName,
+        MapName, Mode, NoLocal, Reason, Verdict, What,
     },
     series::{FloatGauge, Metrics, SERIES},
 };
@@ -93,17 +93,23 @@ impl Metrics {
         counter.inc_by(to.saturating_sub(now));
     }
 
+    /// A number as gauges have it.
+    pub fn whole(n: u64) -> i64 {
+        i64::try_from(n).unwrap_or(i64::MAX)
+    }
+
     /// One map's figures; entries are not counted in every kind of map.
     pub fn set_map(&self, name: &str, entries: Option<u64>, capacity: u64) {
         let labels = MapName::new(name);
-        let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.map_max_entries
             .get_or_create(&labels)
-            .set(whole(capacity));
+            .set(Self::whole(capacity));
         let Some(entries) = entries else {
             return;
         };
-        self.map_entries.get_or_create(&labels).set(whole(entries));
+        self.map_entries
+            .get_or_create(&labels)
+            .set(Self::whole(entries));
         #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
         let pressure = if capacity == 0 {
             0.0

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+use super::NetworkUnavailable;
+
 /// A Node.
 #[expect(
     clippy::struct_excessive_bools,
@@ -41,6 +43,12 @@ pub struct Node {
     pub routing: Option<String>,
     /// Annotation `weir.dev/wireguard-public-key`: what its agent has published.
     pub wireguard_key: Option<String>,
-    /// Condition `NetworkUnavailable` is False.
-    pub network_available: bool,
+    /// Condition `NetworkUnavailable`; none where nobody says True or False.
+    pub network_unavailable: Option<NetworkUnavailable>,
+    /// Condition `Ready`: nobody says that it is anything but True.
+    pub ready: bool,
+    /// Has the taint `weir.dev/agent-not-ready`, which an agent takes away when the node is ready for pods.
+    pub awaits_agent: bool,
+    /// Its object is gone; what is known of it stays for a while. There is nobody to be told.
+    pub gone: bool,
 }

@@ -15,6 +15,18 @@ pub struct Notice {
     pub note: String,
 }
 
+impl Notice {
+    /// Whether all nodes find the same: one of them tells it.
+    pub const fn is_everywhere(&self) -> bool {
+        match self.reason {
+            // A pod's is a clash on its node.
+            EventReason::AddressConflict => matches!(self.kind, Kind::Service),
+            EventReason::NotServed => true,
+            _ => false,
+        }
+    }
+}
+
 /// Declares the reasons of Events once: the word, kinds of the objects that have such, what it means, what to do.
 macro_rules! reasons {
     ($($name:ident: $($kind:ident)|+, $meaning:literal, $remedy:literal;)+) => {
@@ -52,11 +64,11 @@ macro_rules! reasons {
 }
 
 reasons! {
-    AddressConflict: Service,
-        "An older Service has an address, port and protocol that this one wants; that one is served.",
-        "Give one of the two another address or port. When the older one goes, this one is served.";
-    NotProgrammed: Service | NetworkPolicy,
-        "A map has no room for it and does not grow. A Service keeps its last state; pods that a policy selects are denied in the directions that it isolates.",
+    AddressConflict: Service | Pod,
+        "Another one has an address, port and protocol that this one wants; that one is served. Of two Services the older one has it, a Service before a pod's `hostPort`, and of two pods of a node the one that was wired last.",
+        "Give one of the two another address or port. When the other one goes, this one is served.";
+    NotProgrammed: Service | Pod | NetworkPolicy,
+        "A map has no room for it and does not grow. A Service, or a pod's `hostPort`, keeps its last state; pods that a policy selects are denied in the directions that it isolates.",
         "Raise `maps.memory`, or the capacity of the map that the note names. It is tried again by itself.";
     NotServed: Service,
         "It has external IPs, which the setting `services.externalIPs` turns off.",
@@ -97,6 +109,9 @@ reasons! {
     DriftRecurs: Node,
         "Something that Weir keeps on the node is changed or taken away again and again. Weir puts it back each time, and in between it is not in force.",
         "Find the program that wants it otherwise (another network, a tuning daemon, a configuration management), and tell it to leave the thing alone.";
+    AnotherPluginFirst: Node,
+        "In the folder of network configurations another file comes before Weir's: the runtime calls that plugin for new pods, and Weir does not know them.",
+        "Remove the file that the note names from the node, or give it a name that comes after Weir's (`cni.confFile`).";
     InvalidBandwidth: Pod,
         "An annotation `kubernetes.io/ingress-bandwidth` or `kubernetes.io/egress-bandwidth` is no rate from 1k to 1P: that limit is not changed.",
         "Correct the annotation, as `10M`.";

@@ -92,16 +92,27 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 
 /// A configuration of another plugin that the runtime prefers to ours: it takes the first by name.
 pub fn rival(conf_dir: &Path, name: &str) -> Option<String> {
-    let files = fs::read_dir(conf_dir).ok()?;
+    others(conf_dir, name)
+        .filter(|file| file.as_str() < name)
+        .min()
+}
+
+/// Whether another plugin has a configuration there.
+pub fn is_another_there(conf_dir: &Path, name: &str) -> bool {
+    others(conf_dir, name).next().is_some()
+}
+
+/// Configurations that runtimes read, but for ours.
+fn others(conf_dir: &Path, name: &str) -> impl Iterator<Item = String> {
+    let files = fs::read_dir(conf_dir).into_iter().flatten();
     files
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|file| file.as_str() < name && !file.starts_with('.'))
+        .filter(move |file| file != name && file != FAREWELL && !file.starts_with('.'))
         .filter(|file| {
             [".conf", ".conflist", ".json"]
                 .iter()
                 .any(|ending| file.ends_with(ending))
         })
-        .min()
 }
 
 #[cfg(test)]

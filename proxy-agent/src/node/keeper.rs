@@ -135,9 +135,14 @@ impl NodeKeeper {
         report.notes = notes(config, &desired, snapshot);
         self.tell(&desired);
         if ready && let Some(mut file) = desired.file.clone() {
+            report.closed.clone_from(&closed);
             file.closed = closed;
             let opened = self.opening.open(config, file, repairs);
-            report.errors.extend(opened.err().map(|e| format!("{e:#}")));
+            let failed = opened.err().map(|e| format!("{e:#}"));
+            report.closed = failed.clone().or(report.closed);
+            report.errors.extend(failed);
+        } else if ready && !self.opening.is_open() {
+            report.closed = Some("no range of addresses for pods is known".to_owned());
         }
         if ready {
             report.leads = ranges.map(|ranges| Leads::of(ranges, index, &desired.internal, &facts));

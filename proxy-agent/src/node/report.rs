@@ -48,8 +48,10 @@ pub struct NodeReport {
     pub leads: Option<Leads>,
     /// What the machine has.
     pub facts: Facts,
-    /// The network is usable: the Node's condition `NetworkUnavailable` is to be False.
+    /// Pods could start since the agent did.
     pub ready: bool,
+    /// Why new pods get no network, though Services are in force.
+    pub closed: Option<String>,
     /// The node's own addresses in the maps; none if they are not known.
     pub addresses: Option<Vec<IpAddr>>,
     /// Where health check node ports are served; none if that is not known.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     NodeKeeper, addresses,
     claims::{Claims, decide::Settings},
-    condition::NodeCondition,
+    condition::{Network, NodeCondition, Statement},
     conflist,
     encryption::{Encrypted, Ready, publish::KeyPublisher},
     facts::Facts,
@@ -32,7 +32,7 @@ use crate::{
     },
     config::{Conntrack, Ipam, MasqueradeSettings},
     datapath::{Datapath, Maps},
-    model::{Kind, Notice, Snapshot, Wire},
+    model::{EventReason, Kind, NetworkUnavailable, Node, Notice, ObjectName, Snapshot, Wire},
     observe::Store,
     subject::{Here, Repairs, Room, Subject, Turn, Verified},
 };
@@ -66,6 +66,7 @@ pub struct ThisNode {
     next_mend: Instant,
     opened: Option<Guard>,
     condition: NodeCondition,
+    statement: Statement,
     listen_on: ListenOn,
     rival: Option<String>,
     /// The manifests are for another platform than this node's.
@@ -118,6 +119,7 @@ impl ThisNode {
             next_mend: Instant::now(),
             opened: install.then(|| readiness.register("installation of the CNI plugin")),
             condition: condition.clone(),
+            statement: Statement::default(),
             listen_on: ListenOn::unknown(&shared.config.node),
             rival: None,
             misplaced: Misplaced::default(),
@@ -275,9 +277,9 @@ impl ThisNode {
         if report.ready {
             self.installed = config.cni.install;
             self.opened = None;
-            if here.is_some_and(|node| !node.network_available) {
-                self.condition.set_available(&config.node_name);
-            }
+        }
+        if let Some(node) = here.filter(|node| !node.gone) {
+            self.tell_node(node, &self.network(report.ready, report.closed));
         }
         shared
             .health
@@ -314,6 +316,38 @@ impl ThisNode {
         }
         self.repairs.expire();
         self.keeper.log(&self.errors);
+    }
+
+    /// Whether new pods get a network.
+    fn network(&self, opened: bool, closed: Option<String>) -> Network {
+        if let Some(why) = closed {
+            return Network::Down(NetworkUnavailable::CLOSED, why);
+        }
+        match self.rival() {
+            _ if !opened => Network::Unknown,
+            Some(why) => Network::Down(NetworkUnavailable::RIVAL, why),
+            None => Network::Up,
+        }
+    }
+
+    /// Has the own Node say whether pods get a network, and wait for it no longer once they do.
+    fn tell_node(&mut self, node: &Node, network: &Network) {
+        let shown = node.network_unavailable.as_ref();
+        if let Some(said) = self.statement.of(network, shown, Instant::now()) {
+            self.condition.say(node, said);
+        }
+        if node.awaits_agent && *network == Network::Up {
+            self.condition.take_taint(node);
+        }
+    }
+
+    /// Another plugin that the runtime calls in our place, in words.
+    fn rival(&self) -> Option<String> {
+        let path = self.shared.config.cni.conf_dir.join(self.rival.as_ref()?);
+        let path = path.display();
+        Some(format!(
+            "{path} comes before ours: the runtime calls another plugin"
+        ))
     }
 
     /// Tells the other nodes this node's key, or that it has none any more.
@@ -421,17 +455,19 @@ impl Subject for ThisNode {
         cni.device = devices.first().to_string();
         cni.problems.extend(devices.problem.clone());
         cni.problems.extend(self.misplaced.why().map(str::to_owned));
-        cni.problems.extend(self.rival.iter().map(|rival| {
-            let path = config.conf_dir.join(rival);
-            format!(
-                "{} comes before ours: the runtime calls another plugin",
-                path.display()
-            )
-        }));
+        cni.problems.extend(self.rival());
     }
 
     fn notices(&self) -> Vec<Notice> {
-        self.claims.notices(&self.shared.config.node_name)
+        let node = &self.shared.config.node_name;
+        let mut notices = self.claims.notices(node);
+        notices.extend(self.rival().map(|note| Notice {
+            kind: Kind::Node,
+            object: ObjectName::new("", node),
+            reason: EventReason::AnotherPluginFirst,
+            note,
+        }));
+        notices
     }
 
     fn names(&self, _: &mut Names) {}

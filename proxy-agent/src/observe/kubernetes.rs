@@ -33,7 +33,7 @@ use tokio::task::JoinSet;
 
 use self::{events::EventWriter, follow::Follower, health::Health};
 use super::{Notices, Store, convert::FOREIGN, intern::Interner};
-use crate::watchdog::Watchdog;
+use crate::{config::Configuration, watchdog::Watchdog};
 
 /// How to reach the API.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,20 @@ pub struct Options {
     pub known_servers: Option<PathBuf>,
     /// Watches over the watches.
     pub watchdog: Watchdog,
+}
+
+impl Options {
+    /// Those of an agent's configuration.
+    pub fn of(config: &Configuration) -> Self {
+        Self {
+            node: config.node_name.clone(),
+            kubeconfig: config.client_connection.kubeconfig.clone(),
+            service_account: None,
+            api_servers: config.client_connection.api_servers.clone(),
+            known_servers: Some(config.run_dir.join(KNOWN_SERVERS)),
+            watchdog: Watchdog::default(),
+        }
+    }
 }
 
 /// A service account as its pod has it.

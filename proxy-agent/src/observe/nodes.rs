@@ -52,7 +52,7 @@ impl Gone {
         let name = Arc::clone(name);
         let kept = Node {
             leaving: false,
-            network_available: true,
+            gone: true,
             ..Node::clone(node)
         };
         tracing::warn!(

@@ -18,34 +18,59 @@ use crate::model::{HostPort, Protocol};
 
 /// Everything that the `hostPort`s of all pods want in the maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostPorts(BTreeMap<Arc<str>, Vec<DesiredPort>>);
+pub struct HostPorts {
+    wanted: BTreeMap<Arc<str>, Vec<DesiredPort>>,
+    /// Of pods that another one has displaced: what, and who has it.
+    lost: BTreeMap<Arc<str>, BTreeMap<FrontendKey, Arc<str>>>,
+}
 
 impl HostPorts {
     /// From pods (`namespace/name`) in the order in which they were wired. Of two that want the same the
     /// later one has it: while a pod is replaced, both of them live.
     pub fn of(pods: impl IntoIterator<Item = (String, Vec<HostPort>)>) -> Self {
-        let mut holders = BTreeMap::new();
+        let mut holders: BTreeMap<_, (Arc<str>, HostPort)> = BTreeMap::new();
+        let mut displaced = BTreeSet::new();
         for (pod, ports) in pods {
             let pod: Arc<str> = pod.into();
             for port in ports {
-                holders.insert(port.key(), (Arc::clone(&pod), port));
+                let former = holders.insert(port.key(), (Arc::clone(&pod), port));
+                displaced.extend(former.map(|(former, _)| (former, port.key())));
+            }
+        }
+        let mut lost: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for (pod, key) in displaced {
+            let holder = holders.get(&key).map(|(holder, _)| holder);
+            // A pod that is made anew under its name displaces nobody.
+            if let Some(holder) = holder.filter(|holder| **holder != pod) {
+                let of_pod: &mut BTreeMap<_, _> = lost.entry(pod).or_default();
+                of_pod.insert(key, Arc::clone(holder));
             }
         }
         let mut wanted: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (pod, port) in holders.into_values() {
             wanted.entry(pod).or_default().push(port.desired());
         }
-        Self(wanted)
+        Self { wanted, lost }
+    }
+
+    /// Pods that another one has displaced, with what they want and who has it.
+    pub fn lost(&self) -> impl Iterator<Item = (&Arc<str>, String)> {
+        self.lost.iter().map(|(pod, keys)| {
+            let words = keys
+                .iter()
+                .map(|(key, holder)| format!("{key} belongs to pod/{holder} now"));
+            (pod, words.collect::<Vec<_>>().join("; "))
+        })
     }
 
     /// What a pod's want.
     pub fn of_pod(&self, pod: &str) -> &[DesiredPort] {
-        self.0.get(pod).map_or(&[], Vec::as_slice)
+        self.wanted.get(pod).map_or(&[], Vec::as_slice)
     }
 
     /// All pods that have some.
     pub fn pods(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.keys()
+        self.wanted.keys()
     }
 
     /// Pods whose are not the same here and there.
@@ -129,6 +154,10 @@ mod tests {
         let after = HostPorts::of([older]);
         let changed: Vec<&str> = both.changed(&after).iter().map(|p| &***p).collect();
         assert_eq!(changed, ["ns/new", "ns/old"]);
+        let told: Vec<_> = both.lost().map(|(pod, why)| (&**pod, why)).collect();
+        let why = "node:80/TCP belongs to pod/ns/new now".to_owned();
+        assert_eq!(told, [("ns/old", why)]);
+        assert_eq!(after.lost().count(), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::model::ObjectName;
+use crate::model::{Kind, ObjectName};
 
 /// A Service, or a pod of this node by its `hostPort`s. Services come first, in order and in precedence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +30,17 @@ impl Owner {
         match self {
             Self::Service(_) => None,
             Self::Pod(pod) => Some(pod),
+        }
+    }
+
+    /// The object in the API.
+    pub fn object(&self) -> (Kind, ObjectName) {
+        match self {
+            Self::Service(name) => (Kind::Service, name.clone()),
+            Self::Pod(pod) => {
+                let (namespace, name) = pod.split_once('/').unwrap_or_default();
+                (Kind::Pod, ObjectName::new(namespace, name))
+            }
         }
     }
 

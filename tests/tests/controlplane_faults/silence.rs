@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use proxy_agent::model::{Kind, ObjectName};
+use proxy_agent::model::{Kind, NetworkUnavailable, ObjectName};
 use tokio::time::timeout;
 use weir_tests::controlplane::{ControlPlane, Observer, Proxy};
 
@@ -37,7 +37,9 @@ async fn is_noticed_and_what_is_known_stays() -> Result<()> {
     let read = timeout(Duration::from_secs(11), observer.watches.ranges().read()).await?;
     ensure!(read.is_err());
     let nodes = observer.watches.nodes();
-    let written = timeout(Duration::from_secs(11), nodes.network_available("here")).await?;
+    let up = NetworkUnavailable::no();
+    let written = nodes.network("here", &up, true);
+    let written = timeout(Duration::from_secs(11), written).await?;
     ensure!(written.is_err());
     observer.connected_within(NOTICED, false).await?;
     let error = observer.error().unwrap_or_default();

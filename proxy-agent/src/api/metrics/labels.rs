@@ -36,6 +36,8 @@ labels! {
     MapName { map }
     /// A family and a state of flows.
     FlowLabels { ip_family, state }
+    /// A family and `used`, `resting` or `free`.
+    AddressLabels { ip_family, state }
     /// A drop reason.
     Reason { reason }
     /// What became of a frame.

@@ -11,8 +11,8 @@ use super::{
     buckets,
     described::{Described, Series},
     labels::{
-        Apply, CniRequest, CniVerb, Code, FlowLabels, IpFamily, KindName, MapName, Mode, NoLocal,
-        Reason, Verdict, What,
+        AddressLabels, Apply, CniRequest, CniVerb, Code, FlowLabels, IpFamily, KindName, MapName,
+        Mode, NoLocal, Reason, Verdict, What,
     },
 };
 
@@ -131,6 +131,10 @@ series! {
             "repairs", "Things of Weir on the node that were changed or taken away and put back";
         apply_errors: Family<Apply, Counter>, "apply_errors", "Writes of maps that failed";
         watch_restarts: Family<KindName, Counter>, "watch_restarts", "Watches that had to list anew";
+        /// As `proxyctl cni status` counts them.
+        pod_addresses: Family<AddressLabels, Gauge>,
+            "pod_addresses",
+            "Addresses of the node's ranges of pods that are used, that rest after use, and that are free";
         cni_requests: Family<CniRequest, Counter>, "cni_requests", "Requests of the CNI plugin; code 0 is success";
         cni_duration: Family<CniVerb, Histogram> = by(buckets::request),
             "cni_duration" in Seconds, "Time from the arrival of a request of the CNI plugin to its answer";

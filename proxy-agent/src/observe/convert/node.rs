@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1 as core;
 
 use super::{Convert, Problems, address, annotation, label};
 use crate::{
-    model::{Kind, Node},
+    model::{Kind, NetworkUnavailable, Node},
     observe::{Converted, Object, intern::Interner},
 };
 
@@ -19,6 +19,8 @@ pub const ANNOTATION_RANGES: &str = "weir.dev/pod-ranges";
 pub const ANNOTATION_WANTED: &str = "weir.dev/pod-cidrs";
 /// The node's public key, as its agent has published it.
 pub const ANNOTATION_KEY: &str = "weir.dev/wireguard-public-key";
+/// Whoever registers a node may give it; its agent takes it away.
+pub const TAINT_AWAITS: &str = "weir.dev/agent-not-ready";
 /// Set by the cluster autoscaler before it removes a node (KEP-3836).
 const TAINT_LEAVING: &str = "ToBeDeletedByClusterAutoscaler";
 
@@ -30,6 +32,7 @@ impl Convert for core::Node {
         let name = self.object_name(interner);
         let mut problems = Problems::default();
         let spec = self.spec.unwrap_or_default();
+        let tainted = |key| spec.taints.iter().flatten().any(|taint| taint.key == key);
         let mut node = Node {
             name: name.name().to_owned(),
             zone: label(&self.metadata, LABEL_ZONE).map(str::to_owned),
@@ -37,12 +40,13 @@ impl Convert for core::Node {
             wanted_pod_cidrs: annotation(&self.metadata, ANNOTATION_WANTED).map(str::to_owned),
             routing: annotation(&self.metadata, ANNOTATION_ROUTING).map(str::to_owned),
             wireguard_key: annotation(&self.metadata, ANNOTATION_KEY).map(str::to_owned),
-            leaving: self.metadata.deletion_timestamp.is_some()
-                || spec.taints.iter().flatten().any(|t| t.key == TAINT_LEAVING),
+            leaving: self.metadata.deletion_timestamp.is_some() || tainted(TAINT_LEAVING),
+            awaits_agent: tainted(TAINT_AWAITS),
             excluded: label(&self.metadata, LABEL_EXCLUDED).is_some(),
             boot_id: boot_id(self.status.as_ref()),
             kubelet_and_image: kubelet_and_image(self.status.as_ref()),
-            network_available: is_network_available(self.status.as_ref()),
+            network_unavailable: network_unavailable(self.status.as_ref()),
+            ready: condition(self.status.as_ref(), "Ready").is_none_or(|c| c.status == "True"),
             ..Node::default()
         };
         let mut cidrs = spec.pod_cidrs.unwrap_or_default();
@@ -91,8 +95,26 @@ fn boot_id(status: Option<&core::NodeStatus>) -> String {
     info.map_or_else(String::new, |info| info.boot_id.clone())
 }
 
-fn is_network_available(status: Option<&core::NodeStatus>) -> bool {
+fn condition<'a>(
+    status: Option<&'a core::NodeStatus>,
+    kind: &str,
+) -> Option<&'a core::NodeCondition> {
     let conditions = status.and_then(|status| status.conditions.as_deref());
     let mut conditions = conditions.unwrap_or_default().iter();
-    conditions.any(|c| c.type_ == "NetworkUnavailable" && c.status == "False")
+    conditions.find(|condition| condition.type_ == kind)
+}
+
+/// As a Node's status has it.
+pub fn network_unavailable(status: Option<&core::NodeStatus>) -> Option<NetworkUnavailable> {
+    let condition = condition(status, "NetworkUnavailable")?;
+    let is_true = match condition.status.as_str() {
+        "True" => true,
+        "False" => false,
+        _ => return None,
+    };
+    Some(NetworkUnavailable {
+        is_true,
+        reason: condition.reason.clone().unwrap_or_default(),
+        message: condition.message.clone().unwrap_or_default(),
+    })
 }

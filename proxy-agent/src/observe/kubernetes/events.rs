@@ -130,7 +130,7 @@ impl EventWriter {
         let event = Event {
             type_: EventType::Warning,
             reason: notice.reason.name().to_owned(),
-            note: Some(note(&self.node, &notice.note)),
+            note: Some(note(&self.node, notice)),
             action: "Programming".to_owned(),
             secondary: None,
         };
@@ -151,17 +151,22 @@ impl EventWriter {
     }
 }
 
+fn note(node: &str, notice: &Notice) -> String {
+    let words = &notice.note;
+    let mut note = if notice.is_everywhere() {
+        format!("on all nodes: {words}")
+    } else {
+        format!("on node {node}: {words}")
+    };
+    note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+    note
+}
+
 async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-fn note(node: &str, words: &str) -> String {
-    let mut note = format!("on node {node}: {words}");
-    note.truncate(note.floor_char_boundary(LONGEST_NOTE));
-    note
 }
 
 /// The object of a notice, with its UID, by which `kubectl describe` finds its Events.
@@ -218,8 +223,15 @@ mod tests {
     }
 
     #[test]
-    fn notes_are_no_longer_than_they_may_be() {
-        let note = note("n1", &"ä".repeat(2000));
-        assert!(note.len() <= LONGEST_NOTE && note.len() > LONGEST_NOTE - 2);
+    fn notes_say_where_and_are_no_longer_than_they_may_be() {
+        let long = note("n1", &notice("p", &"ä".repeat(2000)));
+        assert!(long.len() <= LONGEST_NOTE && long.len() > LONGEST_NOTE - 2);
+        assert_eq!(note("n1", &notice("p", "full")), "on node n1: full");
+        let everywhere = Notice {
+            kind: Kind::Service,
+            reason: EventReason::AddressConflict,
+            ..notice("s", "taken")
+        };
+        assert_eq!(note("n1", &everywhere), "on all nodes: taken");
     }
 }

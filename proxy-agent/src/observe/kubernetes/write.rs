@@ -9,14 +9,18 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::servers::{RequestError, Servers};
-use crate::observe::convert::node::ANNOTATION_KEY;
+use crate::{
+    model::NetworkUnavailable,
+    observe::convert::node::{ANNOTATION_KEY, TAINT_AWAITS, network_unavailable},
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+const CONDITION: &str = "NetworkUnavailable";
 
-/// Writes conditions of Nodes through the API server in use. Cheap to clone.
+/// Writes conditions and annotations of Nodes, and takes a taint away, through the API server in use. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct NodeWriter {
     servers: Arc<Servers>,
@@ -27,23 +31,76 @@ impl NodeWriter {
         Self { servers }
     }
 
-    /// Sets a Node's condition `NetworkUnavailable` to False, beside the others.
-    pub async fn network_available(&self, node: &str) -> Result<(), RequestError> {
+    /// For who watches nothing.
+    pub fn of(servers: Servers) -> Self {
+        Self::new(Arc::new(servers))
+    }
+
+    /// Sets a Node's condition `NetworkUnavailable`, beside the others. `turns`: it says something else than before, not the same in
+    /// other words.
+    pub async fn network(
+        &self,
+        node: &str,
+        network: &NetworkUnavailable,
+        turns: bool,
+    ) -> Result<(), RequestError> {
         let now = Time(Timestamp::now());
         let condition = core::NodeCondition {
-            type_: "NetworkUnavailable".to_owned(),
-            status: "False".to_owned(),
-            reason: Some("WeirIsUp".to_owned()),
-            message: Some("Weir is running on this node".to_owned()),
+            type_: CONDITION.to_owned(),
+            status: if network.is_true { "True" } else { "False" }.to_owned(),
+            reason: Some(network.reason.clone()),
+            message: Some(network.message.clone()),
             last_heartbeat_time: Some(now.clone()),
-            last_transition_time: Some(now),
+            last_transition_time: turns.then_some(now),
         };
-        // Conditions are merged by type.
-        let patch = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
+        self.conditions(node, json!([condition])).await
+    }
+
+    /// Takes away a Node's condition `NetworkUnavailable` that Weir has set.
+    pub async fn no_network_condition(&self, node: &str) -> Result<(), RequestError> {
+        let shown = network_unavailable(self.read(node).await?.status.as_ref());
+        if !shown.is_some_and(|shown| shown.is_ours()) {
+            return Ok(());
+        }
+        self.conditions(node, json!([{ "type": CONDITION, "$patch": "delete" }]))
+            .await
+    }
+
+    /// Changes conditions, which are merged by type.
+    async fn conditions(&self, node: &str, conditions: Value) -> Result<(), RequestError> {
+        let patch = Patch::Strategic(json!({ "status": { "conditions": conditions } }));
         let ask = async |client| {
             let nodes = Api::<core::Node>::all(client);
             let params = PatchParams::default();
             nodes.patch_status(node, &params, &patch).await
+        };
+        self.servers.request(PATIENCE, ask).await.map(drop)
+    }
+
+    async fn read(&self, node: &str) -> Result<core::Node, RequestError> {
+        let ask = async |client| Api::<core::Node>::all(client).get(node).await;
+        self.servers.request(PATIENCE, ask).await
+    }
+
+    /// Takes away a Node's taint `weir.dev/agent-not-ready`, and nothing else.
+    pub async fn take_taint(&self, node: &str) -> Result<(), RequestError> {
+        let object = self.read(node).await?;
+        let taints = object.spec.and_then(|spec| spec.taints).unwrap_or_default();
+        let (taken, kept): (Vec<_>, Vec<_>) = taints
+            .into_iter()
+            .partition(|taint| taint.key == TAINT_AWAITS);
+        if taken.is_empty() {
+            return Ok(());
+        }
+        // Lists of taints are replaced whole: what somebody has changed meanwhile must not be undone.
+        let version = object.metadata.resource_version;
+        let patch = Patch::Merge(json!({
+            "metadata": { "resourceVersion": version },
+            "spec": { "taints": kept },
+        }));
+        let ask = async |client| {
+            let nodes = Api::<core::Node>::all(client);
+            nodes.patch(node, &PatchParams::default(), &patch).await
         };
         self.servers.request(PATIENCE, ask).await.map(drop)
     }

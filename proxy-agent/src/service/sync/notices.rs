@@ -1,10 +1,10 @@
-//! What owners of Services should know.
+//! What owners of Services, and of pods with `hostPort`s, should know.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use super::{Failure, ServiceSync};
 use crate::{
-    model::{EventReason, Kind, Notice, ObjectName},
+    model::{EventReason, Notice},
     service::Owner,
     subject::growth::{InVain, PATIENCE},
 };
@@ -16,21 +16,23 @@ impl ServiceSync {
         let now = Instant::now();
         let stands = |failure: &Failure| !failure.broken && !failure.waits(in_vain, now);
         let failed = self.failed.iter().filter(|(_, failure)| stands(failure));
-        let refused = failed.filter_map(|(owner, failure)| {
+        let refused = failed.map(|(owner, failure)| {
             let reason = if failure.taken {
                 EventReason::AddressConflict
             } else {
                 EventReason::NotProgrammed
             };
-            match owner {
-                Owner::Service(name) => Some(notice(name, reason, failure.error.clone())),
-                Owner::Pod(_) => None,
-            }
+            notice(owner, reason, failure.error.clone())
         });
-        let unserved = self.unserved.iter();
-        let unserved =
-            unserved.map(|(name, why)| notice(name, EventReason::NotServed, why.join("; ")));
-        refused.chain(unserved).collect()
+        let unserved = self.unserved.iter().map(|(name, why)| {
+            let (owner, why) = (Owner::Service(name.clone()), why.join("; "));
+            notice(&owner, EventReason::NotServed, why)
+        });
+        let lost = self.host_ports.lost().map(|(pod, why)| {
+            let owner = Owner::Pod(Arc::clone(pod));
+            notice(&owner, EventReason::AddressConflict, why)
+        });
+        refused.chain(unserved).chain(lost).collect()
     }
 }
 
@@ -45,10 +47,11 @@ impl Failure {
     }
 }
 
-fn notice(service: &ObjectName, reason: EventReason, note: String) -> Notice {
+fn notice(owner: &Owner, reason: EventReason, note: String) -> Notice {
+    let (kind, object) = owner.object();
     Notice {
-        kind: Kind::Service,
-        object: service.clone(),
+        kind,
+        object,
         reason,
         note,
     }

@@ -9,7 +9,7 @@ use std::{
 
 use cni_plugin::{
     attachment::{Attachment, Broken, State},
-    clock, heartbeat,
+    heartbeat,
     ipam::Usage,
     ledger,
     node_file::{NodeFile, boot_id},
@@ -96,7 +96,7 @@ impl Facts {
             pools: node
                 .as_ref()
                 .map_err(Clone::clone)
-                .and_then(|node| pools(paths, node)),
+                .and_then(|node| ledger::usage(paths, node).map_err(|error| error.to_string())),
             node,
             attachments: attachments(paths),
         }
@@ -119,15 +119,6 @@ fn version(plugin: &Path) -> Result<String, String> {
     version
         .map(|(version, _)| version.to_owned())
         .ok_or_else(|| run(&format!("{}, and it does not say its version", done.status)))
-}
-
-fn pools(paths: &Paths, node: &NodeFile) -> Result<Vec<Usage>, String> {
-    let state = ledger::view(paths, &node.boot_id).map_err(|error| error.to_string())?;
-    let now = clock::now();
-    let ranges = ledger::ranges(node);
-    Ok(ranges
-        .map(|range| state.usage(range, &node.reserved, now))
-        .collect())
 }
 
 fn attachments(paths: &Paths) -> Result<Attachments, String> {
