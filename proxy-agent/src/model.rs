@@ -26,7 +26,7 @@ pub mod snapshot;
 pub mod wire;
 
 pub use direction::Direction;
-pub use dirty::{Dirty, Stamp};
+pub use dirty::{Dirty, Stamp, Trigger};
 pub use endpoint_here::{FetchedPod, LocalEndpoint};
 pub use endpoints::{Conditions, Endpoint, EndpointState, Endpoints, NodeHint, Placement};
 pub use few::Few;

@@ -213,19 +213,22 @@ impl Services {
                 let last = metrics.last_sync.get_or_create(&labels);
                 last.set(unix_seconds());
             }
-            self.programmed(report, &labels);
         }
+        self.programmed(report);
         self.local.count(metrics);
     }
 
-    fn programmed(&self, report: &SyncReport, labels: &IpFamily) {
+    /// Each trigger counts for the family of its slice alone.
+    fn programmed(&self, report: &SyncReport) {
         let now = SystemTime::now();
         let programming = &self.shared.metrics.network_programming;
-        let programming = programming.get_or_create(labels);
         for trigger in report.programmed.iter().flat_map(|done| &done.triggers) {
+            let labels = IpFamily::new(FAMILIES[usize::from(trigger.ipv6)]);
             // A clock that runs behind the API server's must not make a negative duration.
-            let took = now.duration_since(*trigger).unwrap_or_default();
-            programming.observe(took.as_secs_f64());
+            let took = now.duration_since(trigger.at).unwrap_or_default();
+            programming
+                .get_or_create(&labels)
+                .observe(took.as_secs_f64());
         }
     }
 
