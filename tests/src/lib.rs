@@ -19,6 +19,7 @@ pub mod flood;
 pub mod flow_table;
 pub mod frames;
 pub mod inside;
+pub mod killed;
 pub mod length;
 pub mod link;
 pub mod modes;
