@@ -3,6 +3,7 @@
 mod answers;
 pub mod cleanup;
 pub mod command;
+mod comparison;
 mod config_command;
 mod flow_count;
 pub mod lock;

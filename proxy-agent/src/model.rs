@@ -38,7 +38,7 @@ pub use name::ObjectName;
 pub use network_policy::{NetworkPolicy, Peer, PolicyPort, PolicyRule};
 pub use node::Node;
 pub use notice::{EventReason, Notice};
-pub use owned::Owned;
+pub use owned::{Mended, Owned};
 pub use pod::{ContainerPort, Namespace, Pod, same_uid};
 pub use selector::{LabelSelector, Labels, Operator, Requirement};
 pub use service::{

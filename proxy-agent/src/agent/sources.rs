@@ -44,6 +44,7 @@ pub async fn prepare(shared: &Shared) -> anyhow::Result<Prepared> {
         api_servers: config.client_connection.api_servers.clone(),
         known_servers: Some(config.run_dir.join(KNOWN_SERVERS)),
         watchdog: shared.watchdog.clone(),
+        mended: shared.mended.clone(),
     };
     let servers = kubernetes::Servers::new(&options)
         .await

@@ -33,7 +33,7 @@ use tokio::task::JoinSet;
 
 use self::{events::EventWriter, follow::Follower, health::Health};
 use super::{Notices, Store, convert::FOREIGN, intern::Interner};
-use crate::watchdog::Watchdog;
+use crate::{model::Mended, watchdog::Watchdog};
 
 /// How to reach the API.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,8 @@ pub struct Options {
     pub known_servers: Option<PathBuf>,
     /// Watches over the watches.
     pub watchdog: Watchdog,
+    /// Is told what was put back.
+    pub mended: Mended,
 }
 
 /// A service account as its pod has it.
