@@ -19,7 +19,7 @@ const DUAL: [&str; 2] = ["10.244.1.0/24", "fd00:244:1::/64"];
 /// In the short form one in so many calls, but some of each verb.
 const STEP: u64 = 10;
 const SOME: u64 = 4;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What comes after the plugin that was killed.
 #[derive(Clone, Copy, Debug)]
