@@ -4,6 +4,7 @@ mod address_count;
 mod answers;
 pub mod cleanup;
 pub mod command;
+mod comparison;
 mod config_command;
 mod farewell;
 mod flow_count;

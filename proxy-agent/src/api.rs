@@ -17,12 +17,14 @@ pub mod metrics_server;
 pub mod readiness;
 pub mod socket;
 pub mod tls;
+pub mod unix;
 pub mod version;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
     config::{Configuration, Conntrack},
+    model::Mended,
     observe::Store,
     watchdog::Watchdog,
 };
@@ -41,6 +43,8 @@ pub struct Shared {
     pub health: ProxyHealth,
     /// Whether the tasks go on.
     pub watchdog: Watchdog,
+    /// What was put back beside the main loop.
+    pub mended: Mended,
     /// Counters and gauges.
     pub metrics: Metrics,
     /// Those of the metrics server, if it has any.
@@ -69,6 +73,7 @@ impl Shared {
         Self {
             health: ProxyHealth::new(timeout, Arc::clone(store), watchdog.clone()),
             watchdog,
+            mended: Mended::default(),
             in_force: Mutex::new(config.clone()),
             restart_for: Mutex::default(),
             config_error: Mutex::default(),

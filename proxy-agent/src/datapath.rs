@@ -30,6 +30,7 @@ pub mod trial;
 pub mod words;
 
 mod load;
+mod mend;
 mod rows;
 mod schema;
 
@@ -58,6 +59,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use aya::Ebpf;
 use proxy_common::sockets::Client;
 
+use handle::MapHandle;
 use migrate::{resize, v1};
 use programs::blocks::Blocks;
 
@@ -89,6 +91,8 @@ pub struct Datapath {
     pins: Pins,
     blocks: Blocks,
     maps: Maps,
+    /// Maps that have no table.
+    others: Vec<MapHandle>,
     ebpf: Ebpf,
     lifter: Lifter,
     drop_log: Option<DropLog>,
@@ -175,6 +179,7 @@ impl Datapath {
             blocks,
             maps,
             lifter: Lifter::new(&ebpf, &pins)?,
+            others: mend::open(&pins)?,
             pins,
             ebpf,
             drop_log: drop_log.transpose()?,
@@ -242,6 +247,11 @@ impl Datapath {
             self.attach_sockets()?;
         }
         Ok(missing)
+    }
+
+    /// Pins again what of the maps somebody has unpinned, or has pinned something else in the place of; names that.
+    pub fn mend_pins(&self) -> Result<Vec<String>, DatapathError> {
+        mend::mend(&self.pins, &self.maps, &self.others)
     }
 
     /// Puts our programs in the place of those that an earlier agent left in the blocks of pods' interfaces of the

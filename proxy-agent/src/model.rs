@@ -30,7 +30,7 @@ pub mod uid;
 pub mod wire;
 
 pub use direction::Direction;
-pub use dirty::{Dirty, Stamp};
+pub use dirty::{Dirty, Stamp, Trigger};
 pub use endpoint_here::LocalEndpoint;
 pub use endpoints::{Conditions, Endpoint, EndpointState, Endpoints, NodeHint, Placement};
 pub use few::Few;
@@ -44,7 +44,7 @@ pub use network::NetworkUnavailable;
 pub use network_policy::{NetworkPolicy, Peer, PolicyPort, PolicyRule};
 pub use node::Node;
 pub use notice::{EventReason, Notice};
-pub use owned::Owned;
+pub use owned::{Mended, Owned};
 pub use pod::{ContainerPort, Namespace, Pod, PodExtras};
 pub use pod_ips::PodIps;
 pub use selector::{LabelSelector, Operator, Requirement};

@@ -39,7 +39,7 @@ use crate::{
     },
     model::{Kind, Notice, Snapshot},
     observe::{Store, kubernetes::PoolStore},
-    subject::{Here, Room, Subject, Turn, Verified, after},
+    subject::{Depth, Here, Room, Subject, Turn, Verified, after},
 };
 
 /// How long good-byes to other nodes may take.
@@ -188,7 +188,7 @@ impl Subject for Pools {
     }
 
     /// There are no maps.
-    fn verify(&mut self, _: &Store, _: usize) -> Verified {
+    fn verify(&mut self, _: &Store, _: usize, _: Depth) -> Verified {
         Verified::Done(0)
     }
 

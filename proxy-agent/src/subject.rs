@@ -45,6 +45,15 @@ pub enum Verified {
     Failed,
 }
 
+/// How deep a comparison goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What the maps hold, beside what was written to them.
+    Maps,
+    /// And what was written, beside what is wanted.
+    Whole,
+}
+
 /// Entries that wait for room, by map.
 pub type Room = BTreeMap<String, u32>;
 
@@ -67,8 +76,8 @@ pub trait Subject {
     fn due(&self) -> Instant;
 
     /// Compares a piece of the maps, of about `budget` entries, with what was written to them, and sets right what
-    /// differs. The store is read only where it must be, and briefly.
-    fn verify(&mut self, store: &Store, budget: usize) -> Verified;
+    /// differs. The store is read only where it must be, and briefly. A comparison ends before one of another depth begins.
+    fn verify(&mut self, store: &Store, budget: usize, depth: Depth) -> Verified;
 
     /// Why the kernel does not take a write of it, if that is so. What was refused waits for another change or for
     /// room; that makes no node unhealthy.

@@ -1,5 +1,6 @@
 //! Whether every task that matters goes on. Each shows a pulse; one that shows none for longer than its limit
-//! stands still, be it blocked, ended or panicked, and `/livez` names it.
+//! stands still, be it blocked, ended or panicked, and `/livez` names it. Work that is done now and then, on threads where
+//! nothing can beat, must end within its limit.
 
 #[cfg(debug_assertions)]
 mod fault;
@@ -37,6 +38,25 @@ struct Task {
 struct State {
     last: Instant,
     limit: Duration,
+    /// There is nothing to do: no pulse is missed.
+    idle: bool,
+}
+
+/// Work that is done now and then, one at a time.
+#[derive(Clone, Debug)]
+pub struct Work {
+    task: Arc<Task>,
+    #[cfg(debug_assertions)]
+    faults: fault::Faults,
+}
+
+/// Work that is under way, until this is dropped.
+struct Busy<'a>(&'a Task);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.state().idle = true;
+    }
 }
 
 /// One task's pulse. The task is watched for ever, also when this is dropped: it should not have ended.
@@ -92,17 +112,28 @@ impl Watchdog {
 
     /// Watches a task from now on.
     pub fn register_with(&self, name: impl Into<String>, limit: Duration) -> Pulse {
-        let last = Instant::now();
-        let task = Arc::new(Task {
-            name: name.into(),
-            state: Mutex::new(State { last, limit }),
-        });
-        self.tasks().push(Arc::clone(&task));
         Pulse {
-            task,
+            task: self.task(name.into(), limit, false),
             #[cfg(debug_assertions)]
             faults: self.faults.clone(),
         }
+    }
+
+    /// Watches work that is done now and then, each time within a limit.
+    pub fn work(&self, name: impl Into<String>, limit: Duration) -> Work {
+        Work {
+            task: self.task(name.into(), limit, true),
+            #[cfg(debug_assertions)]
+            faults: self.faults.clone(),
+        }
+    }
+
+    fn task(&self, name: String, limit: Duration, idle: bool) -> Arc<Task> {
+        let last = Instant::now();
+        let state = Mutex::new(State { last, limit, idle });
+        let task = Arc::new(Task { name, state });
+        self.tasks().push(Arc::clone(&task));
+        task
     }
 
     /// What stands still.
@@ -124,9 +155,9 @@ impl Task {
     }
 
     fn stalled(&self) -> Option<Stalled> {
-        let State { last, limit } = *self.state();
+        let State { last, limit, idle } = *self.state();
         let since = last.elapsed();
-        (since > limit).then(|| Stalled {
+        (since > limit && !idle).then(|| Stalled {
             task: self.name.clone(),
             since,
             limit,
@@ -147,6 +178,7 @@ impl Pulse {
         *self.task.state() = State {
             last: Instant::now(),
             limit,
+            idle: false,
         };
     }
 
@@ -162,6 +194,20 @@ impl Pulse {
                 done = &mut work => return done,
             }
         }
+    }
+}
+
+impl Work {
+    /// Does it, on a thread that may block.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+        {
+            let mut state = self.task.state();
+            (state.last, state.idle) = (Instant::now(), false);
+        }
+        let _busy = Busy(&self.task);
+        #[cfg(debug_assertions)]
+        self.faults.block(&self.task);
+        work()
     }
 }
 
@@ -187,6 +233,31 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(names(&watchdog), ["stuck"]);
         stuck.beat().await;
+        assert_eq!(names(&watchdog), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_does_not_end_is_named_and_none_is_no_harm() {
+        let watchdog = Watchdog::default();
+        let work = watchdog.work("builds", Duration::from_secs(5));
+        tokio::time::advance(LIMIT).await;
+        assert_eq!(names(&watchdog), [""; 0]);
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn({
+            let work = work.clone();
+            move || {
+                work.run(|| {
+                    begun.send(()).unwrap();
+                    ends.recv().unwrap_err();
+                });
+            }
+        });
+        begins.recv().unwrap();
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(names(&watchdog), ["builds"]);
+        drop(end);
+        thread.join().unwrap();
         assert_eq!(names(&watchdog), [""; 0]);
     }
 

@@ -20,6 +20,7 @@ pub mod flow_table;
 pub mod frames;
 pub mod heap;
 pub mod inside;
+pub mod killed;
 pub mod length;
 pub mod link;
 pub mod modes;

@@ -5,8 +5,6 @@
 
 #[path = "agent_killed/bed.rs"]
 mod bed;
-#[path = "agent_killed/calls.rs"]
-mod calls;
 #[path = "agent_killed/exchange.rs"]
 mod exchange;
 #[path = "agent_killed/picture.rs"]
@@ -15,8 +13,6 @@ mod picture;
 mod probes;
 #[path = "agent_killed/run.rs"]
 mod run;
-#[path = "agent_killed/traced.rs"]
-mod traced;
 
 use anyhow::Result;
 

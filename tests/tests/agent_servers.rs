@@ -1,5 +1,8 @@
 //! The agent and its API servers, as a process on a node.
 
+#[path = "agent_servers/stopped.rs"]
+mod stopped;
+
 use std::{
     fs::{self, File},
     process::Command,
@@ -328,40 +331,6 @@ async fn own_vip(node: &Node) -> Result<()> {
         Ok(health(node, "/readyz")?.0 == 200)
     })
     .await?;
-    agent.terminate().map(drop)
-}
-
-#[test]
-fn watches_that_stand_still_are_named() -> Result<()> {
-    on_a_node("agent-watches", stopped_watches)
-}
-
-async fn stopped_watches(node: &Node) -> Result<()> {
-    let plane = ControlPlane::start().await?;
-    let agent = start_agent(node, &plane, &[])?;
-    ready(node)?;
-    fs::create_dir_all(node.file("/run/weir/faults"))?;
-    for task in [
-        "watch of Service",
-        "watch of EndpointSlice",
-        "watch of Pod",
-        "watch of Namespace",
-        "watch of NetworkPolicy",
-        "watch of Node",
-        "probe of the API server",
-    ] {
-        let fault = node.file(&format!("/run/weir/faults/{task}"));
-        fs::write(&fault, "2")?;
-        until(task, PATIENCE, || {
-            let (code, text) = health(node, "/livez")?;
-            let said = format!("\"problems\":[\"{task} has stood still for ");
-            Ok((code == 503 && text.contains(&said)).then_some(()))
-        })?;
-        fs::remove_file(&fault)?;
-        until("it to go on", PATIENCE, || {
-            Ok((health(node, "/livez")?.0 == 200).then_some(()))
-        })?;
-    }
     agent.terminate().map(drop)
 }
 

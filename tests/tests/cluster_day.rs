@@ -22,6 +22,8 @@ mod policy;
 mod policy_objects;
 #[path = "cluster_day/services.rs"]
 mod services;
+#[path = "cluster_day/sources.rs"]
+mod sources;
 #[path = "cluster_day/steps.rs"]
 mod steps;
 

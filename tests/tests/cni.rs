@@ -14,10 +14,12 @@ mod cni {
     mod garbage;
     mod gc;
     mod interfaces;
+    mod killed;
     mod lists;
     mod log;
     mod loopback;
     mod names;
     mod occupied;
     mod orphan;
+    mod storm;
 }

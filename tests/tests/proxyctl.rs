@@ -15,9 +15,11 @@ use proxy_agent::{
         messages::{LinkStatus, MapStatus, Status},
         metrics::Metrics,
         socket::{self, Handlers},
+        unix::Bound,
         version,
     },
     config::Configuration,
+    model::Owned,
     observe::Store,
 };
 use tempfile::TempDir;
@@ -48,7 +50,8 @@ impl Api {
             shared: Arc::clone(&shared),
             questions,
         };
-        let listener = runtime.block_on(async { socket::bind(&shared.config.socket()) });
+        let path = shared.config.socket();
+        let listener = runtime.block_on(async { Bound::new(&path, Owned::AgentSocket) });
         let listener = listener.unwrap();
         runtime.spawn(async move { axum::serve(listener, socket::router(handlers)).await });
         Self {

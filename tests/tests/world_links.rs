@@ -4,6 +4,7 @@
 mod links {
     mod advertisements;
     mod bare;
+    mod down;
     mod lab;
     mod live;
     mod local;

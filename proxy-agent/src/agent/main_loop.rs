@@ -10,7 +10,9 @@ use tokio::{
 };
 
 use super::{
-    answers, pressure,
+    answers,
+    comparison::{BUDGET, Comparisons, Found},
+    pressure,
     resizing::Resizing,
     status::Figures,
     subjects::{Live, Subjects},
@@ -38,15 +40,6 @@ const TICK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the datapath may take to be opened.
 const START_LIMIT: Duration = Duration::from_mins(5);
-/// Entries that a turn compares, beside which a change does not wait long.
-const BUDGET: usize = 1024;
-/// When a comparison that failed begins anew.
-const AGAIN: Duration = Duration::from_secs(5);
-/// Between two pieces of a comparison, at the least.
-const REST: Duration = Duration::from_millis(1);
-/// And so often as long as a piece took: a comparison that is always under way costs a quarter of a processor, and few changes
-/// come while it has the thread.
-const RESTS: u32 = 3;
 /// Between two looks at the machine that somebody asks for, at the least.
 const LOOKS: Duration = Duration::from_secs(1);
 /// Subjects that tell each other more often than so in a turn go on in the next.
@@ -66,7 +59,7 @@ pub struct MainLoop {
     publish: Instant,
     /// What is still to be listed whole. Each subject waits for its own kinds only.
     lists: BTreeMap<Kind, Guard>,
-    comparison: Option<Comparison>,
+    comparisons: Comparisons,
     resizing: Resizing,
     drop_log: Option<JoinHandle<()>>,
     notices: Notices,
@@ -76,58 +69,12 @@ pub struct MainLoop {
     pulse: Pulse,
 }
 
-/// A full comparison that is under way.
-struct Comparison {
-    began: Instant,
-    /// Which subject is compared.
-    subject: usize,
-    /// Entries that differed; none if that could not be told of all.
-    drift: Option<usize>,
-    /// When to go on.
-    next: Instant,
-}
-
-impl Comparison {
-    fn at(begin: Instant) -> Self {
-        Self {
-            began: begin,
-            subject: 0,
-            drift: Some(0),
-            next: begin,
-        }
-    }
-
-    /// What came of a piece that took so long.
-    fn note(&mut self, verified: Verified, took: Duration) {
-        self.next = Instant::now() + REST.max(took * RESTS);
-        match verified {
-            Verified::More(drift) => self.drift = self.drift.map(|sum| sum + drift),
-            Verified::Done(drift) => {
-                self.drift = self.drift.map(|sum| sum + drift);
-                self.subject += 1;
-            }
-            Verified::Failed => {
-                self.drift = None;
-                self.subject += 1;
-            }
-        }
-    }
-
-    /// Returns when it is to go on.
-    async fn rest(comparison: Option<&Self>) {
-        match comparison {
-            Some(comparison) => sleep_until(comparison.next).await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
 /// Why a turn begins.
 enum Wake {
     Change(Change),
     Question(Question),
     Full,
-    /// A piece of the full comparison is due.
+    /// A piece of a comparison is due.
     Piece,
     Publish,
     /// It is time to look at the maps' capacities, or maps of other ones are prepared.
@@ -160,7 +107,7 @@ impl MainLoop {
             lists: Kind::ALL
                 .map(|kind| (kind, readiness.register(format!("list of {kind}"))))
                 .into(),
-            comparison: None,
+            comparisons: Comparisons::every(shared.config.sync.full_period.0),
             resizing,
             drop_log: None,
             notices: live.notices.clone(),
@@ -199,7 +146,7 @@ impl MainLoop {
                 () = sleep_until(self.due) => Wake::Due,
                 Some(question) = questions.recv() => Wake::Question(question),
                 _ = full.tick() => Wake::Full,
-                () = Comparison::rest(self.comparison.as_ref()) => Wake::Piece,
+                () = self.comparisons.due() => Wake::Piece,
                 () = sleep_until(self.publish) => Wake::Publish,
                 prepared = self.resizing.changed() => Wake::Room(prepared.map(Box::new)),
             };
@@ -312,32 +259,27 @@ impl MainLoop {
         self.due = due.min().unwrap_or(self.due);
     }
 
-    /// Begins a full comparison, unless one is under way.
+    /// Has everything compared, unless that is under way.
     fn begin_comparison(&mut self) {
-        if *self.here.serving.get() && self.comparison.is_none() {
-            self.comparison = Some(Comparison::at(Instant::now()));
+        if *self.here.serving.get() {
+            self.comparisons.begin_whole();
         }
     }
 
-    /// A piece of the full comparison.
+    /// A piece of a comparison.
     fn compare(&mut self) -> Option<()> {
-        let comparison = self.comparison.as_mut()?;
+        let piece = self.comparisons.piece()?;
         let mut subjects = self.subjects.all_mut();
-        let subject = subjects.get_mut(comparison.subject)?;
-        let began = Instant::now();
-        let verified = subject.verify(&self.store, BUDGET);
-        let name = subject.name();
-        comparison.note(verified, began.elapsed());
+        let count = subjects.len();
+        let subject = subjects.get_mut(piece.subject)?;
+        let verified = subject.verify(&self.store, BUDGET, piece.depth);
         if let Verified::More(1..) | Verified::Done(1..) = verified {
-            let thing = format!("map entries of {name}");
+            let thing = format!("map entries of {}", subject.name());
             self.repairs.repaired(Owned::MapEntries, &thing);
         }
-        if comparison.subject == subjects.len() {
-            let Comparison { began, drift, .. } = self.comparison.take()?;
-            match drift {
-                Some(drift) => self.figures.full_done(&self.shared, began, drift),
-                None => self.comparison = Some(Comparison::at(Instant::now() + AGAIN)),
-            }
+        if let Some(found) = self.comparisons.note(&piece, verified, count) {
+            let Found { began, drift } = found;
+            self.figures.full_done(&self.shared, began, drift);
         }
         self.judge(&Change::default());
         Some(())
@@ -346,6 +288,9 @@ impl MainLoop {
     fn publish(&mut self) {
         self.store.expire();
         self.repairs.expire();
+        for (what, thing) in self.shared.mended.take() {
+            self.repairs.repaired(what, thing);
+        }
         self.publish = Instant::now() + TICK;
         let subjects = self.subjects.all();
         let notices = subjects.iter().flat_map(|subject| subject.notices());

@@ -13,6 +13,7 @@ use crate::{
     api::Shared,
     datapath::{Capacities, Prepared, Resizer},
     subject::{Room, Subject, growth::InVain},
+    watchdog::Work,
 };
 
 /// How often it is looked whether maps are as they should be.
@@ -21,6 +22,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(30);
 /// Between two exchanges: what waited is written in between.
 const REST: Duration = Duration::from_millis(200);
+
+/// How long it may take to make maps and fill them, and programs for them.
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// What is asked of the maps: what is configured, and how many entries wait for room, by map.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,7 @@ struct Asked {
 pub(super) struct Resizing {
     shared: Arc<Shared>,
     resizer: Resizer,
+    work: Work,
     running: Option<JoinHandle<anyhow::Result<Option<Prepared>>>>,
     /// When to look next.
     next: Instant,
@@ -55,6 +60,7 @@ impl Resizing {
         Self {
             shared: Arc::clone(shared),
             resizer,
+            work: shared.watchdog.work("resizing of maps", LIMIT),
             running: None,
             next: now + PERIOD,
             rest: now,
@@ -149,9 +155,9 @@ impl Resizing {
             return;
         }
         self.tried = Some(asked.clone());
-        let resizer = self.resizer.clone();
+        let (resizer, work) = (self.resizer.clone(), self.work.clone());
         self.running = Some(spawn_blocking(move || {
-            Ok(resizer.prepare(&asked.configured, &asked.more)?)
+            work.run(|| Ok(resizer.prepare(&asked.configured, &asked.more)?))
         }));
     }
 

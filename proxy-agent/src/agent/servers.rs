@@ -4,19 +4,17 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, serve::Listener};
-use tokio::{
-    net::{TcpListener, UnixListener},
-    sync::mpsc,
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 
 use crate::{
     api::{
         Shared, health_server, listen, metrics_server,
         socket::{self, Handlers, Question},
         tls::TlsListener,
+        unix,
     },
     config::Configuration,
+    model::Owned,
 };
 
 /// How many questions may wait for the main loop.
@@ -27,7 +25,7 @@ const QUESTIONS: usize = 16;
 pub struct Bound {
     health: TcpListener,
     metrics: TcpListener,
-    socket: UnixListener,
+    socket: unix::Bound,
 }
 
 /// Running servers; they stop when this is dropped.
@@ -70,7 +68,7 @@ pub fn bind(config: &Configuration) -> Result<Bound, ListenError> {
     let health = tcp("healthzBindAddress", config.healthz_bind_address)?;
     let metrics = tcp("metricsBindAddress", config.metrics_bind_address)?;
     let path = config.socket();
-    let socket = socket::bind(&path).map_err(|source| ListenError {
+    let socket = unix::Bound::new(&path, Owned::AgentSocket).map_err(|source| ListenError {
         field: "runDir",
         place: path.display().to_string(),
         source,
@@ -111,7 +109,8 @@ impl Bound {
             }
         }
         let api = socket::router(handlers);
-        serve(&mut tasks, shared, "api server", self.socket, api);
+        let socket = self.socket.telling(&shared.mended);
+        serve(&mut tasks, shared, "api server", socket, api);
         Servers { tasks, questions }
     }
 }

@@ -35,6 +35,7 @@ pub async fn prepare(shared: &Shared) -> anyhow::Result<Prepared> {
     }
     let options = kubernetes::Options {
         watchdog: shared.watchdog.clone(),
+        mended: shared.mended.clone(),
         ..kubernetes::Options::of(config)
     };
     let servers = kubernetes::Servers::new(&options)

@@ -1,6 +1,6 @@
 //! All subjects, opened in the order in which what a former agent left must be taken over.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 
@@ -20,6 +20,9 @@ use crate::{
     service::{Services, services::Reserved},
     subject::{Here, Subject},
 };
+
+/// How long a sweep for what the plugin has left may take; waiting for locks ends sooner.
+const SWEEP_LIMIT: Duration = Duration::from_mins(1);
 
 /// What subjects ask the API server for and tell it, once it is known.
 #[derive(Clone, Debug, Default)]
@@ -118,6 +121,7 @@ fn open_pods(shared: &Arc<Shared>, datapath: &mut Datapath, live: &Live) -> anyh
                 Arc::new(move |addresses| claims.admit(addresses))
             }
         },
+        sweeping: shared.watchdog.work("sweep for lost pods", SWEEP_LIMIT),
     };
     let tables = PodTables::from(maps);
     let pods = Pods::open(config, tables, datapath)?;

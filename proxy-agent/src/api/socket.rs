@@ -1,6 +1,6 @@
 //! The unix socket: JSON over HTTP, versioned paths, `curl --unix-socket` works.
 
-use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -10,7 +10,6 @@ use axum::{
     routing::get,
 };
 use tokio::{
-    net::UnixListener,
     sync::{mpsc, oneshot},
     time::timeout,
 };
@@ -57,20 +56,6 @@ pub fn router(handlers: Handlers) -> Router {
         .route("/config_dump", get(config_dump))
         .route("/metrics", metrics)
         .with_state(handlers)
-}
-
-/// Binds the socket, replacing what a dead agent left. Only root may speak to it.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
 }
 
 /// An answer that is not 2xx.

@@ -53,6 +53,9 @@ pub struct MapUsage {
     pub max_entries: u32,
 }
 
+/// Written by programs alone: the agent has no table for them.
+pub(super) const PROGRAMS_OWN: [&str; 1] = ["SOCKET_PEER"];
+
 /// Declares the struct, how it is opened, and how its use is counted. What is `uncounted` is as full as another map:
 /// the index of flows as their records; or in another way.
 macro_rules! declare {
@@ -162,6 +165,11 @@ impl Maps {
     pub(super) fn info(&self, name: &str) -> Option<MapInfo> {
         let handle = self.handles.iter().find(|handle| handle.name() == name)?;
         Some(handle.info())
+    }
+
+    /// All of them.
+    pub(super) fn handles(&self) -> &[MapHandle] {
+        &self.handles
     }
 
     /// Puts another map in the place of the one of this name.

@@ -63,13 +63,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::datapath::maps::NAMES;
+    use crate::datapath::maps::{NAMES, PROGRAMS_OWN};
 
     #[test]
     fn a_map_is_of_the_abi_or_private() {
-        // Written by programs alone: the agent has no table for them.
-        let programs_own = ["SOCKET_PEER"];
-        let abi: BTreeSet<&str> = NAMES.iter().copied().chain(programs_own).collect();
+        let abi: BTreeSet<&str> = NAMES.iter().copied().chain(PROGRAMS_OWN).collect();
         let pinned = maps(&Capacities::default()).unwrap();
         let pinned: BTreeSet<&str> = pinned.keys().map(String::as_str).collect();
         assert_eq!(

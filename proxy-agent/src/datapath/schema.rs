@@ -159,6 +159,18 @@ pub(super) fn record(pins: &Pins) -> Result<(), DatapathError> {
     declare(pins)
 }
 
+/// Pins again what is missing of schema and declarations; names it.
+pub(super) fn mend(pins: &Pins) -> Result<Vec<String>, DatapathError> {
+    let all = [pins.meta(), pins.declarations()];
+    let missing = all.iter().filter(|path| !path.exists());
+    let names = missing.filter_map(|path| path.file_name());
+    let names: Vec<String> = names.map(|n| n.to_string_lossy().into_owned()).collect();
+    if !names.is_empty() {
+        record(pins)?;
+    }
+    Ok(names)
+}
+
 /// As [`record`], of a certain schema and layout.
 pub(super) fn record_as(pins: &Pins, meta: Meta) -> Result<(), DatapathError> {
     let path = pins.meta();

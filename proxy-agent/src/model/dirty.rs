@@ -31,12 +31,21 @@ pub struct Dirty {
 pub struct Stamp {
     /// When the first of the merged watch events arrived here.
     pub arrived: Instant,
-    /// `endpoints.kubernetes.io/last-change-trigger-time` of the slices that changed after the agent started.
-    pub triggers: Vec<SystemTime>,
+    /// Of the slices that changed after the agent started.
+    pub triggers: Vec<Trigger>,
     /// Changes of the Service itself.
     pub services: u32,
     /// Changes of its slices.
     pub slices: u32,
+}
+
+/// What made the endpoints of a slice change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// `endpoints.kubernetes.io/last-change-trigger-time`.
+    pub at: SystemTime,
+    /// The slice is of IPv6.
+    pub ipv6: bool,
 }
 
 impl Stamp {
@@ -59,7 +68,7 @@ impl Stamp {
     }
 
     /// A change of a slice has arrived now.
-    pub fn slice(trigger: Option<SystemTime>) -> Self {
+    pub fn slice(trigger: Option<Trigger>) -> Self {
         Self {
             triggers: trigger.into_iter().collect(),
             slices: 1,

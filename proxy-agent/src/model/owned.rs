@@ -1,8 +1,23 @@
 //! What Weir puts on a node.
 
-/// Something on a node that is Weir's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owned {
+use std::sync::{Arc, Mutex, PoisonError};
+
+macro_rules! declare {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// Something on a node that is Weir's.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Owned {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Owned {
+            /// All of it.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+        }
+    };
+}
+
+declare! {
     /// Routes to other nodes' pods (protocol 87).
     NodeRoutes,
     /// Routes of Services' ranges to `weir_host` (protocol 89).
@@ -61,9 +76,17 @@ pub enum Owned {
     Plugin,
     /// The conflist.
     Conflist,
+    /// `cni.sock`, on which the plugin asks.
+    PluginSocket,
+    /// `agent.sock`, on which `proxyctl` asks.
+    AgentSocket,
+    /// `api-servers.json`, the API servers as the cluster names them.
+    ServersFile,
+    /// Pins of maps, and what says which layout they have.
+    MapPins,
     /// Netfilter's connection tracking (`conntrack`), where its module is loaded.
     Conntrack,
-    /// Entries of the maps of Services, policy and pods, which the full comparison looks at.
+    /// Entries of the maps of Services, policy and pods, which are compared with what was written.
     MapEntries,
 }
 
@@ -71,5 +94,22 @@ impl Owned {
     /// Its name, in `CamelCase`.
     pub fn name(self) -> String {
         format!("{self:?}")
+    }
+}
+
+/// What tasks beside the main loop have put back, until it tells that. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Mended(Arc<Mutex<Vec<(Owned, &'static str)>>>);
+
+impl Mended {
+    /// A thing was put back.
+    pub fn note(&self, what: Owned, thing: &'static str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((what, thing));
+    }
+
+    /// All that was, once.
+    pub fn take(&self) -> Vec<(Owned, &'static str)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -54,6 +54,7 @@ impl NodePrograms {
             errors.extend(brought.err());
         }
         errors.extend(mend_sockets(datapath, repairs).err());
+        errors.extend(mend_pins(datapath, repairs).err());
         let attached = self.host.attach(report.host_device, datapath, repairs);
         if !matches!(attached, Ok(true)) {
             report.leads = None;
@@ -68,6 +69,14 @@ fn mend_sockets(datapath: &mut Datapath, repairs: &mut Repairs) -> Result<(), St
     for program in datapath.mend_sockets().map_err(|error| error.to_string())? {
         let thing = format!("program {program} on the cgroup");
         repairs.repaired(Owned::SocketPrograms, &thing);
+    }
+    Ok(())
+}
+
+/// Pins maps again that somebody has unpinned.
+fn mend_pins(datapath: &Datapath, repairs: &mut Repairs) -> Result<(), String> {
+    for map in datapath.mend_pins().map_err(|error| error.to_string())? {
+        repairs.repaired(Owned::MapPins, &format!("pin of {map}"));
     }
     Ok(())
 }

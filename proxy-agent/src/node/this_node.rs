@@ -34,7 +34,7 @@ use crate::{
     datapath::{Datapath, Maps},
     model::{EventReason, Kind, NetworkUnavailable, Node, Notice, ObjectName, Snapshot, Wire},
     observe::Store,
-    subject::{Here, Repairs, Room, Subject, Turn, Verified},
+    subject::{Depth, Here, Repairs, Room, Subject, Turn, Verified},
 };
 
 /// How often the machine is looked at, besides whenever there is news of it: not all that somebody may break is told.
@@ -409,7 +409,7 @@ impl Subject for ThisNode {
     }
 
     /// Each look compares.
-    fn verify(&mut self, _: &Store, _: usize) -> Verified {
+    fn verify(&mut self, _: &Store, _: usize, _: Depth) -> Verified {
         Verified::Done(0)
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Converted, Object, Update, nodes::Gone, store::Problems};
-use crate::model::{Dirty, EndpointSlice, Few, Kind, ObjectName, Snapshot, Stamp, full};
+use crate::model::{Dirty, EndpointSlice, Few, Kind, ObjectName, Snapshot, Stamp, Trigger, full};
 
 /// The snapshot, and what is needed to keep it.
 #[derive(Debug)]
@@ -183,8 +183,10 @@ impl Observed {
         if let Some((name, _)) = snapshot.services.get_key_value(&new.service) {
             new.service = name.clone(); // One text for both.
         }
+        let ipv6 = new.ipv6;
         let triggered = triggered.filter(|t| *t > self.started);
-        dirty.service(&new.service, Stamp::slice(triggered));
+        let trigger = triggered.map(|at| Trigger { at, ipv6 });
+        dirty.service(&new.service, Stamp::slice(trigger));
         let new = Arc::new(new);
         let siblings = snapshot.slices.entry(new.service.clone()).or_default();
         *siblings = with(siblings, &new);

@@ -33,7 +33,7 @@ use tokio::task::JoinSet;
 
 use self::{events::EventWriter, follow::Follower, health::Health};
 use super::{Notices, Store, convert::FOREIGN, intern::Interner};
-use crate::{config::Configuration, watchdog::Watchdog};
+use crate::{config::Configuration, model::Mended, watchdog::Watchdog};
 
 /// How to reach the API.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,8 @@ pub struct Options {
     pub known_servers: Option<PathBuf>,
     /// Watches over the watches.
     pub watchdog: Watchdog,
+    /// Is told what was put back.
+    pub mended: Mended,
 }
 
 impl Options {
@@ -63,6 +65,7 @@ impl Options {
             api_servers: config.client_connection.api_servers.clone(),
             known_servers: Some(config.run_dir.join(KNOWN_SERVERS)),
             watchdog: Watchdog::default(),
+            mended: Mended::default(),
         }
     }
 }

@@ -36,10 +36,11 @@ use super::{
     waiting::{Missing, Waiting, settle},
 };
 use crate::{
-    api::Shared,
+    api::{Shared, unix::Bound},
     datapath::TcMode,
-    model::{HostPort, LocalEndpoint, ObjectName, Pod, Wire},
+    model::{HostPort, LocalEndpoint, ObjectName, Owned, Pod, Wire},
     subject::Repairs,
+    watchdog::Work,
 };
 
 /// Says whether a pod may have addresses, or why not.
@@ -56,6 +57,8 @@ pub struct PodsConfig {
     pub fetch: Option<Fetch>,
     /// Whether a pod may have these addresses, or why not.
     pub admit: Admit,
+    /// Watches over the sweep.
+    pub sweeping: Work,
 }
 
 /// The endpoints of this node.
@@ -141,11 +144,11 @@ impl Pods {
         let pulse = shared.watchdog.register("pod server");
         let socket = self.paths.socket();
         let (to, mut asked) = mpsc::channel(64);
+        let bound = Bound::new(&socket, Owned::PluginSocket)
+            .with_context(|| format!("listen on {}", socket.display()))?
+            .telling(&shared.mended);
         // Ends with the runtime.
-        drop(
-            server::serve(&socket, to, server::count_in(shared), pulse)
-                .with_context(|| format!("listen on {}", socket.display()))?,
-        );
+        drop(server::serve(bound, to, server::count_in(shared), pulse));
         let send = self.send.clone();
         tokio::spawn(async move {
             let mut tick = interval(Duration::from_secs(1));

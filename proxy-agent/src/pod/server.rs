@@ -1,11 +1,11 @@
 //! The socket on which the CNI plugin asks: one line of JSON there, one back, per connection.
 
-use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+use std::{io, sync::Arc};
 
 use cni_plugin::rpc::{Call, MAX_LINE, Refusal, Request, Response, VERSION};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
+    net::UnixStream,
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{Duration, Instant, timeout},
@@ -15,6 +15,7 @@ use crate::{
     api::{
         Shared,
         metrics::{CniRequest, CniVerb},
+        unix::Bound,
     },
     watchdog::Pulse,
 };
@@ -53,38 +54,18 @@ struct Asks {
     count: Count,
 }
 
-/// Binds the socket, replacing what a dead agent left, and passes on what is asked. Only root may ask.
-pub fn serve(
-    path: &Path,
-    to: mpsc::Sender<Asked>,
-    count: Count,
-    pulse: Pulse,
-) -> io::Result<JoinHandle<()>> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(tokio::spawn(async move {
+/// Passes on what is asked on a socket.
+pub fn serve(socket: Bound, to: mpsc::Sender<Asked>, count: Count, pulse: Pulse) -> JoinHandle<()> {
+    tokio::spawn(async move {
         let asks = Asks { to, count };
-        pulse.during(accept(listener, asks)).await;
-    }))
+        pulse.during(accept(socket, asks)).await;
+    })
 }
 
-async fn accept(listener: UnixListener, asks: Asks) {
+async fn accept(mut socket: Bound, asks: Asks) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve_one(stream, asks.clone()))),
-            Err(error) => {
-                tracing::warn!(%error, "cni socket: accept");
-                // Out of descriptors, most likely: others must get the chance to close some.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+        let stream = socket.next().await;
+        drop(tokio::spawn(serve_one(stream, asks.clone())));
         if asks.to.is_closed() {
             return;
         }
@@ -153,12 +134,15 @@ impl Asks {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::{
+        path::Path,
+        sync::atomic::{AtomicU32, Ordering},
+    };
 
     use cni_plugin::rpc::{Key, Reply};
 
     use super::*;
-    use crate::watchdog::Watchdog;
+    use crate::{model::Owned, watchdog::Watchdog};
 
     /// Asks, and gives the line that comes back.
     async fn ask(path: &Path) -> String {
@@ -182,7 +166,8 @@ mod tests {
         let count: Count = Arc::new(move |_, _, _| {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        let serving = serve(&path, to, count, pulse).unwrap();
+        let socket = Bound::new(&path, Owned::PluginSocket).unwrap();
+        let serving = serve(socket, to, count, pulse);
         let (answer, ()) = tokio::join!(ask(&path), async {
             let question: Asked = asked.recv().await.unwrap();
             drop(question.reply);

@@ -11,7 +11,7 @@ use crate::{
     datapath::TcMode,
     model::{Notice, ObjectName, Pod, Snapshot},
     observe::Store,
-    subject::{self, Here, Room, Subject, Turn, Verified},
+    subject::{self, Depth, Here, Room, Subject, Turn, Verified},
 };
 
 impl Pods {
@@ -98,7 +98,7 @@ impl Subject for Pods {
     }
 
     /// There are few entries: all at once.
-    fn verify(&mut self, _: &Store, _: usize) -> Verified {
+    fn verify(&mut self, _: &Store, _: usize, _: Depth) -> Verified {
         match self.tables.verify() {
             Ok(drift) => Verified::Done(drift),
             Err(error) => {

@@ -22,7 +22,10 @@ use super::{
     limits::Side,
     server::Asked,
 };
-use crate::datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode};
+use crate::{
+    datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode},
+    watchdog::{LIMIT, Watchdog},
+};
 
 mod admit;
 mod flows;
@@ -144,6 +147,7 @@ fn pods(folder: &tempfile::TempDir, maps: &Maps, interfaces: &mut Fake) -> Pods 
         limit: Arc::new(|| 16),
         fetch: None,
         admit: Arc::new(|_| Ok(())),
+        sweeping: Watchdog::default().work("sweep", LIMIT),
     };
     Pods::open(config, maps.tables(), interfaces).unwrap()
 }

@@ -53,8 +53,9 @@ impl Pods {
         let (paths, boot_id, send) = (self.paths.clone(), self.boot_id.clone(), self.send.clone());
         let known = self.known.values().map(|l| l.add.host_ifname.clone());
         let known = known.collect();
+        let work = self.config.sweeping.clone();
         tokio::task::spawn_blocking(move || {
-            let sweep = collector::sweep(&paths, &boot_id, &known, &mut memory);
+            let sweep = work.run(|| collector::sweep(&paths, &boot_id, &known, &mut memory));
             // The receiver goes only with the agent.
             drop(send.blocking_send(Event::Swept(memory, sweep)));
         });

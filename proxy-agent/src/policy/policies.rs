@@ -22,7 +22,7 @@ use crate::{
     datapath::{Maps, TableError},
     model::{EventReason, Kind, LocalEndpoint, Notice, ObjectName, Snapshot},
     observe::Store,
-    subject::{self, Here, Room, Subject, Turn, Verified, growth::InVain},
+    subject::{self, Depth, Here, Room, Subject, Turn, Verified, growth::InVain},
 };
 
 /// Between two syncs that only time asks for.
@@ -272,11 +272,14 @@ impl Subject for Policies {
         self.due
     }
 
-    fn verify(&mut self, _: &Store, budget: usize) -> Verified {
+    fn verify(&mut self, _: &Store, budget: usize, depth: Depth) -> Verified {
         match self.engine.glance(budget) {
             Ok(Glanced::More) => Verified::More(0),
             Ok(Glanced::Done) => {
-                self.forget_cookies();
+                // All flows are read for that.
+                if depth == Depth::Whole {
+                    self.forget_cookies();
+                }
                 Verified::Done(0)
             }
             Ok(Glanced::Differs) | Err(_) => self.repair().map_or(Verified::Failed, Verified::Done),

@@ -98,9 +98,17 @@ pub fn choose(
     }
 }
 
-/// Ready endpoints of a Service on this node, over all its ports: what its health check port tells.
+/// Ready endpoints of a Service on this node, over all its ports: what its health check port tells. Those of one
+/// family, as each of kube-proxy's two instances counts: a pod has an endpoint in both. Of both the larger, as
+/// one listener answers for both.
 pub fn local_ready(slices: &[Arc<EndpointSlice>]) -> usize {
-    let endpoints = slices.iter().flat_map(|s| s.endpoints.iter());
+    let [v4, v6] = [false, true].map(|ipv6| local_ready_of(ipv6, slices));
+    v4.max(v6)
+}
+
+fn local_ready_of(ipv6: bool, slices: &[Arc<EndpointSlice>]) -> usize {
+    let slices = slices.iter().filter(|slice| slice.ipv6 == ipv6);
+    let endpoints = slices.flat_map(|slice| slice.endpoints.iter());
     let ready = endpoints.filter(|e| e.conditions.ready && e.placement.here);
     let mut addresses: Vec<IpAddr> = ready.map(|e| e.address).collect();
     addresses.sort_unstable();

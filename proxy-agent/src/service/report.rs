@@ -1,12 +1,12 @@
 //! What a sync did, and why it could not.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{key::FrontendKey, owner::Owner};
-use crate::{datapath::table::TableError, model::Kind};
+use crate::{
+    datapath::table::TableError,
+    model::{Kind, Trigger},
+};
 
 /// What a sync did.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +34,8 @@ pub struct SyncReport {
 pub struct Programmed {
     /// From the arrival of the watch event to the last write.
     pub since_event: Duration,
-    /// The trigger times of the slices: `now - trigger` is `network_programming_duration`.
-    pub triggers: Vec<SystemTime>,
+    /// Of the slices: `now - trigger.at` is their family's `network_programming_duration`.
+    pub triggers: Vec<Trigger>,
 }
 
 /// Why a Service is not in step.

@@ -24,7 +24,7 @@ use crate::{
     datapath::Maps,
     model::{Dirty, Notice, Snapshot},
     observe::Store,
-    subject::{self, Here, Room, Subject, Turn, Verified, growth::InVain},
+    subject::{self, Depth, Here, Room, Subject, Turn, Verified, growth::InVain},
 };
 
 /// Ids that something still names: none up to these may be given out.
@@ -52,7 +52,7 @@ pub struct Services {
     compared: Compared,
 }
 
-/// The full comparison that is under way.
+/// The comparison that is under way.
 #[derive(Debug, Default)]
 struct Compared {
     took: Duration,
@@ -80,7 +80,8 @@ impl Services {
         let sync =
             ServiceSync::new(ServiceTables::from(maps), node).context("read the Services' maps")?;
         let settings = &shared.config.load_balancer;
-        let builder = Builder::beside().context("start the thread that builds Maglev tables")?;
+        let builder = Builder::beside(&shared.watchdog)
+            .context("start the thread that builds Maglev tables")?;
         let mut sync = sync
             .with_external_ips(shared.config.services.external_ips)
             .with_forwarding(settings.mode)
@@ -159,8 +160,14 @@ impl Services {
         self.measure(report, began.elapsed(), first);
     }
 
-    /// Keeps the books of a piece of a full comparison.
-    fn compared(&mut self, report: &SyncReport, done: bool, took: Duration) -> Verified {
+    /// Keeps the books of a piece of a comparison.
+    fn compared(
+        &mut self,
+        report: &SyncReport,
+        done: bool,
+        depth: Depth,
+        took: Duration,
+    ) -> Verified {
         if let Some(again) = report.again_after {
             self.due = self.due.min(subject::after(Some(again)));
         }
@@ -179,7 +186,9 @@ impl Services {
             // What was put back may be what datagrams wait for.
             self.due = Instant::now();
         }
-        self.measure(report, took, true);
+        if depth == Depth::Whole {
+            self.measure(report, took, true);
+        }
         Verified::Done(report.drift)
     }
 
@@ -213,19 +222,22 @@ impl Services {
                 let last = metrics.last_sync.get_or_create(&labels);
                 last.set(unix_seconds());
             }
-            self.programmed(report, &labels);
         }
+        self.programmed(report);
         self.local.count(metrics);
     }
 
-    fn programmed(&self, report: &SyncReport, labels: &IpFamily) {
+    /// Each trigger counts for the family of its slice alone.
+    fn programmed(&self, report: &SyncReport) {
         let now = SystemTime::now();
         let programming = &self.shared.metrics.network_programming;
-        let programming = programming.get_or_create(labels);
         for trigger in report.programmed.iter().flat_map(|done| &done.triggers) {
+            let labels = IpFamily::new(FAMILIES[usize::from(trigger.ipv6)]);
             // A clock that runs behind the API server's must not make a negative duration.
-            let took = now.duration_since(*trigger).unwrap_or_default();
-            programming.observe(took.as_secs_f64());
+            let took = now.duration_since(trigger.at).unwrap_or_default();
+            programming
+                .get_or_create(&labels)
+                .observe(took.as_secs_f64());
         }
     }
 
@@ -270,14 +282,18 @@ impl Subject for Services {
         self.due
     }
 
-    fn verify(&mut self, store: &Store, budget: usize) -> Verified {
+    fn verify(&mut self, store: &Store, budget: usize, depth: Depth) -> Verified {
         if self.first.is_some() {
             return Verified::Done(0);
         }
         let began = Instant::now();
         let mut report = SyncReport::default();
-        match self.sync.verify(|| store.read(), budget, &mut report) {
-            Ok(done) => self.compared(&report, done, began.elapsed()),
+        let verified = match depth {
+            Depth::Maps => self.sync.verify_maps(budget, &mut report),
+            Depth::Whole => self.sync.verify(|| store.read(), budget, &mut report),
+        };
+        match verified {
+            Ok(done) => self.compared(&report, done, depth, began.elapsed()),
             Err(error) => {
                 self.compared = Compared::default();
                 self.count_errors("verify", 1);

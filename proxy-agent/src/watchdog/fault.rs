@@ -19,16 +19,31 @@ impl Faults {
     /// Returns when no file of this name is there. What the file holds is the task's limit meanwhile, in seconds:
     /// tests have no half minute for each task.
     pub(super) async fn stand_still(&self, task: &Task) {
-        let Some(folder) = &self.0 else {
-            return;
-        };
-        let file = folder.join(&task.name);
         let limit = task.state().limit;
-        while let Ok(text) = fs::read_to_string(&file) {
-            let seconds = text.trim().parse().map(Duration::from_secs);
-            task.state().limit = seconds.unwrap_or(limit);
+        while self.stops(task, limit) {
             tokio::time::sleep(AGAIN).await;
         }
         task.state().limit = limit;
+    }
+
+    /// The same on a thread that may block.
+    pub(super) fn block(&self, task: &Task) {
+        let limit = task.state().limit;
+        while self.stops(task, limit) {
+            std::thread::sleep(AGAIN);
+        }
+        task.state().limit = limit;
+    }
+
+    fn stops(&self, task: &Task, limit: Duration) -> bool {
+        let Some(folder) = &self.0 else {
+            return false;
+        };
+        let Ok(text) = fs::read_to_string(folder.join(&task.name)) else {
+            return false;
+        };
+        let seconds = text.trim().parse().map(Duration::from_secs);
+        task.state().limit = seconds.unwrap_or(limit);
+        true
     }
 }

@@ -17,7 +17,10 @@ use cni_plugin::{
 use serde_json::{Value, json};
 
 use super::{FakeAgent, Space};
-use crate::world::{program, slowness};
+use crate::{
+    killed::{Traced, WITH_INPUT},
+    world::{program, slowness},
+};
 
 /// A "machine": its network namespace and its run folder.
 #[derive(Debug)]
@@ -225,6 +228,25 @@ impl Runtime {
         // A plugin that refuses the environment does not read.
         drop(pipe.write_all(stdin));
         Ok(child)
+    }
+
+    /// Starts a call that is killed before its `target`th writing system call.
+    pub fn traced(&self, verb: &str, container: &Container, target: u64) -> Result<Traced> {
+        let input = self.paths.root().join("input.json");
+        fs::write(&input, self.config.to_string()).context("write the configuration")?;
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net={}", self.host.path()))
+            .args(WITH_INPUT)
+            .arg(&self.plugin)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("WEIR_INPUT", &input)
+            .env("CNI_COMMAND", verb)
+            .envs(of(container))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Traced::start(command, target, true)
     }
 
     /// The addresses given out.

@@ -95,6 +95,8 @@ fn becomes(node: &Node, series: &str, wanted: f64) {
 }
 
 const PROGRAMMED: &str = "kubeproxy_network_programming_duration_seconds_count{ip_family=\"IPv4\"}";
+const PROGRAMMED6: &str =
+    "kubeproxy_network_programming_duration_seconds_count{ip_family=\"IPv6\"}";
 const SERVICES: &str = "kubeproxy_sync_proxy_rules_service_changes_total";
 const SLICES: &str = "kubeproxy_sync_proxy_rules_endpoint_changes_total";
 const SERVICES_PENDING: &str = "kubeproxy_sync_proxy_rules_service_changes_pending";
@@ -135,6 +137,7 @@ fn changes_are_counted_by_kind_and_wait_until_they_are_applied() {
     agent.apply("web.yaml", &stamped).unwrap();
     becomes(&node, PROGRAMMED, 1.0);
     becomes(&node, SLICES, 4.0);
+    assert_eq!(figure(&node, PROGRAMMED6), Some(0.0), "the other family");
 
     // What is refused waits.
     let rival = service(
@@ -157,16 +160,21 @@ fn health_check_node_ports_count_ready_endpoints_here() {
     let world = World::new("agent-hcnp").unwrap();
     let node = world.node("a").unwrap();
     let agent = start(&node);
+    // One pod with an address of each family is one endpoint.
     let yaml = |ready: bool, policy: &str| {
         format!(
             "apiVersion: v1\nkind: Service\nmetadata: {{name: lb, namespace: default}}\n\
              spec:\n  type: LoadBalancer\n  externalTrafficPolicy: {policy}\n  healthCheckNodePort: 32000\n\
-             \x20 clusterIP: {VIP4}\n  clusterIPs: [{VIP4}]\n  ports: [{{port: 80, nodePort: 30080}}]\n\
+             \x20 clusterIP: {VIP4}\n  clusterIPs: [\"{VIP4}\", \"{VIP6}\"]\n  ports: [{{port: 80, nodePort: 30080}}]\n\
              ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
              metadata: {{name: lb-1, namespace: default, labels: {{kubernetes.io/service-name: lb}}}}\n\
              addressType: IPv4\nports: [{{name: \"\", port: 8080, protocol: TCP}}]\n\
              endpoints:\n- {{addresses: [10.244.1.9], nodeName: a, conditions: {{ready: {ready}, serving: true, terminating: true}}}}\n\
-             - {{addresses: [10.244.2.9], nodeName: b}}\n"
+             - {{addresses: [10.244.2.9], nodeName: b}}\n\
+             ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{name: lb-2, namespace: default, labels: {{kubernetes.io/service-name: lb}}}}\n\
+             addressType: IPv6\nports: [{{name: \"\", port: 8080, protocol: TCP}}]\n\
+             endpoints:\n- {{addresses: [\"fd00:244:1::9\"], nodeName: a, conditions: {{ready: {ready}, serving: true, terminating: true}}}}\n"
         )
     };
     agent.apply("lb.yaml", &yaml(true, "Local")).unwrap();

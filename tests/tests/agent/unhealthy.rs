@@ -114,8 +114,14 @@ fn a_task_that_stands_still_is_named() {
     let world = World::new("agent-watchdog").unwrap();
     let node = world.node("a").unwrap();
     let manifests = Manifests::new().unwrap();
+    node.run(&["mkdir", "-p", "/run/weir/faults"]).unwrap();
+    // Work that is done when there is something to do: this at the start, and once in a minute.
+    let task = "sweep for lost pods";
+    let fault = node.file(&format!("/run/weir/faults/{task}"));
+    fs::write(&fault, "2").unwrap();
     let _agent = start(&node, &manifests);
-    node.run(&["mkdir", "/run/weir/faults"]).unwrap();
+    answers(&node, LIVEZ, 503, &format!("{task} has stood still for "));
+    fs::remove_file(&fault).unwrap();
     for task in [
         "main loop",
         "pod server",
@@ -125,6 +131,7 @@ fn a_task_that_stands_still_is_named() {
         "configuration watch",
         "counting of entries",
         "watch of the manifests",
+        "health check node ports",
     ] {
         let fault = node.file(&format!("/run/weir/faults/{task}"));
         answers(&node, LIVEZ, 200, "nodeEligible");
@@ -135,6 +142,18 @@ fn a_task_that_stands_still_is_named() {
         answers(&node, HEALTHZ, 200, "nodeEligible");
         fs::remove_file(&fault).unwrap();
     }
+    answers(&node, LIVEZ, 200, "nodeEligible");
+
+    let task = "building of Maglev tables";
+    let fault = node.file(&format!("/run/weir/faults/{task}"));
+    fs::write(&fault, "2").unwrap();
+    let web = ["10.244.1.9", "10.244.1.10"].map(|ip| ip.parse().unwrap());
+    let web = service("web", [VIP4, VIP6], "TCP", &web);
+    let web = web.replace("spec:\n", "spec:\n  type: NodePort\n");
+    let web = web.replace("port: 80,", "port: 80, nodePort: 30080,");
+    manifests.apply("web.yaml", &web).unwrap();
+    answers(&node, LIVEZ, 503, &format!("{task} has stood still for "));
+    fs::remove_file(&fault).unwrap();
     answers(&node, LIVEZ, 200, "nodeEligible");
 
     // That of the health server is nobody's to tell: who asks gets no answer.

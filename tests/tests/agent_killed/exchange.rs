@@ -7,6 +7,7 @@ use std::{net::SocketAddr, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use weir_tests::{
+    killed::{BY, Traced},
     length,
     older::{self, SCHEMA_1},
     served::await_answer,
@@ -20,7 +21,6 @@ use super::{
     picture::Picture,
     probes::{Ends, Probes},
     run::{End, SOME, again, finish, is_ready, picture, ready, settled, with_all_links},
-    traced::{BY, Traced},
 };
 
 /// Kills an agent while it resizes maps.

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use weir_tests::{
     datapath::drops,
+    killed::{BY, Traced},
     length,
     watched::PATIENCE,
     world::{Cluster, Place, http_get, until},
@@ -17,7 +18,6 @@ use super::{
     bed::{Pods, State},
     picture::Picture,
     probes::{Ends, Probes},
-    traced::{BY, Traced},
 };
 
 /// What an undisturbed agent has must stay for so long to count.

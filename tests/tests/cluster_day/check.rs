@@ -7,15 +7,18 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use proxy_agent::{
-    datapath::Table as _,
+    datapath::{Table as _, Words as _},
     policy::{
         Direction, PolicyTables,
-        kernel::read_peers,
+        kernel::{read_cidrs, read_peers},
         lookup::{Question, judge},
         view::LiveView,
     },
 };
-use proxy_common::policy::peers::PEER_POD;
+use proxy_common::policy::{
+    peers::PEER_POD,
+    words::{PolicyWord, ROW_DENY_ALL},
+};
 use serde_json::Value;
 use weir_tests::{
     datapath::reader,
@@ -27,7 +30,8 @@ use super::{
     model::{Model, list, parsed, text},
     objects::POD_ADDRESSES,
     policy::{Side, Transport},
-    services::{Claim, Served},
+    services::{Claim, Served, Wanted},
+    sources::{Vips, same_sources},
 };
 
 const TRANSPORTS: [Transport; 13] = [
@@ -58,11 +62,13 @@ const ADDRESSES: [&str; 9] = [
 ];
 
 /// Maps in which nothing is in the evening, when Service `kubernetes` alone is left, which is of IPv4.
-const EMPTY: [&str; 12] = [
+const EMPTY: [&str; 20] = [
+    "FRONTENDS6",
     "BACKENDS4",
     "BACKENDS6",
     "BACKEND_SLOTS",
     "BACKEND_MEMBERS",
+    "MAGLEV",
     "AFFINITY",
     "SOURCES4",
     "SOURCES6",
@@ -71,7 +77,16 @@ const EMPTY: [&str; 12] = [
     "INTERFACES",
     "LOCAL_PODS4",
     "LOCAL_PODS6",
+    "FRAGMENTS4",
+    "FRAGMENTS6",
+    "CLIENTS",
+    "RELAYS",
+    "POLICY_CELLS",
+    "INTERVALS",
 ];
+
+/// The port of Service `kubernetes`.
+const KUBERNETES: u16 = 443;
 
 /// Looks at a node.
 pub(crate) struct Check<'a> {
@@ -122,6 +137,22 @@ impl Check<'_> {
             let empty = left == 0 || !EMPTY.contains(&usage.name.as_str());
             ensure!(empty, "{left} entries are left in {}", usage.name);
         }
+        let used: Vec<(u32, u64)> = (0..maps.node_ports.len())
+            .map(|index| (index, maps.node_ports.get(index)))
+            .filter(|(_, word)| *word != 0)
+            .collect();
+        let port = u32::from(KUBERNETES);
+        let wanted = (port / u64::BITS, 1 << (port % u64::BITS));
+        ensure!(used == [wanted], "ports {used:?}, wanted {wanted:?}");
+        // An id that is free keeps the epoch, which no pod after it may have again.
+        let words = (0..maps.policy_words.len()).map(|id| maps.policy_words.get(id));
+        let open = words.map(PolicyWord::unpack);
+        let mut open = open.filter(|word| {
+            let deny = [ROW_DENY_ALL; 2];
+            [word.ingress_row, word.egress_row] != deny
+        });
+        let left = open.next();
+        ensure!(left.is_none(), "a row is still in force: {left:?}");
         let tables = PolicyTables::from(maps);
         for (_, address, peer) in read_peers(&tables)? {
             ensure!(
@@ -129,6 +160,10 @@ impl Check<'_> {
                 "{address} is still a pod's, {peer:?}"
             );
         }
+        let ranges = read_cidrs(&tables)?;
+        // The node's own ranges and the rest of the world are of no policy's class.
+        let named = ranges.iter().find(|(_, _, peer)| peer.class != 0);
+        ensure!(named.is_none(), "a policy's range is left: {named:?}");
         Ok(Some(()))
     }
 
@@ -188,7 +223,12 @@ impl Check<'_> {
     }
 
     fn services(&self, model: &Model) -> Result<()> {
-        let wanted = model.services().claims;
+        let Wanted {
+            claims: wanted,
+            sources,
+            ..
+        } = model.services();
+        let mut vips = Vips::default();
         let mut actual: BTreeMap<String, Value> = BTreeMap::new();
         for row in self.dump("services")? {
             actual.insert(text(&row, "/frontend").to_owned(), row);
@@ -203,6 +243,7 @@ impl Check<'_> {
             let claim = claims.iter().find(|claim| claim.service == name);
             let claim = claim.with_context(|| format!("{row}, wanted {claims:?}"))?;
             same(row, claim, model).with_context(|| format!("frontend {frontend}"))?;
+            vips.note(frontend, claim);
             let others = claims.iter().any(|c| c.id.is_some());
             ensure!(
                 claim.id.is_some() || !others,
@@ -213,7 +254,8 @@ impl Check<'_> {
                 "{frontend} went to {name}, wanted {claims:?}"
             );
         }
-        Ok(())
+        same_sources(&self.dump("sources")?, &sources)?;
+        vips.same(self.node)
     }
 
     fn policy(&self, model: &Model) -> Result<()> {
@@ -277,13 +319,18 @@ impl Check<'_> {
 fn same(row: &Value, claim: &Claim, model: &Model) -> Result<()> {
     let plain = |name| unmarked(name, model);
     ensure!(text(row, "/type") == claim.kind, "{row}, wanted {claim:?}");
-    if claim.unclear {
-        return Ok(());
-    }
     ensure!(
         row["affinitySeconds"] == claim.affinity,
         "{row}, wanted {claim:?}"
     );
+    let ranges = row["sourceRanges"].as_u64().unwrap_or(0);
+    ensure!(
+        ranges == claim.sources.len() as u64,
+        "{row}, wanted {claim:?}"
+    );
+    if claim.unclear {
+        return Ok(());
+    }
     for (side, wanted) in [("internal", &claim.internal), ("external", &claim.external)] {
         let Served {
             backends,

@@ -42,6 +42,8 @@ struct Day<'a> {
     last: VecDeque<String>,
     accepted: u64,
     refused: u64,
+    /// After so many steps a load balancer served some clients only.
+    restricted: u64,
 }
 
 /// Lives a day of so many steps.
@@ -59,6 +61,7 @@ pub(crate) async fn live(node: &Node, seed: u64, steps: u64) -> Result<()> {
         last: VecDeque::new(),
         accepted: 0,
         refused: 0,
+        restricted: 0,
     };
     day.morning().await?;
     for number in 0..steps {
@@ -71,6 +74,7 @@ pub(crate) async fn live(node: &Node, seed: u64, steps: u64) -> Result<()> {
         day.accepted,
         day.refused
     );
+    ensure!(day.restricted > 0, "no load balancer had source ranges");
     day.evening().await.with_context(|| day.told(steps))
 }
 
@@ -235,7 +239,10 @@ impl Day<'_> {
     }
 
     fn in_step(&mut self) -> Result<()> {
-        let local = self.model.services().local.into_iter();
+        let services = self.model.services();
+        let mut claims = services.claims.values().flatten();
+        self.restricted += u64::from(claims.any(|claim| !claim.sources.is_empty()));
+        let local = services.local.into_iter();
         let disputed = local.filter(|(_, said)| said.len() > 1).map(|(at, _)| at);
         self.model.disputed.extend(disputed);
         let (check, model) = (&self.check, &self.model);

@@ -112,6 +112,12 @@ impl Nodes {
 }
 
 impl Known {
+    /// Its first internal address of a family.
+    pub(crate) fn internal(&self, ipv6: bool) -> Option<IpAddr> {
+        let mut internal = self.internal.iter().copied();
+        internal.find(|ip| ip.is_ipv6() == ipv6)
+    }
+
     fn of(object: &Value) -> Self {
         let mut ranges = list(object, "/spec/podCIDRs").to_vec();
         if ranges.is_empty() {

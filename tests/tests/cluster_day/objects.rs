@@ -40,6 +40,17 @@ const EXTERNAL: [&str; 6] = [
     "fd00:10:96::29",
 ];
 const BALANCERS: [&str; 4] = ["203.0.113.1", "203.0.113.2", "2001:db8::9", "198.51.100.1"];
+/// Of clients: two have the node's own address, one is of everybody.
+const RANGES: [&str; 8] = [
+    "192.0.2.0/24",
+    "192.0.2.77/32",
+    "198.51.100.9/28",
+    "172.30.0.0/16",
+    "0.0.0.0/0",
+    "2001:db8:1::/48",
+    " fd30::/64 ",
+    "2001:db8:2::7/128",
+];
 pub(crate) const PROTOCOLS: [&str; 8] = ["TCP", "TCP", "TCP", "TCP", "UDP", "UDP", "UDP", "SCTP"];
 const PORT_NAMES: [&str; 3] = ["web", "dns", "x"];
 const ZONES: [&str; 2] = ["east", "west"];
@@ -139,10 +150,14 @@ pub(crate) fn service(dice: &mut Dice) -> Value {
     if spec["type"] != "ClusterIP" {
         node_ports(dice, &mut spec);
     }
-    if spec["type"] == "LoadBalancer" && dice.chance(15) {
-        spec["loadBalancerSourceRanges"] = json!(["192.0.2.0/24"]);
+    if spec["type"] == "LoadBalancer" && dice.chance(40) {
+        spec["loadBalancerSourceRanges"] = source_ranges(dice);
     }
     json!({ "metadata": { "labels": service_labels(dice) }, "spec": spec })
+}
+
+pub(crate) fn source_ranges(dice: &mut Dice) -> Value {
+    json!(dice.some(&RANGES, 3))
 }
 
 pub(crate) fn service_labels(dice: &mut Dice) -> Value {

@@ -1,18 +1,18 @@
 //! Which frontends there must be, and who serves them: from the Service and `EndpointSlice` API, `pkg/proxy/topology.go`
 //! and `endpointslicecache.go`, KEP-1669, KEP-2086, KEP-2433, KEP-3015 and KEP-1860.
-//!
-//! What Weir says that it does not serve is not wanted: load balancers' addresses with source ranges.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
 };
 
+use ipnetwork::IpNetwork;
 use serde_json::Value;
 
 use super::{
     api::{Id, Kind},
     model::{HERE, Model, labels, list, number, parsed, text},
+    sources::{Sources, balancers},
 };
 
 const FOREIGN: [&str; 2] = [
@@ -32,6 +32,8 @@ pub(crate) struct Claim {
     pub(crate) internal: Served,
     pub(crate) external: Served,
     pub(crate) affinity: u16,
+    /// Whom it serves; none: everybody.
+    pub(crate) sources: BTreeSet<IpNetwork>,
     /// Slices contradict each other about who is local, near or serving; nobody says which one counts.
     pub(crate) unclear: bool,
 }
@@ -48,6 +50,7 @@ pub(crate) struct Served {
 pub(crate) struct Wanted {
     /// By frontend.
     pub(crate) claims: BTreeMap<String, Vec<Claim>>,
+    pub(crate) sources: Sources,
     /// Backends that nothing begins at, but whose flows of datagrams stay.
     pub(crate) lingering: BTreeSet<String>,
     /// Whether each server is local, by all who say so. It is marked once, for all Services.
@@ -132,6 +135,9 @@ impl Model {
             "" => format!("{}/{}", id.namespace, id.name),
             name => format!("{}/{}:{name}", id.namespace, id.name),
         };
+        let sources = self.sources(service, ipv6);
+        let ranges = sources.iter().map(|range| (name.clone(), *range));
+        wanted.sources.extend(ranges);
         let mut mine = BTreeMap::new();
         for (frontend, kind) in frontends(service, port, cluster_ip) {
             let outside = kind != "ClusterIP";
@@ -143,6 +149,11 @@ impl Model {
                 internal: set(!outside && at_home),
                 external: set(if outside { from_outside } else { at_home }),
                 affinity,
+                sources: if kind == "LoadBalancer" {
+                    sources.clone()
+                } else {
+                    BTreeSet::new()
+                },
                 unclear,
             };
             mine.entry(frontend).or_insert(claim);
@@ -223,6 +234,7 @@ impl Model {
                     internal: served.clone(),
                     external: served,
                     affinity: 0,
+                    sources: BTreeSet::new(),
                     unclear: false,
                 };
                 let frontend = on_node(ip.is_ipv6(), outer, "TCP");
@@ -285,12 +297,8 @@ fn frontends(service: &Value, port: &Value, cluster_ip: IpAddr) -> Vec<(String, 
     if node_port != 0 {
         all.push((on_node(ipv6, node_port, protocol), "NodePort"));
     }
-    if list(service, "/spec/loadBalancerSourceRanges").is_empty() {
-        let ingress = list(service, "/status/loadBalancer/ingress").iter();
-        let vips = ingress.filter(|i| text(i, "/ipMode") != "Proxy");
-        let vips = vips.filter_map(|i| parsed(text(i, "/ip")));
-        all.extend(vips.filter(family).map(|ip| (at(ip), "LoadBalancer")));
-    }
+    let vips = balancers(service, ipv6).into_iter();
+    all.extend(vips.map(|ip| (at(ip), "LoadBalancer")));
     let external = addresses(list(service, "/spec/externalIPs")).into_iter();
     all.extend(external.filter(family).map(|ip| (at(ip), "ExternalIP")));
     all

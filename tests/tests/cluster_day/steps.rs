@@ -69,15 +69,12 @@ fn service(dice: &mut Dice, model: &Model) -> Vec<Write> {
     let namespace = dice.of(&NAMESPACES[..2]);
     let id = Id::new(Kind::Service, namespace, dice.of(&SERVICES));
     let Some(now) = model.objects.get(&id) else {
-        return vec![Write::Create(id, objects::service(dice))];
+        return created(dice, id);
     };
     match dice.below(12) {
         0 | 1 => vec![Write::Delete(id, 0)],
         // The same, from the beginning: its addresses may be another's now.
-        2 => vec![
-            Write::Delete(id.clone(), 0),
-            Write::Create(id, objects::service(dice)),
-        ],
+        2 => [vec![Write::Delete(id.clone(), 0)], created(dice, id)].concat(),
         3 => swap(dice, model, &id, now),
         4 | 5 if text(now, "/spec/type") == "LoadBalancer" => {
             let mut object = now.clone();
@@ -86,6 +83,18 @@ fn service(dice: &mut Dice, model: &Model) -> Vec<Write> {
         }
         _ => vec![Write::Replace(id, changed(dice, now))],
     }
+}
+
+/// A new one, of which a load balancer may know already.
+fn created(dice: &mut Dice, id: Id) -> Vec<Write> {
+    let object = objects::service(dice);
+    let mut writes = vec![Write::Create(id.clone(), object.clone())];
+    if object["spec"]["type"] == "LoadBalancer" && dice.chance(60) {
+        let mut known = object;
+        known["status"] = objects::balancer(dice);
+        writes.push(Write::Status(id, known));
+    }
+    writes
 }
 
 /// Two Services exchange their addresses.
@@ -120,7 +129,7 @@ fn changed(dice: &mut Dice, now: &Value) -> Value {
     let new = objects::service(dice);
     let mut object = now.clone();
     let spec = &mut object["spec"];
-    match dice.below(10) {
+    match dice.below(11) {
         0 | 1 => {
             spec["ports"] = objects::service_ports(dice);
             if spec["type"] != "ClusterIP" {
@@ -140,6 +149,9 @@ fn changed(dice: &mut Dice, now: &Value) -> Value {
         6 => object["metadata"]["labels"] = objects::service_labels(dice),
         7 => spec["ports"][0]["port"] = json!(dice.of(&[80, 443, 53, 81])),
         8 => families(spec, &new),
+        9 if spec["type"] == "LoadBalancer" => {
+            spec["loadBalancerSourceRanges"] = objects::source_ranges(dice);
+        }
         _ => kind(dice, spec, &new),
     }
     object
@@ -205,6 +217,9 @@ fn kind(dice: &mut Dice, spec: &mut Value, new: &Value) {
             spec["externalName"] = Value::Null;
         }
         _ => {}
+    }
+    if now != "LoadBalancer" {
+        spec["loadBalancerSourceRanges"] = Value::Null;
     }
     for field in [
         "externalTrafficPolicy",

@@ -6,7 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use axum::http::StatusCode;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, api::PostParams};
-use proxy_agent::observe::kubernetes::Options;
+use proxy_agent::{
+    model::{Mended, Owned},
+    observe::kubernetes::Options,
+};
 use serde_json::json;
 use tokio::time::timeout;
 use weir_tests::{
@@ -18,6 +21,8 @@ use weir_tests::{
 use super::fixture::{create, has, until_listed};
 
 const PATIENCE: Duration = Duration::from_mins(1);
+/// What is Weir's comes back within this time.
+const BACK: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_not_ready_is_left_for_one_that_is() -> Result<()> {
@@ -58,8 +63,10 @@ async fn remembered(node: &Node) -> Result<()> {
     let plane = ControlPlane::start().await?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("api-servers.json");
+    let mended = Mended::default();
     let options = |urls: &[&str]| Options {
         known_servers: Some(file.clone()),
+        mended: mended.clone(),
         ..Observer::options(&plane, urls)
     };
     let at = plane.forward(node.ipv4().into()).await?;
@@ -82,12 +89,21 @@ async fn remembered(node: &Node) -> Result<()> {
         });
         let slice = serde_json::from_value(slice)?;
         slices.create(&PostParams::default(), &slice).await?;
-        let written = async {
+        let written = async || {
             while !file.exists() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        timeout(PATIENCE, written).await.context("not remembered")?;
+        timeout(PATIENCE, written())
+            .await
+            .context("not remembered")?;
+        std::fs::remove_file(&file)?;
+        timeout(BACK, written()).await.context("not put back")?;
+        let told = mended.take();
+        ensure!(
+            told == [(Owned::ServersFile, "api-servers.json")],
+            "{told:?}"
+        );
     }
     let text = std::fs::read_to_string(&file)?;
     ensure!(

@@ -36,6 +36,12 @@ pub(super) fn read(file: &Path) -> Vec<String> {
     }
 }
 
+/// Whether this is remembered.
+pub(super) fn holds(file: &Path, urls: &[String]) -> bool {
+    let text = fs::read(file).unwrap_or_default();
+    serde_json::from_slice::<Document>(&text).is_ok_and(|document| document.api_servers == urls)
+}
+
 /// Remembers.
 pub(super) fn write(file: &Path, urls: &[String]) {
     let document = Document {
@@ -69,7 +75,7 @@ pub(super) fn of(snapshot: &Snapshot) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{read, write};
+    use super::{holds, read, write};
 
     #[test]
     fn what_is_written_is_read_and_what_is_broken_is_none() {
@@ -80,7 +86,8 @@ mod tests {
         let urls = urls.map(str::to_owned);
         write(&file, &urls);
         assert_eq!(read(&file), urls);
+        assert!(holds(&file, &urls) && !holds(&file, &urls[..1]));
         std::fs::write(&file, "{").unwrap();
-        assert!(read(&file).is_empty());
+        assert!(read(&file).is_empty() && !holds(&file, &urls));
     }
 }

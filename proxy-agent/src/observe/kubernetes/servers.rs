@@ -17,7 +17,8 @@ use kube::Config;
 use tokio::sync::{Notify, watch};
 
 use self::config::{Configured, at};
-use super::{KubernetesError, Options, known};
+use super::{KNOWN_SERVERS, KubernetesError, Options, known};
+use crate::model::{Mended, Owned};
 
 /// All API servers, and the clients of the one in use.
 pub struct Servers {
@@ -25,6 +26,7 @@ pub struct Servers {
     /// URLs of API servers as the cluster names them, beside the configured ones.
     known: Mutex<Vec<String>>,
     file: Option<PathBuf>,
+    mended: Mended,
     current: watch::Sender<Arc<Server>>,
     /// Counts the times when an API server answers again.
     recovered: watch::Sender<u64>,
@@ -56,6 +58,7 @@ impl Servers {
             configured,
             known: Mutex::new(known),
             file: options.known_servers.clone(),
+            mended: options.mended.clone(),
             current: watch::Sender::new(Arc::new(Server::new(first)?)),
             recovered: watch::Sender::new(0),
             suspect: Notify::new(),
@@ -108,11 +111,17 @@ impl Servers {
 
     /// Remembers which API servers the cluster names, also for the next start.
     pub(super) fn remember(&self, urls: Vec<String>) {
-        if urls.is_empty() || *self.known() == urls {
+        if urls.is_empty() {
             return;
         }
-        if let Some(file) = &self.file {
+        let is_new = *self.known() != urls;
+        if let Some(file) = &self.file
+            && (is_new || !known::holds(file, &urls))
+        {
             known::write(file, &urls);
+            if !is_new {
+                self.mended.note(Owned::ServersFile, KNOWN_SERVERS);
+            }
         }
         *self.known() = urls;
     }

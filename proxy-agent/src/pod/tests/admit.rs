@@ -13,6 +13,7 @@ use super::{
 use crate::{
     model::{Pod, PodExtras},
     pod::{Fetch, fetch::Fetched},
+    watchdog::{LIMIT, Watchdog},
 };
 
 fn refusal(answer: &mut oneshot::Receiver<Response>) -> (u32, String) {
@@ -67,6 +68,7 @@ fn reading(
         limit: Arc::new(|| 16),
         fetch: Some(fetch),
         admit: Arc::new(|_| Ok(())),
+        sweeping: Watchdog::default().work("sweep", LIMIT),
     };
     let mut fake = Fake::default();
     let pods = Pods::open(config, maps.tables(), &mut fake).unwrap();

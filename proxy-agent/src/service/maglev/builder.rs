@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::build::{Backend, build};
+use crate::watchdog::{LIMIT, Watchdog};
 
 /// A table that is wanted.
 #[derive(Clone, Debug)]
@@ -55,12 +56,13 @@ pub struct Builder {
 
 impl Builder {
     /// One that builds in a thread, which ends with it.
-    pub fn beside() -> std::io::Result<Self> {
+    pub fn beside(watchdog: &Watchdog) -> std::io::Result<Self> {
         let (order, orders) = channel::<Order>();
         let (tell, built) = channel();
+        let watched = watchdog.work("building of Maglev tables", LIMIT);
         let work = move || {
             for order in orders {
-                if tell.send(order.build()).is_err() {
+                if tell.send(watched.run(|| order.build())).is_err() {
                     break;
                 }
             }

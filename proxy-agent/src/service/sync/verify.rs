@@ -93,14 +93,35 @@ impl ServiceSync {
             Stage::Owners(last) => self.plan_owners(&read(), last.as_ref(), budget, report),
             _ => self.compare(&mut comparison, budget, report)?,
         };
-        if report.drift > drift {
+        Ok(self.go_on(comparison, next, report.drift > drift))
+    }
+
+    /// The same with the maps alone: nothing is planned anew.
+    pub fn verify_maps(
+        &mut self,
+        budget: usize,
+        report: &mut SyncReport,
+    ) -> Result<bool, TableError> {
+        if !self.started {
+            return Ok(true);
+        }
+        let mut comparison = std::mem::take(&mut self.comparison);
+        let drift = report.drift;
+        let next = self.compare(&mut comparison, budget, report)?;
+        let next = next.filter(|next| !matches!(next, Stage::Services(_) | Stage::Owners(_)));
+        Ok(self.go_on(comparison, next, report.drift > drift))
+    }
+
+    /// Whether nothing is left to compare.
+    fn go_on(&mut self, mut comparison: Comparison, next: Option<Stage>, drifted: bool) -> bool {
+        if drifted {
             self.after.disturbed();
             self.freed = true;
         }
         let done = next.is_none();
         comparison.stage = next.unwrap_or_default();
         self.comparison = comparison;
-        Ok(done)
+        done
     }
 
     fn compare(

@@ -15,6 +15,7 @@ use crate::{
         pool::server4,
         render::maglev::rows,
     },
+    watchdog::Watchdog,
 };
 
 const SIZE: u16 = 1021;
@@ -78,7 +79,7 @@ fn expected(hosts: &[u8]) -> Vec<IpAddr> {
 fn what_is_reached_from_outside_is_led_to_a_table_that_follows_its_set() {
     for beside in [false, true] {
         let builder = if beside {
-            Builder::beside().unwrap()
+            Builder::beside(&Watchdog::default()).unwrap()
         } else {
             Builder::default()
         };

@@ -11,16 +11,19 @@ use anyhow::{Context as _, Result};
 use nix::{sys::ptrace, unistd::Pid};
 
 /// Commands of `bpf` that change what outlives the process (include/uapi/linux/bpf.h).
-const BPF: [(u64, &str); 9] = [
+const BPF: [(u64, &str); 12] = [
     (2, "MAP_UPDATE_ELEM"),
     (3, "MAP_DELETE_ELEM"),
     (6, "OBJ_PIN"),
     (8, "PROG_ATTACH"),
     (9, "PROG_DETACH"),
+    (21, "MAP_LOOKUP_AND_DELETE_ELEM"),
+    (25, "MAP_LOOKUP_AND_DELETE_BATCH"),
     (26, "MAP_UPDATE_BATCH"),
     (27, "MAP_DELETE_BATCH"),
     (28, "LINK_CREATE"),
     (29, "LINK_UPDATE"),
+    (34, "LINK_DETACH"),
 ];
 /// Calls that change a folder, and such as end the writing of a file.
 const FOLDER: [(libc::c_long, &str); 8] = [
@@ -60,7 +63,7 @@ struct Call {
 }
 
 /// The writing call that a stopped thread is about to make, in words; none if it writes nothing that matters.
-pub(crate) fn writing(thread: Pid) -> Result<Option<String>> {
+pub(super) fn writing(thread: Pid) -> Result<Option<String>> {
     let call = Call::of(thread)?;
     let [first, _, third] = call.arguments;
     if call.number == libc::SYS_bpf {

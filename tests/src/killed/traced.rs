@@ -25,10 +25,13 @@ use nix::{
 use super::calls;
 
 /// Waits for a line, then becomes the program: nothing is missed of what that does.
-pub(crate) const BY: [&str; 4] = ["sh", "-c", "read -r go; exec \"$@\" </dev/null", "sh"];
+pub const BY: [&str; 4] = ["sh", "-c", "read -r go; exec \"$@\" </dev/null", "sh"];
+/// As [`BY`], for a program that reads the file that `WEIR_INPUT` names.
+pub const WITH_INPUT: [&str; 4] = ["sh", "-c", "read -r go; exec \"$@\" <\"$WEIR_INPUT\"", "sh"];
 
 /// A traced program; killed when dropped.
-pub(crate) struct Traced {
+#[derive(Debug)]
+pub struct Traced {
     id: Pid,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<Result<()>>>,
@@ -47,7 +50,7 @@ struct Shared {
 impl Traced {
     /// Starts a program ([`BY`]) that dies before its `target`th writing call, counted from the start or from
     /// [`Self::count_from_now`].
-    pub(crate) fn start(command: Command, target: u64, from_start: bool) -> Result<Self> {
+    pub fn start(command: Command, target: u64, from_start: bool) -> Result<Self> {
         let shared = Arc::new(Shared {
             counting: AtomicBool::new(from_start),
             count: AtomicU64::new(0),
@@ -69,23 +72,23 @@ impl Traced {
     }
 
     /// Counts from now on.
-    pub(crate) fn count_from_now(&self) {
+    pub fn count_from_now(&self) {
         self.shared.counting.store(true, Ordering::SeqCst);
     }
 
     /// Writing calls so far, in words; the last was not made if it was killed.
-    pub(crate) fn calls(&self) -> Vec<String> {
+    pub fn calls(&self) -> Vec<String> {
         let calls = self.shared.calls.lock();
         calls.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it has been killed at its call, or has ended.
-    pub(crate) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Kills it, if it lives, and waits for its end.
-    pub(crate) fn end(mut self) -> Result<()> {
+    pub fn end(mut self) -> Result<()> {
         self.kill()
     }
 

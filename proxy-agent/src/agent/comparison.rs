@@ -1,0 +1,233 @@
+//! Comparisons of the maps with what was written: of everything (`sync.fullPeriod`), and in between of the maps alone, so
+//! often that what somebody changed is put back within ten seconds for as long as that costs next to nothing.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use tokio::time::{Instant, sleep_until};
+
+use crate::subject::{Depth, Verified};
+
+/// Entries that a turn compares, beside which a change does not wait long.
+pub(super) const BUDGET: usize = 1024;
+/// When a comparison that failed begins anew.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Between two pieces of a comparison, at the least.
+const REST: Duration = Duration::from_millis(1);
+/// And so often as long as a piece took: a comparison that is always under way costs a quarter of a processor, and few changes
+/// come while it has the thread.
+const RESTS: u32 = 3;
+/// Between the beginnings of two comparisons of the maps alone, at the least.
+const LOOKS: Duration = Duration::from_secs(5);
+/// And so often as long as the last one had a processor: a quarter of a hundredth of one. Debug builds take ten times as long.
+const SHARE: u32 = if cfg!(debug_assertions) { 40 } else { 400 };
+
+/// A comparison that is under way.
+struct Running {
+    depth: Depth,
+    began: Instant,
+    /// Time of a processor that it had.
+    cost: Duration,
+    /// Which subject is compared.
+    subject: usize,
+    /// Entries that differed; none if that could not be told of all.
+    drift: Option<usize>,
+    /// When to go on.
+    next: Instant,
+}
+
+/// What a comparison of everything found.
+pub(super) struct Found {
+    /// When it began.
+    pub(super) began: Instant,
+    /// Entries that differed since the last one ended.
+    pub(super) drift: usize,
+}
+
+/// Which comparisons are under way or due.
+pub(super) struct Comparisons {
+    running: Option<Running>,
+    /// When the maps alone are compared next; never, where everything is as often.
+    maps: Option<Instant>,
+    /// Everything is to be compared once the running one has ended.
+    whole: bool,
+    /// Entries that differed since everything was compared.
+    drift: usize,
+}
+
+/// A piece that is to be compared.
+pub(super) struct Piece {
+    /// How deep.
+    pub(super) depth: Depth,
+    /// Of which subject.
+    pub(super) subject: usize,
+    began: Duration,
+}
+
+impl Running {
+    const fn at(depth: Depth, begin: Instant) -> Self {
+        Self {
+            depth,
+            began: begin,
+            cost: Duration::ZERO,
+            subject: 0,
+            drift: Some(0),
+            next: begin,
+        }
+    }
+
+    fn note(&mut self, verified: Verified, took: Duration) {
+        self.cost += took;
+        self.next = Instant::now() + REST.max(took * RESTS);
+        let (drift, done) = match verified {
+            Verified::More(drift) => (Some(drift), false),
+            Verified::Done(drift) => (Some(drift), true),
+            Verified::Failed => (None, true),
+        };
+        self.drift = self.drift.zip(drift).map(|(sum, drift)| sum + drift);
+        self.subject += usize::from(done);
+    }
+}
+
+impl Comparisons {
+    /// Where everything is compared once in a period.
+    pub(super) fn every(period: Duration) -> Self {
+        Self {
+            running: None,
+            maps: (period > LOOKS).then(|| Instant::now() + LOOKS),
+            whole: false,
+            drift: 0,
+        }
+    }
+
+    /// Has everything compared, unless that is under way.
+    pub(super) fn begin_whole(&mut self) {
+        match &self.running {
+            None => self.running = Some(Running::at(Depth::Whole, Instant::now())),
+            Some(running) => self.whole = running.depth == Depth::Maps,
+        }
+    }
+
+    /// Returns when a piece is due.
+    pub(super) async fn due(&self) {
+        match self.running.as_ref().map(|one| one.next).or(self.maps) {
+            Some(due) => sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The piece that is due, if there is one.
+    pub(super) fn piece(&mut self) -> Option<Piece> {
+        let now = Instant::now();
+        if self.running.is_none() && self.maps.is_some_and(|due| due <= now) {
+            self.running = Some(Running::at(Depth::Maps, now));
+        }
+        let running = self.running.as_ref()?;
+        Some(Piece {
+            depth: running.depth,
+            subject: running.subject,
+            began: processor_time(),
+        })
+    }
+
+    /// What came of a piece, of one of so many subjects; of everything, if that was its last.
+    pub(super) fn note(
+        &mut self,
+        piece: &Piece,
+        verified: Verified,
+        subjects: usize,
+    ) -> Option<Found> {
+        let running = self.running.as_mut()?;
+        running.note(verified, processor_time().saturating_sub(piece.began));
+        if running.subject < subjects {
+            return None;
+        }
+        let ended = self.running.take()?;
+        self.drift += ended.drift.unwrap_or(0);
+        self.after(&ended);
+        let told = ended.depth == Depth::Whole && ended.drift.is_some();
+        told.then(|| Found {
+            began: ended.began,
+            drift: std::mem::take(&mut self.drift),
+        })
+    }
+
+    /// What comes after a comparison.
+    fn after(&mut self, ended: &Running) {
+        let now = Instant::now();
+        let (depth, cost, took) = (ended.depth, ended.cost, ended.began.elapsed());
+        tracing::debug!(?depth, ?cost, ?took, drift = ended.drift, "maps compared");
+        self.maps = self.maps.map(|_| match ended.depth {
+            Depth::Maps => ended.began + LOOKS.max(ended.cost * SHARE),
+            Depth::Whole => now + LOOKS,
+        });
+        let failed = ended.depth == Depth::Whole && ended.drift.is_none();
+        if failed {
+            self.running = Some(Running::at(Depth::Whole, now + AGAIN));
+        } else if std::mem::take(&mut self.whole) {
+            self.running = Some(Running::at(Depth::Whole, now));
+        }
+    }
+}
+
+/// What this thread has had of processors. It is no harm where the kernel does not tell.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(comparisons: &mut Comparisons, found: usize) -> (Depth, Option<usize>) {
+        let piece = comparisons.piece().unwrap();
+        let more = comparisons.note(&piece, Verified::More(found), 1);
+        assert!(more.is_none());
+        let piece = comparisons.piece().unwrap();
+        let done = comparisons.note(&piece, Verified::Done(0), 1);
+        (piece.depth, done.map(|found| found.drift))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn maps_are_compared_between_two_full_comparisons() {
+        let mut comparisons = Comparisons::every(Duration::from_mins(1));
+        assert!(comparisons.piece().is_none());
+        comparisons.due().await;
+        assert_eq!(run(&mut comparisons, 2), (Depth::Maps, None));
+        comparisons.due().await;
+        // It is time for everything in the middle of one.
+        let piece = comparisons.piece().unwrap();
+        comparisons.begin_whole();
+        assert_eq!(piece.depth, Depth::Maps);
+        assert!(comparisons.note(&piece, Verified::Done(1), 1).is_none());
+        assert_eq!(run(&mut comparisons, 4), (Depth::Whole, Some(7)));
+        comparisons.begin_whole();
+        assert_eq!(run(&mut comparisons, 0), (Depth::Whole, Some(0)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_costs_more_is_done_more_seldom() {
+        let mut comparisons = Comparisons::every(Duration::from_mins(1));
+        let after = |comparisons: &mut Comparisons, cost: Duration| {
+            let mut ended = Running::at(Depth::Maps, Instant::now());
+            ended.cost = cost;
+            comparisons.after(&ended);
+            comparisons.maps.unwrap() - ended.began
+        };
+        let usual = LOOKS / SHARE;
+        assert_eq!(after(&mut comparisons, usual / 2), LOOKS);
+        assert_eq!(after(&mut comparisons, usual * 2), LOOKS * 2);
+        assert_eq!(after(&mut comparisons, usual * 20), LOOKS * 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_is_compared_anew() {
+        let mut comparisons = Comparisons::every(Duration::from_secs(1));
+        comparisons.begin_whole();
+        let piece = comparisons.piece().unwrap();
+        assert!(comparisons.note(&piece, Verified::Failed, 1).is_none());
+        comparisons.due().await;
+        assert_eq!(run(&mut comparisons, 1), (Depth::Whole, Some(1)));
+        assert!(comparisons.maps.is_none(), "everything is as often");
+    }
+}
