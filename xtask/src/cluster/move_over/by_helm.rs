@@ -8,12 +8,19 @@ use super::workload::{self, call};
 use crate::cluster::helm::{self, Values};
 use crate::cluster::lab::Node;
 use crate::cluster::place::Place;
+use crate::cluster::wait;
 use crate::say;
 
 /// All that agents put on a node, but for what docs/uninstall.md lists: what is printed is there still.
-const THERE: &str = "ip -o link | grep -o 'weir_[a-z]*'; find /sys/fs/bpf/weir -mindepth 1 2>/dev/null | head -3; \
-                     bpftool net show | grep -E 'from_|to_'; ip -4 route show proto 88; ip -6 route show proto 88; \
-                     ls /etc/cni/net.d | grep 05-weir; true";
+const THERE: &str = "ip -o link | grep -o 'weir_[a-z]*' || true
+                     find /sys/fs/bpf/weir -mindepth 1 2>/dev/null | head -3
+                     bpftool net show | grep -E 'from_|to_' || true
+                     ip -4 route show proto 88
+                     ip -6 route show proto 88
+                     ls /etc/cni/net.d | grep 05-weir || true";
+
+/// Claims of ranges of pods.
+const RANGES: &str = "configmap/weir-pod-ranges";
 
 impl Journey<'_> {
     /// Upgrades to another preset and back, with connections open.
@@ -59,22 +66,8 @@ impl Journey<'_> {
             self.report.judge(what, found);
         }
         say::step("helm uninstall", || helm::uninstall(self.lab))?;
-        let words = [
-            "get",
-            "all,configmaps,clusterroles",
-            "-A",
-            "-l",
-            "app.kubernetes.io/name=weir",
-        ];
-        let objects = call(self.lab, &words)?;
-        let what = "uninstalled: Helm has left no object";
-        let gone = objects.trim().is_empty();
-        let found = if gone {
-            Ok("none")
-        } else {
-            Err(anyhow::anyhow!("{objects}"))
-        };
-        self.report.judge(what, found);
+        let gone = self.objects_gone();
+        self.report.judge("uninstalled: no object is left", gone);
         for node in self.nodes() {
             let left = self.left(node)?;
             self.report.judge(
@@ -86,6 +79,22 @@ impl Journey<'_> {
             );
         }
         Ok(())
+    }
+
+    /// An error unless Helm's objects go, but for the claims of ranges, which docs/uninstall.md keeps.
+    fn objects_gone(&self) -> Result<&'static str> {
+        let words = [
+            "get",
+            "all,configmaps,clusterroles,clusterrolebindings",
+            "--all-namespaces",
+            "--selector=app.kubernetes.io/name=weir",
+            "--output=name",
+        ];
+        wait::until("Weir's objects to be gone", || {
+            let objects = call(self.lab, &words)?;
+            Ok(objects.lines().all(|name| name == RANGES))
+        })?;
+        Ok("none but the claims of ranges")
     }
 
     fn nothing_there(&self, node: Node) -> Result<&'static str> {
