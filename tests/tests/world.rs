@@ -4,6 +4,8 @@
 use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::Duration,
 };
 
 use proxy_agent::datapath::Table as _;
@@ -110,7 +112,14 @@ fn what_is_left_of_a_pod_fails_its_test() {
             host_mac: [0; 6],
             flags: 0,
         };
-        endpoints.set(&77, &stray).unwrap();
+        // Again and again: an agent takes it away as soon as it sees it.
+        let again = move || {
+            for _ in 0..100 {
+                endpoints.set(&77, &stray).unwrap();
+                thread::sleep(Duration::from_millis(100));
+            }
+        };
+        drop(thread::spawn(again));
     });
     assert!(
         said.contains("map entries of pods are left: 1 in ENDPOINTS"),
