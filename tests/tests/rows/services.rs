@@ -308,6 +308,8 @@ pub(crate) const SAID: &[Row] = &[
         &[
             "agent_services::owners_are_told_what_is_not_served",
             "agent_services::the_older_service_has_an_address_and_the_other_one_takes_over",
+            "agent_services::pods::pods_are_told_whose_their_host_ports_are",
+            "agent_events::one_of_two_agents_tells_what_both_find",
         ],
     ),
 ];
