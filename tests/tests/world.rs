@@ -4,10 +4,12 @@
 use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
-    thread,
-    time::Duration,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use proxy_agent::datapath::Table as _;
 use proxy_common::endpoints::Endpoint;
 use serde_json::{Value, json};
@@ -112,14 +114,10 @@ fn what_is_left_of_a_pod_fails_its_test() {
             host_mac: [0; 6],
             flags: 0,
         };
-        // Again and again: an agent takes it away as soon as it sees it.
-        let again = move || {
-            for _ in 0..100 {
-                endpoints.set(&77, &stray).unwrap();
-                thread::sleep(Duration::from_millis(100));
-            }
-        };
-        drop(thread::spawn(again));
+        // An agent that runs takes it away as soon as it sees it.
+        let agent = cluster.agent(0).id().unwrap().cast_signed();
+        kill(Pid::from_raw(agent), Signal::SIGSTOP).unwrap();
+        endpoints.set(&77, &stray).unwrap();
     });
     assert!(
         said.contains("map entries of pods are left: 1 in ENDPOINTS"),
