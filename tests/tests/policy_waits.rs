@@ -9,7 +9,7 @@ use std::{
 
 use proptest::prelude::*;
 use proxy_agent::{
-    model::{NetworkPolicy, ObjectName},
+    model::{ContainerPort, NetworkPolicy, ObjectName, PolicyPort, Protocol},
     policy::{
         Direction, PolicyReport,
         lookup::{Question, judge},
@@ -21,7 +21,7 @@ use weir_tests::policy::{
     cluster::{Cluster, OWN_NODE, block, object, policy, rule, tcp},
     maps::PolicyMaps,
     questions,
-    random::{apply, edit, start},
+    random::{Edit, apply, edit, start},
 };
 
 /// The maps grow.
@@ -339,4 +339,44 @@ proptest! {
             prop_assert_eq!(is.allowed, questions::expected(&bed.cluster, &question), "{:?}", question);
         }
     }
+}
+
+/// A policy denies a new pod for want of room, and is replaced by one that isolates nobody while all stands still.
+#[test]
+fn what_takes_the_place_of_a_policy_at_a_standstill_waits_and_is_not_refused() {
+    let maps = PolicyMaps::with(3, 2, 64);
+    maps.limit_cidrs(5);
+    let mut bed = Bed::growing(maps);
+    bed.cluster = start();
+    let denies_all = Some(Vec::new());
+    let served = PolicyPort::Named(Protocol::Udp, "web".into());
+    let named = ContainerPort {
+        name: "web".into(),
+        protocol: Protocol::Udp,
+        port: 79,
+    };
+    let edits = [
+        Edit::Policy(policy("n0/policy2", "", None, denies_all).into()),
+        Edit::Policy(
+            policy(
+                "n2/policy0",
+                "",
+                Some(vec![rule(vec![], vec![served])]),
+                None,
+            )
+            .into(),
+        ),
+        Edit::Pod(2, 0, vec![named]),
+        Edit::Pod(6, 0, Vec::new()),
+        Edit::Pod(2, 0, Vec::new()),
+        Edit::Policy(policy("n0/policy2", "", None, None).into()),
+    ];
+    let mut report = PolicyReport::default();
+    for edit in edits {
+        apply(&mut bed.cluster, &edit);
+        report = bed.sync();
+        assert!(report.refused.is_empty(), "{edit:?}: {:?}", report.refused);
+    }
+    assert!(report.standstill.is_some() && names(&report.waits) == ["n0/policy2"]);
+    assert!(grow(&mut bed).waits.is_empty());
 }

@@ -83,10 +83,11 @@ impl PolicyEngine {
     /// What is not as the cluster asks, as long as it is so.
     pub(super) fn report(&self, report: &mut PolicyReport) {
         report.unknown.clone_from(&self.denied.unknown);
-        (report.waits, report.refused) = self
+        // At a standstill one may be in force that neither waits nor is refused any more: what takes its place waits.
+        (report.refused, report.waits) = self
             .closing()
             .into_iter()
-            .partition(|(name, _)| self.effective.waiting.contains_key(name));
+            .partition(|(name, _)| self.effective.refused.contains_key(name));
         report.wanting = self.back_off.wanting();
         let standstill = self.standstill.since.as_ref();
         report.standstill = standstill.map(|(_, why)| why.clone());
