@@ -11,12 +11,11 @@ use crate::cluster::place::Place;
 use crate::cluster::wait;
 use crate::say;
 
-/// All that agents put on a node, but for what docs/uninstall.md lists: what is printed is there still.
+/// All that agents put on a node, but for what docs/uninstall.md lists: what is printed is there still. Routes to pods are the plugin's, and
+/// go with the pods.
 const THERE: &str = "ip -o link | grep -o 'weir_[a-z]*' || true
                      find /sys/fs/bpf/weir -mindepth 1 2>/dev/null | head -3
                      bpftool net show | grep -E 'from_|to_' || true
-                     ip -4 route show proto 88
-                     ip -6 route show proto 88
                      ls /etc/cni/net.d | grep 05-weir || true";
 
 /// Claims of ranges of pods.
