@@ -1,6 +1,10 @@
 //! The main loop: one thread that owns all state and does all writes. It waits, syncs, and publishes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::{
@@ -303,10 +307,12 @@ impl MainLoop {
             Metrics::raise(&series.get_or_create(&What::new(what)), *times);
         }
         let repairs = repairs::notices(&status.repairs, node);
-        let notices = notices.chain(pressure).chain(repairs);
-        let nodes = &self.store.read().nodes;
-        let ours = notices.filter(|notice| teller::is_ours(notice, nodes, node));
-        self.notices.tell(ours.collect());
+        let mut notices: BTreeSet<_> = notices.chain(pressure).chain(repairs).collect();
+        // Sources wait meanwhile, so nothing else is done.
+        let seen = self.store.read();
+        notices.retain(|notice| teller::is_ours(notice, &seen.nodes, node));
+        drop(seen);
+        self.notices.tell(notices);
         self.shared.publish(status);
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use weir_tests::{
     controlplane::ControlPlane,
     watched::{PATIENCE, ready, start_agent},
-    world::{Node, Plugin, Pod, Process, until},
+    world::{Node, Plugin, Pod, Process, program, until},
 };
 
 use super::{
@@ -259,8 +259,14 @@ impl Day<'_> {
 
     fn told(&self, number: u64) -> String {
         let last: Vec<&str> = self.last.iter().map(String::as_str).collect();
+        let status = program("proxyctl").and_then(|proxyctl| {
+            // It ends with 1 if not all is well.
+            let asked = format!("{} status || true", proxyctl.display());
+            self.node.run(&["sh", "-c", &asked])
+        });
+        let status = status.unwrap_or_else(|error| format!("no status: {error:#}"));
         format!(
-            "step {number}; the last ones, latest first:\n{}",
+            "step {number}; the last ones, latest first:\n{}\nagent: {status}",
             last.join("\n")
         )
     }
