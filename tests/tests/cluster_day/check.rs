@@ -208,9 +208,9 @@ impl Check<'_> {
             }
         }
         for (to, gateways) in &wanted {
-            let there = actual.get(to).copied().flatten();
+            let there = actual.get(to);
             ensure!(
-                there.is_some_and(|gateway| gateways.contains(&gateway)),
+                there.is_some_and(|gateway| gateways.contains(gateway)),
                 "route to {to} by {there:?}, wanted one of {gateways:?}"
             );
         }

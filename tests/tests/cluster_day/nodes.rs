@@ -29,8 +29,8 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct Nodes(BTreeMap<String, Known>);
 
-/// Where the pods of a range may be led to: by any of these, of nodes that claim the same range.
-pub(crate) type Routes = BTreeMap<IpNetwork, BTreeSet<IpAddr>>;
+/// Where the pods of a range may be led to: by any of these gateways, of nodes that claim the same range; none is the tunnel.
+pub(crate) type Routes = BTreeMap<IpNetwork, BTreeSet<Option<IpAddr>>>;
 
 impl Nodes {
     /// Takes note of a Node, or that there is none.
@@ -95,15 +95,17 @@ impl Nodes {
             .collect()
     }
 
-    /// Routes to other nodes' pods, by the first address that is `on_link`.
+    /// Routes to other nodes' pods, by the first address that is `on_link`, else by the tunnel, whose ends are reached by the default
+    /// route.
     pub(crate) fn routes(&self, on_link: impl Fn(&IpAddr) -> bool) -> Routes {
         let mut routes = Routes::new();
         for (_, known) in self.0.iter().filter(|(name, _)| *name != HERE) {
             for range in &known.ranges {
                 let family = |ip: &&IpAddr| ip.is_ipv4() == range.is_ipv4();
                 let mut gateways = known.internal.iter().filter(family);
-                if let Some(gateway) = gateways.find(|ip| on_link(ip)) {
-                    routes.entry(*range).or_default().insert(*gateway);
+                let gateway = gateways.find(|ip| on_link(ip)).copied();
+                if gateway.is_some() || !known.internal.is_empty() {
+                    routes.entry(*range).or_default().insert(gateway);
                 }
             }
         }
