@@ -63,7 +63,7 @@ fn at_any_time_del_undoes_it() {
 }
 
 /// Makes the files of a folder two minutes older.
-fn age(folder: &Path) {
+pub(crate) fn age(folder: &Path) {
     let then = SystemTime::now() - Duration::from_mins(2);
     for file in runtime::files(folder).unwrap() {
         let path = folder.join(file);

@@ -1,12 +1,7 @@
 //! The plugin is killed at every system call by which it writes, in ADD and in DEL. Whatever comes next (DEL, ADD again, GC)
 //! leaves nothing of it, and no address is given twice.
 
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::json;
 use weir_tests::{
@@ -14,6 +9,8 @@ use weir_tests::{
     length,
     world::until,
 };
+
+use super::crash::age;
 
 const DUAL: [&str; 2] = ["10.244.1.0/24", "fd00:244:1::/64"];
 /// In the short form one in so many calls, but some of each verb.
@@ -129,18 +126,6 @@ fn picture(runtime: &Runtime) -> String {
         .collect();
     let leases = runtime.state().unwrap().leases;
     format!("{links:?}\n{routes:?}\n{records:?}\n{leases:?}")
-}
-
-/// Makes the files of a folder two minutes older.
-fn age(folder: &Path) {
-    let then = SystemTime::now() - Duration::from_mins(2);
-    for file in runtime::files(folder).unwrap() {
-        let path = folder.join(file);
-        if path.is_file() {
-            let file = File::options().write(true).open(path).unwrap();
-            file.set_modified(then).unwrap();
-        }
-    }
 }
 
 /// How many calls write, if nobody is killed; which of them to kill at, and what then.
