@@ -25,6 +25,7 @@ pub mod preflight;
 pub mod programs;
 pub mod reader;
 pub mod table;
+mod tally;
 pub mod tree;
 pub mod trial;
 pub mod words;

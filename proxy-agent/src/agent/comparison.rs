@@ -19,8 +19,8 @@ const REST: Duration = Duration::from_millis(1);
 const RESTS: u32 = 3;
 /// Between the beginnings of two comparisons of the maps alone, at the least.
 const LOOKS: Duration = Duration::from_secs(5);
-/// And so often as long as the last one had a processor: a quarter of a hundredth of one. Debug builds take ten times as long.
-const SHARE: u32 = if cfg!(debug_assertions) { 40 } else { 400 };
+/// And so often as long as the last one had a processor: a fifth of a hundredth of one. Debug builds take ten times as long.
+const SHARE: u32 = if cfg!(debug_assertions) { 50 } else { 500 };
 
 /// A comparison that is under way.
 struct Running {

@@ -8,7 +8,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::bpfsys::object::{self, MapInfo};
+use super::{
+    bpfsys::object::{self, MapInfo},
+    tally::Tally,
+};
 
 /// An open map, which may be exchanged for another of the same types. Cheap to clone: clones are exchanged together.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub struct MapHandle {
 pub struct OpenMap {
     fd: OwnedFd,
     info: MapInfo,
+    /// Its entries, if only we write to it.
+    pub(super) tally: Tally,
 }
 
 /// How a map is to be read and written.
@@ -75,7 +80,11 @@ impl OpenMap {
     /// Asks the kernel about an open map.
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         let info = object::map_info(&fd)?;
-        Ok(Self { fd, info })
+        Ok(Self {
+            fd,
+            info,
+            tally: Tally::default(),
+        })
     }
 
     /// What the kernel says about it.

@@ -57,9 +57,9 @@ pub struct MapUsage {
 pub(super) const PROGRAMS_OWN: [&str; 1] = ["SOCKET_PEER"];
 
 /// Declares the struct, how it is opened, and how its use is counted. What is `uncounted` is as full as another map:
-/// the index of flows as their records; or in another way.
+/// the index of flows as their records; or in another way. To those of `programs` not only the agent writes.
 macro_rules! declare {
-    ($($field:ident: $name:literal, $type:ty $(, $uncounted:ident)?;)+) => {
+    ($($field:ident: $name:literal, $type:ty $(, $how:ident)?;)+) => {
         /// Every map of an instance. Tables are cheap to clone; each map has one writer.
         #[derive(Clone, Debug)]
         pub struct Maps {
@@ -95,11 +95,12 @@ macro_rules! declare {
             }
 
             fn counts(&self) -> Result<Vec<Option<u32>>, TableError> {
-                Ok(vec![$(declare!(@count self.$field $(, $uncounted)?)),+])
+                Ok(vec![$(declare!(@count self.$field $(, $how)?)),+])
             }
         }
     };
     (@count $map:expr) => { $map.count()? };
+    (@count $map:expr, programs) => { Some($map.used()?) };
     (@count $map:expr, uncounted) => { None };
 }
 
@@ -111,7 +112,7 @@ declare! {
     backend_slots: "BACKEND_SLOTS", KernelTable<SlotKey, u32>;
     backend_members: "BACKEND_MEMBERS", KernelTable<MemberKey, u32>;
     maglev: "MAGLEV", KernelTable<MaglevKey, MaglevChunk>;
-    affinity: "AFFINITY", KernelTable<AffinityKey, Affinity>;
+    affinity: "AFFINITY", KernelTable<AffinityKey, Affinity>, programs;
     flow_index4: "FLOW_INDEX4", KernelTable<FlowKey4, FlowPlace>, uncounted;
     flow_index6: "FLOW_INDEX6", KernelTable<FlowKey6, FlowPlace>, uncounted;
     flows4: "FLOWS4", Flows, uncounted;
@@ -120,8 +121,8 @@ declare! {
     interfaces: "INTERFACES", KernelTable<u32, u32>;
     local_pods4: "LOCAL_PODS4", KernelTable<Address4, u32>;
     local_pods6: "LOCAL_PODS6", KernelTable<Address6, u32>;
-    fragments4: "FRAGMENTS4", KernelTable<FragmentKey4, FragmentPorts>;
-    fragments6: "FRAGMENTS6", KernelTable<FragmentKey6, FragmentPorts>;
+    fragments4: "FRAGMENTS4", KernelTable<FragmentKey4, FragmentPorts>, programs;
+    fragments6: "FRAGMENTS6", KernelTable<FragmentKey6, FragmentPorts>, programs;
     clients: "CLIENTS", KernelTable<u64, Client>;
     sources4: "SOURCES4", KernelTable<Prefix<SourceKey4>, u32>;
     sources6: "SOURCES6", KernelTable<Prefix<SourceKey6>, u32>;
@@ -132,7 +133,7 @@ declare! {
     inside6: "INSIDE6", KernelTable<Prefix<InsideKey6>, Inside>;
     tunnels4: "TUNNELS4", KernelTable<Prefix<TunnelKey4>, TunnelPeer>;
     tunnels6: "TUNNELS6", KernelTable<Prefix<TunnelKey6>, TunnelPeer>;
-    relays: "RELAYS", KernelTable<u32, Relay>;
+    relays: "RELAYS", KernelTable<u32, Relay>, programs;
     node_config: "NODE_CONFIG", KernelTable<u32, NodeConfig>;
     node_addresses4: "NODE_ADDRESSES4", KernelTable<Address4, u32>;
     node_addresses6: "NODE_ADDRESSES6", KernelTable<Address6, u32>;
@@ -361,7 +362,7 @@ where
     V: aya::Pod + std::fmt::Debug + PartialEq,
 {
     fn count(&self) -> Result<Option<u32>, TableError> {
-        Ok(Some(self.used()?))
+        Ok(Some(self.used_of_ours()?))
     }
 }
 

@@ -81,29 +81,29 @@ impl Model {
         all.map(brief).collect::<Vec<_>>().join("\n")
     }
 
+    /// Of several pods that claim an address nobody knows which one has it: the rule holds if it would for each of them.
     fn peers_hold(&self, namespace: &str, rule: &Value, side: Side, peer: IpAddr) -> bool {
         let peers = list(rule, side.peers());
-        peers.is_empty() || peers.iter().any(|p| self.peer_holds(namespace, p, peer))
+        let holders = self.holders(peer);
+        let named = |holder: &(&Id, &Value)| {
+            let mut peers = peers.iter();
+            peers.any(|peer| self.names_pod(namespace, peer, *holder))
+        };
+        peers.is_empty()
+            || peers.iter().any(|p| names_address(p, peer))
+            || (!holders.is_empty() && holders.iter().all(named))
     }
 
-    fn peer_holds(&self, namespace: &str, peer: &Value, ip: IpAddr) -> bool {
-        if let Some(block) = peer.get("ipBlock") {
-            let holds = |range: &str| parsed(range).is_some_and(|r: IpNetwork| r.contains(ip));
-            let excepted = list(block, "/except").iter().filter_map(Value::as_str);
-            return holds(text(block, "/cidr")) && !excepted.into_iter().any(holds);
-        }
+    fn names_pod(&self, namespace: &str, peer: &Value, (id, pod): (&Id, &Value)) -> bool {
         let pods = peer.get("podSelector");
         let namespaces = peer.get("namespaceSelector");
-        let holders = self.holders(ip);
-        // Of several pods that claim an address nobody knows which one has it: none of them may more than the others.
-        let meets = |(id, pod): &(&Id, &Value)| {
-            let namespace = match namespaces {
-                None => id.namespace == namespace,
-                Some(selector) => selects(selector, &self.namespace(&id.namespace)),
-            };
-            namespace && pods.is_none_or(|selector| selects(selector, &labels(pod)))
+        let namespace = match namespaces {
+            None => id.namespace == namespace,
+            Some(selector) => selects(selector, &self.namespace(&id.namespace)),
         };
-        !holders.is_empty() && holders.iter().all(meets)
+        (pods.is_some() || namespaces.is_some())
+            && namespace
+            && pods.is_none_or(|selector| selects(selector, &labels(pod)))
     }
 
     fn namespace(&self, name: &str) -> BTreeMap<String, String> {
@@ -169,6 +169,15 @@ impl Model {
                 }
         })
     }
+}
+
+fn names_address(peer: &Value, ip: IpAddr) -> bool {
+    let Some(block) = peer.get("ipBlock") else {
+        return false;
+    };
+    let holds = |range: &str| parsed(range).is_some_and(|r: IpNetwork| r.contains(ip));
+    let mut excepted = list(block, "/except").iter().filter_map(Value::as_str);
+    holds(text(block, "/cidr")) && !excepted.any(holds)
 }
 
 fn own_v6() -> IpAddr {

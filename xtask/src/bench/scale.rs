@@ -112,15 +112,17 @@ impl Bench<'_> {
         let services = say::step("measure Services", || self.alone(&["first_sync_services"]))?;
         let per_service = (services - empty) / f64::from(args.services.max(1));
         self.note("memory_bytes_per_service", per_service, Some(1024.0));
-        let what = format!("create {} pods and {} policies", args.pods, args.policies);
-        say::step(&what, || {
-            self.api.fill(&pods::policies(args.policies))?;
-            self.api.fill(&pods::elsewhere(args.pods))
-        })?;
+        let what = format!("create {} policies", args.policies);
+        say::step(&what, || self.api.fill(&pods::policies(args.policies)))?;
+        let policies = say::step("measure policies", || self.alone(&[]))?;
+        let per_policy = (policies - services) / f64::from(args.policies.max(1));
+        self.note("memory_bytes_per_policy", per_policy, None);
+        let what = format!("create {} pods", args.pods);
+        say::step(&what, || self.api.fill(&pods::elsewhere(args.pods)))?;
         let agent = self.start(&[])?;
         self.note_first_sync("first_sync_all", 5.0)?;
         let all = memory::steady(agent.id())?;
-        let per_pod = (all - services) / f64::from(args.pods.max(1));
+        let per_pod = (all - policies) / f64::from(args.pods.max(1));
         self.note("memory_bytes_per_pod", per_pod, Some(300.0));
         say::step("change endpoints", || self.lone_changes("change", 0))?;
         say::step("change endpoints as fast as can be", || self.crowd(&agent))?;

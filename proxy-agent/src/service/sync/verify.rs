@@ -83,17 +83,11 @@ impl ServiceSync {
         budget: usize,
         report: &mut SyncReport,
     ) -> Result<bool, TableError> {
-        if !self.started {
-            return Ok(true);
-        }
-        let mut comparison = std::mem::take(&mut self.comparison);
-        let drift = report.drift;
-        let next = match &comparison.stage {
-            Stage::Services(last) => self.plan_services(&read(), last.as_ref(), budget, report),
-            Stage::Owners(last) => self.plan_owners(&read(), last.as_ref(), budget, report),
-            _ => self.compare(&mut comparison, budget, report)?,
-        };
-        Ok(self.go_on(comparison, next, report.drift > drift))
+        self.piece(report, |sync, comparison, report| match &comparison.stage {
+            Stage::Services(last) => Ok(sync.plan_services(&read(), last.as_ref(), budget, report)),
+            Stage::Owners(last) => Ok(sync.plan_owners(&read(), last.as_ref(), budget, report)),
+            _ => sync.compare(comparison, budget, report),
+        })
     }
 
     /// The same with the maps alone: nothing is planned anew.
@@ -102,26 +96,36 @@ impl ServiceSync {
         budget: usize,
         report: &mut SyncReport,
     ) -> Result<bool, TableError> {
+        self.piece(report, |sync, comparison, report| {
+            let next = sync.compare(comparison, budget, report)?;
+            Ok(next.filter(|next| !matches!(next, Stage::Services(_) | Stage::Owners(_))))
+        })
+    }
+
+    /// A piece of the comparison, which tells what comes next; true if nothing does.
+    fn piece(
+        &mut self,
+        report: &mut SyncReport,
+        compare: impl FnOnce(
+            &mut Self,
+            &mut Comparison,
+            &mut SyncReport,
+        ) -> Result<Option<Stage>, TableError>,
+    ) -> Result<bool, TableError> {
         if !self.started {
             return Ok(true);
         }
         let mut comparison = std::mem::take(&mut self.comparison);
         let drift = report.drift;
-        let next = self.compare(&mut comparison, budget, report)?;
-        let next = next.filter(|next| !matches!(next, Stage::Services(_) | Stage::Owners(_)));
-        Ok(self.go_on(comparison, next, report.drift > drift))
-    }
-
-    /// Whether nothing is left to compare.
-    fn go_on(&mut self, mut comparison: Comparison, next: Option<Stage>, drifted: bool) -> bool {
-        if drifted {
+        let next = compare(self, &mut comparison, report)?;
+        if report.drift > drift {
             self.after.disturbed();
             self.freed = true;
         }
         let done = next.is_none();
         comparison.stage = next.unwrap_or_default();
         self.comparison = comparison;
-        done
+        Ok(done)
     }
 
     fn compare(
