@@ -20,7 +20,10 @@ pub mod tls;
 pub mod unix;
 pub mod version;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     config::{Configuration, Conntrack},
@@ -33,6 +36,9 @@ use health::ProxyHealth;
 use log_level::LogLevel;
 use messages::{FlowsStatus, MapStatus, Status};
 use metrics::Metrics;
+
+/// A change is late after two full comparisons, as kube-proxy has it (`healthzTimeout`), and after so long at the latest.
+const LATE: Duration = Duration::from_mins(2);
 
 /// What handlers share with the main loop.
 #[derive(Debug)]
@@ -68,7 +74,7 @@ impl Shared {
         store: &Arc<Store>,
     ) -> Self {
         let watchdog = Watchdog::new(&config.run_dir);
-        let timeout = config.sync.full_period.0 * 2;
+        let timeout = config.sync.full_period.0.min(LATE / 2) * 2;
         let tls = config.metrics_tls.clone();
         Self {
             health: ProxyHealth::new(timeout, Arc::clone(store), watchdog.clone()),

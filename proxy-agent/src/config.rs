@@ -408,7 +408,8 @@ impl Default for Cni {
 pub struct SyncPeriods {
     /// How long changes are gathered before they are applied.
     pub min_period: Period,
-    /// How often everything is compared with the maps.
+    /// How often everything is planned anew and compared with the maps. Maps alone are compared with what was written to them
+    /// every few seconds, whatever this says.
     pub full_period: Period,
 }
 
@@ -416,7 +417,7 @@ impl Default for SyncPeriods {
     fn default() -> Self {
         Self {
             min_period: Period::from_millis(5),
-            full_period: Period::from_secs(60),
+            full_period: Period::from_secs(600),
         }
     }
 }
