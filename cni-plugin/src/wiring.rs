@@ -7,6 +7,7 @@
 pub mod addresses;
 pub mod alias;
 pub mod bucket;
+mod departures;
 pub mod device;
 pub mod inspect;
 pub mod name;

@@ -297,6 +297,14 @@ impl Datapath {
         Ok(mode)
     }
 
+    /// Attaches the program of the entry of a pod's queue, or replaces the one that is attached. By clsact: it is to go with the
+    /// interface, and nobody else has anything to do there.
+    pub fn attach_queue(&mut self, entry: u32) -> Result<(), DatapathError> {
+        let (ebpf, pins) = (&mut self.ebpf, &self.pins);
+        let by = TcPreference::Clsact;
+        programs::interface::attach(ebpf, pins, Hook::ToQueue, entry, by).map(drop)
+    }
+
     /// Whether the programs of these hooks are on an interface, whichever way they were attached.
     pub fn are_attached(&self, ifindex: u32, hooks: &[Hook]) -> Result<bool, DatapathError> {
         for hook in hooks {

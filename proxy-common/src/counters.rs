@@ -65,6 +65,7 @@ reasons! {
     NO_SERVICE = 28, "no-service", "An address of the ranges of Services that no Service has; one may be about to have it.";
     NOT_ENCRYPTED = 29, "not-encrypted", "A packet to another node's pods that would have left unencrypted (encryption.strict).";
     RELAY_ASTRAY = 30, "relay-astray", "Another node relayed what belongs to no flow here and begins none with a backend here; two nodes may differ for a moment about who serves.";
+    BANDWIDTH = 31, "bandwidth", "A pod sent, or was sent, more than its limit of bandwidth and what may wait behind it. Where the kernel has no fq, its token bucket counts these itself.";
 }
 
 /// Beside the reasons: frames that XDP sent out again by the link on which they came.

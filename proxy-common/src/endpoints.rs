@@ -33,6 +33,8 @@ pub struct Endpoint {
 /// Packets to this pod go through its interface's queueing discipline (bandwidth limits): no
 /// `bpf_redirect_peer`, which skips it.
 pub const ENDPOINT_SHAPED: u32 = 1 << 0;
+/// Packets to this pod get their times of departure from [`crate::pace`].
+pub const ENDPOINT_PACED: u32 = 1 << 1;
 /// Packets from this pod are seen by its programs only after they have been through its queue (bandwidth limits): a pair
 /// of interfaces of the host, whose indexes are that of the pod's host side with [`QUEUE_ENTRY`] and with this bit.
 pub const ENDPOINT_QUEUED: u32 = 1 << 29;

@@ -7,7 +7,7 @@ pub const SCHEMA: u32 = 2;
 /// The code of every module that declares what is in maps. Of its declarations the agent makes hashes, which are pinned
 /// beside the maps: a version that declares something more goes on with the maps of one that did not; one that declares the
 /// same otherwise does not.
-pub const SOURCES: [&str; 20] = [
+pub const SOURCES: [&str; 21] = [
     include_str!("affinity.rs"),
     include_str!("backends.rs"),
     include_str!("conntrack.rs"),
@@ -20,6 +20,7 @@ pub const SOURCES: [&str; 20] = [
     include_str!("inside.rs"),
     include_str!("maglev.rs"),
     include_str!("node.rs"),
+    include_str!("pace.rs"),
     include_str!("policy/cells.rs"),
     include_str!("policy/intervals.rs"),
     include_str!("policy/peers.rs"),

@@ -28,6 +28,7 @@ pub mod inside;
 pub mod layout;
 pub mod maglev;
 pub mod node;
+pub mod pace;
 pub mod policy;
 pub mod sockets;
 pub mod sources;

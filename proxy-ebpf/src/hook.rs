@@ -26,4 +26,6 @@ mod to_net;
 #[cfg(target_arch = "bpf")]
 mod to_pod;
 #[cfg(target_arch = "bpf")]
+mod to_queue;
+#[cfg(target_arch = "bpf")]
 mod to_tunnel;

@@ -24,6 +24,7 @@ use proxy_common::{
     inside::{Inside, InsideKey4, InsideKey6},
     maglev::{MaglevChunk, MaglevKey},
     node::{Link, NODE_PORT_WORDS, NodeConfig},
+    pace::Pace,
     policy::{
         cells::CELLS_DEFAULT,
         intervals::{BLOCKS_DEFAULT, IntervalBlock},
@@ -40,6 +41,8 @@ pub use family::Family;
 const ENTRIES: usize = 1024;
 /// Far more than nodes, for each processor sets free entries aside.
 const RELAYS_MAX: usize = 1 << 13;
+/// Far more limits of bandwidth than a node has pods: two each.
+const PACES_MAX: usize = 1 << 13;
 /// Slots of `FLOWS*`; the index holds two keys for each.
 const SLOTS: usize = 512;
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
@@ -130,6 +133,8 @@ maps! {
     TUNNELS6: Trie<TunnelKey6, TunnelPeer>;
     /// See `proxy_common::tunnel`.
     RELAYS: btf_maps::LruHashMap<u32, Relay, RELAYS_MAX>;
+    /// See `proxy_common::pace`.
+    PACES: btf_maps::HashMap<u32, Pace, PACES_MAX, NO_PREALLOC>;
     /// See `proxy_common::node`.
     NODE_CONFIG: btf_maps::Array<NodeConfig, 1>;
     /// See `proxy_common::node`.

@@ -10,6 +10,7 @@ mod flows;
 mod frame;
 mod maglev;
 mod masquerade;
+mod pace;
 mod plan;
 mod policies;
 mod relay;
@@ -24,6 +25,7 @@ pub use frame::{
     udp, with_options,
 };
 pub use masquerade::MASQUERADE;
+pub use pace::Timed;
 pub use plan::{FAMILIES, Plan, V4, V6};
 pub use policies::list;
 pub use seen::{Seen, see};

@@ -39,6 +39,8 @@ mod node_port;
 mod one_port;
 #[path = "packets/options.rs"]
 mod options;
+#[path = "packets/pace.rs"]
+mod pace;
 #[path = "packets/policy.rs"]
 mod policy;
 #[path = "packets/refusal.rs"]

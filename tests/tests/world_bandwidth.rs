@@ -13,7 +13,7 @@ use weir_tests::{
     in_every_mode,
     modes::Mode,
     served::{await_answer, serve},
-    world::{Node, Place, ask_tcp, cluster::POD_PORT},
+    world::{Node, Place, Pod, ask_tcp, cluster::POD_PORT},
 };
 
 in_every_mode![what_a_pod_is_sent_is_limited, what_a_pod_sends_is_limited];
@@ -111,7 +111,49 @@ fn annotations_are_followed_and_leave_nothing() {
     limits(&lab, [None, None]);
     lab.is_free(&lab.near, pod.at(PORT)[0], &pod);
     lab.is_free(&pod, lab.near.at(PORT)[0], &lab.near);
-    assert_eq!(lab.left(), "");
+    assert_eq!((lab.left().as_str(), lab.paces()), ("", 0));
+}
+
+/// By times of departure where the kernel has a queue for them, else by token buckets; and whoever takes a piece away finds it
+/// back.
+#[test]
+fn who_breaks_the_best_way_that_the_kernel_has_finds_it_healed() {
+    let lab = Lab::start("ways", &[]);
+    // An emulated machine has no more to give.
+    let pod = lab.limited("pod", &annotations(Some("4M"), Some("4M")));
+    let way = if lab.has_departures() {
+        "edt"
+    } else {
+        "bucket"
+    };
+    let both = [Some(way.to_owned()), Some(way.to_owned())];
+    assert_eq!(lab.ways_of(&pod), both);
+    let limited = |lab: &Lab| {
+        let pairs: [(&Place, &Pod); 2] = [(&lab.near, &pod), (&pod, &lab.near)];
+        for (from, at) in pairs {
+            for to in at.at(PORT) {
+                let arrived = lab.send(from, to, at, Transport::Tcp);
+                must_be_limited(&arrived, RATE / 5, &format!("{way}, to {to}"));
+            }
+        }
+    };
+    limited(&lab);
+    let (side, entries) = (lab.side(&pod), lab.entries());
+    let [entry] = entries.as_slice() else {
+        panic!("{entries:?}");
+    };
+    lab.run(&["tc", "qdisc", "del", "dev", &side, "root"]);
+    lab.run(&["tc", "qdisc", "del", "dev", entry, "root"]);
+    if way == "edt" {
+        lab.run(&["tc", "qdisc", "del", "dev", entry, "clsact"]);
+    }
+    let healed = lab.cluster.eventually("limits again", || {
+        let filters = lab.run(&["tc", "filter", "show", "dev", entry, "egress"]);
+        let programs = way == "bucket" || filters.contains("to_queue");
+        (programs && lab.ways_of(&pod) == both).then_some(())
+    });
+    healed.unwrap();
+    limited(&lab);
 }
 
 #[test]
@@ -128,6 +170,10 @@ fn a_del_takes_all_away_also_while_no_agent_is_there() {
         assert_eq!(lab.left(), "");
     }
     lab.cluster.agent_mut(0).restart().unwrap();
+    let forgotten = lab
+        .cluster
+        .eventually("no limits", || (lab.paces() == 0).then_some(()));
+    forgotten.unwrap();
 }
 
 /// A burst of one bit, as a runtime might tell it.

@@ -82,6 +82,21 @@ impl Bucket {
         }
     }
 
+    /// Bytes per second.
+    pub const fn rate(self) -> u64 {
+        self.rate
+    }
+
+    /// Nanoseconds for which a full one lasts.
+    pub fn lasts(self) -> u64 {
+        u64::from(self.ticks) * 64
+    }
+
+    /// Nanoseconds that a packet waits at most.
+    pub fn patience(self) -> u64 {
+        u64::from(self.limit).saturating_mul(1_000_000_000) / self.rate
+    }
+
     /// Bits per second.
     pub const fn bits(self) -> u64 {
         self.rate * 8

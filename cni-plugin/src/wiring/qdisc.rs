@@ -4,22 +4,57 @@ use std::{collections::BTreeMap, io};
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    tc::{TcAttribute, TcHandle, TcHeader, TcMessage},
+    tc::{TcAttribute, TcHandle, TcHeader, TcMessage, TcOption},
 };
 
 use super::{
     bucket::Bucket,
+    departures,
     netlink::{CHANGE, DUMP, Netlink, REPLACE},
 };
 
 /// Major number of ours: `We`.
 const HANDLE: u16 = 0x5765;
 
+/// What keeps packets to a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discipline {
+    /// Times of departure, given by programs (`fq`).
+    Departures,
+    /// A token bucket (`tbf`).
+    Bucket(Bucket),
+}
+
+impl Discipline {
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Departures => departures::KIND,
+            Self::Bucket(_) => Bucket::KIND,
+        }
+    }
+
+    fn options(self) -> Vec<TcOption> {
+        match self {
+            Self::Departures => departures::options(),
+            Self::Bucket(bucket) => bucket.options(),
+        }
+    }
+
+    /// What the kernel shows; none if it is of another shape than ours.
+    fn of(kind: &str, options: &[TcOption]) -> io::Result<Option<Self>> {
+        match kind {
+            Bucket::KIND => Ok(Bucket::of(options)?.map(Self::Bucket)),
+            departures::KIND => Ok(departures::is_whole(options)?.then_some(Self::Departures)),
+            _ => Ok(None),
+        }
+    }
+}
+
 /// What is at the root of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Root {
-    /// A token bucket of ours; none: somebody gave it another shape.
-    Ours(Option<Bucket>),
+    /// One of ours; none: somebody gave it another shape.
+    Ours(Option<Discipline>),
     /// Somebody else's.
     Foreign,
 }
@@ -43,24 +78,24 @@ fn root(found: &TcMessage) -> io::Result<Root> {
     if found.header.handle.major != HANDLE {
         return Ok(Root::Foreign);
     }
-    let (mut is_bucket, mut bucket) = (false, None);
+    let (mut of_kind, mut discipline) = ("", None);
     for attribute in &found.attributes {
         match attribute {
-            TcAttribute::Kind(kind) => is_bucket = kind == Bucket::KIND,
-            TcAttribute::Options(options) if is_bucket => bucket = Bucket::of(options)?,
+            TcAttribute::Kind(kind) => of_kind = kind,
+            TcAttribute::Options(options) => discipline = Discipline::of(of_kind, options)?,
             _ => {}
         }
     }
-    Ok(Root::Ours(bucket))
+    Ok(Root::Ours(discipline))
 }
 
-/// Puts a token bucket at the root of an interface. What waits in one that is there goes on waiting. `ENOENT`: the kernel
-/// has no such discipline.
-pub fn put(netlink: &mut Netlink, ifindex: u32, bucket: Bucket) -> io::Result<()> {
+/// Puts a discipline at the root of an interface. What waits in one of its kind that is there goes on waiting. `ENOENT`: the
+/// kernel has no such discipline.
+pub fn put(netlink: &mut Netlink, ifindex: u32, discipline: Discipline) -> io::Result<()> {
     let mut message = at_root(ifindex);
     message.attributes = vec![
-        TcAttribute::Kind(Bucket::KIND.to_owned()),
-        TcAttribute::Options(bucket.options()),
+        TcAttribute::Kind(discipline.kind().to_owned()),
+        TcAttribute::Options(discipline.options()),
     ];
     let request = RouteNetlinkMessage::NewQueueDiscipline(message);
     match netlink.request(&request, REPLACE) {

@@ -1,4 +1,4 @@
-//! Limits of a pod's bandwidth: towards it a token bucket at the host's side of its interface; from it one in front of a
+//! Limits of a pod's bandwidth: towards it a discipline at the host's side of its interface; from it one in front of a
 //! pair of interfaces of the host, through which all that it sends is led before its programs see it.
 //!
 //! Not in the pod: what is there a pod with `CAP_NET_ADMIN` takes off, and whoever puts it back must be able to enter all
@@ -15,11 +15,9 @@ use netlink_packet_route::{
 };
 
 use super::{
-    HOST_MAC,
-    bucket::Bucket,
-    name,
+    HOST_MAC, name,
     netlink::{CREATE, Netlink},
-    qdisc::{self, Root},
+    qdisc::{self, Discipline, Root},
     sysctl, veth,
 };
 use crate::rpc::Key;
@@ -50,36 +48,27 @@ pub const fn entry(index: u32) -> u32 {
     index | ENTRY
 }
 
-/// Limits what is sent to the pod. True: something had to be done.
-pub fn limit_ingress(
+/// Puts a discipline at the root of an interface. True: something had to be done.
+pub fn limit(
     netlink: &mut Netlink,
-    side: Side<'_>,
-    bucket: Option<Bucket>,
+    index: u32,
+    discipline: Discipline,
     present: Option<Root>,
 ) -> io::Result<bool> {
-    match (bucket, present) {
-        (Some(bucket), present) if present != Some(Root::Ours(Some(bucket))) => {
-            qdisc::put(netlink, side.index, bucket)?;
-        }
-        (None, Some(Root::Ours(_))) => qdisc::remove(netlink, side.index)?,
-        _ => return Ok(false),
+    let differs = present != Some(Root::Ours(Some(discipline)));
+    if differs {
+        qdisc::put(netlink, index, discipline)?;
     }
-    Ok(true)
+    Ok(differs)
 }
 
-/// Limits what the pod sends, with the program at its interface. True: something had to be done.
-pub fn limit_egress(
-    netlink: &mut Netlink,
-    side: Side<'_>,
-    bucket: Bucket,
-    present: Option<Root>,
-) -> io::Result<bool> {
-    let mut changed = ensure(netlink, side)?;
-    if changed || present != Some(Root::Ours(Some(bucket))) {
-        qdisc::put(netlink, entry(side.index), bucket)?;
-        changed = true;
+/// Takes ours away from the root of an interface. True: something had to be done.
+pub fn lift(netlink: &mut Netlink, index: u32, present: Option<Root>) -> io::Result<bool> {
+    let is_ours = matches!(present, Some(Root::Ours(_)));
+    if is_ours {
+        qdisc::remove(netlink, index)?;
     }
-    Ok(changed)
+    Ok(is_ours)
 }
 
 /// Removes the pair of a key. Says whether it was there.
@@ -89,7 +78,7 @@ pub fn remove(netlink: &mut Netlink, key: &Key) -> io::Result<bool> {
 }
 
 /// Makes the pair, or sets right what is not as it should be. True: something had to be done.
-fn ensure(netlink: &mut Netlink, side: Side<'_>) -> io::Result<bool> {
+pub fn ensure(netlink: &mut Netlink, side: Side<'_>) -> io::Result<bool> {
     if side.index >= END {
         let why = format!("the number {} of its interface is too large", side.index);
         return Err(io::Error::other(why));

@@ -67,11 +67,12 @@ pub(super) fn places(
 
 /// Programs that a node may do without: they are loaded when they are first attached. What hangs on every node is loaded at the
 /// start, so that a kernel that refuses it is told before anything is changed.
-const LATER: [&str; 5] = [
+const LATER: [&str; 6] = [
     "from_net_bare",
     "to_net_bare",
     "from_tunnel",
     "to_tunnel",
+    "to_queue",
     "from_wire",
 ];
 

@@ -13,6 +13,7 @@ use proxy_common::{
     inside::{Inside, InsideKey4, InsideKey6},
     maglev::{MaglevChunk, MaglevKey},
     node::{Link, NodeConfig},
+    pace::Pace,
     policy::{
         intervals::IntervalBlock,
         peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
@@ -134,6 +135,7 @@ declare! {
     tunnels4: "TUNNELS4", KernelTable<Prefix<TunnelKey4>, TunnelPeer>;
     tunnels6: "TUNNELS6", KernelTable<Prefix<TunnelKey6>, TunnelPeer>;
     relays: "RELAYS", KernelTable<u32, Relay>, programs;
+    paces: "PACES", KernelTable<u32, Pace>;
     node_config: "NODE_CONFIG", KernelTable<u32, NodeConfig>;
     node_addresses4: "NODE_ADDRESSES4", KernelTable<Address4, u32>;
     node_addresses6: "NODE_ADDRESSES6", KernelTable<Address6, u32>;

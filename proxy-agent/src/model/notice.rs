@@ -116,8 +116,8 @@ reasons! {
         "An annotation `kubernetes.io/ingress-bandwidth` or `kubernetes.io/egress-bandwidth` is no rate from 1k to 1P: that limit is not changed.",
         "Correct the annotation, as `10M`.";
     BandwidthNotPossible: Pod,
-        "The node's kernel has no token buckets (`CONFIG_NET_SCH_TBF`): the pod runs without its limits of bandwidth.",
-        "Load the module `sch_tbf` on the node, or take the annotations away.";
+        "The node's kernel has neither departure times (`CONFIG_NET_SCH_FQ`) nor token buckets (`CONFIG_NET_SCH_TBF`): the pod runs without its limits of bandwidth.",
+        "Load the module `sch_fq` or `sch_tbf` on the node, or take the annotations away.";
     BandwidthNotInForce: Pod,
         "The pod's limits of bandwidth could not be set.",
         "It is tried again by itself; the note names what the kernel said.";

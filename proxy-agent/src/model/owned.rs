@@ -62,11 +62,11 @@ declare! {
     PodGateways,
     /// Host sides of pods' interfaces are up.
     PodInterfaces,
-    /// Token buckets of pods with limits of bandwidth.
+    /// What keeps pods to limits of bandwidth: queues for departure times, or token buckets.
     PodLimits,
     /// The pairs through which pods with a limit send.
     PodQueues,
-    /// Programs at the ends of these.
+    /// Programs at the ends of these, and at their entries.
     QueuePrograms,
     /// The node's addresses, links and settings in maps.
     NodeMaps,

@@ -11,8 +11,8 @@ use cni_plugin::{
     wiring::{netlink::Netlink, queue},
 };
 
-use super::limits::{Side, kernel};
-use crate::datapath::{Datapath, DatapathError, Lifted, Lifter, TcMode};
+use super::limits::{Done, Side, kernel};
+use crate::datapath::{Datapath, DatapathError, Hook, Lifted, Lifter, TcMode};
 
 /// Per interface, how it is attached.
 pub type Attached = Vec<Result<TcMode, DatapathError>>;
@@ -29,9 +29,17 @@ pub trait Interfaces {
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError>;
     /// Those of these interfaces that have both programs.
     fn attached(&self, interfaces: &[u32]) -> Result<BTreeMap<u32, TcMode>, DatapathError>;
-    /// Puts the limits of interfaces in force, or takes them away; per interface whether something had to be done. What
-    /// limits the pod's own packets is only put: [`Self::remove_queue`] takes it away.
-    fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<bool>>>;
+    /// Puts the limits of interfaces in force, or takes them away; per interface what came of it. What limits the pod's own
+    /// packets is only put: [`Self::remove_queue`] takes it away.
+    fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<Done>>>;
+    /// Attaches the program that gives packets times of departure at the entry of a queue, or replaces it.
+    fn attach_entry(&mut self, entry: u32) -> Result<(), DatapathError>;
+    /// Whether it is there.
+    fn has_entry(&self, entry: u32) -> Result<bool, DatapathError>;
+    /// Of an interface that is gone: removes its queue, and what programs know of its limits.
+    fn forget_limits(&self, key: &Key, ifindex: u32) -> io::Result<()>;
+    /// Forgets what programs know of limits, but for these interfaces.
+    fn keep_paces(&self, keep: &dyn Fn(u32) -> bool) -> io::Result<()>;
     /// Removes the queue of what a pod sends; says whether there was one.
     fn remove_queue(&self, key: &Key) -> io::Result<bool>;
     /// Removes all queues but those with these names.
@@ -63,8 +71,26 @@ impl Interfaces for Datapath {
         self.attached_pods(interfaces)
     }
 
-    fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<bool>>> {
-        kernel::limit(sides)
+    fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<Done>>> {
+        kernel::limit(sides, &mut self.maps().paces.clone())
+    }
+
+    fn attach_entry(&mut self, entry: u32) -> Result<(), DatapathError> {
+        self.attach_queue(entry)
+    }
+
+    fn has_entry(&self, entry: u32) -> Result<bool, DatapathError> {
+        self.are_attached(entry, &[Hook::ToQueue])
+    }
+
+    fn forget_limits(&self, key: &Key, ifindex: u32) -> io::Result<()> {
+        let own = [ifindex, queue::entry(ifindex)];
+        kernel::keep_paces(&mut self.maps().paces.clone(), |at| !own.contains(&at))?;
+        self.remove_queue(key).map(drop)
+    }
+
+    fn keep_paces(&self, keep: &dyn Fn(u32) -> bool) -> io::Result<()> {
+        kernel::keep_paces(&mut self.maps().paces.clone(), keep)
     }
 
     fn remove_queue(&self, key: &Key) -> io::Result<bool> {

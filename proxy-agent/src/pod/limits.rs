@@ -17,7 +17,7 @@ use cni_plugin::{
     rpc::{Bandwidth, Key},
     wiring::{bucket::Limit, queue},
 };
-use proxy_common::endpoints::{ENDPOINT_QUEUED, ENDPOINT_SHAPED};
+use proxy_common::endpoints::{ENDPOINT_PACED, ENDPOINT_QUEUED, ENDPOINT_SHAPED};
 
 use super::{Interfaces, Missing, Pods, entries::Entries, local::Local};
 use crate::model::{Asked, AskedLimits};
@@ -42,11 +42,11 @@ impl Limits {
     }
 
     /// `ENDPOINT_*` bits by which the programs know of them.
-    const fn flags(self) -> u32 {
-        let ingress = if self.ingress.is_some() {
-            ENDPOINT_SHAPED
-        } else {
-            0
+    const fn flags(self, ways: Ways) -> u32 {
+        let ingress = match (self.ingress, ways.ingress) {
+            (None, _) => 0,
+            (Some(_), Some(Way::Edt)) => ENDPOINT_SHAPED | ENDPOINT_PACED,
+            (Some(_), _) => ENDPOINT_SHAPED,
         };
         let egress = if self.egress.is_some() {
             ENDPOINT_QUEUED
@@ -57,10 +57,37 @@ impl Limits {
     }
 }
 
+/// How a direction is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By times of departure, to which a queue keeps (`fq`).
+    Edt,
+    /// By a token bucket (`tbf`).
+    Bucket,
+}
+
+/// How the limits of an interface are in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// Towards the pod.
+    pub ingress: Option<Way>,
+    /// From the pod.
+    pub egress: Option<Way>,
+}
+
+/// What came of putting limits in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Something had to be done.
+    pub changed: bool,
+    /// How they are in force.
+    pub ways: Ways,
+}
+
 /// Why limits are not in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fault {
-    /// The kernel has no token buckets: the pod runs without.
+    /// The kernel has neither way: the pod runs without.
     Impossible(String),
     /// Something else failed.
     Failed(String),
@@ -76,6 +103,8 @@ pub(super) struct Limiting {
     /// What its annotations ask for that makes no sense.
     nonsense: Vec<String>,
     fault: Option<Fault>,
+    /// How they are in force.
+    ways: Ways,
     /// As `ENDPOINTS` has them.
     pub(super) flags: u32,
 }
@@ -97,7 +126,7 @@ impl Limiting {
 
     const fn is_limited(&self) -> bool {
         match self.wanted {
-            Some(wanted) => wanted.flags() | self.flags != 0,
+            Some(wanted) => wanted.flags(self.ways) | self.flags != 0,
             None => self.flags != 0,
         }
     }
@@ -200,20 +229,21 @@ impl Pods {
         let Some((side, limiting)) = self.side(key).filter(is_due) else {
             return;
         };
-        let wanted = side.limits.flags();
-        let kept = limiting.flags & wanted;
-        self.flag(key, kept);
-        let failed = match put(interfaces, &side) {
-            Ok(_) => None,
-            Err(error) => {
-                self.flag(key, 0);
-                Some(fault(&error))
-            }
+        // Those by departure times go on while they are changed.
+        let same_ways = Ways {
+            ingress: Some(Way::Edt),
+            ..Ways::default()
         };
-        if failed.is_none() {
-            self.flag(key, wanted);
+        let kept = limiting.flags & side.limits.flags(same_ways);
+        self.flag(key, kept);
+        let put = put(interfaces, &side);
+        let ways = *put.as_ref().unwrap_or(&Ways::default());
+        if let Some(local) = self.known.get_mut(key) {
+            local.limiting.ways = ways;
         }
-        self.note(key, failed);
+        let flags = put.as_ref().map_or(0, |ways| side.limits.flags(*ways));
+        self.flag(key, flags);
+        self.note(key, put.err().as_ref().map(fault));
     }
 
     fn side(&self, key: &Key) -> Option<(Side, &Limiting)> {
@@ -247,30 +277,34 @@ impl Pods {
         }
     }
 
-    /// Of a pod that is gone: the limits at its interface went with that.
+    /// Of a pod that is gone: the queue at its interface went with that.
     pub(super) fn forget_limits(local: &Local, interfaces: &dyn Interfaces) {
-        if local.limiting.flags & ENDPOINT_QUEUED == 0 {
+        if local.limiting.flags & (ENDPOINT_SHAPED | ENDPOINT_QUEUED) == 0 {
             return;
         }
-        if let Err(error) = interfaces.remove_queue(&local.add.key) {
-            tracing::warn!(pod = %local.add.pod, %error, "queue of a pod not removed");
+        if let Err(error) = interfaces.forget_limits(&local.add.key, local.add.host_ifindex) {
+            tracing::warn!(pod = %local.add.pod, %error, "limits of bandwidth of a pod not removed");
         }
     }
 }
 
-/// Puts limits and, at the end of a queue, the programs. What is half done is taken back.
-fn put(interfaces: &mut dyn Interfaces, side: &Side) -> io::Result<bool> {
+/// Puts limits and the programs of a queue. What is half done is taken back.
+fn put(interfaces: &mut dyn Interfaces, side: &Side) -> io::Result<Ways> {
     let one = |interfaces: &dyn Interfaces, side: &Side| {
         let mut done = interfaces.limit(std::slice::from_ref(side))?;
-        done.pop().unwrap_or(Ok(false))
+        done.pop().unwrap_or_else(|| Ok(Done::default()))
     };
-    let done = one(interfaces, side).and_then(|changed| {
+    let done = one(interfaces, side).and_then(|Done { ways, .. }| {
+        if ways.egress == Some(Way::Edt) {
+            let attached = interfaces.attach_entry(queue::entry(side.index));
+            attached.map_err(io::Error::other)?;
+        }
         if side.limits.egress.is_some() {
             attach(interfaces, queue::end(side.index))?;
         } else {
             interfaces.remove_queue(&side.key)?;
         }
-        Ok(changed)
+        Ok(ways)
     });
     if done.is_err() {
         let none = Side {
@@ -294,8 +328,8 @@ fn attach(interfaces: &mut dyn Interfaces, end: u32) -> io::Result<()> {
 fn fault(error: &io::Error) -> Fault {
     if error.raw_os_error() == Some(libc::ENOENT) {
         Fault::Impossible(
-            "the pod runs without limits of bandwidth: the node's kernel has no token bucket \
-             (CONFIG_NET_SCH_TBF)"
+            "the pod runs without limits of bandwidth: the node's kernel has neither CONFIG_NET_SCH_FQ \
+             nor CONFIG_NET_SCH_TBF"
                 .to_owned(),
         )
     } else {

@@ -136,6 +136,7 @@ impl Subject for Pods {
         self.repairs.status(&mut status.repairs);
         let cni = &mut status.cni;
         cni.limited = self.limited() as u64;
+        cni.timed = self.timed() as u64;
         cni.pods = self.known.len() as u64;
         cni.tcx = self.attached(TcMode::Tcx) as u64;
         cni.clsact = self.attached(TcMode::Clsact) as u64;

@@ -12,6 +12,7 @@ use cni_plugin::{
     node_file::boot_id,
     paths::Paths,
     rpc::{Add, Call, Key, PodRef, PortMapping, Response},
+    wiring::queue,
 };
 use proxy_common::{endpoints::Endpoint, sockets::Client};
 use tokio::sync::oneshot;
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use super::{
     Event, Interfaces, Missing, PodTables, Pods, PodsConfig,
     interfaces::{Attached, Lift},
-    limits::Side,
+    limits::{Done, Side},
     server::Asked,
 };
 use crate::{
@@ -74,8 +75,28 @@ impl Interfaces for Fake {
         Ok(self.attached.clone())
     }
 
-    fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<bool>>> {
+    fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<Done>>> {
         Ok(self.limits.lock().unwrap().limit(sides))
+    }
+
+    fn attach_entry(&mut self, entry: u32) -> Result<(), DatapathError> {
+        self.limits.lock().unwrap().entries.insert(entry);
+        Ok(())
+    }
+
+    fn has_entry(&self, entry: u32) -> Result<bool, DatapathError> {
+        Ok(self.limits.lock().unwrap().entries.contains(&entry))
+    }
+
+    fn forget_limits(&self, key: &Key, ifindex: u32) -> io::Result<()> {
+        let own = [ifindex, queue::entry(ifindex)];
+        self.keep_paces(&|at| !own.contains(&at))?;
+        self.remove_queue(key).map(drop)
+    }
+
+    fn keep_paces(&self, keep: &dyn Fn(u32) -> bool) -> io::Result<()> {
+        self.limits.lock().unwrap().paces.retain(|at| keep(*at));
+        Ok(())
     }
 
     fn remove_queue(&self, key: &Key) -> io::Result<bool> {

@@ -25,6 +25,8 @@ pub struct Course<F: Family> {
     pub relay: Relay,
     /// At `hook::RELAYED`: by which node the packet came, in `RELAYS`; 0 if the answers do not go back to it.
     pub entry: u32,
+    /// At `hook::TO_POD`: `ENDPOINT_*` bits of the receiver.
+    pub receives: u32,
 }
 
 impl<F: Family> Course<F> {

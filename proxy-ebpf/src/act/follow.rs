@@ -84,7 +84,10 @@ fn run<F: Family>(
             found.end();
             return NEXT;
         }
-        hook::TO_POD if !endpoint::is_at(receiver, skb.ifindex()) => return NEXT,
+        hook::TO_POD => match endpoint::at(receiver, skb.ifindex()) {
+            Some(pod) => course.receives = pod.flags,
+            None => return NEXT,
+        },
         _ => {}
     }
     if packet.opens() && flow::is_closed(found.head) {
@@ -110,9 +113,10 @@ fn run_turned<F: Family>(
     let [_, receiver] = found.ends();
     // What was turned before the stack had it opened its flow anew there.
     let begins = packet.opens() && flow::is_closed(found.head);
-    if begins || !endpoint::is_at(receiver, skb.ifindex()) {
+    let Some(pod) = endpoint::at(receiver, skb.ifindex()).filter(|_| !begins) else {
         return NEXT;
-    }
+    };
+    course.receives = pod.flags;
     if reviewed == 0 && !judge::is_current(&found) {
         return STALE;
     }

@@ -9,7 +9,7 @@ use crate::act::draft::Draft;
 use crate::act::follow::{STALE, follow, follow_turned};
 use crate::act::relay;
 use crate::act::review::review;
-use crate::know::node;
+use crate::know::{endpoint, node};
 use crate::machine::frame::{Buffer, ETH_IP, ETH_IPV6};
 use crate::machine::scratch;
 use crate::machine::skb::Skb;
@@ -141,6 +141,13 @@ impl<F: Family> Work<F> {
             }
         }
         self.begin_now(skb, at, sender)
+    }
+
+    /// At `hook::TO_POD`, after [`Self::begin`]: what is known of the receiver.
+    #[inline(always)]
+    pub(super) fn know_receiver(&mut self) {
+        let receiver = u32::from(self.draft.start.flow.endpoint[1]);
+        self.course.receives = endpoint::get(receiver).map_or(0, |pod| pod.flags);
     }
 
     /// As [`Self::begin`], where flows may begin ([`node::settles`]).

@@ -30,8 +30,8 @@ pub fn sends_at(id: u32, ifindex: u32) -> bool {
     get(id).is_some_and(|endpoint| endpoint.sends_at() == ifindex)
 }
 
-/// Whether an interface is that of an endpoint.
+/// The endpoint of this id, if an interface is its.
 #[inline(always)]
-pub fn is_at(id: u32, ifindex: u32) -> bool {
-    get(id).is_some_and(|endpoint| endpoint.ifindex == ifindex)
+pub fn at(id: u32, ifindex: u32) -> Option<&'static Endpoint> {
+    get(id).filter(|endpoint| endpoint.ifindex == ifindex)
 }

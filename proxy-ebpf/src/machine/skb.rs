@@ -9,7 +9,8 @@ use core::ptr::{read_volatile, write_volatile};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::{
     bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer,
-    bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_ecn_set_ce, bpf_skb_load_bytes,
+    bpf_skb_set_tstamp, bpf_skb_store_bytes,
 };
 
 use proxy_common::endpoints::ENDPOINT_QUEUED;
@@ -30,6 +31,8 @@ const RECOMPUTE: u64 = 1 << 0;
 const EINVAL: i64 = -22;
 /// `bpf_redirect`, `bpf_clone_redirect`: into the interface, as if it had received the packet.
 pub const INGRESS: u64 = 1;
+/// `set_tstamp`: a time of departure by `CLOCK_MONOTONIC` (`BPF_SKB_TSTAMP_DELIVERY_MONO`).
+const DELIVERY_MONO: u32 = 1;
 /// In `tc_index`, which is 0 unless someone says otherwise.
 const DONE: u32 = 0x5765;
 
@@ -88,6 +91,23 @@ impl<const OWN: bool> Skb<OWN> {
         device = ifindex;
         /// Length of a segment's payload in a packet of several; 0 for a single one.
         segment = gso_size;
+        /// Bytes on the wire at egress, with the headers of all segments that it stands for, as queues count
+        /// (`qdisc_pkt_len_init` in <https://elixir.bootlin.com/linux/v6.1/source/net/core/dev.c>).
+        wire_length = wire_len;
+    }
+
+    /// Says when the packet may leave, nanoseconds of `CLOCK_MONOTONIC`; not 0. For IP only.
+    #[inline(always)]
+    pub fn depart_at(self, time: u64) -> bool {
+        // SAFETY: a helper on the context.
+        unsafe { bpf_skb_set_tstamp(self.0, time, DELIVERY_MONO) == 0 }
+    }
+
+    /// Marks the packet as one that has met congestion, if its ends understand that (ECN).
+    #[inline(always)]
+    pub fn mark_congestion(self) -> bool {
+        // SAFETY: a helper on the context.
+        unsafe { bpf_skb_ecn_set_ce(self.0) == 1 }
     }
 
     /// Ethernet type, network order.

@@ -70,10 +70,12 @@ pub enum Hook {
     FromHost,
     /// `from_host` on `weir_host`; the packet is a forwarded one.
     FromHostForwarded,
+    /// `to_queue`, on the interface of the pod.
+    ToQueue,
 }
 
 impl Hook {
-    const fn program(self) -> &'static str {
+    pub(super) const fn program(self) -> &'static str {
         match self {
             Self::FromPod | Self::FromNeighbour => "from_pod",
             Self::ToPod | Self::ToPodFromHost => "to_pod",
@@ -81,12 +83,13 @@ impl Hook {
             Self::FromNet => "from_net",
             Self::ToNet | Self::ToNetForwarded => "to_net",
             Self::FromHost | Self::FromHostForwarded => "from_host",
+            Self::ToQueue => "to_queue",
         }
     }
 
     const fn interface(self) -> &'static str {
         match self {
-            Self::FromPod | Self::ToPod | Self::ToPodFromHost => "pod1",
+            Self::FromPod | Self::ToPod | Self::ToPodFromHost | Self::ToQueue => "pod1",
             Self::FromNeighbour => "pod2",
             Self::FromWire | Self::FromNet | Self::ToNet | Self::ToNetForwarded => "net0",
             Self::FromHost | Self::FromHostForwarded => HOST_DEVICE,
@@ -94,8 +97,8 @@ impl Hook {
     }
 
     /// The action that a test expects for what the program returned.
-    fn action(self, returned: i32) -> Result<i32> {
-        let of_pod = self.interface().starts_with("pod");
+    pub(super) fn action(self, returned: i32) -> Result<i32> {
+        let of_pod = self.interface().starts_with("pod") && self != Self::ToQueue;
         if self == Self::FromWire {
             // `enum xdp_action`.
             return match returned {
@@ -115,7 +118,7 @@ impl Hook {
     }
 
     /// The context of its program: `struct __sk_buff` or `struct xdp_md`.
-    fn context(self, length: usize) -> Result<Vec<u8>> {
+    pub(super) fn context(self, length: usize) -> Result<Vec<u8>> {
         let at = index(self.interface())?.to_ne_bytes();
         if self == Self::FromWire {
             let end = u32::try_from(length)?;
@@ -252,13 +255,18 @@ impl Bench {
             Err(error) => return Err(error),
         };
         bytes.truncate(result.data_size_out as usize);
-        let after = self.drops()?;
-        let drop = before.iter().zip(&after).find(|(b, a)| b.1 != a.1);
         Ok(Some(Outcome {
             action: hook.action(result.return_value.cast_signed())?,
             bytes,
-            drop: drop.map(|(before, _)| reason_name(before.0)),
+            drop: self.newly_dropped(&before)?,
         }))
+    }
+
+    /// The drop reason that was counted since.
+    pub(super) fn newly_dropped(&self, before: &[(u32, u64)]) -> Result<Option<&'static str>> {
+        let after = self.drops()?;
+        let counted = before.iter().zip(&after).find(|(b, a)| b.1 != a.1);
+        Ok(counted.map(|(before, _)| reason_name(before.0)))
     }
 
     /// How long the program of a hook takes for a packet that it lets through, by the kernel's clock.
@@ -271,8 +279,25 @@ impl Bench {
     }
 
     fn execute(&mut self, hook: Hook, packet: &[u8], bytes: &mut [u8]) -> Result<TestRunResult> {
-        let name = hook.program();
         let context = hook.context(packet.len())?;
+        let has_wire = self.wire.is_some();
+        let program = self.prepare(hook)?;
+        if let Program::Xdp(program) = program
+            && !has_wire
+        {
+            // The kernel lets a frame come by a link only if that is ready for XDP.
+            let id = program.attach(hook.interface(), XdpMode::Driver)?;
+            let link = program.take_link(id)?;
+            self.wire = Some(link);
+        }
+        let program = self.ebpf.program(hook.program());
+        let program = program.context("the program is there")?;
+        run_once(program, &context, packet, bytes).context("run the program")
+    }
+
+    /// The program of a hook, loaded.
+    pub(super) fn prepare(&mut self, hook: Hook) -> Result<&mut Program> {
+        let name = hook.program();
         let program = self
             .ebpf
             .program_mut(name)
@@ -281,14 +306,7 @@ impl Bench {
             // The verifier takes its time: only what a test needs.
             load(program).with_context(|| format!("load {name}"))?;
         }
-        if let Program::Xdp(program) = program
-            && self.wire.is_none()
-        {
-            // The kernel lets a frame come by a link only if that is ready for XDP.
-            let id = program.attach(hook.interface(), XdpMode::Driver)?;
-            self.wire = Some(program.take_link(id)?);
-        }
-        run_once(program, &context, packet, bytes).context("run the program")
+        Ok(program)
     }
 
     /// Names of the drop reasons that were counted, with how often.
@@ -302,7 +320,7 @@ impl Bench {
             .collect())
     }
 
-    fn drops(&self) -> Result<Vec<(u32, u64)>> {
+    pub(super) fn drops(&self) -> Result<Vec<(u32, u64)>> {
         let reasons = REASONS.iter();
         reasons
             .map(|reason| Ok((*reason, self.counted(*reason)?)))

@@ -62,7 +62,7 @@ const ADDRESSES: [&str; 9] = [
 ];
 
 /// Maps in which nothing is in the evening, when Service `kubernetes` alone is left, which is of IPv4.
-const EMPTY: [&str; 20] = [
+const EMPTY: [&str; 21] = [
     "FRONTENDS6",
     "BACKENDS4",
     "BACKENDS6",
@@ -81,6 +81,7 @@ const EMPTY: [&str; 20] = [
     "FRAGMENTS6",
     "CLIENTS",
     "RELAYS",
+    "PACES",
     "POLICY_CELLS",
     "INTERVALS",
 ];

@@ -36,7 +36,7 @@ impl Model {
             Hook::FromNet => self.at_link(&packet, fate),
             Hook::ToPod | Hook::ToPodFromHost => self.before_pod(&packet, fate),
             Hook::ToNet | Hook::FromHost => self.at_host(&packet, fate),
-            Hook::FromWire | Hook::ToNetForwarded | Hook::FromHostForwarded => {
+            Hook::FromWire | Hook::ToNetForwarded | Hook::FromHostForwarded | Hook::ToQueue => {
                 Err("not generated".to_owned())
             }
         }

@@ -115,6 +115,11 @@ impl Lab {
 
     /// What the first node has in force for a pod, bits per second.
     pub(crate) fn limits_of(&self, pod: &Pod) -> [Option<u64>; 2] {
+        let row = self.row_of(pod);
+        ["ingressLimit", "egressLimit"].map(|key| row[key].as_u64())
+    }
+
+    fn row_of(&self, pod: &Pod) -> Value {
         let dump = self
             .cluster
             .agent(0)
@@ -122,15 +127,73 @@ impl Lab {
         let dump: Value = serde_json::from_str(&dump.unwrap()).unwrap();
         let name = format!("default/{}", pod.name());
         let mut rows = dump["items"].as_array().unwrap().iter();
-        let row = rows.find(|row| row["pod"] == json!(name)).unwrap();
-        ["ingressLimit", "egressLimit"].map(|key| row[key].as_u64())
+        rows.find(|row| row["pod"] == json!(name)).unwrap().clone()
     }
 
     /// What the first node has for limits.
     pub(crate) fn left(&self) -> String {
-        let script = "ls /sys/class/net | grep ^weirq; tc qdisc show | grep tbf";
-        let all = ["sh", "-c", &format!("({script}) || true")];
-        self.cluster.node(0).run(&all).unwrap()
+        let shown = self.run(&["tc", "qdisc", "show"]);
+        let disciplines = shown.lines().filter(|line| line.contains(" 5765: "));
+        let disciplines = disciplines.map(str::to_owned);
+        let queues = self.queues().into_iter();
+        queues.chain(disciplines).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Interfaces of queues of the first node.
+    fn queues(&self) -> Vec<String> {
+        let all = self.run(&["ls", "/sys/class/net"]);
+        let queues = all.split_whitespace();
+        let queues = queues.filter(|name| name.starts_with("weirq"));
+        queues.map(str::to_owned).collect()
+    }
+
+    /// Where what pods of the first node send enters their queues.
+    pub(crate) fn entries(&self) -> Vec<String> {
+        let mut queues = self.queues();
+        queues.retain(|name| name.ends_with('i'));
+        queues
+    }
+
+    /// On the first node.
+    pub(crate) fn run(&self, command: &[&str]) -> String {
+        self.cluster.node(0).run(command).unwrap()
+    }
+
+    /// How many limits the first node's programs know.
+    pub(crate) fn paces(&self) -> u64 {
+        let maps = self
+            .cluster
+            .agent(0)
+            .proxyctl(&["dump", "maps", "-o", "json"]);
+        let maps: Value = serde_json::from_str(&maps.unwrap()).unwrap();
+        let mut maps = maps["items"].as_array().unwrap().iter();
+        let map = maps.find(|map| map["name"] == json!("PACES")).unwrap();
+        map["entries"].as_u64().unwrap()
+    }
+
+    /// The host's side of a pod's interface.
+    pub(crate) fn side(&self, pod: &Pod) -> String {
+        let route = ["ip", "-o", "route", "get", &pod.ipv4().to_string()];
+        let route = self.cluster.node(0).run(&route).unwrap();
+        let mut words = route.split_whitespace();
+        words.find(|word| *word == "dev").unwrap();
+        words.next().unwrap().to_owned()
+    }
+
+    /// How the first node's limits are in force for a pod.
+    pub(crate) fn ways_of(&self, pod: &Pod) -> [Option<String>; 2] {
+        let row = self.row_of(pod);
+        ["ingressWay", "egressWay"].map(|key| row[key].as_str().map(str::to_owned))
+    }
+
+    /// Whether the kernel of the first node has a queue for departure times: tried beside Weir.
+    pub(crate) fn has_departures(&self) -> bool {
+        let pair = "ip link add probe type veth peer name probed";
+        self.run(&pair.split(' ').collect::<Vec<_>>());
+        let add = ["tc", "qdisc", "add", "dev", "probe", "root", "fq"];
+        let has = self.cluster.node(0).run(&add).is_ok();
+        self.run(&["ip", "link", "del", "probe"]);
+        has
     }
 
     /// A datagram in pieces.

@@ -25,8 +25,12 @@ const STARTERS: [&str; 2] = ["world_", "cni"];
 
 /// Of these programs only tests with these names are run, unless others are asked for: an emulated machine takes minutes to start
 /// an agent, and what is not about the kernel has its say elsewhere.
-const PARTS: [(&str, &[&str]); 3] = [
+const PARTS: [(&str, &[&str]); 4] = [
     ("cni", &["cni::devices"]),
+    (
+        "world_bandwidth",
+        &["annotations_are_followed", "who_breaks", "below_one_packet"],
+    ),
     ("world_encryption", &["encryption::device"]),
     (
         "world_netkit",

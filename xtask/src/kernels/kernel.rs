@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Modules that the tests need. Those that they depend on are found.
-const MODULES: [&str; 9] = [
+const MODULES: [&str; 10] = [
     "veth",
     "macvlan",
     "tun",
@@ -25,6 +25,7 @@ const MODULES: [&str; 9] = [
     "sch_ingress",
     "cls_bpf",
     "sch_tbf",
+    "sch_fq",
 ];
 
 /// Begins the names of kernels.

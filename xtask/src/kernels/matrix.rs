@@ -80,6 +80,7 @@ const USUAL: Series = Series {
         "verifier",
         "packets",
         "cni",
+        "world_bandwidth",
         "world_encryption",
         "world_netkit",
     ],

@@ -16,11 +16,12 @@ use crate::{
 };
 
 /// Test targets that need nothing but a kernel and root.
-const TARGETS: [&str; 6] = [
+const TARGETS: [&str; 7] = [
     "verifier",
     "packets",
     "processors",
     "cni",
+    "world_bandwidth",
     "world_encryption",
     "world_netkit",
 ];

@@ -20,6 +20,9 @@ pub struct CniStatus {
     pub clsact: u64,
     /// Of these, with limits of bandwidth in force.
     pub limited: u64,
+    /// Of these, by times of departure, where the kernel has a queue for that (`fq`); the others by token buckets.
+    #[serde(default)]
+    pub timed: u64,
     /// What interfaces new pods get: `veth` or `netkit`.
     pub device: String,
     /// What is wrong.

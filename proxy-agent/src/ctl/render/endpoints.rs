@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use cni_plugin::wiring::{bucket::Bucket, qdisc::Root, queue};
-use proxy_common::policy::words::PolicyWord;
+use cni_plugin::wiring::{
+    qdisc::{Discipline, Root},
+    queue,
+};
+use proxy_common::{pace::Pace, policy::words::PolicyWord};
 use serde::Serialize;
 
 use super::words::{ip4, ip6, mac, named};
@@ -40,9 +43,15 @@ pub struct EndpointRow {
     /// Limit of what the pod is sent, bits per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress_limit: Option<u64>,
+    /// How: `edt` (times of departure, `fq`) or `bucket` (`tbf`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress_way: Option<&'static str>,
     /// Limit of what it sends, bits per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress_limit: Option<u64>,
+    /// How.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress_way: Option<&'static str>,
 }
 
 impl Row for EndpointRow {
@@ -75,14 +84,33 @@ impl Row for EndpointRow {
             self.ingress_row.to_string(),
             self.egress_row.to_string(),
             self.epoch.to_string(),
-            rate(self.ingress_limit),
-            rate(self.egress_limit),
+            told(self.ingress_limit, self.ingress_way),
+            told(self.egress_limit, self.egress_way),
         ]
     }
 
     fn name(&self) -> String {
         self.pod.clone()
     }
+}
+
+/// The limit at the root of an interface, bits per second, and how it is kept.
+fn limit(
+    index: u32,
+    roots: &BTreeMap<u32, Root>,
+    paces: &BTreeMap<u32, Pace>,
+) -> Option<(u64, &'static str)> {
+    match roots.get(&index)? {
+        Root::Ours(Some(Discipline::Bucket(bucket))) => Some((bucket.bits(), "bucket")),
+        Root::Ours(Some(Discipline::Departures)) => Some((paces.get(&index)?.rate * 8, "edt")),
+        Root::Ours(None) | Root::Foreign => None,
+    }
+}
+
+/// A limit and its way, for people.
+fn told(limit: Option<u64>, way: Option<&str>) -> String {
+    let rate = rate(limit);
+    way.map_or_else(|| rate.clone(), |way| format!("{rate} {way}"))
 }
 
 /// A rate as annotations have it.
@@ -104,10 +132,8 @@ pub fn rows(
     names: &Names,
     roots: &BTreeMap<u32, Root>,
 ) -> Result<Vec<EndpointRow>, TableError> {
-    let limit = |index| match roots.get(&index) {
-        Some(Root::Ours(bucket)) => bucket.map(Bucket::bits),
-        _ => None,
-    };
+    let paces: BTreeMap<u32, Pace> = maps.paces.entries()?.into_iter().collect();
+    let limit = |index| limit(index, roots, &paces);
     let entries = maps.endpoints.entries()?;
     let mut rows: Vec<_> = entries
         .into_iter()
@@ -115,6 +141,8 @@ pub fn rows(
             let word = PolicyWord::unpack(maps.policy_words.get(id));
             let v4 = (endpoint.address4 != 0).then(|| ip4(endpoint.address4));
             let v6 = (endpoint.address6 != [0; 4]).then(|| ip6(endpoint.address6));
+            let ingress = limit(endpoint.ifindex);
+            let egress = limit(queue::entry(endpoint.ifindex));
             EndpointRow {
                 id,
                 pod: named(&names.endpoints, id),
@@ -130,8 +158,10 @@ pub fn rows(
                 ingress_row: word.ingress_row,
                 egress_row: word.egress_row,
                 epoch: word.epoch,
-                ingress_limit: limit(endpoint.ifindex),
-                egress_limit: limit(queue::entry(endpoint.ifindex)),
+                ingress_limit: ingress.map(|(rate, _)| rate),
+                ingress_way: ingress.map(|(_, way)| way),
+                egress_limit: egress.map(|(rate, _)| rate),
+                egress_way: egress.map(|(_, way)| way),
             }
         })
         .collect();

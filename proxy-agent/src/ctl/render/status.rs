@@ -13,7 +13,7 @@ mod xdp;
 
 use std::io::{self, Write};
 
-use crate::api::messages::Status;
+use crate::api::messages::{CniStatus, Status};
 use crate::ctl::version::skew;
 
 /// How well a part is.
@@ -179,6 +179,16 @@ fn sync(status: &Status) -> Row {
     row
 }
 
+/// How many pods are limited, and how.
+fn limited(cni: &CniStatus) -> String {
+    match (cni.timed, cni.limited - cni.timed.min(cni.limited)) {
+        (0, 0) => "0".to_owned(),
+        (0, all) => format!("{all} (bucket)"),
+        (all, 0) => format!("{all} (edt)"),
+        (edt, bucket) => format!("{} ({edt} edt, {bucket} bucket)", cni.limited),
+    }
+}
+
 fn cni(status: &Status) -> Row {
     let cni = &status.cni;
     let (level, place) = match (&cni.conflist, cni.enabled) {
@@ -188,7 +198,11 @@ fn cni(status: &Status) -> Row {
     };
     let text = format!(
         "{place}  pods {}   tcx {}   clsact {}   limited {}   new pods {}",
-        cni.pods, cni.tcx, cni.clsact, cni.limited, cni.device
+        cni.pods,
+        cni.tcx,
+        cni.clsact,
+        limited(cni),
+        cni.device
     );
     let mut row = Row::new("CNI", level, text);
     if cni.tcx + cni.clsact < cni.pods {

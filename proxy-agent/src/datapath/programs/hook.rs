@@ -29,11 +29,13 @@ pub enum Hook {
     FromHost,
     /// What the host sends to Services at its own addresses: egress of the loopback.
     FromLo,
+    /// What a pod sends whose bandwidth is limited, by times of departure: egress of the entry of its queue.
+    ToQueue,
 }
 
 impl Hook {
     /// All hooks; those that undo translations come before those that make them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ToPod,
         Self::ToNet,
         Self::ToNetBare,
@@ -44,6 +46,7 @@ impl Hook {
         Self::FromTunnel,
         Self::FromHost,
         Self::FromLo,
+        Self::ToQueue,
     ];
 
     /// Name of the program.
@@ -59,6 +62,7 @@ impl Hook {
             Self::ToTunnel => "to_tunnel",
             Self::FromHost => "from_host",
             Self::FromLo => "from_lo",
+            Self::ToQueue => "to_queue",
         }
     }
 

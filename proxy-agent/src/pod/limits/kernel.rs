@@ -1,52 +1,170 @@
-//! Limits of bandwidth in the kernel.
+//! Limits of bandwidth in the kernel: by times of departure where it has a queue that keeps to these, else by token buckets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use cni_plugin::wiring::{
-    bucket::Bucket,
+    bucket::{Bucket, Limit},
     inspect, name,
     netlink::Netlink,
-    qdisc::{self, Root},
+    qdisc::{self, Discipline, Root},
     queue, veth,
 };
+use proxy_common::pace::Pace;
 
-use super::Side;
+use super::{Done, Side, Way};
+use crate::datapath::Table;
 
-/// Puts the limits of interfaces in force, or takes them away; per interface whether something had to be done. What limits
-/// the pod's own packets is only put.
-pub(in crate::pod) fn limit(sides: &[Side]) -> io::Result<Vec<io::Result<bool>>> {
+/// The kernel has no queue that keeps to times of departure (`CONFIG_NET_SCH_FQ`): found by trying, once, for each attempt would
+/// have it look for a module.
+static WITHOUT_DEPARTURES: AtomicBool = AtomicBool::new(false);
+
+/// Puts the limits of interfaces in force, or takes them away; per interface what came of it. What limits the pod's own packets
+/// is only put.
+pub(in crate::pod) fn limit(
+    sides: &[Side],
+    paces: &mut dyn Table<u32, Pace>,
+) -> io::Result<Vec<io::Result<Done>>> {
     let mut netlink = Netlink::open()?;
-    let roots = qdisc::roots(&mut netlink)?;
-    let limit = |side| limit_one(&mut netlink, side, &roots);
-    Ok(sides.iter().map(limit).collect())
+    let mut kernel = Kernel {
+        roots: qdisc::roots(&mut netlink)?,
+        known: paces
+            .entries()
+            .map_err(io::Error::other)?
+            .into_iter()
+            .collect(),
+        netlink,
+        paces,
+    };
+    Ok(sides.iter().map(|side| kernel.limit_one(side)).collect())
 }
 
-fn limit_one(netlink: &mut Netlink, side: &Side, roots: &BTreeMap<u32, Root>) -> io::Result<bool> {
-    let is_limited = side.limits.ingress.is_some() || side.limits.egress.is_some();
-    if !is_limited && !roots.contains_key(&side.index) {
-        return Ok(false);
+/// The kernel, and what there is in it.
+struct Kernel<'a> {
+    netlink: Netlink,
+    roots: BTreeMap<u32, Root>,
+    /// What `PACES` holds.
+    known: BTreeMap<u32, Pace>,
+    paces: &'a mut dyn Table<u32, Pace>,
+}
+
+impl Kernel<'_> {
+    fn limit_one(&mut self, side: &Side) -> io::Result<Done> {
+        let mut done = Done::default();
+        let entry = queue::entry(side.index);
+        let is_limited = side.limits.ingress.is_some() || side.limits.egress.is_some();
+        let has_limits = self.roots.contains_key(&side.index)
+            || [side.index, entry]
+                .iter()
+                .any(|at| self.known.contains_key(at));
+        if !is_limited && !has_limits {
+            return Ok(done);
+        }
+        let link = inspect::link(&mut self.netlink, &side.name)?;
+        let Some(link) = link.filter(|link| link.index == side.index) else {
+            return Ok(done); // It has gone meanwhile.
+        };
+        if let Some(limit) = side.limits.ingress {
+            let way = self.put(side.index, limit, link.mtu, &mut done.changed)?;
+            done.ways.ingress = Some(way);
+        } else {
+            let present = self.roots.get(&side.index).copied();
+            done.changed |= queue::lift(&mut self.netlink, side.index, present)?;
+            self.forget(side.index)?;
+        }
+        let Some(limit) = side.limits.egress else {
+            self.forget(entry)?;
+            return Ok(done);
+        };
+        let at = queue::Side {
+            key: &side.key,
+            index: side.index,
+            mtu: link.mtu,
+        };
+        if queue::ensure(&mut self.netlink, at)? {
+            done.changed = true;
+            self.roots.remove(&entry);
+        }
+        done.ways.egress = Some(self.put(entry, limit, link.mtu, &mut done.changed)?);
+        Ok(done)
     }
-    let link = inspect::link(netlink, &side.name)?;
-    let Some(link) = link.filter(|link| link.index == side.index) else {
-        return Ok(false); // It has gone meanwhile.
-    };
-    let at = queue::Side {
-        key: &side.key,
-        index: side.index,
-        mtu: link.mtu,
-    };
-    let bucket = |limit| Bucket::new(limit, link.mtu);
-    let present = roots.get(&side.index).copied();
-    let ingress = side.limits.ingress.map(bucket);
-    let mut changed = queue::limit_ingress(netlink, at, ingress, present)?;
-    if let Some(limit) = side.limits.egress {
-        let present = roots.get(&queue::entry(side.index)).copied();
-        changed |= queue::limit_egress(netlink, at, bucket(limit), present)?;
+
+    /// Limits what leaves by an interface, in the best way that there is.
+    fn put(&mut self, index: u32, limit: Limit, mtu: u32, changed: &mut bool) -> io::Result<Way> {
+        let bucket = Bucket::new(limit, mtu);
+        let mut present = self.roots.get(&index).copied();
+        if !WITHOUT_DEPARTURES.load(Ordering::Relaxed) {
+            match queue::limit(&mut self.netlink, index, Discipline::Departures, present) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                    WITHOUT_DEPARTURES.store(true, Ordering::Relaxed);
+                    // What was there made room for the attempt.
+                    present = None;
+                }
+                put => {
+                    *changed |= put?;
+                    *changed |= self.pace(index, bucket)?;
+                    return Ok(Way::Edt);
+                }
+            }
+        }
+        *changed |= queue::limit(
+            &mut self.netlink,
+            index,
+            Discipline::Bucket(bucket),
+            present,
+        )?;
+        self.forget(index)?;
+        Ok(Way::Bucket)
     }
-    Ok(changed)
+
+    /// Tells the programs. What they have written meanwhile is no difference, and a new limit begins with a full bucket.
+    fn pace(&mut self, index: u32, bucket: Bucket) -> io::Result<bool> {
+        let wanted = pace(bucket);
+        let same = |known: &Pace| {
+            Pace {
+                full_at: 0,
+                ..*known
+            } == wanted
+        };
+        if self.known.get(&index).is_some_and(same) {
+            return Ok(false);
+        }
+        self.paces.set(&index, &wanted).map_err(io::Error::other)?;
+        Ok(true)
+    }
+
+    fn forget(&mut self, index: u32) -> io::Result<()> {
+        if self.known.contains_key(&index) {
+            self.paces.remove(&index).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+/// A full bucket, as the programs have it.
+fn pace(bucket: Bucket) -> Pace {
+    Pace {
+        full_at: 0,
+        rate: bucket.rate(),
+        burst: bucket.lasts(),
+        patience: bucket.patience(),
+    }
+}
+
+/// Forgets what programs know of limits, but for these interfaces.
+pub(in crate::pod) fn keep_paces(
+    paces: &mut dyn Table<u32, Pace>,
+    keep: impl Fn(u32) -> bool,
+) -> io::Result<()> {
+    for (index, _) in paces.entries().map_err(io::Error::other)? {
+        if !keep(index) {
+            paces.remove(&index).map_err(io::Error::other)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes queues but those with these names.

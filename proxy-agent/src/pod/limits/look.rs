@@ -9,7 +9,7 @@ use cni_plugin::{
 use proxy_common::endpoints::ENDPOINT_QUEUED;
 use tokio::time::{Duration, Instant};
 
-use super::{Fault, Side, fault};
+use super::{Done, Fault, Side, Way, fault};
 use crate::{
     model::Owned,
     pod::{Interfaces, Pods, local::Local},
@@ -84,8 +84,8 @@ impl Pods {
         };
         for (side, outcome) in sides.iter().zip(mended) {
             match outcome {
-                Ok(false) => {}
-                Ok(true) => {
+                Ok(Done { changed: false, .. }) => {}
+                Ok(_) => {
                     tracing::info!(interface = side.name, "limits of bandwidth put back");
                     if again {
                         let thing = format!("limits of bandwidth on {}", side.name);
@@ -98,6 +98,7 @@ impl Pods {
             }
         }
         self.attach_ends(interfaces);
+        self.attach_entries(interfaces);
         // Of those about whom nobody has said anything yet the queues stay.
         let keeps = |local: &&Local| local.limiting.wanted.is_none_or(|w| w.egress.is_some());
         let keep: BTreeSet<String> = self
@@ -108,6 +109,37 @@ impl Pods {
             .collect();
         if let Err(error) = interfaces.remove_queues(&keep) {
             tracing::warn!(%error, "queues of pods that are gone not removed");
+        }
+        let sides: BTreeSet<u32> = self.known.values().map(|l| l.add.host_ifindex).collect();
+        let is_known = |at: u32| {
+            let mut known = sides.iter();
+            known.any(|side| *side == at || queue::entry(*side) == at)
+        };
+        if let Err(error) = interfaces.keep_paces(&is_known) {
+            tracing::warn!(%error, "limits of pods that are gone not removed");
+        }
+    }
+
+    /// Attaches again what someone took off the entries of queues.
+    fn attach_entries(&mut self, interfaces: &mut dyn Interfaces) {
+        let timed = |local: &&Local| local.limiting.ways.egress == Some(Way::Edt);
+        let locals = self.known.values().filter(timed);
+        let entries: Vec<u32> = locals.map(|l| queue::entry(l.add.host_ifindex)).collect();
+        for entry in entries {
+            let mended = match interfaces.has_entry(entry) {
+                Ok(true) => continue,
+                Ok(false) => interfaces.attach_entry(entry),
+                Err(error) => Err(error),
+            };
+            match mended {
+                Ok(()) => self.repairs.repaired(
+                    Owned::QueuePrograms,
+                    "a program at the entry of a pod's queue",
+                ),
+                Err(error) => {
+                    tracing::warn!(%error, "program at the entry of a queue not attached");
+                }
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is told of limits of bandwidth.
 
-use super::Fault;
+use super::{Fault, Way, Ways};
 use crate::{
     model::{EventReason, Kind, Notice},
     pod::{Pods, pods::name},
@@ -11,6 +11,16 @@ impl Pods {
     pub(in crate::pod) fn limited(&self) -> usize {
         let locals = self.known.values();
         locals.filter(|local| local.limiting.flags != 0).count()
+    }
+
+    /// Of these, by times of departure.
+    pub(in crate::pod) fn timed(&self) -> usize {
+        let is_timed = |ways: Ways| [ways.ingress, ways.egress].contains(&Some(Way::Edt));
+        let locals = self.known.values();
+        let limited = locals.filter(|local| local.limiting.flags != 0);
+        limited
+            .filter(|local| is_timed(local.limiting.ways))
+            .count()
     }
 
     /// What owners of pods should know of their limits.

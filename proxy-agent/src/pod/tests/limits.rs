@@ -9,7 +9,7 @@ use cni_plugin::{
     rpc::{Add, Bandwidth, Call, Key, Reply, Response},
     wiring::{bucket::Limit, name, queue},
 };
-use proxy_common::endpoints::{ENDPOINT_QUEUED, ENDPOINT_SHAPED};
+use proxy_common::endpoints::{ENDPOINT_PACED, ENDPOINT_QUEUED, ENDPOINT_SHAPED};
 use tokio::sync::oneshot;
 
 use super::{Fake, Maps, add, ask, pods, record};
@@ -18,7 +18,7 @@ use crate::{
     model::{Asked, AskedLimits, EventReason, Pod, PodExtras},
     pod::{
         Pods,
-        limits::{Limits, Side},
+        limits::{Done, Limits, Side, Way, Ways},
     },
 };
 
@@ -27,16 +27,22 @@ use crate::{
 pub(super) struct FakeLimits {
     pub(super) ingress: BTreeMap<Key, Limit>,
     pub(super) queues: BTreeMap<Key, Limit>,
+    /// What programs know of, by interface.
+    pub(super) paces: BTreeSet<u32>,
+    /// Entries of queues with their program.
+    pub(super) entries: BTreeSet<u32>,
+    /// It has a queue for times of departure.
+    times: bool,
     /// What it says of any limit.
     fails: Option<i32>,
 }
 
 impl FakeLimits {
-    pub(super) fn limit(&mut self, sides: &[Side]) -> Vec<io::Result<bool>> {
+    pub(super) fn limit(&mut self, sides: &[Side]) -> Vec<io::Result<Done>> {
         sides.iter().map(|side| self.limit_one(side)).collect()
     }
 
-    fn limit_one(&mut self, side: &Side) -> io::Result<bool> {
+    fn limit_one(&mut self, side: &Side) -> io::Result<Done> {
         let Limits { ingress, egress } = side.limits;
         if let Some(error) = self.fails.filter(|_| ingress.or(egress).is_some()) {
             return Err(io::Error::from_raw_os_error(error));
@@ -49,7 +55,21 @@ impl FakeLimits {
         if let Some(limit) = egress {
             changed |= self.queues.insert(side.key.clone(), limit) != Some(limit);
         }
-        Ok(changed)
+        let ways = Ways {
+            ingress: self.way(side.index, ingress),
+            egress: self.way(queue::entry(side.index), egress),
+        };
+        Ok(Done { changed, ways })
+    }
+
+    fn way(&mut self, index: u32, limit: Option<Limit>) -> Option<Way> {
+        self.paces.remove(&index);
+        limit?;
+        if !self.times {
+            return Some(Way::Bucket);
+        }
+        self.paces.insert(index);
+        Some(Way::Edt)
     }
 
     pub(super) fn remove_queues(&mut self, keep: &BTreeSet<String>) {
@@ -193,4 +213,32 @@ fn after_a_restart_all_is_as_it_was_until_the_pod_is_known() {
     annotate(&mut pods, &mut fake, None, Some(Ok(6_000)));
     let after = ([None, Some(6_000)], ENDPOINT_QUEUED);
     assert_eq!((in_force(&fake), flags(&maps)), after);
+}
+
+#[test]
+fn where_the_kernel_has_departure_times_programs_know_of_limits_until_these_go() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    fake.limits.lock().unwrap().times = true;
+    let _asked = ask(&mut pods, &mut fake, Call::Add(told(10_000, 20_000)));
+    let known = |fake: &Fake| {
+        let limits = fake.limits.lock().unwrap();
+        limits.paces.iter().copied().collect::<Vec<_>>()
+    };
+    let entry = queue::entry(101);
+    assert_eq!(known(&fake), [101, entry]);
+    assert_eq!(flags(&maps), BOTH | ENDPOINT_PACED);
+    assert_eq!((pods.limited(), pods.timed()), (1, 1));
+    // Who takes the program of the entry off finds it back.
+    assert!(fake.limits.lock().unwrap().entries.remove(&entry));
+    // As another agent's, of a pod that is gone.
+    fake.limits.lock().unwrap().paces.insert(7);
+    pods.watch_limits(&mut fake);
+    assert!(fake.limits.lock().unwrap().entries.contains(&entry));
+    assert_eq!(known(&fake), [101, entry]);
+    annotate(&mut pods, &mut fake, Some(Ok(10_000)), None);
+    annotate(&mut pods, &mut fake, None, None);
+    assert_eq!((known(&fake), flags(&maps)), (vec![entry], ENDPOINT_QUEUED));
+    ask(&mut pods, &mut fake, Call::Del(add(1).key));
+    assert!(known(&fake).is_empty());
 }

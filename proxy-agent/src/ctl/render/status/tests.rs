@@ -31,6 +31,7 @@ fn fine() -> Status {
         tcx: 21,
         clsact: 2,
         limited: 1,
+        timed: 1,
         device: "netkit".to_owned(),
         problems: Vec::new(),
     };
@@ -106,7 +107,7 @@ API        OK        services 41   slices 57   pods 0   policies 0   last event 
 Sync       OK        41/41 services, 163 backends, 0 endpoints, 0 policies   last full 41s ago in 3.1ms
 Maps       OK        FLOWS4 655/65536 (1%)
 Flows      OK        IPv4 655/65536, 600 assured
-CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 2   limited 1   new pods netkit
+CNI        OK        /etc/cni/net.d/05-weir.conflist  pods 23   tcx 21   clsact 2   limited 1 (edt)   new pods netkit
 Host       OK        weir_host  10.96.0.0/16, fd00:10:96::/112 by ServiceCIDRs
 Links      OK        eth0, wg0 (no Ethernet)
 XDP        OK        eth0 native

@@ -174,7 +174,7 @@ fn lists(maps: &Maps) -> Result<Laid<v1::IntervalBlock>, DatapathError> {
 }
 
 /// Maps that schema 1 does not know.
-const NEW: [&str; 19] = [
+const NEW: [&str; 20] = [
     "FLOWS4",
     "FLOWS6",
     "FLOW_INDEX4",
@@ -194,6 +194,7 @@ const NEW: [&str; 19] = [
     "VIPS4",
     "VIPS6",
     "RELAYS",
+    "PACES",
 ];
 
 /// Schema 1 knows no source ranges and would serve everybody: its agent leaves such addresses alone, and so must its programs
