@@ -55,7 +55,10 @@ struct Busy<'a>(&'a Task);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.state().idle = true;
+        // Work that has panicked has not ended.
+        if !std::thread::panicking() {
+            self.0.state().idle = true;
+        }
     }
 }
 

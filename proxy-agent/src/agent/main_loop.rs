@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
@@ -29,7 +29,7 @@ use crate::{
         readiness::{Guard, Readiness},
         socket::Question,
     },
-    datapath::{Datapath, DatapathConfig, DatapathError, Maps, Prepared},
+    datapath::{Datapath, DatapathConfig, DatapathError, Maps, Prepared, SharedDatapath},
     model::{Dirty, Kind, Owned},
     observe::{Change, Changes, Notices, Store},
     pod::clients,
@@ -70,6 +70,10 @@ pub struct MainLoop {
     repairs: Repairs,
     /// When somebody last asked for a look at the machine.
     looked: Instant,
+    /// What that look found is still to be published.
+    untold: bool,
+    /// Those who wait for that.
+    lookers: Vec<oneshot::Sender<()>>,
     pulse: Pulse,
 }
 
@@ -98,7 +102,7 @@ impl MainLoop {
         let pulse = shared.watchdog.register_with("main loop", START_LIMIT);
         let datapath = open_datapath(shared)?;
         let resizing = Resizing::new(shared, datapath.resizer());
-        let mut here = Here::new(datapath);
+        let mut here = Here::new(SharedDatapath::new(datapath));
         let mut main_loop = Self {
             shared: Arc::clone(shared),
             store: Arc::clone(store),
@@ -117,6 +121,8 @@ impl MainLoop {
             notices: live.notices.clone(),
             repairs: Repairs::default(),
             looked: Instant::now(),
+            untold: false,
+            lookers: Vec::new(),
             pulse,
         };
         main_loop.follow_drops();
@@ -125,15 +131,16 @@ impl MainLoop {
 
     /// Logs what the programs in force tell of packets that they drop, if that is wanted.
     fn follow_drops(&mut self) {
-        if let Some(log) = self.here.datapath.take_drop_log() {
+        let log = self.here.datapath.lock().take_drop_log();
+        if let Some(log) = log {
             let former = self.drop_log.replace(tokio::spawn(log.run()));
             former.inspect(JoinHandle::abort);
         }
     }
 
     /// The maps.
-    pub fn maps(&self) -> &Maps {
-        self.here.datapath.maps()
+    pub fn maps(&self) -> Maps {
+        self.here.datapath.lock().maps().clone()
     }
 
     /// Runs until maps cannot be exchanged: the next start goes on from there.
@@ -175,6 +182,7 @@ impl MainLoop {
             Wake::Publish => {}
         }
         self.tell_growth();
+        self.answer_lookers();
         if self.publish <= Instant::now() {
             self.publish();
         }
@@ -193,7 +201,8 @@ impl MainLoop {
     /// Puts maps of other capacities in force, and brings in step what waited for them.
     fn exchange(&mut self, prepared: Prepared) -> anyhow::Result<()> {
         let began = Instant::now();
-        let maps = match self.here.datapath.put_in_force(prepared) {
+        let maps = self.here.datapath.lock().put_in_force(prepared);
+        let maps = match maps {
             Err(error @ DatapathError::Outgrown { .. }) => {
                 tracing::info!(%error, "maps keep their capacities");
                 return Ok(());
@@ -202,7 +211,7 @@ impl MainLoop {
         };
         tracing::info!(?maps, took = ?began.elapsed(), "maps resized");
         self.follow_drops();
-        upkeep::count(&self.shared, self.here.datapath.maps());
+        upkeep::count(&self.shared, &self.maps());
         for subject in self.subjects.all_mut() {
             subject.resized(&maps);
         }
@@ -316,7 +325,7 @@ impl MainLoop {
         self.shared.publish(status);
     }
 
-    /// Looks at the machine and publishes what it found, unless that was done a moment ago.
+    /// Has the machine looked at, unless that was done a moment ago.
     fn look(&mut self) {
         if self.looked.elapsed() < LOOKS {
             return;
@@ -326,14 +335,29 @@ impl MainLoop {
             subject.look();
         }
         self.sync(&Change::default());
-        self.publish();
+        self.untold = true;
+        self.publish = self.looked + TICK;
+    }
+
+    /// Answers those who wait for a look, once all have looked; what was found is published before.
+    fn answer_lookers(&mut self) {
+        let subjects = self.subjects.all();
+        if self.lookers.is_empty() || subjects.iter().any(|subject| subject.is_looking()) {
+            return;
+        }
+        if std::mem::take(&mut self.untold) {
+            self.publish();
+        }
+        for reply in self.lookers.drain(..) {
+            // Whoever asked may have gone away.
+            reply.send(()).unwrap_or_default();
+        }
     }
 
     fn answer(&mut self, question: Question) {
         if let Question::Look(reply) = question {
+            self.lookers.push(reply);
             self.look();
-            // Whoever asked may have gone away.
-            reply.send(()).unwrap_or_default();
             return;
         }
         let (snapshot, subjects) = (self.store.read(), self.subjects.all());

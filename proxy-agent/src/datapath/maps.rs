@@ -34,6 +34,7 @@ use super::{
     pins::Pins,
     prefix::Prefix,
     rows,
+    shared::Standing,
     table::{Table as _, TableError},
     words::Words as _,
 };
@@ -64,6 +65,8 @@ macro_rules! declare {
         #[derive(Clone, Debug)]
         pub struct Maps {
             $(#[doc = concat!("`", $name, "`.")] pub $field: $type,)+
+            /// For who writes on another thread than the main loop.
+            pub standing: Standing,
             handles: Vec<MapHandle>,
         }
 
@@ -83,7 +86,7 @@ macro_rules! declare {
                     let $field = <$type>::new(handle.clone()).map_err(|e| typed(&handle, e))?;
                     handles.push(handle);
                 )+
-                Ok(Self { $($field,)+ handles })
+                Ok(Self { $($field,)+ standing: Standing::default(), handles })
             }
 
             /// The map of this name.

@@ -12,7 +12,7 @@ use cni_plugin::{
 };
 
 use super::limits::{Side, kernel};
-use crate::datapath::{Datapath, DatapathError, Lifted, Lifter, TcMode};
+use crate::datapath::{DatapathError, Lifted, Lifter, SharedDatapath, TcMode};
 
 /// Per interface, how it is attached.
 pub type Attached = Vec<Result<TcMode, DatapathError>>;
@@ -46,21 +46,21 @@ pub trait Lift: Send + Sync {
     fn lift(&self, ifindex: u32, go_on: &dyn Fn() -> bool) -> Result<Lifted, DatapathError>;
 }
 
-impl Interfaces for Datapath {
+impl Interfaces for SharedDatapath {
     fn take_over(&self) -> Result<(), DatapathError> {
-        self.replace_blocks()
+        self.lock().replace_blocks()
     }
 
     fn attach(&mut self, interfaces: &[u32]) -> Result<Attached, DatapathError> {
-        self.attach_pods(interfaces)
+        self.lock().attach_pods(interfaces)
     }
 
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError> {
-        self.detach_interface(ifindex)
+        self.lock().detach_interface(ifindex)
     }
 
     fn attached(&self, interfaces: &[u32]) -> Result<BTreeMap<u32, TcMode>, DatapathError> {
-        self.attached_pods(interfaces)
+        self.lock().attached_pods(interfaces)
     }
 
     fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<bool>>> {
@@ -76,7 +76,7 @@ impl Interfaces for Datapath {
     }
 
     fn lifter(&self) -> Result<Option<Arc<dyn Lift>>, DatapathError> {
-        let lifter = Self::lifter(self);
+        let lifter = self.lock().lifter();
         Ok(lifter.map(|lifter| Arc::new(lifter) as Arc<dyn Lift>))
     }
 }
