@@ -109,6 +109,34 @@ pub trait Subject {
     fn diff(&self, snapshot: &Snapshot) -> anyhow::Result<Vec<String>>;
 }
 
+/// Whether somebody waits for a look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// Nobody does.
+    #[default]
+    Nobody,
+    /// For one that is to begin.
+    Waits,
+    /// For the one that is under way.
+    Begun,
+}
+
+impl Asked {
+    /// A look begins.
+    pub fn begin(&mut self) {
+        if *self == Self::Waits {
+            *self = Self::Begun;
+        }
+    }
+
+    /// A look has ended.
+    pub fn end(&mut self) {
+        if *self == Self::Begun {
+            *self = Self::Nobody;
+        }
+    }
+}
+
 /// After what a report asks for.
 pub fn after(wait: Option<Duration>) -> Instant {
     Instant::now() + wait.unwrap_or(IDLE)

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinHandle,
+    task::{JoinHandle, spawn_blocking},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -161,11 +161,11 @@ impl MainLoop {
                 () = sleep_until(self.publish) => Wake::Publish,
                 prepared = self.resizing.changed() => Wake::Room(prepared.map(Box::new)),
             };
-            self.turn(wake)?;
+            self.turn(wake).await?;
         }
     }
 
-    fn turn(&mut self, wake: Wake) -> anyhow::Result<()> {
+    async fn turn(&mut self, wake: Wake) -> anyhow::Result<()> {
         match wake {
             Wake::Change(change) => {
                 self.lists.retain(|kind, _| !change.complete.has(&[*kind]));
@@ -177,7 +177,7 @@ impl MainLoop {
             Wake::Full => self.begin_comparison(),
             Wake::Piece => self.compare().unwrap_or_default(),
             Wake::Question(question) => self.answer(question),
-            Wake::Room(Some(prepared)) => self.exchange(*prepared)?,
+            Wake::Room(Some(prepared)) => self.exchange(*prepared).await?,
             Wake::Room(None) => self.resizing.look(),
             Wake::Publish => {}
         }
@@ -198,11 +198,18 @@ impl MainLoop {
         }
     }
 
-    /// Puts maps of other capacities in force, and brings in step what waited for them.
-    fn exchange(&mut self, prepared: Prepared) -> anyhow::Result<()> {
+    /// Puts maps of other capacities in force, and brings in step what waited for them. Nothing is written to maps meanwhile, so
+    /// that the loop stands still; its thread does nothing of it, which takes files and netlink.
+    async fn exchange(&mut self, prepared: Prepared) -> anyhow::Result<()> {
         let began = Instant::now();
-        let maps = self.here.datapath.lock().put_in_force(prepared);
-        let maps = match maps {
+        let (datapath, shared) = (self.here.datapath.clone(), Arc::clone(&self.shared));
+        let exchanged = spawn_blocking(move || {
+            let maps = datapath.lock().put_in_force(prepared)?;
+            let all = datapath.lock().maps().clone();
+            upkeep::count_entries(&shared, &all);
+            Ok(maps)
+        });
+        let maps = match exchanged.await.context("exchange maps")? {
             Err(error @ DatapathError::Outgrown { .. }) => {
                 tracing::info!(%error, "maps keep their capacities");
                 return Ok(());
@@ -211,7 +218,6 @@ impl MainLoop {
         };
         tracing::info!(?maps, took = ?began.elapsed(), "maps resized");
         self.follow_drops();
-        upkeep::count(&self.shared, &self.maps());
         for subject in self.subjects.all_mut() {
             subject.resized(&maps);
         }
@@ -367,6 +373,13 @@ impl MainLoop {
             Question::Diff(reply) => drop(reply.send(answers::diff(&snapshot, &subjects))),
             Question::Look(_) => {}
         }
+    }
+}
+
+impl Drop for MainLoop {
+    /// Waits for maps that are being exchanged: nothing is left half done.
+    fn drop(&mut self) {
+        drop(self.here.datapath.lock());
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     pools::Pools,
     service::{Services, services::Reserved},
     subject::{Here, Subject},
+    watchdog,
 };
 
 /// How long a sweep for what the plugin has left may take; waiting for locks ends sooner.
@@ -125,9 +126,10 @@ fn open_pods(
             }
         },
         sweeping: shared.watchdog.work("sweep for lost pods", SWEEP_LIMIT),
+        attaching: shared.watchdog.work("programs of pods", watchdog::LIMIT),
     };
     let tables = PodTables::from(maps);
-    let pods = Pods::open(config, tables, datapath)?;
-    pods.serve(shared)?;
+    let mut pods = Pods::open(config, tables, datapath)?;
+    pods.serve(shared, Box::new(datapath.clone()))?;
     Ok(pods)
 }

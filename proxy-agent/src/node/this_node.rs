@@ -30,7 +30,7 @@ use crate::{
     datapath::{Maps, SharedDatapath},
     model::{EventReason, Kind, Node, Notice, ObjectName, Snapshot},
     observe::Store,
-    subject::{Depth, Here, Room, Subject, Turn, Verified, after},
+    subject::{Asked, Depth, Here, Room, Subject, Turn, Verified, after},
     watchdog,
 };
 
@@ -72,16 +72,6 @@ pub struct ThisNode {
     between: Between,
     /// A Service asks for packets to be relayed.
     relayed: bool,
-}
-
-/// Whether somebody waits for a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Nobody,
-    /// For one that is to begin.
-    Waits,
-    /// For the one that is under way.
-    Begun,
 }
 
 impl ThisNode {
@@ -184,9 +174,7 @@ impl ThisNode {
         let Some(outcome) = self.worker.take() else {
             return;
         };
-        if self.asked == Asked::Begun {
-            self.asked = Asked::Nobody;
-        }
+        self.asked.end();
         let Some(mut found) = outcome else {
             return;
         };
@@ -234,8 +222,8 @@ impl ThisNode {
             look: self.look.take(),
             mend: mends.then(|| here.wires.get().clone()),
         };
-        if job.look.is_some() && self.asked == Asked::Waits {
-            self.asked = Asked::Begun;
+        if job.look.is_some() {
+            self.asked.begin();
         }
         let is_any = job.beat || job.look.is_some() || job.mend.is_some();
         is_any.then_some(job)
