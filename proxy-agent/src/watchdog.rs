@@ -265,6 +265,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn work_that_panics_has_not_ended() {
+        let watchdog = Watchdog::default();
+        let work = watchdog.work("fails", Duration::from_secs(5));
+        let thread = std::thread::spawn(move || work.run(|| panic!("as a fault would")));
+        thread.join().unwrap_err();
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(names(&watchdog), ["fails"]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_stands_still() {
         let watchdog = Watchdog::default();
         let pulse = watchdog.register_with("fails", Duration::from_secs(5));

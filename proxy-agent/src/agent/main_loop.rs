@@ -1,4 +1,5 @@
-//! The main loop: one thread that owns all state and does all writes. It waits, syncs, and publishes.
+//! The main loop: one thread that owns all state of Services, policy and pods, and writes their maps. It waits, syncs, and
+//! publishes. What takes files or netlink it leaves to threads that may wait: see [`Subject::act`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},

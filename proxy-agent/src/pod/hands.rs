@@ -202,3 +202,31 @@ fn attached_twice(
     }
     Ok(attached)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_to_attach_that_pile_up_become_one_and_keep_their_place() {
+        let (give, given) = jobs::channel();
+        let side = |id| Side {
+            key: Key::default(),
+            id,
+            ifindex: id,
+        };
+        let detach = Job::Detach(1, String::new());
+        let attach = |id| Job::Attach(vec![side(id)]);
+        for job in [attach(1), attach(2), detach, attach(3)] {
+            give.send(job).unwrap();
+        }
+        drop(give);
+        let mut waiting = VecDeque::new();
+        let jobs = std::iter::from_fn(|| next(&given, &mut waiting));
+        let told = jobs.map(|job| match job {
+            Job::Attach(sides) => sides.iter().map(|side| side.id).collect(),
+            _ => Vec::new(),
+        });
+        assert!(told.eq([vec![1, 2], vec![], vec![3]]));
+    }
+}
