@@ -24,6 +24,7 @@ pub mod prefix;
 pub mod preflight;
 pub mod programs;
 pub mod reader;
+pub mod shared;
 pub mod table;
 mod tally;
 pub mod tree;
@@ -52,6 +53,7 @@ pub use preflight::PreflightError;
 pub use programs::{Attachment, Hook, Lifter, TcMode, TcPreference, lift::Lifted};
 pub use reader::Reader;
 pub use schema::declarations;
+pub use shared::SharedDatapath;
 pub use table::{Cursor, Table, TableError};
 pub use words::{MemoryWords, Words};
 
@@ -196,7 +198,8 @@ impl Datapath {
         }
     }
 
-    /// Puts maps in force that a [`Resizer`] made; gives their capacities. Until it returns nobody else may write the maps. All
+    /// Puts maps in force that a [`Resizer`] made; gives their capacities. Until it returns nobody else may write the maps: another
+    /// thread holds [`Maps::standing`] for that. All
     /// clones of [`Self::maps`] and [`Self::lifter`] go by the new ones then. After [`DatapathError::Outgrown`] nothing has changed;
     /// after another error some programs go by the new
     /// maps and others by the old ones: the next [`Self::open`] goes on from there.
@@ -205,6 +208,8 @@ impl Datapath {
         mut prepared: Prepared,
     ) -> Result<BTreeMap<String, u32>, DatapathError> {
         let mut lifting = self.lifter.pause();
+        let standing = self.maps.standing.clone();
+        let _held = standing.hold();
         prepared.put_in_force(&self.pins, self.blocks, &self.maps)?;
         *lifting = programs::lift::pod_programs(&prepared.ebpf)?;
         drop(lifting);

@@ -1,7 +1,7 @@
 //! The node itself: its addresses and routes, kernel settings, and the CNI plugin's installation.
 //!
 //! [`keeper::NodeKeeper`] compares what should be ([`desired`], a value) with what is and carries out the
-//! difference.
+//! difference, on a thread of its own; [`ThisNode`] is what the main loop has of it.
 
 pub mod addresses;
 pub mod claims;
@@ -12,6 +12,7 @@ pub mod device_kinds;
 mod device_programs;
 pub mod encryption;
 pub mod facts;
+mod found;
 pub mod host_device;
 pub mod install;
 pub mod keeper;
@@ -32,10 +33,13 @@ mod routing;
 pub mod service_ranges;
 pub mod source_ports;
 pub mod sysctls;
+mod telling;
 pub mod this_node;
 pub mod tunnel;
+mod upkeep;
 pub mod ways;
 pub mod wires;
+mod worker;
 
 pub use keeper::NodeKeeper;
 pub use report::NodeReport;

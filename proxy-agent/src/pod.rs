@@ -9,6 +9,7 @@ pub mod collector;
 pub mod entries;
 pub mod event;
 pub mod fetch;
+pub mod hands;
 pub mod host_port;
 pub mod interfaces;
 pub mod limits;
@@ -16,15 +17,18 @@ pub mod live_reader;
 pub mod pods;
 pub mod restore;
 pub mod server;
+pub mod swept;
 pub mod tables;
 pub mod waiting;
 
 mod admit;
+mod follow;
 mod hardware;
 mod ids;
 mod lift;
 mod local;
 mod subject;
+mod tell;
 mod upkeep;
 
 #[cfg(test)]

@@ -66,11 +66,16 @@ pub trait Subject {
     /// that it returns at once: it is called in each turn, and again while subjects tell each other something new.
     fn sync(&mut self, turn: &Turn<'_>, here: &mut Here);
 
-    /// Does what waits for the kernel or for files, as the last sync found it due. Nothing of the store is held meanwhile.
+    /// Has done what the last sync found due, by who may wait for files and the kernel. Nothing of the store is held meanwhile.
     fn act(&mut self, _: &mut Here) {}
 
     /// Has the next sync look at the machine, as it does from time to time: somebody asks how it is.
     fn look(&mut self) {}
+
+    /// Whether that look is still under way.
+    fn is_looking(&self) -> bool {
+        false
+    }
 
     /// When it wants to be synced again though nothing changes.
     fn due(&self) -> Instant;
@@ -102,6 +107,34 @@ pub trait Subject {
 
     /// What a full comparison would change, in words.
     fn diff(&self, snapshot: &Snapshot) -> anyhow::Result<Vec<String>>;
+}
+
+/// Whether somebody waits for a look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// Nobody does.
+    #[default]
+    Nobody,
+    /// For one that is to begin.
+    Waits,
+    /// For the one that is under way.
+    Begun,
+}
+
+impl Asked {
+    /// A look begins.
+    pub fn begin(&mut self) {
+        if *self == Self::Waits {
+            *self = Self::Begun;
+        }
+    }
+
+    /// A look has ended.
+    pub fn end(&mut self) {
+        if *self == Self::Begun {
+            *self = Self::Nobody;
+        }
+    }
 }
 
 /// After what a report asks for.

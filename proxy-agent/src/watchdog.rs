@@ -55,7 +55,10 @@ struct Busy<'a>(&'a Task);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.state().idle = true;
+        // Work that has panicked has not ended.
+        if !std::thread::panicking() {
+            self.0.state().idle = true;
+        }
     }
 }
 
@@ -259,6 +262,16 @@ mod tests {
         drop(end);
         thread.join().unwrap();
         assert_eq!(names(&watchdog), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_panics_has_not_ended() {
+        let watchdog = Watchdog::default();
+        let work = watchdog.work("fails", Duration::from_secs(5));
+        let thread = std::thread::spawn(move || work.run(|| panic!("as a fault would")));
+        thread.join().unwrap_err();
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(names(&watchdog), ["fails"]);
     }
 
     #[tokio::test(start_paused = true)]

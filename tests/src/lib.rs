@@ -30,6 +30,7 @@ pub mod policy;
 pub mod pty;
 pub mod reference;
 pub mod served;
+pub mod thread_calls;
 pub mod told;
 pub mod traffic;
 pub mod vxlan;

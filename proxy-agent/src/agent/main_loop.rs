@@ -1,4 +1,5 @@
-//! The main loop: one thread that owns all state and does all writes. It waits, syncs, and publishes.
+//! The main loop: one thread that owns all state of Services, policy and pods, and writes their maps. It waits, syncs, and
+//! publishes. What takes files or netlink it leaves to threads that may wait: see [`Subject::act`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,8 +9,8 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::{
-    sync::mpsc,
-    task::JoinHandle,
+    sync::{mpsc, oneshot},
+    task::{JoinHandle, spawn_blocking},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -29,7 +30,7 @@ use crate::{
         readiness::{Guard, Readiness},
         socket::Question,
     },
-    datapath::{Datapath, DatapathConfig, DatapathError, Maps, Prepared},
+    datapath::{Datapath, DatapathConfig, DatapathError, Maps, Prepared, SharedDatapath},
     model::{Dirty, Kind, Owned},
     observe::{Change, Changes, Notices, Store},
     pod::clients,
@@ -70,6 +71,10 @@ pub struct MainLoop {
     repairs: Repairs,
     /// When somebody last asked for a look at the machine.
     looked: Instant,
+    /// What that look found is still to be published.
+    untold: bool,
+    /// Those who wait for that.
+    lookers: Vec<oneshot::Sender<()>>,
     pulse: Pulse,
 }
 
@@ -98,7 +103,7 @@ impl MainLoop {
         let pulse = shared.watchdog.register_with("main loop", START_LIMIT);
         let datapath = open_datapath(shared)?;
         let resizing = Resizing::new(shared, datapath.resizer());
-        let mut here = Here::new(datapath);
+        let mut here = Here::new(SharedDatapath::new(datapath));
         let mut main_loop = Self {
             shared: Arc::clone(shared),
             store: Arc::clone(store),
@@ -117,6 +122,8 @@ impl MainLoop {
             notices: live.notices.clone(),
             repairs: Repairs::default(),
             looked: Instant::now(),
+            untold: false,
+            lookers: Vec::new(),
             pulse,
         };
         main_loop.follow_drops();
@@ -125,15 +132,16 @@ impl MainLoop {
 
     /// Logs what the programs in force tell of packets that they drop, if that is wanted.
     fn follow_drops(&mut self) {
-        if let Some(log) = self.here.datapath.take_drop_log() {
+        let log = self.here.datapath.lock().take_drop_log();
+        if let Some(log) = log {
             let former = self.drop_log.replace(tokio::spawn(log.run()));
             former.inspect(JoinHandle::abort);
         }
     }
 
     /// The maps.
-    pub fn maps(&self) -> &Maps {
-        self.here.datapath.maps()
+    pub fn maps(&self) -> Maps {
+        self.here.datapath.lock().maps().clone()
     }
 
     /// Runs until maps cannot be exchanged: the next start goes on from there.
@@ -154,11 +162,11 @@ impl MainLoop {
                 () = sleep_until(self.publish) => Wake::Publish,
                 prepared = self.resizing.changed() => Wake::Room(prepared.map(Box::new)),
             };
-            self.turn(wake)?;
+            self.turn(wake).await?;
         }
     }
 
-    fn turn(&mut self, wake: Wake) -> anyhow::Result<()> {
+    async fn turn(&mut self, wake: Wake) -> anyhow::Result<()> {
         match wake {
             Wake::Change(change) => {
                 self.lists.retain(|kind, _| !change.complete.has(&[*kind]));
@@ -170,11 +178,12 @@ impl MainLoop {
             Wake::Full => self.begin_comparison(),
             Wake::Piece => self.compare().unwrap_or_default(),
             Wake::Question(question) => self.answer(question),
-            Wake::Room(Some(prepared)) => self.exchange(*prepared)?,
+            Wake::Room(Some(prepared)) => self.exchange(*prepared).await?,
             Wake::Room(None) => self.resizing.look(),
             Wake::Publish => {}
         }
         self.tell_growth();
+        self.answer_lookers();
         if self.publish <= Instant::now() {
             self.publish();
         }
@@ -190,10 +199,18 @@ impl MainLoop {
         }
     }
 
-    /// Puts maps of other capacities in force, and brings in step what waited for them.
-    fn exchange(&mut self, prepared: Prepared) -> anyhow::Result<()> {
+    /// Puts maps of other capacities in force, and brings in step what waited for them. Nothing is written to maps meanwhile, so
+    /// that the loop stands still; its thread does nothing of it, which takes files and netlink.
+    async fn exchange(&mut self, prepared: Prepared) -> anyhow::Result<()> {
         let began = Instant::now();
-        let maps = match self.here.datapath.put_in_force(prepared) {
+        let (datapath, shared) = (self.here.datapath.clone(), Arc::clone(&self.shared));
+        let exchanged = spawn_blocking(move || {
+            let maps = datapath.lock().put_in_force(prepared)?;
+            let all = datapath.lock().maps().clone();
+            upkeep::count_entries(&shared, &all);
+            Ok(maps)
+        });
+        let maps = match exchanged.await.context("exchange maps")? {
             Err(error @ DatapathError::Outgrown { .. }) => {
                 tracing::info!(%error, "maps keep their capacities");
                 return Ok(());
@@ -202,7 +219,6 @@ impl MainLoop {
         };
         tracing::info!(?maps, took = ?began.elapsed(), "maps resized");
         self.follow_drops();
-        upkeep::count(&self.shared, self.here.datapath.maps());
         for subject in self.subjects.all_mut() {
             subject.resized(&maps);
         }
@@ -316,7 +332,7 @@ impl MainLoop {
         self.shared.publish(status);
     }
 
-    /// Looks at the machine and publishes what it found, unless that was done a moment ago.
+    /// Has the machine looked at, unless that was done a moment ago.
     fn look(&mut self) {
         if self.looked.elapsed() < LOOKS {
             return;
@@ -326,14 +342,29 @@ impl MainLoop {
             subject.look();
         }
         self.sync(&Change::default());
-        self.publish();
+        self.untold = true;
+        self.publish = self.looked + TICK;
+    }
+
+    /// Answers those who wait for a look, once all have looked; what was found is published before.
+    fn answer_lookers(&mut self) {
+        let subjects = self.subjects.all();
+        if self.lookers.is_empty() || subjects.iter().any(|subject| subject.is_looking()) {
+            return;
+        }
+        if std::mem::take(&mut self.untold) {
+            self.publish();
+        }
+        for reply in self.lookers.drain(..) {
+            // Whoever asked may have gone away.
+            reply.send(()).unwrap_or_default();
+        }
     }
 
     fn answer(&mut self, question: Question) {
         if let Question::Look(reply) = question {
+            self.lookers.push(reply);
             self.look();
-            // Whoever asked may have gone away.
-            reply.send(()).unwrap_or_default();
             return;
         }
         let (snapshot, subjects) = (self.store.read(), self.subjects.all());
@@ -343,6 +374,13 @@ impl MainLoop {
             Question::Diff(reply) => drop(reply.send(answers::diff(&snapshot, &subjects))),
             Question::Look(_) => {}
         }
+    }
+}
+
+impl Drop for MainLoop {
+    /// Waits for maps that are being exchanged: nothing is left half done.
+    fn drop(&mut self) {
+        drop(self.here.datapath.lock());
     }
 }
 

@@ -67,7 +67,7 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
     lock.add_pins(pins.instance())?;
     let mut source = prepared.observe(&shared, &store)?;
     let reload = reload::spawn(flags, &shared)?;
-    let upkeep = upkeep::spawn(&shared, main_loop.maps());
+    let upkeep = upkeep::spawn(&shared, &main_loop.maps());
     let addresses = addresses.begin(match &source {
         Source::Kubernetes(watches) => Some(watches.pools().clone()),
         Source::Manifests(_) => None,

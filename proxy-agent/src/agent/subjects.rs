@@ -8,7 +8,7 @@ use super::named_ids::NamedIds;
 use crate::{
     api::{Shared, readiness::Readiness},
     config::Ipam,
-    datapath::{Datapath, Table as _, Words as _},
+    datapath::{Maps, SharedDatapath, Table as _, Words as _},
     node::{
         ThisNode, claims::Claims, condition::NodeCondition, encryption::publish::KeyPublisher,
         service_ranges::ServiceRanges,
@@ -19,6 +19,7 @@ use crate::{
     pools::Pools,
     service::{Services, services::Reserved},
     subject::{Here, Subject},
+    watchdog,
 };
 
 /// How long a sweep for what the plugin has left may take; waiting for locks ends sooner.
@@ -59,7 +60,7 @@ impl Subjects {
         live: &Live,
         addresses: Pools,
     ) -> anyhow::Result<Self> {
-        let maps = here.datapath.maps().clone();
+        let maps = here.datapath.lock().maps().clone();
         let named = NamedIds::read(&maps).context("read which ids are in use")?;
         let reserved = Reserved {
             service: named.service,
@@ -68,11 +69,11 @@ impl Subjects {
         let services = Services::open(shared, &maps, reserved, readiness)?;
         let mut policies = Policies::open(shared, &maps)?;
         policies.deny_unused(&named.endpoints);
-        here.datapath.attach_sockets()?;
-        let pods = open_pods(shared, &mut here.datapath, live)?;
+        here.datapath.lock().attach_sockets()?;
+        let pods = open_pods(shared, (&maps, &mut here.datapath), live)?;
         pods.tell(here);
         let asked = (&live.condition, &live.ranges, &live.claims, &live.key);
-        let node = ThisNode::open(shared, &maps, readiness, asked)?;
+        let node = ThisNode::open(shared, (&maps, &here.datapath), readiness, asked)?;
         Ok(Self {
             pods,
             policies,
@@ -107,8 +108,11 @@ impl Subjects {
     }
 }
 
-fn open_pods(shared: &Arc<Shared>, datapath: &mut Datapath, live: &Live) -> anyhow::Result<Pods> {
-    let maps = datapath.maps();
+fn open_pods(
+    shared: &Arc<Shared>,
+    (maps, datapath): (&Maps, &mut SharedDatapath),
+    live: &Live,
+) -> anyhow::Result<Pods> {
     let (endpoints, words) = (maps.endpoints.clone(), maps.policy_words.clone());
     let config = PodsConfig {
         run_dir: shared.config.run_dir.clone(),
@@ -122,9 +126,10 @@ fn open_pods(shared: &Arc<Shared>, datapath: &mut Datapath, live: &Live) -> anyh
             }
         },
         sweeping: shared.watchdog.work("sweep for lost pods", SWEEP_LIMIT),
+        attaching: shared.watchdog.work("programs of pods", watchdog::LIMIT),
     };
     let tables = PodTables::from(maps);
-    let pods = Pods::open(config, tables, datapath)?;
-    pods.serve(shared)?;
+    let mut pods = Pods::open(config, tables, datapath)?;
+    pods.serve(shared, Box::new(datapath.clone()))?;
     Ok(pods)
 }

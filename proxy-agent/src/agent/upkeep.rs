@@ -15,6 +15,7 @@ use crate::{
         messages::MapStatus,
         metrics::{Metrics, Reason, Verdict},
     },
+    config::maps::look_at_memory,
     datapath::Maps,
 };
 
@@ -45,10 +46,17 @@ pub fn spawn(shared: &Arc<Shared>, maps: &Maps) -> JoinHandle<()> {
     })
 }
 
-/// Counts entries, flows, drops and addresses.
-pub fn count(shared: &Shared, maps: &Maps) {
-    let flows = flow_count::count(shared, maps);
+/// Counts entries, flows, drops and addresses. Reads files of the plugin and of the machine.
+fn count(shared: &Shared, maps: &Maps) {
+    look_at_memory();
     address_count::count(shared);
+    count_entries(shared, maps);
+    count_drops(shared, maps);
+}
+
+/// Counts entries and flows.
+pub fn count_entries(shared: &Shared, maps: &Maps) {
+    let flows = flow_count::count(shared, maps);
     match maps.usage_beside(flows) {
         Err(error) => tracing::warn!(%error, "entries not counted"),
         Ok(usage) => shared.set_maps(usage.into_iter().map(|map| MapStatus {
@@ -58,6 +66,9 @@ pub fn count(shared: &Shared, maps: &Maps) {
             max_entries: u64::from(map.max_entries),
         })),
     }
+}
+
+fn count_drops(shared: &Shared, maps: &Maps) {
     match maps.drops.all() {
         Err(error) => tracing::warn!(%error, "drops not counted"),
         Ok(drops) => {

@@ -1,5 +1,7 @@
 //! Capacities of maps, as they are configured and as the datapath has them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +79,7 @@ impl Maps {
             intervals,
             memory,
         } = *self;
-        let machine = Capacities::for_memory(machine_memory());
+        let machine = Capacities::for_memory(known_memory());
         let base = match size {
             MapSize::Large => machine.clone(),
             MapSize::Small => Capacities::small(),
@@ -104,6 +106,21 @@ impl Maps {
             ..base
         }
     }
+}
+
+/// As it was when somebody looked last: capacities are asked for by who reads no files.
+static MEMORY: AtomicU64 = AtomicU64::new(0);
+
+/// Looks how much memory the machine has: it may get more while it runs.
+pub fn look_at_memory() {
+    MEMORY.store(machine_memory(), Ordering::Relaxed);
+}
+
+fn known_memory() -> u64 {
+    if MEMORY.load(Ordering::Relaxed) == 0 {
+        look_at_memory();
+    }
+    MEMORY.load(Ordering::Relaxed)
 }
 
 /// Bytes of this machine's memory; 0 if it does not say.

@@ -35,6 +35,7 @@ use super::{
     pins::Pins,
     prefix::Prefix,
     rows,
+    shared::Standing,
     table::{Table as _, TableError},
     words::Words as _,
 };
@@ -65,6 +66,8 @@ macro_rules! declare {
         #[derive(Clone, Debug)]
         pub struct Maps {
             $(#[doc = concat!("`", $name, "`.")] pub $field: $type,)+
+            /// For who writes on another thread than the main loop.
+            pub standing: Standing,
             handles: Vec<MapHandle>,
         }
 
@@ -84,7 +87,7 @@ macro_rules! declare {
                     let $field = <$type>::new(handle.clone()).map_err(|e| typed(&handle, e))?;
                     handles.push(handle);
                 )+
-                Ok(Self { $($field,)+ handles })
+                Ok(Self { $($field,)+ standing: Standing::default(), handles })
             }
 
             /// The map of this name.

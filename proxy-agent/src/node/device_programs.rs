@@ -1,7 +1,7 @@
 //! Programs on a device of ours, whichever it is: attached before anything leads to it, and again when somebody took them.
 
 use crate::{
-    datapath::{Datapath, DatapathError, Hook},
+    datapath::{DatapathError, Hook, SharedDatapath},
     model::Owned,
     subject::Repairs,
 };
@@ -36,7 +36,7 @@ impl DevicePrograms {
     pub(super) fn attach(
         &mut self,
         index: u32,
-        datapath: &mut Datapath,
+        datapath: &SharedDatapath,
         repairs: &mut Repairs,
     ) -> Result<(), DatapathError> {
         let lost = missing(datapath, index, self.hooks);
@@ -47,7 +47,7 @@ impl DevicePrograms {
         if self.attached.is_some_and(|former| former != index) {
             self.detach(datapath)?;
         }
-        let mode = datapath.attach(index, self.hooks)?;
+        let mode = datapath.lock().attach(index, self.hooks)?;
         let device = self.device;
         tracing::info!(index, %mode, "programs attached to {device}");
         if self.attached.replace(index) == Some(index) {
@@ -57,9 +57,9 @@ impl DevicePrograms {
     }
 
     /// Takes them off the device, which may be gone.
-    pub(super) fn detach(&mut self, datapath: &Datapath) -> Result<(), DatapathError> {
+    pub(super) fn detach(&mut self, datapath: &SharedDatapath) -> Result<(), DatapathError> {
         if let Some(index) = self.attached {
-            datapath.detach_interface(index)?;
+            datapath.lock().detach_interface(index)?;
         }
         self.attached = None;
         Ok(())
@@ -67,14 +67,13 @@ impl DevicePrograms {
 }
 
 /// Whether an interface still has a program. Where that cannot be told it is attached again, which says why.
-pub(super) fn is_there(datapath: &Datapath, ifindex: u32, hook: Hook) -> bool {
-    datapath
-        .are_attached(ifindex, &[hook])
-        .is_ok_and(|attached| attached)
+pub(super) fn is_there(datapath: &SharedDatapath, ifindex: u32, hook: Hook) -> bool {
+    let attached = datapath.lock().are_attached(ifindex, &[hook]);
+    attached.is_ok_and(|attached| attached)
 }
 
 /// Those of these programs that an interface has not.
-pub(super) fn missing(datapath: &Datapath, ifindex: u32, hooks: &[Hook]) -> Vec<Hook> {
+pub(super) fn missing(datapath: &SharedDatapath, ifindex: u32, hooks: &[Hook]) -> Vec<Hook> {
     let hooks = hooks.iter().copied();
     hooks
         .filter(|hook| !is_there(datapath, ifindex, *hook))

@@ -29,12 +29,13 @@ use super::{
 };
 use crate::{
     config::{Configuration, Conntrack, Forwarding, Period, Xdp},
-    datapath::{Maps, Mirror, TableError, bpfsys, prefix::Prefix},
+    datapath::{Maps, Mirror, TableError, bpfsys, prefix::Prefix, shared::Standing},
     subject::Room,
 };
 
 /// The node's maps.
 pub struct NodeMaps {
+    standing: Standing,
     config: Mirror<u32, NodeConfig>,
     addresses4: Mirror<Address4, u32>,
     addresses6: Mirror<Address6, u32>,
@@ -51,6 +52,7 @@ impl NodeMaps {
     /// Begins with what a former agent left.
     pub fn open(maps: &Maps) -> Result<Self, TableError> {
         Ok(Self {
+            standing: maps.standing.clone(),
             config: Mirror::open(Box::new(maps.node_config.clone()))?,
             addresses4: Mirror::open(Box::new(maps.node_addresses4.clone()))?,
             addresses6: Mirror::open(Box::new(maps.node_addresses6.clone()))?,
@@ -91,6 +93,8 @@ impl NodeMaps {
         [host_device, tunnel_device]: [u32; 2],
         complete: bool,
     ) -> anyhow::Result<usize> {
+        let standing = self.standing.clone();
+        let _held = standing.hold();
         self.room.clear();
         // What is inside is there before anything is masqueraded.
         let inside = desired.masquerade.as_ref().map(inside);
@@ -154,6 +158,8 @@ impl NodeMaps {
     /// Takes out of the maps who is not reached by the tunnel any more, once routes lead elsewhere; nodes that are gone only if
     /// all are known (`complete`).
     pub fn leave_tunnel(&mut self, tunnel: &Tunnel, complete: bool) -> anyhow::Result<()> {
+        let standing = self.standing.clone();
+        let _held = standing.hold();
         let (v4, v6) = tunnels(tunnel, false);
         insert(&mut self.tunnels4, &v4, &mut self.room)?;
         insert(&mut self.tunnels6, &v6, &mut self.room)?;

@@ -2,9 +2,9 @@
 
 use super::{
     NodeReport, encryption::program::EncryptionPrograms, host_device::program::HostDevice,
-    links::programs::LinkPrograms, service_ranges::ServiceRanges, tunnel::program::TunnelPrograms,
+    links::programs::LinkPrograms, tunnel::program::TunnelPrograms,
 };
-use crate::{config::Configuration, datapath::Datapath, model::Owned, subject::Repairs};
+use crate::{config::Configuration, datapath::SharedDatapath, model::Owned, subject::Repairs};
 
 /// What is known of them.
 pub(super) struct NodePrograms {
@@ -16,10 +16,10 @@ pub(super) struct NodePrograms {
 
 impl NodePrograms {
     /// Nothing yet.
-    pub(super) fn new(ranges: &ServiceRanges) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             links: LinkPrograms::default(),
-            host: HostDevice::new(ranges),
+            host: HostDevice::new(),
             tunnel: TunnelPrograms::new(),
             encryption: EncryptionPrograms::new(),
         }
@@ -31,13 +31,13 @@ impl NodePrograms {
         &mut self,
         report: &mut NodeReport,
         config: &Configuration,
-        datapath: &mut Datapath,
+        datapath: &SharedDatapath,
         repairs: &mut Repairs,
     ) -> Vec<String> {
         let mut errors = Vec::new();
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);
-            let to = (&mut *datapath, &mut *repairs);
+            let to = (datapath, &mut *repairs);
             let failed = self
                 .links
                 .bring(links, &report.facts, notes, config.xdp, to);
@@ -65,8 +65,12 @@ impl NodePrograms {
 }
 
 /// Puts back the programs that somebody took from the cgroup.
-fn mend_sockets(datapath: &mut Datapath, repairs: &mut Repairs) -> Result<(), String> {
-    for program in datapath.mend_sockets().map_err(|error| error.to_string())? {
+fn mend_sockets(datapath: &SharedDatapath, repairs: &mut Repairs) -> Result<(), String> {
+    for program in datapath
+        .lock()
+        .mend_sockets()
+        .map_err(|error| error.to_string())?
+    {
         let thing = format!("program {program} on the cgroup");
         repairs.repaired(Owned::SocketPrograms, &thing);
     }
@@ -74,8 +78,12 @@ fn mend_sockets(datapath: &mut Datapath, repairs: &mut Repairs) -> Result<(), St
 }
 
 /// Pins maps again that somebody has unpinned.
-fn mend_pins(datapath: &Datapath, repairs: &mut Repairs) -> Result<(), String> {
-    for map in datapath.mend_pins().map_err(|error| error.to_string())? {
+fn mend_pins(datapath: &SharedDatapath, repairs: &mut Repairs) -> Result<(), String> {
+    for map in datapath
+        .lock()
+        .mend_pins()
+        .map_err(|error| error.to_string())?
+    {
         repairs.repaired(Owned::MapPins, &format!("pin of {map}"));
     }
     Ok(())

@@ -11,7 +11,10 @@ use std::{
 use tokio::{sync::Notify, time::sleep};
 
 use super::host_device::Published;
-use crate::observe::kubernetes::{RangeReader, ReadRanges};
+use crate::{
+    config::Configuration,
+    observe::kubernetes::{RangeReader, ReadRanges},
+};
 
 /// When a question that was not answered is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -45,6 +48,20 @@ impl ServiceRanges {
     /// The last answer.
     pub fn published(&self) -> Published {
         self.0.last().clone()
+    }
+
+    /// The last answer; none is asked for where the ranges are configured.
+    pub fn published_for(&self, config: &Configuration) -> Published {
+        if config.node.service_cidrs.is_empty() {
+            self.published()
+        } else {
+            Published::Unknown
+        }
+    }
+
+    /// Whether the API server is still to say.
+    pub fn awaits(&self, config: &Configuration) -> bool {
+        config.node.service_cidrs.is_empty() && self.published() == Published::Unknown
     }
 
     /// Returns when there is another one. May be dropped at any time.

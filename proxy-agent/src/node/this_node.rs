@@ -1,40 +1,37 @@
-//! The node as the main loop knows it: addresses, routes, the programs of links, the plugin's installation.
+//! The node as the main loop knows it: when it is due to be looked at, what the last look found, and who is told of it. What
+//! is read of the machine and written to it is on a thread of its own ([`super::worker`]).
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use tokio::time::Instant;
 
 use super::{
-    NodeKeeper, addresses,
     claims::{Claims, decide::Settings},
-    condition::{Network, NodeCondition, Statement},
-    conflist,
-    encryption::{Encrypted, Ready, publish::KeyPublisher},
-    facts::Facts,
+    condition::NodeCondition,
+    encryption::publish::KeyPublisher,
+    found::{Found, Said},
     host_device::Published,
-    last_known,
     monitor::Monitor,
-    platform::Misplaced,
-    programs::NodePrograms,
     routes::OURS,
-    routing::{RoutesSet, Routing},
     service_ranges::ServiceRanges,
+    telling::Telling,
+    upkeep::{Job, Look, Upkeep},
     ways::Between,
-    wires,
+    worker::Worker,
 };
 use crate::{
     api::{
         Shared,
-        listen::ListenOn,
-        messages::{EncryptionStatus, MasqueradeStatus, Names, Status, WayStatus},
-        metrics::Mode,
+        messages::{Names, Status},
         readiness::{Guard, Readiness},
     },
-    config::{Conntrack, Ipam, MasqueradeSettings},
-    datapath::{Datapath, Maps},
-    model::{EventReason, Kind, NetworkUnavailable, Node, Notice, ObjectName, Snapshot, Wire},
+    config::{Conntrack, MasqueradeSettings},
+    datapath::{Maps, SharedDatapath},
+    model::{EventReason, Kind, Node, Notice, ObjectName, Snapshot},
     observe::Store,
-    subject::{Depth, Here, Repairs, Room, Subject, Turn, Verified},
+    subject::{Asked, Depth, Here, Room, Subject, Turn, Verified, after},
+    watchdog,
 };
 
 /// How often the machine is looked at, besides whenever there is news of it: not all that somebody may break is told.
@@ -45,101 +42,81 @@ const BEAT: Duration = Duration::from_secs(2);
 /// Everything about the node.
 pub struct ThisNode {
     shared: Arc<Shared>,
-    keeper: NodeKeeper,
-    /// Those in the maps that reach pods.
-    addresses: Vec<IpAddr>,
-    /// Services are in force.
-    serving: bool,
     monitor: Monitor,
-    programs: NodePrograms,
-    encrypted: Encrypted,
-    key: KeyPublisher,
-    ways: Vec<WayStatus>,
     ranges: ServiceRanges,
     claims: Claims,
     /// By what ranges are claimed.
     settings: Settings,
-    errors: Vec<String>,
-    installed: bool,
+    worker: Worker,
+    /// As the worker told it last.
+    found: Found,
+    telling: Telling,
+    /// The own Node as it was seen last.
+    own: Option<Arc<Node>>,
+    /// Services are in force.
+    serving: bool,
     next: Instant,
     next_beat: Instant,
     next_mend: Instant,
+    /// A look that is due, and waits for the worker.
+    look: Option<Look>,
+    asked: Asked,
+    /// The first look, and the installation of the plugin, are awaited.
+    begun: Option<Guard>,
     opened: Option<Guard>,
-    condition: NodeCondition,
-    statement: Statement,
-    listen_on: ListenOn,
-    rival: Option<String>,
-    /// The manifests are for another platform than this node's.
-    misplaced: Misplaced,
-    mended: Vec<String>,
-    mender: wires::Mender,
-    repairs: Repairs,
-    routes: RoutesSet,
-    routing: Option<Routing>,
-    /// What is in force.
+    /// What the last look went by.
     conntrack: Conntrack,
-    /// What is in force.
+    /// What the last look went by.
     masquerade: MasqueradeSettings,
-    /// What is in force.
+    /// What the last look went by.
     between: Between,
-    masquerades: MasqueradeStatus,
     /// A Service asks for packets to be relayed.
     relayed: bool,
-    /// What the next look at the machine goes by.
-    seen: Option<(Snapshot, Published)>,
 }
 
 impl ThisNode {
-    /// Takes up the node as it is.
+    /// Takes up the node as it is, and begins its worker.
     pub fn open(
         shared: &Arc<Shared>,
-        maps: &Maps,
+        (maps, datapath): (&Maps, &SharedDatapath),
         readiness: &Readiness,
         (condition, ranges, claims, key): (&NodeCondition, &ServiceRanges, &Claims, &KeyPublisher),
     ) -> anyhow::Result<Self> {
         let install = shared.config.cni.install;
-        let keeper = NodeKeeper::new(&shared.config, maps)?;
+        let config = shared.configuration();
+        let upkeep = Upkeep::open(shared, (maps, datapath), claims)?;
+        let found = upkeep.found();
+        let work = shared.watchdog.work("upkeep of the node", watchdog::LIMIT);
         Ok(Self {
             shared: Arc::clone(shared),
-            addresses: addresses::in_force(keeper.maps()),
-            keeper,
-            serving: false,
             monitor: Monitor::begin(&OURS, shared.watchdog.register("news of links")),
-            programs: NodePrograms::new(ranges),
-            encrypted: Encrypted::default(),
-            key: key.clone(),
-            ways: Vec::new(),
             ranges: ranges.clone(),
             claims: claims.clone(),
-            settings: Settings::of(&shared.configuration()),
-            errors: Vec::new(),
-            installed: false,
+            settings: Settings::of(&config),
+            worker: Worker::begin(upkeep, work).context("begin the node's worker")?,
+            found,
+            telling: Telling::new(condition, key),
+            own: None,
+            serving: false,
             next: Instant::now(),
             next_beat: Instant::now(),
             next_mend: Instant::now(),
+            look: None,
+            asked: Asked::Nobody,
+            begun: Some(readiness.register("first look at the node")),
             opened: install.then(|| readiness.register("installation of the CNI plugin")),
-            condition: condition.clone(),
-            statement: Statement::default(),
-            listen_on: ListenOn::unknown(&shared.config.node),
-            rival: None,
-            misplaced: Misplaced::default(),
-            mended: Vec::new(),
-            mender: wires::Mender::default(),
-            repairs: Repairs::default(),
-            routes: RoutesSet::default(),
-            routing: None,
-            conntrack: shared.conntrack(),
-            masquerade: shared.configuration().masquerade.clone(),
-            between: Between::of(&shared.configuration()),
-            masquerades: MasqueradeStatus::default(),
+            conntrack: config.conntrack,
+            masquerade: config.masquerade.clone(),
+            between: Between::of(&config),
             relayed: false,
-            seen: None,
         })
     }
 
-    /// Returns when the machine has changed, or the ranges of Services; the next sync looks at it. May be dropped at any time.
+    /// Returns when the worker has found something, when the machine has changed, or the ranges of Services; the next sync sees
+    /// to it. May be dropped at any time.
     pub async fn changed(&mut self) {
         tokio::select! {
+            () = self.worker.done() => return,
             () = self.monitor.changed() => {}
             () = self.ranges.changed() => {}
             () = self.claims.changed() => {}
@@ -172,200 +149,109 @@ impl ThisNode {
         }
     }
 
-    /// What of the snapshot concerns the node. Services do only where nobody else names their ranges.
-    fn look_at(&self, snapshot: &Snapshot) -> (Snapshot, Published) {
-        let mut seen = Snapshot {
-            nodes: snapshot.nodes.clone(),
-            relayed: snapshot.relayed,
-            complete: snapshot.complete.clone(),
-            refused: snapshot.refused.clone(),
-            ..Snapshot::default()
-        };
-        let published = self.programs.host.published(&self.shared.config);
-        if published == Published::Absent {
-            seen.services.clone_from(&snapshot.services);
-        }
-        (seen, published)
-    }
-
-    /// Shows the plugin that the agent lives.
-    fn beat(&mut self, now: Instant) {
-        if now >= self.next_beat {
-            self.next_beat = now + BEAT;
-            self.keeper.opening().beat();
-        }
-    }
-
-    /// Puts back what somebody took from the host's side of pods' interfaces, if it is time to look.
-    fn mend(&mut self, wires: &[Wire], now: Instant) {
-        if now < self.next_mend {
-            return;
-        }
-        self.next_mend = now + PERIOD;
-        let failed = match Facts::read() {
-            Ok(facts) => self.mender.mend(wires, &facts, &mut self.repairs),
-            Err(error) => vec![format!("read the machine's interfaces: {error}")],
-        };
-        for error in failed.iter().filter(|e| !self.mended.contains(e)) {
-            tracing::warn!(error, "pods' interfaces not in step");
-        }
-        self.mended = failed;
-    }
-
-    /// Brings the node in step. Before the Nodes are listed it stays as a former agent left it: with no
-    /// address of its own known, traffic that needs one would break.
-    fn bring(&mut self, snapshot: &Snapshot, published: &Published, here: &mut Here) {
-        let datapath = &mut here.datapath;
+    /// What the next look goes by. Before the Nodes are listed there is none, and the node stays as a former agent left it:
+    /// with no address of its own known, traffic that needs one would break.
+    fn look_at(&mut self, snapshot: &Snapshot) -> Option<Look> {
         if !snapshot.nodes_known() {
+            self.asked = Asked::Nobody;
+            return None;
+        }
+        let config = self.shared.configuration();
+        self.conntrack = config.conntrack;
+        self.masquerade.clone_from(&config.masquerade);
+        self.between = Between::of(&config);
+        let published = self.ranges.published_for(&config);
+        Some(Look {
+            snapshot: of_node(snapshot, &published),
+            published,
+            config,
+            serving: self.serving,
+        })
+    }
+
+    /// Takes what the worker has found, and tells it.
+    fn take_found(&mut self, here: &mut Here) {
+        let Some(outcome) = self.worker.take() else {
             return;
-        }
-        let shared = Arc::clone(&self.shared);
-        let whole = shared.configuration();
-        self.conntrack = whole.conntrack;
-        self.masquerade.clone_from(&whole.masquerade);
-        self.between = Between::of(&whole);
-        let maps = self.keeper.maps();
-        let config = match last_known::fill_in(&whole, snapshot, maps, &self.claims) {
-            Ok(config) => config,
-            Err(error) => {
-                self.errors = vec![format!("{error:#}")];
-                return;
-            }
         };
-        let config = config.as_ref();
-        if self.programs.host.waits(config) {
-            self.next = Instant::now() + BEAT;
-        }
-        let closed = match config.ipam {
-            Ipam::Node => None,
-            Ipam::Cluster => self.claims.closed(),
+        self.asked.end();
+        let Some(mut found) = outcome else {
+            return;
         };
-        let seen = (snapshot, published);
-        let gate = (closed, self.serving);
-        let repairs = &mut self.repairs;
-        let mut report = self.keeper.sync(config, seen, gate, repairs);
-        self.errors = std::mem::take(&mut report.errors);
-        self.masquerades = report.masquerades();
-        let failed = self.programs.bring(&mut report, config, datapath, repairs);
-        self.errors.extend(failed);
-        for (mode, links) in self.programs.links.modes() {
-            let series = shared.metrics.xdp_links.get_or_create(&Mode::new(mode));
-            series.set(links);
+        if let Some(said) = found.said.take() {
+            self.tell(&said);
         }
-        self.publish_key(report.encrypts, snapshot);
-        self.encrypted = std::mem::take(&mut report.encrypted);
-        self.ways = report.ways();
-        self.routing = Some(Routing {
-            to_nodes: report.routes,
-            tunnel: report.tunnel,
-            encrypts: config.encryption.is_on(),
-            leads: report.leads,
-            facts: report.facts,
-            all_routes: last_known::knows_ways(config, snapshot),
-            complete: snapshot.complete.has(&[Kind::Node, Kind::Service]),
-        });
-        if let Some(on) = report.health_checks {
-            self.listen_on = on;
-        }
-        if let Some(addresses) = report.addresses {
-            self.addresses = addresses;
-        }
-        let cni = &config.cni;
-        self.rival = conflist::rival(&cni.conf_dir, &cni.conf_file).filter(|_| cni.install);
-        let here = snapshot.nodes.get(config.node_name.as_str());
-        self.misplaced.look(here.map(AsRef::as_ref), config);
-        if report.ready {
-            self.installed = config.cni.install;
+        self.found = found;
+        self.tell_here(here);
+    }
+
+    fn tell(&mut self, said: &Said) {
+        self.begun = None;
+        if said.opened {
             self.opened = None;
         }
-        if let Some(node) = here.filter(|node| !node.gone) {
-            self.tell_node(node, &self.network(report.ready, report.closed));
+        let own = self.own.as_deref();
+        if let Some(node) = own {
+            self.telling.tell(node, said);
         }
-        shared
-            .health
-            .set_eligible(!here.is_some_and(|node| node.leaving));
+        let leaves = own.is_some_and(|node| node.leaving);
+        self.shared.health.set_eligible(!leaves);
     }
 
-    /// Sets the routes that the last look wanted, if that is not done yet; then nothing needs the tunnel where it is left.
-    fn route(&mut self, datapath: &Datapath) {
-        let Some(routing) = self.routing.take() else {
-            return;
+    fn tell_here(&self, here: &mut Here) {
+        let Found {
+            addresses,
+            listen_on,
+            ..
+        } = &self.found;
+        if here.addresses.get() != addresses {
+            here.addresses.tell(addresses.clone());
+        }
+        if let Some(listen_on) = listen_on.as_ref().filter(|on| *on != here.listen_on.get()) {
+            here.listen_on.tell(listen_on.clone());
+        }
+    }
+
+    /// What is due by now. Whatever becomes due while the worker is busy is in its next job.
+    fn job(&mut self, here: &Here) -> Option<Job> {
+        let now = Instant::now();
+        let beat = is_over(&mut self.next_beat, now, BEAT);
+        let mends = is_over(&mut self.next_mend, now, PERIOD);
+        let job = Job {
+            beat,
+            look: self.look.take(),
+            mend: mends.then(|| here.wires.get().clone()),
         };
-        let failed = self
-            .routes
-            .set(&routing, &mut self.programs.host, &mut self.repairs);
-        self.errors.extend(failed);
-        if let Some(tunnel) = &routing.tunnel {
-            let left = self.keeper.leave_tunnel(tunnel, routing.all_routes);
-            self.errors.extend(left.err());
-            if !tunnel.wanted && routing.all_routes {
-                self.errors
-                    .extend(self.programs.tunnel.remove(datapath).err());
-            }
+        if job.look.is_some() {
+            self.asked.begin();
         }
-        if routing.all_routes {
-            let left = self.keeper.leave_peers(&self.encrypted);
-            self.errors.extend(left.err());
-            if !routing.encrypts {
-                self.errors
-                    .extend(self.programs.encryption.remove(datapath).err());
-            }
-        }
-        if self.errors.is_empty() {
-            self.repairs.looked();
-        }
-        self.repairs.expire();
-        self.keeper.log(&self.errors);
+        let is_any = job.beat || job.look.is_some() || job.mend.is_some();
+        is_any.then_some(job)
     }
+}
 
-    /// Whether new pods get a network.
-    fn network(&self, opened: bool, closed: Option<String>) -> Network {
-        if let Some(why) = closed {
-            return Network::Down(NetworkUnavailable::CLOSED, why);
-        }
-        match self.rival() {
-            _ if !opened => Network::Unknown,
-            Some(why) => Network::Down(NetworkUnavailable::RIVAL, why),
-            None => Network::Up,
-        }
+/// Whether a time has come; the next is a period later.
+fn is_over(next: &mut Instant, now: Instant, period: Duration) -> bool {
+    let is_over = now >= *next;
+    if is_over {
+        *next = now + period;
     }
+    is_over
+}
 
-    /// Has the own Node say whether pods get a network, and wait for it no longer once they do.
-    fn tell_node(&mut self, node: &Node, network: &Network) {
-        let shown = node.network_unavailable.as_ref();
-        if let Some(said) = self.statement.of(network, shown, Instant::now()) {
-            self.condition.say(node, said);
-        }
-        if node.awaits_agent && *network == Network::Up {
-            self.condition.take_taint(node);
-        }
+/// What of the snapshot concerns the node. Services do only where nobody else names their ranges.
+fn of_node(snapshot: &Snapshot, published: &Published) -> Snapshot {
+    let mut seen = Snapshot {
+        nodes: snapshot.nodes.clone(),
+        relayed: snapshot.relayed,
+        complete: snapshot.complete.clone(),
+        refused: snapshot.refused.clone(),
+        ..Snapshot::default()
+    };
+    if *published == Published::Absent {
+        seen.services.clone_from(&snapshot.services);
     }
-
-    /// Another plugin that the runtime calls in our place, in words.
-    fn rival(&self) -> Option<String> {
-        let path = self.shared.config.cni.conf_dir.join(self.rival.as_ref()?);
-        let path = path.display();
-        Some(format!(
-            "{path} comes before ours: the runtime calls another plugin"
-        ))
-    }
-
-    /// Tells the other nodes this node's key, or that it has none any more.
-    fn publish_key(&self, ready: Ready, snapshot: &Snapshot) {
-        let name = &self.shared.config.node_name;
-        let Some(here) = snapshot.nodes.get(name.as_str()) else {
-            return;
-        };
-        let key = match ready {
-            Ready::Able(key) => Some(key),
-            // It may be able again in a moment; what others send meanwhile nobody else can read.
-            Ready::Unable => return,
-            Ready::Off => None,
-        };
-        if here.wireguard_key != key.map(|key| key.to_string()) {
-            self.key.publish(name, key);
-        }
-    }
+    seen
 }
 
 impl Subject for ThisNode {
@@ -375,36 +261,45 @@ impl Subject for ThisNode {
 
     fn sync(&mut self, turn: &Turn<'_>, here: &mut Here) {
         let now = Instant::now();
+        let name = self.shared.config.node_name.as_str();
+        self.own = turn.snapshot.nodes.get(name).cloned();
+        self.take_found(here);
         self.look_at_claim(turn);
         if self.is_due(turn, here, now) {
             self.next = now + PERIOD;
             self.relayed = turn.snapshot.relayed > 0;
-            self.seen = Some(self.look_at(turn.snapshot));
+            self.look = self.look_at(turn.snapshot);
+            let waits = self.look.as_ref();
+            if waits.is_some_and(|look| self.ranges.awaits(&look.config)) {
+                self.next = now + BEAT;
+            }
         }
     }
 
     fn act(&mut self, here: &mut Here) {
-        let now = Instant::now();
-        self.beat(now);
-        if let Some((seen, published)) = self.seen.take() {
-            self.bring(&seen, &published, here);
+        if !self.worker.is_busy()
+            && let Some(job) = self.job(here)
+        {
+            self.worker.give(job);
         }
-        self.route(&here.datapath);
-        self.mend(here.wires.get(), now);
-        if *here.addresses.get() != self.addresses {
-            here.addresses.tell(self.addresses.clone());
-        }
-        if *here.listen_on.get() != self.listen_on {
-            here.listen_on.tell(self.listen_on.clone());
-        }
+        // Those that a former agent left count before the first look.
+        self.tell_here(here);
     }
 
     fn look(&mut self) {
         self.next = Instant::now();
         self.next_mend = self.next;
+        self.asked = Asked::Waits;
+    }
+
+    fn is_looking(&self) -> bool {
+        self.asked != Asked::Nobody
     }
 
     fn due(&self) -> Instant {
+        if self.worker.is_busy() {
+            return after(None);
+        }
         self.next.min(self.next_beat).min(self.next_mend)
     }
 
@@ -419,49 +314,27 @@ impl Subject for ThisNode {
     }
 
     fn waits_for_room(&self, room: &mut Room) {
-        for (map, needed) in self.keeper.maps().room() {
+        for (map, needed) in &self.found.room {
             *room.entry(map.clone()).or_default() += needed;
         }
     }
 
     fn resized(&mut self, maps: &BTreeMap<String, u32>) {
-        let waits = self.keeper.maps().room();
+        let waits = &self.found.room;
         if waits.keys().any(|map| maps.contains_key(map)) {
             self.next = Instant::now();
         }
     }
 
     fn status(&self, status: &mut Status) {
-        let errors = self.errors.iter().chain(&self.mended);
-        status
-            .sync
-            .errors
-            .extend(errors.map(|error| format!("node: {error}")));
-        self.repairs.status(&mut status.repairs);
-        status.host = self.programs.host.status();
-        status.links = self.programs.links.status();
-        status.masquerade.clone_from(&self.masquerades);
-        status.ways.clone_from(&self.ways);
-        let settings = self.shared.configuration().encryption;
-        status.encryption =
-            EncryptionStatus::of(settings, self.keeper.encryption(), &self.encrypted);
+        self.found.status(status, &self.shared);
         status.pod_ranges = self.claims.status(self.shared.config.ipam);
-        let config = &self.shared.config.cni;
-        let cni = &mut status.cni;
-        cni.enabled = config.install;
-        let path = config.conf_dir.join(&config.conf_file);
-        cni.conflist = self.installed.then(|| path.display().to_string());
-        let devices = self.keeper.opening().devices();
-        cni.device = devices.first().to_string();
-        cni.problems.extend(devices.problem.clone());
-        cni.problems.extend(self.misplaced.why().map(str::to_owned));
-        cni.problems.extend(self.rival());
     }
 
     fn notices(&self) -> Vec<Notice> {
         let node = &self.shared.config.node_name;
         let mut notices = self.claims.notices(node);
-        notices.extend(self.rival().map(|note| Notice {
+        notices.extend(self.found.rival.clone().map(|note| Notice {
             kind: Kind::Node,
             object: ObjectName::new("", node),
             reason: EventReason::AnotherPluginFirst,

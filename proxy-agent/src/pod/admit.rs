@@ -12,8 +12,16 @@ use tokio::{
 };
 
 use super::{
-    Interfaces, Pods, entries::Entries, event::Event, fetch::Fetched, host_port, limits::Limits,
-    local::Local, pods::name, waiting::Waiting,
+    Interfaces, Pods,
+    entries::Entries,
+    event::Event,
+    fetch::Fetched,
+    hands::{self, Hung, Job, Side},
+    host_port,
+    limits::Limits,
+    local::Local,
+    pods::name,
+    waiting::Waiting,
 };
 use crate::model::{ObjectName, Pod};
 
@@ -27,7 +35,7 @@ impl Pods {
         &mut self,
         add: Add,
         reply: oneshot::Sender<Response>,
-        interfaces: &dyn Interfaces,
+        interfaces: &mut dyn Interfaces,
         known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
     ) -> bool {
         let key = add.key.clone();
@@ -94,52 +102,65 @@ impl Pods {
         true
     }
 
-    /// Attaches the programs of those that were taken in since the last time: of a whole crowd in one go, because
+    /// Has the programs attached of those that were taken in since the last time: of a whole crowd in one go, because
     /// each request queues for a lock that the crowd's plugins queue for, too. True: [`Self::endpoints`] changed.
     pub fn attach(&mut self, interfaces: &mut dyn Interfaces) -> bool {
         let fresh = std::mem::take(&mut self.fresh);
-        let failed = self.attach_all(fresh.clone(), interfaces);
-        for (key, error) in &failed {
-            if let Some(position) = self.waiting.iter().position(|w| w.key == *key) {
-                let pod = self.known.get(key).map(|local| name(&local.add));
-                let reply = self.waiting.swap_remove(position).reply;
-                refuse_whole(reply, &pod.unwrap_or_default(), error);
-            }
-            self.remove(key, interfaces);
-        }
-        for key in &fresh {
-            self.limit(key, interfaces);
-        }
-        !failed.is_empty()
+        let known = fresh.iter().filter_map(|key| self.known.get(key));
+        let sides: Vec<Side> = known.map(Local::side).collect();
+        !sides.is_empty() && self.give(Job::Attach(sides), interfaces)
     }
 
-    /// Attaches the programs of some endpoints, and gives those that could not be.
-    pub(super) fn attach_all(
+    /// Takes note of what came of it. Who has no programs is refused. True: [`Self::endpoints`] changed.
+    pub(super) fn note_attached(
         &mut self,
-        keys: Vec<Key>,
+        attached: Vec<Hung>,
         interfaces: &mut dyn Interfaces,
-    ) -> Vec<(Key, String)> {
-        let known = |key: &Key| self.known.get(key).map(|local| local.add.host_ifindex);
-        let (keys, indexes): (Vec<Key>, Vec<u32>) = keys
-            .into_iter()
-            .filter_map(|key| known(&key).map(|ifindex| (key, ifindex)))
-            .unzip();
-        if keys.is_empty() {
-            return Vec::new();
-        }
-        let attached = match interfaces.attach(&indexes) {
-            Ok(attached) => attached,
-            Err(error) => return keys.into_iter().map(|k| (k, error.to_string())).collect(),
-        };
-        let mut failed = Vec::new();
-        for (key, outcome) in keys.into_iter().zip(attached) {
-            match (outcome, self.known.get_mut(&key)) {
-                (Ok(mode), Some(local)) => local.mode = Some(mode),
-                (Err(error), _) => failed.push((key, error.to_string())),
-                (Ok(_), None) => {}
+    ) -> bool {
+        let (mut done, mut changed) = (Vec::new(), false);
+        for (side, outcome) in attached {
+            let Some(local) = self.known.get_mut(&side.key).filter(|l| l.id == side.id) else {
+                continue; // It went meanwhile.
+            };
+            match outcome {
+                Ok(mode) => {
+                    local.mode = Some(mode);
+                    done.push(side.key);
+                }
+                Err(error) => {
+                    let pod = name(&local.add);
+                    self.refuse_waiting(&side.key, &pod, &error);
+                    changed |= self.remove(&side.key, interfaces);
+                }
             }
         }
-        failed
+        for key in &done {
+            self.limit(key, interfaces);
+        }
+        changed
+    }
+
+    fn refuse_waiting(&mut self, key: &Key, pod: &ObjectName, why: &str) {
+        if let Some(position) = self.waiting.iter().position(|w| w.key == *key) {
+            let reply = self.waiting.swap_remove(position).reply;
+            refuse_whole(reply, pod, why);
+        }
+    }
+
+    /// Gives the thread of pods' programs a job. Before there is one, it is done at once. True: [`Self::endpoints`] changed.
+    pub(super) fn give(&mut self, job: Job, interfaces: &mut dyn Interfaces) -> bool {
+        if let Some(hands) = &self.hands {
+            hands.give(job);
+            return false;
+        }
+        match hands::carry_out(interfaces, job) {
+            Some(Event::Attached(attached)) => self.note_attached(attached, interfaces),
+            Some(Event::Watched(watched)) => {
+                self.note_watched(watched, interfaces);
+                false
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn fetch(&self, key: Key, pod: ObjectName) {
@@ -207,7 +228,7 @@ impl Pods {
     }
 
     /// Forgets an endpoint. What cannot be removed now is removed by the next sweep.
-    pub(super) fn remove(&mut self, key: &Key, interfaces: &dyn Interfaces) -> bool {
+    pub(super) fn remove(&mut self, key: &Key, interfaces: &mut dyn Interfaces) -> bool {
         let Some(local) = self.known.remove(key) else {
             return false;
         };
@@ -222,10 +243,9 @@ impl Pods {
         self.ids.free(local.id);
         Self::forget_limits(&local, interfaces);
         let ifindex = local.add.host_ifindex;
-        if !self.known.values().any(|l| l.add.host_ifindex == ifindex)
-            && let Err(error) = interfaces.detach(ifindex)
-        {
-            tracing::warn!(pod = %local.add.pod, %error, "pod's programs not detached");
+        if !self.known.values().any(|l| l.add.host_ifindex == ifindex) {
+            let pod = local.add.pod.to_string();
+            self.give(Job::Detach(ifindex, pod), interfaces);
         }
         true
     }

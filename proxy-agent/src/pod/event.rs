@@ -3,11 +3,12 @@
 use cni_plugin::rpc::Key;
 
 use super::{
-    collector::{Memory, Sweep},
     fetch::Fetched,
+    hands::{Hung, Watched},
     hardware::Changed,
     lift::Outcome,
     server::Asked,
+    swept::Swept,
 };
 
 /// Something that [`super::Pods`] must be given to [`super::Pods::take`].
@@ -18,7 +19,11 @@ pub enum Event {
     /// A live read is done.
     Fetched(Key, Fetched),
     /// A sweep is done.
-    Swept(Memory, Sweep),
+    Swept(Box<Swept>),
+    /// Programs were put on interfaces, or could not be.
+    Attached(Vec<Hung>),
+    /// It was looked whether interfaces have their programs; none: that could not be told.
+    Watched(Option<Watched>),
     /// Interfaces were lifted to TCX.
     Lifted(Vec<Outcome>),
     /// Hardware addresses of pods' interfaces were looked at: those that are not as known.

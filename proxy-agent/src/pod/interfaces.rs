@@ -11,8 +11,10 @@ use cni_plugin::{
     wiring::{netlink::Netlink, queue},
 };
 
+use proxy_common::pace::Pace;
+
 use super::limits::{Done, Side, kernel};
-use crate::datapath::{Datapath, DatapathError, Hook, Lifted, Lifter, TcMode};
+use crate::datapath::{DatapathError, Hook, KernelTable, Lifted, Lifter, SharedDatapath, TcMode};
 
 /// Per interface, how it is attached.
 pub type Attached = Vec<Result<TcMode, DatapathError>>;
@@ -54,43 +56,45 @@ pub trait Lift: Send + Sync {
     fn lift(&self, ifindex: u32, go_on: &dyn Fn() -> bool) -> Result<Lifted, DatapathError>;
 }
 
-impl Interfaces for Datapath {
+impl Interfaces for SharedDatapath {
     fn take_over(&self) -> Result<(), DatapathError> {
-        self.replace_blocks()
+        self.lock().replace_blocks()
     }
 
     fn attach(&mut self, interfaces: &[u32]) -> Result<Attached, DatapathError> {
-        self.attach_pods(interfaces)
+        self.lock().attach_pods(interfaces)
     }
 
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError> {
-        self.detach_interface(ifindex)
+        self.lock().detach_interface(ifindex)
     }
 
     fn attached(&self, interfaces: &[u32]) -> Result<BTreeMap<u32, TcMode>, DatapathError> {
-        self.attached_pods(interfaces)
+        self.lock().attached_pods(interfaces)
     }
 
     fn limit(&self, sides: &[Side]) -> io::Result<Vec<io::Result<Done>>> {
-        kernel::limit(sides, &mut self.maps().paces.clone())
+        // A copy: netlink is not for who holds the lock.
+        let mut paces = paces(self);
+        kernel::limit(sides, &mut paces)
     }
 
     fn attach_entry(&mut self, entry: u32) -> Result<(), DatapathError> {
-        self.attach_queue(entry)
+        self.lock().attach_queue(entry)
     }
 
     fn has_entry(&self, entry: u32) -> Result<bool, DatapathError> {
-        self.are_attached(entry, &[Hook::ToQueue])
+        self.lock().are_attached(entry, &[Hook::ToQueue])
     }
 
     fn forget_limits(&self, key: &Key, ifindex: u32) -> io::Result<()> {
         let own = [ifindex, queue::entry(ifindex)];
-        kernel::keep_paces(&mut self.maps().paces.clone(), |at| !own.contains(&at))?;
+        kernel::keep_paces(&mut paces(self), |at| !own.contains(&at))?;
         self.remove_queue(key).map(drop)
     }
 
     fn keep_paces(&self, keep: &dyn Fn(u32) -> bool) -> io::Result<()> {
-        kernel::keep_paces(&mut self.maps().paces.clone(), keep)
+        kernel::keep_paces(&mut paces(self), keep)
     }
 
     fn remove_queue(&self, key: &Key) -> io::Result<bool> {
@@ -102,9 +106,13 @@ impl Interfaces for Datapath {
     }
 
     fn lifter(&self) -> Result<Option<Arc<dyn Lift>>, DatapathError> {
-        let lifter = Self::lifter(self);
+        let lifter = self.lock().lifter();
         Ok(lifter.map(|lifter| Arc::new(lifter) as Arc<dyn Lift>))
     }
+}
+
+fn paces(datapath: &SharedDatapath) -> KernelTable<u32, Pace> {
+    datapath.lock().maps().paces.clone()
 }
 
 impl Lift for Lifter {

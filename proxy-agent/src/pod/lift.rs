@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::{
     Pods,
     event::Event,
+    hands::Job,
     interfaces::{Interfaces, Lift},
 };
 use crate::datapath::{DatapathError, Lifted, TcMode};
@@ -99,15 +100,13 @@ impl Pods {
     }
 
     /// Takes note of what was lifted.
-    pub(super) fn lifted(&mut self, outcomes: Vec<Outcome>, interfaces: &dyn Interfaces) {
+    pub(super) fn lifted(&mut self, outcomes: Vec<Outcome>, interfaces: &mut dyn Interfaces) {
         self.lifting.running = false;
         for (ifindex, outcome) in outcomes {
             let mut locals = self.known.values_mut();
             let Some(local) = locals.find(|local| local.add.host_ifindex == ifindex) else {
                 // It went meanwhile: links that were made after its DEL are in nobody's books.
-                if let Err(error) = interfaces.detach(ifindex) {
-                    tracing::warn!(ifindex, %error, "links of an interface that is gone stay");
-                }
+                self.give(Job::Detach(ifindex, "that is gone".to_owned()), interfaces);
                 continue;
             };
             match outcome {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cni_plugin::rpc::Add;
 use tokio::time::Instant;
 
-use super::{entries::Entry, limits::Limiting};
+use super::{entries::Entry, hands::Side, limits::Limiting};
 use crate::{datapath::TcMode, model::Pod};
 
 /// One endpoint.
@@ -36,6 +36,15 @@ impl Local {
             by_packet: false,
             limiting: Limiting::default(),
             mode: None,
+        }
+    }
+
+    /// Its interface.
+    pub(super) fn side(&self) -> Side {
+        Side {
+            key: self.add.key.clone(),
+            id: self.id,
+            ifindex: self.add.host_ifindex,
         }
     }
 

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use cni_plugin::{
     node_file::boot_id,
     paths::Paths,
-    rpc::{Add, Call, Key, PortMapping, Reply, Response},
+    rpc::{Add, Call, Key, Reply, Response},
 };
 use tokio::{
     sync::mpsc,
@@ -21,25 +21,24 @@ use tokio::{
 
 use super::{
     Fetch, Interfaces, PodTables,
-    collector::Memory,
+    collector::{Memory, tombstones},
     entries::Entries,
     event::Event,
+    hands::{self, Hands, Job},
     hardware::Looking,
-    host_port,
     ids::Ids,
     lift::Lifting,
     limits::Watching,
     local::Local,
     restore::restore,
-    server::{self, Asked},
+    server,
     tables::PodMirrors,
     waiting::{Missing, Waiting, settle},
 };
 use crate::{
     api::{Shared, unix::Bound},
-    datapath::TcMode,
-    model::{HostPort, LocalEndpoint, ObjectName, Owned, Pod, Wire},
-    subject::Repairs,
+    model::{ObjectName, Owned, Pod},
+    subject::{Asked, Repairs},
     watchdog::Work,
 };
 
@@ -59,6 +58,8 @@ pub struct PodsConfig {
     pub admit: Admit,
     /// Watches over the sweep.
     pub sweeping: Work,
+    /// Watches over what puts programs on interfaces.
+    pub attaching: Work,
 }
 
 /// The endpoints of this node.
@@ -74,6 +75,12 @@ pub struct Pods {
     pub(super) waiting: Vec<Waiting>,
     /// Taken in, but not yet attached.
     pub(super) fresh: Vec<Key>,
+    pub(super) hands: Option<Hands>,
+    /// A look at programs is under way.
+    pub(super) watched: bool,
+    pub(super) asked: Asked,
+    /// Whom the plugin asked for since the last sweep began.
+    pub(super) meanwhile: BTreeSet<Key>,
     pub(super) lifting: Lifting,
     pub(super) looking: Looking,
     pub(super) watching: Watching,
@@ -110,6 +117,10 @@ impl Pods {
             known: BTreeMap::new(),
             waiting: Vec::new(),
             fresh: Vec::new(),
+            hands: None,
+            watched: false,
+            asked: Asked::Nobody,
+            meanwhile: BTreeSet::new(),
             lifting: Lifting::new(interfaces)?,
             looking: Looking::new(),
             watching: Watching::new(),
@@ -124,23 +135,36 @@ impl Pods {
         for (key, local) in known {
             pods.known.insert(key, local);
         }
-        pods.bury(&*interfaces);
+        pods.bury(tombstones(&pods.paths), interfaces);
         pods.reconcile();
         // Of pods that went while no agent was there, too.
         pods.end_flows();
         if let Err(error) = interfaces.take_over() {
             tracing::warn!(%error, "pods keep the programs of the agent before");
         }
-        let keys = pods.known.keys().cloned().collect();
-        for (key, error) in pods.attach_all(keys, interfaces) {
-            tracing::warn!(container = key.container_id, %error, "pod's programs not attached");
+        let sides = pods.known.values().map(Local::side).collect();
+        for (side, outcome) in hands::attach(interfaces, sides) {
+            match (outcome, pods.known.get_mut(&side.key)) {
+                (Ok(mode), Some(local)) => local.mode = Some(mode),
+                (Err(error), _) => {
+                    tracing::warn!(container = side.key.container_id, %error, "pod's programs not attached");
+                }
+                (Ok(_), None) => {}
+            }
         }
         tracing::info!(pods = pods.known.len(), "endpoints restored");
         Ok(pods)
     }
 
-    /// Begins to serve the plugin. Needs a runtime.
-    pub fn serve(&self, shared: &Arc<Shared>) -> anyhow::Result<()> {
+    /// Begins to serve the plugin, and to leave interfaces to a thread that may wait for them. Needs a runtime.
+    pub fn serve(
+        &mut self,
+        shared: &Arc<Shared>,
+        interfaces: Box<dyn Interfaces + Send>,
+    ) -> anyhow::Result<()> {
+        let work = self.config.attaching.clone();
+        let hands = Hands::begin(interfaces, self.send.clone(), work);
+        self.hands = Some(hands.context("begin the thread of pods' programs")?);
         let pulse = shared.watchdog.register("pod server");
         let socket = self.paths.socket();
         let (to, mut asked) = mpsc::channel(64);
@@ -179,77 +203,6 @@ impl Pods {
         self.next.take().or_else(|| self.events.try_recv().ok())
     }
 
-    /// All endpoints, for the policy engine.
-    pub fn endpoints(&self) -> Vec<LocalEndpoint> {
-        self.known
-            .values()
-            .map(|local| LocalEndpoint {
-                id: local.id,
-                pod: name(&local.add),
-                uid: local.add.pod.uid.clone(),
-                ips: local.add.ips.clone(),
-                fetched: local.fetched.clone(),
-            })
-            .collect()
-    }
-
-    /// The `hostPort`s of each endpoint's pod, in the order in which they were wired.
-    pub fn host_ports(&self) -> Vec<(String, Vec<HostPort>)> {
-        let mut locals: Vec<&Local> = self.known.values().collect();
-        locals.sort_by_key(|local| (local.since, local.id));
-        let ports = locals.into_iter().map(|local| {
-            // An ADD that gives no sense was refused.
-            let ports = host_port::of(&local.add).unwrap_or_default();
-            (local.add.pod.to_string(), ports)
-        });
-        ports.filter(|(_, ports)| !ports.is_empty()).collect()
-    }
-
-    /// Takes the `hostPort`s that a Pod names, if the runtime told none of its container: CRI-O tells none. True: that is
-    /// news.
-    pub(super) fn take_ports(&mut self, key: &Key, ports: &[PortMapping]) -> bool {
-        let of_container = |local: &&Local| local.add.key.container_id == key.container_id;
-        let mut interfaces = self.known.values().filter(of_container);
-        if ports.is_empty() || interfaces.any(|local| !local.add.ports.is_empty()) {
-            return false;
-        }
-        let Some(local) = self.known.get_mut(key) else {
-            return false;
-        };
-        local.add.ports = ports.to_vec();
-        if let Err(error) = host_port::of(&local.add) {
-            tracing::warn!(pod = %local.add.pod, error, "hostPorts of the Pod make no sense");
-            local.add.ports.clear();
-            return false;
-        }
-        true
-    }
-
-    /// Endpoint id → pod and addresses, for people.
-    pub fn wired(&self) -> impl Iterator<Item = (u32, ObjectName, &[IpAddr])> {
-        self.known
-            .values()
-            .map(|local| (local.id, name(&local.add), local.add.ips.as_slice()))
-    }
-
-    /// The host sides of all endpoints' interfaces.
-    pub fn wires(&self) -> Vec<Wire> {
-        let adds = self.known.values().map(|local| &local.add);
-        adds.map(|add| Wire {
-            name: add.host_ifname.clone(),
-            index: add.host_ifindex,
-            pod_mac: add.pod_mac,
-            ips: add.ips.clone(),
-        })
-        .collect()
-    }
-
-    /// How many endpoints' programs are attached in a way.
-    pub fn attached(&self, mode: TcMode) -> usize {
-        let locals = self.known.values();
-        locals.filter(|local| local.mode == Some(mode)).count()
-    }
-
     /// Handles an event. True: [`Self::endpoints`] changed; [`Self::attach`] must follow, and policy be brought in
     /// step, before [`Self::settle`]. `known` gives the pod of this name and UID, if the watch has delivered it.
     pub fn take(
@@ -259,15 +212,16 @@ impl Pods {
         known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
     ) -> bool {
         match event {
-            Event::Asked(Asked { call, reply }) => match call {
+            Event::Asked(server::Asked { call, reply }) => match call {
                 Call::Add(add) => {
-                    self.lifting.disturb();
-                    self.add(*add, reply, &*interfaces, known)
+                    self.disturb(&add.key);
+                    self.add(*add, reply, interfaces, known)
                 }
                 Call::Del(key) => {
-                    self.lifting.disturb();
+                    self.disturb(&key);
                     let changed = self.remove(&key, interfaces);
-                    drop(reply.send(Response::Ok(Reply::default())));
+                    let done = Response::Ok(Reply::default());
+                    self.give(Job::Answer(reply, done), interfaces);
                     changed
                 }
                 Call::Check(key) => {
@@ -276,7 +230,12 @@ impl Pods {
                 }
             },
             Event::Fetched(key, fetched) => self.fetched(&key, fetched),
-            Event::Swept(memory, sweep) => self.swept(memory, sweep, interfaces),
+            Event::Swept(swept) => self.swept(*swept, interfaces),
+            Event::Attached(attached) => self.note_attached(attached, interfaces),
+            Event::Watched(watched) => {
+                self.note_watched(watched, interfaces);
+                false
+            }
             Event::Lifted(outcomes) => {
                 self.lifted(outcomes, interfaces);
                 false
@@ -292,6 +251,12 @@ impl Pods {
                 false
             }
         }
+    }
+
+    /// The plugin asks for an interface.
+    fn disturb(&mut self, key: &Key) {
+        self.lifting.disturb();
+        self.meanwhile.insert(key.clone());
     }
 
     /// Answers the ADDs for which nothing is missing, and those that wait in vain. `ready` is given endpoint
@@ -339,47 +304,18 @@ impl Pods {
         Entries::of(self.known.values().map(Local::entry))
     }
 
-    /// Follows what pods say of their sockets and of limits, and their `hostPort`s, should they arrive late. `known` is that
-    /// of [`Self::take`]. True: there are `hostPort`s that were not known.
-    pub(super) fn follow_pods(
-        &mut self,
-        interfaces: &mut dyn Interfaces,
-        known: impl Fn(&ObjectName, &str) -> Option<Arc<Pod>>,
-    ) -> bool {
-        let (mut changed, mut ports, mut limits) = (false, Vec::new(), Vec::new());
-        for (key, local) in &mut self.known {
-            let pod = known(&name(&local.add), &local.add.pod.uid);
-            let said = pod.as_ref().or(local.fetched.as_ref());
-            if let Some(said) = said
-                && local.limiting.differs(said.limits())
-            {
-                limits.push((key.clone(), said.limits().cloned()));
-            }
-            // A pod that nobody knows stays as it was.
-            let by_packet = said.map_or(local.by_packet, |pod| pod.by_packet);
-            if let Some(pod) = pod.filter(|pod| !pod.host_ports().is_empty()) {
-                ports.push((key.clone(), pod));
-            }
-            changed |= std::mem::replace(&mut local.by_packet, by_packet) != by_packet;
-        }
-        if changed {
-            self.reconcile();
-        }
-        for (key, asked) in limits {
-            self.ask_limits(&key, asked.as_ref(), interfaces);
-        }
-        let mut news = false;
-        for (key, pod) in ports {
-            news |= self.take_ports(&key, pod.host_ports());
-        }
-        news
-    }
-
     pub(super) fn reconcile(&mut self) {
         let desired = self.desired();
         if let Err(error) = self.tables.reconcile(&desired) {
             tracing::warn!(%error, "endpoints not in step; tried again by the next sweep");
         }
+    }
+}
+
+impl Drop for Pods {
+    /// Nobody takes events any more: the thread of pods' programs waits for none.
+    fn drop(&mut self) {
+        self.events.close();
     }
 }
 

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use cni_plugin::rpc::Call;
 use tokio::time::Instant;
 
-use super::{Event, Missing, Pods, server::Asked};
+use super::{Event, Missing, Pods, server};
 use crate::{
     api::messages::{Names, Status},
     datapath::TcMode,
     model::{Notice, ObjectName, Pod, Snapshot},
     observe::Store,
-    subject::{self, Depth, Here, Room, Subject, Turn, Verified},
+    subject::{self, Asked, Depth, Here, Room, Subject, Turn, Verified},
 };
 
 impl Pods {
@@ -43,9 +43,14 @@ impl Pods {
 
 fn takes_id(event: &Event) -> bool {
     match event {
-        Event::Asked(Asked { call, .. }) => matches!(call, Call::Add(_)),
-        Event::Swept(..) => true,
-        Event::Fetched(..) | Event::Lifted(_) | Event::Looked(_) | Event::Tick => false,
+        Event::Asked(server::Asked { call, .. }) => matches!(call, Call::Add(_)),
+        Event::Swept(_) => true,
+        Event::Fetched(..)
+        | Event::Attached(_)
+        | Event::Watched(_)
+        | Event::Lifted(_)
+        | Event::Looked(_)
+        | Event::Tick => false,
     }
 }
 
@@ -85,8 +90,13 @@ impl Subject for Pods {
 
     fn look(&mut self) {
         self.next_look = Instant::now();
+        self.asked = Asked::Waits;
         self.watching.look();
         self.next.get_or_insert(Event::Tick);
+    }
+
+    fn is_looking(&self) -> bool {
+        self.asked != Asked::Nobody
     }
 
     /// They have a clock of their own: see [`Pods::changed`].

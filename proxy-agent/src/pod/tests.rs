@@ -169,6 +169,7 @@ fn pods(folder: &tempfile::TempDir, maps: &Maps, interfaces: &mut Fake) -> Pods 
         fetch: None,
         admit: Arc::new(|_| Ok(())),
         sweeping: Watchdog::default().work("sweep", LIMIT),
+        attaching: Watchdog::default().work("programs", LIMIT),
     };
     Pods::open(config, maps.tables(), interfaces).unwrap()
 }

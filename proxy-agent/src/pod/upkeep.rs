@@ -1,9 +1,6 @@
 //! Looking after endpoints from time to time: leaks, lost programs, what the plugin wired without us.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use cni_plugin::{
     attachment::{Attachment, State},
@@ -13,15 +10,13 @@ use cni_plugin::{
 use tokio::time::Instant;
 
 use super::{
-    Interfaces, Pods,
-    collector::{self, Memory, Sweep},
+    Interfaces, Pods, collector,
     event::Event,
+    hands::{Job, Watched},
     local::Local,
+    swept::Swept,
 };
-use crate::{
-    datapath::{DatapathError, TcMode},
-    model::Owned,
-};
+use crate::{model::Owned, subject::Asked};
 
 /// How often leaks are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_mins(1);
@@ -31,13 +26,12 @@ const LOOK_PERIOD: Duration = Duration::from_secs(5);
 impl Pods {
     /// Removes what the plugin could not tell a former agent of, or this one. An ADD of the same key has taken its
     /// tombstone away before it asks.
-    pub(super) fn bury(&mut self, interfaces: &dyn Interfaces) -> bool {
+    pub(super) fn bury(&mut self, tombstones: Vec<Key>, interfaces: &mut dyn Interfaces) -> bool {
         let mut changed = false;
-        for key in collector::tombstones(&self.paths) {
+        for key in tombstones {
             changed |= self.remove(&key, interfaces);
-            if let Err(error) = cni_plugin::ledger::remove(&self.paths.tombstone(&key)) {
-                tracing::warn!(%error, "tombstone not removed");
-            }
+            let tombstone = self.paths.tombstone(&key);
+            self.give(Job::Bury(tombstone), interfaces);
         }
         changed
     }
@@ -51,110 +45,133 @@ impl Pods {
         };
         self.next_sweep = Instant::now() + SWEEP_PERIOD;
         let (paths, boot_id, send) = (self.paths.clone(), self.boot_id.clone(), self.send.clone());
-        let known = self.known.values().map(|l| l.add.host_ifname.clone());
-        let known = known.collect();
+        let names = self.known.values().map(|l| l.add.host_ifname.clone());
+        let names = names.collect();
+        let keys: Vec<Key> = self.known.keys().cloned().collect();
         let work = self.config.sweeping.clone();
+        self.meanwhile.clear();
         tokio::task::spawn_blocking(move || {
-            let sweep = work.run(|| collector::sweep(&paths, &boot_id, &known, &mut memory));
+            let swept = work.run(|| {
+                let sweep = collector::sweep(&paths, &boot_id, &names, &mut memory);
+                Swept::new(&paths, &keys, memory, sweep)
+            });
             // The receiver goes only with the agent.
-            drop(send.blocking_send(Event::Swept(memory, sweep)));
+            drop(send.blocking_send(Event::Swept(Box::new(swept))));
         });
     }
 
-    pub(super) fn swept(
-        &mut self,
-        memory: Memory,
-        sweep: Sweep,
-        interfaces: &mut dyn Interfaces,
-    ) -> bool {
-        self.memory = Some(memory);
-        for error in &sweep.errors {
+    /// Follows what a sweep found. Whom the plugin has asked for since it began is left for the next one: it may have been
+    /// added or deleted since.
+    pub(super) fn swept(&mut self, swept: Swept, interfaces: &mut dyn Interfaces) -> bool {
+        for error in &swept.sweep.errors {
             tracing::warn!(error, "collecting leaks of the plugin");
         }
         let mut changed = false;
-        self.adopt(&sweep, interfaces, &mut changed);
+        self.adopt(&swept, interfaces, &mut changed);
         // One that has a record again was added anew since the sweep.
-        let is_gone = |key: &Key| !self.paths.attachment(key).exists();
-        let dead: Vec<Key> = sweep.dead.into_iter().filter(is_gone).collect();
-        for key in dead {
+        let meanwhile = std::mem::take(&mut self.meanwhile);
+        let is_gone = |key: &Key| !swept.recorded.contains(key) && !meanwhile.contains(key);
+        for key in swept.sweep.dead.into_iter().filter(is_gone) {
             tracing::info!(container = key.container_id, "dead attachment released");
             changed |= self.remove(&key, interfaces);
         }
-        changed |= self.bury(interfaces);
+        let tombstones = swept.tombstones.into_iter();
+        let tombstones = tombstones.filter(|key| !meanwhile.contains(key));
+        changed |= self.bury(tombstones.collect(), interfaces);
+        self.memory = Some(swept.memory);
         self.reconcile();
         self.lifting.forgive();
-        self.watch(interfaces);
+        if !self.watch(interfaces) {
+            // As soon as the one that is under way has ended.
+            self.next_look = Instant::now();
+        }
         changed
     }
 
     /// [`Self::watch`], if it is time to.
     pub(super) fn look(&mut self, interfaces: &mut dyn Interfaces) {
         let now = Instant::now();
-        if now >= self.next_look {
+        if now >= self.next_look && self.watch(interfaces) {
             self.next_look = now + LOOK_PERIOD;
-            self.watch(interfaces);
         }
     }
 
-    /// Attaches again what someone took off.
-    pub(super) fn watch(&mut self, interfaces: &mut dyn Interfaces) {
+    /// Has looked whether all have their programs, unless that is under way.
+    pub(super) fn watch(&mut self, interfaces: &mut dyn Interfaces) -> bool {
         self.repairs.expire();
-        let locals = self.known.values();
-        let all: Vec<u32> = locals.map(|local| local.add.host_ifindex).collect();
-        let attached = match attached_twice(&all, interfaces) {
-            Ok(attached) => attached,
-            Err(error) => {
-                tracing::warn!(%error, "attached programs not listed");
-                return;
-            }
-        };
-        let had = self.known.iter().filter(|(_, local)| local.mode.is_some());
-        let had: BTreeSet<Key> = had.map(|(key, _)| key.clone()).collect();
-        for local in self.known.values_mut() {
-            local.mode = attached.get(&local.add.host_ifindex).copied();
+        let begins = !std::mem::replace(&mut self.watched, true);
+        if begins {
+            self.asked.begin();
+            let all = self.known.values().map(Local::side).collect();
+            self.give(Job::Watch(all), interfaces);
         }
-        let lost = self.known.iter().filter(|(_, local)| local.mode.is_none());
-        let lost: Vec<Key> = lost.map(|(key, _)| key.clone()).collect();
-        let failed = self.attach_all(lost.clone(), interfaces);
-        for local in lost.iter().filter_map(|key| self.known.get(key)) {
-            if local.mode.is_some() && had.contains(&local.add.key) {
+        begins
+    }
+
+    /// Takes note of what a look found, and of what it put back.
+    pub(super) fn note_watched(
+        &mut self,
+        watched: Option<Watched>,
+        interfaces: &mut dyn Interfaces,
+    ) {
+        self.watched = false;
+        self.asked.end();
+        let Watched {
+            looked,
+            mut attached,
+            put_back,
+        } = watched.unwrap_or_default();
+        let mut lost = BTreeSet::new();
+        for (side, outcome) in put_back {
+            match outcome {
+                Ok(mode) => {
+                    lost.insert(side.ifindex);
+                    attached.insert(side.ifindex, mode);
+                }
+                Err(error) => tracing::warn!(
+                    container = side.key.container_id,
+                    error,
+                    "pod's programs not attached"
+                ),
+            }
+        }
+        for side in looked {
+            let Some(local) = self.known.get_mut(&side.key).filter(|l| l.id == side.id) else {
+                continue; // It went meanwhile.
+            };
+            let had = local.mode.is_some();
+            local.mode = attached.get(&side.ifindex).copied();
+            if had && lost.contains(&side.ifindex) {
                 let add = &local.add;
                 let thing = format!("programs on {} of pod {}", add.host_ifname, add.pod);
                 self.repairs.repaired(Owned::PodPrograms, &thing);
             }
         }
-        for (key, error) in failed {
-            tracing::warn!(
-                container = key.container_id,
-                error,
-                "pod's programs not attached"
-            );
+        // Somebody has asked since it began.
+        if self.asked == Asked::Waits {
+            self.watch(interfaces);
         }
-    }
-
-    /// Whether an endpoint's interface is another by now: an ADD of the same key, whose plugin ended before it asked.
-    fn is_superseded(&self, local: &Local, record: &Attachment) -> bool {
-        if local.add.host_ifindex == record.add.host_ifindex {
-            return false;
-        }
-        // As it is now: the sweep's is older than what the plugin may have asked for since.
-        let record = Attachment::read(&self.paths.attachment(record.key()));
-        record
-            .is_ok_and(|r| r.state == State::Ready && r.add.host_ifindex != local.add.host_ifindex)
     }
 
     /// Brings what is known in step with the plugin's records: takes in those whose ADD
     /// was answered by an agent that ended before it was recorded, forgets what has neither a record nor an interface any more.
-    fn adopt(&mut self, sweep: &Sweep, interfaces: &mut dyn Interfaces, changed: &mut bool) {
+    fn adopt(&mut self, swept: &Swept, interfaces: &mut dyn Interfaces, changed: &mut bool) {
+        let Swept {
+            sweep, recorded, ..
+        } = swept;
         // A DEL since the sweep has removed the record.
-        let recorded = |record: &&Attachment| self.paths.attachment(record.key()).exists();
-        let live = sweep.live.iter().filter(recorded);
-        let live = live.chain(sweep.salvaged.iter().map(|one| &one.attachment));
-        let live: Vec<&Attachment> = live.collect();
-        for record in live {
+        let live = sweep.live.iter().filter(|r| recorded.contains(r.key()));
+        let live = live.map(|record| (record, true));
+        let salvaged = sweep.salvaged.iter();
+        let salvaged = salvaged.map(|one| (&one.attachment, false));
+        let live: Vec<(&Attachment, bool)> = live
+            .chain(salvaged)
+            .filter(|(record, _)| !self.meanwhile.contains(record.key()))
+            .collect();
+        for (record, has_record) in live {
             match self.known.get(record.key()) {
                 None => {}
-                Some(local) if self.is_superseded(local, record) => {
+                Some(local) if has_record && is_superseded(local, record) => {
                     self.remove(record.key(), interfaces);
                 }
                 Some(_) => continue,
@@ -171,7 +188,9 @@ impl Pods {
             *changed = true;
         }
         let is_gone = |key: &&Key| {
-            !self.paths.attachment(key).exists() && !sweep.links.contains_key(&host_ifname(key))
+            !recorded.contains(*key)
+                && !sweep.links.contains_key(&host_ifname(key))
+                && !self.meanwhile.contains(*key)
         };
         let gone: Vec<Key> = self.known.keys().filter(is_gone).cloned().collect();
         for key in gone {
@@ -180,18 +199,7 @@ impl Pods {
     }
 }
 
-/// How interfaces are attached. One that is being lifted meanwhile may be seen in neither way, so that a second look counts.
-fn attached_twice(
-    all: &[u32],
-    interfaces: &dyn Interfaces,
-) -> Result<BTreeMap<u32, TcMode>, DatapathError> {
-    let mut attached = interfaces.attached(all)?;
-    let missing = all.iter().copied();
-    let missing: Vec<u32> = missing
-        .filter(|ifindex| !attached.contains_key(ifindex))
-        .collect();
-    if !missing.is_empty() {
-        attached.extend(interfaces.attached(&missing)?);
-    }
-    Ok(attached)
+/// Whether an endpoint's interface is another by now: an ADD of the same key, whose plugin ended before it asked.
+fn is_superseded(local: &Local, record: &Attachment) -> bool {
+    record.state == State::Ready && record.add.host_ifindex != local.add.host_ifindex
 }

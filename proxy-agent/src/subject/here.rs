@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     api::listen::ListenOn,
-    datapath::Datapath,
+    datapath::SharedDatapath,
     model::{HostPort, LocalEndpoint, Wire},
     subject::growth::InVain,
 };
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Here {
     /// The programs and the maps.
-    pub datapath: Datapath,
+    pub datapath: SharedDatapath,
     /// By pods: all endpoints.
     pub endpoints: Told<Vec<LocalEndpoint>>,
     /// By pods: the `hostPort`s of each pod (`namespace/name`), in the order in which they were wired.
@@ -39,7 +39,7 @@ pub struct Here {
 
 impl Here {
     /// Nothing is told yet.
-    pub fn new(datapath: Datapath) -> Self {
+    pub fn new(datapath: SharedDatapath) -> Self {
         Self {
             datapath,
             endpoints: Told::default(),

@@ -15,7 +15,7 @@ const PEACE: Duration = Duration::from_mins(10);
 const NAMED: usize = 5;
 
 /// What is kept as it should be, and what had to be put back.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Repairs {
     /// What was as wanted when it was looked at last.
     held: BTreeMap<String, Held>,
@@ -23,7 +23,7 @@ pub struct Repairs {
     times: BTreeMap<Owned, u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     wanted: String,
     /// Since [`Repairs::looked`].
@@ -88,6 +88,16 @@ impl Repairs {
     /// Forgets what is long ago.
     pub fn expire(&mut self) {
         self.recent.retain(|_, one| one.last.elapsed() < PEACE);
+    }
+
+    /// What is to be told of them, for another thread.
+    #[must_use]
+    pub fn told(&self) -> Self {
+        Self {
+            held: BTreeMap::new(),
+            recent: self.recent.clone(),
+            times: self.times.clone(),
+        }
     }
 
     /// Adds them to the status.

@@ -1,9 +1,10 @@
-//! Which system calls write: to maps, pins and links, to files, to the kernel's tables by netlink.
+//! Which system calls write: to maps, pins and links, to files, to the kernel's tables by netlink. And which wait for such: all
+//! that name a file, and all of netlink.
 
 use std::{
     collections::BTreeSet,
     fs,
-    os::fd::RawFd,
+    os::{fd::RawFd, unix::fs::FileExt as _},
     path::{Path, PathBuf},
 };
 
@@ -53,6 +54,52 @@ const WRITES: [(libc::c_long, &str); 3] = [
     (libc::SYS_pwrite64, "pwrite64"),
     (libc::SYS_writev, "writev"),
 ];
+/// Calls that name a file after a folder.
+const NAMES: [(libc::c_long, &str); 14] = [
+    (libc::SYS_openat, "openat"),
+    (libc::SYS_openat2, "openat2"),
+    (libc::SYS_newfstatat, "newfstatat"),
+    (libc::SYS_statx, "statx"),
+    (libc::SYS_unlinkat, "unlinkat"),
+    (libc::SYS_mkdirat, "mkdirat"),
+    (libc::SYS_renameat, "renameat"),
+    (libc::SYS_renameat2, "renameat2"),
+    (libc::SYS_linkat, "linkat"),
+    (libc::SYS_readlinkat, "readlinkat"),
+    (libc::SYS_faccessat, "faccessat"),
+    (libc::SYS_faccessat2, "faccessat2"),
+    (libc::SYS_fchmodat, "fchmodat"),
+    (libc::SYS_utimensat, "utimensat"),
+];
+/// Older calls, which name a file first.
+#[cfg(target_arch = "x86_64")]
+const OLD_NAMES: [(libc::c_long, &str); 12] = [
+    (libc::SYS_open, "open"),
+    (libc::SYS_creat, "creat"),
+    (libc::SYS_stat, "stat"),
+    (libc::SYS_lstat, "lstat"),
+    (libc::SYS_access, "access"),
+    (libc::SYS_readlink, "readlink"),
+    (libc::SYS_rename, "rename"),
+    (libc::SYS_unlink, "unlink"),
+    (libc::SYS_mkdir, "mkdir"),
+    (libc::SYS_rmdir, "rmdir"),
+    (libc::SYS_link, "link"),
+    (libc::SYS_chmod, "chmod"),
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_NAMES: [(libc::c_long, &str); 0] = [];
+/// Those by which netlink is spoken.
+const SPEAKS: [(libc::c_long, &str); 6] = [
+    (libc::SYS_sendto, "sendto"),
+    (libc::SYS_sendmsg, "sendmsg"),
+    (libc::SYS_sendmmsg, "sendmmsg"),
+    (libc::SYS_recvfrom, "recvfrom"),
+    (libc::SYS_recvmsg, "recvmsg"),
+    (libc::SYS_recvmmsg, "recvmmsg"),
+];
+/// The longest name of a file that is told.
+const LONGEST: usize = 256;
 const SENDS: [(libc::c_long, &str); 2] =
     [(libc::SYS_sendto, "sendto"), (libc::SYS_sendmsg, "sendmsg")];
 
@@ -87,6 +134,41 @@ pub(super) fn writing(thread: Pid) -> Result<Option<String>> {
         return Ok(netlink.then(|| format!("{name} netlink")));
     }
     Ok(None)
+}
+
+/// The call that a stopped thread is about to make, in words, if it names a file or is one of netlink.
+pub(crate) fn waiting(thread: Pid) -> Result<Option<String>> {
+    let call = Call::of(thread)?;
+    let [first, second, _] = call.arguments;
+    let named = call.among(&NAMES).map(|name| (name, second));
+    let named = named.or_else(|| call.among(&OLD_NAMES).map(|name| (name, first)));
+    if let Some((name, at)) = named {
+        // Without a name it is about a descriptor.
+        let file = text(thread, at)?;
+        return Ok((!file.is_empty()).then(|| format!("{name} {file}")));
+    }
+    if call.number == libc::SYS_getdents64 {
+        return Ok(Some("getdents64".to_owned()));
+    }
+    if call.number == libc::SYS_socket && first == libc::AF_NETLINK as u64 {
+        return Ok(Some("socket AF_NETLINK".to_owned()));
+    }
+    if let Some(name) = call.among(&SPEAKS) {
+        let netlink = is_netlink(thread, first as RawFd)?;
+        return Ok(netlink.then(|| format!("{name} netlink")));
+    }
+    Ok(None)
+}
+
+/// A text in a thread's memory.
+fn text(thread: Pid, at: u64) -> Result<String> {
+    let path = format!("/proc/{thread}/mem");
+    let memory = fs::File::open(&path).context("open a thread's memory")?;
+    let mut bytes = [0; LONGEST];
+    let length = memory.read_at(&mut bytes, at).context("read a name")?;
+    let read = bytes.get(..length).unwrap_or_default();
+    let end = read.iter().position(|byte| *byte == 0).unwrap_or(length);
+    Ok(String::from_utf8_lossy(&read[..end]).into_owned())
 }
 
 impl Call {

@@ -132,6 +132,8 @@ fn a_task_that_stands_still_is_named() {
         "counting of entries",
         "watch of the manifests",
         "health check node ports",
+        "upkeep of the node",
+        "programs of pods",
     ] {
         let fault = node.file(&format!("/run/weir/faults/{task}"));
         answers(&node, LIVEZ, 200, "nodeEligible");

@@ -22,7 +22,7 @@ use crate::{
 const GREETING: u16 = 1;
 
 /// What is known of the device.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Keeper {
     index: Option<u32>,
     device: Device,

@@ -2,7 +2,10 @@
 
 use super::link;
 use crate::{
-    datapath::Datapath, model::Owned, node::device_programs::DevicePrograms, subject::Repairs,
+    datapath::{Datapath, SharedDatapath},
+    model::Owned,
+    node::device_programs::DevicePrograms,
+    subject::Repairs,
 };
 
 /// What is known of it.
@@ -31,7 +34,7 @@ impl EncryptionPrograms {
         &mut self,
         index: u32,
         port: u16,
-        datapath: &mut Datapath,
+        datapath: &SharedDatapath,
         repairs: &mut Repairs,
     ) -> Result<(), String> {
         let attached = self.programs.attach(index, datapath, repairs);
@@ -43,7 +46,7 @@ impl EncryptionPrograms {
     }
 
     /// Removes the device, to which nothing leads any more.
-    pub fn remove(&mut self, datapath: &Datapath) -> Result<(), String> {
+    pub fn remove(&mut self, datapath: &SharedDatapath) -> Result<(), String> {
         if self.looked && !self.programs.are_attached() {
             return Ok(());
         }

@@ -1,16 +1,14 @@
 //! `weir_host` in a sync: its program, then the routes that lead to it.
 
-use super::{Leads, Led, Published, lead};
+use super::{Leads, Led, lead};
 use crate::{
     api::messages::HostStatus,
-    config::Configuration,
-    datapath::{Datapath, Hook},
+    datapath::{Hook, SharedDatapath},
     model::Owned,
     node::{
         device_programs::DevicePrograms,
         facts::Facts,
         routes::{Brought, RouteTable},
-        service_ranges::ServiceRanges,
     },
     subject::Repairs,
 };
@@ -19,42 +17,32 @@ const HOOKS: [Hook; 1] = [Hook::FromHost];
 
 /// What is known of it.
 pub struct HostDevice {
-    ranges: ServiceRanges,
     programs: DevicePrograms,
     elsewhere: Vec<String>,
     status: HostStatus,
 }
 
+impl Default for HostDevice {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl HostDevice {
     /// Nothing yet.
-    pub fn new(ranges: &ServiceRanges) -> Self {
+    pub fn new() -> Self {
         Self {
-            ranges: ranges.clone(),
             programs: DevicePrograms::new("weir_host", &HOOKS, Owned::HostDeviceProgram),
             elsewhere: Vec::new(),
             status: HostStatus::default(),
         }
     }
 
-    /// What the API server says of the ranges of Services; not asked where they are configured.
-    pub fn published(&self, config: &Configuration) -> Published {
-        if config.node.service_cidrs.is_empty() {
-            self.ranges.published()
-        } else {
-            Published::Unknown
-        }
-    }
-
-    /// Whether the API server is still to say.
-    pub fn waits(&self, config: &Configuration) -> bool {
-        config.node.service_cidrs.is_empty() && self.ranges.published() == Published::Unknown
-    }
-
     /// Attaches the program to the device with this index, if there is one; whether it is there.
     pub fn attach(
         &mut self,
         index: Option<u32>,
-        datapath: &mut Datapath,
+        datapath: &SharedDatapath,
         repairs: &mut Repairs,
     ) -> Result<bool, String> {
         self.status.attached = false;

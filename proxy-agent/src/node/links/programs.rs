@@ -8,7 +8,7 @@ use super::{Header, Link, Links, xdp::XdpPrograms};
 use crate::{
     api::messages::{LinkStatus, LinksStatus},
     config::Xdp,
-    datapath::{Datapath, Hook, TcMode},
+    datapath::{Datapath, Hook, SharedDatapath, TcMode},
     model::Owned,
     node::{
         device_programs::{is_there, missing, on},
@@ -53,7 +53,7 @@ impl LinkPrograms {
         facts: &Facts,
         notes: Vec<String>,
         xdp: Xdp,
-        (datapath, repairs): (&mut Datapath, &mut Repairs),
+        (datapath, repairs): (&SharedDatapath, &mut Repairs),
     ) -> Vec<String> {
         let mut errors = Vec::new();
         errors.extend(self.attach_loopback(datapath, repairs).err());
@@ -72,7 +72,7 @@ impl LinkPrograms {
             .filter(|index| !links.chosen.contains_key(index))
             .collect();
         for index in gone {
-            match datapath.detach_interface(index) {
+            match datapath.lock().detach_interface(index) {
                 Ok(()) => {
                     tracing::info!(index, "programs taken off a link");
                     self.attached.remove(&index);
@@ -94,14 +94,14 @@ impl LinkPrograms {
     /// What the host sends to its own addresses.
     fn attach_loopback(
         &mut self,
-        datapath: &mut Datapath,
+        datapath: &SharedDatapath,
         repairs: &mut Repairs,
     ) -> Result<(), String> {
         let lost = missing(datapath, LO, &LOOPBACK);
         if self.loopback && lost.is_empty() {
             return Ok(());
         }
-        let mode = datapath.attach(LO, &LOOPBACK);
+        let mode = datapath.lock().attach(LO, &LOOPBACK);
         let mode = mode.map_err(|error| error.to_string())?;
         tracing::info!(%mode, "program attached to the loopback");
         if std::mem::replace(&mut self.loopback, true) {
@@ -131,7 +131,7 @@ impl LinkPrograms {
         &mut self,
         links: &Links,
         facts: &Facts,
-        datapath: &Datapath,
+        datapath: &SharedDatapath,
         errors: &mut Vec<String>,
     ) {
         let others = facts.interfaces.iter().filter(|interface| {
@@ -142,7 +142,7 @@ impl LinkPrograms {
                 && !name.starts_with("weir_")
         });
         let mut done = true;
-        match datapath.sweep() {
+        match datapath.lock().sweep() {
             Ok(swept) if !swept.is_empty() => {
                 tracing::info!(?swept, "pins of links that are gone removed");
             }
@@ -158,7 +158,7 @@ impl LinkPrograms {
             if left.next().is_none() {
                 continue;
             }
-            match datapath.detach_interface(other.index) {
+            match datapath.lock().detach_interface(other.index) {
                 Ok(()) => tracing::info!(link = other.name, "programs of a former agent taken off"),
                 Err(error) => {
                     done = false;
@@ -173,7 +173,7 @@ impl LinkPrograms {
     fn attach(
         &mut self,
         link: &Link,
-        datapath: &mut Datapath,
+        datapath: &SharedDatapath,
         repairs: &mut Repairs,
     ) -> Result<(), String> {
         let hooks = hooks(link.header);
@@ -184,10 +184,13 @@ impl LinkPrograms {
             return Ok(());
         }
         if present.is_some_and(|header| header != link.header) {
-            datapath.detach_interface(link.index).map_err(failed)?;
+            datapath
+                .lock()
+                .detach_interface(link.index)
+                .map_err(failed)?;
         }
         self.attached.remove(&link.index);
-        let mode = datapath.attach(link.index, hooks).map_err(failed)?;
+        let mode = datapath.lock().attach(link.index, hooks).map_err(failed)?;
         tracing::info!(link = link.name, index = link.index, header = ?link.header, %mode, "programs attached to a link");
         let header = link.header;
         if present == Some(header) {

@@ -9,7 +9,7 @@ use std::{
 use super::{Header, Link, Links};
 use crate::{
     config::Xdp,
-    datapath::{Datapath, DatapathError},
+    datapath::{DatapathError, SharedDatapath},
     model::Owned,
     subject::Repairs,
 };
@@ -75,7 +75,7 @@ impl XdpPrograms {
         setting: Xdp,
         links: &Links,
         attached: impl Fn(u32) -> bool,
-        (datapath, repairs): (&mut Datapath, &mut Repairs),
+        (datapath, repairs): (&SharedDatapath, &mut Repairs),
     ) -> Vec<String> {
         self.links
             .retain(|index, _| links.chosen.contains_key(index));
@@ -103,17 +103,17 @@ impl State {
     fn attach(
         &mut self,
         link: &Link,
-        datapath: &mut Datapath,
+        datapath: &SharedDatapath,
         repairs: &mut Repairs,
     ) -> Result<(), DatapathError> {
-        if self.live && datapath.has_xdp(link.index)? {
+        if self.live && datapath.lock().has_xdp(link.index)? {
             return Ok(());
         }
         let waits = self.asked.is_some_and(|asked| asked.elapsed() < RETRY);
         if waits && !self.live {
             return Ok(());
         }
-        match datapath.attach_xdp(link.index) {
+        match datapath.lock().attach_xdp(link.index) {
             Ok(()) => {
                 tracing::info!(link = link.name, "XDP program attached to a link");
                 if self.live {
@@ -144,9 +144,9 @@ impl State {
         &mut self,
         link: &Link,
         why: Option<&str>,
-        datapath: &Datapath,
+        datapath: &SharedDatapath,
     ) -> Result<(), DatapathError> {
-        if datapath.detach_xdp(link.index)? {
+        if datapath.lock().detach_xdp(link.index)? {
             tracing::info!(link = link.name, "XDP program taken off a link");
         }
         *self = Self {

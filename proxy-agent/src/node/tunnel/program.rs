@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::link;
 use crate::{
-    datapath::Datapath, model::Owned, node::device_programs::DevicePrograms, subject::Repairs,
+    datapath::{Datapath, SharedDatapath},
+    model::Owned,
+    node::device_programs::DevicePrograms,
+    subject::Repairs,
 };
 
 /// What is known of it.
@@ -36,7 +39,7 @@ impl TunnelPrograms {
         &mut self,
         index: u32,
         port: u16,
-        datapath: &mut Datapath,
+        datapath: &SharedDatapath,
         repairs: &mut Repairs,
     ) -> Result<(), String> {
         self.idle = None;
@@ -49,7 +52,7 @@ impl TunnelPrograms {
     }
 
     /// Removes the device, which nothing needs any more, after a while.
-    pub fn remove(&mut self, datapath: &Datapath) -> Result<(), String> {
+    pub fn remove(&mut self, datapath: &SharedDatapath) -> Result<(), String> {
         if !self.unknown && !self.programs.are_attached() {
             return Ok(());
         }

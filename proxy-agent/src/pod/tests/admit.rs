@@ -69,6 +69,7 @@ fn reading(
         fetch: Some(fetch),
         admit: Arc::new(|_| Ok(())),
         sweeping: Watchdog::default().work("sweep", LIMIT),
+        attaching: Watchdog::default().work("programs", LIMIT),
     };
     let mut fake = Fake::default();
     let pods = Pods::open(config, maps.tables(), &mut fake).unwrap();

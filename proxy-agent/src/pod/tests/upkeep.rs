@@ -12,11 +12,23 @@ use cni_plugin::{
 use super::{Call, Event, Fake, Maps, add, ask, pods, record};
 use crate::{
     datapath::Table as _,
-    pod::collector::{Memory, Sweep},
+    pod::{
+        Pods,
+        collector::{Memory, Sweep},
+        swept::Swept,
+    },
 };
 
-fn swept(sweep: Sweep) -> Event {
-    Event::Swept(Memory::default(), sweep)
+/// As a sweep gives it that ends now.
+fn swept(pods: &Pods, sweep: Sweep) -> Event {
+    let keys: Vec<_> = pods.known.keys().cloned().collect();
+    let swept = Swept::new(&pods.paths, &keys, Memory::default(), sweep);
+    Event::Swept(Box::new(swept))
+}
+
+/// Whom the plugin asked for so far was asked for before the sweep began.
+fn begin(pods: &mut Pods) {
+    pods.meanwhile.clear();
 }
 
 #[test]
@@ -32,7 +44,9 @@ fn one_that_was_dead_and_is_there_again_stays() {
         dead,
         ..Sweep::default()
     };
-    pods.take(swept(sweep), &mut fake, |_, _| None);
+    begin(&mut pods);
+    let event = swept(&pods, sweep);
+    pods.take(event, &mut fake, |_, _| None);
     let left: Vec<_> = pods
         .endpoints()
         .into_iter()
@@ -68,7 +82,9 @@ fn more_pods_than_ids_keep_no_agent_from_starting() {
         live: vec![live],
         ..Sweep::default()
     };
-    pods.take(swept(sweep), &mut fake, |_, _| None);
+    begin(&mut pods);
+    let event = swept(&pods, sweep);
+    pods.take(event, &mut fake, |_, _| None);
     assert_eq!(
         pods.endpoints().len(),
         15,
@@ -83,10 +99,48 @@ fn a_tombstone_ends_an_endpoint_once() {
     ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
     let tombstone = Paths::new(folder.path()).tombstone(&add(1).key);
     write_json(&tombstone, &add(1).key).unwrap();
-    pods.take(swept(Sweep::default()), &mut fake, |_, _| None);
+    begin(&mut pods);
+    let event = swept(&pods, Sweep::default());
+    pods.take(event, &mut fake, |_, _| None);
     assert!(pods.endpoints().is_empty() && !tombstone.exists());
     assert_eq!(maps.counts(), [0; 5]);
     assert_eq!(*fake.detached.lock().unwrap(), [101]);
+}
+
+#[test]
+fn whom_the_plugin_asked_for_since_a_sweep_began_is_left_for_the_next() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    for n in [1, 2, 3] {
+        ask(&mut pods, &mut fake, Call::Add(Box::new(add(n))));
+    }
+    // What the files of three pods said at the end of a sweep that began before this.
+    write_json(
+        &Paths::new(folder.path()).tombstone(&add(1).key),
+        &add(1).key,
+    )
+    .unwrap();
+    let live = Attachment {
+        state: State::Ready,
+        add: add(4),
+        ..Attachment::default()
+    };
+    record(&folder, 4);
+    let sweep = Sweep {
+        dead: vec![add(2).key],
+        live: vec![live],
+        ..Sweep::default()
+    };
+    let event = swept(&pods, sweep);
+    begin(&mut pods);
+    for n in [1, 2, 3] {
+        ask(&mut pods, &mut fake, Call::Add(Box::new(add(n))));
+    }
+    ask(&mut pods, &mut fake, Call::Del(add(4).key));
+    pods.take(event, &mut fake, |_, _| None);
+    let mut left: Vec<_> = maps.ids().into_iter().map(|(index, _)| index).collect();
+    left.sort_unstable();
+    assert_eq!(left, [101, 102, 103]);
 }
 
 #[test]
@@ -110,7 +164,9 @@ fn an_endpoint_whose_interface_was_made_anew_moves_to_it() {
             live: vec![at(seen)],
             ..Sweep::default()
         };
-        pods.take(swept(sweep), &mut fake, |_, _| None);
+        begin(&mut pods);
+        let event = swept(&pods, sweep);
+        pods.take(event, &mut fake, |_, _| None);
         maps.ids()
             .into_iter()
             .map(|(ifindex, _)| ifindex)
