@@ -92,9 +92,17 @@ fn annotations_are_followed_and_leave_nothing() {
     // With the agent, without, and with the next one.
     lab.cluster.agent_mut(0).crash().unwrap();
     lab.is_limited(&lab.far, pod.at(PORT), &pod);
+    let before = lab.passed();
     lab.cluster.agent_mut(0).restart().unwrap();
     limits(&lab, [Some(20_000_000), Some(40_000_000)]);
     lab.is_limited(&lab.near, pod.at(PORT), &pod);
+    // What waits in them waits on: they are the same.
+    let after = lab.passed();
+    let counts = before.iter().zip(&after);
+    assert!(
+        before.len() == 2 && counts.into_iter().all(|(before, after)| before <= after),
+        "{before:?} {after:?}"
+    );
 
     // What makes no sense leaves what is in force; the rest is followed.
     let odd = annotations(Some("999"), Some("20M"));

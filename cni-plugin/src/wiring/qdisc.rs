@@ -13,8 +13,11 @@ use super::{
     netlink::{CHANGE, DUMP, Netlink, REPLACE},
 };
 
-/// Major number of ours: `We`.
-const HANDLE: u16 = 0x5765;
+/// Major numbers of ours, `We` and `Wf`: one for each kind, so that the kernel makes the new one before it takes the old one
+/// away (`tc_modify_qdisc`, <https://elixir.bootlin.com/linux/v6.12/source/net/sched/sch_api.c>). A kind that it does not have
+/// then changes nothing.
+const BUCKET: u16 = 0x5765;
+const DEPARTURES: u16 = 0x5766;
 
 /// What keeps packets to a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,13 @@ impl Discipline {
         match self {
             Self::Departures => departures::KIND,
             Self::Bucket(_) => Bucket::KIND,
+        }
+    }
+
+    const fn handle(self) -> u16 {
+        match self {
+            Self::Departures => DEPARTURES,
+            Self::Bucket(_) => BUCKET,
         }
     }
 
@@ -75,7 +85,7 @@ pub fn roots(netlink: &mut Netlink) -> io::Result<BTreeMap<u32, Root>> {
 }
 
 fn root(found: &TcMessage) -> io::Result<Root> {
-    if found.header.handle.major != HANDLE {
+    if ![BUCKET, DEPARTURES].contains(&found.header.handle.major) {
         return Ok(Root::Foreign);
     }
     let (mut of_kind, mut discipline) = ("", None);
@@ -90,9 +100,9 @@ fn root(found: &TcMessage) -> io::Result<Root> {
 }
 
 /// Puts a discipline at the root of an interface. What waits in one of its kind that is there goes on waiting. `ENOENT`: the
-/// kernel has no such discipline.
+/// kernel has no such discipline, and what is there stays.
 pub fn put(netlink: &mut Netlink, ifindex: u32, discipline: Discipline) -> io::Result<()> {
-    let mut message = at_root(ifindex);
+    let mut message = at_root(ifindex, discipline.handle());
     message.attributes = vec![
         TcAttribute::Kind(discipline.kind().to_owned()),
         TcAttribute::Options(discipline.options()),
@@ -111,27 +121,28 @@ pub fn put(netlink: &mut Netlink, ifindex: u32, discipline: Discipline) -> io::R
 /// Removes ours from the root of an interface, with what waits in it. That there is none, or no such interface, is no
 /// error.
 pub fn remove(netlink: &mut Netlink, ifindex: u32) -> io::Result<()> {
-    let request = RouteNetlinkMessage::DelQueueDiscipline(at_root(ifindex));
-    match netlink.request(&request, CHANGE) {
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::ENOENT | libc::ENODEV | libc::EINVAL)
-            ) =>
-        {
-            Ok(())
+    for handle in [BUCKET, DEPARTURES] {
+        let request = RouteNetlinkMessage::DelQueueDiscipline(at_root(ifindex, handle));
+        match netlink.request(&request, CHANGE) {
+            Err(error) if is_none(&error) => {}
+            done => done.map(drop)?,
         }
-        done => done.map(drop),
     }
+    Ok(())
 }
 
-fn at_root(ifindex: u32) -> TcMessage {
+/// There is no such discipline, or no such interface.
+fn is_none(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOENT | libc::ENODEV | libc::EINVAL)
+    )
+}
+
+fn at_root(ifindex: u32, major: u16) -> TcMessage {
     let header = TcHeader {
         index: ifindex.cast_signed(),
-        handle: TcHandle {
-            major: HANDLE,
-            minor: 0,
-        },
+        handle: TcHandle { major, minor: 0 },
         parent: TcHandle::ROOT,
         ..TcHeader::default()
     };

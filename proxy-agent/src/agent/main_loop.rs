@@ -258,7 +258,7 @@ impl MainLoop {
             self.publish = self.publish.min(self.figures.published + PAUSE);
         }
         let serving = *self.here.serving.get();
-        self.figures.began_serving(serving, began);
+        self.figures.began_serving(&self.shared, serving, began);
         self.judge(change);
         self.resizing.listen(&self.subjects.all());
         if news {

@@ -58,8 +58,10 @@ impl Figures {
     }
 
     /// Whether Services were brought in step once: that began from what the maps hold, so it was a full comparison.
-    pub fn began_serving(&mut self, serving: bool, began: Instant) {
+    pub fn began_serving(&mut self, shared: &Shared, serving: bool, began: Instant) {
         if serving && self.full.is_none() {
+            let took = began.elapsed().as_secs_f64();
+            shared.metrics.first_sync.set(took);
             self.full = Some(Full {
                 ended: Instant::now(),
                 took: began.elapsed(),

@@ -147,8 +147,6 @@ impl Services {
     fn synced(&mut self, report: &SyncReport, began: Instant) {
         let first = self.first.take().is_some();
         if first {
-            let metrics = &self.shared.metrics;
-            metrics.first_sync.set(began.elapsed().as_secs_f64());
             self.shared.health.begin();
             tracing::info!(
                 services = report.synced,

@@ -209,7 +209,11 @@ impl Bed {
         let slow = slow.unwrap();
         let _servers = serve(&slow).unwrap();
         let queues = self.cluster.node(0).run(&["tc", "qdisc", "show"]).unwrap();
-        assert_eq!(queues.matches(" 5765: ").count(), 2, "{queues}");
+        assert_eq!(
+            queues.matches(" 5765: ").count() + queues.matches(" 5766: ").count(),
+            2,
+            "{queues}"
+        );
         for to in slow.at(POD_PORT) {
             self.asks(&self.other, to, "slow");
         }

@@ -133,7 +133,7 @@ impl Lab {
     /// What the first node has for limits.
     pub(crate) fn left(&self) -> String {
         let shown = self.run(&["tc", "qdisc", "show"]);
-        let disciplines = shown.lines().filter(|line| line.contains(" 5765: "));
+        let disciplines = shown.lines().filter(|line| is_ours(line));
         let disciplines = disciplines.map(str::to_owned);
         let queues = self.queues().into_iter();
         queues.chain(disciplines).collect::<Vec<_>>().join("\n")
@@ -152,6 +152,15 @@ impl Lab {
         let mut queues = self.queues();
         queues.retain(|name| name.ends_with('i'));
         queues
+    }
+
+    /// Bytes that went through the disciplines of limits on the first node since they were made.
+    pub(crate) fn passed(&self) -> Vec<u64> {
+        let shown = self.run(&["tc", "-s", "qdisc", "show"]);
+        let lines: Vec<&str> = shown.lines().collect();
+        let ours = lines.windows(2).filter(|pair| is_ours(pair[0]));
+        let sent = ours.map(|pair| pair[1].split_whitespace().nth(1).unwrap());
+        sent.map(|bytes| bytes.parse().unwrap()).collect()
     }
 
     /// On the first node.
@@ -214,6 +223,11 @@ impl Lab {
         let arrived = self.send(from, to, at, Transport::Tcp).until(TIME);
         assert!(arrived > 3 * share(RATE, TIME), "{to}: {arrived} bytes");
     }
+}
+
+/// A discipline of Weir's.
+fn is_ours(line: &str) -> bool {
+    line.contains(" 5765: ") || line.contains(" 5766: ")
 }
 
 fn share(rate: u64, time: Duration) -> u64 {

@@ -95,13 +95,11 @@ impl Kernel<'_> {
     /// Limits what leaves by an interface, in the best way that there is.
     fn put(&mut self, index: u32, limit: Limit, mtu: u32, changed: &mut bool) -> io::Result<Way> {
         let bucket = Bucket::new(limit, mtu);
-        let mut present = self.roots.get(&index).copied();
+        let present = self.roots.get(&index).copied();
         if !WITHOUT_DEPARTURES.load(Ordering::Relaxed) {
             match queue::limit(&mut self.netlink, index, Discipline::Departures, present) {
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
                     WITHOUT_DEPARTURES.store(true, Ordering::Relaxed);
-                    // What was there made room for the attempt.
-                    present = None;
                 }
                 put => {
                     *changed |= put?;
