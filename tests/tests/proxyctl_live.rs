@@ -219,7 +219,7 @@ fn why_policy_decides(stage: &Stage) {
         &["policy", "why", "default/client", "default/web", "8080"],
     );
     assert!(
-        why.contains("rule default/only-client ingress[0] allows ports 8080-8080"),
+        why.contains("rule default/only-client ingress[0] allows port 8080"),
         "{why}"
     );
     assert!(why.ends_with("ALLOWED\n"), "{why}");

@@ -83,12 +83,8 @@ pub fn main() -> ExitCode {
         Verb::Migrate { to } => load::load(&flags)
             .map_err(Into::into)
             .and_then(|effective| migrate(&effective.configuration, to)),
-        Verb::MountBpffs => load::load(&flags)
-            .map_err(Into::into)
-            .and_then(|effective| mount_bpffs(&effective.configuration)),
-        Verb::Cleanup { stay } => load::load(&flags)
-            .map_err(Into::into)
-            .and_then(|effective| clean_up(&effective.configuration, stay)),
+        Verb::MountBpffs => mount_bpffs(&loaded_somehow(&flags)),
+        Verb::Cleanup { stay } => clean_up(&loaded_somehow(&flags), stay),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -101,6 +97,16 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The configuration without what is wrong with it, which is told: a node can be left whatever somebody has written into a file.
+fn loaded_somehow(flags: &Flags) -> Configuration {
+    let (effective, wrong) = load::load_what_can_be(flags);
+    if let Some(wrong) = wrong {
+        tell(&wrong.report());
+        tell("what is wrong counts as not said\n");
+    }
+    effective.configuration
 }
 
 /// Tells what the command line should have been, or the help that was asked for.

@@ -57,7 +57,8 @@ impl Farewell {
         };
         match done {
             Ok(()) => {
-                tracing::info!(node, said = ?now, "condition NetworkUnavailable");
+                let reason = now.as_ref().map_or("removed", |now| now.reason.as_str());
+                tracing::info!(node, reason, "condition NetworkUnavailable");
                 self.said = Said::Last(now);
             }
             Err(error) => tracing::warn!(%error, "condition NetworkUnavailable not set"),

@@ -13,6 +13,7 @@ use super::{
     main_loop::MainLoop,
     reload, servers,
     sources::{self, Source},
+    status::Figures,
     subjects::Live,
     upkeep,
 };
@@ -59,11 +60,14 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
     let store = Store::new();
     let shared = Arc::new(Shared::new(config, Metrics::new(), log_level, &store));
     let prepared = sources::prepare(&shared).await?;
-    let servers = bound.serve(&shared);
     let readiness = Readiness::default();
+    let datapath = readiness.register("programs and maps");
+    shared.publish(Figures::new(readiness.clone()).at_start(&shared));
+    let servers = bound.serve(&shared);
     let live = Live::default();
     let (pools, addresses) = Pools::new(&shared);
     let mut main_loop = MainLoop::open(&shared, &store, &readiness, (&live, pools))?;
+    drop(datapath);
     lock.add_pins(pins.instance())?;
     let mut source = prepared.observe(&shared, &store)?;
     let reload = reload::spawn(flags, &shared)?;

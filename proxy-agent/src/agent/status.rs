@@ -52,6 +52,15 @@ impl Figures {
         }
     }
 
+    /// The status before anything was begun: who asks early is told no more than is known.
+    pub fn at_start(&self, shared: &Shared) -> Status {
+        Status {
+            agent: self.agent(shared),
+            health: health(shared),
+            ..Status::default()
+        }
+    }
+
     /// A change has arrived.
     pub fn changed(&mut self) {
         self.last_event = Some(Instant::now());
@@ -175,5 +184,38 @@ fn health(shared: &Shared) -> HealthStatus {
         node_eligible: report.node_eligible,
         metrics_address: shared.config.metrics_bind_address.to_string(),
         problems: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::{EnvFilter, reload};
+
+    use super::*;
+    use crate::{
+        api::log_level::LogLevel,
+        config::Configuration,
+        ctl::render::status::{Level, rows},
+    };
+
+    #[test]
+    fn who_asks_before_anything_was_begun_is_told_nothing_untrue() {
+        let (_filter, handle) = reload::Layer::new(EnvFilter::new("info"));
+        let config = Configuration::default();
+        let store = Store::new();
+        let shared = Shared::new(config, Metrics::new(), LogLevel::new(handle), &store);
+        let readiness = Readiness::default();
+        let _begins = readiness.register("programs and maps");
+        let status = Figures::new(readiness).at_start(&shared);
+        assert_eq!(status.agent.version, version::VERSION);
+        assert!(!status.agent.ready);
+        let rows = rows(&status);
+        let health = rows.iter().find(|row| row.part == "Health").unwrap();
+        assert_eq!(
+            (health.level, health.notes.len()),
+            (Level::Ok, 0),
+            "{:?}",
+            health.notes
+        );
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Given {
 }
 
 /// The configuration in force.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Effective {
     /// It.
     pub configuration: Configuration,

@@ -28,10 +28,34 @@ pub fn load_with(
     flags: &Flags,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Effective, ConfigError> {
-    let mut from_file = match &flags.config {
-        Some(path) => read(path)?,
-        None => InFile::default(),
+    let from_file = flags
+        .config
+        .as_deref()
+        .map_or_else(|| Ok(InFile::default()), read)?;
+    sound(gather(from_file, flags, environment)?)
+}
+
+/// For what must be done whatever is told: what is wrong counts as not told, and is given beside the rest.
+pub fn load_what_can_be(flags: &Flags) -> (Effective, Option<ConfigError>) {
+    let (from_file, unread) = match flags.config.as_deref().map(read) {
+        Some(Err(error)) => (InFile::default(), Some(error)),
+        Some(Ok(file)) => (file, None),
+        None => (InFile::default(), None),
     };
+    match gather(from_file, flags, std::env::vars()) {
+        Ok((effective, faults)) => {
+            let wrong = (!faults.is_empty()).then_some(ConfigError::Faults(faults));
+            (effective, unread.or(wrong))
+        }
+        Err(error) => (Effective::default(), Some(error)),
+    }
+}
+
+fn gather(
+    mut from_file: InFile,
+    flags: &Flags,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Effective, Vec<Fault>), ConfigError> {
     let mut told = std::mem::take(&mut from_file.translated);
     for result in variables(environment).chain(from_flags(flags)) {
         match result {
@@ -39,14 +63,14 @@ pub fn load_with(
             Err(fault) => from_file.faults.push(fault),
         }
     }
-    effective(from_file, told)
+    lay(from_file, told)
 }
 
 /// What a file alone would make of the defaults.
 pub fn load_file(path: &Path) -> Result<Effective, ConfigError> {
     let mut from_file = read(path)?;
     let told = std::mem::take(&mut from_file.translated);
-    effective(from_file, told)
+    sound(lay(from_file, told)?)
 }
 
 /// What a file tells.
@@ -129,8 +153,9 @@ fn from_flags(flags: &Flags) -> impl Iterator<Item = Result<Given, Fault>> {
     results.into_iter()
 }
 
-/// Lays one over the other. What is given was tried alone before, so that together it can be read too.
-fn effective(from_file: InFile, told: Vec<Given>) -> Result<Effective, ConfigError> {
+/// Lays one over the other, and gives what is wrong with it. What is given was tried alone before, so that together it can be
+/// read too.
+fn lay(from_file: InFile, told: Vec<Given>) -> Result<(Effective, Vec<Fault>), ConfigError> {
     let unread = |error: serde_json::Error| {
         let cause = format!("read the settings together: {error}");
         ConfigError::one(Fault::value(Origin::Default, ".", cause))
@@ -158,12 +183,17 @@ fn effective(from_file: InFile, told: Vec<Given>) -> Result<Effective, ConfigErr
         .map(|(path, cause)| Fault::value(origin(path), path, cause))
         .collect();
     faults.extend(rules);
+    let effective = Effective {
+        configuration,
+        origins,
+        warnings: from_file.warnings,
+    };
+    Ok((effective, faults))
+}
+
+fn sound((effective, faults): (Effective, Vec<Fault>)) -> Result<Effective, ConfigError> {
     if faults.is_empty() {
-        Ok(Effective {
-            configuration,
-            origins,
-            warnings: from_file.warnings,
-        })
+        Ok(effective)
     } else {
         Err(ConfigError::Faults(faults))
     }

@@ -85,9 +85,16 @@ fn cleanup_leaves_nothing() {
     std::fs::create_dir_all(&records).unwrap();
     std::fs::write(records.join("gone:eth0.json"), "{}").unwrap();
     // Nobody has to say again that it was installed.
-    for round in ["first", "again"] {
-        node.run(&[program, "cleanup", "--cni-conf-dir", "/run/cni/net.d"])
-            .unwrap_or_else(|error| panic!("{round}: {error:#}"));
+    // And a node can be left while agents refuse their file: what is right in it counts.
+    let text = "apiVersion: weir.dev/v1alpha1\nkind: AgentConfiguration\ncni: { confDir: /run/cni/net.d }\nnode: { sourcePorts: 30000-29000 }\n";
+    std::fs::write(node.file("/run/wrong.yaml"), text).unwrap();
+    for told in [
+        ["--config", "/run/wrong.yaml"],
+        ["--cni-conf-dir", "/run/cni/net.d"],
+    ] {
+        node.run(&[&[program, "cleanup"], &told[..]].concat())
+            .unwrap_or_else(|error| panic!("{told:?}: {error:#}"));
+        assert!(!conflist.exists(), "{told:?}");
     }
     assert_eq!(pins(), before);
     for file in [

@@ -33,14 +33,27 @@ pub(super) fn servers(scene: &Scene) -> Verdict {
             "`manifests` names a folder of YAML files that the agent can read",
         )
         .into(),
-        Source::Servers(Err(error)) => no_servers(error, scene.before),
-        Source::Servers(Ok(look)) => judge_servers(look),
+        Source::Servers(Err(error)) => {
+            let told = scene.config.client_connection.kubeconfig.is_some();
+            no_servers(error, scene.before && !told)
+        }
+        Source::Servers(Ok(look)) => judge_servers(look, &credentials(&scene.config)),
     }
 }
 
-fn no_servers(error: &KubernetesError, before: bool) -> Verdict {
-    // A Pod of Weir has credentials that nobody has before.
-    if before && matches!(error, KubernetesError::Config(_)) {
+/// Where addresses and credentials are from.
+fn credentials(config: &Configuration) -> String {
+    let shell = std::env::var("KUBECONFIG").unwrap_or_default();
+    match &config.client_connection.kubeconfig {
+        Some(file) => format!("of {}", file.display()),
+        None if shell.is_empty() => "of the usual places".to_owned(),
+        None => format!("of {shell}, which the variable KUBECONFIG names"),
+    }
+}
+
+/// `nobody_told`: a Pod of Weir has credentials that nobody has before.
+fn no_servers(error: &KubernetesError, nobody_told: bool) -> Verdict {
+    if nobody_told && matches!(error, KubernetesError::Config(_)) {
         let text = format!("API servers were not asked: {error}");
         let hint = "name a file of credentials: --set clientConnection.kubeconfig=FILE";
         return Complaint::warning(Fault::NoApiServer, text, hint).into();
@@ -48,12 +61,12 @@ fn no_servers(error: &KubernetesError, before: bool) -> Verdict {
     Complaint::error(Fault::NoApiServer, error.to_string(), error.hint()).into()
 }
 
-fn judge_servers(look: &Look) -> Verdict {
+fn judge_servers(look: &Look, credentials: &str) -> Verdict {
     let answering: Vec<&str> = look.answer.keys().map(String::as_str).collect();
     let silent = look.silent.values().map(|why| {
         Complaint::error(
             Fault::ApiUnreachable,
-            why.clone(),
+            format!("{why} (address and credentials {credentials})"),
             "can this node reach that address and port without any Service? clientConnection.apiServers names API servers; \
              their certificates must be of the authority that the kubeconfig names",
         )
@@ -185,7 +198,7 @@ mod tests {
     fn each_api_server_is_judged_by_itself() {
         let mut look = Look::default();
         look.answer.insert("https://a".to_owned(), None);
-        assert_eq!(faults(judge_servers(&look)), []);
+        assert_eq!(faults(judge_servers(&look, "of a test")), []);
         let why = Some("/readyz says 500".to_owned());
         look.answer.insert("https://b".to_owned(), why);
         look.silent
@@ -196,7 +209,7 @@ mod tests {
             why: "forbidden".to_owned(),
         });
         let all = [Fault::ApiUnreachable, Fault::ApiNotReady, Fault::ApiRefuses];
-        assert_eq!(faults(judge_servers(&look)), all);
+        assert_eq!(faults(judge_servers(&look, "of a test")), all);
     }
 
     #[test]

@@ -196,10 +196,11 @@ pub(in crate::ctl) async fn configuration(
     for (path, text) in &args.set {
         flags = flags.set(path, text);
     }
-    let told_by = flags
-        .config
-        .as_ref()
-        .map_or_else(|| "defaults".to_owned(), |path| path.display().to_string());
+    let file = flags.config.as_ref();
+    let mut told_by = file.map_or_else(|| "defaults".to_owned(), |path| path.display().to_string());
+    if !flags.told.is_empty() {
+        told_by.push_str(" and the command line");
+    }
     match load::load(&flags) {
         Ok(effective) => {
             let unsaid = effective.origin("cni.install") == Origin::Default;

@@ -5,6 +5,8 @@ use std::{fs::File, io, path::Path};
 use super::{Complaint, Fault, Verdict, finding::quoted, plugin::remount, scene::Scene};
 use crate::node::{source_ports, sysctls};
 
+/// Where a node has them, for who writes them by hand there: containers see them elsewhere, and some have no shell.
+const ON_NODE: &str = "/proc/sys/net";
 /// Keys without which nothing is forwarded, below `net`.
 const FORWARDING: [&str; 2] = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"];
 
@@ -43,7 +45,7 @@ fn judge(values: &Values, before: bool, root: &Path) -> Verdict {
     if let Some(error) = &values.read_only {
         complaints.push(read_only(error, root));
     }
-    let wrong: Vec<Complaint> = unset(values, root).collect();
+    let wrong: Vec<Complaint> = unset(values).collect();
     // Who can set them does.
     if !before {
         complaints.extend(wrong);
@@ -65,27 +67,27 @@ fn read_only(error: &io::Error, root: &Path) -> Complaint {
     .command(remount("rw", root))
 }
 
-fn unset<'a>(values: &'a Values, root: &'a Path) -> impl Iterator<Item = Complaint> + 'a {
+fn unset(values: &Values) -> impl Iterator<Item = Complaint> {
     let forwarding = FORWARDING.into_iter().zip(&values.forwarding);
     let forwarding = forwarding
         .filter(|(_, value)| value.as_deref() == Some("0"))
         .map(|(key, _)| {
             let text = format!("net/{key} is 0: the node does not forward, and another program has set it so");
             let hint = "find who writes it (a file of /etc/sysctl.d, a configuration manager), and turn it on";
-            Complaint::error(Fault::ForwardingOff, text, hint).command(write("1", root, key))
+            Complaint::error(Fault::ForwardingOff, text, hint).command(write("1", key))
         });
     let strict = values.rp_filter.iter().filter(|(_, value)| value == "1");
     let strict = strict.map(|(scope, _)| {
         let key = format!("ipv4/conf/{scope}/rp_filter");
         let text = format!("net/{key} is 1 (strict): what comes back another way than it went is dropped");
         let hint = "find who writes it (a file of /etc/sysctl.d, a configuration manager), and make it loose";
-        Complaint::error(Fault::StrictRpFilter, text, hint).command(write("2", root, &key))
+        Complaint::error(Fault::StrictRpFilter, text, hint).command(write("2", &key))
     });
     forwarding.chain(strict)
 }
 
-fn write(value: &str, root: &Path, key: &str) -> String {
-    format!("echo {value} > {}", quoted(&root.join(key)))
+fn write(value: &str, key: &str) -> String {
+    format!("echo {value} > {}", quoted(&Path::new(ON_NODE).join(key)))
 }
 
 /// Whether sockets of the host get ports that Weir translates to.
@@ -100,7 +102,7 @@ pub(super) fn source_ports(scene: &Scene) -> Verdict {
         note,
         "let the kernel give other ports to sockets, or set node.sourcePorts to a range apart from them",
     );
-    let key = quoted(&sysctls::root().join("ipv4/ip_local_port_range"));
+    let key = quoted(&Path::new(ON_NODE).join("ipv4/ip_local_port_range"));
     match first {
         0..50_000 => complaint.command(format!("echo '{} 60999' > {key}", first.max(32768))),
         _ => complaint,
@@ -111,9 +113,10 @@ pub(super) fn source_ports(scene: &Scene) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ctl::check::Remedy;
 
     fn faults(values: &Values, before: bool) -> Vec<Fault> {
-        let verdict = judge(values, before, Path::new("/proc/sys/net"));
+        let verdict = judge(values, before, Path::new("/host/proc/sys/net"));
         let complaints = verdict.complaints.into_iter();
         complaints.map(|complaint| complaint.fault).collect()
     }
@@ -133,5 +136,22 @@ mod tests {
         assert_eq!(faults(&values, false), both);
         values.read_only = Some(io::Error::from_raw_os_error(libc::EROFS));
         assert_eq!(faults(&values, true), [Fault::SysctlsReadOnly]);
+    }
+
+    #[test]
+    fn what_is_to_be_run_can_be_run_on_the_node() {
+        let values = Values {
+            read_only: None,
+            forwarding: [Some("0".to_owned()), None],
+            rp_filter: Vec::new(),
+        };
+        let all: Vec<Complaint> = unset(&values).collect();
+        let [Complaint { remedy, .. }] = all.as_slice() else {
+            panic!("{all:?}");
+        };
+        let told = Some(Remedy::Command(
+            "echo 1 > /proc/sys/net/ipv4/ip_forward".to_owned(),
+        ));
+        assert_eq!(*remedy, told);
     }
 }

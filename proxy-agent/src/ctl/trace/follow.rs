@@ -189,7 +189,7 @@ impl<'a> Follower<'a> {
     fn judged(&mut self, backends: &[SocketAddr]) -> Result<Verdict, CtlError> {
         let tables = PolicyTables::from(self.maps);
         let view = LiveView::new(&tables)?;
-        let mut reachable = 0;
+        let (mut reachable, mut left) = (0, 0);
         for backend in backends {
             if self.endpoint.is_some() && backend.ip() == self.asked.client {
                 reachable += 1;
@@ -209,6 +209,7 @@ impl<'a> Follower<'a> {
                         && self.is_pod(backend.ip())?
                         && !self.is_masqueraded(backend.ip())? =>
                 {
+                    left += 1;
                     "allowed here, its own node decides too"
                 }
                 (true, true) if self.is_masqueraded(backend.ip())? => "allowed, in the node's name",
@@ -219,7 +220,7 @@ impl<'a> Follower<'a> {
             let name = name.map_or_else(String::new, |name| format!(" {name}"));
             self.say("backend", format!("{backend}{name}, {place}: {verdict}"));
         }
-        Ok(summary(reachable, backends))
+        Ok(summary(reachable, left, backends))
     }
 
     /// Whether it is a pod's address; nodes are no subjects of policy. Without names, what is not this node's may be.
@@ -277,7 +278,12 @@ fn candidates(backends: &[(u32, SocketAddr)], held_to: Option<u32>) -> Vec<Socke
     }
 }
 
-fn summary(reachable: usize, backends: &[SocketAddr]) -> Verdict {
+/// `left`: so many of the reachable ones are on nodes that decide too.
+fn summary(reachable: usize, left: usize, backends: &[SocketAddr]) -> Verdict {
+    let too = match left {
+        0 => "",
+        _ => "; `policy why` asks the nodes that decide too",
+    };
     match (reachable, backends) {
         (_, []) => Verdict::bad("dropped: the set's slots name no backend (backend-gone)"),
         (0, _) => Verdict::bad("dropped by policy, whichever backend is chosen"),
@@ -286,7 +292,7 @@ fn summary(reachable: usize, backends: &[SocketAddr]) -> Verdict {
             Verdict::good(format!("goes to one of {n} backends, each equally likely"))
         }
         (n, all) => Verdict::good(format!(
-            "goes to one of {} backends, of which policy denies {}",
+            "goes to one of {} backends, of which policy here denies {}{too}",
             all.len(),
             all.len() - n
         )),

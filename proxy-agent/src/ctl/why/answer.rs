@@ -172,7 +172,10 @@ impl Why {
         self.verdict = match (count(Verdict::Denied), count(Verdict::Undecided)) {
             (denied, _) if denied == self.paths.len() => Verdict::Denied,
             (0, 0) => Verdict::Allowed,
-            (0, _) => Verdict::Undecided,
+            // Whether any passes is not known.
+            (denied, open) if denied == 0 || denied + open == self.paths.len() => {
+                Verdict::Undecided
+            }
             _ => Verdict::Partly,
         };
         self.allowed = self.verdict == Verdict::Allowed;
@@ -281,11 +284,15 @@ fn conclusion(why: &Why) -> String {
         ),
         (Verdict::Undecided, _) => {
             let nodes = deciding(why);
+            let here = match count(Verdict::Denied) {
+                0 => "nothing here denies it".to_owned(),
+                denied => format!("of {} backends policy denies {denied}", why.paths.len()),
+            };
             if why.undecided().any(|step| step.node.is_some()) {
-                return format!("UNDECIDED: nothing denies it, but {nodes} did not say");
+                return format!("UNDECIDED: {here}, but {nodes} did not say");
             }
             format!(
-                "UNDECIDED: nothing here denies it, but {nodes} must let it pass too; ask all of them, from where kubectl works: \
+                "UNDECIDED: {here}, but {nodes} must let it pass too; ask all of them, from where kubectl works: \
                  kubectl weir --all-nodes policy why {} {} {}",
                 word_of(&why.from),
                 word_of(&why.to),
@@ -354,7 +361,11 @@ mod tests {
             (vec![[Undecided, Allowed]], Undecided),
             (vec![[Allowed, Allowed], [Allowed, Undecided]], Undecided),
             (vec![[Allowed, Allowed], [Allowed, Denied]], Partly),
-            (vec![[Undecided, Allowed], [Allowed, Denied]], Partly),
+            (vec![[Undecided, Allowed], [Allowed, Denied]], Undecided),
+            (
+                vec![[Undecided, Allowed], [Allowed, Denied], [Allowed, Allowed]],
+                Partly,
+            ),
             (vec![[Denied, Allowed], [Allowed, Denied]], Denied),
         ] {
             let mut why = Why {
@@ -382,6 +393,10 @@ mod tests {
         let told = "UNDECIDED: nothing here denies it, but node b must let it pass too; ask all of them, from where kubectl works: \
                     kubectl weir --all-nodes policy why shop/client service/shop/web 80/tcp";
         assert_eq!(conclusion(&why), told);
+        why.paths.push(path([Verdict::Denied, Verdict::Allowed]));
+        why.decide();
+        let told = "UNDECIDED: of 3 backends policy denies 1, but node b must let it pass too; ask";
+        assert!(conclusion(&why).starts_with(told), "{}", conclusion(&why));
     }
 
     #[test]

@@ -182,7 +182,10 @@ impl<'a> Judge<'a> {
             Reason::Interval(interval) => {
                 let word = if answer.allowed { "allows" } else { "denies" };
                 let rule = self.rule(interval.cookie);
-                format!("{rule} {word} ports {}-{}", interval.low, interval.high)
+                match (interval.low, interval.high) {
+                    (low, high) if low == high => format!("{rule} {word} port {low}"),
+                    (low, high) => format!("{rule} {word} ports {low}-{high}"),
+                }
             }
             Reason::NoInterval => format!(
                 "rules allow this peer, but not port {}/{}",
