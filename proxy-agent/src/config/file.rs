@@ -369,7 +369,7 @@ mod tests {
             (
                 "sync:\n  fullPeriod: soon\n",
                 &[
-                    "agent.yaml:2:15: sync.fullPeriod: `soon` is not a duration such as 5ms, 30s or 1m30s; sync.fullPeriod takes duration, and is \"1m\" unless told",
+                    "agent.yaml:2:15: sync.fullPeriod: `soon` is not a duration such as 5ms, 30s or 1m30s; sync.fullPeriod takes duration, and is \"10m\" unless told",
                 ],
             ),
             (
