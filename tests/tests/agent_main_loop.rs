@@ -9,7 +9,7 @@ use weir_tests::{
 };
 
 /// What somebody breaks, and how it is when it is well.
-const BROKEN: [(&str, &str); 4] = [
+const BROKEN: [(&str, &str); 5] = [
     (
         "echo 0 >/proc/sys/net/ipv4/ip_forward",
         "grep -qx 1 /proc/sys/net/ipv4/ip_forward",
@@ -25,6 +25,11 @@ const BROKEN: [(&str, &str); 4] = [
     (
         "ip link add more type veth peer name mere; ip addr add 192.0.2.7/24 dev more; ip link set more up; ip link set mere up",
         "find /sys/fs/bpf -path \"*/links/from_net-$(cat /sys/class/net/more/ifindex)\" | grep -q .",
+    ),
+    // Of the pod with limits.
+    (
+        "tc qdisc del dev $(ls /sys/class/net | grep '^weirq.*i$') root",
+        "test $(tc qdisc show | grep -c ' 576[56]: ') = 2",
     ),
 ];
 
@@ -47,6 +52,12 @@ fn the_main_loop_waits_for_no_file_and_no_netlink() -> Result<()> {
         let found = shell(node, "find /sys/fs/bpf -path '*/links/*_pod-*' | wc -l");
         found.is_ok_and(|found| found.trim() == "4").then_some(())
     })?;
+    let limits = json!({
+        "kubernetes.io/ingress-bandwidth": "20M",
+        "kubernetes.io/egress-bandwidth": "20M",
+    });
+    let told = json!({ "IngressRate": 20_000_000, "EgressRate": 20_000_000 });
+    let slow = cluster.annotated_pod(0, "slow", &limits, &told)?;
     for (harm, well) in BROKEN {
         shell(node, harm)?;
         cluster.eventually(harm, || shell(node, well).is_ok().then_some(()))?;
@@ -54,7 +65,7 @@ fn the_main_loop_waits_for_no_file_and_no_netlink() -> Result<()> {
     shell(node, "find /sys/fs/bpf -path '*/links/*_pod-*' -delete")?;
     cluster.agent(0).proxyctl(&["status"])?;
     cluster.service("web", 1, &[&stays], &json!({}))?;
-    drop(comes);
+    drop((comes, slow));
     cluster.eventually("the pod to be gone", || {
         let told = cluster.agent(0).proxyctl(&["status", "-o", "json"]).ok()?;
         let told: Value = serde_json::from_str(&told).ok()?;

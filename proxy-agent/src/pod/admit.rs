@@ -159,6 +159,14 @@ impl Pods {
                 self.note_watched(watched, interfaces);
                 false
             }
+            Some(Event::Limited(limited)) => {
+                self.note_limited(*limited);
+                false
+            }
+            Some(Event::LookedAtLimits(looked)) => {
+                self.note_looked(looked, interfaces);
+                false
+            }
             _ => false,
         }
     }
@@ -241,7 +249,7 @@ impl Pods {
             tracing::warn!(pod = %local.add.pod, %error, "endpoint not removed");
         }
         self.ids.free(local.id);
-        Self::forget_limits(&local, interfaces);
+        self.forget_limits(&local, interfaces);
         let ifindex = local.add.host_ifindex;
         if !self.known.values().any(|l| l.add.host_ifindex == ifindex) {
             let pod = local.add.pod.to_string();

@@ -7,6 +7,7 @@ use super::{
     hands::{Hung, Watched},
     hardware::Changed,
     lift::Outcome,
+    limits::{Limited, Looked},
     server::Asked,
     swept::Swept,
 };
@@ -24,6 +25,10 @@ pub enum Event {
     Attached(Vec<Hung>),
     /// It was looked whether interfaces have their programs; none: that could not be told.
     Watched(Option<Watched>),
+    /// Limits of an interface were brought in force, or could not be.
+    Limited(Box<Limited>),
+    /// It was looked whether limits are as they should be.
+    LookedAtLimits(Looked),
     /// Interfaces were lifted to TCX.
     Lifted(Vec<Outcome>),
     /// Hardware addresses of pods' interfaces were looked at: those that are not as known.

@@ -13,7 +13,7 @@ use std::{
 use cni_plugin::rpc::{Key, Response};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Interfaces, event::Event};
+use super::{Interfaces, event::Event, limits};
 use crate::{
     datapath::{DatapathError, TcMode},
     watchdog::Work,
@@ -42,6 +42,12 @@ pub(super) enum Job {
     Detach(u32, String),
     /// Looks at interfaces, and puts programs on those that lack them.
     Watch(Vec<Side>),
+    /// Brings the limits of an endpoint's interface in force.
+    Limit(u32, limits::Side),
+    /// Looks whether limits are as they should be.
+    LookAtLimits(limits::Look),
+    /// Removes what there is for limits of an interface that is gone, of a pod.
+    ForgetLimits(Key, u32, String),
     /// Removes the file of a DEL that is done.
     Bury(PathBuf),
     /// Answers the plugin, once all before this is done.
@@ -131,6 +137,16 @@ pub(super) fn carry_out(interfaces: &mut dyn Interfaces, job: Job) -> Option<Eve
     match job {
         Job::Attach(sides) => return Some(Event::Attached(attach(interfaces, sides))),
         Job::Watch(sides) => return Some(Event::Watched(watch(interfaces, sides))),
+        Job::Limit(id, side) => {
+            let limited = limits::jobs::limit(interfaces, id, side);
+            return Some(Event::Limited(Box::new(limited)));
+        }
+        Job::LookAtLimits(look) => {
+            return Some(Event::LookedAtLimits(limits::jobs::look(interfaces, look)));
+        }
+        Job::ForgetLimits(key, ifindex, pod) => {
+            limits::jobs::forget(interfaces, &key, ifindex, &pod);
+        }
         Job::Detach(ifindex, pod) => {
             if let Err(error) = interfaces.detach(ifindex) {
                 tracing::warn!(pod, ifindex, %error, "pod's programs not detached");

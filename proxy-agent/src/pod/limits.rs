@@ -5,9 +5,11 @@
 
 pub(super) mod kernel;
 
+pub(super) mod jobs;
 mod look;
 mod tell;
 
+pub use jobs::{Limited, Look, Looked};
 pub use kernel::clear;
 pub(super) use look::Watching;
 
@@ -15,12 +17,15 @@ use std::io;
 
 use cni_plugin::{
     rpc::{Bandwidth, Key},
-    wiring::{bucket::Limit, queue},
+    wiring::bucket::Limit,
 };
 use proxy_common::endpoints::{ENDPOINT_PACED, ENDPOINT_QUEUED, ENDPOINT_SHAPED};
 
-use super::{Interfaces, Missing, Pods, entries::Entries, local::Local};
+use super::{Interfaces, Missing, Pods, entries::Entries, hands::Job, local::Local};
 use crate::model::{Asked, AskedLimits};
+
+/// Why they are not in force yet.
+const BEGUN: &str = "they are being brought in force";
 
 /// Limits of one interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +91,7 @@ pub struct Done {
 
 /// Why limits are not in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Fault {
+pub(super) enum Fault {
     /// The kernel has neither way: the pod runs without.
     Impossible(String),
     /// Something else failed.
@@ -103,6 +108,8 @@ pub(super) struct Limiting {
     /// What its annotations ask for that makes no sense.
     nonsense: Vec<String>,
     fault: Option<Fault>,
+    /// They are being brought in force.
+    pending: bool,
     /// How they are in force.
     ways: Ways,
     /// As `ENDPOINTS` has them.
@@ -138,7 +145,8 @@ impl Limiting {
         }
         match &self.fault {
             Some(Fault::Failed(why)) => Some(Missing::Limits(why.clone())),
-            Some(Fault::Impossible(_)) | None => None,
+            Some(Fault::Impossible(_)) => None,
+            None => self.pending.then(|| Missing::Limits(BEGUN.to_owned())),
         }
     }
 }
@@ -223,9 +231,10 @@ impl Pods {
         }
     }
 
-    /// Brings the limits of an interface in force. Its packets are led into a queue only while that is there.
+    /// Has the limits of an interface brought in force. Its packets are led into a queue only while that is there.
     pub(super) fn limit(&mut self, key: &Key, interfaces: &mut dyn Interfaces) {
-        let is_due = |(_, of): &(Side, &Limiting)| of.is_limited() || of.fault.is_some();
+        let is_due =
+            |(_, of): &(Side, &Limiting)| of.is_limited() || of.pending || of.fault.is_some();
         let Some((side, limiting)) = self.side(key).filter(is_due) else {
             return;
         };
@@ -236,14 +245,28 @@ impl Pods {
         };
         let kept = limiting.flags & side.limits.flags(same_ways);
         self.flag(key, kept);
-        let put = put(interfaces, &side);
-        let ways = *put.as_ref().unwrap_or(&Ways::default());
-        if let Some(local) = self.known.get_mut(key) {
-            local.limiting.ways = ways;
-        }
-        let flags = put.as_ref().map_or(0, |ways| side.limits.flags(*ways));
-        self.flag(key, flags);
-        self.note(key, put.err().as_ref().map(fault));
+        let Some(local) = self.known.get_mut(key) else {
+            return;
+        };
+        local.limiting.pending = true;
+        let job = Job::Limit(local.id, side);
+        self.give(job, interfaces);
+    }
+
+    /// Takes note of what came of it, unless something else is wanted by now: there is another job for that.
+    pub(super) fn note_limited(&mut self, limited: Limited) {
+        let Limited { id, side, outcome } = limited;
+        let local = self.known.get_mut(&side.key);
+        let wants =
+            |local: &&mut Local| local.id == id && local.limiting.wanted == Some(side.limits);
+        let Some(local) = local.filter(wants) else {
+            return;
+        };
+        local.limiting.pending = false;
+        local.limiting.ways = *outcome.as_ref().unwrap_or(&Ways::default());
+        let flags = outcome.as_ref().map_or(0, |ways| side.limits.flags(*ways));
+        self.flag(&side.key, flags);
+        self.note(&side.key, outcome.err());
     }
 
     fn side(&self, key: &Key) -> Option<(Side, &Limiting)> {
@@ -277,51 +300,14 @@ impl Pods {
         }
     }
 
-    /// Of a pod that is gone: the queue at its interface went with that.
-    pub(super) fn forget_limits(local: &Local, interfaces: &dyn Interfaces) {
-        if local.limiting.flags & (ENDPOINT_SHAPED | ENDPOINT_QUEUED) == 0 {
-            return;
+    /// Of a pod that is gone.
+    pub(super) fn forget_limits(&mut self, local: &Local, interfaces: &mut dyn Interfaces) {
+        let limiting = &local.limiting;
+        if limiting.pending || limiting.flags & (ENDPOINT_SHAPED | ENDPOINT_QUEUED) != 0 {
+            let (key, pod) = (local.add.key.clone(), local.add.pod.to_string());
+            let job = Job::ForgetLimits(key, local.add.host_ifindex, pod);
+            self.give(job, interfaces);
         }
-        if let Err(error) = interfaces.forget_limits(&local.add.key, local.add.host_ifindex) {
-            tracing::warn!(pod = %local.add.pod, %error, "limits of bandwidth of a pod not removed");
-        }
-    }
-}
-
-/// Puts limits and the programs of a queue. What is half done is taken back.
-fn put(interfaces: &mut dyn Interfaces, side: &Side) -> io::Result<Ways> {
-    let one = |interfaces: &dyn Interfaces, side: &Side| {
-        let mut done = interfaces.limit(std::slice::from_ref(side))?;
-        done.pop().unwrap_or_else(|| Ok(Done::default()))
-    };
-    let done = one(interfaces, side).and_then(|Done { ways, .. }| {
-        if ways.egress == Some(Way::Edt) {
-            let attached = interfaces.attach_entry(queue::entry(side.index));
-            attached.map_err(io::Error::other)?;
-        }
-        if side.limits.egress.is_some() {
-            attach(interfaces, queue::end(side.index))?;
-        } else {
-            interfaces.remove_queue(&side.key)?;
-        }
-        Ok(ways)
-    });
-    if done.is_err() {
-        let none = Side {
-            limits: Limits::default(),
-            ..side.clone()
-        };
-        one(interfaces, &none)?;
-        interfaces.remove_queue(&side.key)?;
-    }
-    done
-}
-
-fn attach(interfaces: &mut dyn Interfaces, end: u32) -> io::Result<()> {
-    let mut attached = interfaces.attach(&[end]).map_err(io::Error::other)?;
-    match attached.pop() {
-        Some(Err(error)) => Err(io::Error::other(error)),
-        _ => Ok(()),
     }
 }
 

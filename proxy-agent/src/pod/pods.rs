@@ -236,6 +236,14 @@ impl Pods {
                 self.note_watched(watched, interfaces);
                 false
             }
+            Event::Limited(limited) => {
+                self.note_limited(*limited);
+                false
+            }
+            Event::LookedAtLimits(looked) => {
+                self.note_looked(looked, interfaces);
+                false
+            }
             Event::Lifted(outcomes) => {
                 self.lifted(outcomes, interfaces);
                 false

@@ -48,6 +48,8 @@ fn takes_id(event: &Event) -> bool {
         Event::Fetched(..)
         | Event::Attached(_)
         | Event::Watched(_)
+        | Event::Limited(_)
+        | Event::LookedAtLimits(_)
         | Event::Lifted(_)
         | Event::Looked(_)
         | Event::Tick => false,

@@ -1,7 +1,5 @@
 //! Limits of bandwidth that somebody changed are put back, and what failed is tried again.
 
-use std::collections::BTreeSet;
-
 use cni_plugin::{
     rpc::Key,
     wiring::{name, queue},
@@ -9,10 +7,10 @@ use cni_plugin::{
 use proxy_common::endpoints::ENDPOINT_QUEUED;
 use tokio::time::{Duration, Instant};
 
-use super::{Done, Fault, Side, Way, fault};
+use super::{Fault, Look, Looked, Side, Way};
 use crate::{
     model::Owned,
-    pod::{Interfaces, Pods, local::Local},
+    pod::{Interfaces, Pods, hands::Job, local::Local},
 };
 
 /// How often it is looked whether limits are as they should be.
@@ -23,6 +21,7 @@ pub(in crate::pod) struct Watching {
     next: Instant,
     /// The first look removes what an agent before left behind.
     looked: bool,
+    under_way: bool,
 }
 
 impl Watching {
@@ -30,6 +29,7 @@ impl Watching {
         Self {
             next: Instant::now(),
             looked: false,
+            under_way: false,
         }
     }
 }
@@ -55,37 +55,53 @@ impl Pods {
             self.limit(&key, interfaces);
         }
         let now = Instant::now();
-        if now < self.watching.next {
+        if now < self.watching.next || self.watching.under_way {
             return;
         }
         self.watching.next = now + LOOK_PERIOD;
         let any = self.known.values().any(|local| local.limiting.is_limited());
-        let looked = std::mem::replace(&mut self.watching.looked, true);
-        if any || !looked {
-            self.look_at_limits(interfaces, looked);
+        if any || !self.watching.looked {
+            self.watching.under_way = true;
+            let look = self.limits();
+            self.give(Job::LookAtLimits(look), interfaces);
         }
     }
 
-    /// What differs at the first look (not `again`) is of an agent before.
-    fn look_at_limits(&mut self, interfaces: &mut dyn Interfaces, again: bool) {
+    /// What a look is to go by now.
+    fn limits(&self) -> Look {
+        let locals = || self.known.values();
         let is_sound = |local: &&Local| local.limiting.fault.is_none();
-        let sides: Vec<Side> = self
-            .known
-            .values()
-            .filter(is_sound)
-            .filter_map(Side::of)
-            .collect();
-        let mended = match interfaces.limit(&sides) {
-            Ok(mended) => mended,
-            Err(error) => {
-                tracing::warn!(%error, "limits of bandwidth not read");
-                return;
-            }
-        };
-        for (side, outcome) in sides.iter().zip(mended) {
+        let queued = |local: &&Local| local.limiting.flags & ENDPOINT_QUEUED != 0;
+        let timed = |local: &&Local| local.limiting.ways.egress == Some(Way::Edt);
+        // Of those about whom nobody has said anything yet the queues stay.
+        let keeps = |local: &&Local| local.limiting.wanted.is_none_or(|w| w.egress.is_some());
+        let index = |local: &Local| local.add.host_ifindex;
+        Look {
+            sides: locals().filter(is_sound).filter_map(Side::of).collect(),
+            ends: locals()
+                .filter(queued)
+                .map(|l| queue::end(index(l)))
+                .collect(),
+            entries: locals()
+                .filter(timed)
+                .map(|l| queue::entry(index(l)))
+                .collect(),
+            queues: locals()
+                .filter(keeps)
+                .flat_map(|local| name::queue_ifnames(&local.add.key))
+                .collect(),
+            known: locals().map(index).collect(),
+        }
+    }
+
+    /// Takes note of what a look found. What differs at the first one is of an agent before.
+    pub(in crate::pod) fn note_looked(&mut self, looked: Looked, interfaces: &mut dyn Interfaces) {
+        let again = std::mem::replace(&mut self.watching.looked, true);
+        self.watching.under_way = false;
+        for (side, outcome) in looked.sides {
             match outcome {
-                Ok(Done { changed: false, .. }) => {}
-                Ok(_) => {
+                Ok(false) => {}
+                Ok(true) => {
                     tracing::info!(interface = side.name, "limits of bandwidth put back");
                     if again {
                         let thing = format!("limits of bandwidth on {}", side.name);
@@ -94,84 +110,11 @@ impl Pods {
                     // What was lost with the pair, too.
                     self.limit(&side.key, interfaces);
                 }
-                Err(error) => self.note(&side.key, Some(fault(&error))),
+                Err(fault) => self.note(&side.key, Some(fault)),
             }
         }
-        self.attach_ends(interfaces);
-        self.attach_entries(interfaces);
-        // Of those about whom nobody has said anything yet the queues stay.
-        let keeps = |local: &&Local| local.limiting.wanted.is_none_or(|w| w.egress.is_some());
-        let keep: BTreeSet<String> = self
-            .known
-            .values()
-            .filter(keeps)
-            .flat_map(|local| name::queue_ifnames(&local.add.key))
-            .collect();
-        if let Err(error) = interfaces.remove_queues(&keep) {
-            tracing::warn!(%error, "queues of pods that are gone not removed");
-        }
-        let sides: BTreeSet<u32> = self.known.values().map(|l| l.add.host_ifindex).collect();
-        let is_known = |at: u32| {
-            let mut known = sides.iter();
-            known.any(|side| *side == at || queue::entry(*side) == at)
-        };
-        if let Err(error) = interfaces.keep_paces(&is_known) {
-            tracing::warn!(%error, "limits of pods that are gone not removed");
-        }
-    }
-
-    /// Attaches again what someone took off the entries of queues.
-    fn attach_entries(&mut self, interfaces: &mut dyn Interfaces) {
-        let timed = |local: &&Local| local.limiting.ways.egress == Some(Way::Edt);
-        let locals = self.known.values().filter(timed);
-        let entries: Vec<u32> = locals.map(|l| queue::entry(l.add.host_ifindex)).collect();
-        for entry in entries {
-            let mended = match interfaces.has_entry(entry) {
-                Ok(true) => continue,
-                Ok(false) => interfaces.attach_entry(entry),
-                Err(error) => Err(error),
-            };
-            match mended {
-                Ok(()) => self.repairs.repaired(
-                    Owned::QueuePrograms,
-                    "a program at the entry of a pod's queue",
-                ),
-                Err(error) => {
-                    tracing::warn!(%error, "program at the entry of a queue not attached");
-                }
-            }
-        }
-    }
-
-    /// Attaches again what someone took off the ends of queues.
-    fn attach_ends(&mut self, interfaces: &mut dyn Interfaces) {
-        let queued = |local: &&Local| local.limiting.flags & ENDPOINT_QUEUED != 0;
-        let locals = self.known.values().filter(queued);
-        let ends: Vec<u32> = locals.map(|l| queue::end(l.add.host_ifindex)).collect();
-        if ends.is_empty() {
-            return;
-        }
-        let attached = match interfaces.attached(&ends) {
-            Ok(attached) => attached,
-            Err(error) => {
-                tracing::warn!(%error, "programs at the ends of queues not listed");
-                return;
-            }
-        };
-        let lost: Vec<u32> = ends
-            .into_iter()
-            .filter(|end| !attached.contains_key(end))
-            .collect();
-        if lost.is_empty() {
-            return;
-        }
-        match interfaces.attach(&lost) {
-            Ok(_) => self
-                .repairs
-                .repaired(Owned::QueuePrograms, "programs at the ends of pods' queues"),
-            Err(error) => {
-                tracing::warn!(%error, "programs at the ends of queues not attached");
-            }
+        for thing in looked.programs {
+            self.repairs.repaired(Owned::QueuePrograms, thing);
         }
     }
 }
