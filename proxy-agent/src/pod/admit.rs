@@ -124,7 +124,7 @@ impl Pods {
             };
             match outcome {
                 Ok(mode) => {
-                    local.mode = Some(mode);
+                    local.hang(Some(mode));
                     done.push(side.key);
                 }
                 Err(error) => {

@@ -23,6 +23,8 @@ pub(super) struct Local {
     pub(super) limiting: Limiting,
     /// How its programs are attached; none: not at all, which the next sweep mends.
     pub(super) mode: Option<TcMode>,
+    /// Whether that was ever tried: until then nobody need hear that they are missing.
+    pub(super) tried: bool,
 }
 
 impl Local {
@@ -36,7 +38,14 @@ impl Local {
             by_packet: false,
             limiting: Limiting::default(),
             mode: None,
+            tried: false,
         }
+    }
+
+    /// How its programs are attached by now.
+    pub(super) const fn hang(&mut self, mode: Option<TcMode>) {
+        self.mode = mode;
+        self.tried = true;
     }
 
     /// Its interface.

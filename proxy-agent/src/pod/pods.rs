@@ -144,12 +144,11 @@ impl Pods {
         }
         let sides = pods.known.values().map(Local::side).collect();
         for (side, outcome) in hands::attach(interfaces, sides) {
-            match (outcome, pods.known.get_mut(&side.key)) {
-                (Ok(mode), Some(local)) => local.mode = Some(mode),
-                (Err(error), _) => {
-                    tracing::warn!(container = side.key.container_id, %error, "pod's programs not attached");
-                }
-                (Ok(_), None) => {}
+            if let Err(error) = &outcome {
+                tracing::warn!(container = side.key.container_id, %error, "pod's programs not attached");
+            }
+            if let Some(local) = pods.known.get_mut(&side.key) {
+                local.hang(outcome.ok());
             }
         }
         tracing::info!(pods = pods.known.len(), "endpoints restored");

@@ -149,7 +149,8 @@ impl Subject for Pods {
         let cni = &mut status.cni;
         cni.limited = self.limited() as u64;
         cni.timed = self.timed() as u64;
-        cni.pods = self.known.len() as u64;
+        let known = self.known.values();
+        cni.pods = known.filter(|local| local.tried).count() as u64;
         cni.tcx = self.attached(TcMode::Tcx) as u64;
         cni.clsact = self.attached(TcMode::Clsact) as u64;
     }

@@ -24,7 +24,9 @@ use super::{
     server::Asked,
 };
 use crate::{
+    api::messages::Status,
     datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode},
+    subject::Subject as _,
     watchdog::{LIMIT, Watchdog},
 };
 
@@ -243,6 +245,12 @@ fn a_crowd_is_attached_in_one_go_and_who_cannot_be_is_refused_alone() {
     for answer in &mut answers {
         assert!(answer.try_recv().is_err(), "answered before its programs");
     }
+    let told = |pods: &Pods| {
+        let mut status = Status::default();
+        pods.status(&mut status);
+        (status.cni.pods, status.cni.clsact)
+    };
+    assert_eq!(told(&pods), (0, 0), "nobody lacks programs yet");
     assert!(pods.attach(&mut fake), "an endpoint went");
     assert_eq!(fake.requests, 1);
     pods.settle(|_, _| Ok(()));
@@ -252,6 +260,7 @@ fn a_crowd_is_attached_in_one_go_and_who_cannot_be_is_refused_alone() {
     let good: Vec<bool> = answers.iter_mut().map(good).collect();
     assert_eq!(good, [true, false, true]);
     assert_eq!(maps.counts(), [2; 5]);
+    assert_eq!(told(&pods), (2, 2));
 }
 
 #[test]

@@ -140,7 +140,7 @@ impl Pods {
                 continue; // It went meanwhile.
             };
             let had = local.mode.is_some();
-            local.mode = attached.get(&side.ifindex).copied();
+            local.hang(attached.get(&side.ifindex).copied());
             if had && lost.contains(&side.ifindex) {
                 let add = &local.add;
                 let thing = format!("programs on {} of pod {}", add.host_ifname, add.pod);
