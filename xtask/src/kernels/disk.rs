@@ -27,10 +27,7 @@ const STARTERS: [&str; 2] = ["world_", "cni"];
 /// an agent, and what is not about the kernel has its say elsewhere.
 const PARTS: [(&str, &[&str]); 4] = [
     ("cni", &["cni::devices"]),
-    (
-        "world_bandwidth",
-        &["annotations_are_followed", "who_breaks", "below_one_packet"],
-    ),
+    ("world_bandwidth", &["who_breaks"]),
     ("world_encryption", &["encryption::device"]),
     (
         "world_netkit",
