@@ -156,14 +156,14 @@ fn an_api_server_refuses() {
 }
 
 #[test]
-fn nobody_says_where_api_servers_are() {
+fn the_kubeconfig_that_is_named_is_not_there() {
     let (_api, mut stage) = Api::serve(Stage::set("nowhere"));
     let usual = stage.words.clone();
     stage
         .words
         .push("--set=clientConnection.kubeconfig=/absent".to_owned());
     let [found] = stage.named("no-api-server").try_into().unwrap();
-    assert_eq!(found.level, "warning", "before there are credentials");
+    assert_eq!(found.level, "error");
     stage.words = usual;
     stage.well();
 }

@@ -187,7 +187,7 @@ fn judge_platform(config: &Configuration, node: &Node) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::kubernetes::Unlisted;
+    use crate::{ctl::check::Outcome, observe::kubernetes::Unlisted};
 
     fn faults(verdict: Verdict) -> Vec<Fault> {
         let complaints = verdict.complaints.into_iter();
@@ -210,6 +210,15 @@ mod tests {
         });
         let all = [Fault::ApiUnreachable, Fault::ApiNotReady, Fault::ApiRefuses];
         assert_eq!(faults(judge_servers(&look, "of a test")), all);
+    }
+
+    #[test]
+    fn only_before_anybody_has_named_credentials_they_may_be_missing() {
+        let level = |nobody_told| {
+            let error = KubernetesError::Config("none".to_owned());
+            no_servers(&error, nobody_told).complaints.remove(0).level
+        };
+        assert_eq!([true, false].map(level), [Outcome::Warning, Outcome::Error]);
     }
 
     #[test]
