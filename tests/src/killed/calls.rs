@@ -71,24 +71,18 @@ const NAMES: [(libc::c_long, &str); 14] = [
     (libc::SYS_fchmodat, "fchmodat"),
     (libc::SYS_utimensat, "utimensat"),
 ];
-/// Older calls, which name a file first.
+/// Older calls that name a file first, beside [`OLD`].
 #[cfg(target_arch = "x86_64")]
-const OLD_NAMES: [(libc::c_long, &str); 12] = [
+const OLD_LOOKS: [(libc::c_long, &str); 6] = [
     (libc::SYS_open, "open"),
     (libc::SYS_creat, "creat"),
     (libc::SYS_stat, "stat"),
     (libc::SYS_lstat, "lstat"),
     (libc::SYS_access, "access"),
     (libc::SYS_readlink, "readlink"),
-    (libc::SYS_rename, "rename"),
-    (libc::SYS_unlink, "unlink"),
-    (libc::SYS_mkdir, "mkdir"),
-    (libc::SYS_rmdir, "rmdir"),
-    (libc::SYS_link, "link"),
-    (libc::SYS_chmod, "chmod"),
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const OLD_NAMES: [(libc::c_long, &str); 0] = [];
+const OLD_LOOKS: [(libc::c_long, &str); 0] = [];
 /// Those by which netlink is spoken.
 const SPEAKS: [(libc::c_long, &str); 6] = [
     (libc::SYS_sendto, "sendto"),
@@ -141,7 +135,8 @@ pub(crate) fn waiting(thread: Pid) -> Result<Option<String>> {
     let call = Call::of(thread)?;
     let [first, second, _] = call.arguments;
     let named = call.among(&NAMES).map(|name| (name, second));
-    let named = named.or_else(|| call.among(&OLD_NAMES).map(|name| (name, first)));
+    let old = || call.among(&OLD_LOOKS).or_else(|| call.among(&OLD));
+    let named = named.or_else(|| old().map(|name| (name, first)));
     if let Some((name, at)) = named {
         // Without a name it is about a descriptor.
         let file = text(thread, at)?;
