@@ -20,6 +20,7 @@ pub mod affinity;
 pub mod backends;
 pub mod conntrack;
 pub mod counters;
+pub mod dropped;
 pub mod endpoints;
 pub mod fragments;
 pub mod frontends;

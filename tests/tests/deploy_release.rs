@@ -80,6 +80,27 @@ fn what_workflows_call_is_there() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn others_actions_are_named_by_digest() -> Result<()> {
+    let mut actions = 0;
+    for path in workflows()? {
+        let text = fs::read_to_string(&path)?;
+        for action in text.lines().filter_map(|line| line.split("uses: ").nth(1)) {
+            let (_, rest) = action.split_once('@').context("no version")?;
+            let (digest, version) = rest.split_once(" # v").unwrap_or_default();
+            let is_digest = digest.len() == 40 && digest.chars().all(|c| c.is_ascii_hexdigit());
+            ensure!(
+                is_digest && version.split('.').count() == 3,
+                "{}: `{action}` is not NAME@DIGEST # vX.Y.Z",
+                path.display()
+            );
+            actions += 1;
+        }
+    }
+    ensure!(actions > 10, "{actions} actions");
+    Ok(())
+}
+
 /// Whether `cargo xtask` has this verb, with these flags.
 fn knows(call: &str) -> Result<()> {
     let words: Vec<&str> = call.split(' ').take_while(|word| *word != "&&").collect();

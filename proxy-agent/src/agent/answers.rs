@@ -1,26 +1,69 @@
 //! What ids and addresses mean, and what a full comparison would change, for people.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
+
 use crate::{api::messages::Names, model::Snapshot, subject::Subject};
 
 /// Names of everything that maps hold by number.
 pub(super) fn names(snapshot: &Snapshot, subjects: &[&dyn Subject]) -> Names {
-    let watched = snapshot
-        .pods
-        .values()
-        .filter(|pod| !pod.host_network && !pod.terminated);
-    let watched = watched.flat_map(|pod| pod.ips.iter().map(|ip| (ip, pod.name.to_string())));
-    let nodes = snapshot.nodes.values().flat_map(|node| {
-        let name = format!("node/{}", node.name);
-        node.addresses.iter().map(move |ip| (*ip, name.clone()))
-    });
     let mut names = Names {
-        addresses: nodes.chain(watched).collect(),
+        addresses: nodes(snapshot).chain(pods(snapshot)).map(named).collect(),
         ..Names::default()
     };
     for subject in subjects {
         subject.names(&mut names);
     }
     names
+}
+
+/// Names of those of these addresses that are a pod's, a node's or a Service's.
+pub(super) fn names_at(snapshot: &Snapshot, wanted: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, String> {
+    let all = services(snapshot)
+        .chain(nodes(snapshot))
+        .chain(pods(snapshot));
+    all.filter(|(address, _)| wanted.contains(address))
+        .map(named)
+        .collect()
+}
+
+/// The kind of an object, if it is to be said, and its name.
+type Words<'a> = (&'static str, &'a dyn fmt::Display);
+
+fn named((address, (kind, name)): (IpAddr, Words<'_>)) -> (IpAddr, String) {
+    (address, format!("{kind}{name}"))
+}
+
+fn pods(snapshot: &Snapshot) -> impl Iterator<Item = (IpAddr, Words<'_>)> {
+    let pods = snapshot.pods.values();
+    let own = pods.filter(|pod| !pod.host_network && !pod.terminated);
+    own.flat_map(|pod| {
+        let name: Words<'_> = ("", &pod.name);
+        pod.ips.iter().map(move |ip| (ip, name))
+    })
+}
+
+fn nodes(snapshot: &Snapshot) -> impl Iterator<Item = (IpAddr, Words<'_>)> {
+    snapshot.nodes.values().flat_map(|node| {
+        let name: Words<'_> = ("node/", &node.name);
+        node.addresses.iter().map(move |ip| (*ip, name))
+    })
+}
+
+/// By their cluster IPs, load balancer and external addresses.
+fn services(snapshot: &Snapshot) -> impl Iterator<Item = (IpAddr, Words<'_>)> {
+    snapshot.services.values().flat_map(|service| {
+        let name: Words<'_> = ("service/", &service.name);
+        let own = service.cluster_ips.iter();
+        let more = service
+            .external_ips()
+            .iter()
+            .chain(service.load_balancer_ips());
+        own.chain(more.copied()).map(move |ip| (ip, name))
+    })
 }
 
 /// What a full comparison would change.

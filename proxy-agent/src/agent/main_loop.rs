@@ -134,7 +134,9 @@ impl MainLoop {
     fn follow_drops(&mut self) {
         let log = self.here.datapath.lock().take_drop_log();
         if let Some(log) = log {
-            let former = self.drop_log.replace(tokio::spawn(log.run()));
+            let store = Arc::clone(&self.store);
+            let run = log.run(move |wanted| answers::names_at(&store.read(), wanted));
+            let former = self.drop_log.replace(tokio::spawn(run));
             former.inspect(JoinHandle::abort);
         }
     }

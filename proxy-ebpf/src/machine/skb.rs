@@ -10,7 +10,7 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::{
     bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer,
     bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_ecn_set_ce, bpf_skb_load_bytes,
-    bpf_skb_set_tstamp, bpf_skb_store_bytes,
+    bpf_skb_load_bytes_relative, bpf_skb_set_tstamp, bpf_skb_store_bytes,
 };
 
 use proxy_common::endpoints::ENDPOINT_QUEUED;
@@ -29,6 +29,8 @@ const IPV6_CHANGE: u64 = 1 << 7;
 /// `store_bytes`: a sum over the whole packet takes the change up.
 const RECOMPUTE: u64 = 1 << 0;
 const EINVAL: i64 = -22;
+/// `load_bytes_relative`: to the network header (`BPF_HDR_START_NET`).
+const NETWORK: u32 = 1;
 /// `bpf_redirect`, `bpf_clone_redirect`: into the interface, as if it had received the packet.
 pub const INGRESS: u64 = 1;
 /// `set_tstamp`: a time of departure by `CLOCK_MONOTONIC` (`BPF_SKB_TSTAMP_DELIVERY_MONO`).
@@ -135,6 +137,14 @@ impl<const OWN: bool> Skb<OWN> {
             )
         };
         kind == PACKET_HOST && !(self.is_tagged() && tag & 0xfff != 0)
+    }
+
+    /// Reads into place, so many bytes behind the start of the network header, whatever header the link has.
+    #[inline(always)]
+    pub fn load_network<T: Copy>(self, offset: u32, to: &mut T) -> bool {
+        let (to, size) = ((&raw mut *to).cast::<c_void>(), size_of::<T>() as u32);
+        // SAFETY: the helper writes all of `to`.
+        unsafe { bpf_skb_load_bytes_relative(self.0.cast(), offset, to, size, NETWORK) == 0 }
     }
 
     /// Whether the packet is done ([`Self::set_done`]).

@@ -73,6 +73,14 @@ impl Xdp {
         unsafe { bpf_xdp_adjust_head(self.0, -bytes.cast_signed()) == 0 }
     }
 
+    /// Reads into place, anywhere.
+    #[inline(always)]
+    pub fn load_to<T: Copy>(self, offset: u32, to: &mut T) -> bool {
+        let (to, size) = ((&raw mut *to).cast::<c_void>(), size_of::<T>() as u32);
+        // SAFETY: the helper writes all of `to`.
+        unsafe { bpf_xdp_load_bytes(self.0, offset, to, size) == 0 }
+    }
+
     /// Where bytes near the start are. `offset` is below 128.
     #[inline(always)]
     fn at_hand<T: Copy>(self, offset: u32) -> Option<*mut T> {

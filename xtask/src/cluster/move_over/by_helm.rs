@@ -1,9 +1,10 @@
 //! What only Helm does: upgrade and roll back while pods speak, and leave all nodes at once (docs/upgrade.md, docs/uninstall.md).
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::Journey;
 use super::connections::Connections;
+use super::the_way_back::FAREWELL;
 use super::workload::{self, call};
 use crate::cluster::helm::{self, Values};
 use crate::cluster::lab::Node;
@@ -64,20 +65,43 @@ impl Journey<'_> {
             let found = self.nothing_there(node);
             self.report.judge(what, found);
         }
+        let nodes = self.nodes();
+        let (first, others) = nodes.split_first().context("no nodes")?;
+        self.drain(*first)?;
+        let left = self.farewell(*first);
+        let what = format!(
+            "cleanup, {}: what deletes pods goes with them",
+            first.name()
+        );
+        self.report.judge(what, left);
         say::step("helm uninstall", || helm::uninstall(self.lab))?;
         let gone = self.objects_gone();
         self.report.judge("uninstalled: no object is left", gone);
-        for node in self.nodes() {
-            let left = self.left(node)?;
-            self.report.judge(
-                format!(
-                    "uninstalled, {}: a pod of Weir's can be deleted",
-                    node.name()
-                ),
-                workload::delete_pod(self.lab, &left).map(|()| left.name.clone()),
-            );
+        for node in others {
+            let what = format!("uninstalled, {}: a pod can be deleted", node.name());
+            let deleted = self.delete_left(*node);
+            self.report.judge(what, deleted);
         }
         Ok(())
+    }
+
+    /// The order of docs/uninstall.md: the pods that are left go while those are there that clean up.
+    fn farewell(&self, node: Node) -> Result<String> {
+        let there = format!("ls {FAREWELL} 2>/dev/null || true");
+        let there = || Place::node(self.lab, node).script(&there);
+        ensure!(!there()?.is_empty(), "there is no {FAREWELL}");
+        let deleted = self.delete_left(node)?;
+        wait::until("the last network configuration to be gone", || {
+            Ok(there()?.is_empty())
+        })?;
+        Ok(deleted)
+    }
+
+    /// Deletes the pod of Weir's that is left on a node; its name.
+    fn delete_left(&self, node: Node) -> Result<String> {
+        let left = self.left(node)?;
+        workload::delete_pod(self.lab, &left)?;
+        Ok(left.name)
     }
 
     /// An error unless Helm's objects go, but for the claims of ranges, which docs/uninstall.md keeps.

@@ -12,7 +12,7 @@ use crate::cluster::place::Place;
 use crate::{paths, run, say};
 
 /// By which pods of Weir's that are left can be deleted.
-const FAREWELL: &str = "/etc/cni/net.d/zz-weir-uninstalled.conflist";
+pub(super) const FAREWELL: &str = "/etc/cni/net.d/zz-weir-uninstalled.conflist";
 
 impl Journey<'_> {
     /// All nodes, one by one, and then Weir's objects.
