@@ -1,4 +1,4 @@
-//! What is relayed to another node without the host's stack: put into the tunnel by the program itself, over IPv4. All else that
+//! What is relayed to another node without the host's stack: put into the tunnel by the program itself. All else that
 //! is relayed is tc's, by the tunnel's device.
 
 use proxy_common::address::{UDP, is_mapped};
@@ -14,10 +14,10 @@ use crate::know::{node, relay};
 use crate::machine::frame::Frame as _;
 use crate::machine::verdict::{CONTINUE, NEXT, Verdict, dropped};
 use crate::machine::xdp::Xdp;
-use crate::maps::{Family, V4};
+use crate::maps::{Family, V4, V6};
 use crate::packet::age::age;
 use crate::packet::description::Packet;
-use crate::packet::vxlan::{AROUND4, Outer, surround};
+use crate::packet::vxlan::{self, around, can_be_summed, surround};
 
 /// Hardware addresses of every frame in the tunnel.
 const INNER: Ends = Ends::of(TUNNEL_MAC, TUNNEL_SENDER_MAC);
@@ -29,23 +29,46 @@ pub fn find_way<F: Family>(xdp: Xdp, packet: &Packet<F>, course: &mut Course<F>)
         return NEXT;
     };
     let takes = config.tunnel_device != 0 && relay::is_on() && packet.length <= config.tunnel_mtu;
-    if !takes || !is_mapped(&course.relay) || config.address4 == 0 {
+    if !takes {
+        return NEXT;
+    }
+    let length = packet.length;
+    if is_mapped(&course.relay) {
+        let ends = [config.address4, course.relay[3]];
+        return find_way_between::<V4>(xdp, ends, [packet.now, length], &mut course.hop);
+    }
+    if !can_be_summed(xdp, packet) {
+        return NEXT;
+    }
+    let ends = [config.address6, course.relay];
+    find_way_between::<V6>(xdp, ends, [packet.now, length], &mut course.hop)
+}
+
+/// As [`find_way`], between two ends of a tunnel.
+#[inline(always)]
+fn find_way_between<U: Family>(
+    xdp: Xdp,
+    [source, destination]: [U::Address; 2],
+    [now, length]: [u32; 2],
+    to: &mut u32,
+) -> Verdict {
+    if source == U::UNSPECIFIED {
         return NEXT;
     }
     let between = Between {
-        source: config.address4,
-        destination: course.relay[3],
+        source,
+        destination,
         protocol: UDP,
-        now: packet.now,
+        now,
         bare: true,
     };
-    let Some((hop, number)) = next_hop::find::<_, V4>(xdp, &between) else {
+    let Some((hop, number)) = next_hop::find::<_, U>(xdp, &between) else {
         return NEXT;
     };
-    if !through::takes(xdp, hop, number, packet.length + AROUND4) {
+    if !through::takes(xdp, hop, number, length + around(U::IPV6)) {
         return NEXT;
     }
-    course.hop = number;
+    *to = number;
     CONTINUE
 }
 
@@ -55,13 +78,21 @@ pub fn send<F: Family>(xdp: Xdp, packet: &mut Packet<F>, course: &Course<F>) -> 
     let (Some(config), Some(hop)) = (node::config(), next_hop::get(course.hop)) else {
         return dropped(NO_ROUTE);
     };
-    if !xdp.grow(AROUND4) {
+    let over_ipv6 = !is_mapped(&course.relay);
+    let room = around(over_ipv6);
+    if !xdp.grow(room) {
         return NEXT;
     }
-    packet.link += AROUND4;
+    packet.link += room;
+    let says = [u32::from(config.tunnel_port), network(course, config)];
+    let ends = if over_ipv6 {
+        vxlan::Ends::V6([&config.address6, &course.relay])
+    } else {
+        vxlan::Ends::V4([config.address4, course.relay[3]])
+    };
     let written = age(xdp, packet)
-        && xdp.put(AROUND4, &INNER)
-        && surround(xdp, packet, &outer(course, config), xdp.length())
+        && xdp.put(room, &INNER)
+        && surround(xdp, (packet, &INNER.words), &ends, says)
         && xdp.put(0, &hop.ends);
     if !written {
         return dropped(REWRITE_FAILED);
@@ -69,16 +100,13 @@ pub fn send<F: Family>(xdp: Xdp, packet: &mut Packet<F>, course: &Course<F>) -> 
     through::leave(xdp, hop)
 }
 
+/// The number of the tunnel's network, which says that what is in it is relayed.
 #[inline(always)]
-const fn outer<F: Family>(course: &Course<F>, config: &NodeConfig) -> Outer {
+const fn network<F: Family>(course: &Course<F>, config: &NodeConfig) -> u32 {
     let marks = if course.flags & FLOW_DIRECT as u32 == 0 {
         NETWORK_RELAYED
     } else {
         NETWORK_RELAYED | NETWORK_DIRECT
     };
-    Outer {
-        ends: [config.address4, course.relay[3]],
-        port: config.tunnel_port,
-        network: config.tunnel_vni ^ marks,
-    }
+    config.tunnel_vni ^ marks
 }

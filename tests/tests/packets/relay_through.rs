@@ -17,17 +17,18 @@ use weir_tests::{
 
 use super::relay::{ENDS, ROOM, first, relaying};
 
-/// Length of what is put around a frame, as RFC 7348 has it: Ethernet, IPv4, UDP, VXLAN.
-const AROUND: usize = 14 + 20 + 8 + 8;
+/// Length of what is put around a frame besides IP, as RFC 7348 has it: Ethernet, UDP, VXLAN.
+const AROUND: usize = 14 + 8 + 8;
 /// Who ends the tunnel, on the link.
 const PEER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x77];
-const NEIGHBOUR: &str = "neighbour replace 192.0.2.77 lladdr 02:00:00:00:00:77 dev net0\n";
+const NEIGHBOURS: &str = "neighbour replace 192.0.2.77 lladdr 02:00:00:00:00:77 dev net0\n\
+                          neighbour replace fd00:3::77 lladdr 02:00:00:00:00:77 dev net0\n";
 
 /// With a neighbour, and a link that XDP knows.
 fn at_the_wire(plan: &Plan, protocol: u8, flags: u32, end: &str) -> Bench {
     let mut bench = relaying(plan, protocol, flags, end);
     bench.link("net0", [V4.node, V6.node]).unwrap();
-    bench.ip(NEIGHBOUR).unwrap();
+    bench.ip(NEIGHBOURS).unwrap();
     bench
 }
 
@@ -43,79 +44,120 @@ struct Outer {
     to: [u8; 6],
 }
 
-/// UDP is without a checksum, which RFC 7348 asks for.
+/// UDP is without a checksum over IPv4, which RFC 7348 asks for, and has a right one over IPv6.
 fn unwrap(bytes: &[u8]) -> (Outer, Vec<u8>) {
     let packet = PacketHeaders::from_ethernet_slice(bytes).unwrap();
-    let Some(NetHeaders::Ipv4(ip, _)) = packet.net else {
-        panic!("of IPv4");
-    };
     let Some(TransportHeader::Udp(header)) = packet.transport else {
         panic!("of UDP");
     };
-    assert_eq!(ip.header_checksum, ip.calc_header_checksum());
-    assert_eq!((ip.time_to_live, header.checksum), (64, 0));
-    assert_eq!(usize::from(ip.total_len), bytes.len() - 14);
-    assert_eq!(usize::from(header.length), bytes.len() - 34);
-    let vxlan = &bytes[42..AROUND];
+    let payload = packet.payload.slice();
+    let (ends, congestion, whole, around) = match packet.net {
+        Some(NetHeaders::Ipv4(ip, _)) => {
+            assert_eq!(ip.header_checksum, ip.calc_header_checksum());
+            assert_eq!((ip.time_to_live, header.checksum), (64, 0));
+            assert_eq!(usize::from(ip.total_len), bytes.len() - 14);
+            let ends = [ip.source, ip.destination].map(IpAddr::from);
+            (ends, ip.ecn.value(), ip.dont_fragment, AROUND + 20)
+        }
+        Some(NetHeaders::Ipv6(ip, _)) => {
+            let sum = header.calc_checksum_ipv6(&ip, payload).unwrap();
+            assert_eq!(header.checksum, sum);
+            assert_eq!((ip.hop_limit, ip.flow_label.value()), (64, 0));
+            assert_eq!(usize::from(ip.payload_length), bytes.len() - 54);
+            let ends = [ip.source, ip.destination].map(IpAddr::from);
+            (ends, ip.traffic_class, true, AROUND + 40)
+        }
+        other => panic!("of IP: {other:?}"),
+    };
+    assert_eq!(usize::from(header.length), bytes.len() - around + 16);
+    let vxlan = &bytes[around - 8..around];
     assert_eq!((vxlan[0], &vxlan[1..4], vxlan[7]), (8, &[0; 3][..], 0));
     let outer = Outer {
-        ends: [ip.source, ip.destination].map(IpAddr::from),
-        congestion: ip.ecn.value(),
-        whole: ip.dont_fragment,
+        ends,
+        congestion,
+        whole,
         port: header.destination_port,
         from: header.source_port,
         network: u32::from_be_bytes([0, vxlan[4], vxlan[5], vxlan[6]]),
         to: bytes[..6].try_into().unwrap(),
     };
-    (outer, bytes[AROUND..].to_vec())
+    (outer, bytes[around..].to_vec())
+}
+
+/// What XDP relays over which families: of SCTP the checksum does not help to sum up an outer one.
+fn cases() -> Vec<(Plan, u8, &'static str, IpAddr)> {
+    let mut cases = Vec::new();
+    for plan in FAMILIES {
+        for protocol in [TCP, UDP, SCTP] {
+            cases.push((plan, protocol, ENDS[0], V4.node));
+            if protocol != SCTP {
+                cases.push((plan, protocol, ENDS[1], V6.node));
+            }
+        }
+    }
+    cases
 }
 
 #[test]
 fn it_goes_as_it_is_and_tc_goes_on_with_it() {
-    for plan in FAMILIES {
-        for protocol in [TCP, UDP, SCTP] {
-            for (more, bits, marks) in [
-                (FLAG_RELAYED, NETWORK_RELAYED, FLOW_RELAYED),
-                (
-                    FLAG_RELAYED | FLAG_DIRECT,
-                    NETWORK_RELAYED | NETWORK_DIRECT,
-                    FLOW_RELAYED | FLOW_DIRECT,
-                ),
-            ] {
-                let mut bench = at_the_wire(&plan, protocol, more, ENDS[0]);
-                let (client, to) = (plan.outside(4000), plan.node(30080));
-                let packet = first(protocol, client, to);
-                let mut ports = Vec::new();
-                // The second time by its flow.
-                for _ in 0..2 {
-                    let outcome = bench.run(Hook::FromWire, &packet).unwrap();
-                    assert_eq!((outcome.action, outcome.drop), (BACK, None));
-                    let (outer, inner) = unwrap(&outcome.bytes);
-                    let ends = [V4.node, ENDS[0].parse().unwrap()];
-                    ports.push(outer.from);
-                    let expected = Outer {
-                        ends,
-                        congestion: 0,
-                        whole: true,
-                        port: TUNNEL,
-                        from: outer.from,
-                        network: VNI ^ bits,
-                        to: PEER,
-                    };
-                    assert_eq!(outer, expected);
-                    assert_eq!(inner[..12], [TUNNEL_MAC, TUNNEL_SENDER_MAC].concat());
-                    let seen = see(&inner);
-                    assert_eq!((seen.source, seen.destination, seen.hops), (client, to, 63));
-                    let at = if plan.is_ipv6() { 54 } else { 34 };
-                    assert_eq!(inner[at..], packet[at..], "what IP carries");
-                }
-                assert!(ports[0] >= 0xc000 && ports[0] == ports[1], "{ports:?}");
-                assert_eq!(bench.counted(XDP_BACK).unwrap(), 2);
-                let flow = bench.flow(client, to, protocol).unwrap().unwrap();
-                assert_eq!(flow.flags() & (FLOW_RELAYED | FLOW_DIRECT), marks);
-                assert_eq!((flow.target(), flow.facts.endpoint), ((client, to), [0, 0]));
-                assert_eq!(bench.run(Hook::FromNet, &packet).unwrap().action, REDIRECT);
+    for (plan, protocol, end, own) in cases() {
+        for (more, bits, marks) in [
+            (FLAG_RELAYED, NETWORK_RELAYED, FLOW_RELAYED),
+            (
+                FLAG_RELAYED | FLAG_DIRECT,
+                NETWORK_RELAYED | NETWORK_DIRECT,
+                FLOW_RELAYED | FLOW_DIRECT,
+            ),
+        ] {
+            let mut bench = at_the_wire(&plan, protocol, more, end);
+            let (client, to) = (plan.outside(4000), plan.node(30080));
+            let packet = first(protocol, client, to);
+            let mut ports = Vec::new();
+            // The second time by its flow.
+            for _ in 0..2 {
+                let outcome = bench.run(Hook::FromWire, &packet).unwrap();
+                assert_eq!((outcome.action, outcome.drop), (BACK, None), "{end}");
+                let (outer, inner) = unwrap(&outcome.bytes);
+                ports.push(outer.from);
+                let expected = Outer {
+                    ends: [own, end.parse().unwrap()],
+                    congestion: 0,
+                    whole: true,
+                    port: TUNNEL,
+                    from: outer.from,
+                    network: VNI ^ bits,
+                    to: PEER,
+                };
+                assert_eq!(outer, expected);
+                assert_eq!(inner[..12], [TUNNEL_MAC, TUNNEL_SENDER_MAC].concat());
+                let seen = see(&inner);
+                assert_eq!((seen.source, seen.destination, seen.hops), (client, to, 63));
+                let at = if plan.is_ipv6() { 54 } else { 34 };
+                assert_eq!(inner[at..], packet[at..], "what IP carries");
             }
+            assert!(ports[0] >= 0xc000 && ports[0] == ports[1], "{ports:?}");
+            assert_eq!(bench.counted(XDP_BACK).unwrap(), 2);
+            let flow = bench.flow(client, to, protocol).unwrap().unwrap();
+            assert_eq!(flow.flags() & (FLOW_RELAYED | FLOW_DIRECT), marks);
+            assert_eq!((flow.target(), flow.facts.endpoint), ((client, to), [0, 0]));
+            assert_eq!(bench.run(Hook::FromNet, &packet).unwrap().action, REDIRECT);
+        }
+    }
+}
+
+/// The outer sum is right whatever is carried: of any length, and with any sum of its own.
+#[test]
+fn any_payload_is_summed_up() {
+    for plan in FAMILIES {
+        let mut bench = at_the_wire(&plan, UDP, FLAG_RELAYED, ENDS[1]);
+        let (client, to) = (plan.outside(4000), plan.node(30080));
+        for length in (0..64).chain([255, 256, 1001, 1300]) {
+            let payload: Vec<u8> = (0..length).map(|i| (i * 31 + length) as u8).collect();
+            let packet = udp(client, to, &payload);
+            let outcome = bench.run(Hook::FromWire, &packet).unwrap();
+            assert_eq!(outcome.action, BACK, "{length} bytes");
+            // Compares.
+            unwrap(&outcome.bytes);
         }
     }
 }
@@ -140,8 +182,11 @@ fn flows_leave_by_many_ports() {
 
 #[test]
 fn congestion_is_told_outside_too() {
-    for plan in FAMILIES {
-        let mut bench = at_the_wire(&plan, UDP, FLAG_RELAYED, ENDS[0]);
+    for (plan, end) in FAMILIES
+        .into_iter()
+        .flat_map(|plan| ENDS.map(|end| (plan, end)))
+    {
+        let mut bench = at_the_wire(&plan, UDP, FLAG_RELAYED, end);
         for (inner, outer) in [(0, 0), (1, 1), (2, 2), (3, 2)] {
             let mut packet = udp(plan.outside(4000), plan.node(30080), b"?");
             if plan.is_ipv6() {
@@ -171,11 +216,22 @@ fn what_needs_the_kernels_help_is_left_to_tc() {
         let short = udp(client, to, b"?");
         let fits = udp(client, to, &payload(&plan, ROOM));
         let long = udp(client, to, &payload(&plan, ROOM + 1));
+        let mut unsummed = short.clone();
+        let at = if plan.is_ipv6() { 60 } else { 40 };
+        unsummed[at..at + 2].copy_from_slice(&[0, 0]);
         let gone = "neighbour del 192.0.2.77 dev net0\n";
         let narrow = "link set net0 mtu 1499\n";
         for (what, packet, change, end, action) in [
             ("what has room", &fits, "", ENDS[0], BACK),
-            ("a tunnel over IPv6", &short, "", ENDS[1], NEXT),
+            ("over IPv6", &short, "", ENDS[1], BACK),
+            ("over IPv6, without a sum", &unsummed, "", ENDS[1], NEXT),
+            (
+                "over IPv6, no room on the way",
+                &fits,
+                "link set net0 mtu 1519\n",
+                ENDS[1],
+                NEXT,
+            ),
             ("no room in the tunnel", &long, "", ENDS[0], NEXT),
             ("no room on the way", &fits, narrow, ENDS[0], NEXT),
             ("a neighbour to be asked for", &short, gone, ENDS[0], NEXT),

@@ -29,8 +29,14 @@ fn await_xdp(bed: &Bed, node: usize) {
 /// The other node's own device takes it out again: what was made is what the kernel makes.
 #[test]
 fn xdp_relays_and_the_backends_node_serves() {
-    for mode in ["dsr", "tunnel"] {
-        let bed = Bed::on_link("wire", mode, &["--xdp", "native"]);
+    for (mode, underlay) in [
+        ("dsr", "ipv4"),
+        ("tunnel", "ipv4"),
+        ("dsr", "ipv6"),
+        ("tunnel", "ipv6"),
+    ] {
+        let flags = ["--xdp", "native", "--tunnel-underlay", underlay];
+        let bed = Bed::on_link("wire", mode, &flags);
         let _ends = Ends::ready(bed.outside(), &["port1", "port2", "port3"]).unwrap();
         await_xdp(&bed, 0);
         bed.service(&json!({}));
@@ -42,11 +48,15 @@ fn xdp_relays_and_the_backends_node_serves() {
             bed.serves(to);
             // Eight connections, of which each takes three packets of the client's at least, and eight datagrams.
             let sent = sent_back(&bed, 0) - before;
-            assert!(sent >= 32, "{mode} {to}: {sent}\n{}", bed.said());
+            assert!(
+                sent >= 32,
+                "{mode} over {underlay}, {to}: {sent}\n{}",
+                bed.said()
+            );
         }
         let [tcp, udp] = bed.seen();
         for ip in tcp.iter().chain(&udp) {
-            assert!(bed.clients.contains(ip), "{mode}: {ip}");
+            assert!(bed.clients.contains(ip), "{mode} over {underlay}: {ip}");
         }
         assert_eq!(bed.dropped(0, "no-tunnel") + bed.dropped(1, "no-tunnel"), 0);
     }

@@ -146,7 +146,7 @@ mod tests {
             ethertype: 0x88b5_u16.to_be(),
             ..dropped
         });
-        assert_eq!(other.addresses(), []);
+        assert!(other.addresses().is_empty());
     }
 
     #[test]
