@@ -7,6 +7,9 @@
 
 pub mod change;
 mod check;
+mod client_connection;
+mod cni;
+mod conntrack;
 pub mod definition;
 mod devices;
 pub mod duration;
@@ -20,17 +23,21 @@ pub mod ipam;
 mod kube_proxy;
 pub mod load;
 mod load_balancer;
+mod logging;
 mod machine;
 pub mod maps;
 pub mod masquerade;
 pub mod metrics_tls;
 pub mod node;
 pub mod platform;
+mod policy;
 mod pools;
+mod programs;
 pub mod reference;
 pub mod routing;
 pub mod services;
 mod suggest;
+mod sync;
 mod text;
 pub mod xdp;
 
@@ -40,8 +47,10 @@ use ipnetwork::IpNetwork;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::datapath::TcPreference;
 pub use check::LEAST_MTU_OF_IPV6;
+pub use client_connection::ClientConnection;
+pub use cni::Cni;
+pub use conntrack::Conntrack;
 pub use devices::PodDevice;
 pub use duration::Period;
 pub use effective::{Effective, Origin};
@@ -50,14 +59,18 @@ pub use fault::{ConfigError, Fault};
 pub use flags::Flags;
 pub use ipam::{Ipam, PodRangeSettings};
 pub use load_balancer::{Algorithm, LoadBalancerSettings, MaglevSettings};
+pub use logging::{LogFormat, Logging};
 pub use maps::{MapSize, Maps};
 pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use metrics_tls::MetricsTls;
 pub use node::{LinkSettings, NodePortAddress, NodeSettings, SourcePorts};
 pub use platform::Platform;
+pub use policy::Policy;
 pub use pools::{AddressPool, AddressRange, LOAD_BALANCER_CLASS};
+pub use programs::{Forwarding, TcAttach};
 pub use routing::{Routing, TunnelSettings, Underlay};
 pub use services::ServiceSettings;
+pub use sync::SyncPeriods;
 pub use xdp::Xdp;
 
 /// `apiVersion` of the file.
@@ -228,196 +241,5 @@ impl Configuration {
     /// The unix socket on which the agent serves its API.
     pub fn socket(&self) -> PathBuf {
         self.run_dir.join("agent.sock")
-    }
-}
-
-/// How to reach the API server.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ClientConnection {
-    /// A kubeconfig file.
-    #[schemars(extend("x-flag" = "kubeconfig", "format" = "path"))]
-    pub kubeconfig: Option<PathBuf>,
-    /// URLs of API servers, tried in turn; they override the kubeconfig's, whose credentials are kept. The
-    /// agent must not need the `kubernetes` Service, which it serves itself: without a URL here or in a kubeconfig it
-    /// starts only where it remembers what stands behind that Service.
-    #[schemars(extend("x-flag" = "api-server"))]
-    pub api_servers: Vec<String>,
-}
-
-/// How packets leave our programs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Forwarding {
-    /// By redirects, past the host's stack and netfilter.
-    #[default]
-    Bpf,
-    /// Through the host's stack, for hosts that rely on netfilter or shaping.
-    Stack,
-}
-
-/// How programs are attached to interfaces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TcAttach {
-    /// By TCX links where the kernel has them (6.6), else by filters of clsact.
-    #[default]
-    Auto,
-    /// By TCX links; without them nothing is attached to links of the node, which the status says.
-    Tcx,
-    /// By filters of clsact, as on older kernels.
-    Clsact,
-}
-
-impl TcAttach {
-    /// As the datapath has it.
-    pub const fn preference(self) -> TcPreference {
-        match self {
-            Self::Auto => TcPreference::Auto,
-            Self::Tcx => TcPreference::Tcx,
-            Self::Clsact => TcPreference::Clsact,
-        }
-    }
-}
-
-/// What is logged and how.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Logging {
-    /// One JSON object or one line of text per event.
-    #[schemars(extend("x-flag" = "log-format"))]
-    pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,proxy_agent::service=debug`.
-    #[schemars(extend("x-flag" = "log-level", "x-reload" = true))]
-    pub level: String,
-    /// Log each packet that is dropped, with its reason, at level `info`. For debugging: whoever sends much that is
-    /// dropped makes as many lines.
-    #[schemars(extend("x-flag" = "log-drops"))]
-    pub drops: bool,
-}
-
-impl Default for Logging {
-    fn default() -> Self {
-        Self {
-            format: LogFormat::Auto,
-            level: "info".to_owned(),
-            drops: false,
-        }
-    }
-}
-
-/// Shape of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    /// One JSON object per line.
-    Json,
-    /// Text.
-    Text,
-}
-
-/// Connection tracking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Conntrack {
-    /// Connections that netfilter's table holds, per processor. A table that holds more stays. Ours: `maps.conntrack`.
-    pub max_per_core: u32,
-    /// Connections that it holds at least, if `maxPerCore` is not 0.
-    pub min: u32,
-    /// How long an idle established TCP connection is kept.
-    pub tcp_established_timeout: Period,
-    /// How long a TCP connection is kept that one side has closed.
-    pub tcp_close_wait_timeout: Period,
-    /// Netfilter does not mark packets outside of the window as invalid.
-    pub tcp_be_liberal: bool,
-    /// How long datagrams are kept that nobody has answered, or only once.
-    pub udp_timeout: Period,
-    /// How long those are kept that go both ways.
-    pub udp_stream_timeout: Period,
-}
-
-impl Default for Conntrack {
-    fn default() -> Self {
-        Self {
-            max_per_core: 32 * 1024,
-            min: 128 * 1024,
-            tcp_established_timeout: Period::from_secs(24 * 3600),
-            tcp_close_wait_timeout: Period::from_secs(3600),
-            tcp_be_liberal: false,
-            udp_timeout: Period::from_secs(0),
-            udp_stream_timeout: Period::from_secs(0),
-        }
-    }
-}
-
-/// What the API leaves open about policies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Policy {
-    /// Pods may always reach the addresses of their own node, whatever isolates them for egress: for DNS caches and
-    /// the like that run there. Otherwise policies hold for the node as for anyone.
-    #[schemars(extend("x-flag" = "allow-egress-to-local-node"))]
-    pub allow_egress_to_local_node: bool,
-}
-
-/// The CNI plugin.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Cni {
-    /// Install binary and conflist once the agent is ready, and wire pods.
-    #[schemars(extend("x-flag" = "cni-install"))]
-    pub install: bool,
-    /// Where the runtime looks for plugins.
-    #[schemars(extend("x-flag" = "cni-bin-dir", "format" = "path"))]
-    pub bin_dir: PathBuf,
-    /// Where the runtime looks for conflists.
-    #[schemars(extend("x-flag" = "cni-conf-dir", "format" = "path"))]
-    pub conf_dir: PathBuf,
-    /// Name of the conflist's file.
-    pub conf_file: String,
-    /// The plugin binary to install; empty means `cni-plugin` beside the agent's own.
-    #[schemars(extend("x-flag" = "cni-plugin", "format" = "path"))]
-    pub plugin: PathBuf,
-    /// MTU of pod interfaces; 0 means what the way to other nodes carries.
-    pub mtu: u32,
-    /// What the interfaces of new pods are.
-    #[schemars(extend("x-flag" = "cni-device"))]
-    pub device: PodDevice,
-}
-
-impl Default for Cni {
-    fn default() -> Self {
-        Self {
-            install: false,
-            bin_dir: PathBuf::from("/opt/cni/bin"),
-            conf_dir: PathBuf::from("/etc/cni/net.d"),
-            conf_file: "05-weir.conflist".to_owned(),
-            plugin: PathBuf::new(),
-            mtu: 0,
-            device: PodDevice::default(),
-        }
-    }
-}
-
-/// How often the maps are brought into step.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct SyncPeriods {
-    /// How long changes are gathered before they are applied.
-    pub min_period: Period,
-    /// How often everything is planned anew and compared with the maps. Maps alone are compared with what was written to them
-    /// every few seconds, whatever this says.
-    pub full_period: Period,
-}
-
-impl Default for SyncPeriods {
-    fn default() -> Self {
-        Self {
-            min_period: Period::from_millis(5),
-            full_period: Period::from_secs(600),
-        }
     }
 }
