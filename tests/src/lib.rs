@@ -8,7 +8,6 @@
     reason = "test support: what fails here fails the test"
 )]
 
-pub mod bulk;
 pub mod cni;
 pub mod containerd;
 pub mod controlplane;
