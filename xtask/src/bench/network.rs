@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Length of a run in milliseconds; limits take seconds in any case.
     #[arg(long)]
     span: Option<u64>,
+    /// Only throughput, no connections and requests.
+    #[arg(long)]
+    only_throughput: bool,
     #[command(flatten)]
     programs: Programs,
 }
@@ -48,6 +51,7 @@ pub(crate) struct Args {
 struct Plan {
     rounds: usize,
     span: Duration,
+    only_throughput: bool,
 }
 
 impl Args {
@@ -56,6 +60,7 @@ impl Args {
         Plan {
             rounds: self.rounds.unwrap_or(rounds),
             span: Duration::from_millis(self.span.unwrap_or(span)),
+            only_throughput: self.only_throughput,
         }
     }
 }

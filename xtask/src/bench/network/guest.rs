@@ -14,20 +14,29 @@ const ROWS: &str = "/tmp/rows.json";
 /// Around the results, on the console.
 const MARKS: [&str; 2] = ["weir-bench-begins", "weir-bench-ends"];
 /// An emulated machine does so many times less in a second.
-const SLOWNESS: u32 = 5;
+const SLOWNESS: u32 = 25;
 /// And takes so many times longer until an agent is healthy, where the host has other things to do.
 const PATIENCE: u32 = 40;
 
 /// Boots it, and reads what it prints.
 pub(super) fn measure(plan: Plan) -> Result<Vec<Row>> {
     debian::host(&[("wg", "wireguard-tools")])?;
-    let Plan { rounds, span } = plan;
+    let Plan {
+        rounds,
+        span,
+        only_throughput,
+    } = plan;
+    let only = if only_throughput {
+        "--only-throughput"
+    } else {
+        ""
+    };
     let span = (span * SLOWNESS).as_millis();
     let [begin, end] = MARKS;
     // A console is a terminal, to which progress would be drawn.
     let script = format!(
         "export WEIR_SLOWNESS={PATIENCE}\n\
-         /tests/xtask bench network --topics encryption --rounds {rounds} --span {span} --programs {PROGRAMS} \
+         /tests/xtask bench network --topics encryption --rounds {rounds} --span {span} {only} --programs {PROGRAMS} \
          --json {ROWS} 2>&1 | cat\n\
          echo {begin}; cat {ROWS}; echo; echo {end}\n"
     );

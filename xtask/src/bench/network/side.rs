@@ -122,7 +122,8 @@ pub(super) fn compare(
 }
 
 fn go_round(topic: Topic, plan: Plan, sides: &[Side; 2], cells: &mut Cells) -> Result<()> {
-    for (kind, threads) in load::ALL {
+    let wanted = |(kind, _): &(Kind, usize)| !plan.only_throughput || *kind == Kind::Bulk;
+    for (kind, threads) in load::ALL.into_iter().filter(wanted) {
         for (family, what) in FAMILIES.into_iter().enumerate() {
             for side in sides {
                 let request = Request {
