@@ -8,7 +8,7 @@
     reason = "test support: what fails here fails the test"
 )]
 
-pub mod bulk;
+pub mod carried;
 pub mod cni;
 pub mod containerd;
 pub mod controlplane;
@@ -30,6 +30,7 @@ pub mod policy;
 pub mod pty;
 pub mod reference;
 pub mod served;
+pub mod short;
 pub mod thread_calls;
 pub mod told;
 pub mod traffic;

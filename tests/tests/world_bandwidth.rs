@@ -9,11 +9,10 @@ use std::{io::ErrorKind, net::SocketAddr};
 use lab::{Lab, PORT, RATE, annotations, must_be_limited, told};
 use serde_json::json;
 use weir_tests::{
-    bulk::Transport,
     in_every_mode,
     modes::Mode,
     served::{await_answer, serve},
-    world::{Node, Place, Pod, ask_tcp, cluster::POD_PORT},
+    world::{Node, Place, Pod, ask_tcp, bulk::Transport, cluster::POD_PORT},
 };
 
 in_every_mode![what_a_pod_is_sent_is_limited, what_a_pod_sends_is_limited];

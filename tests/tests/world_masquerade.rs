@@ -4,5 +4,6 @@
 mod masquerade {
     mod bed;
     mod changes;
+    mod much;
     mod reach;
 }

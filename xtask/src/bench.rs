@@ -8,6 +8,7 @@ use clap::Subcommand;
 mod agent;
 mod api;
 mod bed;
+mod cells;
 mod child;
 mod cni;
 mod east_west;
@@ -16,6 +17,7 @@ mod json_file;
 mod kube_proxy;
 pub(crate) mod load;
 mod memory;
+mod network;
 mod north_south;
 mod objects;
 mod packet;
@@ -41,6 +43,7 @@ pub(crate) struct Args {
 enum What {
     Cni(cni::Args),
     EastWest(east_west::Args),
+    Network(network::Args),
     NorthSouth(north_south::Args),
     Packet(packet::Args),
     Profile(profile::Args),
@@ -53,6 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Cni(args) => cni::run(args),
         What::EastWest(args) => east_west::run(args),
+        What::Network(args) => network::run(args),
         What::NorthSouth(args) => north_south::run(args),
         What::Packet(args) => packet::run(args),
         What::Profile(args) => profile::run(args),

@@ -115,6 +115,40 @@ pub(crate) fn count(wanted: Wanted<'_>) -> Result<Count> {
         .sum())
 }
 
+/// Boots a kernel of the matrix with this program, those that it starts and more programs of the host, and runs a script there; what the
+/// console said.
+pub(crate) fn run_script(series: &str, more: &[&str], script: &str) -> Result<String> {
+    let arch = Arch::HOST;
+    prepare(arch)?;
+    let series = MATRIX
+        .iter()
+        .find(|known| known.name == series)
+        .context("no such kernel in the matrix")?;
+    let mut common = Common::gather(arch)?;
+    common.add(more)?;
+    let own = programs::own()?;
+    let folder = folder(arch, &format!("{}-script", series.name));
+    let kernel = kernel::Kernel::find(arch, series.kind, series.suites)?;
+    let work = disk::Work {
+        programs: &[&own],
+        script,
+        starts_ours: true,
+    };
+    let disk = disk::pack(&common, &folder, &kernel, &work)?;
+    let machine = machine::Machine {
+        name: series.name,
+        arch,
+        folder: &folder,
+        kernel: &kernel,
+        disk: &disk,
+        processor: series.processor(arch),
+        processors: series.processors,
+    };
+    say::step(&format!("run on kernel {}", kernel.name), || {
+        machine.boot(&folder.join("console.log"))
+    })
+}
+
 /// Runs the tests on several kernels at a time.
 fn at_once(
     round: &[&Series],
@@ -143,7 +177,12 @@ fn on(series: &Series, programs: &[Program], common: &Common, filter: Option<&st
     let programs: Vec<&Program> = programs.iter().filter(of_series).collect();
     let folder = folder(arch, series.name);
     let count = kernel::Kernel::find(arch, series.kind, series.suites).and_then(|kernel| {
-        let disk = disk::pack(common, &folder, &kernel, &programs, filter)?;
+        let work = disk::Work {
+            programs: &programs,
+            script: &disk::script_of_tests(&programs, filter)?,
+            starts_ours: disk::starts_ours(&programs),
+        };
+        let disk = disk::pack(common, &folder, &kernel, &work)?;
         say::step(&format!("tests on kernel {name}: {}", kernel.name), || {
             let machine = machine::Machine {
                 name: &name,

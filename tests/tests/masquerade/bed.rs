@@ -28,7 +28,10 @@ pub(super) struct Bed {
 impl Bed {
     pub(super) fn start(name: &str, mode: Mode, flags: &[&str]) -> Self {
         let flags = [&["--map-size", "small"], mode, flags].concat();
-        let cluster = Cluster::start(name, &["a", "b"], &flags).unwrap();
+        Self::on(Cluster::start(name, &["a", "b"], &flags).unwrap())
+    }
+
+    pub(super) fn on(cluster: Cluster) -> Self {
         let internet = cluster.world().internet().unwrap();
         let servers = internet.at(PORT).into_iter().flat_map(|at| {
             [

@@ -95,6 +95,37 @@ fn the_uplink_may_become_narrow() {
     }
 }
 
+/// The same without a tunnel: pods have the room that the uplink has.
+#[test]
+fn a_direct_way_may_become_narrow() {
+    for mode in [MODES[0], MODES[2]] {
+        let flags = [&["--map-size", "small"], mode].concat();
+        let bed = Bed::on(Cluster::start("straight", &["a", "b"], &flags).unwrap());
+        let mut talks = bed.talks();
+        bed.go_on(&mut talks, "before");
+        for (uplink, what) in [(1400, "narrow"), (1500, "wide")] {
+            for node in [0, 1] {
+                let set = format!("link set eth0 mtu {uplink}\n");
+                bed.cluster.node(node).batch(&set).unwrap();
+            }
+            bed.go_on(&mut talks, what);
+            let expected = format!(" mtu {uplink} ");
+            let mut number = 0;
+            let pod = until("a pod with the new MTU", PATIENCE, || {
+                number += 1;
+                let pod = bed.cluster.pod(0, &format!("{what}{number}"))?;
+                let link = pod.run(&["ip", "link", "show", "dev", "eth0"])?;
+                Ok(link.contains(&expected).then_some(pod))
+            })
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", bed.said()));
+            for to in bed.far.at(PORT) {
+                bed.streams(&pod, to);
+            }
+            bed.go_on(&mut talks, what);
+        }
+    }
+}
+
 /// Both nodes on one link: the way follows what is said of one of them, and connections live through it.
 #[test]
 fn the_mode_of_a_node_changes_under_traffic() {

@@ -6,9 +6,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use weir_tests::{
+use weir_tests::world::{
+    Cluster, Place, Pod,
     bulk::{Arrived, TRANSPORTS, Transport, Way, send},
-    world::{Cluster, Place, Pod},
 };
 
 /// Port of every receiver.

@@ -100,10 +100,17 @@ impl Agent {
             .arg(self.manifests.path())
             .arg("--cgroup-root")
             .arg(self.node.cgroup_root().path())
-            .args(["--node-address", &joined(&self.node.addresses())])
             .args(["--pod-cidr", &self.node.pod_ranges().join(",")])
             .args(["--service-cidr", SERVICE_CIDRS])
             .args(["--log-format", "text"]);
+        // One that is told otherwise, or nothing (`--node-address=`), goes by its Node.
+        if !self
+            .flags
+            .iter()
+            .any(|flag| flag.starts_with("--node-address"))
+        {
+            command.args(["--node-address", &joined(&self.node.addresses())]);
+        }
     }
 
     /// Starts it (again, after [`Agent::crash`]).

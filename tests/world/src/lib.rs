@@ -12,6 +12,7 @@
 //! cgroup of their place, then used from the test: both stick to the socket, so cgroup programs see it
 //! as they would see a container's. `load` makes and counts traffic.
 
+pub mod bulk;
 pub mod cluster;
 pub mod kubernetes;
 pub mod load;

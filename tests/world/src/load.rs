@@ -15,5 +15,6 @@ mod one_cpu;
 mod server;
 
 pub use client::{Kind, Report, Request, run};
+pub use cpu::{busy, of_process};
 pub use one_cpu::stay_on_one_cpu;
 pub use server::serve;

@@ -49,7 +49,7 @@ pub(crate) struct Pods {
     pub(crate) client: Pod,
     near: Pod,
     far: Pod,
-    _servers: [Process; 2],
+    pub(crate) servers: Vec<Process>,
 }
 
 impl Pods {
@@ -59,13 +59,18 @@ impl Pods {
         let client = pod(a, "client")?;
         let near = pod(a, "near")?;
         let far = pod(b, "far")?;
-        let serve = |pod: &Pod| load::server(pod, pod.at(objects::PORT)[0]);
-        let servers = [serve(&near)?, serve(&far)?];
+        let ends = [&near, &far].map(|pod| pod.at(objects::PORT).map(|at| (pod, at)));
+        // Reference plugins give IPv4 only.
+        let served = ends.as_flattened().iter();
+        let served = served.filter(|(_, at)| !at.ip().is_unspecified());
+        let servers = served
+            .map(|(pod, at)| load::server(pod, *at))
+            .collect::<Result<_>>()?;
         Ok(Self {
             client,
             near,
             far,
-            _servers: servers,
+            servers,
         })
     }
 
@@ -75,6 +80,16 @@ impl Pods {
             Reach::Near => self.near.at(objects::PORT)[0],
             Reach::Far => self.far.at(objects::PORT)[0],
         }
+    }
+
+    /// The server of the other node, IPv4 and IPv6.
+    pub(crate) fn away(&self) -> [SocketAddr; 2] {
+        self.far.at(objects::PORT)
+    }
+
+    /// The pods themselves.
+    pub(crate) fn all(&self) -> [&Pod; 3] {
+        [&self.client, &self.near, &self.far]
     }
 
     /// The Services in front of the servers.
@@ -88,7 +103,7 @@ impl Pods {
 }
 
 /// Two nodes that route to each other's pods.
-fn nodes(world: &World) -> Result<[Node; 2]> {
+pub(crate) fn nodes(world: &World) -> Result<[Node; 2]> {
     let (a, b) = (world.node("a")?, world.node("b")?);
     a.route_to(&b).context("route from a to b")?;
     b.route_to(&a).context("route from b to a")?;

@@ -10,6 +10,7 @@ use clap::ValueEnum as _;
 
 use super::{
     bed::{Bare, KubeProxy, Reach, Weir},
+    cells::Cells,
     json_file::JsonFile,
     load,
     programs::Programs,
@@ -17,12 +18,12 @@ use super::{
 use crate::say;
 use weir_world::load::{Kind, Report, Request};
 
-mod cells;
 pub(super) mod path;
+mod row;
 
-use cells::Cells;
-pub(crate) use cells::Row;
 use path::{Beds, Path};
+use row::Circumstances;
+pub(crate) use row::Row;
 
 /// Pod to pod and pod to Service, on one node and across two.
 #[derive(clap::Args)]
@@ -50,9 +51,6 @@ pub(crate) struct Args {
     #[command(flatten)]
     programs: Programs,
 }
-
-/// Threads of each kind of load; with fewer, a processor would wait for the other.
-const LOADS: [(Kind, usize); 3] = [(Kind::Connect, 4), (Kind::Request, 8), (Kind::Bulk, 1)];
 
 struct Plan {
     paths: Vec<Path>,
@@ -100,7 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         })?;
         measure(&plan, &beds, *services, &mut cells)?;
     }
-    let rows = cells.rows();
+    let rows = row::of(&cells);
     say::data(super::table::render(&rows));
     args.json.write(&rows)?;
     // What it measured is told whatever becomes of the beds.
@@ -128,7 +126,12 @@ pub(super) fn beds(paths: &[Path], programs: &Programs) -> Result<Beds> {
 }
 
 /// All rounds: with each number of rules in turn, each of them first as often as the others.
-fn measure(plan: &Plan, beds: &Beds, services: usize, cells: &mut Cells) -> Result<()> {
+fn measure(
+    plan: &Plan,
+    beds: &Beds,
+    services: usize,
+    cells: &mut Cells<Circumstances, Path>,
+) -> Result<()> {
     let mut paths = plan.paths.clone();
     let mut rules = plan.rules.clone();
     for round in 1..=plan.rounds {
@@ -142,7 +145,7 @@ fn measure(plan: &Plan, beds: &Beds, services: usize, cells: &mut Cells) -> Resu
                 let enforces = |path: &&Path| *rules == 0 || **path != Path::KubeProxy;
                 let paths: Vec<Path> = paths.iter().filter(enforces).copied().collect();
                 go_round(plan, beds, &paths, |path, reach, kind, report| {
-                    cells.add(path, (services, *rules, reach), kind, report);
+                    cells.add((services, *rules, reach.nodes()), path, kind, report);
                 })?;
             }
             Ok(())
@@ -158,7 +161,7 @@ fn go_round(
     paths: &[Path],
     mut add: impl FnMut(Path, Reach, Kind, &Report),
 ) -> Result<()> {
-    let loads = LOADS
+    let loads = load::ALL
         .into_iter()
         .flat_map(|load| [(load, Reach::Near), (load, Reach::Far)]);
     for ((kind, threads), reach) in loads {

@@ -10,10 +10,14 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Subcommand;
 use weir_world::{
     Place, Process,
-    load::{self, Report, Request},
+    load::{self, Kind, Report, Request},
 };
 
 use crate::say;
+
+/// Threads of each kind of load; with fewer, a processor would wait for the other.
+pub(crate) const ALL: [(Kind, usize); 3] =
+    [(Kind::Connect, 4), (Kind::Request, 8), (Kind::Bulk, 1)];
 
 /// Make or answer load: what `bench` runs inside pods.
 #[derive(clap::Args)]

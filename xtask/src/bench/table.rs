@@ -43,7 +43,7 @@ pub(crate) fn render(rows: &[Row]) -> String {
 }
 
 /// Four digits or so.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value {
         large if large >= 1000.0 => format!("{large:.0}"),
         medium if medium >= 10.0 => format!("{medium:.1}"),

@@ -64,6 +64,29 @@ impl Common {
             tools: tools::of(arch)?,
         })
     }
+
+    /// More programs of this machine, for machines of its architecture.
+    pub(super) fn add(&mut self, names: &[&str]) -> Result<()> {
+        let more = names.iter().map(|name| tools::host(name));
+        self.tools.extend(more.collect::<Result<Vec<_>>>()?);
+        Ok(())
+    }
+}
+
+/// What a machine does.
+pub(super) struct Work<'a> {
+    /// Programs below `/tests`.
+    pub(super) programs: &'a [&'a Program],
+    /// What is run once modules are loaded.
+    pub(super) script: &'a str,
+    /// Whether that needs the programs that we ship.
+    pub(super) starts_ours: bool,
+}
+
+/// Whether tests among these start programs that we ship.
+pub(super) fn starts_ours(programs: &[&Program]) -> bool {
+    let mut names = programs.iter().map(|program| program.name.as_str());
+    names.any(|name| STARTERS.iter().any(|begin| name.starts_with(begin)))
 }
 
 /// Packs the disk for a kernel into a folder; returns its path.
@@ -71,8 +94,7 @@ pub(super) fn pack(
     common: &Common,
     folder: &Path,
     kernel: &Kernel,
-    programs: &[&Program],
-    filter: Option<&str>,
+    work: &Work<'_>,
 ) -> Result<PathBuf> {
     let Common {
         arch,
@@ -92,13 +114,10 @@ pub(super) fn pack(
     copy(busybox, &root.join("bin/busybox"))?;
     symlink("busybox", root.join("bin/sh")).context("cannot link /bin/sh")?;
     let modules = kernel.modules(&root.join("modules"))?;
-    for program in programs {
+    for program in work.programs {
         add(*arch, program, "tests", &root)?;
     }
-    if programs
-        .iter()
-        .any(|program| STARTERS.iter().any(|begin| program.name.starts_with(begin)))
-    {
+    if work.starts_ours {
         for program in &programs::ours(*arch)? {
             add(*arch, program, "weir", &root)?;
         }
@@ -106,7 +125,7 @@ pub(super) fn pack(
     for tool in tools {
         add(*arch, tool, "tools", &root)?;
     }
-    write_script(&root.join("init"), &modules, programs, filter)?;
+    write_script(&root.join("init"), &modules, work.script)?;
     let disk = folder.join("disk");
     archive(&root, &disk)?;
     Ok(disk)
@@ -126,16 +145,9 @@ fn add(arch: Arch, program: &Program, folder: &str, root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn write_script(
-    path: &Path,
-    modules: &[String],
-    programs: &[&Program],
-    filter: Option<&str>,
-) -> Result<()> {
-    let mut script = BEGIN.to_owned();
-    for module in modules {
-        writeln!(script, "insmod /modules/{module}")?;
-    }
+/// Runs tests, one program after the other.
+pub(super) fn script_of_tests(programs: &[&Program], filter: Option<&str>) -> Result<String> {
+    let mut script = String::new();
     for Program { name, .. } in programs {
         let part = PARTS.iter().find(|(program, _)| program == name);
         let part = part.map_or(&[][..], |(_, names)| names);
@@ -145,6 +157,15 @@ fn write_script(
         writeln!(script, "/tests/{name} --test-threads=1 {names}")?;
         writeln!(script, "echo {REPORT} {name} $?")?;
     }
+    Ok(script)
+}
+
+fn write_script(path: &Path, modules: &[String], work: &str) -> Result<()> {
+    let mut script = BEGIN.to_owned();
+    for module in modules {
+        writeln!(script, "insmod /modules/{module}")?;
+    }
+    script += work;
     script += "poweroff -f\n";
     fs::write(path, script).with_context(|| format!("cannot write {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;

@@ -97,7 +97,7 @@ impl Machine<'_> {
     }
 
     /// Boots once; returns what the console said.
-    fn boot(&self, log: &Path) -> Result<String> {
+    pub(super) fn boot(&self, log: &Path) -> Result<String> {
         // Other tests run beside it, which know how long things may take.
         let mut machine = Command::new("nice");
         let emulator = self.arch.emulator();

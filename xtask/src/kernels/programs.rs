@@ -1,11 +1,12 @@
 //! What goes into the machine of ours: the test programs, and what they start.
 
 use std::{
+    env,
     path::PathBuf,
     process::{Command, Stdio},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use super::libraries;
@@ -116,6 +117,12 @@ pub(super) fn build(arch: Arch) -> Result<Vec<Program>> {
         );
     }
     Ok(programs)
+}
+
+/// This program itself.
+pub(super) fn own() -> Result<Program> {
+    let path = env::current_exe().context("find this program")?;
+    Program::ours(Arch::HOST, "xtask".to_owned(), path)
 }
 
 /// Programs of ours that tests start.

@@ -50,7 +50,8 @@ pub(super) fn of(arch: Arch) -> Result<Vec<Program>> {
     tools.map(|name| foreign(arch, &folders, name)).collect()
 }
 
-fn host(name: &str) -> Result<Program> {
+/// A program of this machine.
+pub(super) fn host(name: &str) -> Result<Program> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     let path = find(folders, name)?;

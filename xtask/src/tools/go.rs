@@ -74,6 +74,8 @@ commands! {
     PTP = "plugins" "ptp" "github.com/containernetworking/plugins/plugins/main/ptp";
     /// The reference plugin of hostPort.
     PORTMAP = "plugins" "portmap" "github.com/containernetworking/plugins/plugins/meta/portmap";
+    /// The reference plugin of limits.
+    BANDWIDTH = "plugins" "bandwidth" "github.com/containernetworking/plugins/plugins/meta/bandwidth";
     /// What renders and installs the chart.
     HELM = "helm" "helm" "helm.sh/helm/v3/cmd/helm";
     /// What looks for mistakes in workflows.

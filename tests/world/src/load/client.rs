@@ -49,6 +49,8 @@ pub struct Report {
     pub seconds: f64,
     /// Busy processor seconds of the whole machine in that time.
     pub cpu_seconds: f64,
+    /// Those of the client itself.
+    pub own_seconds: f64,
     /// Median time of a request in microseconds.
     pub p50_us: f64,
     /// 99th percentile in microseconds.
@@ -80,6 +82,7 @@ pub fn run(request: &Request) -> Result<Report> {
     // One that must succeed, before anything is counted: a wrong address shall not measure as zero.
     connect_once(request.to).with_context(|| format!("first connection to {}", request.to))?;
     let cpu = cpu::busy()?;
+    let own = cpu::of_process(std::process::id())?;
     let start = Instant::now();
     let end = start + request.span;
     let tallies: Vec<Result<Tally>> = thread::scope(|scope| {
@@ -97,6 +100,7 @@ pub fn run(request: &Request) -> Result<Report> {
     });
     let seconds = start.elapsed().as_secs_f64();
     let cpu_seconds = cpu::busy()? - cpu;
+    let own_seconds = cpu::of_process(std::process::id())? - own;
     let mut sum = Tally::default();
     for tally in tallies {
         let tally = tally?;
@@ -110,6 +114,7 @@ pub fn run(request: &Request) -> Result<Report> {
         failed: sum.failed,
         seconds,
         cpu_seconds,
+        own_seconds,
         p50_us: sum.times.percentile(0.5),
         p99_us: sum.times.percentile(0.99),
     })

@@ -1,7 +1,7 @@
 //! The baseline: the same wiring and routes, no program of ours, no netfilter.
 
 use anyhow::Result;
-use weir_world::World;
+use weir_world::{Node, World};
 
 use super::Pods;
 
@@ -12,9 +12,12 @@ pub(crate) struct Bare {
 
 impl Bare {
     pub(crate) fn new() -> Result<Self> {
-        let world = World::new("bare")?;
-        let nodes = super::nodes(&world)?;
-        let pods = Pods::new(&nodes, weir_world::Node::plain_pod)?;
+        Self::on(&super::nodes(&World::new("bare")?)?)
+    }
+
+    /// On nodes that have ways to each other's pods.
+    pub(crate) fn on(nodes: &[Node; 2]) -> Result<Self> {
+        let pods = Pods::new(nodes, Node::plain_pod)?;
         Ok(Self { pods })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use weir_world::{Agent, Manifests, Plugin, World, until};
+use weir_world::{Agent, Manifests, Node, Plugin, World, until};
 
 use super::Pods;
 use crate::bench::objects;
@@ -15,24 +15,31 @@ const SYNC_LIMIT: Duration = Duration::from_mins(1);
 /// A bed with agents.
 pub(crate) struct Weir {
     pub(crate) pods: Pods,
-    agents: Vec<Agent>,
-    manifests: Manifests,
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) manifests: Manifests,
 }
 
 impl Weir {
     /// With socket balancing, or with every packet translated on its way.
     pub(crate) fn new(name: &str, socket_balancing: bool) -> Result<Self> {
-        let world = World::new(name)?;
-        let nodes = super::nodes(&world)?;
-        let manifests = Manifests::new()?;
+        let nodes = super::nodes(&World::new(name)?)?;
         let balancing = socket_balancing.to_string();
+        Self::on(&nodes, &["--socket-balancing", &balancing])
+    }
+
+    /// On these nodes, by agents with these flags.
+    pub(crate) fn on(nodes: &[Node; 2], flags: &[&str]) -> Result<Self> {
+        let manifests = Manifests::new()?;
+        for node in nodes {
+            manifests.node(node)?;
+        }
         let agents = nodes
             .iter()
-            .map(|node| Agent::start(node, &manifests, &["--socket-balancing", &balancing]))
+            .map(|node| Agent::start(node, &manifests, flags))
             .collect::<Result<Vec<Agent>>>()?;
         let labels = json!({ "app": "bench" });
         let plugin = Plugin::weir()?;
-        let pods = Pods::new(&nodes, |node, name| {
+        let pods = Pods::new(nodes, |node, name| {
             manifests.pending_pod(node, name, &labels)?;
             let pod = node.pod(&plugin, name)?;
             manifests.running_pod(&pod, &labels)?;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::world::Place;
+use crate::Place;
 
 /// The transports that are measured.
 pub const TRANSPORTS: [Transport; 2] = [Transport::Tcp, Transport::Udp];
