@@ -138,6 +138,85 @@ fn maps_of_a_version_that_declared_less_or_more_are_taken_over() {
     assert_eq!(now.len(), ours.len() + 1);
 }
 
+/// A map like this, with its types.
+fn map_of<K: aya::Pod + std::fmt::Debug + Ord>(
+    node: &Node,
+    (kind, flags, max_entries): (u32, u32, u32),
+) -> KernelTable<K, u32> {
+    let path = node.file(&format!("/sys/fs/bpf/kind{kind}"));
+    let info = object::MapInfo {
+        kind,
+        key_size: size_of::<K>() as u32,
+        value_size: 4,
+        max_entries,
+        flags,
+        ..object::MapInfo::default()
+    };
+    object::pin(map::create(&info).unwrap(), &path).unwrap();
+    KernelTable::open(&path).unwrap()
+}
+
+/// `BPF_F_NO_PREALLOC`.
+const GROWS: u32 = 1;
+/// `BPF_MAP_TYPE_HASH`, `_ARRAY`, `_LPM_TRIE`, and `_DEVMAP`, for which kernels have no batches.
+const HASH: u32 = 1;
+const ARRAY: u32 = 2;
+const PREFIXES: u32 = 11;
+const DEVICES: u32 = 14;
+
+#[test]
+fn many_entries_are_written_in_order_until_one_is_refused() {
+    let node = node("batches");
+    let entries: Vec<(u32, u32)> = (0..12_000).map(|n| (n, n + 1)).collect();
+    let mut hash = map_of::<u32>(&node, (HASH, GROWS, 10_000));
+    let (written, result) = hash.set_all(&entries);
+    assert_eq!(written, 10_000);
+    let refused = result.unwrap_err();
+    assert!(matches!(refused, TableError::Full { .. }), "{refused}");
+    let alone = hash.set(&11_000, &1).unwrap_err();
+    assert_eq!(refused.to_string(), alone.to_string());
+    let mut found = hash.entries().unwrap();
+    found.sort_unstable();
+    assert_eq!(found, entries[..10_000]);
+    // What is there already is written anew, and of two the last holds.
+    let again: Vec<(u32, u32)> = (0..5000).chain(0..5000).zip(7..).collect();
+    let (written, result) = hash.set_all(&again);
+    assert_eq!((written, result.is_ok()), (10_000, true));
+    assert_eq!(hash.get(&4999).unwrap(), Some(7 + 9999));
+
+    let mut array = map_of::<u32>(&node, (ARRAY, 0, 16));
+    let (written, result) = array.set_all(&[(3, 1), (4, 2), (99, 3), (5, 4)]);
+    assert_eq!((written, result.is_err()), (2, true));
+    assert_eq!(array.entries().unwrap(), [(3, 1), (4, 2)]);
+
+    let mut prefixes = map_of::<u64>(&node, (PREFIXES, GROWS, 100));
+    let host = |n: u64| (32 | n << 32, n as u32);
+    let hosts: Vec<(u64, u32)> = (0..100).map(host).collect();
+    let (written, result) = prefixes.set_all(&hosts);
+    assert_eq!((written, result.is_ok()), (100, true));
+    let (written, result) = prefixes.set_all(&[host(5), host(100), host(6)]);
+    assert_eq!(written, 1);
+    assert!(matches!(result, Err(TableError::Full { .. })), "{result:?}");
+    assert_eq!(prefixes.entries().unwrap().len(), 100);
+}
+
+#[test]
+fn where_the_kernel_has_no_batches_entries_are_written_one_by_one() {
+    let node = node("nobatches");
+    let mut devices = map_of::<u32>(&node, (DEVICES, 0, 8));
+    // The loopback; there is no interface of the other number.
+    let (lo, none) = (1, 999_999);
+    for _ in 0..2 {
+        let (written, result) = devices.set_all(&[(1, lo), (2, lo), (3, none), (4, lo)]);
+        assert_eq!(written, 2);
+        let refused = result.unwrap_err();
+        let alone = devices.set(&3, &none).unwrap_err();
+        assert_eq!(refused.to_string(), alone.to_string());
+        let held = [1, 2, 4].map(|key| devices.get(&key).unwrap());
+        assert_eq!(held, [Some(lo), Some(lo), None]);
+    }
+}
+
 #[test]
 fn maps_that_hold_something_else_are_refused_by_name_and_left_alone() {
     let node = node("changed");

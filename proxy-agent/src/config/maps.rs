@@ -16,7 +16,8 @@ pub struct Maps {
     pub size: MapSize,
     /// Frontends of each family.
     pub frontends: u32,
-    /// Backends of each family.
+    /// Backends of each family. With `size: large` as many as a thousandth of the machine's memory has empty tables for, 131072 to
+    /// 1048576.
     pub backends: u32,
     /// Slots of all backend sets.
     pub backend_slots: u32,

@@ -14,6 +14,11 @@ const CELLS_MAX: u32 = 1 << 24;
 /// The most blocks of ports that are taken without being asked for (64 MiB).
 const BLOCKS_MAX: u32 = 1 << 18;
 
+/// The most backends of a family that are taken without being asked for (16 MiB of empty table).
+const BACKENDS_MAX: u32 = 1 << 20;
+/// Bytes that the kernel takes for a bucket of a hash map, of which there is one for each entry.
+const BUCKET: u64 = 16;
+
 /// No map is made larger than this without being asked for.
 const MOST: u32 = 1 << 24;
 
@@ -100,15 +105,21 @@ pub const SIZED: usize = 36;
 
 impl Capacities {
     /// For such clusters, on a machine with so many bytes of memory: a thousandth of it for the cells of
-    /// policy rows (8 bytes each), and half as much for their lists of ports, all of it taken at once. 16 GiB hold 2 million
-    /// cells (1 000 rows of 2 000 classes), and 600 different lists of 1 000 ports. Maps may grow until they take a quarter of
-    /// the memory.
+    /// policy rows (8 bytes each), half as much for their lists of ports, and a thousandth for the empty tables of backends, all
+    /// of it taken at once. 16 GiB hold 2 million cells (1 000 rows of 2 000 classes), 600 different lists of 1 000 ports, and
+    /// have room for half a million backends of each family: machines that large are in clusters that large, and what fits is
+    /// programmed by the first sync, while a map that has to grow takes seconds. Maps may grow until they take a quarter of the
+    /// memory.
     pub fn for_memory(bytes: u64) -> Self {
         let cells = (bytes >> 10) / size_of::<u64>() as u64;
         let cells = cells.clamp(u64::from(CELLS_DEFAULT), u64::from(CELLS_MAX));
         let blocks = (bytes >> 11) / size_of::<IntervalBlock>() as u64;
         let blocks = blocks.clamp(u64::from(BLOCKS_DEFAULT), u64::from(BLOCKS_MAX));
+        let backends = (bytes >> 10) / (2 * BUCKET);
+        let least = Self::default().backends;
+        let backends = backends.clamp(u64::from(least), u64::from(BACKENDS_MAX));
         Self {
+            backends: 1 << backends.ilog2(),
             policy_cells: 1 << cells.ilog2(),
             intervals: 1 << blocks.ilog2(),
             memory: bytes / 4,
@@ -215,6 +226,15 @@ mod tests {
         assert_eq!(
             [0, 2, 16, 4096].map(blocks),
             [1 << 12, 1 << 12, 1 << 15, 1 << 18]
+        );
+    }
+
+    #[test]
+    fn large_machines_have_room_for_the_backends_of_large_clusters() {
+        let backends = |gibibytes: u64| Capacities::for_memory(gibibytes << 30).backends;
+        assert_eq!(
+            [0, 2, 4, 8, 16, 4096].map(backends),
+            [1 << 17, 1 << 17, 1 << 17, 1 << 18, 1 << 19, 1 << 20]
         );
     }
 }

@@ -3,7 +3,10 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -27,6 +30,8 @@ pub struct OpenMap {
     info: MapInfo,
     /// Its entries, if only we write to it.
     pub(super) tally: Tally,
+    /// The kernel has no batches of writes to it.
+    no_batches: AtomicBool,
 }
 
 /// How a map is to be read and written.
@@ -84,12 +89,23 @@ impl OpenMap {
             fd,
             info,
             tally: Tally::default(),
+            no_batches: AtomicBool::new(false),
         })
     }
 
     /// What the kernel says about it.
     pub const fn info(&self) -> &MapInfo {
         &self.info
+    }
+
+    /// Whether it is worth to try to write many entries at once.
+    pub(super) fn batches(&self) -> bool {
+        !self.no_batches.load(Ordering::Relaxed)
+    }
+
+    /// The kernel has refused to.
+    pub(super) fn has_no_batches(&self) {
+        self.no_batches.store(true, Ordering::Relaxed);
     }
 }
 

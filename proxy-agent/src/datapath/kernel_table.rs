@@ -233,6 +233,29 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
         }
     }
 
+    /// Writes entries by batches; gives how many were written until one was refused. Few are not worth a batch.
+    fn set_batches(&self, entries: &[(K, V)]) -> usize {
+        let map = self.map.open();
+        let mut done = 0;
+        for batch in entries.chunks(BATCH).filter(|batch| batch.len() > 1) {
+            if !map.batches() {
+                break;
+            }
+            let keys: Vec<K> = batch.iter().map(|(key, _)| *key).collect();
+            let values: Vec<V> = batch.iter().map(|(_, value)| *value).collect();
+            let (written, result) = map::update_batch(&*map, &keys, &values);
+            map.tally.wrote();
+            done += written;
+            if let Err(error) = result {
+                if written == 0 && no_batches(&error) {
+                    map.has_no_batches();
+                }
+                break;
+            }
+        }
+        done
+    }
+
     /// For maps and kernels without batches: a walk, begun anew if the key under the walker is removed.
     fn read_one_by_one(&self) -> io::Result<Vec<(K, V)>> {
         let mut pairs = BTreeMap::new();
@@ -270,6 +293,21 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> Table<K, V> for KernelTab
         let result = map::update(&*map, key, value);
         map.tally.wrote();
         result.map_err(|e| self.error("write", Some(key), e))
+    }
+
+    fn set_all(&mut self, entries: &[(K, V)]) -> (usize, Result<(), TableError>) {
+        let mut done = 0;
+        while done < entries.len() {
+            done += self.set_batches(&entries[done..]);
+            // What stopped the batch is told by the write itself.
+            if let Some((key, value)) = entries.get(done) {
+                if let Err(error) = self.set(key, value) {
+                    return (done, Err(error));
+                }
+                done += 1;
+            }
+        }
+        (done, Ok(()))
     }
 
     fn remove(&mut self, key: &K) -> Result<(), TableError> {

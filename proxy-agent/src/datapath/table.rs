@@ -60,6 +60,16 @@ pub trait Table<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug>: Send {
     fn get(&self, key: &K) -> Result<Option<V>, TableError>;
     /// Writes one entry, new or not, in one atomic step for readers of it.
     fn set(&mut self, key: &K, value: &V) -> Result<(), TableError>;
+    /// Writes entries in their order, each as [`Self::set`] does; gives how many were written until one was refused, and
+    /// why.
+    fn set_all(&mut self, entries: &[(K, V)]) -> (usize, Result<(), TableError>) {
+        for (written, (key, value)) in entries.iter().enumerate() {
+            if let Err(error) = self.set(key, value) {
+                return (written, Err(error));
+            }
+        }
+        (entries.len(), Ok(()))
+    }
     /// Removes one entry; absent ones are no error.
     fn remove(&mut self, key: &K) -> Result<(), TableError>;
     /// Reads all entries.

@@ -18,7 +18,7 @@ use super::{
     by_id::ById,
     key::FrontendKey,
     maglev,
-    plan::{Step, slot},
+    plan::{Keep, Step, slot},
     pool::Pool,
     sources::Sources,
     vips::Vips,
@@ -66,12 +66,12 @@ struct Set {
 impl Set {
     /// Makes room for so many slots and no more: there are as many sets as Services, and most never grow.
     fn grow(&mut self, count: usize) {
-        let mut slots = std::mem::take(&mut self.slots).into_vec();
-        if count > slots.len() {
+        if count > self.slots.len() {
+            let mut slots = std::mem::take(&mut self.slots).into_vec();
             slots.reserve_exact(count - slots.len());
             slots.resize(count, 0);
+            self.slots = slots.into();
         }
-        self.slots = slots.into();
     }
 }
 
@@ -158,7 +158,7 @@ impl Image {
 
     /// Whether a set is known.
     pub fn has_set(&self, set: u32) -> bool {
-        self.sets.get(set).is_some()
+        self.sets.get(set).is_some() || self.lingering.contains_key(&set)
     }
 
     /// All sets.
@@ -174,9 +174,9 @@ impl Image {
     /// Notes a step that was done.
     pub fn done(&mut self, step: &Step, now: Instant) {
         match *step {
-            Step::Backend4(id, value) => self.pool4.set_written(id, value),
-            Step::Backend6(id, value) => self.pool6.set_written(id, value),
-            Step::Slot(key, id) => self.slot_written(key.set, key.index as usize, id, now),
+            Step::Backend4(id, value) => self.pool4.set(id, value),
+            Step::Backend6(id, value) => self.pool6.set(id, value),
+            Step::Slot(key, id) => self.slots_written(key.set, key.index as usize, &[id], now),
             Step::Member(key, slot) => {
                 self.members.insert(key, slot);
             }
@@ -207,14 +207,21 @@ impl Image {
         }
     }
 
+    /// Notes slots of a set that were written one after the other, from an index on.
+    pub fn slots_written(&mut self, set: u32, first: usize, ids: &[u32], now: Instant) {
+        self.sets.entry(set, Set::default).grow(first + ids.len());
+        for (index, id) in (first..).zip(ids) {
+            self.slot_written(set, index, *id, now);
+        }
+    }
+
     fn slot_written(&mut self, set: u32, index: usize, id: u32, now: Instant) {
         let entry = self.sets.entry(set, Set::default);
-        let old = entry.slots.get(index).copied();
-        entry.grow(index + 1);
-        entry.slots[index] = id;
-        self.slot_count += usize::from(old.unwrap_or(0) == 0);
+        let old = std::mem::replace(&mut entry.slots[index], id);
         self.use_backend(id);
-        if let Some(old) = old.filter(|old| *old != 0) {
+        if old == 0 {
+            self.slot_count += 1;
+        } else {
             self.let_go(set, old, now);
         }
     }
@@ -274,26 +281,29 @@ impl Image {
     }
 
     /// Whether membership is kept for a set, and which backends are members though they have no slot. Who lingered
-    /// and is `chosen` by now may have to wait for the slot.
-    pub fn keep_members(
-        &mut self,
-        set: u32,
-        keep: bool,
-        (chosen, lingering): (&[u32], &[u32]),
-        now: Instant,
-    ) {
-        let entry = self.sets.entry(set, Set::default);
-        if std::mem::replace(&mut entry.members, keep) && !keep {
+    /// and is chosen by now may have to wait for the slot.
+    pub fn keep_members(&mut self, kept: &Keep, now: Instant) {
+        let Keep { set, members, .. } = *kept;
+        // Without slots there is nothing to keep: the set is not made known for it.
+        if let Some(entry) = self.sets.get_mut(set)
+            && std::mem::replace(&mut entry.members, members)
+            && !members
+        {
             for backend in entry.slots.clone() {
                 self.look_at_member(MemberKey { set, backend }, now);
             }
         }
         let slots = self.slots(set);
         let before = self.lingering.get(&set).map_or(&[][..], |ids| ids);
-        let rises = |id: &&u32| chosen.contains(id) && !slots.contains(id);
+        let rises = |id: &&u32| kept.chosen.contains(id) && !slots.contains(id);
         let rising = before.iter().filter(rises);
-        let lingering: Vec<u32> = lingering.iter().chain(rising).copied().collect();
+        let lingering: Vec<u32> = kept.lingering.iter().chain(rising).copied().collect();
         self.linger(set, &lingering, now);
+    }
+
+    /// Whether membership is kept for a set, or was and is not forgotten yet.
+    pub fn keeps_members(&self, set: u32) -> bool {
+        self.sets.get(set).is_some_and(|s| s.members) || self.lingering.contains_key(&set)
     }
 
     /// Who lingers is in use, as by a slot.
@@ -319,7 +329,7 @@ impl Image {
         slots.contains(&key.backend) || lingering.is_some_and(|ids| ids.contains(&key.backend))
     }
 
-    /// A backend that may not be used: reserved for a plan that was not carried out, or restored.
+    /// A backend that may not be used: written by a plan that was not carried out to its end, or restored.
     pub fn look_at_backend(&mut self, id: u32, now: Instant) {
         self.loose.push_back((now, Loose::Backend(id)));
     }
@@ -375,16 +385,8 @@ impl Image {
                 (known && !self.is_wanted(key)).then_some(Step::RemoveMember(key))
             }
             Loose::Backend(id) => {
-                let pool4 = self.pool4.idle(id);
-                match pool4.or_else(|| self.pool6.idle(id))? {
-                    (true, true) => Some(Step::RemoveBackend(id)),
-                    (true, false) => {
-                        self.pool4.forget(id);
-                        self.pool6.forget(id);
-                        None
-                    }
-                    (false, _) => None,
-                }
+                let idle = self.pool4.is_idle(id) || self.pool6.is_idle(id);
+                idle.then_some(Step::RemoveBackend(id))
             }
         }
     }

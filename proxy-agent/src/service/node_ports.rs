@@ -171,9 +171,6 @@ mod tests {
 
         /// Does a step; gives the ports that were set just before it.
         fn step(&mut self, step: &Step) -> Vec<u32> {
-            if let Step::Backend4(id, backend) = step {
-                self.image.pool4.reserve(*id, *backend);
-            }
             let change = self.ports.change(step, &self.image);
             self.ports.before(change, &mut self.words);
             let before = self.set();

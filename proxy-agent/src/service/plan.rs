@@ -62,28 +62,53 @@ impl Step {
     }
 }
 
-/// The writes for one Service, by phase.
+/// Not a write: from here on membership is kept for a set, or not, and these are members of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The set.
+    pub set: u32,
+    /// Whether membership is kept.
+    pub members: bool,
+    /// Who has, or shall have, a slot.
+    pub chosen: Box<[u32]>,
+    /// Who is a member without one.
+    pub lingering: Box<[u32]>,
+}
+
+/// The writes for one Service, by phase. A value: what it needs of ids it brings along, and nothing is known of it before it is
+/// carried out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    backends: Vec<Step>,
-    appends: Vec<Step>,
-    members: Vec<Step>,
-    raises: Vec<Step>,
+    /// Backends, with their ids.
+    pub backends: Vec<Step>,
+    /// Slots that nobody uses yet.
+    pub appends: Vec<Step>,
+    /// Members.
+    pub members: Vec<Step>,
+    /// Which are kept from there on.
+    pub keeps: Vec<Keep>,
+    /// Slots that are used from there on.
+    pub raises: Vec<Step>,
     overwrites: Vec<Step>,
-    sources: Vec<Step>,
-    frontends: Vec<Step>,
+    /// Ranges of clients.
+    pub sources: Vec<Step>,
+    /// Frontends.
+    pub frontends: Vec<Step>,
     removes: Vec<Step>,
     unwanted: Vec<Step>,
     lowers: Vec<Step>,
 }
 
 impl Plan {
-    /// The writes in their order.
-    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+    /// What comes before [`Self::keeps`], in order.
+    pub fn first(&self) -> impl Iterator<Item = &Step> {
+        let phases = [&self.backends, &self.appends, &self.members];
+        phases.into_iter().flatten()
+    }
+
+    /// What comes after it.
+    pub fn then(&self) -> impl Iterator<Item = &Step> {
         let Self {
-            backends,
-            appends,
-            members,
             raises,
             overwrites,
             sources,
@@ -91,20 +116,25 @@ impl Plan {
             removes,
             unwanted,
             lowers,
+            ..
         } = self;
         let phases = [
-            backends, appends, members, raises, overwrites, sources, frontends, removes, unwanted,
-            lowers,
+            raises, overwrites, sources, frontends, removes, unwanted, lowers,
         ];
         phases.into_iter().flatten()
     }
 
-    /// The members that it writes.
-    pub fn members(&self) -> impl Iterator<Item = MemberKey> {
-        self.members.iter().filter_map(|step| match step {
-            Step::Member(key, _) => Some(*key),
-            _ => None,
-        })
+    /// All of both.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.first().chain(self.then())
+    }
+
+    /// Whether nothing that is in use changes hands or goes: the phases of several such plans may be carried out together.
+    pub const fn only_adds(&self) -> bool {
+        self.overwrites.is_empty()
+            && self.removes.is_empty()
+            && self.unwanted.is_empty()
+            && self.lowers.is_empty()
     }
 
     /// Whether nothing is to be written.
@@ -155,8 +185,22 @@ impl Plan {
         }
     }
 
-    /// Makes these backends members of a set in which they have no slot.
-    pub fn linger(&mut self, image: &Image, set: u32, backends: &[u32]) {
+    /// Makes membership be kept for a set of these backends, or not, and those that linger members of it without a slot.
+    pub fn keep(
+        &mut self,
+        image: &Image,
+        set: u32,
+        members: bool,
+        (chosen, backends): (&[u32], &[u32]),
+    ) {
+        if members || image.keeps_members(set) || !backends.is_empty() {
+            self.keeps.push(Keep {
+                set,
+                members,
+                chosen: chosen.into(),
+                lingering: backends.into(),
+            });
+        }
         for backend in backends.iter().copied() {
             let member = MemberKey { set, backend };
             if image.members.get(&member) != Some(&MEMBER_LINGERS) {
@@ -202,7 +246,7 @@ impl Plan {
 /// Where each wanted backend goes: whoever has one of the first slots stays, the others fill the holes.
 fn arrange(current: &[u32], wanted: &[u32]) -> Vec<u32> {
     let count = wanted.len();
-    if current.len() == count && current == wanted {
+    if current.is_empty() || current == wanted {
         return wanted.to_vec();
     }
     let mut open: HashSet<u32> = wanted.iter().copied().collect();

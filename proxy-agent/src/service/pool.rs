@@ -82,52 +82,20 @@ pub fn server6(backend: &Backend6) -> Server {
     }
 }
 
-/// The backends of one family.
+/// The backends of one family, as they are in their map.
 #[derive(Clone, Debug)]
 pub struct Pool<B> {
     by_id: ById<Entry<B>>,
     /// Ids by the hash of what identifies the backend.
     by_identity: HashTable<u32>,
     hasher: RandomState,
-    written: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry<B> {
-    /// As in the map, or, if not written yet, as it shall be.
     value: B,
-    state: State,
-}
-
-/// How many slots refer to a backend, and whether it is in its map; one word, because there are many of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct State(u32);
-
-impl State {
-    const WRITTEN: u32 = 1;
-    const USE: u32 = 2;
-
-    const fn uses(self) -> u32 {
-        self.0 / Self::USE
-    }
-
-    const fn written(self) -> bool {
-        self.0 & Self::WRITTEN != 0
-    }
-
-    const fn set_written(&mut self) {
-        self.0 |= Self::WRITTEN;
-    }
-
-    const fn add_use(&mut self) {
-        self.0 = self.0.saturating_add(Self::USE);
-    }
-
-    const fn drop_use(&mut self) {
-        if self.uses() > 0 {
-            self.0 -= Self::USE;
-        }
-    }
+    /// How many slots refer to it.
+    uses: u32,
 }
 
 impl<B> Default for Pool<B> {
@@ -136,23 +104,11 @@ impl<B> Default for Pool<B> {
             by_id: ById::default(),
             by_identity: HashTable::new(),
             hasher: RandomState::new(),
-            written: 0,
         }
     }
 }
 
 impl<B: Backend> Pool<B> {
-    /// Takes in an entry of the map. Quick if ids come in their order.
-    pub(super) fn restore(&mut self, id: u32, value: B) {
-        if self.id(value).is_none() {
-            self.index(id, value);
-        }
-        let mut state = State::default();
-        state.set_written();
-        self.by_id.entry(id, || Entry { value, state });
-        self.written += 1;
-    }
-
     /// The id of a backend, if it has one.
     pub fn id(&self, value: B) -> Option<u32> {
         let identity = value.identity();
@@ -176,51 +132,45 @@ impl<B: Backend> Pool<B> {
         self.by_identity.insert_unique(hash, id, hash_of);
     }
 
-    /// Reserves an id for a backend that has none and is to be written.
-    pub(super) fn reserve(&mut self, id: u32, value: B) {
-        let state = State::default();
-        self.by_id.entry(id, || Entry { value, state });
-        self.index(id, value);
-    }
-
     /// The backend in the map under an id.
     pub fn get(&self, id: u32) -> Option<B> {
-        let entry = self.by_id.get(id).filter(|e| e.state.written());
-        entry.map(|e| e.value)
+        self.by_id.get(id).map(|e| e.value)
     }
 
-    /// Whether an id is reserved or in use.
+    /// Whether the map has an id.
     pub fn knows(&self, id: u32) -> bool {
         self.by_id.get(id).is_some()
     }
 
-    /// The backend was written.
-    pub(super) fn set_written(&mut self, id: u32, value: B) {
+    /// The backend was written, or found. Quick if ids come in their order.
+    pub(super) fn set(&mut self, id: u32, value: B) {
         if let Some(entry) = self.by_id.get_mut(id) {
-            self.written += usize::from(!entry.state.written());
             entry.value = value;
-            entry.state.set_written();
+            return;
         }
+        if self.id(value).is_none() {
+            self.index(id, value);
+        }
+        self.by_id.entry(id, || Entry { value, uses: 0 });
     }
 
     /// One more slot refers to the backend; false if it is not of this pool.
     pub(super) fn use_once(&mut self, id: u32) -> bool {
         let entry = self.by_id.get_mut(id);
-        entry.map(|e| e.state.add_use()).is_some()
+        entry.map(|e| e.uses += 1).is_some()
     }
 
     /// One slot less refers to it; true if that was the last.
     pub(super) fn release(&mut self, id: u32) -> bool {
         self.by_id.get_mut(id).is_some_and(|e| {
-            e.state.drop_use();
-            e.state.uses() == 0
+            e.uses = e.uses.saturating_sub(1);
+            e.uses == 0
         })
     }
 
-    /// Whether no slot refers to it, and whether it is in the map; none if it is unknown.
-    pub(super) fn idle(&self, id: u32) -> Option<(bool, bool)> {
-        let entry = self.by_id.get(id)?;
-        Some((entry.state.uses() == 0, entry.state.written()))
+    /// Whether it is there and no slot refers to it.
+    pub(super) fn is_idle(&self, id: u32) -> bool {
+        self.by_id.get(id).is_some_and(|e| e.uses == 0)
     }
 
     /// Forgets a backend.
@@ -229,21 +179,20 @@ impl<B: Backend> Pool<B> {
             return;
         };
         let hash = self.hasher.hash_one(entry.value.identity());
-        self.written -= usize::from(entry.state.written());
         if let Ok(indexed) = self.by_identity.find_entry(hash, |known| *known == id) {
             indexed.remove();
         }
         self.by_id.remove(id);
     }
 
-    /// How many are in the map.
-    pub fn len(&self) -> usize {
-        self.written
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.by_id.len()
     }
 
-    /// Whether none is in the map.
-    pub fn is_empty(&self) -> bool {
-        self.written == 0
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
     }
 
     /// All ids.
@@ -253,14 +202,13 @@ impl<B: Backend> Pool<B> {
 
     /// Ids that no slot refers to.
     pub(super) fn idle_ids(&self) -> impl Iterator<Item = u32> {
-        let idle = self.by_id.iter().filter(|(_, e)| e.state.uses() == 0);
+        let idle = self.by_id.iter().filter(|(_, e)| e.uses == 0);
         idle.map(|(id, _)| id)
     }
 
     /// All entries of the map.
     pub fn entries(&self) -> impl Iterator<Item = (u32, B)> {
-        let written = self.by_id.iter().filter(|(_, e)| e.state.written());
-        written.map(|(id, e)| (id, e.value))
+        self.by_id.iter().map(|(id, e)| (id, e.value))
     }
 }
 
@@ -283,12 +231,12 @@ mod tests {
         };
         let backend = Backend4::new(&server, Protocol::Tcp).unwrap();
         let mut pool = Pool::default();
-        pool.reserve(7, backend);
-        assert_eq!((pool.idle(7), pool.get(7)), (Some((true, false)), None));
-        pool.set_written(7, backend);
+        assert!(!pool.is_idle(7));
+        pool.set(7, backend);
+        assert!(pool.is_idle(7));
         assert!(pool.use_once(7) && pool.use_once(7));
         assert!(!pool.release(7));
-        assert_eq!(pool.idle(7), Some((false, true)));
+        assert!(!pool.is_idle(7));
         assert!(pool.release(7) && pool.release(7));
         pool.forget(7);
         assert_eq!((pool.id(backend), pool.len()), (None, 0));

@@ -3,6 +3,8 @@
 mod after;
 mod apply;
 mod claim;
+mod crowd;
+mod draft;
 mod notices;
 mod port;
 mod resolve;
@@ -63,7 +65,7 @@ pub struct ServiceSync {
     host_ports: HostPorts,
     pending: BTreeMap<Owner, Stamp>,
     failed: BTreeMap<Owner, Failure>,
-    /// What failed attempts have written or reserved and nothing uses yet.
+    /// What failed attempts have written and nothing uses yet.
     stranded: HashMap<Owner, Stranded>,
     node_ports: NodePorts,
     after: After,
@@ -83,7 +85,7 @@ pub struct ServiceSync {
 
 /// The last ids given out. They only grow, so that an id which stale affinity or a packet on its way still
 /// knows is not soon another's.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Ids {
     service: u32,
     set: u32,
@@ -94,6 +96,8 @@ struct Ids {
 struct Stranded {
     backends: HashSet<u32>,
     members: HashSet<MemberKey>,
+    /// Sets that have more slots than they use.
+    sets: HashSet<u32>,
 }
 
 #[derive(Clone, Debug)]

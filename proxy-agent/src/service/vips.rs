@@ -13,10 +13,7 @@ use proxy_common::{
 };
 
 use super::{ServiceTables, image::Image};
-use crate::datapath::{
-    mirror::put,
-    table::{Table, TableError},
-};
+use crate::datapath::table::{Table, TableError};
 
 /// What the maps are known to hold.
 #[derive(Clone, Debug, Default)]
@@ -43,44 +40,58 @@ impl Vips {
         v4.chain(v6)
     }
 
-    /// Makes an address have these bits, in the maps too.
+    /// Makes addresses have these bits, in the maps too. Gives those that could not be written, and the first failure.
     pub fn write(
         &mut self,
         tables: &mut ServiceTables,
-        address: IpAddr,
-        bits: u32,
-    ) -> Result<(), TableError> {
-        match address {
-            IpAddr::V4(ip) => {
-                let key = address4(ip.octets());
-                bring(&mut self.v4, &mut *tables.vips4, key, bits)?;
-            }
-            IpAddr::V6(ip) => {
-                let key = address6(ip.octets());
-                bring(&mut self.v6, &mut *tables.vips6, key, bits)?;
+        wanted: impl Iterator<Item = (IpAddr, u32)>,
+    ) -> (Vec<IpAddr>, Result<(), TableError>) {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for (address, bits) in wanted {
+            match address {
+                IpAddr::V4(ip) => v4.push((address4(ip.octets()), bits)),
+                IpAddr::V6(ip) => v6.push((address6(ip.octets()), bits)),
             }
         }
-        Ok(())
+        let (missed4, result4) = bring(&mut self.v4, &mut *tables.vips4, v4);
+        let (missed6, result6) = bring(&mut self.v6, &mut *tables.vips6, v6);
+        let missed4 = missed4.into_iter().map(|address| octets4(address).into());
+        let missed6 = missed6.into_iter().map(|address| octets6(address).into());
+        (missed4.chain(missed6).collect(), result4.and(result6))
     }
 }
 
-/// Brings what is under a key in step. Nothing stands for no bits.
+/// Brings what is under keys in step. Nothing stands for no bits. Goes on after a failure: gives the keys that are not in step,
+/// and the first one.
 fn bring<K: Copy + Ord + Debug>(
     known: &mut BTreeMap<K, u32>,
     table: &mut dyn Table<K, u32>,
-    key: K,
-    bits: u32,
-) -> Result<(), TableError> {
-    let wanted = (bits != 0).then_some(bits);
-    if known.get(&key).copied() == wanted {
-        return Ok(());
+    mut wanted: Vec<(K, u32)>,
+) -> (Vec<K>, Result<(), TableError>) {
+    wanted.retain(|(key, bits)| known.get(key).copied().unwrap_or(0) != *bits);
+    let (gone, new): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, bits)| *bits == 0);
+    let (mut missed, mut result) = (Vec::new(), Ok(()));
+    for (key, _) in gone {
+        match table.remove(&key) {
+            Ok(()) => drop(known.remove(&key)),
+            Err(error) => {
+                missed.push(key);
+                result = result.and(Err(error));
+            }
+        }
     }
-    put(table, &key, wanted)?;
-    match wanted {
-        Some(bits) => drop(known.insert(key, bits)),
-        None => drop(known.remove(&key)),
+    let mut rest = &new[..];
+    while !rest.is_empty() {
+        let (written, outcome) = table.set_all(rest);
+        known.extend(rest[..written].iter().copied());
+        rest = &rest[written..];
+        if let (Err(error), Some(((key, _), others))) = (outcome, rest.split_first()) {
+            missed.push(*key);
+            rest = others;
+            result = result.and(Err(error));
+        }
     }
-    Ok(())
+    (missed, result)
 }
 
 impl Image {

@@ -196,6 +196,34 @@ pub fn lookup_batch<K: Pod, V: Pod>(
     Ok((attr.count as usize, more))
 }
 
+/// Writes values under keys, new or not, in their order; gives how many were written until one was refused, and why. A kernel
+/// may refuse all for want of memory, or because it has no batches for maps of this kind.
+pub fn update_batch<K: Pod, V: Pod>(
+    map: impl AsFd,
+    keys: &[K],
+    values: &[V],
+) -> (usize, io::Result<()>) {
+    assert_eq!(keys.len(), values.len());
+    let mut attr = BatchAttr {
+        position: 0,
+        next_position: 0,
+        keys: address(keys.as_ptr()),
+        values: address(values.as_ptr()),
+        count: keys.len() as u32,
+        map: map.as_fd().as_raw_fd().cast_unsigned(),
+        element_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the buffers are as long as count says and their elements as large as the map's; both are only read.
+    let result = unsafe { bpf(Command::MapUpdateBatch, &mut attr) };
+    match result {
+        Ok(_) => (keys.len(), Ok(())),
+        // Kernels that refuse before the first entry may leave the count as it was (until Linux 6.8).
+        Err(error) if attr.count as usize >= keys.len() => (0, Err(error)),
+        Err(error) => (attr.count as usize, Err(error)),
+    }
+}
+
 /// Gives every key with its value, as bytes, to `each`, until that has enough (false). Values of per-CPU maps are those of all
 /// CPUs, each padded to eight bytes.
 pub fn each_raw(

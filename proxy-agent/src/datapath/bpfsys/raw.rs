@@ -27,6 +27,7 @@ pub(super) enum Command {
     ProgramById = 13,
     MapLookupAndDelete = 21,
     MapLookupBatch = 24,
+    MapUpdateBatch = 26,
     LinkCreate = 28,
     LinkUpdate = 29,
     LinkDetach = 34,

@@ -22,10 +22,10 @@ impl Image {
             ..Self::default()
         };
         for (id, backend) in sorted(tables.backends4.entries()?) {
-            image.pool4.restore(id, backend);
+            image.pool4.set(id, backend);
         }
         for (id, backend) in sorted(tables.backends6.entries()?) {
-            image.pool6.restore(id, backend);
+            image.pool6.set(id, backend);
         }
         let mut stray = Vec::new();
         for (key, id) in sorted(tables.slots.entries()?) {

@@ -110,19 +110,13 @@ impl ServiceSync {
 
     /// Says which addresses are Services'. Gives the first failure.
     fn tell_addresses(&mut self) -> Result<(), TableError> {
-        let mut result = Ok(());
-        for address in std::mem::take(&mut self.after.addresses) {
-            // All of the node's are not a Service's.
-            if address.is_unspecified() {
-                continue;
-            }
-            let bits = self.image.vip(address);
-            let written = self.image.vips.write(&mut self.tables, address, bits);
-            if written.is_err() {
-                self.after.addresses.insert(address);
-                result = result.and(written);
-            }
-        }
+        let addresses = std::mem::take(&mut self.after.addresses);
+        // All of the node's are not a Service's.
+        let addresses = addresses.into_iter().filter(|ip| !ip.is_unspecified());
+        let wanted: Vec<(IpAddr, u32)> = addresses.map(|ip| (ip, self.image.vip(ip))).collect();
+        let vips = &mut self.image.vips;
+        let (missed, result) = vips.write(&mut self.tables, wanted.into_iter());
+        self.after.addresses.extend(missed);
         result
     }
 

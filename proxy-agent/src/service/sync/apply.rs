@@ -2,9 +2,13 @@
 
 use std::time::Instant;
 
-use proxy_common::sources::SOURCE_ALLOWED;
+use proxy_common::{backends::SlotKey, sources::SOURCE_ALLOWED};
 
-use super::{Port, ServiceSync, resolve::Resolved};
+use super::{
+    Ids, Port, ServiceSync,
+    draft::{Draft, Needs},
+    resolve::Resolved,
+};
 use crate::{
     datapath::table::{Table, TableError},
     model::{ObjectName, Snapshot, Stamp},
@@ -18,44 +22,86 @@ use crate::{
     },
 };
 
+/// What brings somebody in step: a value. Nothing knows of it before it is carried out.
+pub(super) struct Planned {
+    pub(super) resolved: Resolved,
+    /// What is programmed of it.
+    old: Box<[Port]>,
+    pub(super) needs: Needs,
+    /// Who gives way.
+    displaced: Vec<Owner>,
+    /// A frontend that somebody else has, and need not give up.
+    taken: Option<ServiceError>,
+}
+
+impl Planned {
+    /// Whether it may be carried out together with others.
+    pub(super) const fn only_adds(&self) -> bool {
+        self.resolved.plan.only_adds() && self.displaced.is_empty() && self.taken.is_none()
+    }
+}
+
 impl ServiceSync {
-    /// Brings one Service, or the `hostPort`s of one pod, in step, or leaves them as they were if they do not
-    /// fit. Where a write fails the rest is left for the next time: each state on the way is a valid one.
+    /// Brings one Service, or the `hostPort`s of one pod, in step by a plan that took these ids, or leaves them as they were if
+    /// they do not fit. Where a write fails the rest is left for the next time: each state on the way is a valid one.
     pub(super) fn sync_owner(
         &mut self,
         owner: &Owner,
+        (planned, ids): (Planned, Ids),
         snapshot: &Snapshot,
         report: &mut SyncReport,
     ) -> Result<(), ServiceError> {
-        let mut desired = self.desired(owner, snapshot);
-        let old = self.ports.remove(owner).unwrap_or_default();
-        if old.is_empty() && desired.is_empty() {
-            self.release(owner);
-            if let Owner::Service(name) = owner {
-                self.tell_unserved(name, snapshot);
-            }
-            return Ok(());
-        }
-        let owner = &share_text(owner, snapshot);
-        let taken = self.yield_taken(owner, &mut desired, &old, snapshot);
-        let resolved = self.resolve(&desired, &old);
-        if let Err(error) = self.check_room(&resolved.plan) {
-            self.keep(owner, old);
-            self.strand(owner, &resolved);
+        if let Err(error) = self.check_room(&planned.needs, &Needs::default()) {
             self.release(owner);
             return Err(error);
         }
-        let displaced = self.displaced(&desired, &old);
-        let carried_out = self.carry_out(&resolved.plan, report);
-        for loser in displaced {
-            self.mark(loser, Stamp::now());
+        for loser in &planned.displaced {
+            self.mark(loser.clone(), Stamp::now());
         }
+        let mut written = 0;
+        let carried_out = self.carry_out(&planned.resolved.plan, &mut written, report);
+        self.settle(owner, planned, (written, carried_out), (ids, snapshot))
+    }
+
+    /// What brings somebody in step, after what is drafted.
+    pub(super) fn plan(&self, owner: &Owner, snapshot: &Snapshot, draft: &mut Draft) -> Planned {
+        let mut desired = self.desired(owner, snapshot);
+        let old = self.ports.get(owner).map_or(&[][..], |ports| ports);
+        let taken = self.yield_taken(owner, &mut desired, old, snapshot);
+        let resolved = self.resolve(draft, &desired, old);
+        Planned {
+            needs: self.needs(&resolved.plan),
+            displaced: self.displaced(&desired, old),
+            old: old.into(),
+            taken,
+            resolved,
+        }
+    }
+
+    /// Takes over what was carried out of a plan, so many steps of which were done: all of it, or as far as it went.
+    pub(super) fn settle(
+        &mut self,
+        owner: &Owner,
+        planned: Planned,
+        (written, carried_out): (usize, Result<(), TableError>),
+        (ids, snapshot): (Ids, &Snapshot),
+    ) -> Result<(), ServiceError> {
+        let Planned {
+            resolved: Resolved { ports, plan },
+            old,
+            taken,
+            ..
+        } = planned;
         if let Err(error) = carried_out {
-            self.strand(owner, &resolved);
-            self.keep(owner, half_way(resolved.ports, &old));
+            if written > 0 {
+                self.ids = ids;
+                self.strand(owner, &plan);
+                self.keep(owner, half_way(ports, &old));
+            }
             return Err(error.into());
         }
-        self.keep(owner, resolved.ports.into());
+        self.ids = ids;
+        self.keep(owner, ports.into());
         self.want_tables(owner);
         self.release(owner);
         if let Owner::Service(name) = owner {
@@ -91,17 +137,33 @@ impl ServiceSync {
     }
 
     fn keep(&mut self, owner: &Owner, ports: Box<[Port]>) {
-        if !ports.is_empty() {
+        if ports.is_empty() {
+            self.ports.remove(owner);
+        } else {
             self.ports.insert(owner.clone(), ports);
         }
     }
 
-    /// Backends and members come before the slots that use them. After a failure they wait for the next
-    /// attempt, which goes on from there.
-    fn strand(&mut self, owner: &Owner, resolved: &Resolved) {
+    /// Backends and members come before the slots that use them, and slots before they are used: those that were written wait for
+    /// the next attempt, which goes on from there.
+    fn strand(&mut self, owner: &Owner, plan: &Plan) {
         let stranded = self.stranded.entry(owner.clone()).or_default();
-        stranded.backends.extend(&resolved.reserved);
-        stranded.members.extend(resolved.plan.members());
+        let image = &self.image;
+        let there = |id: &u32| image.pool4.knows(*id) || image.pool6.knows(*id);
+        for step in plan.first() {
+            match step {
+                Step::Backend4(id, _) | Step::Backend6(id, _) if there(id) => {
+                    stranded.backends.insert(*id);
+                }
+                Step::Member(key, _) if image.members.contains_key(key) => {
+                    stranded.members.insert(*key);
+                }
+                Step::Slot(key, _) if image.slots(key.set).len() > image.used(key.set) => {
+                    stranded.sets.insert(key.set);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// What earlier attempts have left is of use by now, or never.
@@ -114,11 +176,28 @@ impl ServiceSync {
         for key in stranded.members {
             self.image.look_at_member(key, now);
         }
+        for set in stranded.sets {
+            self.image.look_at_slots(set, now);
+        }
     }
 
-    fn carry_out(&mut self, plan: &Plan, report: &mut SyncReport) -> Result<(), TableError> {
-        for step in plan.steps() {
+    /// Carries a plan out, and counts the steps that are done.
+    fn carry_out(
+        &mut self,
+        plan: &Plan,
+        done: &mut usize,
+        report: &mut SyncReport,
+    ) -> Result<(), TableError> {
+        for step in plan.first() {
             self.step(step, report)?;
+            *done += 1;
+        }
+        for kept in &plan.keeps {
+            self.image.keep_members(kept, Instant::now());
+        }
+        for step in plan.then() {
+            self.step(step, report)?;
+            *done += 1;
         }
         Ok(())
     }
@@ -133,16 +212,39 @@ impl ServiceSync {
         {
             return Ok(()); // It is another's by now.
         }
+        self.announce(step);
+        self.write(step)?;
+        self.note(step, Instant::now(), report);
+        Ok(())
+    }
+
+    /// To be called before a step is done.
+    pub(super) fn announce(&mut self, step: &Step) {
         let port = self.node_ports.change(step, &self.image);
         self.node_ports.before(port, &mut *self.tables.node_ports);
-        self.write(step)?;
+    }
+
+    /// Notes a step that was done.
+    pub(super) fn note(&mut self, step: &Step, now: Instant, report: &mut SyncReport) {
+        let port = self.node_ports.change(step, &self.image);
         report.writes += usize::from(step.writes());
-        let now = Instant::now();
         self.after.note(step, &self.image, now);
         self.image.done(step, now);
         self.node_ports.after(port, &mut *self.tables.node_ports);
         self.freed |= step.frees();
-        Ok(())
+    }
+
+    /// Notes slots of a set that were written, from this one on: for each the same as [`Self::note`].
+    pub(super) fn note_slots(
+        &mut self,
+        first: SlotKey,
+        ids: &[u32],
+        now: Instant,
+        report: &mut SyncReport,
+    ) {
+        report.writes += ids.len();
+        let SlotKey { set, index } = first;
+        self.image.slots_written(set, index as usize, ids, now);
     }
 
     fn write(&mut self, step: &Step) -> Result<(), TableError> {
@@ -168,10 +270,10 @@ impl ServiceSync {
         }
     }
 
-    /// Whether all new entries of a plan fit. A Service is programmed whole or not at all.
-    fn check_room(&self, plan: &Plan) -> Result<(), ServiceError> {
+    /// The new entries of a plan.
+    fn needs(&self, plan: &Plan) -> Needs {
         let image = &self.image;
-        let mut needed = [0; 8];
+        let mut needs = Needs::default();
         for step in plan.steps() {
             let (map, new) = match step {
                 Step::Frontend(key @ FrontendKey::V4(_), _) => (0, image.frontend(key).is_none()),
@@ -184,19 +286,25 @@ impl ServiceSync {
                 Step::Source(source @ Source::V6(_)) => (7, !image.sources.has(source)),
                 _ => continue,
             };
-            needed[map] += usize::from(new);
+            needs[map] += usize::from(new);
         }
+        needs
+    }
+
+    /// Whether the new entries of a plan fit, beside those that others will take. A Service is programmed whole or not at all.
+    pub(super) fn check_room(&self, needs: &Needs, others: &Needs) -> Result<(), ServiceError> {
+        let Self { tables, image, .. } = self;
         let (frontends4, frontends6) = image.frontend_counts();
         let [sources4, sources6] = image.sources.counts();
-        let Self { tables, .. } = self;
-        room(&*tables.frontends4, frontends4, needed[0])?;
-        room(&*tables.frontends6, frontends6, needed[1])?;
-        room(&*tables.backends4, image.pool4.len(), needed[2])?;
-        room(&*tables.backends6, image.pool6.len(), needed[3])?;
-        room(&*tables.slots, image.slot_count(), needed[4])?;
-        room(&*tables.members, image.members.len(), needed[5])?;
-        room(&*tables.sources4, sources4, needed[6])?;
-        room(&*tables.sources6, sources6, needed[7])
+        let fits = |map: usize, known: usize| (known + others[map], needs[map]);
+        room(&*tables.frontends4, fits(0, frontends4))?;
+        room(&*tables.frontends6, fits(1, frontends6))?;
+        room(&*tables.backends4, fits(2, image.pool4.len()))?;
+        room(&*tables.backends6, fits(3, image.pool6.len()))?;
+        room(&*tables.slots, fits(4, image.slot_count()))?;
+        room(&*tables.members, fits(5, image.members.len()))?;
+        room(&*tables.sources4, fits(6, sources4))?;
+        room(&*tables.sources6, fits(7, sources6))
     }
 
     /// Removes what has been useless for long enough.
@@ -211,7 +319,7 @@ impl ServiceSync {
     }
 }
 
-fn room<K, V>(table: &dyn Table<K, V>, used: usize, needed: usize) -> Result<(), ServiceError>
+fn room<K, V>(table: &dyn Table<K, V>, (used, needed): (usize, usize)) -> Result<(), ServiceError>
 where
     K: Copy + Ord + std::fmt::Debug,
     V: Copy + PartialEq + std::fmt::Debug,
@@ -230,7 +338,7 @@ where
 }
 
 /// The name as the snapshot has it, so that its text is kept once.
-fn share_text(owner: &Owner, snapshot: &Snapshot) -> Owner {
+pub(super) fn share_text(owner: &Owner, snapshot: &Snapshot) -> Owner {
     if let Owner::Service(name) = owner
         && let Some((name, _)) = snapshot.services.get_key_value(name)
     {

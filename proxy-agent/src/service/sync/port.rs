@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A Service port in one family: its ids, and the frontends that it may hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Port {
     pub(super) name: Arc<str>,
     pub(super) protocol: Protocol,

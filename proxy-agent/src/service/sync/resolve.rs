@@ -1,13 +1,13 @@
 //! From what a Service wants to ids, and from there to a plan.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
 use proxy_common::{
     backends::{Backend4, Backend6},
     frontends::{BackendSet, Frontend},
 };
 
-use super::{Ids, Port, ServiceSync};
+use super::{Port, ServiceSync, draft::Draft};
 use crate::{
     model::{Protocol, Snapshot},
     service::{
@@ -25,33 +25,25 @@ use crate::{
 const SCOPES: [Scope; 2] = [Scope::Cluster, Scope::Local];
 
 /// A Service's ports with their ids, and how to get there.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Resolved {
     pub(super) ports: Vec<Port>,
     pub(super) plan: Plan,
-    /// Backends that have got an id.
-    pub(super) reserved: Vec<u32>,
-}
-
-impl Ids {
-    /// The next id that is not taken. Zero is none.
-    fn next(last: &mut u32, taken: impl Fn(u32) -> bool) -> u32 {
-        loop {
-            *last = last.wrapping_add(1).max(1);
-            if !taken(*last) {
-                return *last;
-            }
-        }
-    }
 }
 
 impl ServiceSync {
-    pub(super) fn resolve(&mut self, desired: &[DesiredPort], old: &[Port]) -> Resolved {
-        let mut resolved = Resolved::default();
+    /// What is to be written so that ports are as desired. Changes nothing: ids are chosen in the draft.
+    pub(super) fn resolve(
+        &self,
+        draft: &mut Draft,
+        desired: &[DesiredPort],
+        old: &[Port],
+    ) -> Resolved {
+        let mut plan = Plan::default();
+        let mut ports: Vec<Port> = Vec::with_capacity(desired.len());
         for want in desired {
             let known = old.iter().find(|p| p.is(want));
-            let port = self.resolve_port(want, known, &mut resolved);
-            resolved.ports.push(port);
+            ports.push(self.resolve_port(draft, want, known, &mut plan));
         }
         let wanted = |key: &FrontendKey| {
             let frontends = desired.iter().flat_map(|p| &p.frontends);
@@ -59,53 +51,44 @@ impl ServiceSync {
         };
         for port in old {
             let left = port.frontends.iter().filter(|key| !wanted(key));
-            let now = resolved
-                .ports
-                .iter_mut()
-                .find(|p| p.service == port.service);
+            let now = ports.iter_mut().find(|p| p.service == port.service);
             if let Some(now) = now {
                 now.hold(left.clone().filter(|key| self.awaited.contains(key)));
             }
-            let stays =
-                |key: &FrontendKey| resolved.ports.iter().any(|p| p.holds(port.service, key));
+            let stays = |key: &FrontendKey| ports.iter().any(|p| p.holds(port.service, key));
             let gone: Vec<&FrontendKey> = left.filter(|key| !stays(key)).collect();
             for key in gone {
-                let plan = &mut resolved.plan;
                 plan.remove_frontend(&self.image, *key, port.service);
             }
-            let now = resolved.ports.iter().find(|p| p.service == port.service);
+            let now = ports.iter().find(|p| p.service == port.service);
             if now.is_none() {
-                let plan = &mut resolved.plan;
                 plan.sources(&self.image, port.service, &BTreeSet::new());
             }
             for scope in SCOPES {
                 let set = port.set(scope);
                 if set != 0 && now.is_none_or(|p| p.set(scope) != set) {
-                    resolved.plan.drop_set(&self.image, set);
+                    plan.drop_set(&self.image, set);
                 }
             }
         }
-        resolved
+        Resolved { ports, plan }
     }
 
     fn resolve_port(
-        &mut self,
+        &self,
+        draft: &mut Draft,
         want: &DesiredPort,
         known: Option<&Port>,
-        resolved: &mut Resolved,
+        plan: &mut Plan,
     ) -> Port {
-        // Nothing but frontends refers to these ids, and ids only grow: the next one is free.
-        let service = known.map_or_else(
-            || Ids::next(&mut self.ids.service, |_| false),
-            |p| p.service,
-        );
+        let service = known.map_or_else(|| draft.service(), |p| p.service);
         let wanted = want.frontends.iter().map(|f| f.key).collect();
         let mut port = Port::new(want, service, wanted);
         let mut counts = [0; 2];
         for (scope, count) in SCOPES.into_iter().zip(&mut counts) {
             if want.uses(scope) {
                 let set = known.map_or(0, |p| p.set(scope));
-                (*port.set_mut(scope), *count) = self.resolve_set(want, scope, set, resolved);
+                (*port.set_mut(scope), *count) = self.resolve_set(draft, want, (scope, set), plan);
             }
         }
         let set = |scope| BackendSet {
@@ -113,7 +96,6 @@ impl ServiceSync {
             count: counts[usize::from(scope == Scope::Local)],
         };
         let mut outside = 0;
-        let plan = &mut resolved.plan;
         plan.sources(&self.image, service, &want.sources);
         for frontend in &want.frontends {
             let external = set(frontend.external);
@@ -137,74 +119,44 @@ impl ServiceSync {
     }
 
     fn resolve_set(
-        &mut self,
+        &self,
+        draft: &mut Draft,
         want: &DesiredPort,
-        scope: Scope,
-        known: u32,
-        resolved: &mut Resolved,
+        (scope, known): (Scope, u32),
+        plan: &mut Plan,
     ) -> (u32, u32) {
-        let servers = want.servers(scope);
-        let set = if known == 0 {
-            let image = &self.image;
-            Ids::next(&mut self.ids.set, |id| !image.slots(id).is_empty())
-        } else {
-            known
-        };
+        let image = &self.image;
+        let set = if known == 0 { draft.set(image) } else { known };
         let mut ids = |servers: &mut dyn Iterator<Item = &Server>| -> Vec<u32> {
             servers
-                .filter_map(|server| self.backend(server, want.protocol, resolved))
+                .filter_map(|server| self.backend(draft, server, want.protocol, plan))
                 .collect()
         };
-        let backends = ids(&mut servers.iter());
+        let backends = ids(&mut want.servers(scope).iter());
         let lingering = ids(&mut want.lingering(scope));
-        let image = &mut self.image;
-        let members = (backends.as_slice(), lingering.as_slice());
-        image.keep_members(set, want.members, members, Instant::now());
-        resolved.plan.set(image, set, &backends, want.members);
-        resolved.plan.linger(image, set, &lingering);
+        plan.set(image, set, &backends, want.members);
+        plan.keep(image, set, want.members, (&backends, &lingering));
         (set, backends.len() as u32)
     }
 
     /// The id of a server, which is written if it is not in the maps yet.
     fn backend(
-        &mut self,
+        &self,
+        draft: &mut Draft,
         server: &Server,
         protocol: Protocol,
-        resolved: &mut Resolved,
+        plan: &mut Plan,
     ) -> Option<u32> {
+        let image = &self.image;
         if let Some(backend) = Backend4::new(server, protocol) {
-            let id = self.id4(backend, resolved);
-            resolved.plan.backend4(&self.image, id, backend);
+            let id = draft.backend4(image, backend);
+            plan.backend4(image, id, backend);
             return Some(id);
         }
         let backend = Backend6::new(server, protocol)?;
-        let id = self.id6(backend, resolved);
-        resolved.plan.backend6(&self.image, id, backend);
+        let id = draft.backend6(image, backend);
+        plan.backend6(image, id, backend);
         Some(id)
-    }
-
-    fn id4(&mut self, backend: Backend4, resolved: &mut Resolved) -> u32 {
-        self.image.pool4.id(backend).unwrap_or_else(|| {
-            let id = self.new_backend_id(resolved);
-            self.image.pool4.reserve(id, backend);
-            id
-        })
-    }
-
-    fn id6(&mut self, backend: Backend6, resolved: &mut Resolved) -> u32 {
-        self.image.pool6.id(backend).unwrap_or_else(|| {
-            let id = self.new_backend_id(resolved);
-            self.image.pool6.reserve(id, backend);
-            id
-        })
-    }
-
-    fn new_backend_id(&mut self, resolved: &mut Resolved) -> u32 {
-        let image = &self.image;
-        let taken = |id| image.pool4.knows(id) || image.pool6.knows(id);
-        let id = Ids::next(&mut self.ids.backend, taken);
-        resolved.reserved.push(id);
-        id
     }
 
     /// Takes out the frontends that somebody else holds and still wants (two Services may claim one external

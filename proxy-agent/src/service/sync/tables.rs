@@ -93,8 +93,9 @@ impl ServiceSync {
     pub(super) fn want_tables(&mut self, owner: &Owner) {
         let size = self.maglev.size;
         let ports = self.ports.get(owner).into_iter().flatten();
-        let sets: BTreeSet<u32> = ports.map(|port| port.outside).collect();
-        let wants = |set: &u32| *set != 0 && has_table(size, self.image.used(*set));
+        let sets = ports.map(|port| port.outside).filter(|set| *set != 0);
+        let sets: BTreeSet<u32> = sets.collect();
+        let wants = |set: &u32| has_table(size, self.image.used(*set));
         let sets: Box<[u32]> = sets.into_iter().filter(wants).collect();
         let before = self.maglev.owners.remove(owner).unwrap_or_default();
         for set in before.iter().filter(|set| !sets.contains(set)) {

@@ -12,7 +12,8 @@ impl ServiceSync {
     /// Those of the waiting who take over frontends that others have, and these. They come first: what such a frontend leads to
     /// is then still what it was, or what it shall be, never what the other one makes of its sets meanwhile; nor is it missing.
     pub(super) fn takers(&self, snapshot: &Snapshot) -> BTreeMap<Owner, Vec<FrontendKey>> {
-        if self.pending.is_empty() || self.pending.len() + self.failed.len() < 2 {
+        let alone = self.pending.is_empty() || self.pending.len() + self.failed.len() < 2;
+        if alone || self.image.frontend_counts() == (0, 0) {
             return BTreeMap::new();
         }
         let waiting = self.pending.keys().chain(self.failed.keys());

@@ -3,10 +3,12 @@
 
 mod after;
 mod checked;
+mod crowd;
 mod drift;
 mod host_ports;
 mod maglev;
 mod mark;
+mod planned;
 mod restart;
 mod room;
 mod swap;
@@ -14,7 +16,7 @@ mod swap;
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use ipnetwork::IpNetwork;
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestCaseError};
 
 use self::checked::World;
 use super::*;
@@ -256,6 +258,43 @@ pub(super) fn settle(sync: &mut ServiceSync, snapshot: &Snapshot, dirty: &Dirty)
     panic!("never settles: {report:?}");
 }
 
+/// Goes through states, while a share of the writes fails, and then to nothing.
+fn without_gaps(
+    states: &[Vec<Option<Shape>>],
+    count: usize,
+    seed: u64,
+) -> Result<(), TestCaseError> {
+    let world = World::new(seed, 10);
+    let sync = ServiceSync::new(world.tables(), "here")
+        .unwrap()
+        .with_grace(Duration::ZERO);
+    let mut sync = sync.with_maglev(251, Builder::default());
+    sync.set_own_addresses(&OWN.map(|own| own.parse().unwrap()));
+    for shapes in states {
+        let mut shapes = shapes.clone();
+        // One owner of the external address.
+        let mut taken = false;
+        for shape in shapes.iter_mut().flatten() {
+            shape.external_ip &= !taken;
+            taken |= shape.external_ip;
+        }
+        let snapshot = snapshot(&shapes);
+        world.expect(&snapshot);
+        let report = settle(&mut sync, &snapshot, &all_dirty(count));
+        prop_assert!(report.failed.is_empty());
+        world.settled(&snapshot);
+        prop_assert_eq!(verify(&mut sync, &snapshot).drift, 0);
+    }
+    let nothing = snapshot(&[]);
+    world.expect(&nothing);
+    settle(&mut sync, &nothing, &all_dirty(count));
+    world.settled(&nothing);
+    for (map, entries) in world.maps.counts().unwrap() {
+        prop_assert_eq!(entries, 0, "{} is not empty", map);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -264,31 +303,18 @@ proptest! {
         states in prop::collection::vec(prop::collection::vec(shape(), 3), 1..6),
         seed in any::<u64>(),
     ) {
-        let world = World::new(seed, 10);
-        let sync = ServiceSync::new(world.tables(), "here").unwrap().with_grace(Duration::ZERO);
-        let mut sync = sync.with_maglev(251, Builder::default());
-        sync.set_own_addresses(&OWN.map(|own| own.parse().unwrap()));
-        for shapes in &states {
-            let mut shapes = shapes.clone();
-            // One owner of the external address.
-            let mut taken = false;
-            for shape in shapes.iter_mut().flatten() {
-                shape.external_ip &= !taken;
-                taken |= shape.external_ip;
-            }
-            let snapshot = snapshot(&shapes);
-            world.expect(&snapshot);
-            let report = settle(&mut sync, &snapshot, &all_dirty(3));
-            prop_assert!(report.failed.is_empty());
-            world.settled(&snapshot);
-            prop_assert_eq!(verify(&mut sync, &snapshot).drift, 0);
-        }
-        let nothing = snapshot(&[]);
-        world.expect(&nothing);
-        settle(&mut sync, &nothing, &all_dirty(3));
-        world.settled(&nothing);
-        for (map, entries) in world.maps.counts().unwrap() {
-            prop_assert_eq!(entries, 0, "{} is not empty", map);
-        }
+        without_gaps(&states, 3, seed)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn nor_has_one_of_the_writes_for_many_at_once(
+        states in prop::collection::vec(prop::collection::vec(shape(), 10), 1..4),
+        seed in any::<u64>(),
+    ) {
+        without_gaps(&states, 10, seed)?;
     }
 }

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Failure, ServiceSync};
+use super::{
+    Failure, Ids, ServiceSync,
+    apply::{Planned, share_text},
+    draft::Draft,
+};
 use crate::{
     datapath::table::TableError,
     model::{Snapshot, Stamp},
@@ -32,32 +36,62 @@ impl ServiceSync {
             let refused = self.failed.get(&owner).is_some_and(|f| f.taken);
             let stamp = self.pending.remove(&owner);
             if let Some(stamp) = stamp.or_else(|| refused.then(Stamp::now)) {
-                self.bring(owner, stamp, snapshot, report);
+                self.bring(&owner, stamp, snapshot, report);
             }
         }
-        // In order: a pod that has to give way to a Service is marked by it.
-        while let Some((owner, stamp)) = self.pending.pop_first() {
-            self.bring(owner, stamp, snapshot, report);
-        }
+        self.bring_all(snapshot, report);
     }
 
     /// Brings one in step, or notes why it is not.
-    fn bring(
+    pub(super) fn bring(
         &mut self,
-        owner: Owner,
-        mut stamp: Stamp,
+        owner: &Owner,
+        stamp: Stamp,
         snapshot: &Snapshot,
         report: &mut SyncReport,
     ) {
-        if let Some(failure) = self.failed.get_mut(&owner) {
+        let owner = share_text(owner, snapshot);
+        let mut draft = Draft::after(self.ids);
+        let planned = self.plan(&owner, snapshot, &mut draft);
+        self.bring_planned(owner, stamp, (planned, draft.ids), (snapshot, report));
+    }
+
+    /// The same by a plan that took these ids.
+    pub(super) fn bring_planned(
+        &mut self,
+        owner: Owner,
+        stamp: Stamp,
+        planned: (Planned, Ids),
+        (snapshot, report): (&Snapshot, &mut SyncReport),
+    ) {
+        let stamp = self.merge(&owner, stamp);
+        let writes = report.writes;
+        let brought = self.sync_owner(&owner, planned, snapshot, report);
+        let progress = report.writes > writes;
+        self.judge(owner, stamp, brought, (progress, report));
+    }
+
+    /// What waits, with what waited before.
+    pub(super) fn merge(&mut self, owner: &Owner, mut stamp: Stamp) -> Stamp {
+        if let Some(failure) = self.failed.get_mut(owner) {
             stamp.merge(std::mem::replace(&mut failure.stamp, Stamp::now()));
         }
-        let writes = report.writes;
-        match self.sync_owner(&owner, snapshot, report) {
+        stamp
+    }
+
+    /// Notes that one is in step, or why it is not.
+    pub(super) fn judge(
+        &mut self,
+        owner: Owner,
+        stamp: Stamp,
+        brought: Result<(), ServiceError>,
+        (progress, report): (bool, &mut SyncReport),
+    ) {
+        match brought {
             Ok(()) => self.in_step(&owner, stamp, report),
             Err(error) => {
                 report.errors += usize::from(matches!(error, ServiceError::Table(_)));
-                self.fail(owner, stamp, &error, report.writes > writes);
+                self.fail(owner, stamp, &error, progress);
             }
         }
     }
