@@ -22,7 +22,7 @@ const NODE: &str = "node-7";
 const SERVICES: usize = 10_000;
 const ENDPOINTS: usize = 10;
 /// Resident bytes per Service.
-const BUDGET: usize = 900;
+const BUDGET: usize = 850;
 
 fn tables() -> ServiceTables {
     ServiceTables {
