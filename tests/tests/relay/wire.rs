@@ -29,12 +29,8 @@ fn await_xdp(bed: &Bed, node: usize) {
 /// The other node's own device takes it out again: what was made is what the kernel makes.
 #[test]
 fn xdp_relays_and_the_backends_node_serves() {
-    for (mode, underlay) in [
-        ("dsr", "ipv4"),
-        ("tunnel", "ipv4"),
-        ("dsr", "ipv6"),
-        ("tunnel", "ipv6"),
-    ] {
+    // What is put around a packet does not depend on who answers.
+    for (mode, underlay) in [("dsr", "ipv6"), ("tunnel", "ipv4")] {
         let flags = ["--xdp", "native", "--tunnel-underlay", underlay];
         let bed = Bed::on_link("wire", mode, &flags);
         let _ends = Ends::ready(bed.outside(), &["port1", "port2", "port3"]).unwrap();
