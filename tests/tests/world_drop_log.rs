@@ -34,9 +34,9 @@ impl Denied {
             .unwrap();
         let client = cluster.pod(0, "client").unwrap();
         Self {
-            cluster,
             server,
             client,
+            cluster,
         }
     }
 

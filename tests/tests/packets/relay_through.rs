@@ -151,8 +151,10 @@ fn any_payload_is_summed_up() {
     for plan in FAMILIES {
         let mut bench = at_the_wire(&plan, UDP, FLAG_RELAYED, ENDS[1]);
         let (client, to) = (plan.outside(4000), plan.node(30080));
-        for length in (0..64).chain([255, 256, 1001, 1300]) {
-            let payload: Vec<u8> = (0..length).map(|i| (i * 31 + length) as u8).collect();
+        for length in (0..64_u32).chain([255, 256, 1001, 1300]) {
+            let payload: Vec<u8> = (0..length)
+                .map(|i| (i * 31 + length).to_le_bytes()[0])
+                .collect();
             let packet = udp(client, to, &payload);
             let outcome = bench.run(Hook::FromWire, &packet).unwrap();
             assert_eq!(outcome.action, BACK, "{length} bytes");

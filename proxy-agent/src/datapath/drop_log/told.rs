@@ -105,7 +105,8 @@ mod tests {
 
     fn words(dropped: &Dropped) -> String {
         let bytes = dropped.bytes();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        digits.concat()
     }
 
     #[test]
