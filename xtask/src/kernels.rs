@@ -135,15 +135,7 @@ pub(crate) fn run_script(series: &str, more: &[&str], script: &str) -> Result<St
         starts_ours: true,
     };
     let disk = disk::pack(&common, &folder, &kernel, &work)?;
-    let machine = machine::Machine {
-        name: series.name,
-        arch,
-        folder: &folder,
-        kernel: &kernel,
-        disk: &disk,
-        processor: series.processor(arch),
-        processors: series.processors,
-    };
+    let machine = machine::Machine::of(series, (series.name, arch), &folder, (&kernel, &disk));
     say::step(&format!("run on kernel {}", kernel.name), || {
         machine.boot(&folder.join("console.log"))
     })
@@ -184,15 +176,7 @@ fn on(series: &Series, programs: &[Program], common: &Common, filter: Option<&st
         };
         let disk = disk::pack(common, &folder, &kernel, &work)?;
         say::step(&format!("tests on kernel {name}: {}", kernel.name), || {
-            let machine = machine::Machine {
-                name: &name,
-                arch,
-                folder: &folder,
-                kernel: &kernel,
-                disk: &disk,
-                processor: series.processor(arch),
-                processors: series.processors,
-            };
+            let machine = machine::Machine::of(series, (&name, arch), &folder, (&kernel, &disk));
             machine.run(programs.len())
         })
     });

@@ -19,6 +19,23 @@ pub unsafe fn copy<T: Copy>(from: *const T, to: *mut T) {
     }
 }
 
+/// Stores a value of one or two bytes, or of words, which need not be aligned: this machine stores such words.
+///
+/// # Safety
+/// `to` may be written.
+#[inline(always)]
+pub unsafe fn put<T: Copy>(value: &T, to: *mut T) {
+    let from = &raw const *value;
+    // SAFETY: both are as large as the value.
+    unsafe {
+        match size_of::<T>() {
+            1 => write_volatile(to.cast(), from.cast::<u8>().read()),
+            2 => write_volatile(to.cast(), from.cast::<u16>().read()),
+            _ => copy(from, to),
+        }
+    }
+}
+
 /// A copy on the stack: before Linux 6.4 helpers take no key from the memory that a global function was given.
 #[inline(always)]
 pub fn to_stack<T: Copy>(value: &T) -> T {

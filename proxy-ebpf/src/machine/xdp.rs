@@ -3,7 +3,7 @@
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use core::ptr::{read_volatile, write_volatile};
+use core::ptr::read_volatile;
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{
@@ -13,7 +13,7 @@ use aya_ebpf::helpers::{
 
 use super::checksum::fold;
 use super::frame::{Balance, Buffer, Checksum, Frame};
-use super::words::{copy, opaque};
+use super::words::{copy, opaque, put};
 
 /// The frame is gone.
 pub const DROP: u32 = xdp_action::XDP_DROP;
@@ -141,14 +141,8 @@ impl Frame for Xdp {
         let Some(at) = self.at_hand::<T>(offset) else {
             return false;
         };
-        // SAFETY: within the frame; this machine stores unaligned words.
-        unsafe {
-            match size_of::<T>() {
-                1 => write_volatile(at.cast(), (&raw const *value).cast::<u8>().read()),
-                2 => write_volatile(at.cast(), (&raw const *value).cast::<u16>().read()),
-                _ => copy(&raw const *value, at),
-            }
-        }
+        // SAFETY: within the frame.
+        unsafe { put(value, at) };
         true
     }
 

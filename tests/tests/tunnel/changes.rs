@@ -58,6 +58,14 @@ impl Bed {
     }
 }
 
+/// Gives both nodes' uplinks this MTU.
+fn set_uplinks(bed: &Bed, mtu: u32) {
+    for node in [0, 1] {
+        let set = format!("link set eth0 mtu {mtu}\n");
+        bed.cluster.node(node).batch(&set).unwrap();
+    }
+}
+
 /// Smaller and larger: who sends too much is told, connections live, new pods begin with what there is.
 #[test]
 fn the_uplink_may_become_narrow() {
@@ -66,10 +74,7 @@ fn the_uplink_may_become_narrow() {
         let mut talks = bed.talks();
         bed.go_on(&mut talks, "before");
         for (uplink, what) in [(1400, "narrow"), (1500, "wide")] {
-            for node in [0, 1] {
-                let set = format!("link set eth0 mtu {uplink}\n");
-                bed.cluster.node(node).batch(&set).unwrap();
-            }
+            set_uplinks(&bed, uplink);
             let around = if mode.contains(&"ipv6") { 70 } else { 50 };
             let expected = format!("{}\n", uplink - around);
             for node in [0, 1] {
@@ -104,10 +109,7 @@ fn a_direct_way_may_become_narrow() {
         let mut talks = bed.talks();
         bed.go_on(&mut talks, "before");
         for (uplink, what) in [(1400, "narrow"), (1500, "wide")] {
-            for node in [0, 1] {
-                let set = format!("link set eth0 mtu {uplink}\n");
-                bed.cluster.node(node).batch(&set).unwrap();
-            }
+            set_uplinks(&bed, uplink);
             bed.go_on(&mut talks, what);
             let expected = format!(" mtu {uplink} ");
             let mut number = 0;

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Result, bail};
 
-use super::{disk::REPORT, kernel::Kernel};
+use super::{disk::REPORT, kernel::Kernel, matrix::Series};
 use crate::{arch::Arch, count::Count, run, say};
 
 /// The machine is ended after this many seconds, which is no failure by itself: what the console said counts.
@@ -48,6 +48,26 @@ pub(super) struct Machine<'a> {
     pub(super) processor: &'a str,
     /// How many it has.
     pub(super) processors: u32,
+}
+
+impl<'a> Machine<'a> {
+    /// One of a series, under a name that people know.
+    pub(super) fn of(
+        series: &Series,
+        (name, arch): (&'a str, Arch),
+        folder: &'a Path,
+        (kernel, disk): (&'a Kernel, &'a Path),
+    ) -> Self {
+        Self {
+            name,
+            arch,
+            folder,
+            kernel,
+            disk,
+            processor: series.processor(arch),
+            processors: series.processors,
+        }
+    }
 }
 
 impl Machine<'_> {

@@ -25,6 +25,7 @@ use crate::model::{
     Few, ObjectName, Placement, Protocol, Service, ServicePort, SharedList,
 };
 use crate::service::maglev::Builder;
+use crate::{datapath::Faults, service::MemoryMaps};
 
 /// A Service as the property varies it.
 #[derive(Clone, Debug)]
@@ -293,6 +294,20 @@ fn without_gaps(
         prop_assert_eq!(entries, 0, "{} is not empty", map);
     }
     Ok(())
+}
+
+/// Has so many of a hundred writes fail, in each map others.
+fn fail_writes(maps: &MemoryMaps, seed: u64, percent: u64) {
+    let faults = |map| Faults::new(seed.wrapping_mul(16) + map, percent);
+    maps.frontends4.set_faults(faults(0));
+    maps.frontends6.set_faults(faults(1));
+    maps.backends4.set_faults(faults(2));
+    maps.backends6.set_faults(faults(3));
+    maps.slots.set_faults(faults(4));
+    maps.members.set_faults(faults(5));
+    maps.sources4.set_faults(faults(6));
+    maps.sources6.set_faults(faults(7));
+    maps.maglev.set_faults(faults(8));
 }
 
 proptest! {

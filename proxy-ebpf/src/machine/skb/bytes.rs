@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use core::ptr::{read_volatile, write_volatile};
+use core::ptr::read_volatile;
 
 use aya_ebpf::helpers::{
     bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_load_bytes, bpf_skb_store_bytes,
@@ -12,7 +12,7 @@ use proxy_common::endpoints::ENDPOINT_QUEUED;
 use super::{RECOMPUTE, Skb};
 use crate::machine::checksum::fold;
 use crate::machine::frame::{Balance, Buffer, Checksum, Frame};
-use crate::machine::words::{copy, opaque};
+use crate::machine::words::{copy, opaque, put};
 
 /// `l4_csum_replace`: the change is one of the pseudo header.
 const PSEUDO_HEADER: u64 = 1 << 4;
@@ -104,14 +104,8 @@ impl<const OWN: bool> Frame for Skb<OWN> {
         let Some(at) = self.at_hand::<T>(offset) else {
             return self.store(offset, value);
         };
-        // SAFETY: within the packet; this machine stores unaligned words.
-        unsafe {
-            match size_of::<T>() {
-                1 => write_volatile(at.cast(), (&raw const *value).cast::<u8>().read()),
-                2 => write_volatile(at.cast(), (&raw const *value).cast::<u16>().read()),
-                _ => copy(&raw const *value, at),
-            }
-        }
+        // SAFETY: within the packet.
+        unsafe { put(value, at) };
         true
     }
 

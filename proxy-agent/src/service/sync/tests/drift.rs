@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use super::*;
 use crate::{
-    datapath::{Faults, MemoryTable, Table as _},
+    datapath::{MemoryTable, Table as _},
     service::MemoryMaps,
 };
 
@@ -85,17 +85,6 @@ fn inflict(maps: &MemoryMaps, harms: &[(usize, Harm)]) {
     }
 }
 
-fn set_faults(maps: &MemoryMaps, seed: u64, percent: u64) {
-    let faults = |map| Faults::new(seed.wrapping_mul(8) + map, percent);
-    maps.frontends4.set_faults(faults(0));
-    maps.frontends6.set_faults(faults(1));
-    maps.backends4.set_faults(faults(2));
-    maps.backends6.set_faults(faults(3));
-    maps.slots.set_faults(faults(4));
-    maps.members.set_faults(faults(5));
-    maps.maglev.set_faults(faults(6));
-}
-
 fn contents(maps: &MemoryMaps) -> impl PartialEq + Debug + use<> {
     (
         maps.frontends4.entries().unwrap(),
@@ -133,7 +122,7 @@ proptest! {
         verify(&mut sync, &snapshot);
         let before = contents(&maps);
         inflict(&maps, &harms);
-        set_faults(&maps, seed, 20);
+        fail_writes(&maps, seed, 20);
         let mut report = SyncReport::default();
         let mut compare = |report: &mut SyncReport| {
             if maps_alone {
@@ -143,7 +132,7 @@ proptest! {
             }
         };
         while !compare(&mut report).unwrap_or(false) {}
-        set_faults(&maps, 0, 0);
+        fail_writes(&maps, 0, 0);
         // What failed is found by the next comparison.
         while !compare(&mut report).unwrap() {}
         prop_assert!(!maps_alone || report.synced == 0, "nothing is planned");

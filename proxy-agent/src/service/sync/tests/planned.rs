@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    datapath::{Faults, Table as _},
+    datapath::Table as _,
     service::{
         MemoryMaps,
         plan::slot,
@@ -13,18 +13,6 @@ use crate::{
 fn start(maps: &MemoryMaps) -> ServiceSync {
     let sync = ServiceSync::new(maps.tables(), "here").unwrap();
     sync.with_grace(Duration::ZERO)
-}
-
-fn fail(maps: &MemoryMaps, seed: u64, percent: u64) {
-    let faults = |map| Faults::new(seed.wrapping_mul(16) + map, percent);
-    maps.frontends4.set_faults(faults(0));
-    maps.frontends6.set_faults(faults(1));
-    maps.backends4.set_faults(faults(2));
-    maps.backends6.set_faults(faults(3));
-    maps.slots.set_faults(faults(4));
-    maps.members.set_faults(faults(5));
-    maps.sources4.set_faults(faults(6));
-    maps.sources6.set_faults(faults(7));
 }
 
 /// What is known is what the maps hold, no more and no less.
@@ -83,7 +71,7 @@ fn a_plan_of_which_nothing_was_written_has_never_been() {
         let maps = MemoryMaps::new(4096, 0, 0);
         let mut sync = start(&maps);
         sync.sync(&shapes(0), &Dirty::default());
-        fail(&maps, 1, 100);
+        fail_writes(&maps, 1, 100);
         let report = sync.sync(&shapes(count), &all_dirty(count));
         assert_eq!((report.failed.len(), report.writes), (count, 0));
         assert_eq!(sync.ids, Ids::default());
@@ -134,12 +122,12 @@ proptest! {
         let mut sync = start(&maps);
         settle(&mut sync, &alone(first), &all_dirty(12));
         for (number, shapes) in (0..).zip(tried) {
-            fail(&maps, seed.wrapping_add(number), percent);
+            fail_writes(&maps, seed.wrapping_add(number), percent);
             sync.sync(&alone(shapes), &all_dirty(12));
             known_is_written(&sync, &maps);
             ids_only_grow(&sync);
         }
-        fail(&maps, 0, 0);
+        fail_writes(&maps, 0, 0);
         let last = alone(last);
         settle(&mut sync, &last, &all_dirty(12));
         prop_assert!(sync.stranded.is_empty() && sync.failed.is_empty());
