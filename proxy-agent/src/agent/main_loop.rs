@@ -80,7 +80,7 @@ pub struct MainLoop {
 
 /// Why a turn begins.
 enum Wake {
-    Change(Change),
+    Change,
     Question(Question),
     Full,
     /// A piece of a comparison is due.
@@ -154,7 +154,7 @@ impl MainLoop {
         loop {
             self.pulse.beat().await;
             let wake = tokio::select! {
-                change = self.changes.next() => Wake::Change(change),
+                () = self.changes.due() => Wake::Change,
                 () = self.subjects.pods.changed() => Wake::Due,
                 () = self.subjects.node.changed() => Wake::Due,
                 () = sleep_until(self.due) => Wake::Due,
@@ -170,13 +170,8 @@ impl MainLoop {
 
     async fn turn(&mut self, wake: Wake) -> anyhow::Result<()> {
         match wake {
-            Wake::Change(change) => {
-                self.lists.retain(|kind, _| !change.complete.has(&[*kind]));
-                self.figures.changed();
-                self.sync(&change);
-                self.changes.done();
-            }
-            Wake::Due => self.sync(&Change::default()),
+            Wake::Change => self.sync(true),
+            Wake::Due => self.sync(false),
             Wake::Full => self.begin_comparison(),
             Wake::Piece => self.compare().unwrap_or_default(),
             Wake::Question(question) => self.answer(question),
@@ -197,7 +192,7 @@ impl MainLoop {
         let told = self.here.version();
         self.here.in_vain.tell(self.resizing.in_vain().clone());
         if self.here.version() != told {
-            self.sync(&Change::default());
+            self.sync(false);
         }
     }
 
@@ -225,15 +220,23 @@ impl MainLoop {
             subject.resized(&maps);
         }
         self.resizing.done();
-        self.sync(&Change::default());
+        self.sync(false);
         Ok(())
     }
 
-    /// Brings everything in step, until no subject has anything new to tell the others.
-    fn sync(&mut self, change: &Change) {
+    /// Brings everything in step, until no subject has anything new to tell the others; with what has changed, if it is to be
+    /// `taken`.
+    fn sync(&mut self, taken: bool) {
         let (began, before) = (Instant::now(), self.here.version());
         let nothing = Dirty::default();
-        let snapshot = self.store.read();
+        let store = Arc::clone(&self.store);
+        let snapshot = store.read();
+        let mut change = Change::default();
+        if taken {
+            change = self.changes.take(&snapshot);
+            self.lists.retain(|kind, _| !change.complete.has(&[*kind]));
+            self.figures.changed();
+        }
         let mut turn = Turn {
             snapshot: &snapshot,
             dirty: &change.dirty,
@@ -261,10 +264,13 @@ impl MainLoop {
         }
         let serving = *self.here.serving.get();
         self.figures.began_serving(&self.shared, serving, began);
-        self.judge(change);
+        self.judge(&change);
         self.resizing.listen(&self.subjects.all());
         if news {
             self.due = Instant::now();
+        }
+        if taken {
+            self.changes.done();
         }
     }
 
@@ -343,7 +349,7 @@ impl MainLoop {
         for subject in self.subjects.all_mut() {
             subject.look();
         }
-        self.sync(&Change::default());
+        self.sync(false);
         self.untold = true;
         self.publish = self.looked + TICK;
     }

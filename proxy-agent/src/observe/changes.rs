@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Store, store::Pending};
+use super::{
+    Store,
+    store::{Pending, SnapshotGuard},
+};
 use crate::model::{Completeness, Dirty};
 
 /// What has changed since the last time; the objects are in the [`Store`].
@@ -42,23 +45,20 @@ impl Changes {
         }
     }
 
-    /// Waits for the next change. Safe to drop half-way (`select!`): nothing is lost.
-    pub async fn next(&mut self) -> Change {
-        loop {
-            if self.store.pending().since.is_none() {
-                self.store.wake.notified().await;
-                continue;
-            }
-            let due = self.taken.map(|taken| taken + self.coalesce);
-            if let Some(due) = due.filter(|due| *due > Instant::now()) {
-                tokio::time::sleep_until(due.into()).await;
-            }
-            return self.take();
+    /// Waits until there is something to take. Safe to drop half-way (`select!`): nothing is lost.
+    pub async fn due(&self) {
+        while self.store.pending().since.is_none() {
+            self.store.wake.notified().await;
+        }
+        let due = self.taken.map(|taken| taken + self.coalesce);
+        if let Some(due) = due.filter(|due| *due > Instant::now()) {
+            tokio::time::sleep_until(due.into()).await;
         }
     }
 
-    /// Takes what is there, at once. It counts as waiting until [`Self::done`] is called.
-    pub fn take(&mut self) -> Change {
+    /// Takes what is there, at once: all that this snapshot has and no earlier one had, and no more than that, for nothing
+    /// is written while it is held. It counts as waiting until [`Self::done`] is called.
+    pub fn take(&mut self, snapshot: &SnapshotGuard<'_>) -> Change {
         self.taken = Some(Instant::now());
         let mut pending = self.store.pending();
         let since = pending.since.take();
@@ -74,7 +74,7 @@ impl Changes {
         Change {
             dirty: taken.dirty,
             relisted: taken.completed,
-            complete: self.store.complete(),
+            complete: snapshot.complete.clone(),
             since,
         }
     }
@@ -87,9 +87,15 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, thread};
+
     use futures::FutureExt as _;
 
     use super::*;
+    use crate::{
+        model::{Kind, Namespace, ObjectName},
+        observe::{Converted, Object, Update},
+    };
 
     #[test]
     fn a_lone_change_waits_for_nothing_and_the_next_ones_are_gathered() {
@@ -98,11 +104,42 @@ mod tests {
         let runtime = runtime.enable_time().build().unwrap();
         let _inside = runtime.enter();
         let mut changes = Changes::new(Arc::clone(&store), Duration::from_hours(1));
-        assert!(changes.next().now_or_never().is_none(), "nothing changed");
+        assert!(changes.due().now_or_never().is_none(), "nothing changed");
         store.set_partial(true);
-        assert!(changes.next().now_or_never().is_some());
+        assert!(changes.due().now_or_never().is_some());
+        changes.take(&store.read());
         store.set_partial(false);
-        assert!(changes.next().now_or_never().is_none());
-        assert!(changes.take().relisted, "it is there for who asks");
+        assert!(changes.due().now_or_never().is_none());
+        let change = changes.take(&store.read());
+        assert!(change.relisted, "it is there for who asks");
+    }
+
+    #[test]
+    fn what_is_taken_is_what_the_snapshot_has_while_sources_write() {
+        const COUNT: usize = 100_000;
+        let store = Store::new();
+        let writer = Arc::clone(&store);
+        let writer = thread::spawn(move || {
+            for number in 0..COUNT {
+                writer.update([Update::Apply(Box::new(Converted {
+                    kind: Kind::Namespace,
+                    name: ObjectName::new("", number.to_string()),
+                    object: Some(Object::Namespace(Namespace::default())),
+                    triggered: None,
+                    problems: Vec::new(),
+                }))]);
+            }
+        });
+        let mut changes = Changes::new(Arc::clone(&store), Duration::ZERO);
+        let mut taken = BTreeSet::new();
+        while taken.len() < COUNT {
+            let snapshot = store.read();
+            let new = changes.take(&snapshot).dirty.namespaces;
+            let known = snapshot.namespaces.len();
+            drop(snapshot);
+            taken.extend(new);
+            assert_eq!(taken.len(), known);
+        }
+        writer.join().unwrap();
     }
 }

@@ -216,10 +216,12 @@ mod tests {
         let pulse = Watchdog::default().register("manifests");
         let _watch = spawn(Arc::clone(&store), folder.path().to_owned(), "a", pulse).unwrap();
         let mut changes = Changes::new(Arc::clone(&store), Duration::from_millis(5));
-        let first = changes.next().await;
+        changes.due().await;
+        let first = changes.take(&store.read());
         assert!(first.dirty.is_empty() && first.complete.has(&Kind::ALL));
         fs::write(folder.path().join("a.yaml"), service("a", "10.0.0.1")).unwrap();
-        let change = changes.next().await;
+        changes.due().await;
+        let change = changes.take(&store.read());
         let dirty: Vec<String> = change
             .dirty
             .services

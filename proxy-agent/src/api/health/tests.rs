@@ -41,7 +41,7 @@ fn a_change_waits_from_its_arrival_until_it_is_dealt_with() {
     assert!(report.problems[0].contains("to be looked at"), "{report:?}");
 
     // Taken, but whoever took it hangs.
-    changes.take();
+    changes.take(&store.read());
     change(&store, "b");
     assert!(!health.healthy());
     changes.done();
