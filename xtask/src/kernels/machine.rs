@@ -25,8 +25,8 @@ const MACHINE: [&str; 8] = [
     "none",
 ];
 
-/// What the kernel is told, beside its console.
-const COMMAND_LINE: &str = "quiet oops=panic panic=-1 mitigations=off rdinit=/init";
+/// What the kernel is told, beside its console. Memory is not cleared before it is given out: the verifier asks for a lot of it.
+const COMMAND_LINE: &str = "quiet oops=panic panic=-1 mitigations=off init_on_alloc=0 rdinit=/init";
 
 /// How often a machine is booted that dies before its tests have ended: the emulator itself fails now and then on a
 /// host under load. A test that failed stays failed, and a kernel that our programs kill dies at each boot.
