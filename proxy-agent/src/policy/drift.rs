@@ -207,7 +207,9 @@ pub fn live_cells(rows: &Rows, in_force: &BTreeMap<u32, InForce>) -> impl Iterat
             Selected::Row(row) => rows.all.get(&row),
             Selected::Deny | Selected::Allow => None,
         };
-        row.map_or(0..0, |row| row.header()..row.index(row.capacity()))
+        row.map_or(0..0, |row| {
+            row.place.header()..row.place.index(row.place.capacity())
+        })
     })
 }
 

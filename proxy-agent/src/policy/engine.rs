@@ -31,7 +31,7 @@ use super::{
     plan::{Change, InForce, Plan, Planner, Wanted, abandon},
     reclaim::Reclaim,
     restore::restore,
-    rows::{RowHandle, Rows},
+    rows::Rows,
     subjects::Locals,
     version::{Observed, Versions},
 };
@@ -272,12 +272,16 @@ impl PolicyEngine {
             self.report(report);
             return Ok(true);
         }
-        let Some((change, plan)) = self.fit(now, all, dirty)? else {
+        let Some((change, mut plan)) = self.fit(now, all, dirty)? else {
             self.report(report);
             return Ok(false);
         };
+        let left = plan.moves.carry_out(&mut self.kernel, &mut self.rows);
+        if !left.is_empty() {
+            self.reclaim.retire(Instant::now(), left, Vec::new());
+        }
         if let Err(error) = apply(&plan, &mut self.kernel, &mut self.lists) {
-            abandon(&plan, &mut self.kernel, &mut self.rows, &mut self.lists);
+            self.abandon(&plan);
             return Err(error);
         }
         self.settle(now, &change, plan, report);
@@ -294,20 +298,24 @@ impl PolicyEngine {
     }
 
     fn plan(&mut self, change: &Change) -> Result<Plan, PolicyError> {
-        let mut retired: Vec<RowHandle> = Vec::new();
         let cidr_room = self.kernel.cidr_room(&self.reclaim);
+        let mut classes = std::mem::take(&mut self.kernel.classes);
         let planner = Planner::new(
-            &mut self.kernel,
+            (&self.kernel, &mut classes),
             &mut self.rows,
             &mut self.lists,
             &self.compiled,
             &mut self.cookies,
             &self.in_force,
-            &mut retired,
-        )
-        .with_cidr_room(cidr_room);
-        let plan = planner.make(change);
-        self.reclaim.retire(Instant::now(), retired, Vec::new());
+        );
+        let plan = planner.with_cidr_room(cidr_room).make(change);
+        self.kernel.classes = classes;
         plan
+    }
+
+    /// Gives back what a plan took that is not carried out.
+    fn abandon(&mut self, plan: &Plan) {
+        let classes = &mut self.kernel.classes;
+        abandon(plan, classes, &mut self.rows, &mut self.lists);
     }
 }

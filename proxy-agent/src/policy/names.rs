@@ -23,7 +23,7 @@ impl PolicyEngine {
             Selected::Deny | Selected::Allow => None,
         });
         let rows: BTreeMap<u32, &RowKey> = rows
-            .filter_map(|row: &Row| Some((row.number, row.key.as_deref()?)))
+            .filter_map(|row: &Row| Some((row.place.number, row.key.as_deref()?)))
             .collect();
         let classes = self.kernel.classes.known();
         PolicyNames {

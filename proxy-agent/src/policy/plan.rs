@@ -5,6 +5,7 @@
 //! was split from; then one store per endpoint. What is replaced stays until a grace period has passed.
 
 mod cells;
+pub mod moves;
 mod rows;
 mod targets;
 mod words;
@@ -19,7 +20,7 @@ use ipnetwork::IpNetwork;
 use proxy_common::policy::peers::Peer;
 
 use super::{
-    classes::ClassId,
+    classes::{ClassId, Classes},
     compiled::{Compiled, Want},
     cookie::Cookies,
     kernel::Kernel,
@@ -29,6 +30,7 @@ use super::{
     rows::{RowHandle, Rows},
     vector::VectorId,
 };
+use moves::Moves;
 use targets::Targets;
 
 /// What judges an endpoint in one direction.
@@ -78,6 +80,8 @@ pub struct Change {
 /// Ordered writes. Unwritten blocks of lists go before all of them.
 #[derive(Debug, Default)]
 pub struct Plan {
+    /// Rows that go elsewhere, before all else.
+    pub moves: Moves,
     /// Stores into `POLICY_CELLS`.
     pub cells: Vec<(u32, u64)>,
     /// Exact entries to set.
@@ -106,8 +110,10 @@ pub struct Plan {
 
 /// Makes plans.
 pub struct Planner<'a> {
-    /// What the maps hold.
-    pub kernel: &'a mut Kernel,
+    /// What the maps hold. Plans write nothing.
+    pub kernel: &'a Kernel,
+    /// Classes, of which plans take new ones.
+    pub classes: &'a mut Classes,
     /// Rows.
     pub rows: &'a mut Rows,
     /// Lists.
@@ -120,8 +126,6 @@ pub struct Planner<'a> {
     pub in_force: &'a BTreeMap<u32, InForce>,
     /// How many prefixes the maps can hold, IPv4 first.
     pub cidr_room: [u32; 2],
-    /// Rows that wait to be freed.
-    pub retired: &'a mut Vec<RowHandle>,
     /// The plan as far as it is made.
     pub plan: Plan,
     /// Maps that have no room: all of them are told at once.
@@ -141,23 +145,22 @@ pub struct Planner<'a> {
 impl<'a> Planner<'a> {
     /// A planner with an empty plan.
     pub fn new(
-        kernel: &'a mut Kernel,
+        (kernel, classes): (&'a Kernel, &'a mut Classes),
         rows: &'a mut Rows,
         lists: &'a mut Lists,
         compiled: &'a Compiled,
         cookies: &'a mut Cookies,
         in_force: &'a BTreeMap<u32, InForce>,
-        retired: &'a mut Vec<RowHandle>,
     ) -> Self {
         Self {
             kernel,
+            classes,
             rows,
             lists,
             compiled,
             cookies,
             in_force,
             cidr_room: [u32::MAX; 2],
-            retired,
             plan: Plan::default(),
             short: Vec::new(),
             kept: HashMap::new(),
@@ -180,7 +183,7 @@ impl<'a> Planner<'a> {
         match self.try_make(change) {
             Ok(()) => Ok(self.plan),
             Err(error) => {
-                abandon(&self.plan, self.kernel, self.rows, self.lists);
+                abandon(&self.plan, self.classes, self.rows, self.lists);
                 Err(together(self.short, error))
             }
         }
@@ -192,7 +195,7 @@ impl<'a> Planner<'a> {
         if change.all {
             self.restate_classes(change)?;
         }
-        let mut targets = Targets::new(self.kernel, self.checks(change));
+        let mut targets = Targets::new(self.classes, self.checks(change));
         self.plan_prefixes(change, &mut targets)?;
         self.plan_addresses(change, &mut targets)?;
         self.plan_cells(&targets)?;
@@ -247,11 +250,12 @@ fn together(mut short: Vec<PolicyError>, last: PolicyError) -> PolicyError {
 }
 
 /// Gives back what a plan took and nothing refers to.
-pub fn abandon(plan: &Plan, kernel: &mut Kernel, rows: &mut Rows, lists: &mut Lists) {
+pub fn abandon(plan: &Plan, classes: &mut Classes, rows: &mut Rows, lists: &mut Lists) {
+    plan.moves.abandon(rows);
     for row in &plan.drafts {
         rows.forget(*row, lists);
     }
     for class in &plan.classes {
-        kernel.classes.set_vector(*class, None);
+        classes.set_vector(*class, None);
     }
 }

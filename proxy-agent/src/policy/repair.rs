@@ -156,7 +156,7 @@ impl Repair<'_> {
 }
 
 fn is_header(index: u32, rows: &Rows) -> bool {
-    index.is_multiple_of(ROW_STRIDE) && rows.all.values().any(|row| row.header() == index)
+    index.is_multiple_of(ROW_STRIDE) && rows.all.values().any(|row| row.place.header() == index)
 }
 
 /// A row of no cells that holds the blocks of a list until nobody can be reading them.

@@ -17,7 +17,7 @@ use super::{
     reclaim::Reclaim,
     report::PolicyError,
     row::Program,
-    rows::{Row, RowHandle, Rows},
+    rows::{Place, Row, RowHandle, Rows},
 };
 use crate::datapath::tree;
 
@@ -100,11 +100,13 @@ fn adopt_row(
     let header = number.saturating_mul(ROW_STRIDE);
     let classes = (cells.get(header) as u32).min(cells.len().saturating_sub(header + 1));
     let mut row = Row::new(None, Program::default(), side);
-    row.number = number.max(ROW_FIRST);
-    row.span = (1 + classes).div_ceil(ROW_STRIDE);
-    rows.mark(row.number, row.span);
+    row.place = Place {
+        number: number.max(ROW_FIRST),
+        span: (1 + classes).div_ceil(ROW_STRIDE),
+    };
+    rows.mark(row.place);
     let mut roots = BTreeSet::new();
-    for index in header..header + row.span * ROW_STRIDE {
+    for index in header..header + row.place.span * ROW_STRIDE {
         picture.set(index, cells.get(index));
     }
     for class in 0..classes {

@@ -27,10 +27,8 @@ pub type RowHandle = u64;
 pub struct Row {
     /// What it was compiled from; none if a former agent wrote it.
     pub key: Option<Arc<RowKey>>,
-    /// Number; 0 while it has no space yet.
-    pub number: u32,
-    /// Strides that it occupies.
-    pub span: u32,
+    /// Where it lies.
+    pub place: Place,
     /// Which generation of classes it is about.
     pub side: u32,
     program: Program,
@@ -45,8 +43,7 @@ impl Row {
     pub fn new(key: Option<Arc<RowKey>>, program: Program, side: u32) -> Self {
         Self {
             key,
-            number: 0,
-            span: 0,
+            place: Place::default(),
             side,
             program,
             memo: HashMap::new(),
@@ -122,25 +119,33 @@ impl Row {
         husk.held = unused;
         Some(husk)
     }
+}
 
+/// Space of a row in the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The row's number; 0 while it has no space yet.
+    pub number: u32,
+    /// Strides that it occupies.
+    pub span: u32,
+}
+
+impl Place {
     /// How many classes fit.
-    pub fn capacity(&self) -> u32 {
+    pub fn capacity(self) -> u32 {
         (self.span * ROW_STRIDE).saturating_sub(1)
     }
 
     /// Index of its header.
-    pub fn header(&self) -> u32 {
+    pub fn header(self) -> u32 {
         self.number * ROW_STRIDE
     }
 
     /// Index of the cell of a class.
-    pub fn index(&self, class: ClassId) -> u32 {
+    pub fn index(self, class: ClassId) -> u32 {
         self.header() + 1 + class
     }
 }
-
-/// Space of a row: its number and its strides.
-pub type Space = (u32, u32);
 
 /// Strides of a table of so many cells.
 fn strides(cells: u32) -> u32 {
@@ -186,25 +191,32 @@ impl Rows {
 
     /// Finds space for a row of `classes` columns, with some to spare. The row has its space after that.
     pub fn place(&mut self, handle: RowHandle, classes: u32) -> Result<(), PolicyError> {
-        let (number, span) = self.space(classes)?;
+        let place = self.space(classes)?;
         if let Some(row) = self.all.get_mut(&handle) {
-            row.number = number;
-            row.span = span;
+            row.place = place;
         }
         Ok(())
+    }
+
+    /// Notes that a row lies elsewhere now. Gives what holds the place that it has left.
+    pub fn relocate(&mut self, handle: RowHandle, to: Place) -> Option<RowHandle> {
+        let row = self.all.get_mut(&handle)?;
+        let mut left = Row::husk();
+        left.place = std::mem::replace(&mut row.place, to);
+        Some(self.add(left))
     }
 
     /// Whether a row takes more than twice what a new one of so many columns would.
     pub fn is_wide(&self, row: RowHandle, classes: u32) -> bool {
         let row = self.all.get(&row);
-        row.is_some_and(|row| row.span > 2 * with_spare(classes))
+        row.is_some_and(|row| row.place.span > 2 * with_spare(classes))
     }
 
     /// Takes space for a row of `classes` columns, with some to spare.
-    pub fn space(&mut self, classes: u32) -> Result<Space, PolicyError> {
+    pub fn space(&mut self, classes: u32) -> Result<Place, PolicyError> {
         let wide = with_spare(classes);
         let tight = (1 + classes).div_ceil(ROW_STRIDE);
-        let fits = |slots: &mut Slots, span| slots.take(span).map(|number| (number, span));
+        let fits = |slots: &mut Slots, span| slots.take(span).map(|number| Place { number, span });
         fits(&mut self.slots, wide)
             .or_else(|| fits(&mut self.slots, tight))
             .ok_or_else(|| PolicyError::NoRoom {
@@ -217,14 +229,14 @@ impl Rows {
     }
 
     /// Gives the space of a row back.
-    pub fn free_space(&mut self, number: u32, span: u32) {
+    pub fn free_space(&mut self, Place { number, span }: Place) {
         if number >= ROW_FIRST {
             self.slots.release(number, span);
         }
     }
 
     /// Marks space that a former agent's row occupies.
-    pub fn mark(&mut self, number: u32, span: u32) {
+    pub fn mark(&mut self, Place { number, span }: Place) {
         self.slots.mark(number, span);
     }
 
@@ -233,7 +245,7 @@ impl Rows {
         let Some(row) = self.all.remove(&handle) else {
             return;
         };
-        self.free_space(row.number, row.span);
+        self.free_space(row.place);
         row.held.iter().for_each(|list| lists.release(*list));
         for block in &row.foreign_blocks {
             lists.slots().release(*block, 1);

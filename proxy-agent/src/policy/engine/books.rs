@@ -124,8 +124,10 @@ impl PolicyEngine {
             let Some(row) = all.all.get_mut(handle).filter(|row| row.key.is_some()) else {
                 continue;
             };
-            let cells = classes.iter().filter(|class| **class < row.capacity());
-            let cells = cells.map(|class| Cell::unpack(kernel.cells.get(row.index(*class))));
+            let cells = classes
+                .iter()
+                .filter(|class| **class < row.place.capacity());
+            let cells = cells.map(|class| Cell::unpack(kernel.cells.get(row.place.index(*class))));
             let named = cells.filter(|cell| cell.kind == LIST).map(|cell| cell.list);
             if let Some(husk) = row.shed(&named.collect()) {
                 shed.push(all.add(husk));

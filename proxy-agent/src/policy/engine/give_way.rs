@@ -7,7 +7,7 @@ use super::PolicyEngine;
 use crate::policy::{
     PolicyError,
     effective::{Want, in_order},
-    plan::{Change, Plan, Wanted, abandon},
+    plan::{Change, Plan, Wanted},
     version::{PolicyVersion, Versions},
 };
 
@@ -39,7 +39,7 @@ impl PolicyEngine {
                 return planned.map(|planned| (want, Some(planned)));
             }
             if let Ok((_, plan)) = planned {
-                abandon(&plan, &mut self.kernel, &mut self.rows, &mut self.lists);
+                self.abandon(&plan);
             }
             self.effective = before;
             self.wanted = None;
@@ -113,7 +113,7 @@ impl PolicyEngine {
         self.effective = before;
         self.wanted = None;
         let (_, plan) = planned?;
-        abandon(&plan, &mut self.kernel, &mut self.rows, &mut self.lists);
+        self.abandon(&plan);
         Ok(())
     }
 

@@ -154,7 +154,7 @@ impl PolicyEngine {
                 continue;
             };
             let (found, right) = (&self.kernel.tables.cells, &self.kernel.cells);
-            let mut cells = row.header()..row.index(row.capacity());
+            let mut cells = row.place.header()..row.place.index(row.place.capacity());
             compared += cells.len();
             if cells.any(|index| found.get(index) != right.get(index)) {
                 return None;

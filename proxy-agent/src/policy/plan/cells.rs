@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{InForce, Planner, Selected, targets::Targets};
+use super::{Planner, targets::Targets};
 use crate::policy::{
     classes::ClassId,
     report::PolicyError,
-    rows::{Row, RowHandle, Space},
+    rows::{Place, RowHandle},
 };
-use proxy_common::policy::words::PolicyWord;
 
 /// A class and what a row says of it.
 type ClassCell = (ClassId, u64);
 
 impl Planner<'_> {
-    /// Plans all cells. Nothing in force moves before it is known that all have room.
+    /// Plans all cells, and which rows in force go elsewhere for them.
     pub(super) fn plan_cells(&mut self, targets: &Targets) -> Result<(), PolicyError> {
-        let bound = self.kernel.classes.bound();
+        let bound = self.classes.bound();
         let drafted = self.drafted_cells()?;
         let added = self.added_cells(targets)?;
         let reserved = self.reserve(bound);
@@ -25,8 +24,8 @@ impl Planner<'_> {
             self.give_back(reserved);
             return Err(error);
         }
-        for (row, space) in reserved {
-            self.relocate(row, space);
+        for (row, place) in reserved {
+            self.relocate(row, place);
         }
         for (row, cells) in drafted {
             self.plan_row(row, cells);
@@ -46,7 +45,7 @@ impl Planner<'_> {
 
     /// The cells of the rows that come. Takes their lists.
     fn drafted_cells(&mut self) -> Result<Vec<(RowHandle, Vec<ClassCell>)>, PolicyError> {
-        let known: Vec<_> = self.kernel.classes.known().collect();
+        let known: Vec<_> = self.classes.known().collect();
         let mut all = Vec::new();
         for row in self.plan.drafts.clone() {
             let mut cells = Vec::with_capacity(known.len());
@@ -77,10 +76,10 @@ impl Planner<'_> {
 
     /// Takes space for the rows that come, and for those in force that are too narrow, or much too wide: which of those
     /// go where. On an error nothing is taken that [`abandon`](super::abandon) does not give back.
-    fn reserve(&mut self, classes: u32) -> Result<Vec<(RowHandle, Space)>, PolicyError> {
+    fn reserve(&mut self, classes: u32) -> Result<Vec<(RowHandle, Place)>, PolicyError> {
         let is_narrow = |row: &RowHandle| {
             let row = self.rows.all.get(row);
-            row.is_some_and(|row| row.capacity() < classes)
+            row.is_some_and(|row| row.place.capacity() < classes)
         };
         let narrow: Vec<_> = self.live().into_iter().filter(is_narrow).collect();
         let kept = self.kept.values().copied();
@@ -99,9 +98,9 @@ impl Planner<'_> {
         Ok(taken)
     }
 
-    fn give_back(&mut self, taken: Vec<(RowHandle, Space)>) {
-        for (_, (number, span)) in taken {
-            self.rows.free_space(number, span);
+    fn give_back(&mut self, taken: Vec<(RowHandle, Place)>) {
+        for (_, place) in taken {
+            self.rows.free_space(place);
         }
     }
 
@@ -110,7 +109,7 @@ impl Planner<'_> {
         &mut self,
         narrow: &[RowHandle],
         classes: u32,
-        taken: &mut Vec<(RowHandle, Space)>,
+        taken: &mut Vec<(RowHandle, Place)>,
     ) -> Result<(), PolicyError> {
         let drafts = self.plan.drafts.clone();
         let mut left = (narrow.len() + drafts.len()) as u32;
@@ -131,61 +130,21 @@ impl Planner<'_> {
     }
 
     fn plan_cell(&mut self, row: RowHandle, class: u32, cell: u64) {
-        if let Some(row) = self.rows.all.get(&row) {
-            self.plan.cells.push((row.index(class), cell));
+        if let Some(place) = self.lies(row) {
+            self.plan.cells.push((place.index(class), cell));
         }
     }
 
     fn plan_row(&mut self, row: RowHandle, cells: Vec<ClassCell>) {
-        let (header, capacity) = match self.rows.all.get(&row) {
-            Some(row) => (row.header(), row.capacity()),
-            None => return,
-        };
-        self.plan.cells.push((header, u64::from(capacity)));
-        let cells: BTreeMap<ClassId, u64> = cells.into_iter().collect();
-        for class in 0..capacity {
-            let cell = cells.get(&class).copied().unwrap_or(0);
-            self.plan.cells.push((header + 1 + class, cell));
-        }
-    }
-
-    /// Gives a row in force other room, at once: same cells elsewhere, then the words that name it. No verdict changes, so
-    /// no epoch does.
-    fn relocate(&mut self, handle: RowHandle, (number, span): Space) {
-        let Some(row) = self.rows.all.get_mut(&handle) else {
+        let Some(place) = self.lies(row) else {
             return;
         };
-        let (old_header, old_capacity) = (row.header(), row.capacity());
-        let mut old = Row::new(None, crate::policy::row::Program::default(), row.side);
-        (old.number, old.span) = (row.number, row.span);
-        (row.number, row.span) = (number, span);
-        let (header, capacity) = (row.header(), row.capacity());
-        for i in 0..capacity {
-            let cell = if i < old_capacity {
-                self.kernel.cells.get(old_header + 1 + i)
-            } else {
-                0
-            };
-            self.kernel.set_cell(header + 1 + i, cell);
+        let header = (place.header(), u64::from(place.capacity()));
+        self.plan.cells.push(header);
+        let cells: BTreeMap<ClassId, u64> = cells.into_iter().collect();
+        for class in 0..place.capacity() {
+            let cell = cells.get(&class).copied().unwrap_or(0);
+            self.plan.cells.push((place.index(class), cell));
         }
-        self.kernel.set_cell(header, u64::from(capacity));
-        let old = self.rows.add(old);
-        self.retired.push(old);
-        for (id, in_force) in self.in_force {
-            if in_force.rows.contains(&Selected::Row(handle)) {
-                self.renumber(*id, in_force);
-            }
-        }
-    }
-
-    fn renumber(&mut self, id: u32, in_force: &InForce) {
-        let word = PolicyWord::unpack(self.kernel.words.get(id));
-        let [ingress_row, egress_row] = in_force.rows.map(|s| self.number(s));
-        let word = PolicyWord {
-            ingress_row,
-            egress_row,
-            ..word
-        };
-        self.kernel.set_word(id, word.pack());
     }
 }

@@ -103,9 +103,9 @@ impl Planner<'_> {
     }
 
     fn addresses_move(&self, change: &Change) -> bool {
-        let kernel = &self.kernel;
+        let (kernel, classes) = (self.kernel, &self.classes);
         let stays = |class: Option<ClassId>, vector: VectorId| {
-            class.is_some_and(|c| kernel.classes.vector(c) == Some(vector))
+            class.is_some_and(|c| classes.vector(c) == Some(vector))
         };
         change.all
             || change.addresses.iter().any(|(a, want)| {
@@ -163,16 +163,16 @@ impl Planner<'_> {
         for (class, vector) in addresses.chain(prefixes) {
             *tally.entry(class).or_default().entry(vector).or_default() += 1;
         }
-        let all: Vec<_> = self.kernel.classes.known().map(|(id, _)| id).collect();
+        let all: Vec<_> = self.classes.known().map(|(id, _)| id).collect();
         for class in all {
-            self.kernel.classes.set_vector(class, None);
+            self.classes.set_vector(class, None);
         }
         for (class, votes) in tally {
             let mut votes: Vec<_> = votes.into_iter().collect();
             votes.sort_by_key(|(vector, count)| (std::cmp::Reverse(*count), *vector));
             for (vector, _) in votes {
                 if self.kept_rows_agree(class, vector)? {
-                    self.kernel.classes.set_vector(class, Some(vector));
+                    self.classes.set_vector(class, Some(vector));
                     break;
                 }
             }

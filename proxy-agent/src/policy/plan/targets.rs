@@ -10,7 +10,7 @@ use proxy_common::policy::{
 
 use super::{Change, Planner, Selected};
 use crate::policy::{
-    classes::ClassId,
+    classes::{ClassId, Classes},
     compiled::Want,
     kernel::Kernel,
     prefix_map::PrefixMap,
@@ -47,11 +47,11 @@ pub(super) struct Targets {
 }
 
 impl Targets {
-    pub(super) fn new(kernel: &Kernel, checks: Vec<Check>) -> Self {
+    pub(super) fn new(classes: &Classes, checks: Vec<Check>) -> Self {
         Self {
             checks,
-            canonical: kernel.classes.canonical(),
-            ceiling: kernel.classes.ceiling(),
+            canonical: classes.canonical(),
+            ceiling: classes.ceiling(),
             split: HashMap::new(),
             judged: HashMap::new(),
             new: HashMap::new(),
@@ -99,7 +99,7 @@ impl Planner<'_> {
             }
         }
         if let Some(now) = now
-            && self.kernel.classes.vector(now) == Some(vector)
+            && self.classes.vector(now) == Some(vector)
             && targets.is_low(now)
         {
             return Ok(now);
@@ -107,7 +107,7 @@ impl Planner<'_> {
         if let Some(class) = targets.split.get(&(now, vector)) {
             return Ok(*class);
         }
-        let id = self.kernel.classes.take(vector);
+        let id = self.classes.take(vector);
         self.plan.classes.push(id);
         targets.split.insert((now, vector), id);
         targets.canonical.entry(vector).or_insert(id);
@@ -219,7 +219,7 @@ impl Planner<'_> {
                 let below = ranges.as_ref().unwrap_or(&self.kernel.cidrs);
                 let fall = below.lookup(*address).map(|(_, peer)| peer.class);
                 if let Some(class) = fall
-                    && self.kernel.classes.vector(class) == Some(want.vector)
+                    && self.classes.vector(class) == Some(want.vector)
                     && self.may_move(targets, exact.class, class, want.vector)?
                 {
                     self.moves.insert((exact.class, class));
@@ -277,7 +277,7 @@ impl Planner<'_> {
 /// What the table says of a class in a row; a class beyond the row is denied.
 pub(super) fn stored_cell(kernel: &Kernel, rows: &Rows, row: RowHandle, class: ClassId) -> u64 {
     match rows.all.get(&row) {
-        Some(row) if class < row.capacity() => kernel.cells.get(row.index(class)),
+        Some(row) if class < row.place.capacity() => kernel.cells.get(row.place.index(class)),
         _ => 0,
     }
 }

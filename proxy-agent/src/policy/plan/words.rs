@@ -40,7 +40,7 @@ impl Planner<'_> {
     }
 
     fn plan_word(&mut self, id: u32, rows: [Selected; 2], stale: bool) {
-        let now = PolicyWord::unpack(self.kernel.words.get(id));
+        let now = self.word(id);
         let [ingress_row, egress_row] = rows.map(|s| self.number(s));
         let mut word = PolicyWord {
             ingress_row,
@@ -59,12 +59,12 @@ impl Planner<'_> {
         self.plan.words.push((id, word.pack()));
     }
 
-    /// Number of a row.
+    /// Number of a row, once rows have moved.
     pub(super) fn number(&self, selected: Selected) -> u32 {
         match selected {
             Selected::Deny => ROW_DENY_ALL,
             Selected::Allow => ROW_ALLOW_ALL,
-            Selected::Row(row) => self.rows.all.get(&row).map_or(ROW_DENY_ALL, |r| r.number),
+            Selected::Row(row) => self.lies(row).map_or(ROW_DENY_ALL, |place| place.number),
         }
     }
 
