@@ -40,6 +40,11 @@ pub fn ready(node: &Node) -> Result<()> {
     })
 }
 
+/// What the agents of a node have said.
+pub fn log(node: &Node) -> Result<String> {
+    Ok(std::fs::read_to_string(node.file(LOG))?)
+}
+
 /// Starts an agent that watches the API server. Agents of one node write the same log.
 pub fn start_agent(node: &Node, plane: &ControlPlane, flags: &[&str]) -> Result<Process> {
     let log = File::options()

@@ -44,6 +44,13 @@ fn the_older_service_has_an_address_and_the_other_one_takes_over() -> Result<()>
                 == "on all nodes: 192.0.2.99:80/TCP belongs to default/younger-by-name-a already",
             "{event:?}"
         );
+        // Maps are as they should be, and whoever asks whether they are makes no noise.
+        for _ in 0..3 {
+            ensure!(stage.proxyctl(&["diff"])?.is_empty(), "no difference");
+        }
+        let log = stage.log()?;
+        let told = log.matches("in force but for what another one has").count();
+        ensure!(told == 1, "told {told} times:\n{log}");
         stage.remove("younger-by-name-a").await?;
         stage.until_served(&["default/a-first-by-name", "ExternalIP", "192.0.2.99:80/TCP"])?;
 

@@ -85,14 +85,15 @@ fn a_service_with_ten_endpoints_stays_within_the_budget() {
     let mut parts = Parts::of(SERVICES);
     let services = list::<core::Service>(SERVICES, service, &interner);
     store.update([Update::Replace(Kind::Service, services)]);
-    drop(changes.take());
+    drop(changes.take(&store.read()));
     parts.add("Services in the store");
     let slices = list::<discovery::EndpointSlice>(SERVICES, slice, &interner);
     store.update([Update::Replace(Kind::EndpointSlice, slices)]);
     store.update([Update::Replace(Kind::Node, Vec::new())]);
-    drop(changes.take());
+    drop(changes.take(&store.read()));
     parts.add("slices in the store");
-    let report = sync.sync(&store.read(), &changes.take().dirty);
+    let snapshot = store.read();
+    let report = sync.sync(&snapshot, &changes.take(&snapshot).dirty);
     assert_eq!(report.synced, SERVICES);
     assert_eq!(sync.image().pool4.len(), SERVICES * ENDPOINTS);
     drop(report);

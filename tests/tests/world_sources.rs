@@ -221,6 +221,14 @@ fn a_family_without_a_range_is_open() {
         let (code, words) = bed.cluster.agent(0).proxyctl_verdict(&asked).unwrap();
         assert_eq!(code, 1, "{words}");
         assert!(words.contains("none of 1 ranges has the client"), "{words}");
+        let (client, to) = (addresses[0].to_string(), v4.ip().to_string());
+        let asked = ["policy", "why", &client, &to, "80"];
+        let (code, words) = bed.cluster.agent(0).proxyctl_verdict(&asked).unwrap();
+        assert_eq!(code, 1, "{words}");
+        assert!(
+            words.contains("dropped before any policy (source-range)"),
+            "{words}"
+        );
     }
 }
 

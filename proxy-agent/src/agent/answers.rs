@@ -6,18 +6,36 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{api::messages::Names, model::Snapshot, subject::Subject};
+use crate::{api::messages::Names, model::Snapshot, observe::SourceStatus, subject::Subject};
 
-/// Names of everything that maps hold by number.
-pub(super) fn names(snapshot: &Snapshot, subjects: &[&dyn Subject]) -> Names {
+/// Names of everything that maps hold by number, and how far behind the cluster that may be.
+pub(super) fn names(
+    snapshot: &Snapshot,
+    source: &SourceStatus,
+    subjects: &[&dyn Subject],
+) -> Names {
     let mut names = Names {
         addresses: nodes(snapshot).chain(pods(snapshot)).map(named).collect(),
+        behind: behind(source),
         ..Names::default()
     };
     for subject in subjects {
         subject.names(&mut names);
     }
     names
+}
+
+/// Why what is known may be old.
+fn behind(source: &SourceStatus) -> Option<String> {
+    let SourceStatus {
+        source,
+        connected,
+        since,
+        error,
+    } = source;
+    let why = error.as_deref().unwrap_or("no answer yet");
+    let seconds = since.elapsed().unwrap_or_default().as_secs();
+    (!connected).then(|| format!("{source} has not answered for {seconds}s: {why}"))
 }
 
 /// Names of those of these addresses that are a pod's, a node's or a Service's.

@@ -76,17 +76,22 @@ pub fn run(config: &Configuration) -> anyhow::Result<usize> {
     );
 }
 
-/// Says what is left for how many pods.
-pub fn tell(config: &Configuration, pods: usize) {
+/// Says what is left for how many pods, and who removes it.
+pub fn tell(config: &Configuration, pods: usize, stays: bool) {
     if pods == 0 {
         tracing::info!("cleaned up");
         return;
     }
     let left = config.cni.conf_dir.join(conflist::FAREWELL);
+    let then = if stays {
+        "it goes with the last of them"
+    } else {
+        "run it again when they are gone"
+    };
     tracing::warn!(
         pods,
         left = %left.display(),
-        "cleaned up but for what deletes the pods that are left; run it again when they are gone"
+        "cleaned up but for what deletes the pods that are left; {then}"
     );
 }
 
@@ -107,7 +112,7 @@ pub fn stay(config: &Configuration, mut left: usize) -> anyhow::Result<()> {
                     }
                     let before = std::mem::replace(&mut left, run(config)?);
                     if left != before {
-                        tell(config, left);
+                        tell(config, left, true);
                     }
                 }
             }

@@ -182,7 +182,7 @@ fn clean_up(config: &Configuration, stay: bool) -> anyhow::Result<()> {
     let mut lock = Lock::take(&config.run_dir)?;
     lock.add_pins(Pins::new(&config.bpffs, &config.instance)?.instance())?;
     let left = cleanup::run(config)?;
-    cleanup::tell(config, left);
+    cleanup::tell(config, left, stay);
     if stay {
         return cleanup::stay(config, left);
     }

@@ -376,9 +376,11 @@ impl MainLoop {
             return;
         }
         let (snapshot, subjects) = (self.store.read(), self.subjects.all());
+        let source = self.store.status().borrow().clone();
+        let names = || answers::names(&snapshot, &source, &subjects);
         // Whoever asked may have gone away.
         match question {
-            Question::Names(reply) => drop(reply.send(answers::names(&snapshot, &subjects))),
+            Question::Names(reply) => drop(reply.send(names())),
             Question::Diff(reply) => drop(reply.send(answers::diff(&snapshot, &subjects))),
             Question::Look(_) => {}
         }

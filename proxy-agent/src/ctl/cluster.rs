@@ -156,6 +156,9 @@ impl Cluster {
         let pods = list.map_err(|error| self.refused(&error))?.items;
         let is_running = |pod: &Pod| is_running(pod) && node(pod).is_some();
         let (running, others): (Vec<_>, Vec<_>) = pods.into_iter().partition(is_running);
+        if let Some(leaving) = running.iter().find(|pod| state::cleans_up(pod)) {
+            return Err(state::leaves(leaving));
+        }
         if let (true, Some(one)) = (running.is_empty(), others.first()) {
             let namespace = &self.namespace;
             return Err(CtlError::new(
@@ -192,7 +195,9 @@ impl Cluster {
     /// Why nothing could be run in a pod: the state of its container, if that is it; else what the API server said.
     pub(super) async fn not_run(&self, call: &Call, error: &kube::Error) -> CtlError {
         let state = self.state_of(call).await;
-        state.unwrap_or_else(|| self.refused(error))
+        state.unwrap_or_else(|| {
+            state::just_ended(call, error).unwrap_or_else(|| self.refused(error))
+        })
     }
 
     /// Why nothing can be run in a pod, if its container does not run.

@@ -29,7 +29,12 @@ pub async fn names(context: &Context, raw: bool) -> Names {
         return Names::default();
     }
     match context.client.get::<Names>("/v1/names").await {
-        Ok(names) => names,
+        Ok(names) => {
+            if let Some(why) = &names.behind {
+                warning(&format!("what this node knows may be old: {why}"));
+            }
+            names
+        }
         Err(error) => {
             note(&format!("no names, only what the maps hold: {error}"));
             Names::default()

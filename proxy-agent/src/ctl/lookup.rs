@@ -2,20 +2,25 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnetwork::IpNetwork;
 use proxy_common::{
     backends::SlotKey,
-    frontends::{BackendSet, FLAG_EXTERNAL_DROP, FLAG_HOST_PORT, FLAG_INTERNAL_DROP, Frontend},
+    frontends::{
+        BackendSet, FLAG_EXTERNAL_DROP, FLAG_HOST_PORT, FLAG_INTERNAL_DROP, FLAG_SOURCES, Frontend,
+    },
     node::{ADDRESS_HOST_PORT, ADDRESS_LOCAL, ADDRESS_NODE_PORT},
 };
 
 use super::{CtlError, place};
 use crate::{
+    api::messages::Names,
     datapath::{Maps, Table as _},
     model::Protocol,
     service::{
         ServiceTables,
         key::FrontendKey,
         pool::{server4, server6},
+        render::sources,
     },
 };
 
@@ -72,6 +77,37 @@ fn get(maps: &Maps, key: &FrontendKey) -> Result<Option<Frontend>, CtlError> {
         FrontendKey::V4(key) => maps.frontends4.get(key)?,
         FrontendKey::V6(key) => maps.frontends6.get(key)?,
     })
+}
+
+/// `loadBalancerSourceRanges` of a Service, as far as a client is concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Ranges {
+    /// How many there are.
+    pub count: usize,
+    /// The narrowest that has the client; none: it is not served.
+    pub has: Option<IpNetwork>,
+}
+
+/// The ranges that a load balancer's address serves; none if it serves all.
+pub fn ranges(
+    maps: &Maps,
+    names: &Names,
+    frontend: &Frontend,
+    client: IpAddr,
+) -> Result<Option<Ranges>, CtlError> {
+    if frontend.flags & FLAG_SOURCES == 0 {
+        return Ok(None);
+    }
+    let mut rows = sources::rows(&ServiceTables::from(maps), &names.services)?;
+    rows.retain(|row| row.id == frontend.service);
+    let has = rows
+        .iter()
+        .map(|row| row.range)
+        .filter(|range| range.contains(client));
+    Ok(Some(Ranges {
+        count: rows.len(),
+        has: has.max_by_key(IpNetwork::prefix),
+    }))
 }
 
 /// The backends of a set, with their ids.

@@ -66,7 +66,7 @@ impl Where {
             (None, _, Some(flag)) => Err(CtlError::new(
                 Exit::Usage,
                 format!("{flag} says nothing about this node"),
-                "it goes with --node NAME or --all-nodes",
+                "it goes with --node NAME or --all-nodes; `check` of this node takes --set clientConnection.kubeconfig=FILE",
             )),
             (None, _, None) => Ok(Self::Here),
         }

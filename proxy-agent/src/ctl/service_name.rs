@@ -99,7 +99,7 @@ pub(super) fn unknown(word: &str) -> CtlError {
     CtlError::new(
         Exit::Usage,
         format!("`{word}` is no Service that this node serves"),
-        "proxyctl dump services lists those; names need a running agent",
+        "proxyctl dump services lists those; a headless Service (clusterIP: None) is none, its name leads to pods; names need a running agent",
     )
 }
 

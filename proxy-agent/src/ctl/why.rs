@@ -98,10 +98,18 @@ fn answer(judge: &Judge<'_>, asked: &Asked, name: Option<String>) -> Result<Why,
                 set: set.to_owned(),
             });
             outside = (!inside).then_some((frontend, backends));
-            if backends.count == 0 {
-                because = Some(no_backend(drops).to_owned());
-            }
-            let found = lookup::backends(judge.maps, backends.id, backends.count)?;
+            let ranges = lookup::ranges(judge.maps, judge.names, &frontend, asked.client)?;
+            because = if ranges.is_some_and(|ranges| ranges.has.is_none()) {
+                Some(NOT_ASKED.to_owned())
+            } else if backends.count == 0 {
+                Some(no_backend(drops).to_owned())
+            } else {
+                None
+            };
+            let found = match because {
+                Some(_) => Vec::new(),
+                None => lookup::backends(judge.maps, backends.id, backends.count)?,
+            };
             found.into_iter().map(|(_, backend)| backend).collect()
         }
     };
@@ -130,6 +138,9 @@ fn answer(judge: &Judge<'_>, asked: &Asked, name: Option<String>) -> Result<Why,
     why.decide();
     Ok(why)
 }
+
+/// The client is not one of those that a load balancer's address serves.
+const NOT_ASKED: &str = "the client is in none of the Service's loadBalancerSourceRanges: dropped before any policy (source-range)";
 
 const fn no_backend(drops: bool) -> &'static str {
     if drops {

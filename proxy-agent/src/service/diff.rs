@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
+use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::{
     HostPorts, ServiceSync, ServiceTables,
@@ -16,7 +17,7 @@ use crate::{
     model::{Dirty, ForwardingMode, Snapshot},
 };
 
-/// Lines that begin with `-` (in the maps, not wanted) or `+` (wanted, not in the maps).
+/// Lines that begin with `-` (in the maps, not wanted), `+` (wanted, not in the maps) or `!` (what cannot be planned, and why).
 pub fn services(
     snapshot: &Snapshot,
     host_ports: &HostPorts,
@@ -30,7 +31,10 @@ pub fn services(
     let mut sync = sync.with_forwarding(mode);
     sync.set_host_ports(host_ports.clone());
     let before = memory_lines(&memory, &Names::new())?;
-    sync.sync(snapshot, &Dirty::default());
+    // What it says in the log is not so: nothing is programmed.
+    with_default(NoSubscriber::default(), || {
+        sync.sync(snapshot, &Dirty::default())
+    });
     let names = sync.names();
     let named = |lines: BTreeSet<Line>| {
         lines
@@ -48,7 +52,8 @@ pub fn services(
     let mut lines: Vec<_> = gone.chain(new).collect();
     // What changes stands together: the sign comes last in the order.
     lines.sort_by(|a, b| a[2..].cmp(&b[2..]).then(a.cmp(b)));
-    let failures = sync.failures();
+    // Whoever waits for what another one has is as it should be.
+    let failures = sync.failures_but_conflicts();
     lines.extend(failures.map(|(owner, error)| format!("! {}: {error}", owner.in_words())));
     Ok(lines)
 }

@@ -269,6 +269,12 @@ impl ServiceSync {
         self.failed.iter().map(|(n, f)| (n, f.error.as_str()))
     }
 
+    /// Likewise, but for those that only wait for a frontend which another one has.
+    pub fn failures_but_conflicts(&self) -> impl Iterator<Item = (&Owner, &str)> {
+        let failed = self.failed.iter().filter(|(_, failure)| !failure.taken);
+        failed.map(|(n, f)| (n, f.error.as_str()))
+    }
+
     /// Why the kernel does not take a write, if there is such a one.
     pub fn broken(&self) -> Option<&str> {
         let mut failed = self.failed.values();

@@ -11,7 +11,7 @@ use kube::{
 use serde_json::{Value, json};
 use weir_tests::{
     controlplane::ControlPlane,
-    watched::{PATIENCE, ready, start_agent},
+    watched::{PATIENCE, log, ready, start_agent},
     world::{Node, Process, program, until},
 };
 
@@ -58,6 +58,11 @@ impl<'a> Stage<'a> {
     pub(crate) fn proxyctl(&self, words: &[&str]) -> Result<String> {
         let mut command = self.node.command(program("proxyctl")?)?;
         Ok(String::from_utf8(command.args(words).output()?.stdout)?)
+    }
+
+    /// What the agent has said.
+    pub(crate) fn log(&self) -> Result<String> {
+        log(self.node)
     }
 
     /// Waits until `dump services` shows a line with all these words.

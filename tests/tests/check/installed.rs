@@ -27,10 +27,15 @@ fn programs_that_are_missing_are_named() {
     cluster.node(0).run(&["sh", "-ec", plant]).unwrap();
     let found = found_without(&cluster, &["programs-detached"]);
     let texts: BTreeSet<&str> = found.iter().map(|c| c.text.as_str()).collect();
+    let root = cluster.node(0).cgroup_root();
+    let host = format!(
+        "the cgroup {} has no connect4: processes of this node do not reach Services",
+        root.path().display()
+    );
     let expected = [
         "link eth0 has no program to_net",
         "link weir_host has no program from_host",
-        "the cgroup has no connect4: processes of this node do not reach Services",
+        &host,
     ];
     assert_eq!(texts, expected.into());
     cluster.agent_mut(0).restart().unwrap();

@@ -18,6 +18,20 @@ fn an_address_that_no_link_has() {
 }
 
 #[test]
+fn an_address_of_another_nodes_pods() {
+    let stage = Stage::set("pods-address");
+    let other = stage.neighbour("b");
+    stage.well();
+    for range in other.pod_ranges() {
+        let range: ipnetwork::IpNetwork = range.parse().unwrap();
+        let pod = range.iter().nth(9).unwrap();
+        stage.plant(&format!("ip address add {pod} dev eth0 nodad"));
+    }
+    assert_eq!(stage.named("address-of-pods").len(), 2);
+    stage.cured("address-of-pods");
+}
+
+#[test]
 fn too_little_room_for_pods() {
     let stage = Stage::set("mtu").with(&["--set=routing=tunnel"]);
     stage.plant("ip link set dev eth0 mtu 1300");

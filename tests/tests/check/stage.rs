@@ -51,6 +51,13 @@ impl Stage {
         self
     }
 
+    /// Another node beside it.
+    pub(crate) fn neighbour(&self, name: &str) -> Node {
+        let node = self.world.node(name).unwrap();
+        self.manifests.node(&node).unwrap();
+        node
+    }
+
     /// Runs a script on the node.
     pub(crate) fn plant(&self, script: &str) {
         self.node.run(&["sh", "-ec", script]).unwrap();

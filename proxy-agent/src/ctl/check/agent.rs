@@ -49,12 +49,22 @@ pub(super) fn probes(scene: &Scene) -> Verdict {
     if scene.agent.is_err() {
         return Verdict::unknown(SILENT);
     }
-    judge_probes(&scene.probes)
+    let starting = scene.agent.as_ref().is_ok_and(|status| {
+        rows(status)
+            .iter()
+            .any(|row| matches!(row.level, Level::Starting))
+    });
+    judge_probes(&scene.probes, starting)
 }
 
-fn judge_probes(probes: &BTreeMap<&'static str, Result<u16, String>>) -> Verdict {
+fn judge_probes(probes: &BTreeMap<&'static str, Result<u16, String>>, starting: bool) -> Verdict {
     let complaints = probes.iter().filter_map(|(path, answer)| match answer {
         Ok(200) => None,
+        Ok(503) if starting && *path == "/readyz" => Some(Complaint::warning(
+            Fault::Unhealthy,
+            format!("{path} answers 503 (it is starting)"),
+            "ask again in some seconds; the status below says what it waits for",
+        )),
         Ok(code) => Some(Complaint::error(
             Fault::Unhealthy,
             format!("{path} answers {code}"),
@@ -107,6 +117,11 @@ fn of_row(row: &Row, skew: Option<&str>) -> Option<Complaint> {
     let hint = "the entry of this part says what to do about it; `proxyctl status` shows all parts";
     Some(match row.level {
         Level::Error => Complaint::error(fault, text, hint),
+        Level::Starting if what.is_empty() => Complaint::warning(
+            fault,
+            format!("{} has not been looked at yet: it is starting", row.part),
+            hint,
+        ),
         Level::Starting => Complaint::warning(fault, format!("{text} (it is starting)"), hint),
         _ => Complaint::warning(fault, text, hint),
     })
@@ -158,7 +173,13 @@ mod tests {
             ("/livez", Err("refused".to_owned())),
             ("/readyz", Ok(200)),
         ];
-        let faults = judge_probes(&probes.into()).complaints.into_iter();
+        let starting = [("/readyz", Ok(503))].into();
+        assert!(
+            judge_probes(&starting, true).complaints[0]
+                .text
+                .ends_with("(it is starting)")
+        );
+        let faults = judge_probes(&probes.into(), false).complaints.into_iter();
         let faults: Vec<Fault> = faults.map(|c| c.fault).collect();
         assert_eq!(faults, [Fault::Unhealthy, Fault::HealthSilent]);
     }

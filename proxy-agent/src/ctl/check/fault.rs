@@ -54,6 +54,8 @@ faults! {
     NoLink = "no-link";
     /// An address of the node is on no link.
     AddressNotHere = "address-not-here";
+    /// A link has an address of another node's pods.
+    AddressOfPods = "address-of-pods";
     /// Nodes whose pods cannot be reached.
     NodeUnreachable = "node-unreachable";
     /// The way to other nodes has no room for what pods send.

@@ -48,7 +48,8 @@ pub(super) fn attachments(scene: &Scene) -> Verdict {
         let missing = reader.missing(index, hooks);
         (link, missing)
     });
-    judge(sockets, places.collect(), reader.attachments())
+    let root = scene.here.cgroup_root.display().to_string();
+    judge(&root, sockets, places.collect(), reader.attachments())
 }
 
 /// Interfaces with the programs that they should have, but for pods', which are the agent's to tell.
@@ -78,6 +79,7 @@ fn places(scene: &Scene) -> Vec<(String, u32, &'static [Hook])> {
 type Missing = Result<Vec<&'static str>, DatapathError>;
 
 fn judge(
+    root: &str,
     sockets: Missing,
     places: Vec<(String, Missing)>,
     all: Result<Vec<Attachment>, DatapathError>,
@@ -90,9 +92,11 @@ fn judge(
         Ok(missing) if missing.is_empty() => {}
         Ok(missing) => {
             let text = format!(
-                "the cgroup has no {}: processes of this node do not reach Services",
+                "the cgroup {root} has no {}: processes of this node do not reach Services",
                 missing.join(", ")
             );
+            let hint =
+                format!("is it the agent's hierarchy? else say --set cgroupRoot=...; {hint}");
             complaints.push(Complaint::error(fault, text, hint));
         }
         Err(error) => complaints.push(unread(&error)),
@@ -151,10 +155,10 @@ mod tests {
     fn what_is_detached_or_differs_is_told() {
         let none = || Ok(Vec::new());
         let on = |missing| vec![("eth0".to_owned(), Ok(missing))];
-        assert_eq!(judge(Ok(vec![]), on(vec![]), none()).complaints, []);
-        let found = judge(Ok(vec!["connect4"]), on(vec!["to_net"]), none()).complaints;
+        assert_eq!(judge("/c", Ok(vec![]), on(vec![]), none()).complaints, []);
+        let found = judge("/c", Ok(vec!["connect4"]), on(vec!["to_net"]), none()).complaints;
         let texts: Vec<&str> = found.iter().map(|c| c.text.as_str()).collect();
-        let host = "the cgroup has no connect4: processes of this node do not reach Services";
+        let host = "the cgroup /c has no connect4: processes of this node do not reach Services";
         assert_eq!(texts, [host, "link eth0 has no program to_net"]);
         assert_eq!(found[0].fault, Fault::ProgramsDetached);
         assert_eq!(judge_drift(&[]).complaints, []);

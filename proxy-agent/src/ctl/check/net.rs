@@ -1,6 +1,6 @@
 //! Links, addresses, and the room that the way to other nodes has.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use cni_plugin::{node_file::NodeFile, paths::Paths};
 
@@ -50,12 +50,13 @@ fn judge_links(desired: &Desired) -> Verdict {
 /// Whether the node's addresses are its own.
 pub(super) fn addresses(scene: &Scene) -> Verdict {
     match (&scene.facts, scene.desired()) {
-        (Ok(facts), Some(desired)) => judge_addresses(&desired.internal, facts),
+        (Ok(facts), Some(desired)) => judge_addresses(&desired, facts),
         _ => Verdict::unknown("not known"),
     }
 }
 
-fn judge_addresses(internal: &[IpAddr], facts: &Facts) -> Verdict {
+fn judge_addresses(desired: &Desired, facts: &Facts) -> Verdict {
+    let internal = &desired.internal;
     let words: Vec<String> = internal.iter().map(ToString::to_string).collect();
     let absent = internal
         .iter()
@@ -67,12 +68,31 @@ fn judge_addresses(internal: &[IpAddr], facts: &Facts) -> Verdict {
             "give it to a link, or correct the Node: the kubelet's --node-ip says its InternalIP",
         )
     });
+    let complaints = complaints.chain(of_pods(desired, facts));
     let text = if words.is_empty() {
         "none is known: neither node.addresses nor a Node names one".to_owned()
     } else {
         words.join(", ")
     };
     Verdict::of(text, complaints)
+}
+
+/// Addresses of links that are other nodes' pods'.
+fn of_pods<'a>(desired: &'a Desired, facts: &'a Facts) -> impl Iterator<Item = Complaint> + 'a {
+    let all = facts.interfaces.iter();
+    let all = all.flat_map(|link| link.addresses.iter().map(move |at| (&link.name, at.net)));
+    all.filter_map(|(link, address)| {
+        let ip = address.ip();
+        let mut ranges = desired.ways.keys();
+        let (node, range) = ranges.find(|(_, range)| range.contains(ip))?;
+        let text = format!(
+            "{link} has {ip}, which is of the pods of node {node} ({range}): what this node sends to a pod there ends here"
+        );
+        let hint = "whoever gave it to the link (netplan, keepalived, a script) has to give it another one";
+        let link = quoted(std::path::Path::new(link));
+        let complaint = Complaint::error(Fault::AddressOfPods, text, hint);
+        Some(complaint.command(format!("ip address delete {address} dev {link}")))
+    })
 }
 
 /// Whether what pods send has room on its way.
@@ -87,6 +107,12 @@ pub(super) fn mtu(scene: &Scene) -> Verdict {
         configured: told,
         in_force: file.ok().filter(|_| !scene.before).map(|file| file.mtu),
         ipv6: desired.pods.iter().any(ipnetwork::IpNetwork::is_ipv6),
+        there: scene.wiring.as_ref().and_then(|facts| {
+            let there = &facts.attachments.as_ref().ok()?.mtus;
+            let wide = there.range(desired.mtu + 1..);
+            let count: usize = wide.clone().map(|(_, count)| count).sum();
+            wide.last().map(|(mtu, _)| (count, *mtu))
+        }),
     };
     judge_mtu(&pods, narrowest(&desired, facts))
 }
@@ -101,6 +127,8 @@ struct Mtu {
     in_force: Option<u32>,
     /// Pods have IPv6 addresses.
     ipv6: bool,
+    /// How many pods that are there began with more than the way has room for, and the most that one has.
+    there: Option<(usize, u32)>,
 }
 
 /// The link that carries node traffic and has the least room.
@@ -117,6 +145,7 @@ fn judge_mtu(pods: &Mtu, narrowest: Option<(&str, u32)>) -> Verdict {
         configured,
         in_force,
         ipv6,
+        there,
     } = *pods;
     let told = if configured == 0 { way } else { configured };
     let least = if ipv6 { LEAST_IPV6 } else { LEAST_IPV4 };
@@ -139,6 +168,13 @@ fn judge_mtu(pods: &Mtu, narrowest: Option<(&str, u32)>) -> Verdict {
         let text =
             format!("new pods have an MTU of {now}, the way to other nodes has room for {way}");
         let hint = "the agent tells the plugin within seconds; pods that are there keep theirs until they are made anew";
+        complaints.push(Complaint::warning(Fault::MtuTooHigh, text, hint));
+    }
+    if let Some((count, most)) = there {
+        let text = format!(
+            "{count} pods that are there began with an MTU of {most}, the way to other nodes has room for {way}"
+        );
+        let hint = "they rely on path MTU discovery until they are made anew";
         complaints.push(Complaint::warning(Fault::MtuTooHigh, text, hint));
     }
     Verdict::of(format!("{told} for pods"), complaints)
@@ -204,7 +240,10 @@ fn judge_ways(known: usize, unreachable: &BTreeMap<String, String>, routing: Rou
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctl::check::Remedy;
+    use crate::{
+        ctl::check::Remedy,
+        node::facts::{Address, Interface},
+    };
 
     fn found(way: u32, configured: u32, ipv6: bool) -> Vec<(Fault, Option<Remedy>)> {
         let pods = Mtu {
@@ -212,6 +251,7 @@ mod tests {
             configured,
             in_force: None,
             ipv6,
+            there: None,
         };
         let complaints = judge_mtu(&pods, Some(("eth0", way + 50))).complaints;
         complaints
@@ -231,14 +271,48 @@ mod tests {
         assert_eq!(found(1500, 1000, true), [(Fault::MtuTooLow, auto.clone())]);
         assert_eq!(found(1450, 1500, true), [(Fault::MtuTooHigh, auto)]);
         assert_eq!(found(1450, 1400, true), []);
+        let there = Mtu {
+            way: 1300,
+            configured: 0,
+            in_force: Some(1300),
+            ipv6: true,
+            there: Some((3, 1500)),
+        };
+        let told = &judge_mtu(&there, None).complaints[0];
+        assert_eq!(told.fault, Fault::MtuTooHigh);
+        assert!(
+            told.text
+                .starts_with("3 pods that are there began with an MTU of 1500")
+        );
     }
 
     #[test]
     fn nothing_chosen_is_no_network() {
         let none = judge_links(&Desired::default());
         assert_eq!(none.complaints[0].fault, Fault::NoLink);
-        let strange = judge_addresses(&["192.0.2.1".parse().unwrap()], &Facts::default());
+        let mut desired = Desired {
+            internal: vec!["192.0.2.1".parse().unwrap()],
+            ..Desired::default()
+        };
+        let strange = judge_addresses(&desired, &Facts::default());
         assert_eq!(strange.complaints[0].fault, Fault::AddressNotHere);
+        let range = "192.0.2.0/24".parse().unwrap();
+        let way = (("b".to_owned(), range), "direct".to_owned());
+        desired.ways = BTreeMap::from([way]);
+        let mut facts = Facts::default();
+        facts.interfaces.push(Interface {
+            name: "eth0".to_owned(),
+            addresses: vec![Address {
+                net: "192.0.2.1/32".parse().unwrap(),
+                global: true,
+                preferred: true,
+            }],
+            ..Interface::default()
+        });
+        let found = judge_addresses(&desired, &facts).complaints;
+        assert_eq!(found[0].fault, Fault::AddressOfPods);
+        let remedy = Remedy::Command("ip address delete 192.0.2.1/32 dev eth0".to_owned());
+        assert_eq!(found[0].remedy, Some(remedy));
         let lost = BTreeMap::from([("b".to_owned(), "no way".to_owned())]);
         assert_eq!(
             judge_ways(0, &lost, Routing::Auto).complaints[0].fault,

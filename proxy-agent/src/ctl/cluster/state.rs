@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 
-use super::{CONTAINER, node};
+use super::{CONTAINER, exec::Call, node};
 use crate::ctl::{CtlError, Exit};
 
 /// What is kept of a container's last words.
@@ -28,6 +28,42 @@ pub(super) fn why_not(pod: &Pod) -> Option<CtlError> {
              the kernel forwards on: as root on the node, proxyctl reads the maps"
         ),
     ))
+}
+
+/// Why nothing could be run in a container that the API server still takes for running.
+pub(super) fn just_ended(call: &Call, error: &kube::Error) -> Option<CtlError> {
+    let Call { namespace, pod, .. } = call;
+    error.to_string().contains("container not found").then(|| {
+        CtlError::new(
+            Exit::Unreachable,
+            format!("the agent of pod {namespace}/{pod} has ended a moment ago: {error}"),
+            format!(
+                "the kubelet starts it anew within seconds, and the kernel forwards on; \
+                 kubectl --namespace {namespace} logs {pod} --container {CONTAINER} --previous has its last words"
+            ),
+        )
+    })
+}
+
+/// Whether a pod of the `DaemonSet` runs no agent, but `proxy-agent cleanup`.
+pub(super) fn cleans_up(pod: &Pod) -> bool {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut first = containers.filter_map(|container| container.args.as_ref()?.first());
+    first.any(|word| word == "cleanup")
+}
+
+/// That is why it cannot be asked.
+pub(super) fn leaves(pod: &Pod) -> CtlError {
+    let (namespace, name) = names(pod);
+    CtlError::new(
+        Exit::Unreachable,
+        format!(
+            "no agent runs: the pods of the DaemonSet, such as {namespace}/{name}, clean up (cleanup=true)"
+        ),
+        format!(
+            "kubectl --namespace {namespace} logs {name} --container {CONTAINER} says how far they are; then comes helm uninstall, or cleanup=false"
+        ),
+    )
 }
 
 /// A pod of an agent, its node and how its container is.
@@ -87,34 +123,50 @@ fn state(container: &ContainerStatus) -> String {
         }) => {
             let reason = waiting.reason.as_deref().unwrap_or("no reason given");
             let message = waiting.message.as_deref().map(|text| format!(": {text}"));
-            format!("waiting ({reason}{})", message.unwrap_or_default())
+            format!("is waiting ({reason}{})", message.unwrap_or_default())
         }
         Some(ContainerState {
             terminated: Some(ended),
             ..
-        }) => ended_so(ended),
+        }) => return format!("container {name} has {}", ended_so(ended)),
         Some(ContainerState {
             running: Some(_), ..
-        }) => "running".to_owned(),
-        _ => "not made yet".to_owned(),
+        }) => "is running".to_owned(),
+        _ => "is not made yet".to_owned(),
     };
     let last = container.last_state.as_ref();
     let last = last.and_then(|state| state.terminated.as_ref());
     let last = last.map(|ended| format!("; before, it {}", ended_so(ended)));
-    format!("container {name} is {now}{}", last.unwrap_or_default())
+    format!("container {name} {now}{}", last.unwrap_or_default())
 }
 
 fn ended_so(ended: &ContainerStateTerminated) -> String {
     let reason = ended.reason.as_deref().unwrap_or("no reason given");
-    let words = ended.message.as_deref().unwrap_or_default().trim();
-    let from = words.len().saturating_sub(WORDS);
-    let words = &words[words.ceil_char_boundary(from)..];
+    let words = last_words(ended.message.as_deref().unwrap_or_default());
     let words = if words.is_empty() {
         String::new()
     } else {
         format!(": {words}")
     };
-    format!("ended with code {} ({reason}){words}", ended.exit_code)
+    let code = match ended.exit_code {
+        137 => "137, killed (SIGKILL)".to_owned(),
+        code => code.to_string(),
+    };
+    format!("ended with code {code} ({reason}){words}")
+}
+
+/// Of what a container said last: why it ended, as far as it said so. What the kubelet keeps may begin in the middle of a line.
+fn last_words(said: &str) -> &str {
+    let said = said.trim();
+    let error = said.rfind("\nerror: ").map(|at| at + 1);
+    let last = || said.rfind('\n').map_or(0, |at| at + 1);
+    let begin = if said.starts_with("error: ") {
+        0
+    } else {
+        error.unwrap_or_else(last)
+    };
+    let words = &said[begin..];
+    &words[..words.floor_char_boundary(WORDS)]
 }
 
 #[cfg(test)]
@@ -157,6 +209,17 @@ mod tests {
         );
         let logs = "kubectl --namespace kube-system logs weir-7 --container agent --previous ";
         assert!(why.hint.starts_with(logs), "{}", why.hint);
+        let killed = json!({ "terminated": { "exitCode": 137, "reason": "Error", "message": "amp\":1}\n{\"level\":\"INFO\"}\n" } });
+        let killed = pod(&json!({ "containerStatuses": [status("agent", &killed, &ended)] }));
+        assert!(
+            in_words(&killed).ends_with(
+                "container agent has ended with code 137, killed (SIGKILL) (Error): {\"level\":\"INFO\"}"
+            ),
+            "what was before that is no matter: {}",
+            in_words(&killed)
+        );
+        let said = "x\nerror: cni.mtu\n  hint: y";
+        assert_eq!(last_words(said), "error: cni.mtu\n  hint: y");
         let before = json!({ "waiting": { "reason": "ErrImagePull" } });
         let none = json!({});
         let stuck = pod(&json!({ "initContainerStatuses": [status("bpffs", &before, &none)] }));
@@ -164,6 +227,14 @@ mod tests {
         let runs = json!({ "running": {} });
         let well = pod(&json!({ "containerStatuses": [status("agent", &runs, &ended)] }));
         assert_eq!(why_not(&well).map(|why| why.message), None);
+        let mut leaving = well.clone();
+        assert!(!cleans_up(&leaving));
+        let args = vec!["cleanup".to_owned(), "--stay".to_owned()];
+        leaving.spec.as_mut().unwrap().containers = vec![k8s_openapi::api::core::v1::Container {
+            args: Some(args),
+            ..Default::default()
+        }];
+        assert!(cleans_up(&leaving));
         let early = pod(&json!({ "phase": "Pending" }));
         assert!(in_words(&early).ends_with("on node a: Pending"));
     }

@@ -11,6 +11,7 @@ use super::ROOT_HINT;
 use crate::ctl::{
     Context, CtlError, Exit,
     args::CniLogArgs,
+    live,
     output::{Output, Row},
 };
 
@@ -81,7 +82,18 @@ pub(super) fn run(
             ROOT_HINT,
         )
     })?;
-    out.rows(newest(entries, args))?;
+    let rows = newest(entries, args);
+    if rows.is_empty() {
+        let of = args
+            .pod
+            .as_ref()
+            .map_or_else(String::new, |pod| format!(" of pod {pod}"));
+        live::note(&format!(
+            "nothing is kept{of} in {}: the plugin only says what fails or is odd",
+            path.display()
+        ));
+    }
+    out.rows(rows)?;
     Ok(Exit::Ok)
 }
 

@@ -9,7 +9,7 @@ use proxy_common::{
     address::{address4, address6, mapped},
     affinity::AffinityKey,
     conntrack::{Flow, Head},
-    frontends::{FLAG_HOST_PORT, FLAG_SOURCES, Frontend},
+    frontends::{FLAG_HOST_PORT, Frontend},
     node::ADDRESS_LOCAL,
 };
 
@@ -19,7 +19,7 @@ use crate::{
     ctl::{
         CtlError,
         inside::is_masqueraded,
-        lookup::{Asked, backends, frontend, set},
+        lookup::{Asked, Ranges, backends, frontend, ranges, set},
         place,
         render::words::{named, socket},
     },
@@ -29,7 +29,6 @@ use crate::{
         lookup::{Question, judge},
         view::LiveView,
     },
-    service::{ServiceTables, render::sources},
 };
 
 /// What is followed, and what was found on the way.
@@ -97,21 +96,16 @@ impl<'a> Follower<'a> {
 
     /// Whether a load balancer's address serves the client.
     fn may_ask(&mut self, frontend: &Frontend) -> Result<bool, CtlError> {
-        if frontend.flags & FLAG_SOURCES == 0 {
-            return Ok(true);
-        }
-        let tables = ServiceTables::from(self.maps);
-        let mut ranges = sources::rows(&tables, &self.names.services)?;
-        ranges.retain(|row| row.id == frontend.service);
         let client = self.asked.client;
-        let own = ranges.iter().filter(|row| row.range.contains(client));
-        let own = own.max_by_key(|row| row.range.prefix());
-        let found = match own {
-            Some(row) => format!("{} of {} ranges has the client", row.range, ranges.len()),
-            None => format!("none of {} ranges has the client", ranges.len()),
+        let Some(Ranges { count, has }) = ranges(self.maps, self.names, frontend, client)? else {
+            return Ok(true);
+        };
+        let found = match has {
+            Some(range) => format!("{range} of {count} ranges has the client"),
+            None => format!("none of {count} ranges has the client"),
         };
         self.say("sources", found);
-        Ok(own.is_some())
+        Ok(has.is_some())
     }
 
     /// Whether the connection begins on this node.

@@ -3,11 +3,7 @@
 
 /// The value, rounded up. Beyond what fits it is the largest or the least that does.
 pub fn value(text: &str) -> Result<i128, String> {
-    parse(text).ok_or_else(|| {
-        "quantities must match the regular expression \
-         '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-            .to_owned()
-    })
+    parse(text).ok_or_else(|| format!("`{text}` is not a quantity such as 500k, 10M, 1.5G or 64Mi"))
 }
 
 fn parse(text: &str) -> Option<i128> {

@@ -86,7 +86,7 @@ impl<'a> Giver<'a> {
             match self.find(demand, ipv6, has[place]) {
                 Ok(ip) => found[place] = ip,
                 // What it asks for by name says more.
-                Err(why @ Refusal::Taken(..)) => refusal = Some(why),
+                Err(why @ (Refusal::Taken(..) | Refusal::Mistake(_))) => refusal = Some(why),
                 Err(why) => refusal = refusal.or(Some(why)),
             }
         }
@@ -118,6 +118,10 @@ impl<'a> Giver<'a> {
         match (demand.asked(ipv6), has) {
             (Some(asked), has) if has != Some(asked) => match self.refuses(demand, asked) {
                 None => Ok(Some(asked)),
+                // Nobody has it, and nobody ever will.
+                Some(why) if self.pool_of(asked).is_none() => {
+                    Err(Refusal::Mistake(format!("{asked} {why}")))
+                }
                 Some(why) => Err(Refusal::Taken(asked, why)),
             },
             (_, Some(has)) => Ok(Some(has)),
@@ -170,10 +174,14 @@ impl<'a> Giver<'a> {
             || self.reserved.contains(&ip)
     }
 
+    fn pool_of(&self, ip: IpAddr) -> Option<&'a AddressPool> {
+        let has = |pool: &&AddressPool| pool.addresses.iter().any(|range| range.contains(ip));
+        self.pools.iter().find(has)
+    }
+
     /// Why a Service may not have an address.
     fn refuses(&self, demand: &Demand, ip: IpAddr) -> Option<String> {
-        let has = |pool: &&AddressPool| pool.addresses.iter().any(|range| range.contains(ip));
-        let Some(pool) = self.pools.iter().find(has) else {
+        let Some(pool) = self.pool_of(ip) else {
             return Some("is in no pool".to_owned());
         };
         if demand.pool.as_ref().is_some_and(|name| *name != pool.name) {

@@ -339,7 +339,7 @@ fn requests_are_honoured_or_refused_and_what_is_had_stays() {
     assert_eq!(addresses(&plan, "moves"), ["192.0.2.9"]);
     assert_eq!(
         why(&plan, "far"),
-        "AddressTaken: 198.51.100.1 is in no pool"
+        "AddressRequestInvalid: 198.51.100.1 is in no pool"
     );
     assert_eq!(
         why(&plan, "family"),

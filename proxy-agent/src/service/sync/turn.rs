@@ -119,7 +119,12 @@ impl ServiceSync {
         let known = self.failed.get(&owner);
         if known.is_none_or(|f| f.error != error) {
             let what = owner.in_words();
-            tracing::warn!(error, "{what} not programmed; its last good state stays");
+            let outcome = if taken {
+                "in force but for what another one has"
+            } else {
+                "not programmed; what was in force before stays"
+            };
+            tracing::warn!(error, "{what}: {outcome}");
         }
         let attempts = known.filter(|_| !progress).map_or(0, |f| f.attempts);
         let backoff = BACKOFF_MIN.saturating_mul(1 << attempts.min(20));

@@ -1,6 +1,7 @@
 //! What there is to know of the plugin: its program, and what is in the folder that it shares with the agent.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -45,7 +46,7 @@ pub(in crate::ctl) struct Facts {
     pub(super) pools: Result<Vec<Usage>, String>,
     /// Interfaces of pods, by how far they are; or why nothing is known of them.
     #[serde(serialize_with = "known")]
-    pub(super) attachments: Result<Attachments, String>,
+    pub(in crate::ctl) attachments: Result<Attachments, String>,
 }
 
 /// How many attachments there are.
@@ -56,6 +57,8 @@ pub(in crate::ctl) struct Attachments {
     pub(super) ready: usize,
     /// ADD is at work, or died at it.
     pub(super) creating: usize,
+    /// How many of those have each MTU.
+    pub(in crate::ctl) mtus: BTreeMap<u32, usize>,
     /// Records that cannot be read.
     #[serde(serialize_with = "files")]
     pub(super) unread: Broken,
@@ -128,9 +131,14 @@ fn attachments(paths: &Paths) -> Result<Attachments, String> {
     let (records, unread) = Attachment::read_all(&folder).map_err(read)?;
     let records = records.iter().filter(|record| record.boot_id == boot);
     let (ready, creating): (Vec<_>, Vec<_>) = records.partition(|r| r.state == State::Ready);
+    let mut mtus = BTreeMap::new();
+    for record in &ready {
+        *mtus.entry(record.mtu).or_default() += 1;
+    }
     Ok(Attachments {
         ready: ready.len(),
         creating: creating.len(),
+        mtus,
         unread,
     })
 }
