@@ -3,7 +3,11 @@
 use std::{
     collections::BTreeMap,
     io,
+    num::NonZero,
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    thread,
 };
 
 use aya::{
@@ -81,10 +85,31 @@ pub(super) fn load(places: &Places, log_drops: bool) -> Result<Ebpf, DatapathErr
     let mut ebpf = make(places, log_drops)?;
     // Whoever reads the log takes its map away: no program can be loaded against it later.
     let waits = |name: &str| !log_drops && LATER.contains(&name);
-    for (name, program) in ebpf.programs_mut().filter(|(name, _)| !waits(name)) {
-        load_program(name, program)?;
-    }
+    let wanted = ebpf.programs_mut().filter(|(name, _)| !waits(name));
+    load_all(wanted.collect())?;
     Ok(ebpf)
+}
+
+/// Loads them side by side, on as many processors as there are: the verifier takes its time with each, and locks only those out
+/// who lack `CAP_BPF` (`bpf_check` in <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/verifier.c>). Gives the first
+/// failure.
+fn load_all(programs: Vec<(&str, &mut Program)>) -> Result<(), DatapathError> {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = processors.min(programs.len());
+    let queue = Mutex::new(programs.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some((name, program)) = next() {
+            load_program(name, program)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let ends = workers.into_iter().map(thread::ScopedJoinHandle::join);
+        let mut ends = ends.map(|end| end.unwrap_or_else(|panic| resume_unwind(panic)));
+        ends.try_for_each(|end| end)
+    })
 }
 
 /// Loads a program unless that is done. One that the object does not have is no error.
