@@ -1,4 +1,4 @@
-//! Errors of command lines, in the shape of all others: what is wrong, then a hint.
+//! The words of errors; those of command lines in the shape of all others: what is wrong, then a hint.
 
 use clap::{Error, error::ErrorKind};
 
@@ -25,11 +25,36 @@ pub(crate) fn told(error: &Error, program: &str) -> (String, bool) {
     (format!("{text}\n{hint}\n"), true)
 }
 
+/// An error with all its causes. Many name their cause themselves: nothing is said twice.
+pub(crate) fn in_full(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{Arg, Command};
 
-    use super::told;
+    use super::{in_full, told};
+
+    #[test]
+    fn a_cause_that_an_error_names_itself_is_not_said_twice() {
+        let cause = std::io::Error::other("address in use");
+        let error = anyhow::anyhow!("listen on 1: {cause}");
+        let twice = anyhow::Error::from(cause).context("listen on 1: address in use");
+        assert_eq!(in_full(&twice), "listen on 1: address in use");
+        assert_eq!(in_full(&error), "listen on 1: address in use");
+        let once = error.context("start");
+        assert_eq!(in_full(&once), "start: listen on 1: address in use");
+    }
 
     fn said(words: &[&str]) -> (String, bool) {
         let command = Command::new("it")

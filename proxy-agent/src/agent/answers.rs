@@ -6,7 +6,9 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{api::messages::Names, model::Snapshot, observe::SourceStatus, subject::Subject};
+use crate::{
+    api::messages::Names, model::Snapshot, observe::SourceStatus, subject::Subject, usage::in_full,
+};
 
 /// Names of everything that maps hold by number, and how far behind the cluster that may be.
 pub(super) fn names(
@@ -88,6 +90,6 @@ fn services(snapshot: &Snapshot) -> impl Iterator<Item = (IpAddr, Words<'_>)> {
 pub(super) fn diff(snapshot: &Snapshot, subjects: &[&dyn Subject]) -> Vec<String> {
     let lines = subjects.iter().map(|subject| subject.diff(snapshot));
     lines
-        .flat_map(|lines| lines.unwrap_or_else(|error| vec![format!("! {error:#}")]))
+        .flat_map(|lines| lines.unwrap_or_else(|error| vec![format!("! {}", in_full(&error))]))
         .collect()
 }

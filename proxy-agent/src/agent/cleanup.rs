@@ -27,6 +27,7 @@ use crate::{
         tunnel,
     },
     pod::limits,
+    usage::in_full,
 };
 
 /// When it is looked again whether the pods that were left have gone.
@@ -157,7 +158,7 @@ fn conflist(config: &Configuration, pods: bool, errors: &mut Vec<String>) {
     let cni = &config.cni;
     if cni.install || conflist::is_there(&cni.conf_dir, &cni.conf_file) {
         let retired = conflist::retire(&cni.conf_dir, &cni.conf_file, &config.run_dir, pods);
-        errors.extend(retired.err().map(|error| format!("{error:#}")));
+        errors.extend(retired.err().map(|error| in_full(&error)));
     }
 }
 

@@ -126,7 +126,7 @@ fn misread(error: &clap::Error) -> ExitCode {
 fn failure(error: &anyhow::Error) -> String {
     let hint = error.chain().find_map(hint);
     let hint = hint.as_deref().unwrap_or(SAYS_MORE);
-    format!("error: {error:#}\nhint: {hint}\n")
+    format!("error: {}\nhint: {hint}\n", usage::in_full(error))
 }
 
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {

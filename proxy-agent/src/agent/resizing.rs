@@ -13,6 +13,7 @@ use crate::{
     api::Shared,
     datapath::{Capacities, Prepared, Resizer},
     subject::{Room, Subject, growth::InVain},
+    usage::in_full,
     watchdog::Work,
 };
 
@@ -90,7 +91,7 @@ impl Resizing {
                 self.again = Instant::now() + AGAIN;
                 self.note(|_| false);
                 if let Err(error) = done {
-                    let error = format!("{error:#}");
+                    let error = in_full(&error);
                     tracing::error!(
                         error,
                         "maps keep their capacities; tried again in half a minute"

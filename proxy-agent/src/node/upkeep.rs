@@ -22,6 +22,7 @@ use crate::{
     datapath::{Maps, SharedDatapath},
     model::{Kind, NetworkUnavailable, Snapshot, Wire},
     subject::Repairs,
+    usage::in_full,
 };
 
 /// What is to be done, by what was told when it became due.
@@ -138,7 +139,7 @@ impl Upkeep {
         let config = match last_known::fill_in(whole, snapshot, maps, &self.claims) {
             Ok(config) => config,
             Err(error) => {
-                self.found.errors = vec![format!("{error:#}")];
+                self.found.errors = vec![in_full(&error)];
                 return None;
             }
         };

@@ -23,6 +23,7 @@ use crate::{
     model::{EventReason, Kind, LocalEndpoint, Notice, ObjectName, Snapshot},
     observe::Store,
     subject::{self, Depth, Here, Room, Subject, Turn, Verified, growth::InVain},
+    usage::in_full,
 };
 
 /// Between two syncs that only time asks for.
@@ -307,7 +308,7 @@ impl Subject for Policies {
         match Self::open(&self.shared, &self.maps) {
             Ok(anew) => *self = anew,
             Err(error) => {
-                let error = format!("{error:#}");
+                let error = in_full(&error);
                 tracing::error!(error, "policy goes on with the room that it had");
             }
         }

@@ -15,6 +15,7 @@ use crate::{
     config::{Configuration, EncryptionSettings},
     model::Owned,
     subject::Repairs,
+    usage::in_full,
 };
 
 /// Seconds for which a new peer is said to be silent: the kernel then greets it at once, and hands are shaken before the first
@@ -42,7 +43,7 @@ impl Keeper {
             Err(error) => {
                 self.index = None;
                 self.device = Device::default();
-                self.problem = Some(format!("{error:#}"));
+                self.problem = Some(in_full(&error));
                 Ready::Unable
             }
         }

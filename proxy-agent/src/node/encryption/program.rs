@@ -6,6 +6,7 @@ use crate::{
     model::Owned,
     node::device_programs::DevicePrograms,
     subject::Repairs,
+    usage::in_full,
 };
 
 /// What is known of it.
@@ -39,7 +40,7 @@ impl EncryptionPrograms {
     ) -> Result<(), String> {
         let attached = self.programs.attach(index, datapath, repairs);
         attached.map_err(|error| error.to_string())?;
-        let changed = link::set_up(port).map_err(|error| format!("{error:#}"))?;
+        let changed = link::set_up(port).map_err(|error| in_full(&error))?;
         let (thing, wanted) = ("weir_wg up", index.to_string());
         repairs.keep(Owned::EncryptionDevice, thing, &wanted, changed);
         Ok(())

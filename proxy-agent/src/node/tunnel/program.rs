@@ -8,6 +8,7 @@ use crate::{
     model::Owned,
     node::device_programs::DevicePrograms,
     subject::Repairs,
+    usage::in_full,
 };
 
 /// What is known of it.
@@ -45,7 +46,7 @@ impl TunnelPrograms {
         self.idle = None;
         let attached = self.programs.attach(index, datapath, repairs);
         attached.map_err(|error| error.to_string())?;
-        let changed = link::set_up(port).map_err(|error| format!("{error:#}"))?;
+        let changed = link::set_up(port).map_err(|error| in_full(&error))?;
         let (thing, wanted) = ("weir_vxlan up", index.to_string());
         repairs.keep(Owned::TunnelDevice, thing, &wanted, changed);
         Ok(())
