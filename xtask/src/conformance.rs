@@ -49,7 +49,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let shape = shape(args, lab.shape()?);
     let plan = ginkgo::Plan {
         focus: args.set.focus(args.focus.as_deref()),
-        skip: args.skip.clone().unwrap_or_else(|| args.set.skip()),
+        skip: args
+            .skip
+            .clone()
+            .unwrap_or_else(|| args.set.skip(shape.families)),
         procs: args.procs,
         nodes: shape.nodes,
     };
@@ -62,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let report = report::read(&folder.join("report.json"))?;
     if args.skip.is_none() {
         args.set
-            .exceptions()
+            .exceptions(shape.families)
             .iter()
             .for_each(|(what, why)| say::line(format!("left out: {what}: {why}")));
     }

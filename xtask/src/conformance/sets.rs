@@ -1,5 +1,7 @@
 //! The sets of tests, and why a test is in none.
 
+use crate::cluster::shape::Families;
+
 /// A set of upstream's tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Set {
@@ -36,6 +38,12 @@ const SERVICES: [Exception; 9] = [
     ),
 ];
 
+/// On a cluster of one family.
+const DUAL_STACK: Exception = (
+    r"Feature:IPv6DualStack",
+    "needs both families: the API server refuses its Services",
+);
+
 const POLICY: [Exception; 1] = [(r"SCTPConnectivity", "needs SCTP sockets on the nodes")];
 
 const LOAD_BALANCERS: [Exception; 1] = [(
@@ -53,13 +61,15 @@ impl Set {
         }
     }
 
-    /// What is left out, and why.
-    pub(crate) const fn exceptions(self) -> &'static [Exception] {
-        match self {
+    /// What is left out on a cluster of these families, and why.
+    pub(crate) fn exceptions(self, families: Families) -> Vec<Exception> {
+        let own: &[Exception] = match self {
             Self::Services => &SERVICES,
             Self::Policy => &POLICY,
             Self::LoadBalancers => &LOAD_BALANCERS,
-        }
+        };
+        let single = (families != Families::Dual).then_some(DUAL_STACK);
+        own.iter().copied().chain(single).collect()
     }
 
     /// The expression of what is in; `narrower` must match too.
@@ -76,8 +86,8 @@ impl Set {
     }
 
     /// The expression of what is left out.
-    pub(crate) fn skip(self) -> String {
-        self.exceptions()
+    pub(crate) fn skip(self, families: Families) -> String {
+        self.exceptions(families)
             .iter()
             .map(|(what, _)| *what)
             .collect::<Vec<_>>()
