@@ -98,11 +98,11 @@ fn a_pod_of_another_node_stays_within_the_budget() {
     let mut parts = Parts::of(PODS);
     let pods = list::<core::Pod>(PODS, pod, &interner);
     store.update([Update::Replace(Kind::Pod, pods)]);
-    drop(changes.take());
+    drop(changes.take(&store.read()));
     parts.add("pods in the store");
     let policies = list::<networking::NetworkPolicy>(POLICIES, policy, &interner);
     store.update([Update::Replace(Kind::NetworkPolicy, policies)]);
-    drop(changes.take());
+    drop(changes.take(&store.read()));
     parts.add("policies in the store");
     let report = engine.sync(&store.read(), &[]).unwrap();
     assert_eq!(report.usage.peers, PODS);

@@ -72,12 +72,13 @@ impl Observer {
         let mut dirty = Dirty::default();
         let wait = async {
             while !reached(&self.store.read()) {
-                dirty.merge(self.changes.next().await.dirty);
+                self.changes.due().await;
+                dirty.merge(self.changes.take(&self.store.read()).dirty);
             }
         };
         let waited = tokio::time::timeout(limit, wait).await;
         waited.with_context(|| format!("{what}: {:?}", self.store.status().borrow().clone()))?;
-        dirty.merge(self.changes.take().dirty);
+        dirty.merge(self.changes.take(&self.store.read()).dirty);
         Ok(dirty)
     }
 

@@ -107,7 +107,7 @@ impl World {
     /// Reads the folder and syncs until nothing is left to do but to try again what was refused.
     fn settle(&mut self) {
         self.reader.read(&self.store);
-        let mut dirty = self.changes.take().dirty;
+        let mut dirty = self.changes.take(&self.store.read()).dirty;
         for _ in 0..20_000 {
             self.report = self.sync.sync(&self.store.read(), &dirty);
             dirty = Dirty::default();
