@@ -1,7 +1,8 @@
 //! What there is to know of the plugin: its program, and what is in the folder that it shares with the agent.
 
 use std::{
-    io,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -14,7 +15,7 @@ use cni_plugin::{
     ledger,
     node_file::{NodeFile, boot_id},
     paths::Paths,
-    verbs,
+    salvage, verbs,
 };
 use serde::Serialize;
 
@@ -37,6 +38,9 @@ pub(in crate::ctl) struct Facts {
     /// Since the agent last showed that it lives.
     #[serde(rename = "heartbeatSeconds", serialize_with = "seconds")]
     pub(super) silence: Option<Duration>,
+    /// The folder that plugin and agent share.
+    #[serde(skip)]
+    pub(super) folder: (PathBuf, Folder),
     /// What the agent tells the plugin of the node, or why the plugin does not go by it.
     #[serde(serialize_with = "known")]
     pub(super) node: Result<NodeFile, String>,
@@ -46,6 +50,28 @@ pub(in crate::ctl) struct Facts {
     /// Interfaces of pods, by how far they are; or why nothing is known of them.
     #[serde(serialize_with = "known")]
     pub(super) attachments: Result<Attachments, String>,
+}
+
+/// How a folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ctl) enum Folder {
+    /// It is there.
+    There,
+    /// It is not.
+    Absent,
+    /// It is mounted here, but was removed where it is.
+    Removed,
+}
+
+impl Folder {
+    fn look(path: &Path) -> Self {
+        match fs::metadata(path) {
+            Err(_) => Self::Absent,
+            // Nobody's name leads there any more.
+            Ok(found) if found.nlink() == 0 => Self::Removed,
+            Ok(_) => Self::There,
+        }
+    }
 }
 
 /// How many attachments there are.
@@ -59,6 +85,8 @@ pub(in crate::ctl) struct Attachments {
     /// Records that cannot be read.
     #[serde(serialize_with = "files")]
     pub(super) unread: Broken,
+    /// Pods that have an interface, but no record: by what the interface names, or by its own name.
+    pub(super) lost: Vec<String>,
 }
 
 /// What is known; else nothing, for the complaint says why.
@@ -93,6 +121,7 @@ impl Facts {
             plugin,
             conflist: cni.conf_dir.join(&cni.conf_file),
             silence: heartbeat::silence(&paths.heartbeat()),
+            folder: (paths.root().to_owned(), Folder::look(paths.root())),
             pools: node
                 .as_ref()
                 .map_err(Clone::clone)
@@ -121,6 +150,17 @@ fn version(plugin: &Path) -> Result<String, String> {
         .ok_or_else(|| run(&format!("{}, and it does not say its version", done.status)))
 }
 
+/// Pods without a record.
+pub(in crate::ctl) fn lost(paths: &Paths) -> io::Result<Vec<String>> {
+    let links = salvage::unrecorded(paths)?.into_iter();
+    Ok(links
+        .map(|link| match link.alias.as_str() {
+            "" => link.name,
+            pod => format!("{pod} ({})", link.name),
+        })
+        .collect())
+}
+
 fn attachments(paths: &Paths) -> Result<Attachments, String> {
     let folder = paths.attachments();
     let read = |error: io::Error| format!("read {}: {error}", folder.display());
@@ -132,5 +172,6 @@ fn attachments(paths: &Paths) -> Result<Attachments, String> {
         ready: ready.len(),
         creating: creating.len(),
         unread,
+        lost: lost(paths).map_err(|error| format!("list interfaces: {error}"))?,
     })
 }
