@@ -87,9 +87,9 @@ fn lease(
     }
     attachment.add.ips = choose(&mut state, &key, node, (foreign, keep))?;
     record(paths, attachment)?;
-    if let Err(e) = state.write(&paths.ipam()) {
+    if let Err(e) = write(paths, &state) {
         drop(fs::remove_file(paths.attachment(&key)));
-        return Err(Error::io(format!("write {}", paths.ipam().display()), &e));
+        return Err(e);
     }
     Ok(true)
 }
@@ -180,9 +180,7 @@ pub fn give_back(
     let mut state = read(paths, boot_id)?;
     if state.lease(key).is_some() {
         state.release(key, if rest { clock::now() } else { 0 });
-        state
-            .write(&paths.ipam())
-            .map_err(|e| Error::io(format!("write {}", paths.ipam().display()), &e))?;
+        write(paths, &state)?;
     }
     remove(&paths.attachment(key))
 }
@@ -238,16 +236,21 @@ fn attachments(paths: &Paths) -> Result<(Vec<Attachment>, Broken), Error> {
         .map_err(|e| Error::io(format!("read {}", paths.attachments().display()), &e))
 }
 
+/// Writes who has what.
+pub(crate) fn write(paths: &Paths, state: &State) -> Result<(), Error> {
+    let path = paths.ipam();
+    let written = state.write(&path);
+    written.map_err(|e| Error::io(format!("write {}", path.display()), &e))
+}
+
 /// This boot's state. Without one, the records tell who has what; those of another boot are dropped.
-fn read(paths: &Paths, boot_id: &str) -> Result<State, Error> {
+pub(crate) fn read(paths: &Paths, boot_id: &str) -> Result<State, Error> {
     let path = paths.ipam();
     let state = State::read(&path, boot_id)
         .map_err(|e| Error::io(format!("read {}", path.display()), &e))?;
     if let Some(mut state) = state {
         if state.clamp(clock::now()) {
-            state
-                .write(&path)
-                .map_err(|e| Error::io(format!("write {}", path.display()), &e))?;
+            write(paths, &state)?;
         }
         return Ok(state);
     }

@@ -5,16 +5,19 @@
 //! from files under [`paths::Paths`]; the agent is asked only for programs and policy, and only by ADD.
 //!
 //! The library is shared with the agent: [`rpc`] (what they say to each other), [`attachment`] and
-//! [`node_file`] (what they write for each other), [`detach`], [`ledger`] and [`salvage`] (for the collector).
+//! [`node_file`] (what they write for each other), [`detach`], [`ledger`] and [`salvage`] (for the collector),
+//! [`keep`] (for who knows what somebody has taken away).
 
 pub mod attach;
 pub mod attachment;
+pub mod claim;
 pub mod client;
 pub mod clock;
 pub mod detach;
 pub mod heartbeat;
 pub mod invoke;
 pub mod ipam;
+pub mod keep;
 pub mod ledger;
 pub mod leftovers;
 pub mod log;

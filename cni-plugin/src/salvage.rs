@@ -2,9 +2,16 @@
 //! became of our file (a later version's format after a downgrade, a hand that cleaned up).
 //!
 //! What the kernel has says all that forwarding and policy need: the name of the host side follows from the
-//! key, its routes lead to the pod's addresses, its alias names the pod.
+//! key, its routes lead to the pod's addresses, its alias names the pod. Where all files are gone the keys are, too: a key
+//! that stands in ([`name::stand_in`]) is the attachment's until the runtime names it ([`crate::claim`]).
 
-use std::{collections::BTreeMap, fs, io, net::IpAddr, path::Path, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::IpAddr,
+    path::Path,
+    path::PathBuf,
+};
 
 use crate::{
     attachment::{Attachment, Broken, State},
@@ -80,15 +87,84 @@ pub fn live(
                 state: State::Ready,
                 boot_id: boot_id.to_owned(),
                 add: add(netlink, &record, key, link)?,
+                mtu: link.mtu,
                 device: link.device.unwrap_or_default(),
                 ..Attachment::default()
             },
-            why: why.map_or_else(|| "no such file".to_owned(), |(_, error)| error.to_string()),
+            why: why.map_or_else(|| NO_FILE.to_owned(), |(_, error)| error.to_string()),
             record,
         });
     }
     Ok(salvaged)
 }
+
+/// Those of `links`, listed before `keys` were, that are a pod's and nobody's of `keys`: all that was written of them is gone. A
+/// pod's is one that names it and to which addresses lead, or one to which a former agent has given `endpoints`, by index.
+pub fn unnamed(
+    netlink: &mut Netlink,
+    paths: &Paths,
+    boot_id: &str,
+    keys: &[Key],
+    links: &Links,
+    endpoints: &dyn Fn(u32) -> Vec<IpAddr>,
+) -> io::Result<Vec<Salvaged>> {
+    let named: BTreeSet<String> = keys.iter().map(name::host_ifname).collect();
+    let mut salvaged = Vec::new();
+    for link in links.values().filter(|link| !named.contains(&link.name)) {
+        // Its DEL may have been at work.
+        let there = inspect::link(netlink, &link.name)?;
+        if there.is_none_or(|there| there.index != link.index) {
+            continue;
+        }
+        let key = name::stand_in(&link.name);
+        let record = paths.attachment(&key);
+        let mut add = add(netlink, &record, &key, link)?;
+        let known = endpoints(link.index);
+        if add.ips.is_empty() {
+            add.ips.clone_from(&known);
+        }
+        if add.ips.is_empty() || link.alias.is_empty() && known.is_empty() {
+            continue;
+        }
+        let mac = inspect::peer_mac(netlink, link.index)?;
+        // Of the key, which is not known, it would follow.
+        add.pod_mac = mac.unwrap_or(add.pod_mac);
+        salvaged.push(Salvaged {
+            attachment: Attachment {
+                state: State::Ready,
+                boot_id: boot_id.to_owned(),
+                add,
+                mtu: link.mtu,
+                device: link.device.unwrap_or_default(),
+                ..Attachment::default()
+            },
+            why: NO_FILE.to_owned(),
+            record,
+        });
+    }
+    Ok(salvaged)
+}
+
+/// Host sides of pods' interfaces that no record names, and no ADD at work.
+pub fn unrecorded(paths: &Paths) -> io::Result<Vec<Link>> {
+    let mut netlink = Netlink::open()?;
+    // In this order: an ADD has its record before its interface.
+    let links = links(&mut netlink)?;
+    let (records, broken) = Attachment::read_all(&paths.attachments())?;
+    let keys = records.iter().map(|record| record.key().clone());
+    let keys = keys.chain(broken.iter().filter_map(|(path, _)| key_of(path)));
+    let named: BTreeSet<String> = keys.map(|key| name::host_ifname(&key)).collect();
+    let mut unrecorded = Vec::new();
+    for (name, link) in links {
+        // A DEL removes the interface first.
+        if !named.contains(&name) && inspect::link(&mut netlink, &name)?.is_some() {
+            unrecorded.push(link);
+        }
+    }
+    Ok(unrecorded)
+}
+
+const NO_FILE: &str = "no such file";
 
 /// What the file still says, if as much as that can be read; else what the kernel says.
 fn add(netlink: &mut Netlink, record: &Path, key: &Key, link: &Link) -> io::Result<Add> {

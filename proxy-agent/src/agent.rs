@@ -18,6 +18,7 @@ mod pressure;
 pub mod process;
 pub mod reload;
 mod resizing;
+mod run_folder;
 pub mod servers;
 pub mod sources;
 pub mod status;

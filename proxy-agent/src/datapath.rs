@@ -255,6 +255,13 @@ impl Datapath {
         Ok(missing)
     }
 
+    /// The folder of pins, if somebody has taken it away, or one in it, with all that was pinned there.
+    pub fn lost_pins(&self) -> Option<PathBuf> {
+        let inner = [self.pins.maps(), self.pins.links()];
+        let lost = inner.iter().any(|folder| !folder.exists());
+        lost.then(|| self.pins.folder())
+    }
+
     /// Pins again what of the maps somebody has unpinned, or has pinned something else in the place of; names that.
     pub fn mend_pins(&self) -> Result<Vec<String>, DatapathError> {
         mend::mend(&self.pins, &self.maps, &self.others)

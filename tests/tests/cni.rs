@@ -18,6 +18,7 @@ mod cni {
     mod lists;
     mod log;
     mod loopback;
+    mod lost;
     mod names;
     mod occupied;
     mod orphan;

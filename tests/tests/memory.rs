@@ -94,6 +94,7 @@ fn a_service_with_ten_endpoints_stays_within_the_budget() {
     parts.add("slices in the store");
     let snapshot = store.read();
     let report = sync.sync(&snapshot, &changes.take(&snapshot).dirty);
+    drop(snapshot);
     assert_eq!(report.synced, SERVICES);
     assert_eq!(sync.image().pool4.len(), SERVICES * ENDPOINTS);
     drop(report);

@@ -21,16 +21,11 @@ pub struct Lock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
 /// Takes the lock, waiting for it until `deadline`. It is held for less than a millisecond by others, so
 /// asking again is cheaper than a wait that no deadline could end.
 pub fn lock(path: &Path, deadline: Instant) -> io::Result<Lock> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)?;
+    let mut file = open(path)?;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            // Somebody may have removed the file: who comes later locks another one.
+            Ok(held) if !is_at(&held, path) => file = open(path)?,
             Ok(held) => return Ok(Lock(held)),
             Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) if Instant::now() < deadline => {
                 file = back;
@@ -40,6 +35,23 @@ pub fn lock(path: &Path, deadline: Instant) -> io::Result<Lock> {
             Err((_, errno)) => return Err(errno.into()),
         }
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let place = |found: Metadata| (found.dev(), found.ino());
+    let [here, there] = [file.metadata(), fs::metadata(path)].map(|found| found.ok().map(place));
+    here.is_some() && here == there
 }
 
 fn stuck(file: &File) -> io::Error {
@@ -91,5 +103,21 @@ mod tests {
         assert!(error.to_string().starts_with(&me), "{error}");
         drop(held);
         lock(&path, Instant::now()).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_removed_meanwhile_is_not_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run").join("lock");
+        let former = lock(&path, Instant::now()).unwrap();
+        let waits = thread::spawn({
+            let path = path.clone();
+            move || lock(&path, Instant::now() + Duration::from_secs(10)).unwrap()
+        });
+        thread::sleep(Duration::from_millis(20));
+        fs::remove_dir_all(folder.path().join("run")).unwrap();
+        drop(former);
+        let _held = waits.join().unwrap();
+        assert!(lock(&path, Instant::now()).is_err(), "it is locked by name");
     }
 }

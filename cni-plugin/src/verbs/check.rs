@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 use super::{Context, broken};
 use crate::{
     attachment::Attachment,
+    claim::claim,
     client::{self, Failure, Patience},
     protocol::{
         error::{Error, code},
@@ -34,6 +35,7 @@ pub fn run(context: &Context) -> Result<String, Error> {
         Error::new(code::CONFIG, "missing prevResult").because("CHECK needs the result of ADD")
     })?;
     let told = prev::read(previous)?;
+    claim(&context.paths, &context.call.key, context.after(DEADLINE))?;
     let attachment = record(context)?;
     // Plugins after us may have added addresses, but none of ours may be missing.
     if let Some(ip) = attachment.add.ips.iter().find(|ip| !told.contains(ip)) {

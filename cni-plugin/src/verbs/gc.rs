@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::{
+    claim::claim,
     detach::Detach,
     ledger, leftovers,
     node_file::boot_id,
@@ -23,6 +24,9 @@ pub fn run(context: &Context) -> Result<String, Error> {
     let valid: Vec<Key> = valid.iter().cloned().map(Key::from).collect();
     let boot = boot_id().map_err(|e| Error::io("read boot_id", &e))?;
     let deadline = context.after(DEADLINE);
+    for key in &valid {
+        claim(&context.paths, key, deadline)?;
+    }
     let errors: Vec<String> = ledger::keys(&context.paths, &boot, deadline)?
         .iter()
         .filter(|key| !valid.contains(key))

@@ -12,13 +12,40 @@ fn hash(key: &Key) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Name of the host side: the prefix and 11 hex digits, 15 bytes. The container's id is new for every
-/// attempt, so it never meets the interface of a namespace that is still dying.
-pub fn host_ifname(key: &Key) -> String {
+/// What tells the interfaces of one key from all others: 11 hex digits.
+fn digits(key: &Key) -> String {
+    if is_stand_in(key)
+        && let Some(digits) = key.container_id.strip_prefix(HOST_IFNAME_PREFIX)
+    {
+        return digits.to_owned();
+    }
     let mut digits = [0; 8];
     digits.copy_from_slice(&hash(key)[..8]);
     let eleven = u64::from_be_bytes(digits) >> 20;
-    format!("{HOST_IFNAME_PREFIX}{eleven:011x}")
+    format!("{eleven:011x}")
+}
+
+/// Name of the host side: the prefix and 11 hex digits, 15 bytes. The container's id is new for every
+/// attempt, so it never meets the interface of a namespace that is still dying.
+pub fn host_ifname(key: &Key) -> String {
+    format!("{HOST_IFNAME_PREFIX}{}", digits(key))
+}
+
+/// The name of an interface in a container of which nobody knows it.
+const UNKNOWN: &str = "unknown";
+
+/// Stands for the key of an attachment whose record is lost: names follow from a key, but no key from a name. Has the names of
+/// the key that it stands for.
+pub fn stand_in(host_ifname: &str) -> Key {
+    Key {
+        container_id: host_ifname.to_owned(),
+        ifname: UNKNOWN.to_owned(),
+    }
+}
+
+/// Whether a key is that of no container, but of a host side: see [`stand_in`].
+pub fn is_stand_in(key: &Key) -> bool {
+    key.ifname == UNKNOWN && is_host_ifname(&key.container_id)
 }
 
 /// Number of the routing table of an interface that is not the container's first.
@@ -31,10 +58,8 @@ pub fn table(key: &Key) -> u32 {
 
 /// Names of the pair through which a limited pod sends: entry and end.
 pub fn queue_ifnames(key: &Key) -> [String; 2] {
-    let mut digits = [0; 8];
-    digits.copy_from_slice(&hash(key)[..8]);
-    let nine = u64::from_be_bytes(digits) >> 28;
-    ['i', 'o'].map(|end| format!("{HOST_IFNAME_PREFIX}q{nine:09x}{end}"))
+    let nine: String = digits(key).chars().take(9).collect();
+    ['i', 'o'].map(|end| format!("{HOST_IFNAME_PREFIX}q{nine}{end}"))
 }
 
 /// Whether a name is that of one of such a pair.
@@ -89,5 +114,17 @@ mod tests {
             );
         }
         assert!(!is_queue_ifname(&name) && !is_queue_ifname("weir_host"));
+    }
+
+    #[test]
+    fn who_stands_in_for_a_key_has_its_names() {
+        let key = Key {
+            container_id: "f".repeat(64),
+            ifname: "eth0".into(),
+        };
+        let stand_in = stand_in(&host_ifname(&key));
+        assert!(is_stand_in(&stand_in) && !is_stand_in(&key));
+        assert_eq!(host_ifname(&stand_in), host_ifname(&key));
+        assert_eq!(queue_ifnames(&stand_in), queue_ifnames(&key));
     }
 }

@@ -2,8 +2,9 @@
 //! the process.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -20,7 +21,7 @@ const FILE: &str = "agent.lock";
 #[derive(Debug)]
 #[must_use = "the lock is released when this is dropped"]
 pub struct Lock {
-    _file: Flock<File>,
+    file: Flock<File>,
     pins: Option<Flock<File>>,
 }
 
@@ -88,10 +89,26 @@ impl Lock {
             .map_err(|e| LockError::file("open", &path, e))?;
         let mut file = lock("runDir", &path, file)?;
         sign(&mut file).map_err(|e| LockError::file("write", &path, e))?;
-        Ok(Self {
-            _file: file,
-            pins: None,
-        })
+        Ok(Self { file, pins: None })
+    }
+
+    /// Takes what somebody has taken away once more, and the file's folder with it; says whether the file was. Both are held
+    /// until then, though nobody finds them.
+    pub fn renew(&mut self, run_dir: &Path, pins: &Path) -> Result<bool, LockError> {
+        let lost = !is_at(&self.file, &run_dir.join(FILE));
+        if lost {
+            self.file = Self::take(run_dir)?.file;
+        }
+        if self.pins.as_ref().is_some_and(|held| !is_at(held, pins)) {
+            let held = self.pins.take();
+            if let Err(error) = self.add_pins(pins) {
+                self.pins = held;
+                return Err(error);
+            }
+            // Not made again yet: the next look finds it.
+            self.pins = self.pins.take().or(held);
+        }
+        Ok(lost)
     }
 
     /// Locks a folder of pins as well, if it is there: an agent with another run directory would share them.
@@ -106,6 +123,13 @@ impl Lock {
         }
         Ok(())
     }
+}
+
+/// Whether a file is the one of this name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let place = |found: Metadata| (found.dev(), found.ino());
+    let [here, there] = [file.metadata(), fs::metadata(path)].map(|found| found.ok().map(place));
+    here.is_some() && here == there
 }
 
 fn lock(field: &'static str, path: &Path, file: File) -> Result<Flock<File>, LockError> {
@@ -158,6 +182,26 @@ mod tests {
         assert!(second.hint().contains("agent.lock"), "{}", second.hint());
         drop(first);
         drop(Lock::take(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn what_was_taken_away_is_locked_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let [run, pins] = ["run", "pins"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&pins).unwrap();
+        let mut first = Lock::take(&run).unwrap();
+        first.add_pins(&pins).unwrap();
+        assert!(!first.renew(&run, &pins).unwrap(), "all is there");
+        std::fs::remove_dir_all(&run).unwrap();
+        std::fs::remove_dir(&pins).unwrap();
+        assert!(first.renew(&run, &pins).unwrap());
+        Lock::take(&run).unwrap_err();
+        std::fs::create_dir(&pins).unwrap();
+        assert!(!first.renew(&run, &pins).unwrap(), "the file is there");
+        let other = tempfile::tempdir().unwrap();
+        let mut second = Lock::take(other.path()).unwrap();
+        second.add_pins(&pins).unwrap_err();
+        assert!(!first.renew(&run, &pins).unwrap());
     }
 
     #[test]

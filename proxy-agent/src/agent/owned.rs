@@ -32,7 +32,7 @@ const fn care(what: Owned, made_by: &'static str, checked_by: &'static str) -> C
 }
 
 /// All of it. Entries of maps are compared so often for as long as that costs next to nothing: `agent::comparison`.
-pub const OWNED: [Care; 35] = [
+pub const OWNED: [Care; 38] = [
     care(Owned::NodeRoutes, "node::routes", "node::routes"),
     care(
         Owned::ServiceRoutes,
@@ -111,6 +111,9 @@ pub const OWNED: [Care; 35] = [
     care(Owned::PodQueues, "pod::limits", "pod::limits"),
     care(Owned::QueuePrograms, "pod::limits", "pod::limits"),
     care(Owned::NodeMaps, "node::maps", "node::maps"),
+    care(Owned::RunFolder, "agent::lock", "agent::run_folder"),
+    care(Owned::PodRecords, "cni_plugin::ledger", "pod::records"),
+    care(Owned::PodAddresses, "cni_plugin::ledger", "pod::records"),
     care(Owned::NodeFile, "node::keeper", "node::keeper"),
     care(Owned::Plugin, "node::install", "node::keeper"),
     care(Owned::Conflist, "node::conflist", "node::conflist"),

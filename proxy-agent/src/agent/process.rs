@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     lock::Lock,
     main_loop::MainLoop,
-    reload, servers,
+    reload, run_folder, servers,
     sources::{self, Source},
     status::Figures,
     subjects::Live,
@@ -72,6 +72,7 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
     let mut source = prepared.observe(&shared, &store)?;
     let reload = reload::spawn(flags, &shared)?;
     let upkeep = upkeep::spawn(&shared, &main_loop.maps());
+    let folder = run_folder::spawn(&shared, lock, pins.instance());
     let addresses = addresses.begin(match &source {
         Source::Kubernetes(watches) => Some(watches.pools().clone()),
         Source::Manifests(_) => None,
@@ -92,6 +93,7 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping; the kernel goes on by what is pinned"),
     }
     upkeep.abort();
+    folder.abort();
     drop(main_loop);
     addresses.leave().await;
     reload.inspect(JoinHandle::abort);

@@ -183,7 +183,12 @@ fn health(shared: &Shared) -> HealthStatus {
         healthy: report.healthy,
         node_eligible: report.node_eligible,
         metrics_address: shared.config.metrics_bind_address.to_string(),
-        problems: Vec::new(),
+        problems: shared
+            .health
+            .fault()
+            .map(|fault| fault.text)
+            .into_iter()
+            .collect(),
     }
 }
 

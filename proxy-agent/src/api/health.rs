@@ -33,6 +33,17 @@ struct State {
     behind: BTreeMap<&'static str, Behind>,
     updated: Option<Timestamp>,
     eligible: bool,
+    /// What is wrong beside.
+    fault: Option<Fault>,
+}
+
+/// Something wrong that is no late change and no task that stands still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What, and what to do about it.
+    pub text: String,
+    /// Only another container mends it: `/livez` fails.
+    pub ends: bool,
 }
 
 /// Changes that could not be applied.
@@ -68,6 +79,7 @@ impl ProxyHealth {
             behind: BTreeMap::new(),
             updated: None,
             eligible: true,
+            fault: None,
         };
         Self {
             timeout,
@@ -110,6 +122,16 @@ impl ProxyHealth {
         self.state().eligible = eligible;
     }
 
+    /// Tells what is wrong beside, or that it is mended.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.state().fault = fault;
+    }
+
+    /// What is wrong beside.
+    pub fn fault(&self) -> Option<Fault> {
+        self.state().fault.clone()
+    }
+
     /// What has waited for longer than the time-out.
     fn late(&self) -> Vec<String> {
         let waiting = self.store.waiting_since();
@@ -141,11 +163,14 @@ impl ProxyHealth {
         self.report(self.late(), eligible)
     }
 
-    /// The report of `/livez`: it does not look at the node, but at the tasks.
+    /// The report of `/livez`: it does not look at the node, but at the tasks, and at what only another container mends.
     pub fn livez(&self) -> Report {
         let stalled = self.watchdog.stalled();
         let stalled = stalled.iter().map(ToString::to_string);
-        self.report(self.late().into_iter().chain(stalled).collect(), true)
+        let ends = self.fault().filter(|fault| fault.ends);
+        let ends = ends.map(|fault| fault.text);
+        let problems = self.late().into_iter().chain(stalled).chain(ends);
+        self.report(problems.collect(), true)
     }
 
     fn report(&self, problems: Vec<String>, node_eligible: bool) -> Report {

@@ -47,10 +47,13 @@ fn answer(report: Report) -> (StatusCode, Response) {
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let status = shared.status();
     let stalled = shared.watchdog.stalled();
-    if status.agent.ready && stalled.is_empty() {
+    let fault = shared.health.fault().filter(|fault| fault.ends);
+    let fault = fault.map(|fault| fault.text);
+    if status.agent.ready && stalled.is_empty() && fault.is_none() {
         return "ready\n".into_response();
     }
-    let stalled = stalled.iter().map(|stalled| format!("{stalled}\n"));
+    let stalled = stalled.iter().map(ToString::to_string).chain(fault);
+    let stalled = stalled.map(|wrong| format!("{wrong}\n"));
     let awaited = status.agent.awaiting.iter().map(|task| format!("{task}\n"));
     let text: String = awaited.chain(stalled).collect();
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()

@@ -70,6 +70,12 @@ declare! {
     QueuePrograms,
     /// The node's addresses, links and settings in maps.
     NodeMaps,
+    /// The folder that plugin and agent share (`runDir`), with `agent.lock`.
+    RunFolder,
+    /// Records of pods' interfaces, which the plugin wrote (`att`).
+    PodRecords,
+    /// Who has which addresses (`ipam.json`), as the plugin wrote it.
+    PodAddresses,
     /// `node.json`, by which the plugin wires pods.
     NodeFile,
     /// The plugin's binary.

@@ -34,7 +34,13 @@ impl NodePrograms {
         datapath: &SharedDatapath,
         repairs: &mut Repairs,
     ) -> Vec<String> {
+        let lost = datapath.lock().lost_pins();
+        if lost.is_some() {
+            repairs.gather();
+        }
         let mut errors = Vec::new();
+        // Before links are pinned beside.
+        errors.extend(mend_pins(datapath, repairs).err());
         if let Some(links) = &report.links {
             let notes = std::mem::take(&mut report.notes);
             let to = (datapath, &mut *repairs);
@@ -54,8 +60,10 @@ impl NodePrograms {
             errors.extend(brought.err());
         }
         errors.extend(mend_sockets(datapath, repairs).err());
-        errors.extend(mend_pins(datapath, repairs).err());
         let attached = self.host.attach(report.host_device, datapath, repairs);
+        if let Some(folder) = lost {
+            repairs.gathered(|many| format!("folder {} with {many} pins", folder.display()));
+        }
         if !matches!(attached, Ok(true)) {
             report.leads = None;
         }

@@ -49,6 +49,11 @@ impl Pods {
             refuse(reply, 11, msg, &why);
             return false;
         }
+        if let Some(why) = self.has_another(&add) {
+            let msg = format!("pod {} may not have its addresses", add.pod);
+            refuse(reply, 11, msg, &why);
+            return false;
+        }
         // What was begun by or with a pod that had one of these addresses is over.
         self.end_spent_flows();
         // Another id than before: the word of that one may still name rows.
@@ -100,6 +105,18 @@ impl Pods {
             reply,
         });
         true
+    }
+
+    /// Another endpoint that has such an address: who gave it away did not know.
+    fn has_another(&self, add: &Add) -> Option<String> {
+        let others = self.known.values().map(|local| &local.add);
+        let mut others = others.filter(|other| other.key != add.key);
+        let (other, ip) = others.find_map(|other| {
+            let ip = other.ips.iter().find(|ip| add.ips.contains(ip))?;
+            Some((other, ip))
+        })?;
+        let (pod, interface) = (&other.pod, &other.host_ifname);
+        Some(format!("{ip} is that of pod {pod}, interface {interface}"))
     }
 
     /// Has the programs attached of those that were taken in since the last time: of a whole crowd in one go, because

@@ -108,6 +108,17 @@ fn try_sweep(
     let (records, broken) = Attachment::read_all(&paths.attachments())?;
     let read = (records.as_slice(), &broken);
     sweep.salvaged = salvage::live(&mut netlink, paths, boot_id, &keys, read, links)?;
+    let nobodys = links.iter().filter(|(name, _)| !known.contains(*name));
+    let nobodys = nobodys.map(|(name, link)| (name.clone(), link.clone()));
+    let unnamed = salvage::unnamed(
+        &mut netlink,
+        paths,
+        boot_id,
+        &keys,
+        &nobodys.collect(),
+        &|_| Vec::new(),
+    )?;
+    sweep.salvaged.extend(unnamed);
     sweep
         .errors
         .extend(sweep.salvaged.iter().map(ToString::to_string));
@@ -122,7 +133,8 @@ fn try_sweep(
     };
     let dead: Vec<Key> = keys.iter().filter(is_dead).cloned().collect();
     let dead = second_look(&mut netlink, dead, &by_key)?;
-    let owned: BTreeSet<String> = keys.iter().map(name::host_ifname).collect();
+    let salvaged = sweep.salvaged.iter().map(|one| one.attachment.key());
+    let owned: BTreeSet<String> = keys.iter().chain(salvaged).map(name::host_ifname).collect();
     let orphans: BTreeSet<String> = links
         .keys()
         .filter(|link| !owned.contains(*link) && !known.contains(*link))

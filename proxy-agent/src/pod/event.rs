@@ -8,6 +8,7 @@ use super::{
     hardware::Changed,
     lift::Outcome,
     limits::{Limited, Looked},
+    records::Found,
     server::Asked,
     swept::Swept,
 };
@@ -33,6 +34,8 @@ pub enum Event {
     Lifted(Vec<Outcome>),
     /// Hardware addresses of pods' interfaces were looked at: those that are not as known.
     Looked(std::io::Result<Vec<Changed>>),
+    /// The plugin's records were looked at, and what was missing was written again.
+    Kept(Result<Found, String>),
     /// Look again at what waits.
     Tick,
 }

@@ -2,16 +2,33 @@
 
 use std::sync::Arc;
 
-use cni_plugin::rpc::Add;
+use cni_plugin::{attachment::Attachment, rpc::Add, wiring::name::is_stand_in};
 use tokio::time::Instant;
 
 use super::{entries::Entry, hands::Side, limits::Limiting};
 use crate::{datapath::TcMode, model::Pod};
 
+/// No pod has this UID.
+const NOBODY: &str = "another pod has the name";
+
+/// How well it is known whose an endpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// The runtime has told, or the API server knows a pod of this name with these addresses.
+    Known,
+    /// What told it is lost: the interface names a pod, if any.
+    Unsure,
+    /// The pod of this name has other addresses.
+    Stranger,
+}
+
 /// One endpoint.
 pub(super) struct Local {
     pub(super) id: u32,
     pub(super) add: Add,
+    /// Its record as it was when it was whole; none until the plugin has written it.
+    pub(super) record: Option<Attachment>,
+    pub(super) identity: Identity,
     /// When it was wired, seconds since boot.
     pub(super) since: u64,
     /// When this agent was asked to take it in.
@@ -32,6 +49,8 @@ impl Local {
         Self {
             id,
             add,
+            record: None,
+            identity: Identity::Known,
             since,
             added: None,
             fetched: None,
@@ -42,10 +61,39 @@ impl Local {
         }
     }
 
+    /// One that was wired before: as its record says, or, if that is `lost`, its interface.
+    pub(super) fn of(id: u32, record: Attachment, lost: bool) -> Self {
+        let Attachment { add, since, .. } = &record;
+        let lost = lost || is_stand_in(&add.key);
+        let identity = if lost && add.pod.uid.is_empty() {
+            Identity::Unsure
+        } else {
+            Identity::Known
+        };
+        Self {
+            identity,
+            ..Self::new(id, add.clone(), *since)
+        }
+        .recorded(record)
+    }
+
+    fn recorded(mut self, record: Attachment) -> Self {
+        self.record = Some(record);
+        self
+    }
+
     /// How its programs are attached by now.
     pub(super) const fn hang(&mut self, mode: Option<TcMode>) {
         self.mode = mode;
         self.tried = true;
+    }
+
+    /// UID of its pod as policy is to go by; empty for whichever pod has the name.
+    pub(super) fn uid(&self) -> &str {
+        match self.identity {
+            Identity::Stranger => NOBODY,
+            Identity::Known | Identity::Unsure => &self.add.pod.uid,
+        }
     }
 
     /// Its interface.

@@ -30,6 +30,7 @@ use super::{
     lift::Lifting,
     limits::Watching,
     local::Local,
+    records::Keeping,
     restore::restore,
     server,
     tables::PodMirrors,
@@ -83,6 +84,9 @@ pub struct Pods {
     pub(super) meanwhile: BTreeSet<Key>,
     pub(super) lifting: Lifting,
     pub(super) looking: Looking,
+    pub(super) keeping: Keeping,
+    /// Endpoints were compared with the pods that the API server knows.
+    pub(super) compared: bool,
     pub(super) watching: Watching,
     pub(super) memory: Option<Memory>,
     pub(super) repairs: Repairs,
@@ -105,7 +109,7 @@ impl Pods {
         let paths = Paths::new(&config.run_dir);
         let boot_id = boot_id().context("read boot_id")?;
         let tables = PodMirrors::open(tables)?;
-        let (known, ids) = restore(&paths, &boot_id, tables.endpoints(), (config.limit)())?;
+        let (known, ids) = restore(&paths, &boot_id, tables.pinned(), (config.limit)())?;
         let (send, events) = mpsc::channel(256);
         let mut pods = Self {
             config,
@@ -123,6 +127,8 @@ impl Pods {
             meanwhile: BTreeSet::new(),
             lifting: Lifting::new(interfaces)?,
             looking: Looking::new(),
+            keeping: Keeping::new(),
+            compared: false,
             watching: Watching::new(),
             memory: Some(Memory::default()),
             repairs: Repairs::default(),
@@ -224,6 +230,7 @@ impl Pods {
                     changed
                 }
                 Call::Check(key) => {
+                    self.name(&key);
                     drop(reply.send(self.check(&key)));
                     false
                 }
@@ -248,12 +255,17 @@ impl Pods {
                 false
             }
             Event::Looked(changed) => self.looked(changed),
+            Event::Kept(kept) => {
+                self.kept(kept);
+                false
+            }
             Event::Tick => {
                 self.end_spent_flows();
                 self.sweep();
                 self.look(interfaces);
                 self.watch_limits(interfaces);
                 self.look_at_hardware();
+                self.keep_records();
                 self.lift();
                 false
             }
@@ -264,6 +276,7 @@ impl Pods {
     fn disturb(&mut self, key: &Key) {
         self.lifting.disturb();
         self.meanwhile.insert(key.clone());
+        self.name(key);
     }
 
     /// Answers the ADDs for which nothing is missing, and those that wait in vain. `ready` is given endpoint

@@ -52,6 +52,7 @@ fn takes_id(event: &Event) -> bool {
         | Event::LookedAtLimits(_)
         | Event::Lifted(_)
         | Event::Looked(_)
+        | Event::Kept(_)
         | Event::Tick => false,
     }
 }
@@ -72,6 +73,9 @@ impl Subject for Pods {
 
     fn sync(&mut self, turn: &Turn<'_>, here: &mut Here) {
         self.take_all(turn.snapshot, here);
+        if self.identify(turn) {
+            self.tell(here);
+        }
         if !turn.dirty.pods.is_empty() || turn.relisted || !self.waiting.is_empty() {
             let known = |pod: &ObjectName, uid: &str| of_this_uid(turn.snapshot, pod, uid);
             if self.follow_pods(&mut here.datapath, known) {
@@ -94,6 +98,7 @@ impl Subject for Pods {
         self.next_look = Instant::now();
         self.asked = Asked::Waits;
         self.watching.look();
+        self.keeping.look();
         self.next.get_or_insert(Event::Tick);
     }
 
@@ -147,6 +152,8 @@ impl Subject for Pods {
     fn status(&self, status: &mut Status) {
         self.repairs.status(&mut status.repairs);
         let cni = &mut status.cni;
+        cni.notes
+            .extend(self.unsure().into_iter().chain(self.record_problems()));
         cni.limited = self.limited() as u64;
         cni.timed = self.timed() as u64;
         let known = self.known.values();

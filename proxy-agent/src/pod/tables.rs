@@ -8,7 +8,7 @@ use proxy_common::{
     sockets::Client,
 };
 
-use super::entries::Entries;
+use super::{entries::Entries, restore::Pinned};
 use crate::datapath::{
     Mirror, clock,
     flows::{Flows, is_pod},
@@ -68,9 +68,12 @@ impl PodMirrors {
         })
     }
 
-    /// `ENDPOINTS`.
-    pub(super) const fn endpoints(&self) -> &BTreeMap<u32, Endpoint> {
-        self.endpoints.written()
+    /// What is written of endpoints.
+    pub(super) const fn pinned(&self) -> Pinned<'_> {
+        Pinned {
+            endpoints: self.endpoints.written(),
+            clients: self.clients.written(),
+        }
     }
 
     /// Makes the maps hold these entries and no others; returns how many writes it took. Endpoints come

@@ -16,7 +16,7 @@ impl Pods {
             .map(|local| LocalEndpoint {
                 id: local.id,
                 pod: name(&local.add),
-                uid: local.add.pod.uid.clone(),
+                uid: local.uid().to_owned(),
                 ips: local.add.ips.clone(),
                 fetched: local.fetched.clone(),
             })

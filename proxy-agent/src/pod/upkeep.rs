@@ -13,13 +13,15 @@ use super::{
     Interfaces, Pods, collector,
     event::Event,
     hands::{Job, Watched},
-    local::Local,
+    local::{Identity, Local},
     swept::Swept,
 };
 use crate::{model::Owned, subject::Asked};
 
 /// How often leaks are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_mins(1);
+/// More pods than that are told by their number.
+const NAMED: usize = 3;
 /// How often lost programs are.
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
 
@@ -122,6 +124,10 @@ impl Pods {
             put_back,
         } = watched.unwrap_or_default();
         let mut lost = BTreeSet::new();
+        let many = put_back.len() > NAMED;
+        if many {
+            self.repairs.gather();
+        }
         for (side, outcome) in put_back {
             match outcome {
                 Ok(mode) => {
@@ -147,6 +153,10 @@ impl Pods {
                 self.repairs.repaired(Owned::PodPrograms, &thing);
             }
         }
+        if many {
+            let thing = |many| format!("programs on the interfaces of {many} pods");
+            self.repairs.gathered(thing);
+        }
         // Somebody has asked since it began.
         if self.asked == Asked::Waits {
             self.watch(interfaces);
@@ -169,6 +179,7 @@ impl Pods {
             .filter(|(record, _)| !self.meanwhile.contains(record.key()))
             .collect();
         for (record, has_record) in live {
+            self.name(record.key());
             match self.known.get(record.key()) {
                 None => {}
                 Some(local) if has_record && is_superseded(local, record) => {
@@ -183,7 +194,8 @@ impl Pods {
                 continue;
             };
             tracing::info!(pod = %record.add.pod, "pod taken in that was wired without us");
-            let local = Local::new(id, record.add.clone(), record.since);
+            let local = Local::of(id, record.clone(), !has_record);
+            self.compared &= local.identity == Identity::Known;
             self.known.insert(record.key().clone(), local);
             *changed = true;
         }

@@ -21,6 +21,8 @@ pub struct Repairs {
     held: BTreeMap<String, Held>,
     recent: BTreeMap<(Owned, String), Recent>,
     times: BTreeMap<Owned, u64>,
+    /// Things that are to be told as one.
+    gathered: Option<Vec<Owned>>,
 }
 
 #[derive(Clone, Debug)]
@@ -66,10 +68,33 @@ impl Repairs {
             .retain(|_, held| std::mem::replace(&mut held.seen, false));
     }
 
+    /// What is put back from now on is told as one thing: one cause has taken it all away.
+    pub fn gather(&mut self) {
+        self.gathered = Some(Vec::new());
+    }
+
+    /// Ends that: `thing` says what all that was, if it was any, by its number.
+    pub fn gathered(&mut self, thing: impl FnOnce(usize) -> String) {
+        let all = self.gathered.take().unwrap_or_default();
+        if let Some(first) = all.first() {
+            self.note(*first, &thing(all.len()));
+        }
+    }
+
     /// A thing was put back. Told in the log the first time, and ever more seldom if it happens again and again.
     pub fn repaired(&mut self, what: Owned, thing: &str) {
-        let now = Instant::now();
         *self.times.entry(what).or_default() += 1;
+        match &mut self.gathered {
+            Some(all) => {
+                tracing::debug!(?what, thing, "put back what somebody changed, with more");
+                all.push(what);
+            }
+            None => self.note(what, thing),
+        }
+    }
+
+    fn note(&mut self, what: Owned, thing: &str) {
+        let now = Instant::now();
         let recent = self.recent.entry((what, thing.to_owned()));
         let recent = recent.or_insert(Recent {
             times: 0,
@@ -97,6 +122,7 @@ impl Repairs {
             held: BTreeMap::new(),
             recent: self.recent.clone(),
             times: self.times.clone(),
+            gathered: None,
         }
     }
 
@@ -175,6 +201,25 @@ mod tests {
         assert_eq!(keep("2", true), 0, "wanted otherwise");
         assert_eq!(keep("2", true), 1, "put back");
         assert_eq!(told(&repairs).times["Forwarding"], 1);
+    }
+
+    #[test]
+    fn what_one_cause_has_taken_away_is_told_as_one_thing() {
+        let mut repairs = Repairs::default();
+        repairs.gather();
+        repairs.gathered(|many| format!("{many} pins"));
+        assert_eq!(told(&repairs).recent, [], "nothing was taken away");
+        repairs.gather();
+        for map in ["ENDPOINTS", "CLIENTS"] {
+            repairs.repaired(Owned::MapPins, map);
+        }
+        repairs.repaired(Owned::LinkPrograms, "eth0");
+        repairs.gathered(|many| format!("{many} pins"));
+        repairs.repaired(Owned::NodeFile, "node.json");
+        let told = told(&repairs);
+        let things: Vec<&str> = told.recent.iter().map(|one| one.thing.as_str()).collect();
+        assert_eq!(things, ["node.json", "3 pins"], "by what they are");
+        assert_eq!((told.times["MapPins"], told.times["LinkPrograms"]), (2, 1));
     }
 
     #[test]

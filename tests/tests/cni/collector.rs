@@ -89,7 +89,7 @@ fn what_has_no_interface_is_released_and_what_has_no_record_is_removed_at_the_se
         Container::new("lost").unwrap(),
     );
     let added = runtime.add(&gone).unwrap();
-    runtime.add(&lost).unwrap();
+    let kept = runtime.add(&lost).unwrap();
     let host = added.document["interfaces"][0]["name"].as_str().unwrap();
     runtime.host.ip(&format!("link del {host}")).unwrap();
     change(&runtime, "gone", |record| {
@@ -99,7 +99,11 @@ fn what_has_no_interface_is_released_and_what_has_no_record_is_removed_at_the_se
     let swept = look(&runtime, &mut memory);
     assert_eq!(swept.dead.len(), 1);
     assert_eq!(runtime.state().unwrap().leases.len(), 1);
-    // Without record and lease the interface is nobody's.
+    // Without record and lease the interface is nobody's, if it names no pod.
+    let host = kept.document["interfaces"][0]["name"].as_str().unwrap();
+    let mut command = runtime.host.command("ip");
+    let unnamed = command.args(["link", "set", host, "alias", ""]).status();
+    assert!(unnamed.unwrap().success());
     fs::remove_dir_all(runtime.paths.attachments()).unwrap();
     fs::remove_file(runtime.paths.ipam()).unwrap();
     look(&runtime, &mut memory);

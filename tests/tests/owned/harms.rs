@@ -130,6 +130,18 @@ pub(crate) fn harm(what: Owned) -> Option<Harm> {
         ),
         // The last only with an API server: `controlplane_faults`.
         Owned::NodeMaps | Owned::MapEntries | Owned::ServersFile => return None,
+        Owned::RunFolder => (
+            "rm -r /run/weir",
+            "cd /run/weir && stat -c %n:%F:%a . agent.lock agent.sock cni.sock lock node.json heartbeat ipam.json && ls att",
+        ),
+        Owned::PodRecords => (
+            "rm -r /run/weir/att",
+            "ls /run/weir/att; cat /run/weir/att/*",
+        ),
+        Owned::PodAddresses => (
+            "rm /run/weir/ipam.json",
+            "grep -o '\"ips\":[^]]*' /run/weir/ipam.json | sort",
+        ),
         Owned::NodeFile => ("rm /run/weir/node.json", "cat /run/weir/node.json"),
         Owned::Plugin => ("rm /run/cni/bin/weir", "sha256sum /run/cni/bin/weir"),
         Owned::Conflist => ("rm /run/cni/net.d/05-weir.conflist", "cat /run/cni/net.d/*"),

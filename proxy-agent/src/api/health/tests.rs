@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::ProxyHealth;
+use super::{Fault, ProxyHealth};
 use crate::{
     model::{Kind, ObjectName},
     observe::{Changes, Converted, Object, Store, Update},
@@ -25,6 +25,22 @@ fn change(store: &Store, name: &str) {
 
 fn health(store: &Arc<Store>) -> ProxyHealth {
     ProxyHealth::new(TIMEOUT, Arc::clone(store), Watchdog::default())
+}
+
+#[test]
+fn what_only_another_container_mends_ends_this_one_and_no_traffic() {
+    let store = Store::new();
+    let health = health(&store);
+    let fault = |ends| {
+        let text = "no folder".to_owned();
+        health.set_fault(Some(Fault { text, ends }));
+        (health.livez().healthy, health.healthz().healthy)
+    };
+    assert_eq!(fault(false), (true, true));
+    assert_eq!(fault(true), (false, true));
+    assert_eq!(health.livez().problems, ["no folder"]);
+    health.set_fault(None);
+    assert!(health.livez().healthy);
 }
 
 #[test]

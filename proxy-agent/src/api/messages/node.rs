@@ -27,6 +27,9 @@ pub struct CniStatus {
     pub device: String,
     /// What is wrong.
     pub problems: Vec<String>,
+    /// What of pods is not known any more, and what to do about it.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// The way of the host's own packets to Services, where no socket hook chooses a backend.

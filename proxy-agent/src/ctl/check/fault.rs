@@ -116,6 +116,10 @@ faults! {
     NoAddressLeft = "no-address-left";
     /// The record of an attachment cannot be read.
     RecordUnread = "record-unread";
+    /// Pods have an interface, but no record.
+    RecordLost = "record-lost";
+    /// The folder that plugin and agent share is gone.
+    RunFolderGone = "run-folder-gone";
     /// The agent does not answer.
     AgentSilent = "agent-silent";
     /// proxyctl and the agent are of different versions.

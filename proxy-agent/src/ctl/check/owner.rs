@@ -38,6 +38,11 @@ pub(super) fn of(protocol: Protocol, port: u16) -> Option<String> {
     Some(format!("process {pid}, {}", name.trim()))
 }
 
+/// Whether a process, in these words, is an agent of ours.
+pub(super) fn is_agent(words: &str) -> bool {
+    words.ends_with(", proxy-agent")
+}
+
 fn has_one(pid: u32, sockets: &[String]) -> bool {
     let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
@@ -78,5 +83,6 @@ mod tests {
         assert!(of(Protocol::Udp, port).unwrap().starts_with(&ours));
         drop(socket);
         assert_eq!(of(Protocol::Udp, port), None);
+        assert!(is_agent("process 1, proxy-agent") && !is_agent("process 1, kube-proxy"));
     }
 }

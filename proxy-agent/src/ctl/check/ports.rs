@@ -57,6 +57,9 @@ fn try_one(port: &Port, scene: &Scene, ours: bool) -> Option<Complaint> {
     }
     let error = open(port.protocol, port.at).err()?;
     let who = owner::of(port.protocol, port.at.port()).or_else(|| device_of(port, facts?));
+    if !scene.before && who.as_deref().is_some_and(owner::is_agent) {
+        return None; // It does not answer, which is told by itself.
+    }
     let free = next_free(port);
     Some(judge(port, &error, who.as_deref(), free))
 }

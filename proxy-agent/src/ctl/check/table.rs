@@ -50,6 +50,9 @@ pub const CHECKS: &[Check] = &[
     installed("plugin", Category::Plugin, |scene| {
         wiring::of(scene, wiring::version)
     }),
+    installed("run folder", Category::Plugin, |scene| {
+        wiring::of(scene, wiring::folder)
+    }),
     installed("records", Category::Plugin, |scene| {
         wiring::of(scene, wiring::attachments)
     }),

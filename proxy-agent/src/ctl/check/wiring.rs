@@ -5,7 +5,7 @@ mod facts;
 use cni_plugin::{attachment::Broken, heartbeat::AWAY, ipam::Usage, verbs::status::SILENCE};
 
 use super::{Complaint, Fault, Verdict, scene::Scene};
-pub(in crate::ctl) use facts::Facts;
+pub(in crate::ctl) use facts::{Facts, Folder, lost as lost_records};
 
 /// A look at what is shared, where the plugin is the agent's.
 pub(super) fn of(scene: &Scene, look: fn(&Facts) -> Verdict) -> Verdict {
@@ -34,7 +34,7 @@ pub(in crate::ctl) fn version(facts: &Facts) -> Verdict {
 
 /// Whether the records of interfaces can be read.
 pub(in crate::ctl) fn attachments(facts: &Facts) -> Verdict {
-    let hint = "the pods go on; what only the record says is lost: make the pods anew";
+    let hint = LOST_HINT;
     let found = match &facts.attachments {
         Ok(found) => found,
         Err(error) => return Complaint::error(Fault::RecordUnread, error, hint).into(),
@@ -42,7 +42,44 @@ pub(in crate::ctl) fn attachments(facts: &Facts) -> Verdict {
     let text = format!("{} ready, {} being made", found.ready, found.creating);
     let unread = (!found.unread.is_empty())
         .then(|| Complaint::warning(Fault::RecordUnread, unread(&found.unread), hint));
-    Verdict::of(text, unread)
+    let lost = (!found.lost.is_empty())
+        .then(|| Complaint::warning(Fault::RecordLost, lost(&found.lost), LOST_HINT));
+    Verdict::of(text, unread.into_iter().chain(lost))
+}
+
+/// What to do about pods without a record.
+pub(in crate::ctl) const LOST_HINT: &str = "their traffic goes on; an agent that runs writes the records again within 10 s: `proxyctl status` says what it could not";
+
+/// Which pods have an interface, but no record.
+pub(in crate::ctl) fn lost(pods: &[String]) -> String {
+    format!(
+        "no record of {}, whose interfaces are there",
+        pods.join(", ")
+    )
+}
+
+/// Whether the folder that is shared is there, and can be used.
+pub(in crate::ctl) fn folder(facts: &Facts) -> Verdict {
+    let path = facts.folder.0.display();
+    match facts.folder.1 {
+        Folder::There => Verdict::fine(path.to_string()),
+        Folder::Absent => {
+            let hint = "an agent that runs makes it again, with what belongs there, within 10 s: does it run?";
+            Complaint::error(
+                Fault::RunFolderGone,
+                format!("runDir {path} is not there"),
+                hint,
+            )
+            .into()
+        }
+        Folder::Removed => {
+            let text = format!(
+                "runDir {path} was removed from the node while it is mounted here: agent and plugin do not meet, and no pod can be made"
+            );
+            let hint = "the agent's container must be made anew: kubelet does so within a minute or two, as /livez fails; else delete the agent's pod";
+            Complaint::error(Fault::RunFolderGone, text, hint).into()
+        }
+    }
 }
 
 /// Whether there are addresses for more pods.

@@ -15,7 +15,7 @@ use super::ROOT_HINT;
 use crate::ctl::{
     Context, CtlError, Exit,
     args::CniListArgs,
-    check::wiring::unread,
+    check::wiring::{self, LOST_HINT, lost_records, unread},
     output::{Output, Row},
     render::{endpoints::rate, words::mac},
 };
@@ -104,7 +104,9 @@ impl AttachmentRow {
             ingress_limit: limit(ingress_rate),
             egress_limit: limit(egress_rate),
             ports: add.ports.iter().map(port).collect(),
-            age_seconds: (!is_stale).then(|| clock::age(clock::now(), record.since)),
+            // Of one whose record was lost nobody knows it.
+            age_seconds: (!is_stale && record.since != 0)
+                .then(|| clock::age(clock::now(), record.since)),
         }
     }
 }
@@ -202,11 +204,19 @@ pub(super) fn run(
     out.rows(rows)?;
     // Before what is said of those that are missing.
     out.flush()?;
-    if broken.is_empty() {
+    let paths = Paths::new(&context.common.run_dir);
+    let lost = lost_records(&paths).map_err(|error| failed("interfaces", &error))?;
+    let mut wrong = Vec::new();
+    if !broken.is_empty() {
+        wrong.push(unread(&broken));
+    }
+    if !lost.is_empty() {
+        wrong.push(wiring::lost(&lost));
+    }
+    if wrong.is_empty() {
         return Ok(Exit::Ok);
     }
-    let hint = "the pod goes on by what the kernel has of it; its record is made anew with the pod: delete the Pod";
-    Err(CtlError::new(Exit::Failed, unread(&broken), hint))
+    Err(CtlError::new(Exit::Failed, wrong.join("; "), LOST_HINT))
 }
 
 #[cfg(test)]

@@ -73,6 +73,7 @@ fn judge(cni: &Cni, facts: &Facts) -> Vec<(Topic, Verdict)> {
             topic("first", Category::Plugin),
             of(&|| others::preferred(cni)),
         ),
+        (topic("run folder", Category::Plugin), wiring::folder(facts)),
         (
             topic("attachments", Category::Plugin),
             wiring::attachments(facts),

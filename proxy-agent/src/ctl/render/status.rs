@@ -212,6 +212,10 @@ fn cni(status: &Status) -> Row {
             cni.pods - cni.tcx - cni.clsact
         ));
     }
+    if !cni.notes.is_empty() {
+        row.level = row.level.max(Level::Warning);
+        row.notes.extend(cni.notes.iter().cloned());
+    }
     if !cni.problems.is_empty() {
         row.level = Level::Error;
         row.notes.extend(cni.problems.iter().cloned());

@@ -23,7 +23,15 @@ pub(super) fn attach(path: &Path, program: impl AsFd, target: Target) -> io::Res
         return Ok(());
     }
     let link = link::create(&program, target.number, target.attach_type, target.flags)?;
-    object::pin(&link, path)
+    pin(&link, path)
+}
+
+/// Pins a link, though somebody has taken the folder away. An error names the pin: what is attached to is not the cause.
+fn pin(link: impl AsFd, path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.exists());
+    let made = folder.map_or(Ok(()), fs::create_dir_all);
+    let pinned = made.and_then(|()| object::pin(link, path));
+    pinned.map_err(|e| io::Error::new(e.kind(), format!("pin the link at {}: {e}", path.display())))
 }
 
 /// True if the pinned link was there, attached to the target, and has the program now. A link that is dead or

@@ -42,15 +42,19 @@ pub(super) fn holds(file: &Path, urls: &[String]) -> bool {
     serde_json::from_slice::<Document>(&text).is_ok_and(|document| document.api_servers == urls)
 }
 
-/// Remembers.
-pub(super) fn write(file: &Path, urls: &[String]) {
+/// Remembers; says whether it could.
+pub(super) fn write(file: &Path, urls: &[String]) -> bool {
     let document = Document {
         api_servers: urls.to_vec(),
     };
     match write_json(file, &document) {
-        Ok(()) => tracing::info!(?urls, "API servers remembered"),
+        Ok(()) => {
+            tracing::info!(?urls, "API servers remembered");
+            true
+        }
         Err(error) => {
             tracing::warn!(file = %file.display(), %error, "API servers not remembered");
+            false
         }
     }
 }
@@ -84,7 +88,9 @@ mod tests {
         assert!(read(&file).is_empty());
         let urls = ["https://192.0.2.1:6443", "https://[2001:db8::1]:6443"];
         let urls = urls.map(str::to_owned);
-        write(&file, &urls);
+        assert!(write(&file, &urls));
+        // A file that cannot be written is not told as written: no folder can be made below a file.
+        assert!(!write(&file.join("below"), &urls));
         assert_eq!(read(&file), urls);
         assert!(holds(&file, &urls) && !holds(&file, &urls[..1]));
         std::fs::write(&file, "{").unwrap();

@@ -118,8 +118,8 @@ impl Servers {
         if let Some(file) = &self.file
             && (is_new || !known::holds(file, &urls))
         {
-            known::write(file, &urls);
-            if !is_new {
+            let written = known::write(file, &urls);
+            if written && !is_new {
                 self.mended.note(Owned::ServersFile, KNOWN_SERVERS);
             }
         }

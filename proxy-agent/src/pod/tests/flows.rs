@@ -64,6 +64,7 @@ fn a_pods_flows_end_with_it() {
     // It would look at the machine.
     pods.next_sweep += std::time::Duration::from_hours(1);
     pods.looking.running = true;
+    pods.keeping.running = true;
     ask(&mut pods, &mut fake, Call::Del(add(1).key));
     pods.take(Event::Tick, &mut fake, |_, _| None);
     assert_eq!(live(&maps), [3, 4, 5]);

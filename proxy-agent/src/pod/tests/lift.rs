@@ -55,6 +55,7 @@ async fn quiet(lifter: FakeLifter, count: u32) -> (Pods, Fake, Arc<FakeLifter>) 
     // It would look at the machine.
     pods.next_sweep += Duration::from_hours(1);
     pods.looking.running = true;
+    pods.keeping.running = true;
     for n in 1..=count {
         ask(&mut pods, &mut fake, Call::Add(Box::new(add(n))));
     }

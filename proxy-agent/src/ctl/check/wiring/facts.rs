@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -15,7 +16,7 @@ use cni_plugin::{
     ledger,
     node_file::{NodeFile, boot_id},
     paths::Paths,
-    verbs,
+    salvage, verbs,
 };
 use serde::Serialize;
 
@@ -38,6 +39,9 @@ pub(in crate::ctl) struct Facts {
     /// Since the agent last showed that it lives.
     #[serde(rename = "heartbeatSeconds", serialize_with = "seconds")]
     pub(super) silence: Option<Duration>,
+    /// The folder that plugin and agent share.
+    #[serde(skip)]
+    pub(super) folder: (PathBuf, Folder),
     /// What the agent tells the plugin of the node, or why the plugin does not go by it.
     #[serde(serialize_with = "known")]
     pub(super) node: Result<NodeFile, String>,
@@ -47,6 +51,28 @@ pub(in crate::ctl) struct Facts {
     /// Interfaces of pods, by how far they are; or why nothing is known of them.
     #[serde(serialize_with = "known")]
     pub(in crate::ctl) attachments: Result<Attachments, String>,
+}
+
+/// How a folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ctl) enum Folder {
+    /// It is there.
+    There,
+    /// It is not.
+    Absent,
+    /// It is mounted here, but was removed where it is.
+    Removed,
+}
+
+impl Folder {
+    fn look(path: &Path) -> Self {
+        match fs::metadata(path) {
+            Err(_) => Self::Absent,
+            // Nobody's name leads there any more.
+            Ok(found) if found.nlink() == 0 => Self::Removed,
+            Ok(_) => Self::There,
+        }
+    }
 }
 
 /// How many attachments there are.
@@ -62,6 +88,8 @@ pub(in crate::ctl) struct Attachments {
     /// Records that cannot be read.
     #[serde(serialize_with = "files")]
     pub(super) unread: Broken,
+    /// Pods that have an interface, but no record: by what the interface names, or by its own name.
+    pub(super) lost: Vec<String>,
 }
 
 /// What is known; else nothing, for the complaint says why.
@@ -96,6 +124,7 @@ impl Facts {
             plugin,
             conflist: cni.conf_dir.join(&cni.conf_file),
             silence: heartbeat::silence(&paths.heartbeat()),
+            folder: (paths.root().to_owned(), Folder::look(paths.root())),
             pools: node
                 .as_ref()
                 .map_err(Clone::clone)
@@ -124,6 +153,17 @@ fn version(plugin: &Path) -> Result<String, String> {
         .ok_or_else(|| run(&format!("{}, and it does not say its version", done.status)))
 }
 
+/// Pods without a record.
+pub(in crate::ctl) fn lost(paths: &Paths) -> io::Result<Vec<String>> {
+    let links = salvage::unrecorded(paths)?.into_iter();
+    Ok(links
+        .map(|link| match link.alias.as_str() {
+            "" => link.name,
+            pod => format!("{pod} ({})", link.name),
+        })
+        .collect())
+}
+
 fn attachments(paths: &Paths) -> Result<Attachments, String> {
     let folder = paths.attachments();
     let read = |error: io::Error| format!("read {}: {error}", folder.display());
@@ -140,5 +180,6 @@ fn attachments(paths: &Paths) -> Result<Attachments, String> {
         creating: creating.len(),
         mtus,
         unread,
+        lost: lost(paths).map_err(|error| format!("list interfaces: {error}"))?,
     })
 }

@@ -20,6 +20,7 @@ fn well() -> Facts {
         version: Ok("0.1.0".into()),
         conflist: "/etc/cni/net.d/05-weir.conflist".into(),
         silence: Some(Duration::from_secs(1)),
+        folder: ("/run/weir".into(), Folder::There),
         node: Ok(NodeFile::default()),
         pools: Ok(Vec::new()),
         attachments: Ok(Attachments::default()),
@@ -28,7 +29,7 @@ fn well() -> Facts {
 
 /// What is complained of.
 fn faults(facts: &Facts) -> Vec<(Fault, Outcome)> {
-    [version, attachments, pools, node, heartbeat]
+    [version, folder, attachments, pools, node, heartbeat]
         .iter()
         .flat_map(|look| look(facts).complaints)
         .map(|complaint| (complaint.fault, complaint.level))
@@ -56,6 +57,22 @@ fn each_fault_is_complained_of_by_name() {
     };
     let expected = [Fault::NodeFile, Fault::AgentSilent].map(|fault| (fault, Outcome::Error));
     assert_eq!(faults(&never), expected);
+    for gone in [Folder::Absent, Folder::Removed] {
+        let gone = Facts {
+            folder: ("/run/weir".into(), gone),
+            ..well()
+        };
+        let expected = [(Fault::RunFolderGone, Outcome::Error)];
+        assert_eq!(faults(&gone), expected);
+    }
+    let lost = Facts {
+        attachments: Ok(Attachments {
+            lost: vec!["shop/web (weir0123456789a)".into()],
+            ..Attachments::default()
+        }),
+        ..well()
+    };
+    assert_eq!(faults(&lost), [(Fault::RecordLost, Outcome::Warning)]);
     let unread = vec![("/x/c:eth0.json".into(), io::Error::other("EOF"))];
     let unread = Facts {
         attachments: Ok(Attachments {

@@ -34,6 +34,7 @@ fn fine() -> Status {
         timed: 1,
         device: "netkit".to_owned(),
         problems: Vec::new(),
+        notes: Vec::new(),
     };
     status.host = HostStatus {
         attached: true,
