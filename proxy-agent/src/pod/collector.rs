@@ -22,6 +22,8 @@ use cni_plugin::{
     wiring::{inspect, name, netlink::Netlink, veth},
 };
 
+use crate::usage::in_full;
+
 /// Seconds after which an attachment without its interface is dead.
 const DEAD: u64 = 120;
 /// Seconds after its end for which an ADD may still be at work, and for which one may be that tells no end.
@@ -84,7 +86,7 @@ pub fn tombstones(paths: &Paths) -> Vec<Key> {
 pub fn sweep(paths: &Paths, boot_id: &str, known: &BTreeSet<String>, memory: &mut Memory) -> Sweep {
     let mut sweep = Sweep::default();
     if let Err(error) = try_sweep(paths, boot_id, known, memory, &mut sweep) {
-        sweep.errors.push(format!("{error:#}"));
+        sweep.errors.push(in_full(&error));
     }
     sweep
 }

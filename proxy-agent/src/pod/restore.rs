@@ -23,6 +23,7 @@ use proxy_common::{
 };
 
 use super::{entries::endpoint, ids::Ids, local::Local};
+use crate::usage::in_full;
 
 /// Endpoints by attachment.
 pub(super) type Restored = BTreeMap<Key, Local>;
@@ -49,7 +50,7 @@ pub(super) fn restore(
     let (records, broken) =
         Attachment::read_all(&folder).with_context(|| format!("read {}", folder.display()))?;
     let salvaged = salvage(paths, boot_id, (&records, &broken), pinned).unwrap_or_else(|error| {
-        let error = format!("{error:#}");
+        let error = in_full(&error);
         tracing::error!(
             error,
             "pods without a good record are not served before the next sweep"
