@@ -44,6 +44,12 @@ const DUAL_STACK: Exception = (
     "needs both families: the API server refuses its Services",
 );
 
+/// On a cluster without IPv4. Where there is IPv4 a rule of kubelet's has connections tracked.
+const NETFILTERS: Exception = (
+    r"TCP CLOSE_WAIT timeout",
+    "reads netfilter's table of connections, which without kube-proxy's rules nobody fills",
+);
+
 const POLICY: [Exception; 1] = [(r"SCTPConnectivity", "needs SCTP sockets on the nodes")];
 
 const LOAD_BALANCERS: [Exception; 1] = [(
@@ -69,7 +75,8 @@ impl Set {
             Self::LoadBalancers => &LOAD_BALANCERS,
         };
         let single = (families != Families::Dual).then_some(DUAL_STACK);
-        own.iter().copied().chain(single).collect()
+        let ipv6 = (families == Families::Ipv6).then_some(NETFILTERS);
+        own.iter().copied().chain(single).chain(ipv6).collect()
     }
 
     /// The expression of what is in; `narrower` must match too.
