@@ -166,7 +166,7 @@ impl KubernetesError {
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::Config(_) => {
-                "clientConnection.kubeconfig names a file (proxy-agent --kubeconfig FILE, proxyctl check --set clientConnection.kubeconfig=FILE); in a Pod, is the token of its service account mounted?"
+                "--kubeconfig names a file (of proxyctl check --set clientConnection.kubeconfig=FILE does); in a Pod, is the token of its service account mounted?"
             }
             Self::OwnVip { .. } => {
                 "set clientConnection.apiServers (--api-server) to what nodes reach without any Service; `kubectl get \
