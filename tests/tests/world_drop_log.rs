@@ -33,6 +33,19 @@ impl Denied {
             .apply_objects("policy.yaml", &[policy])
             .unwrap();
         let client = cluster.pod(0, "client").unwrap();
+        // A packet that is dropped before that would be told of without its name.
+        let denied = [
+            "policy",
+            "why",
+            "default/client",
+            "default/server",
+            "8080/UDP",
+        ];
+        let known = || {
+            let (code, _) = cluster.agent(0).proxyctl_verdict(&denied).ok()?;
+            (code == 1).then_some(())
+        };
+        cluster.eventually("both pods to be known", known).unwrap();
         Self {
             server,
             client,
