@@ -48,7 +48,8 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
+/// Whether a file that is held open is still the one of this name.
+pub fn is_at(file: &File, path: &Path) -> bool {
     let place = |found: Metadata| (found.dev(), found.ino());
     let [here, there] = [file.metadata(), fs::metadata(path)].map(|found| found.ok().map(place));
     here.is_some() && here == there

@@ -2,12 +2,12 @@
 //! the process.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, File},
     io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
+use cni_plugin::ipam::lock::is_at;
 use jiff::Timestamp;
 use nix::{
     errno::Errno,
@@ -123,13 +123,6 @@ impl Lock {
         }
         Ok(())
     }
-}
-
-/// Whether a file is the one of this name.
-fn is_at(file: &File, path: &Path) -> bool {
-    let place = |found: Metadata| (found.dev(), found.ino());
-    let [here, there] = [file.metadata(), fs::metadata(path)].map(|found| found.ok().map(place));
-    here.is_some() && here == there
 }
 
 fn lock(field: &'static str, path: &Path, file: File) -> Result<Flock<File>, LockError> {

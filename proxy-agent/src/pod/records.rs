@@ -1,7 +1,12 @@
 //! The plugin's records of pods and their addresses, while the agent knows them: what somebody takes away or damages is written
 //! again. Looked at beside the main loop, which reads no files.
 
-use std::time::{Duration, Instant as Deadline};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    time::{Duration, Instant as Deadline},
+};
 
 use cni_plugin::{
     attachment::{Attachment, State},
@@ -31,6 +36,8 @@ pub(super) struct Keeping {
     next: Instant,
     /// What could not be set right.
     problems: Vec<String>,
+    /// As all was when it was found whole.
+    whole: Option<Print>,
 }
 
 impl Keeping {
@@ -39,6 +46,7 @@ impl Keeping {
             running: false,
             next: Instant::now(),
             problems: Vec::new(),
+            whole: None,
         }
     }
 
@@ -55,6 +63,45 @@ pub struct Found {
     pub(super) seen: Vec<Attachment>,
     /// What was written again.
     pub(super) kept: Kept,
+    /// As all is, if it is whole.
+    whole: Option<Print>,
+}
+
+/// What is to be compared, without reading it: files by name, number, time of their last change, and size; and what is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Print {
+    files: Vec<(PathBuf, u64, i64, i64, u64)>,
+    known: Vec<(Key, u32, bool, String)>,
+}
+
+impl Print {
+    fn of(paths: &Paths, known: &[Known]) -> io::Result<Self> {
+        let folder = fs::read_dir(paths.attachments())?;
+        let records = folder.map(|entry| entry.map(|entry| entry.path()));
+        let mut files = records
+            .chain([Ok(paths.ipam())])
+            .map(|path| {
+                let path = path?;
+                let at = fs::metadata(&path)?;
+                Ok((path, at.ino(), at.ctime(), at.ctime_nsec(), at.len()))
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        files.sort();
+        let known = known.iter().map(|one| {
+            let record = one.record.as_ref();
+            let uid = record.map_or_else(String::new, |record| record.add.pod.uid.clone());
+            (one.key.clone(), one.ifindex, record.is_some(), uid)
+        });
+        Ok(Self {
+            files,
+            known: known.collect(),
+        })
+    }
+
+    /// Nothing is to be learnt of any pod.
+    fn is_settled(&self) -> bool {
+        self.known.iter().all(|(_, _, recorded, _)| *recorded)
+    }
 }
 
 /// What is known of a pod.
@@ -101,22 +148,26 @@ impl Pods {
             .map(|local| Known::of(local, &self.boot_id))
             .collect();
         let (paths, boot_id, send) = (self.paths.clone(), self.boot_id.clone(), self.send.clone());
+        let whole = self.keeping.whole.clone();
         tokio::task::spawn_blocking(move || {
+            let found = look_unless(whole, &paths, &boot_id, known);
             // The receiver goes only with the agent.
-            drop(send.blocking_send(Event::Kept(look(&paths, &boot_id, known))));
+            drop(send.blocking_send(Event::Kept(found)));
         });
     }
 
     /// Takes note of what was found.
     pub(super) fn kept(&mut self, found: Result<Found, String>) {
         self.keeping.running = false;
-        let Found { seen, kept } = match found {
+        self.keeping.whole = None;
+        let Found { seen, kept, whole } = match found {
             Ok(found) => found,
             Err(error) => {
                 self.problem(vec![format!("records of pods: {error}")]);
                 return;
             }
         };
+        self.keeping.whole = whole;
         for record in seen {
             let index = record.add.host_ifindex;
             let local = self.known.get_mut(record.key());
@@ -184,6 +235,28 @@ impl Pods {
     }
 }
 
+/// Looks, unless all is as it was when it was `whole`: reading hundreds of files every few seconds is not for nothing.
+fn look_unless(
+    whole: Option<Print>,
+    paths: &Paths,
+    boot_id: &str,
+    known: Vec<Known>,
+) -> Result<Found, String> {
+    // Taken before they are read: what changes meanwhile is seen the next time.
+    let now = Print::of(paths, &known).ok().filter(Print::is_settled);
+    if now.is_some() && now == whole {
+        return Ok(Found {
+            whole,
+            ..Found::default()
+        });
+    }
+    let mut found = look(paths, boot_id, known)?;
+    if found.seen.is_empty() && found.kept == Kept::default() {
+        found.whole = now;
+    }
+    Ok(found)
+}
+
 fn look(paths: &Paths, boot_id: &str, known: Vec<Known>) -> Result<Found, String> {
     let (mut seen, mut all) = (Vec::new(), Vec::new());
     for one in known {
@@ -208,15 +281,53 @@ fn look(paths: &Paths, boot_id: &str, known: Vec<Known>) -> Result<Found, String
     if whole.map_err(|error| format!("read them: {error}"))? {
         return Ok(Found {
             seen,
-            kept: Kept::default(),
+            ..Found::default()
         });
     }
     let kept = keep::keep(paths, boot_id, &all, Deadline::now() + PATIENCE);
     let kept = kept.map_err(|error| error.to_string())?;
-    Ok(Found { seen, kept })
+    Ok(Found {
+        seen,
+        kept,
+        whole: None,
+    })
 }
 
 /// Whose UID is known by now.
 fn is_richer(known: &Attachment, read: &Attachment) -> bool {
     read.add.pod.uid.is_empty() && !known.add.pod.uid.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_happens_to_a_file_is_seen_without_reading_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::new(folder.path());
+        fs::create_dir_all(paths.attachments()).unwrap();
+        let record = paths.attachments().join("a.json");
+        fs::write(&record, "one").unwrap();
+        Print::of(&paths, &[]).unwrap_err();
+        fs::write(paths.ipam(), "{}").unwrap();
+        let print = || Print::of(&paths, &[]).unwrap();
+        let mut before = print();
+        assert_eq!(print(), before);
+        let other = paths.attachments().join("b.json");
+        let harms: [&dyn Fn(); 4] = [
+            &|| fs::write(&record, "two").unwrap(),
+            &|| fs::write(&other, "").unwrap(),
+            &|| fs::remove_file(&record).unwrap(),
+            &|| fs::write(paths.ipam(), "[]").unwrap(),
+        ];
+        for harm in harms {
+            // The clock of files has a grain.
+            std::thread::sleep(Duration::from_millis(20));
+            harm();
+            let after = print();
+            assert_ne!(after, before);
+            before = after;
+        }
+    }
 }
