@@ -23,12 +23,8 @@ impl Pods {
             return false;
         }
         self.compared = true;
-        let is_unsure = |local: &&mut Local| local.identity != Identity::Known;
-        if !self
-            .known
-            .values()
-            .any(|local| local.identity != Identity::Known)
-        {
+        let is_unsure = |local: &Local| local.identity != Identity::Known;
+        if !self.known.values().any(is_unsure) {
             return false;
         }
         // A pod of several interfaces is told by the addresses of one.
@@ -38,7 +34,7 @@ impl Pods {
             of_pod.extend(&local.add.ips);
         }
         let mut changed = false;
-        for local in self.known.values_mut().filter(is_unsure) {
+        for local in self.known.values_mut().filter(|local| is_unsure(local)) {
             let named = name(&local.add);
             let named = (
                 snapshot.pods.get(&named),
