@@ -51,6 +51,8 @@ fn the_plugins_log_is_shown_without_an_agent_too() {
         let none: serde_json::Value =
             serde_json::from_str(&agent.proxyctl(&of_pod).unwrap()).unwrap();
         assert_eq!(none["items"], json!([]), "{none}");
+        let table = agent.proxyctl(&of_pod[..4]).unwrap();
+        assert!(table.contains("nothing is kept of pod ns/other"), "{table}");
     }
     cluster.agent_mut(0).restart().unwrap();
 }

@@ -12,7 +12,7 @@ use crate::ctl::{
     Context, CtlError, Exit,
     args::CniLogArgs,
     live,
-    output::{Output, Row},
+    output::{Format, Output, Row},
 };
 
 /// One entry.
@@ -83,7 +83,8 @@ pub(super) fn run(
         )
     })?;
     let rows = newest(entries, args);
-    if rows.is_empty() {
+    // As kubectl's "No resources found": for people, who read tables.
+    if rows.is_empty() && matches!(out.format, Format::Table | Format::Wide) {
         let of = args
             .pod
             .as_ref()
