@@ -40,14 +40,21 @@ fn behind(source: &SourceStatus) -> Option<String> {
     (!connected).then(|| format!("{source} has not answered for {seconds}s: {why}"))
 }
 
-/// Names of those of these addresses that are a pod's, a node's or a Service's.
+/// Names of those of these addresses that are a pod's, a node's or a Service's; all of them where one is several's, as a
+/// load balancer's address that is the node's.
 pub(super) fn names_at(snapshot: &Snapshot, wanted: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, String> {
     let all = services(snapshot)
         .chain(nodes(snapshot))
         .chain(pods(snapshot));
-    all.filter(|(address, _)| wanted.contains(address))
-        .map(named)
-        .collect()
+    let mut names: BTreeMap<IpAddr, String> = BTreeMap::new();
+    for one in all.filter(|(address, _)| wanted.contains(address)) {
+        let (address, name) = named(one);
+        names
+            .entry(address)
+            .and_modify(|names| *names = format!("{names}, {name}"))
+            .or_insert(name);
+    }
+    names
 }
 
 /// The kind of an object, if it is to be said, and its name.
@@ -92,4 +99,36 @@ pub(super) fn diff(snapshot: &Snapshot, subjects: &[&dyn Subject]) -> Vec<String
     lines
         .flat_map(|lines| lines.unwrap_or_else(|error| vec![format!("! {}", in_full(&error))]))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{Node, ObjectName, Service};
+
+    #[test]
+    fn an_address_of_several_has_all_their_names() {
+        let [both, own]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
+        let node = Node {
+            name: "a".to_owned(),
+            addresses: vec![both, own],
+            ..Node::default()
+        };
+        let service = Service {
+            name: ObjectName::new("shop", "web"),
+            cluster_ips: [both].into_iter().collect(),
+            ..Service::default()
+        };
+        let snapshot = Snapshot {
+            nodes: [("a".into(), Arc::new(node))].into(),
+            services: [(service.name.clone(), Arc::new(service))].into(),
+            ..Snapshot::default()
+        };
+        let names = names_at(&snapshot, &[both, own].into());
+        assert_eq!(names[&both], "service/shop/web, node/a");
+        assert_eq!(names[&own], "node/a");
+        assert!(names_at(&snapshot, &BTreeSet::new()).is_empty());
+    }
 }
