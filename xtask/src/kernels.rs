@@ -45,6 +45,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) only: Option<&'a str>,
     /// Only tests whose name contains this.
     pub(crate) filter: Option<&'a str>,
+    /// All that a kernel may run, or only what no other one says.
+    pub(crate) long: bool,
 }
 
 /// Programs of the host that fill a kernel's disk.
@@ -61,6 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         arch: args.arch,
         only: args.only.as_deref(),
         filter: args.filter.as_deref(),
+        long: true,
     })?;
     say::data(format!(
         "kernels: {} passed, {} failed",
@@ -111,7 +114,7 @@ pub(crate) fn count(wanted: Wanted<'_>) -> Result<Count> {
     let processors = thread::available_parallelism()?.get();
     let rounds = series.chunks(processors);
     Ok(rounds
-        .map(|round| at_once(round, &programs, &common, wanted.filter))
+        .map(|round| at_once(round, &programs, &common, wanted))
         .sum())
 }
 
@@ -142,16 +145,11 @@ pub(crate) fn run_script(series: &str, more: &[&str], script: &str) -> Result<St
 }
 
 /// Runs the tests on several kernels at a time.
-fn at_once(
-    round: &[&Series],
-    programs: &[Program],
-    common: &Common,
-    filter: Option<&str>,
-) -> Count {
+fn at_once(round: &[&Series], programs: &[Program], common: &Common, wanted: Wanted<'_>) -> Count {
     thread::scope(|scope| {
         let machines: Vec<_> = round
             .iter()
-            .map(|series| scope.spawn(|| on(series, programs, common, filter)))
+            .map(|series| scope.spawn(|| on(series, programs, common, wanted)))
             .collect();
         let counts = machines.into_iter();
         // One that panicked has said so.
@@ -162,16 +160,16 @@ fn at_once(
 }
 
 /// A kernel that cannot be had or does not boot is a failure; the others still have their say.
-fn on(series: &Series, programs: &[Program], common: &Common, filter: Option<&str>) -> Count {
+fn on(series: &Series, programs: &[Program], common: &Common, wanted: Wanted<'_>) -> Count {
     let arch = common.arch;
     let name = format!("{} {}", arch.name(), series.name);
-    let of_series = |program: &&Program| series.programs.contains(&program.name.as_str());
+    let of_series = |program: &&Program| series.runs(&program.name, wanted.long);
     let programs: Vec<&Program> = programs.iter().filter(of_series).collect();
     let folder = folder(arch, series.name);
     let count = kernel::Kernel::find(arch, series.kind, series.suites).and_then(|kernel| {
         let work = disk::Work {
             programs: &programs,
-            script: &disk::script_of_tests(&programs, filter)?,
+            script: &disk::script_of_tests(&programs, wanted.filter)?,
             starts_ours: disk::starts_ours(&programs),
         };
         let disk = disk::pack(common, &folder, &kernel, &work)?;

@@ -196,20 +196,23 @@ impl Bench {
     /// and its two pods (policy: all allowed), with forwarding past the stack. Programs are loaded when they first run.
     pub fn new() -> Result<Self> {
         let load = || load_object(OBJECT, &mut EbpfLoader::new());
-        Self::with(Lent::spare(load)?)
+        Self::with(Lent::spare(None, load)?)
     }
 
     /// With room for so many flows of each family.
     pub fn with_slots(slots: u32) -> Result<Self> {
-        let mut loader = EbpfLoader::new();
-        for map in ["FLOWS4", "FLOWS6"] {
-            loader.map_max_entries(map, slots);
-        }
-        for map in ["FLOW_INDEX4", "FLOW_INDEX6"] {
-            loader.map_max_entries(map, 2 * slots + 2 * slots.div_ceil(8));
-        }
-        loader.override_global("FLOW_SLOTS", &slots, true);
-        Self::of(OBJECT, &mut loader)
+        let load = || {
+            let mut loader = EbpfLoader::new();
+            for map in ["FLOWS4", "FLOWS6"] {
+                loader.map_max_entries(map, slots);
+            }
+            for map in ["FLOW_INDEX4", "FLOW_INDEX6"] {
+                loader.map_max_entries(map, 2 * slots + 2 * slots.div_ceil(8));
+            }
+            loader.override_global("FLOW_SLOTS", &slots, true);
+            load_object(OBJECT, &mut loader)
+        };
+        Self::with(Lent::spare(Some(slots), load)?)
     }
 
     /// As [`Self::new`], of another object, or with maps of other sizes.

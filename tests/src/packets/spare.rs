@@ -16,8 +16,11 @@ use proxy_agent::datapath::bpfsys::{
     words::MappedWords,
 };
 
+/// How much room for flows an object has; none says that it is what it has by itself.
+type Slots = Option<u32>;
+
 /// Those that nobody uses now.
-static SPARE: Mutex<Vec<Ebpf>> = Mutex::new(Vec::new());
+static SPARE: Mutex<Vec<(Slots, Ebpf)>> = Mutex::new(Vec::new());
 
 /// A key of any map: the kernel takes of it what the map's keys have.
 type AnyKey = [u64; 8];
@@ -32,8 +35,8 @@ const MMAPABLE: u32 = 1 << 10;
 pub(super) struct Lent {
     /// Empty only while it is given back.
     ebpf: Option<Ebpf>,
-    /// Whether others may have it.
-    again: bool,
+    /// Whether others may have it, who want that much room.
+    again: Option<Slots>,
 }
 
 impl Lent {
@@ -41,14 +44,13 @@ impl Lent {
     pub(super) fn own(ebpf: Ebpf) -> Self {
         Self {
             ebpf: Some(ebpf),
-            again: false,
+            again: None,
         }
     }
 
-    /// A spare one with empty maps, or one that `load` makes.
-    pub(super) fn spare(load: impl FnOnce() -> Result<Ebpf>) -> Result<Self> {
-        let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let ebpf = match spare {
+    /// A spare one with so much room and empty maps, or one that `load` makes.
+    pub(super) fn spare(slots: Slots, load: impl FnOnce() -> Result<Ebpf>) -> Result<Self> {
+        let ebpf = match take(slots) {
             Some(ebpf) => {
                 for (name, map) in ebpf.maps() {
                     empty(name, map).with_context(|| format!("empty {name}"))?;
@@ -59,7 +61,7 @@ impl Lent {
         };
         Ok(Self {
             ebpf: Some(ebpf),
-            again: true,
+            again: Some(slots),
         })
     }
 }
@@ -67,11 +69,17 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let Self { ebpf, again } = self;
-        if *again && let Some(ebpf) = ebpf.take() {
+        if let (Some(slots), Some(ebpf)) = (again.take(), ebpf.take()) {
             let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-            spare.push(ebpf);
+            spare.push((slots, ebpf));
         }
     }
+}
+
+fn take(slots: Slots) -> Option<Ebpf> {
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    let fitting = spare.iter().position(|(room, _)| *room == slots)?;
+    Some(spare.swap_remove(fitting).1)
 }
 
 impl Deref for Lent {

@@ -141,6 +141,7 @@ fn on_kernels(with: With<'_>) -> Told {
             arch: *arch,
             only: None,
             filter: with.filter,
+            long: with.long,
         };
         kernels::count(wanted).unwrap_or_else(|error| {
             say::error(&error);

@@ -16,7 +16,9 @@ pub(crate) fn ensure(name: &str, version: &str, flags: &[&str]) -> Result<PathBu
     // In the checkout, so that its toolchain is used: bpf-linker reads that compiler's bitcode.
     let mut cargo = run::cargo();
     cargo
-        .args(["install", "--locked", name, "--version", version, "--root"])
+        // Compiling them optimised takes longer than they ever run.
+        .args(["install", "--locked", "--debug", name, "--version", version])
+        .arg("--root")
         .arg(&root)
         .args(flags);
     say::step(&format!("install {name} {version}"), || {
