@@ -4,6 +4,7 @@
 //! [`choice`] and [`desired`] are pure, [`plan`] orders the writes, [`image`] is what the maps are known to
 //! hold, and [`ServiceSync`] drives them: observe → desired → plan → apply → verify. [`render`] shows the live maps.
 
+pub mod api_servers;
 pub mod by_id;
 pub mod choice;
 pub mod desired;

@@ -126,6 +126,32 @@ fn owners_are_told_what_is_not_served() -> Result<()> {
     })
 }
 
+/// Whoever creates Services could have the connections of this agent, which then could not learn that the Service is gone.
+#[test]
+fn nobody_takes_the_place_of_an_api_server() -> Result<()> {
+    on_a_node("svc-api", async |node| {
+        let stage = Stage::set(node, &[]).await?;
+        let (ip, port) = ("192.0.2.77", 6443);
+        stage.name_api_server(ip, port).await?;
+        let ports = json!([{ "name": "a", "port": port }, { "name": "b", "port": 80 }]);
+        let spec = json!({ "ports": ports, "externalIPs": [ip, "192.0.2.99"] });
+        stage.service("taker", spec).await?;
+        let event = stage.event("taker", "NotServed").await?;
+        let at = format!("{ip}:{port}");
+        let why = format!("{at}: an API server of this cluster listens there");
+        ensure!(note(&event).ends_with(&why), "{event:?}");
+        // All the rest is.
+        let others = [("192.0.2.99", port), ("192.0.2.99", 80), (ip, 80)];
+        for (ip, port) in others {
+            stage.until_served(&["default/taker", &format!(" {ip}:{port}/TCP")])?;
+        }
+        let text = stage.proxyctl(&["dump", "services"])?;
+        ensure!(!text.contains(&format!(" {at}/")), "{text}");
+        ensure!(stage.proxyctl(&["diff"])?.is_empty(), "no difference");
+        Ok(())
+    })
+}
+
 #[test]
 fn who_changes_what_weir_keeps_is_told_to_the_node() -> Result<()> {
     on_a_node("svc-drift", async |node| {

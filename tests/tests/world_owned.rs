@@ -10,8 +10,9 @@ mod maps;
 
 use proxy_agent::agent::owned::{Care, OWNED, Owned};
 use serde_json::Value;
+use weir_tests::world::until;
 
-use harms::{Harm, harm};
+use harms::{FileHarm, Harm, harm, of_files};
 use lab::Lab;
 
 #[test]
@@ -54,6 +55,31 @@ fn what_is_broken_comes_back() {
             }
         }
     }
+}
+
+/// A file that is there need not be what it was: what is in it, who may run it and who may change it count too.
+#[test]
+fn files_come_back_as_they_were() {
+    let lab = Lab::start("auto");
+    for round in of_files() {
+        let all = round
+            .iter()
+            .map(|spoilt| (spoilt, lab.shell(spoilt.harm.looks)));
+        let all: Vec<_> = all.collect();
+        for (FileHarm { name, harm, .. }, before) in &all {
+            assert!(!before.trim().is_empty(), "{name}");
+            lab.shell(harm.harm);
+            assert_ne!(lab.shell(harm.looks), *before, "{name}: no harm was done");
+        }
+        for (FileHarm { what, name, harm }, before) in &all {
+            let mut care = OWNED.iter().filter(|care| care.what == *what);
+            let within = care.next().unwrap().within;
+            let back = || Ok((lab.shell(harm.looks) == *before).then_some(()));
+            until(name, within, back)
+                .unwrap_or_else(|error| panic!("{error:#}: {}", lab.shell(harm.looks)));
+        }
+    }
+    lab.cluster.pod(0, "newcomer").unwrap();
 }
 
 /// The answer to whoever asks is of a look at that moment, not of one some seconds ago.

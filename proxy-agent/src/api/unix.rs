@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_secs(3);
 /// After an error: out of descriptors, most likely, and others must get the chance to close some.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Root's alone.
+const MODE: u32 = 0o600;
+
 /// A listening socket.
 #[derive(Debug)]
 pub struct Bound {
@@ -67,6 +70,7 @@ impl Bound {
 
     fn look(&mut self) {
         if place(&self.path).is_ok_and(|place| place == self.place) {
+            self.close_to_others();
             return;
         }
         match bind(&self.path) {
@@ -76,6 +80,19 @@ impl Bound {
             }
             Err(error) => {
                 tracing::warn!(socket = %self.path.display(), %error, "bind it again");
+            }
+        }
+    }
+
+    fn close_to_others(&self) {
+        let found = fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|found| found.mode() & 0o7777 == MODE) {
+            return;
+        }
+        match fs::set_permissions(&self.path, fs::Permissions::from_mode(MODE)) {
+            Ok(()) => self.mended.note(self.what, "the mode of a socket"),
+            Err(error) => {
+                tracing::warn!(socket = %self.path.display(), %error, "close it to others");
             }
         }
     }
@@ -108,7 +125,7 @@ fn bind(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
     Ok((listener, place(path)?))
 }
 
@@ -131,7 +148,8 @@ mod tests {
         fs::write(folder.path().join("other"), "").unwrap();
         let other = || fs::rename(folder.path().join("other"), &path).unwrap();
         let gone = || fs::remove_dir_all(path.parent().unwrap()).unwrap();
-        for harm in [&gone as &dyn Fn(), &other] {
+        let open = || fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        for harm in [&gone as &dyn Fn(), &other, &open] {
             harm();
             assert!(timeout(LOOK * 2, bound.next()).await.is_err());
             let (stream, client) = tokio::join!(bound.next(), UnixStream::connect(&path));

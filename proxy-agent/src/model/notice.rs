@@ -71,8 +71,8 @@ reasons! {
         "A map has no room for it and does not grow. A Service, or a pod's `hostPort`, keeps its last state; pods that a policy selects are denied in the directions that it isolates.",
         "Raise `maps.memory`, or the capacity of the map that the note names. It is tried again by itself.";
     NotServed: Service,
-        "It has external IPs, which the setting `services.externalIPs` turns off.",
-        "Take `spec.externalIPs` away, or set `services.externalIPs: true` if whoever makes Services may take any address.";
+        "It has external IPs, which the setting `services.externalIPs` turns off, or an external or load balancer's address where one of the cluster's API servers listens. The rest of it is served.",
+        "Take `spec.externalIPs` away, or set `services.externalIPs: true` if whoever makes Services may take any address. What is an API server's (`kubectl get endpointslices -l kubernetes.io/service-name=kubernetes`) no Service gets: nodes would lose sight of the cluster.";
     FailedToStartServiceHealthcheck: Service,
         "The port of `spec.healthCheckNodePort` cannot be opened on the node.",
         "Find who listens there (`ss -ltnp`), or make the Service anew for another port.";

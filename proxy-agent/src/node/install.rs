@@ -44,10 +44,13 @@ impl Installed {
 /// anything was written.
 pub fn binary(source: &Path, bin_dir: &Path) -> anyhow::Result<bool> {
     let (plugin, loopback) = (bin_dir.join(PLUGIN), bin_dir.join(LOOPBACK));
-    let is_ours = match (fs::read(&loopback), fs::read(&plugin)) {
-        (Err(e), _) => e.kind() == io::ErrorKind::NotFound,
-        (Ok(present), Ok(former)) => present == former,
-        (Ok(_), Err(_)) => false,
+    let is_ours = match fs::read(&loopback) {
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+        // Nobody's, if it is empty: somebody's disk was full.
+        Ok(present) => {
+            let is = |program: &Path| fs::read(program).is_ok_and(|bytes| bytes == present);
+            present.is_empty() || is(&plugin) || is(source)
+        }
     };
     // First, because what it was is known by what the plugin was.
     let mut written = false;
@@ -66,16 +69,28 @@ pub fn source(configured: &Path) -> anyhow::Result<PathBuf> {
     Ok(agent.with_file_name("cni-plugin"))
 }
 
+/// Who may do what with a program.
+const MODE: u32 = 0o755;
+
+/// Whether the runtime can run it, and nobody but us can change it. An administrator may close it to others.
+fn is_sound(program: &fs::Metadata) -> bool {
+    let by_us = program.uid() == nix::unistd::geteuid().as_raw();
+    program.is_file() && by_us && program.mode() & 0o722 == 0o700
+}
+
 /// Copies by rename, so that a runtime never meets half a program, nor one that is being written.
 fn copy(source: &Path, to: &Path) -> anyhow::Result<bool> {
     let what = || format!("install {} as {}", source.display(), to.display());
     let wanted = fs::read(source).with_context(what)?;
+    let is_sound = fs::symlink_metadata(to).is_ok_and(|found| is_sound(&found));
     match fs::read(to) {
-        Ok(present) if Sha256::digest(&present) == Sha256::digest(&wanted) => return Ok(false),
+        Ok(present) if is_sound && Sha256::digest(&present) == Sha256::digest(&wanted) => {
+            return Ok(false);
+        }
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e).with_context(what),
         _ => {}
     }
-    replace(to, &wanted, 0o755).with_context(what)?;
+    replace(to, &wanted, MODE).with_context(what)?;
     tracing::info!(path = %to.display(), "plugin installed");
     Ok(true)
 }
@@ -126,6 +141,32 @@ mod tests {
             2,
             "a temporary file is left"
         );
+    }
+
+    #[test]
+    fn one_that_cannot_be_run_or_that_others_may_change_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, bin) = (folder.path().join("cni-plugin"), folder.path().join("bin"));
+        fs::write(&source, "one").unwrap();
+        assert!(binary(&source, &bin).unwrap());
+        let mode = |name: &str| fs::metadata(bin.join(name)).unwrap().mode() & 0o7777;
+        for name in [PLUGIN, LOOPBACK] {
+            let set = |mode| {
+                fs::set_permissions(bin.join(name), Permissions::from_mode(mode)).unwrap();
+            };
+            for bad in [0o644, 0o600, 0o400, 0o000, 0o777, 0o775] {
+                let installed = Installed::look(&bin);
+                set(bad);
+                assert!(!installed.is_whole(&bin), "{name} {bad:o}");
+                assert!(binary(&source, &bin).unwrap(), "{name} {bad:o}");
+                assert_eq!(mode(name), MODE, "{name} {bad:o}");
+            }
+            for good in [0o700, 0o750, 0o755] {
+                set(good);
+                assert!(!binary(&source, &bin).unwrap(), "{name} {good:o}");
+                assert_eq!(mode(name), good);
+            }
+        }
     }
 
     #[test]

@@ -65,7 +65,8 @@ impl Opening {
         file.devices.clone_from(&self.devices.kinds);
         let path = self.paths.node();
         let is_new = self.written.as_ref() != Some(&file);
-        if is_new || !path.exists() {
+        // Whatever else is there, the plugin could not go by it.
+        if is_new || NodeFile::read(&path).ok().as_ref() != Some(&file) {
             write_json(&path, &file).with_context(|| format!("write {}", path.display()))?;
             match &file.closed {
                 None => {

@@ -1,6 +1,10 @@
 //! What the maps should hold for one Service: a value, made from the observed objects alone.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use ipnetwork::IpNetwork;
 use proxy_common::frontends::{
@@ -9,6 +13,7 @@ use proxy_common::frontends::{
 };
 
 use super::{
+    api_servers::ApiServers,
     choice::{Choice, Server, choose},
     key::FrontendKey,
     sources,
@@ -28,6 +33,8 @@ pub struct Place {
     pub no_external_ips: bool,
     /// How backends on other nodes are reached, where the Service does not say.
     pub forwarding: ForwardingMode,
+    /// What no Service may have as an external address.
+    pub api_servers: ApiServers,
 }
 
 impl Place {
@@ -44,6 +51,7 @@ impl Place {
             addresses: [first(false), first(true)],
             no_external_ips: false,
             forwarding: ForwardingMode::default(),
+            api_servers: ApiServers::default(),
         }
     }
 }
@@ -147,7 +155,17 @@ pub fn unserved(service: &Service, place: &Place) -> Vec<String> {
     let external = withheld.then(|| {
         "externalIPs: the configuration of this node has services.externalIPs off".to_owned()
     });
-    external.into_iter().collect()
+    let addresses = external_ips(service, place).iter();
+    let addresses = addresses.chain(service.load_balancer_ips());
+    let of_api = addresses.flat_map(|ip| {
+        let ports = service.ports.iter();
+        let taken = ports.filter(|p| place.api_servers.listen_at(*ip, p.port, p.protocol));
+        taken.map(|port| {
+            let at = SocketAddr::new(*ip, port.port);
+            format!("{at}: an API server of this cluster listens there")
+        })
+    });
+    external.into_iter().chain(of_api).collect()
 }
 
 fn desired_port(
@@ -189,10 +207,14 @@ fn desired_port(
         add(key, FLAG_NODE_PORT);
     }
     let restricted = if sources.is_empty() { 0 } else { FLAG_SOURCES };
-    for address in family(service.load_balancer_ips(), ipv6) {
+    let free = |address: &&IpAddr| {
+        let servers = &place.api_servers;
+        !servers.listen_at(**address, port.port, port.protocol)
+    };
+    for address in family(service.load_balancer_ips(), ipv6).filter(free) {
         add(key(address), FLAG_LOAD_BALANCER | restricted);
     }
-    for address in family(external_ips(service, place), ipv6) {
+    for address in family(external_ips(service, place), ipv6).filter(free) {
         add(key(address), FLAG_EXTERNAL_IP);
     }
     DesiredPort {

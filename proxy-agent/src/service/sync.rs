@@ -32,8 +32,8 @@ use turn::BACKOFF_MAX;
 use verify::Comparison;
 
 use super::{
-    HostPorts, Owner, SyncReport, desired::Place, image::Image, key::FrontendKey,
-    node_ports::NodePorts, tables::ServiceTables,
+    HostPorts, Owner, SyncReport, api_servers::ApiServers, desired::Place, image::Image,
+    key::FrontendKey, node_ports::NodePorts, tables::ServiceTables,
 };
 use crate::{
     datapath::table::TableError,
@@ -341,12 +341,13 @@ impl ServiceSync {
         }
     }
 
-    /// Another zone makes other hints count, another address other source ranges.
+    /// Another zone makes other hints count, another address other source ranges, and no Service has what is an API server's.
     fn locate(&mut self, snapshot: &Snapshot) {
         let node = snapshot.nodes.get(&self.node);
         let mut place = node.map_or_else(Place::default, |node| Place::of(node));
         place.no_external_ips = self.no_external_ips;
         place.forwarding = self.forwarding;
+        place.api_servers = ApiServers::of(snapshot);
         if self.place != place {
             self.place = place;
             if self.started {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::{core::v1::Service, events::v1::Event};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice, events::v1::Event};
 use kube::{
     Api,
     api::{DeleteParams, ListParams, PostParams},
@@ -46,6 +46,23 @@ impl<'a> Stage<'a> {
         let object = serde_json::from_value(object)?;
         let services = self.services().await?;
         services.create(&PostParams::default(), &object).await?;
+        Ok(())
+    }
+
+    /// Has the cluster say that an API server listens there.
+    pub(crate) async fn name_api_server(&self, ip: &str, port: i32) -> Result<()> {
+        let slices = Api::<EndpointSlice>::namespaced(self.plane.client().await?, "default");
+        let slice = json!({
+            "metadata": {
+                "name": "kubernetes-more",
+                "labels": { "kubernetes.io/service-name": "kubernetes" },
+            },
+            "addressType": "IPv4",
+            "ports": [{ "name": "https", "port": port, "protocol": "TCP" }],
+            "endpoints": [{ "addresses": [ip] }],
+        });
+        let slice = serde_json::from_value(slice)?;
+        slices.create(&PostParams::default(), &slice).await?;
         Ok(())
     }
 

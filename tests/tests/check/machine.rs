@@ -20,6 +20,13 @@ fn no_bpf_file_system() {
 }
 
 #[test]
+fn what_a_container_mounts_stays_there() {
+    let stage = Stage::set("not-shared");
+    stage.plant("mount --make-private /sys");
+    stage.cured("sys-not-shared");
+}
+
+#[test]
 fn a_cgroup_root_that_is_none() {
     let stage = Stage::set("cgroup").with(&["--set=cgroupRoot=/run/plain"]);
     stage.plant("mkdir /run/plain");

@@ -36,6 +36,8 @@ impl Stage {
         ];
         node.run(&["mkdir", "-p", "/run/cni/bin", "/run/cni/net.d"])
             .unwrap();
+        // As systemd has it.
+        node.run(&["mount", "--make-shared", "/sys"]).unwrap();
         Self {
             words: words.into(),
             by: Vec::new(),

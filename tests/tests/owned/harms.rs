@@ -148,3 +148,62 @@ pub(crate) fn harm(what: Owned) -> Option<Harm> {
     };
     Some(Harm { harm, looks })
 }
+
+/// What may be done to files: they are there and are not what they were.
+const SPOILT: [(&str, &str); 3] = [
+    ("gone", "rm $file"),
+    ("empty", ": >$file"),
+    ("garbage", "echo '{garb' >$file"),
+];
+/// To programs besides.
+const SHUT: [(&str, &str); 2] = [
+    ("not to be run", "chmod 644 $file"),
+    ("for all to change", "chmod 777 $file"),
+];
+/// To sockets.
+const OPENED: [(&str, &str); 3] = [
+    ("gone", "rm $file"),
+    ("another", "rm $file; echo >$file"),
+    ("for all", "chmod 666 $file"),
+];
+
+/// What is done to a file.
+pub(crate) struct FileHarm {
+    pub(crate) what: Owned,
+    pub(crate) name: String,
+    pub(crate) harm: Harm,
+}
+
+/// What is done to files of Weir's, and how they look when they are well: one thing to each of them, and then the next.
+pub(crate) fn of_files() -> Vec<Vec<FileHarm>> {
+    const CONTENTS: &str = "sha256sum $file; stat -c %F:%a:%u $file";
+    const KIND: &str = "stat -c %F:%a:%u $file";
+    let program = [SPOILT.as_slice(), &SHUT].concat();
+    // Another one may be another plugin's.
+    let loopback = [&SPOILT[..2], &SHUT].concat();
+    let conflist = "/run/cni/net.d/05-weir.conflist";
+    let files: [(Owned, &str, &[(&str, &str)], &str); 6] = [
+        (Owned::NodeFile, "/run/weir/node.json", &SPOILT, CONTENTS),
+        (Owned::Plugin, "/run/cni/bin/weir", &program, CONTENTS),
+        (Owned::Plugin, "/run/cni/bin/loopback", &loopback, CONTENTS),
+        (Owned::Conflist, conflist, &SPOILT, CONTENTS),
+        (Owned::PluginSocket, "/run/weir/cni.sock", &OPENED, KIND),
+        (Owned::AgentSocket, "/run/weir/agent.sock", &OPENED, KIND),
+    ];
+    let most = files.iter().map(|(_, _, kinds, _)| kinds.len()).max();
+    let round = |number: usize| {
+        let spoilt = files.iter().filter_map(|(what, file, kinds, looks)| {
+            let (kind, harm) = kinds.get(number)?;
+            Some(FileHarm {
+                what: *what,
+                name: format!("{file} {kind}"),
+                harm: Harm {
+                    harm: format!("file={file}; {harm}").leak(),
+                    looks: format!("file={file}; {looks}").leak(),
+                },
+            })
+        });
+        spoilt.collect()
+    };
+    (0..most.unwrap_or(0)).map(round).collect()
+}

@@ -44,6 +44,8 @@ faults! {
     MissingCapability = "missing-capability";
     /// No BPF file system.
     NoBpffs = "no-bpffs";
+    /// What a container mounts below `/sys` does not reach the node.
+    SysNotShared = "sys-not-shared";
     /// No cgroup v2 hierarchy.
     NoCgroup2 = "no-cgroup2";
     /// A container's own cgroup is all that there is.

@@ -1,6 +1,6 @@
 //! Privileges, and what is mounted where.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use super::{Complaint, Fault, Verdict, finding::quoted, scene::Scene};
 use crate::datapath::preflight::{self, PreflightError};
@@ -18,10 +18,44 @@ pub(super) fn capabilities(_: &Scene) -> Verdict {
     }
 }
 
-/// Whether pins have a place.
+/// Whether pins have a place, and whether the manifests' first container could make it.
 pub(super) fn bpffs(scene: &Scene) -> Verdict {
     let path = &scene.here.bpffs;
-    judge_bpffs(path, path.is_dir(), preflight::mounted_bpffs(path))
+    let mut verdict = judge_bpffs(path, path.is_dir(), preflight::mounted_bpffs(path));
+    if scene.before {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        verdict.complaints.extend(judge_sharing(&mounts));
+    }
+    verdict
+}
+
+/// The first container mounts into `/sys/fs` of the node (`mountPropagation: Bidirectional`), which runtimes refuse where that is
+/// not of a shared mount (`Documentation/filesystems/sharedsubtree.rst`). systemd shares all.
+fn judge_sharing(mounts: &str) -> Option<Complaint> {
+    let place = holder(mounts, Path::new("/sys/fs"))
+        .filter(|(_, shared)| !shared)?
+        .0;
+    let complaint = Complaint::warning(
+        Fault::SysNotShared,
+        format!(
+            "{place} is not a shared mount: a container could not mount a BPF file system for the node"
+        ),
+        "where /sys/fs/bpf is mounted already, install the chart with --set mountBpffs=false; else share the mount, as systemd does",
+    );
+    Some(complaint.command(format!("mount --make-shared {place}")))
+}
+
+/// The mount that a path is of, and whether it is shared, from lines of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+fn holder<'a>(mounts: &'a str, path: &Path) -> Option<(&'a str, bool)> {
+    let all = mounts.lines().filter_map(|line| {
+        let (fields, _) = line.split_once(" - ")?;
+        let mut fields = fields.split(' ').skip(4);
+        let place = fields.next()?;
+        Some((place, fields.any(|field| field.starts_with("shared:"))))
+    });
+    let around = all.filter(|(place, _)| path.starts_with(place));
+    // Of several at one place the last hides the others.
+    around.max_by_key(|(place, _)| place.len())
 }
 
 fn judge_bpffs(path: &Path, is_dir: bool, looked: Result<(), PreflightError>) -> Verdict {
@@ -92,6 +126,30 @@ fn judge_cgroup(
 mod tests {
     use super::*;
     use crate::ctl::check::Remedy;
+
+    #[test]
+    fn the_mount_that_counts_is_the_last_of_the_deepest() {
+        let line = |place: &str, shared: &str| {
+            format!("2 1 0:22 / {place} rw,relatime {shared}- x x rw\n")
+        };
+        let shared = [line("/", "shared:1 "), line("/sys", "shared:7 master:2 ")].concat();
+        let below = [&shared, line("/sys/fs/bpf", "").as_str()].concat();
+        let hidden = [&shared, line("/sys", "master:2 ").as_str()].concat();
+        let none = [line("/", "shared:1 "), line("/sys", "")].concat();
+        let root = line("/", "");
+        let path = Path::new("/sys/fs");
+        for (mounts, expected) in [
+            (&shared, ("/sys", true)),
+            (&below, ("/sys", true)),
+            (&hidden, ("/sys", false)),
+            (&none, ("/sys", false)),
+            (&root, ("/", false)),
+        ] {
+            assert_eq!(holder(mounts, path), Some(expected), "{mounts}");
+            assert_eq!(judge_sharing(mounts).is_some(), !expected.1);
+        }
+        assert_eq!(judge_sharing(""), None);
+    }
 
     #[test]
     fn each_lack_has_a_way_out() {

@@ -2,6 +2,7 @@
 //! backends of the old or the new set.
 
 mod after;
+mod api_servers;
 mod checked;
 mod crowd;
 mod drift;
