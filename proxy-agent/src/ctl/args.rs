@@ -306,7 +306,8 @@ pub enum Subject {
 /// `kube-proxy ...`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum KubeProxyVerb {
-    /// What is left in iptables, nftables and IPVS; exit code 1 if anything
+    /// What is left in iptables, nftables and IPVS; exit code 1 if anything, 5 if nothing where it could be looked, but that
+    /// is not everywhere. Looks by the tools of the host, so run it as root on the node itself
     Status,
     /// Removes it; connections that live go on
     Cleanup {
