@@ -13,7 +13,7 @@ mod node;
 pub use load_balancers::{AnnouncementStatus, GivenAddress, LoadBalancersStatus, PoolStatus};
 pub use names::{Names, PolicyNames, RowName, RuleWords};
 pub use node::{
-    CniStatus, EncryptionPeer, EncryptionStatus, HostStatus, LinkStatus, LinksStatus,
+    CniStatus, CutOffPod, EncryptionPeer, EncryptionStatus, HostStatus, LinkStatus, LinksStatus,
     MasqueradeStatus, PodRangesStatus, WayStatus,
 };
 

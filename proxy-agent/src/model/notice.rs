@@ -115,6 +115,15 @@ reasons! {
     InvalidBandwidth: Pod,
         "An annotation `kubernetes.io/ingress-bandwidth` or `kubernetes.io/egress-bandwidth` is no rate from 1k to 1P: that limit is not changed.",
         "Correct the annotation, as `10M`.";
+    InterfaceGone: Pod,
+        "Somebody has removed the interface of the pod from its node: it runs without a network, and two minutes later its addresses are given back.",
+        "Delete the pod, which makes it anew. Find what removes interfaces that it has not made: the names of pods' begin with `weir`.";
+    ProgramsNotAttached: Pod,
+        "The kernel does not take the programs of the pod's interface: the pod has no Services, and no policy is in force for it.",
+        "It is tried again every five seconds; the note has what the kernel said.";
+    InvalidAnnotation: Service | Pod | Node,
+        "The value of an annotation `weir.dev/...` is refused: everything is as if it were not there.",
+        "Correct the annotation that the note names, or take it away.";
     BandwidthNotPossible: Pod,
         "The node's kernel has neither departure times (`CONFIG_NET_SCH_FQ`) nor token buckets (`CONFIG_NET_SCH_TBF`): the pod runs without its limits of bandwidth.",
         "Load the module `sch_fq` or `sch_tbf` on the node, or take the annotations away.";
