@@ -65,8 +65,11 @@ macro_rules! reasons {
 
 reasons! {
     AddressConflict: Service | Pod,
-        "Another one has an address, port and protocol that this one wants; that one is served. Of two Services the older one has it, a Service before a pod's `hostPort`, and of two pods of a node the one that was wired last.",
+        "Another one has an address, port and protocol that this one wants; that one is served. Of two Services the older one has it, a Service before a pod's `hostPort`, and of two pods of a node the one that was wired last. Who names one address of the node (`hostIP`, or an external IP that is the node's) has it there, before who has the port on all of them.",
         "Give one of the two another address or port. When the other one goes, this one is served.";
+    NodePortTaken: Service,
+        "On one address of the node another one has the port of its `NodePort`: a pod by a `hostPort` with a `hostIP`, or a Service by an external IP that is the node's. There that one is served.",
+        "Give one of the two another port, or clients another address.";
     NotProgrammed: Service | Pod | NetworkPolicy,
         "A map has no room for it and does not grow. A Service, or a pod's `hostPort`, keeps its last state; pods that a policy selects are denied in the directions that it isolates.",
         "Raise `maps.memory`, or the capacity of the map that the note names. It is tried again by itself.";

@@ -324,6 +324,9 @@ impl Subject for Services {
         sync.backends = (image.pool4.len() + image.pool6.len()) as u64;
         sync.errors
             .extend(failures().map(|(owner, error)| format!("{}: {error}", owner.in_words())));
+        let shadowed = self.sync.shadowed().into_iter();
+        sync.errors
+            .extend(shadowed.map(|(owner, why)| format!("{}: {why}", owner.in_words())));
         sync.errors.extend(self.sync.without_tables());
         sync.errors.extend(self.checks.problems());
     }

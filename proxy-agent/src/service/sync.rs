@@ -8,6 +8,7 @@ mod draft;
 mod notices;
 mod port;
 mod resolve;
+mod shadow;
 mod tables;
 mod takers;
 mod turn;
