@@ -21,7 +21,7 @@ impl Notice {
         match self.reason {
             // A pod's is a clash on its node.
             EventReason::AddressConflict => matches!(self.kind, Kind::Service),
-            EventReason::NotServed => true,
+            EventReason::NotServed | EventReason::InvalidAnnotation => true,
             _ => false,
         }
     }
@@ -115,9 +115,6 @@ reasons! {
     AnotherPluginFirst: Node,
         "In the folder of network configurations another file comes before Weir's: the runtime calls that plugin for new pods, and Weir does not know them.",
         "Remove the file that the note names from the node, or give it a name that comes after Weir's (`cni.confFile`).";
-    InvalidBandwidth: Pod,
-        "An annotation `kubernetes.io/ingress-bandwidth` or `kubernetes.io/egress-bandwidth` is no rate from 1k to 1P: that limit is not changed.",
-        "Correct the annotation, as `10M`.";
     InterfaceGone: Pod,
         "Somebody has removed the interface of the pod from its node: it runs without a network, and two minutes later its addresses are given back.",
         "Delete the pod, which makes it anew. Find what removes interfaces that it has not made: the names of pods' begin with `weir`.";
@@ -127,6 +124,9 @@ reasons! {
     InvalidAnnotation: Service | Pod | Node,
         "The value of an annotation `weir.dev/...` is refused: everything is as if it were not there.",
         "Correct the annotation that the note names, or take it away.";
+    InvalidBandwidth: Pod,
+        "An annotation `kubernetes.io/ingress-bandwidth` or `kubernetes.io/egress-bandwidth` is no rate from 1k to 1P: that limit is not changed.",
+        "Correct the annotation, as `10M`.";
     BandwidthNotPossible: Pod,
         "The node's kernel has neither departure times (`CONFIG_NET_SCH_FQ`) nor token buckets (`CONFIG_NET_SCH_TBF`): the pod runs without its limits of bandwidth.",
         "Load the module `sch_fq` or `sch_tbf` on the node, or take the annotations away.";

@@ -181,6 +181,7 @@ fn is_loud_when_not() {
     status.links.links[1].attached = None;
     status.links.links[1].no_xdp = Some("its driver has no XDP".to_owned());
     status.links.notes = vec!["ib0 is left alone".to_owned()];
+    status.way_notes = vec!["annotation weir.dev/routing of node b: no".to_owned()];
     status.masquerade.problems = vec!["x: no file".to_owned()];
     let told = text(&status);
     for line in [
@@ -197,6 +198,7 @@ fn is_loud_when_not() {
         "ERROR Links: programs are not attached to wg0: NodePorts and pods are not served there",
         "ERROR Links: ib0 is left alone",
         "XDP        OK        eth0 native   wg0 none (its driver has no XDP)",
+        "WARNING Ways: annotation weir.dev/routing of node b: no",
         "WARNING Masquerade: x: no file",
         "WARNING Agent: changed in its file, but in force only after a restart: maps.size, cni.mtu",
         "ERROR Health: an update has waited too long to be applied",
