@@ -226,8 +226,8 @@ fn what_was_put_back_is_told_for_a_minute_and_a_fight_for_as_long_as_it_lasts() 
     let told = text(&status);
     for line in [
         "Repairs    WARNING   9 since the start, the last 7s ago\n",
-        "WARNING Repairs: sysctl b was changed 7 times, the last 5m0s ago, and put back: find who wants it otherwise\n\
-         WARNING Repairs: sysctl a was changed or taken away, and put back 7s ago\n",
+        "WARNING Repairs: put back 7 times, the last 5m0s ago, what somebody changes: sysctl b: find who wants it otherwise\n\
+         WARNING Repairs: put back 7s ago what somebody changed or took away: sysctl a\n",
     ] {
         assert!(told.contains(line), "{told}");
     }
