@@ -276,6 +276,14 @@ impl ServiceSync {
         failed.map(|(n, f)| (n, f.error.as_str()))
     }
 
+    /// How many Services could not be programmed. One of which only a frontend is another one's is not missed.
+    pub fn missing(&self) -> usize {
+        let failed = self.failures_but_conflicts();
+        failed
+            .filter(|(o, _)| matches!(o, Owner::Service(_)))
+            .count()
+    }
+
     /// Why the kernel does not take a write, if there is such a one.
     pub fn broken(&self) -> Option<&str> {
         let mut failed = self.failed.values();

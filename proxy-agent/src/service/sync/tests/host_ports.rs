@@ -253,3 +253,24 @@ fn who_has_a_port_but_for_one_address_is_told_who_has_it_there() {
     sync.set_own_addresses(&[address(OWN[0])]);
     assert_eq!(told(&sync), []);
 }
+
+#[test]
+fn who_lacks_only_what_another_one_has_is_not_missing() {
+    let maps = MemoryMaps::new(64, 0, 0);
+    let mut sync = start(&maps);
+    let shape = Some(Shape {
+        external_ip: true,
+        ..Shape::node_port(vec![(1, true, false)])
+    });
+    let mut lists = snapshot(&[shape.clone(), shape]);
+    let ports = lists.services[&name(0)].ports.clone();
+    let second = lists.services.get_mut(&name(1)).unwrap();
+    Arc::make_mut(second).ports = ports;
+    sync.sync(&lists, &all_dirty(2));
+    assert_eq!((sync.failures().count(), sync.missing()), (1, 0));
+    // There is room for nobody's frontends.
+    let maps = MemoryMaps::new(1, 0, 0);
+    let mut sync = start(&maps);
+    sync.sync(&lists, &all_dirty(2));
+    assert_eq!((sync.failures().count(), sync.missing()), (2, 2));
+}
