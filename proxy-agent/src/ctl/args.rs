@@ -29,7 +29,7 @@ pub struct Arguments {
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Folder of the agent's API socket. What is not told of this and the next two is as in the agent's configuration, where that is
-    /// mounted (/etc/weir/config.yaml, or WEIR_CONFIG)
+    /// mounted (/etc/weir/config.yaml, or `WEIR_CONFIG`)
     #[arg(long, global = true, env = "WEIR_RUN_DIR", default_value_os_t = Configuration::default().run_dir)]
     pub run_dir: PathBuf,
     /// Mount point of the BPF file system

@@ -53,6 +53,7 @@ impl FrontendKey {
     }
 
     /// The same port on all of the node's addresses.
+    #[must_use]
     pub fn on_all(mut self) -> Self {
         match &mut self {
             Self::V4(key) => key.address = address4(Ipv4Addr::UNSPECIFIED.octets()),

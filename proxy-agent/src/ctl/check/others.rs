@@ -13,11 +13,11 @@ use crate::{
 pub(super) fn kube_proxy(_: &Scene) -> Verdict {
     let survey = kube_proxy::survey();
     let left = survey.found.iter();
-    let left = left.map(|l| format!("{}: {}", l.place, l.what)).collect();
-    judge_kube_proxy(kube_proxy::running(), left, survey.unseen)
+    let left: Vec<String> = left.map(|l| format!("{}: {}", l.place, l.what)).collect();
+    judge_kube_proxy(kube_proxy::running(), &left, survey.unseen)
 }
 
-fn judge_kube_proxy(running: Option<u32>, left: Vec<String>, unseen: Vec<Unseen>) -> Verdict {
+fn judge_kube_proxy(running: Option<u32>, left: &[String], unseen: Vec<Unseen>) -> Verdict {
     let mut complaints = Vec::new();
     if let Some(pid) = running {
         let text = format!("kube-proxy runs here as process {pid}");
@@ -147,17 +147,17 @@ mod tests {
         let faults = |verdict: Verdict| -> Vec<Fault> {
             verdict.complaints.into_iter().map(|c| c.fault).collect()
         };
-        let left = vec!["nftables: table ip kube-proxy".to_owned()];
+        let left = ["nftables: table ip kube-proxy".to_owned()];
         let both = [Fault::KubeProxyRuns, Fault::KubeProxyLeft];
-        assert_eq!(faults(judge_kube_proxy(Some(7), left, Vec::new())), both);
+        assert_eq!(faults(judge_kube_proxy(Some(7), &left, Vec::new())), both);
         let unseen = |fails| {
             let why = "nft is not here".to_owned();
             let place = "nftables";
             vec![Unseen { place, why, fails }]
         };
-        let none = judge_kube_proxy(None, Vec::new(), unseen(false));
+        let none = judge_kube_proxy(None, &[], unseen(false));
         assert_eq!(none.text, "not looked for in nftables (nft is not here)");
-        let none = judge_kube_proxy(None, Vec::new(), unseen(true));
+        let none = judge_kube_proxy(None, &[], unseen(true));
         assert_eq!(faults(none), [Fault::KubeProxyUnknown]);
     }
 

@@ -89,7 +89,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::observe::{convert::Convert, intern::Interner};
+    use crate::observe::{convert::Convert as _, intern::Interner};
 
     /// What is wrong with an object of which this annotation says what cannot be.
     fn problems(annotation: &Annotation) -> Vec<Problem> {
