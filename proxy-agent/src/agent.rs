@@ -1,6 +1,7 @@
 //! The agent as a process: checks, loads, restores, observes, and keeps the maps in step.
 
 mod address_count;
+pub mod annotations;
 mod answers;
 pub mod cleanup;
 pub mod command;

@@ -59,7 +59,7 @@ pub use fault::{ConfigError, Fault};
 pub use flags::Flags;
 pub use ipam::{Ipam, PodRangeSettings};
 pub use load_balancer::{Algorithm, LoadBalancerSettings, MaglevSettings};
-pub use logging::{LogFormat, Logging};
+pub use logging::{LEVELS, LogFormat, Logging, check_filter};
 pub use maps::{MapSize, Maps};
 pub use masquerade::{MasqueradeSettings, Masquerading};
 pub use metrics_tls::MetricsTls;

@@ -31,6 +31,7 @@ pub mod watch;
 pub mod whereabouts;
 pub mod why;
 
+mod beside;
 mod service_name;
 mod tool;
 
@@ -39,7 +40,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use crate::{api::client::Client, usage};
 use args::{Arguments, Command, ConnectivityVerb, PolicyVerb, ServiceVerb};
@@ -63,7 +64,11 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let name = if plugin { "kubectl weir" } else { "proxyctl" };
     let command = Arguments::command().name(name).bin_name(name);
     let matches = command.try_get_matches_from(&words);
-    let parsed = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
+    let parsed = matches.and_then(|matches| {
+        let parsed = Arguments::from_arg_matches(&matches)?;
+        Ok((parsed, matches))
+    });
+    let (parsed, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
             let (text, is_error) = usage::told(&error, name);
@@ -83,7 +88,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         client: Client::new(common.socket()),
         common,
     };
-    match anywhere(context, command, &words, plugin).await {
+    match anywhere(context, command, (&words, &matches), plugin).await {
         Ok(code) => code,
         Err(error) => error.report(&mut io::stderr()) as u8,
     }
@@ -93,13 +98,15 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 async fn anywhere(
     mut context: Context,
     command: Command,
-    words: &[OsString],
+    (words, matches): (&[OsString], &ArgMatches),
     plugin: bool,
 ) -> Result<u8, CtlError> {
     match Where::of(&command, &context.common.cluster, plugin)? {
         Where::Here => {
             // The only verb that asks others by itself does so for whoever is on no node.
             context.common.cluster.all_nodes |= plugin;
+            beside::take_over(&mut context.common, matches);
+            context.client = Client::new(context.common.socket());
             execute(&context, command).await.map(|code| code as u8)
         }
         place => {

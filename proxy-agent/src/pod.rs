@@ -22,6 +22,7 @@ pub mod tables;
 pub mod waiting;
 
 mod admit;
+mod cut_off;
 mod follow;
 mod hardware;
 mod identity;
@@ -36,6 +37,7 @@ mod upkeep;
 #[cfg(test)]
 mod tests;
 
+pub use cut_off::Fault;
 pub use entries::clients;
 pub use event::Event;
 pub use fetch::Fetch;

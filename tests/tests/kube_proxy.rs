@@ -1,7 +1,13 @@
 //! What kube-proxy leaves on a node: found, said, and removed when asked for, without cutting what lives.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{net::SocketAddr, process::Stdio};
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use weir_tests::world::{Node, Server, Talk, World, ask_tcp, program};
 
@@ -55,9 +61,16 @@ COMMIT
 ";
 
 fn proxyctl(node: &Node, words: &[&str]) -> (i32, String) {
-    let done = node
-        .command(program("proxyctl").unwrap())
-        .unwrap()
+    proxyctl_with(node, None, words)
+}
+
+/// With the tools of one folder only.
+fn proxyctl_with(node: &Node, tools: Option<&Path>, words: &[&str]) -> (i32, String) {
+    let mut command = node.command(program("proxyctl").unwrap()).unwrap();
+    if let Some(tools) = tools {
+        command.env("PATH", tools);
+    }
+    let done = command
         .arg("kube-proxy")
         .args(words)
         .stdin(Stdio::null())
@@ -139,4 +152,76 @@ fn leftovers_are_found_and_removed_only_when_asked_for() {
     assert_eq!(proxyctl(&node, &["status"]).0, 0);
     live.echo("still there").unwrap();
     assert!(ask_tcp(outside, vip).is_err(), "nobody serves there now");
+}
+
+/// A tool of this machine.
+fn tool(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap();
+    let mut folders = std::env::split_paths(&path);
+    folders
+        .find_map(|folder| fs::canonicalize(folder.join(name)).ok())
+        .unwrap()
+}
+
+#[test]
+fn nothing_is_said_to_be_left_where_nobody_can_look() {
+    let world = World::new("left-unseen").unwrap();
+    let node = world.node("a").unwrap();
+    let rules = "*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n";
+    node.run_with_input(&["nft", "-f", "-"], NFTABLES).unwrap();
+    for tool in ["iptables-nft-restore", "ip6tables-nft-restore"] {
+        node.run_with_input(&[tool], rules).unwrap();
+    }
+    let all = [
+        ("nftables", "nft", "nft"),
+        ("iptables", "iptables-save", "iptables-nft-save"),
+        ("ip6tables", "ip6tables-save", "ip6tables-nft-save"),
+    ];
+    // Each set of tools that a container or a host may have.
+    for here in 0..1 << all.len() {
+        let folder = tempfile::tempdir().unwrap();
+        let (has, lacks): (Vec<_>, Vec<_>) = (0..all.len()).partition(|tool| here >> tool & 1 == 1);
+        for known in &has {
+            let name = all[*known].2;
+            symlink(tool(name), folder.path().join(name)).unwrap();
+        }
+        let says = |words: &[&str]| proxyctl_with(&node, Some(folder.path()), words);
+        let code = match (has.is_empty(), lacks.is_empty()) {
+            (true, _) => 5,
+            _ => 1,
+        };
+        for words in [&["status"][..], &["cleanup", "--dry-run"]] {
+            let (said, text) = says(words);
+            assert_eq!(said, code, "{words:?} {here:b}: {text}");
+            for lacking in &lacks {
+                let (place, tool, _) = all[*lacking];
+                assert!(
+                    text.contains(&format!("{place} ({tool} is not here)")),
+                    "{text}"
+                );
+                assert!(
+                    text.contains("\nhint: run it as root on the node itself"),
+                    "{text}"
+                );
+            }
+            assert_eq!(
+                text.contains("error: "),
+                !lacks.is_empty(),
+                "{here:b}: {text}"
+            );
+        }
+        let (_, text) = says(&["status", "-o", "json"]);
+        let json = text.split("error: ").next().unwrap();
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        let unseen = json["notLookedAt"].as_array().unwrap();
+        let unseen: Vec<&str> = unseen.iter().map(|it| it["in"].as_str().unwrap()).collect();
+        let wanted: Vec<&str> = lacks.iter().map(|it| all[*it].0).collect();
+        assert_eq!(unseen, wanted, "{here:b}");
+        let found = json["items"].as_array().unwrap();
+        for known in &has {
+            let place = all[*known].0;
+            let is_there = |it: &serde_json::Value| it["in"].as_str().unwrap().starts_with(place);
+            assert!(found.iter().any(is_there), "{here:b} {place}: {json}");
+        }
+    }
 }

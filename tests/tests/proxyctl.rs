@@ -316,6 +316,25 @@ fn a_refusal_of_the_agent_is_told() {
 }
 
 #[test]
+fn a_word_that_is_no_level_is_refused_with_those_that_are() {
+    let api = Api::serve(fine());
+    for filter in ["debg", "info,debg", "proxy_agent=debg", ""] {
+        let output = api.ctl(&["log-level", filter]);
+        assert_eq!(code(&output), 1, "{filter}");
+        let said = stderr(&output);
+        let refused = format!("error: PUT /v1/log-level: log level `{filter}`: `");
+        assert!(said.starts_with(&refused), "{said}");
+        assert!(said.contains("is no level"), "{said}");
+        assert!(
+            said.contains(
+                "\nhint: levels are error, warn, info, debug, trace, off; or one for a part"
+            ),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let mut child = Command::new(program("proxyctl").unwrap())
         .args(["completion", "bash"])

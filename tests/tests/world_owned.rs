@@ -96,7 +96,7 @@ fn what_is_taken_away_is_told_at_once() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     lab.shell("find /sys/fs/bpf -path '*/links/to_net-*' -delete");
     let (code, told) = rows(&["status", "--brief"]);
-    let named = "program to_net on eth0 was changed or taken away, and put back";
+    let named = "ago what somebody changed or took away: program to_net on eth0";
     assert!(told.contains(named), "{told}");
     assert_eq!(code, 0, "a warning: {told}");
     assert_eq!(rows(&["status", "--fail-on-warning"]).0, 1);
@@ -149,8 +149,11 @@ fn a_fight_is_told_and_does_not_fill_the_log() {
         })
         .unwrap();
     let (_, told) = lab.cluster.agent(0).proxyctl_verdict(&["status"]).unwrap();
-    let row = "WARNING Repairs: sysctl ipv4/ip_forward was changed 7 times";
-    assert!(told.contains(row), "{told}");
+    let row = "WARNING Repairs: put back 7 times, the last ";
+    let named = "what somebody changes: sysctl ipv4/ip_forward: find";
+    let mut lines = told.lines();
+    let is_told = lines.any(|line| line.starts_with(row) && line.contains(named));
+    assert!(is_told, "{told}");
     let log = lab.cluster.agent(0).log();
     let is_of_it =
         |line: &&str| line.contains("put back what somebody changed") && line.contains(thing);

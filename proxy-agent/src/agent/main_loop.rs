@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    answers,
+    annotations, answers,
     comparison::{BUDGET, Comparisons, Found},
     pressure,
     resizing::Resizing,
@@ -332,8 +332,10 @@ impl MainLoop {
         }
         let repairs = repairs::notices(&status.repairs, node);
         let mut notices: BTreeSet<_> = notices.chain(pressure).chain(repairs).collect();
+        let problems = self.store.problems();
         // Sources wait meanwhile, so nothing else is done.
         let seen = self.store.read();
+        notices.extend(annotations::notices(&seen, &problems));
         notices.retain(|notice| teller::is_ours(notice, &seen.nodes, node));
         drop(seen);
         self.notices.tell(notices);

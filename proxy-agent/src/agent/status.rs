@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
+use super::annotations;
 use crate::{
     api::{
         Shared,
@@ -108,6 +109,7 @@ impl Figures {
             subject.status(&mut status);
         }
         status.sync.errors.extend(shared.config_error());
+        status.way_notes.extend(annotations::of_ways(&store.read()));
         count_restarts(shared, store);
         status
     }

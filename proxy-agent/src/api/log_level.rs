@@ -2,6 +2,8 @@
 
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
+use crate::config::check_filter;
+
 /// A handle on the log filter; without one (tests), changes are refused.
 #[derive(Clone, Debug, Default)]
 pub struct LogLevel(Option<reload::Handle<EnvFilter, Registry>>);
@@ -22,8 +24,9 @@ impl LogLevel {
 
     /// Puts another filter in force.
     pub fn set(&self, filter: &str) -> Result<(), String> {
-        let parsed =
-            EnvFilter::try_new(filter).map_err(|error| format!("log level `{filter}`: {error}"))?;
+        let told = |error: String| format!("log level `{filter}`: {error}");
+        check_filter(filter).map_err(told)?;
+        let parsed = EnvFilter::try_new(filter).map_err(|error| told(error.to_string()))?;
         let handle = self.0.as_ref().ok_or("this process has no log filter")?;
         handle
             .reload(parsed)

@@ -13,7 +13,7 @@ mod node;
 pub use load_balancers::{AnnouncementStatus, GivenAddress, LoadBalancersStatus, PoolStatus};
 pub use names::{Names, PolicyNames, RowName, RuleWords};
 pub use node::{
-    CniStatus, EncryptionPeer, EncryptionStatus, HostStatus, LinkStatus, LinksStatus,
+    CniStatus, CutOffPod, EncryptionPeer, EncryptionStatus, HostStatus, LinkStatus, LinksStatus,
     MasqueradeStatus, PodRangesStatus, WayStatus,
 };
 
@@ -43,6 +43,8 @@ pub struct Status {
     pub pod_ranges: PodRangesStatus,
     /// The way to each node's pods.
     pub ways: Vec<WayStatus>,
+    /// What of them is not as somebody wants it.
+    pub way_notes: Vec<String>,
     /// Encryption between nodes.
     pub encryption: EncryptionStatus,
     /// Load balancers' addresses, where Weir gives them.

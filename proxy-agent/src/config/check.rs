@@ -2,6 +2,7 @@
 
 use super::{
     API_VERSION, Configuration, Conntrack, KIND, encryption, encryption::cluster_ranges, ipam,
+    logging::check_filter,
 };
 
 /// All that cannot be: paths and why.
@@ -40,7 +41,7 @@ pub(super) fn check(config: &Configuration) -> Vec<(&'static str, String)> {
     wrong.extend(time_outs(&config.conntrack));
     wrong.extend(mtu(config));
     let level = &config.logging.level;
-    if let Err(error) = tracing_subscriber::EnvFilter::try_new(level) {
+    if let Err(error) = check_filter(level) {
         wrong.push(("logging.level", format!("`{level}`: {error}")));
     }
     wrong

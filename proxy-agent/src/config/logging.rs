@@ -10,13 +10,42 @@ pub struct Logging {
     /// One JSON object or one line of text per event.
     #[schemars(extend("x-flag" = "log-format"))]
     pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,proxy_agent::service=debug`.
-    #[schemars(extend("x-flag" = "log-level", "x-reload" = true))]
+    /// `error`, `warn`, `info`, `debug`, `trace`, `off`, or a filter such as `info,proxy_agent::service=debug`.
+    #[schemars(extend("x-flag" = "log-level", "x-reload" = true, "pattern" = FILTER))]
     pub level: String,
     /// Log each packet that is dropped, with its reason, at level `info`. For debugging: whoever sends much that is
     /// dropped makes as many lines.
     #[schemars(extend("x-flag" = "log-drops"))]
     pub drops: bool,
+}
+
+/// What `level` may say.
+pub const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+/// The same as a regular expression, for schemas.
+const FILTER: &str = concat!(
+    "^([A-Za-z0-9_:-]+=)?(error|warn|info|debug|trace|off)",
+    "(,([A-Za-z0-9_:-]+=)?(error|warn|info|debug|trace|off))*$"
+);
+
+/// Whether a text is a filter: levels, each for all or for a part. Who parses filters takes any other word for the name of a
+/// part, of which alone everything is logged then.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    filter.split(',').try_for_each(check_directive)
+}
+
+fn check_directive(directive: &str) -> Result<(), String> {
+    let (target, level) = directive.split_once('=').unwrap_or(("all", directive));
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-');
+    if target.is_empty() || !target.chars().all(is_name) {
+        return Err(format!("`{target}` is no name of a part of the program"));
+    }
+    if LEVELS.contains(&level) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{level}` is no level; there are {}",
+        LEVELS.join(", ")
+    ))
 }
 
 impl Default for Logging {
@@ -40,4 +69,49 @@ pub enum LogFormat {
     Json,
     /// Text.
     Text,
+}
+
+#[cfg(test)]
+mod tests {
+    use regex::Regex;
+    use tracing_subscriber::EnvFilter;
+
+    use super::*;
+
+    #[test]
+    fn each_directive_has_a_level_and_the_schema_says_the_same() {
+        let pattern = Regex::new(FILTER).unwrap();
+        let words = [
+            "info", "debg", "loud", "off", "", "INFO", "trace ", "3", "a", "a::b_c-d", "a b", "[x]",
+        ];
+        let single = words.iter().map(|word| (*word).to_owned());
+        let pairs = words
+            .iter()
+            .flat_map(|one| words.map(|other| format!("{one}={other}")));
+        let directives: Vec<String> = single.chain(pairs).collect();
+        let mut taken = 0;
+        for first in &directives {
+            for filter in [
+                first.clone(),
+                format!("info,{first}"),
+                format!("{first},a=warn"),
+                format!("{first},"),
+            ] {
+                let is_filter = check_filter(&filter).is_ok();
+                assert_eq!(is_filter, pattern.is_match(&filter), "`{filter}`");
+                if is_filter {
+                    taken += 1;
+                    EnvFilter::try_new(&filter).unwrap();
+                }
+            }
+        }
+        // Of two levels alone and of the names that can be, each with both; nothing ends in a comma.
+        let names = 8;
+        assert_eq!(taken, (2 + names * 2) * 3);
+        let error = check_filter("info,a=debg").unwrap_err();
+        assert_eq!(
+            error,
+            "`debg` is no level; there are error, warn, info, debug, trace, off"
+        );
+    }
 }

@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::{output::Format, top::By};
+use super::{beside::SOCKET, output::Format, top::By};
 use crate::config::{Configuration, Period};
 pub use cluster::ClusterArgs;
 pub use connectivity::{AskArgs, ConnectivityArgs, ConnectivityVerb, ProbeVerb};
@@ -28,7 +28,8 @@ pub struct Arguments {
 /// Flags common to all verbs.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
-    /// Folder of the agent's API socket
+    /// Folder of the agent's API socket. What is not told of this and the next two is as in the agent's configuration, where that is
+    /// mounted (/etc/weir/config.yaml, or `WEIR_CONFIG`)
     #[arg(long, global = true, env = "WEIR_RUN_DIR", default_value_os_t = Configuration::default().run_dir)]
     pub run_dir: PathBuf,
     /// Mount point of the BPF file system
@@ -48,7 +49,7 @@ pub struct Common {
 impl Common {
     /// The agent's socket.
     pub fn socket(&self) -> PathBuf {
-        self.run_dir.join("agent.sock")
+        self.run_dir.join(SOCKET)
     }
 
     /// The flags by which another `proxyctl` means the same, but for the shape of its output.
@@ -306,7 +307,8 @@ pub enum Subject {
 /// `kube-proxy ...`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum KubeProxyVerb {
-    /// What is left in iptables, nftables and IPVS; exit code 1 if anything
+    /// What is left in iptables, nftables and IPVS; exit code 1 if anything, 5 if nothing where it could be looked, but that
+    /// is not everywhere. Looks by the tools of the host, so run it as root on the node itself
     Status,
     /// Removes it; connections that live go on
     Cleanup {

@@ -15,6 +15,7 @@ use kube::{
 pub use exec::Call;
 
 use super::{CtlError, Exit, args::ClusterArgs};
+use crate::usage::chain;
 
 /// Where the image has it. An absolute path leaves nothing to the container's environment.
 pub const PROGRAM: &str = "/usr/bin/proxyctl";
@@ -114,14 +115,18 @@ impl Cluster {
             return Ok(None);
         };
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pod = pods.get_opt(name).await.map_err(|e| self.refused(&e))?;
+        let pod = pods.get_opt(name).await;
+        let pod = pod.map_err(|e| self.refused(&format!("read pod {word}"), &e))?;
         Ok(pod.as_ref().and_then(node))
     }
 
     async fn node_of_address(&self, address: &str) -> Result<Option<String>, CtlError> {
         let nodes: Api<Node> = Api::all(self.client.clone());
         let nodes = nodes.list(&ListParams::default()).await;
-        let of_node = nodes.map_err(|e| self.refused(&e))?.items.into_iter();
+        let of_node = nodes
+            .map_err(|e| self.refused("list Nodes", &e))?
+            .items
+            .into_iter();
         let mut of_node = of_node.filter(|node| has(node, address));
         if let Some(node) = of_node.find_map(|node| node.metadata.name) {
             return Ok(Some(node));
@@ -130,7 +135,8 @@ impl Cluster {
         // The API server knows only the first address by this name.
         let by_first = ListParams::default().fields(&format!("status.podIP={address}"));
         for list in [by_first, ListParams::default()] {
-            let found = pods.list(&list).await.map_err(|e| self.refused(&e))?;
+            let found = pods.list(&list).await;
+            let found = found.map_err(|e| self.refused("list pods", &e))?;
             if let Some(pod) = found.items.iter().find(|pod| is_at(pod, address)) {
                 return Ok(node(pod));
             }
@@ -153,7 +159,8 @@ impl Cluster {
     pub async fn running(&self) -> Result<Vec<Pod>, CtlError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let list = pods.list(&ListParams::default().labels(LABELS)).await;
-        let pods = list.map_err(|error| self.refused(&error))?.items;
+        let what = format!("list the agents' pods in {}", self.namespace);
+        let pods = list.map_err(|error| self.refused(&what, &error))?.items;
         let is_running = |pod: &Pod| is_running(pod) && node(pod).is_some();
         let (running, others): (Vec<_>, Vec<_>) = pods.into_iter().partition(is_running);
         if let Some(leaving) = running.iter().find(|pod| state::cleans_up(pod)) {
@@ -194,20 +201,33 @@ impl Cluster {
 
     /// Why nothing could be run in a pod: the state of its container, if that is it; else what the API server said.
     pub(super) async fn not_run(&self, call: &Call, error: &kube::Error) -> CtlError {
-        let state = self.state_of(call).await;
-        state.unwrap_or_else(|| {
-            state::just_ended(call, error).unwrap_or_else(|| self.refused(error))
-        })
+        let pod = self.pod_of(call).await;
+        let pod = pod.as_ref();
+        let what = format!(
+            "run {} in pod {}/{}",
+            call.words.join(" "),
+            call.namespace,
+            call.pod
+        );
+        pod.and_then(state::why_not)
+            .or_else(|| state::just_ended(call, error))
+            .or_else(|| state::without_node(pod.and_then(node)?.as_str(), call, error))
+            .unwrap_or_else(|| self.refused(&what, error))
     }
 
     /// Why nothing can be run in a pod, if its container does not run.
     pub(super) async fn state_of(&self, call: &Call) -> Option<CtlError> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &call.namespace);
-        let pod = pods.get_opt(&call.pod).await.ok().flatten();
+        let pod = self.pod_of(call).await;
         pod.as_ref().and_then(state::why_not)
     }
 
-    fn refused(&self, error: &kube::Error) -> CtlError {
+    /// The pod in which something is to be run, if anybody knows it.
+    async fn pod_of(&self, call: &Call) -> Option<Pod> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &call.namespace);
+        pods.get_opt(&call.pod).await.ok().flatten()
+    }
+
+    fn refused(&self, what: &str, error: &kube::Error) -> CtlError {
         let code = match error {
             kube::Error::Api(status) => status.code,
             kube::Error::UpgradeConnection(
@@ -215,7 +235,7 @@ impl Cluster {
             ) => code.as_u16(),
             _ => 0,
         };
-        let message = format!("ask the API server: {error}");
+        let message = format!("ask the API server to {what}: {}", chain(error));
         match code {
             401 | 403 => CtlError::new(
                 Exit::Unreachable,

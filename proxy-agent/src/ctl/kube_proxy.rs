@@ -8,6 +8,7 @@
 mod iptables;
 mod ipvs;
 mod nftables;
+mod survey;
 
 use std::{fs, io::Write as _};
 
@@ -19,6 +20,8 @@ use super::{
     output::{Output, Row},
     tool::Call,
 };
+
+pub(super) use survey::{Survey, Unseen, words};
 
 /// Keeps connections alive that kube-proxy has translated: a table of nftables, and a chain of iptables.
 const KEPT: [&str; 2] = ["weir-kept", "WEIR-KEPT"];
@@ -59,37 +62,33 @@ impl Row for Leftover {
     }
 }
 
-/// Does it; exit code 1 if something is left.
+/// Does it; exit code 1 if something is left, 5 if nothing is where it could be looked, but that is not everywhere.
 pub fn run(verb: &KubeProxyVerb, out: &mut Output) -> Result<Exit, CtlError> {
     match verb {
         KubeProxyVerb::Status => {
-            let found = find()?;
-            let code = code(found.is_empty());
-            out.rows(found)?;
-            Ok(code)
+            let survey = survey();
+            survey.print(out)?;
+            survey.verdict(out)
         }
         KubeProxyVerb::Cleanup { dry_run: true } => {
-            let found = find()?;
-            let commands = found.iter().flat_map(|leftover| &leftover.commands);
+            let survey = survey();
+            let commands = survey.found.iter().flat_map(|leftover| &leftover.commands);
             for command in commands {
                 writeln!(out, "{command}")?;
             }
-            Ok(code(found.is_empty()))
+            survey.verdict(out)
         }
         KubeProxyVerb::Cleanup { dry_run: false } => clean(out),
     }
 }
 
-const fn code(well: bool) -> Exit {
-    if well { Exit::Ok } else { Exit::Failed }
-}
-
-/// All that is left.
-pub(super) fn find() -> Result<Vec<Leftover>, CtlError> {
-    let mut found = nftables::find()?;
-    found.extend(iptables::find()?);
-    found.extend(ipvs::find()?);
-    Ok(found)
+/// All that is left, and where nobody could look.
+pub(super) fn survey() -> Survey {
+    let mut survey = Survey::default();
+    nftables::look(&mut survey);
+    iptables::look(&mut survey);
+    ipvs::look(&mut survey);
+    survey
 }
 
 fn clean(out: &mut Output) -> Result<Exit, CtlError> {
@@ -100,27 +99,18 @@ fn clean(out: &mut Output) -> Result<Exit, CtlError> {
             "remove its DaemonSet or unit first; `proxyctl kube-proxy cleanup --dry-run` shows what would be done",
         ));
     }
-    for leftover in find()? {
+    for leftover in survey().found {
         for command in &leftover.commands {
             command.run()?;
             writeln!(out, "{command}")?;
         }
     }
-    let left = find()?;
-    let code = code(left.is_empty());
+    let left = survey();
     out.flush()?;
-    if !left.is_empty() {
-        out.rows(left)?;
+    if !left.found.is_empty() {
+        left.print(out)?;
     }
-    Ok(code)
-}
-
-/// Whether any tool of the host is here that could find something.
-pub(super) fn has_tools() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders = std::env::split_paths(&path);
-    let tools = ["nft", "iptables-save", "iptables-nft-save"];
-    folders.any(|folder| tools.iter().any(|tool| folder.join(tool).is_file()))
+    left.verdict(out)
 }
 
 /// A kube-proxy that runs in this node's network.

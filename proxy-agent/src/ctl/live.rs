@@ -1,7 +1,9 @@
 //! The live state: the pinned maps, and the names that the agent adds if it answers.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write as _},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -73,6 +75,18 @@ impl Naming {
             self.names = names;
         }
         true
+    }
+}
+
+/// Warns of those of these addresses that are of pods of this node without a network: programs that are not there judge
+/// nothing, and translate nothing.
+pub fn warn_of_cut_off(names: &Names, addresses: impl IntoIterator<Item = IpAddr>) {
+    let pods = addresses.into_iter();
+    let pods: BTreeSet<&String> = pods.filter_map(|ip| names.addresses.get(&ip)).collect();
+    for pod in pods {
+        if let Some(why) = names.cut_off.get(pod) {
+            warning(&format!("pod {pod} has no network: {why}"));
+        }
     }
 }
 

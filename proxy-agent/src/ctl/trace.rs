@@ -89,6 +89,8 @@ pub async fn run(context: &Context, args: &TraceArgs, out: &mut Output) -> Resul
     };
     let mut follower = Follower::new(reader.maps(), &names, asked)?;
     let verdict = follower.follow()?;
+    let met = follower.met.iter().copied();
+    live::warn_of_cut_off(&names, met.chain([client, to.ip()]));
     let trace = Trace {
         client: place::describe(&names, client),
         destination: format!("{to}/{protocol}"),

@@ -67,6 +67,8 @@ async fn here(context: &Context, args: &WhyArgs) -> Result<Why, CtlError> {
     let tables = PolicyTables::from(maps);
     let judge = Judge::new(maps, &names, &tables)?;
     let mut why = answer(&judge, &asked, target.name)?;
+    let behind = why.paths.iter().map(|path| path.destination.ip());
+    live::warn_of_cut_off(&names, behind.chain([client]));
     if why.undecided().next().is_some() {
         name_nodes(&mut why, &Whereabouts::ask(context).await, &names);
     }

@@ -21,7 +21,7 @@ impl Notice {
         match self.reason {
             // A pod's is a clash on its node.
             EventReason::AddressConflict => matches!(self.kind, Kind::Service),
-            EventReason::NotServed => true,
+            EventReason::NotServed | EventReason::InvalidAnnotation => true,
             _ => false,
         }
     }
@@ -65,8 +65,11 @@ macro_rules! reasons {
 
 reasons! {
     AddressConflict: Service | Pod,
-        "Another one has an address, port and protocol that this one wants; that one is served. Of two Services the older one has it, a Service before a pod's `hostPort`, and of two pods of a node the one that was wired last.",
+        "Another one has an address, port and protocol that this one wants; that one is served. Of two Services the older one has it, a Service before a pod's `hostPort`, and of two pods of a node the one that was wired last. Who names one address of the node (`hostIP`, or an external IP that is the node's) has it there, before who has the port on all of them.",
         "Give one of the two another address or port. When the other one goes, this one is served.";
+    NodePortTaken: Service,
+        "On one address of the node another one has the port of its `NodePort`: a pod by a `hostPort` with a `hostIP`, or a Service by an external IP that is the node's. There that one is served.",
+        "Give one of the two another port, or clients another address.";
     NotProgrammed: Service | Pod | NetworkPolicy,
         "A map has no room for it and does not grow. A Service, or a pod's `hostPort`, keeps its last state; pods that a policy selects are denied in the directions that it isolates.",
         "Raise `maps.memory`, or the capacity of the map that the note names. It is tried again by itself.";
@@ -112,6 +115,15 @@ reasons! {
     AnotherPluginFirst: Node,
         "In the folder of network configurations another file comes before Weir's: the runtime calls that plugin for new pods, and Weir does not know them.",
         "Remove the file that the note names from the node, or give it a name that comes after Weir's (`cni.confFile`).";
+    InterfaceGone: Pod,
+        "Somebody has removed the interface of the pod from its node: it runs without a network, and two minutes later its addresses are given back.",
+        "Delete the pod, which makes it anew. Find what removes interfaces that it has not made: the names of pods' begin with `weir`.";
+    ProgramsNotAttached: Pod,
+        "The kernel does not take the programs of the pod's interface: the pod has no Services, and no policy is in force for it.",
+        "It is tried again every five seconds; the note has what the kernel said.";
+    InvalidAnnotation: Service | Pod | Node,
+        "The value of an annotation `weir.dev/...` is refused: everything is as if it were not there.",
+        "Correct the annotation that the note names, or take it away.";
     InvalidBandwidth: Pod,
         "An annotation `kubernetes.io/ingress-bandwidth` or `kubernetes.io/egress-bandwidth` is no rate from 1k to 1P: that limit is not changed.",
         "Correct the annotation, as `10M`.";

@@ -233,7 +233,7 @@ impl Desired {
         let reached = (ways.reach)(end);
         let mtu = reached
             .mtu(ways.facts)
-            .ok_or_else(|| format!("its address {end} is not reached: {reached:?}"))?;
+            .ok_or_else(|| format!("its address {end} {reached}"))?;
         Ok((end, mtu.saturating_sub(encryption::around(end))))
     }
 
@@ -284,7 +284,7 @@ impl Desired {
         let reached = (ways.reach)(end);
         let mtu = reached
             .mtu(ways.facts)
-            .ok_or_else(|| format!("the end of its tunnel, {end}, is not reached: {reached:?}"))?;
+            .ok_or_else(|| format!("the end of its tunnel, {end}, {reached}"))?;
         Ok(Chosen::Tunnel {
             end,
             mtu: mtu.saturating_sub(around(end)),

@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 use super::{
     NodeReport, addresses,
     desired::Desired,
-    encryption::{self, Encrypted, keeper::Keeper as EncryptionKeeper},
+    encryption::{Encrypted, keeper::Keeper as EncryptionKeeper},
     facts::Facts,
     host_device::{self, Leads, Published},
     links::Link,
@@ -21,7 +21,6 @@ use super::{
     source_ports,
     sysctls::Sysctls,
     tunnel::{self, Tunnel, relayed::Relayed},
-    ways,
 };
 use crate::{
     config::{Configuration, LEAST_MTU_OF_IPV6},
@@ -132,7 +131,7 @@ impl NodeKeeper {
         let names: Vec<&str> = desired.links.chosen.values().map(Link::name).collect();
         let set = self.sysctls.apply(&names, &config.conntrack, repairs);
         report.errors.extend(set);
-        report.notes = notes(config, &desired, snapshot);
+        report.notes = notes(config, &desired);
         self.tell(&desired);
         if ready && let Some(mut file) = desired.file.clone() {
             report.closed.clone_from(&closed);
@@ -216,7 +215,7 @@ fn tunnel_device(
 }
 
 /// What people should know.
-fn notes(config: &Configuration, desired: &Desired, snapshot: &Snapshot) -> Vec<String> {
+fn notes(config: &Configuration, desired: &Desired) -> Vec<String> {
     let mut notes = desired.links.refused.clone();
     notes.extend(desired.addresses.too_large.iter().map(|range| {
         format!("{range} is local by a route, but too large for each of its addresses to serve")
@@ -229,10 +228,5 @@ fn notes(config: &Configuration, desired: &Desired, snapshot: &Snapshot) -> Vec<
             "cni.mtu: with {mtu}, which is less than {LEAST_MTU_OF_IPV6}, new pods have no IPv6"
         ));
     }
-    let nodes = snapshot.nodes.values();
-    notes.extend(nodes.flat_map(|node| {
-        let mistakes = [ways::mistake(node), encryption::mistake(node)];
-        mistakes.into_iter().flatten()
-    }));
     notes
 }

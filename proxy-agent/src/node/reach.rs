@@ -1,6 +1,6 @@
 //! How the kernel would reach other nodes: a question to its routing tables, never to prefixes of addresses.
 
-use std::{collections::BTreeMap, io, net::IpAddr};
+use std::{collections::BTreeMap, fmt, io, net::IpAddr};
 
 use cni_plugin::wiring::{netlink::Netlink, route};
 use netlink_packet_route::{
@@ -33,6 +33,21 @@ pub enum Reached {
     Here,
     /// Nothing leads there, and why.
     Not(String),
+}
+
+/// As a sentence about the address goes on.
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OnLink { index, .. } => write!(f, "is on link {index}, which is not known"),
+            Self::Through { router, index, .. } => write!(
+                f,
+                "is behind the router {router}, on link {index}, which is not known"
+            ),
+            Self::Here => f.write_str("is this node's own: two nodes have one InternalIP"),
+            Self::Not(why) => write!(f, "is not reached: {why}"),
+        }
+    }
 }
 
 /// Asks the kernel, and remembers what it said until links or routes change.
@@ -119,5 +134,26 @@ fn reached(message: &RouteMessage) -> Reached {
         },
         (RouteType::Unicast, None) => Reached::OnLink { index: link, mtu },
         (kind, _) => Reached::Not(format!("its route is of type {kind:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_goes_on_as_a_sentence() {
+        for (reached, said) in [
+            (
+                Reached::Here,
+                "is this node's own: two nodes have one InternalIP",
+            ),
+            (
+                Reached::Not("Network is unreachable".to_owned()),
+                "is not reached: Network is unreachable",
+            ),
+        ] {
+            assert_eq!(reached.to_string(), said);
+        }
     }
 }

@@ -68,7 +68,9 @@ impl Mender {
             let was_whole = former.get(&wire.index) == Some(wire);
             let done = put_back(&mut netlink, missing(wire, facts, &neighbours));
             for (what, thing) in done.done.iter().filter(|_| was_whole) {
-                repairs.repaired(*what, thing);
+                // Requests are named by what is to be done.
+                let thing = thing.strip_prefix("add ").unwrap_or(thing);
+                repairs.repaired(*what, &format!("{thing} on {}", wire.name));
             }
             if done.errors.is_empty() {
                 self.whole.insert(wire.index, wire.clone());

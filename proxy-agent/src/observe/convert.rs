@@ -4,6 +4,7 @@
 //! can be used gives none, and then the last good one stays.
 
 pub mod address;
+pub mod annotations;
 mod load_balancer;
 pub mod network_policy;
 pub mod node;

@@ -13,11 +13,11 @@ mod read;
 mod servers;
 mod write;
 
+pub(crate) use crate::usage::chain;
 pub use claims::ClaimStore;
 pub use known::KNOWN_SERVERS;
 pub use look::{Look, Unlisted, look};
 pub use pools::{Held as HeldLease, PoolStore};
-pub(crate) use probe::chain;
 pub use ranges::{RangeReader, ReadRanges};
 pub use read::PodReader;
 pub use servers::{RequestError, Servers};

@@ -141,12 +141,12 @@ impl Pods {
             };
             match outcome {
                 Ok(mode) => {
-                    local.hang(Some(mode));
+                    local.hang(Ok(mode));
                     done.push(side.key);
                 }
                 Err(error) => {
                     let pod = name(&local.add);
-                    self.refuse_waiting(&side.key, &pod, &error);
+                    self.refuse_waiting(&side.key, &pod, &error.to_string());
                     changed |= self.remove(&side.key, interfaces);
                 }
             }

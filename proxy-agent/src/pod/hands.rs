@@ -13,7 +13,7 @@ use std::{
 use cni_plugin::rpc::{Key, Response};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Interfaces, event::Event, limits};
+use super::{Interfaces, cut_off::Fault, event::Event, limits};
 use crate::{
     datapath::{DatapathError, TcMode},
     watchdog::Work,
@@ -31,7 +31,7 @@ pub struct Side {
 }
 
 /// What came of attaching the programs of an interface.
-pub type Hung = (Side, Result<TcMode, String>);
+pub type Hung = (Side, Result<TcMode, Fault>);
 
 /// What is to be done.
 #[derive(Debug)]
@@ -169,17 +169,26 @@ pub(super) fn attach(interfaces: &mut dyn Interfaces, sides: Vec<Side>) -> Vec<H
     if indexes.is_empty() {
         return Vec::new();
     }
-    let failed = |error: DatapathError| error.to_string();
-    match interfaces.attach(&indexes) {
-        Ok(attached) => {
-            let attached = attached.into_iter().map(|one| one.map_err(failed));
-            sides.into_iter().zip(attached).collect()
-        }
-        Err(error) => {
-            let error = failed(error);
-            let each = sides.into_iter();
-            each.map(|side| (side, Err(error.clone()))).collect()
-        }
+    let attached = match interfaces.attach(&indexes) {
+        Ok(attached) => attached
+            .into_iter()
+            .map(|one| one.map_err(|error| error.to_string()))
+            .collect(),
+        Err(error) => vec![Err(error.to_string()); sides.len()],
+    };
+    let hung = sides.into_iter().zip(attached).map(|(side, outcome)| {
+        let outcome = outcome.map_err(|error| fault(interfaces, side.ifindex, error));
+        (side, outcome)
+    });
+    hung.collect()
+}
+
+/// What the kernel says of an interface that is gone does not say so.
+fn fault(interfaces: &dyn Interfaces, ifindex: u32, error: String) -> Fault {
+    if interfaces.is_there(ifindex) {
+        Fault::Failed(error)
+    } else {
+        Fault::Gone
     }
 }
 

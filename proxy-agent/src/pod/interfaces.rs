@@ -14,7 +14,9 @@ use cni_plugin::{
 use proxy_common::pace::Pace;
 
 use super::limits::{Done, Side, kernel};
-use crate::datapath::{DatapathError, Hook, KernelTable, Lifted, Lifter, SharedDatapath, TcMode};
+use crate::datapath::{
+    DatapathError, Hook, KernelTable, Lifted, Lifter, SharedDatapath, TcMode, bpfsys,
+};
 
 /// Per interface, how it is attached.
 pub type Attached = Vec<Result<TcMode, DatapathError>>;
@@ -27,6 +29,8 @@ pub trait Interfaces {
     /// Attaches the programs of interfaces, or replaces those that are attached, and says per interface what came of
     /// it. Quick: ADDs wait for it.
     fn attach(&mut self, interfaces: &[u32]) -> Result<Attached, DatapathError>;
+    /// Whether an interface is there.
+    fn is_there(&self, ifindex: u32) -> bool;
     /// Takes them off; an interface that is gone is no error.
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError>;
     /// Those of these interfaces that have both programs.
@@ -63,6 +67,10 @@ impl Interfaces for SharedDatapath {
 
     fn attach(&mut self, interfaces: &[u32]) -> Result<Attached, DatapathError> {
         self.lock().attach_pods(interfaces)
+    }
+
+    fn is_there(&self, ifindex: u32) -> bool {
+        bpfsys::interface_name(ifindex).is_ok()
     }
 
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError> {

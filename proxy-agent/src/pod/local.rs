@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cni_plugin::{attachment::Attachment, rpc::Add, wiring::name::is_stand_in};
 use tokio::time::Instant;
 
-use super::{entries::Entry, hands::Side, limits::Limiting};
+use super::{cut_off::Fault, entries::Entry, hands::Side, limits::Limiting};
 use crate::{datapath::TcMode, model::Pod};
 
 /// No pod has this UID.
@@ -40,6 +40,8 @@ pub(super) struct Local {
     pub(super) limiting: Limiting,
     /// How its programs are attached; none: not at all, which the next sweep mends.
     pub(super) mode: Option<TcMode>,
+    /// Why they are not.
+    pub(super) fault: Option<Fault>,
     /// Whether that was ever tried: until then nobody need hear that they are missing.
     pub(super) tried: bool,
 }
@@ -57,6 +59,7 @@ impl Local {
             by_packet: false,
             limiting: Limiting::default(),
             mode: None,
+            fault: None,
             tried: false,
         }
     }
@@ -83,9 +86,19 @@ impl Local {
     }
 
     /// How its programs are attached by now.
-    pub(super) const fn hang(&mut self, mode: Option<TcMode>) {
-        self.mode = mode;
+    pub(super) fn hang(&mut self, outcome: Result<TcMode, Fault>) {
         self.tried = true;
+        let (mode, fault) = match outcome {
+            Ok(mode) => (Some(mode), None),
+            Err(fault) => (None, Some(fault)),
+        };
+        if let Some(fault) = fault.as_ref().filter(|_| fault != self.fault) {
+            let Add {
+                pod, host_ifname, ..
+            } = &self.add;
+            tracing::warn!(%pod, interface = host_ifname, %fault, "pod's programs not attached");
+        }
+        (self.mode, self.fault) = (mode, fault);
     }
 
     /// UID of its pod as policy is to go by; empty for whichever pod has the name.

@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     Fetch, Interfaces, PodTables,
     collector::{Memory, tombstones},
+    cut_off::AllForgotten,
     entries::Entries,
     event::Event,
     hands::{self, Hands, Job},
@@ -73,6 +74,8 @@ pub struct Pods {
     /// Somebody was refused because no id was free.
     pub(super) starved: bool,
     pub(super) known: BTreeMap<Key, Local>,
+    /// Those whose interfaces were gone too long.
+    pub(super) forgotten: AllForgotten,
     pub(super) waiting: Vec<Waiting>,
     /// Taken in, but not yet attached.
     pub(super) fresh: Vec<Key>,
@@ -119,6 +122,7 @@ impl Pods {
             ids,
             starved: false,
             known: BTreeMap::new(),
+            forgotten: AllForgotten::new(),
             waiting: Vec::new(),
             fresh: Vec::new(),
             hands: None,
@@ -150,11 +154,8 @@ impl Pods {
         }
         let sides = pods.known.values().map(Local::side).collect();
         for (side, outcome) in hands::attach(interfaces, sides) {
-            if let Err(error) = &outcome {
-                tracing::warn!(container = side.key.container_id, %error, "pod's programs not attached");
-            }
             if let Some(local) = pods.known.get_mut(&side.key) {
-                local.hang(outcome.ok());
+                local.hang(outcome);
             }
         }
         tracing::info!(pods = pods.known.len(), "endpoints restored");

@@ -73,6 +73,7 @@ impl Subject for Pods {
 
     fn sync(&mut self, turn: &Turn<'_>, here: &mut Here) {
         self.take_all(turn.snapshot, here);
+        self.review_forgotten(turn.snapshot);
         if self.identify(turn) {
             self.tell(here);
         }
@@ -146,7 +147,9 @@ impl Subject for Pods {
     }
 
     fn notices(&self) -> Vec<Notice> {
-        self.notices_of_limits()
+        let mut notices = self.notices_of_limits();
+        notices.extend(self.notices_of_cut_off());
+        notices
     }
 
     fn status(&self, status: &mut Status) {
@@ -154,6 +157,8 @@ impl Subject for Pods {
         let cni = &mut status.cni;
         cni.notes
             .extend(self.unsure().into_iter().chain(self.record_problems()));
+        cni.notes.extend(self.limits_at_fault());
+        cni.cut_off = self.cut_off();
         cni.limited = self.limited() as u64;
         cni.timed = self.timed() as u64;
         let known = self.known.values();
@@ -168,6 +173,8 @@ impl Subject for Pods {
             names.addresses.extend(addresses);
             names.endpoints.insert(id, pod.to_string());
         }
+        let cut_off = self.cut_off().into_iter();
+        names.cut_off = cut_off.map(|one| (one.pod, one.why)).collect();
     }
 
     fn diff(&self, _: &Snapshot) -> anyhow::Result<Vec<String>> {

@@ -47,6 +47,8 @@ struct Fake {
     requests: usize,
     /// Cannot be attached.
     broken: Option<u32>,
+    /// Is not there any more.
+    gone: Option<u32>,
     lifter: Option<Arc<FakeLifter>>,
     limits: Mutex<FakeLimits>,
 }
@@ -59,13 +61,17 @@ impl Interfaces for Fake {
     fn attach(&mut self, interfaces: &[u32]) -> Result<Attached, DatapathError> {
         self.requests += 1;
         let attach = |ifindex: &u32| {
-            if self.broken == Some(*ifindex) {
+            if [self.broken, self.gone].contains(&Some(*ifindex)) {
                 return Err(DatapathError::NoProgram("to_pod".to_owned()));
             }
             self.attached.insert(*ifindex, TcMode::Clsact);
             Ok(TcMode::Clsact)
         };
         Ok(interfaces.iter().map(attach).collect())
+    }
+
+    fn is_there(&self, ifindex: u32) -> bool {
+        self.gone != Some(ifindex)
     }
 
     fn detach(&self, ifindex: u32) -> Result<(), DatapathError> {

@@ -1,6 +1,9 @@
 //! Looking after endpoints from time to time: leaks, lost programs, what the plugin wired without us.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use cni_plugin::{
     attachment::{Attachment, State},
@@ -11,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     Interfaces, Pods, collector,
+    cut_off::Fault,
     event::Event,
     hands::{Job, Watched},
     local::{Identity, Local},
@@ -74,7 +78,7 @@ impl Pods {
         let meanwhile = std::mem::take(&mut self.meanwhile);
         let is_gone = |key: &Key| !swept.recorded.contains(key) && !meanwhile.contains(key);
         for key in swept.sweep.dead.into_iter().filter(is_gone) {
-            tracing::info!(container = key.container_id, "dead attachment released");
+            self.lose(&key);
             changed |= self.remove(&key, interfaces);
         }
         let tombstones = swept.tombstones.into_iter();
@@ -124,6 +128,7 @@ impl Pods {
             put_back,
         } = watched.unwrap_or_default();
         let mut lost = BTreeSet::new();
+        let mut faults = BTreeMap::new();
         let many = put_back.len() > NAMED;
         if many {
             self.repairs.gather();
@@ -134,11 +139,9 @@ impl Pods {
                     lost.insert(side.ifindex);
                     attached.insert(side.ifindex, mode);
                 }
-                Err(error) => tracing::warn!(
-                    container = side.key.container_id,
-                    error,
-                    "pod's programs not attached"
-                ),
+                Err(fault) => {
+                    faults.insert(side.ifindex, fault);
+                }
             }
         }
         for side in looked {
@@ -146,7 +149,13 @@ impl Pods {
                 continue; // It went meanwhile.
             };
             let had = local.mode.is_some();
-            local.hang(attached.get(&side.ifindex).copied());
+            let outcome = match (attached.get(&side.ifindex), faults.get(&side.ifindex)) {
+                (Some(mode), _) => Ok(*mode),
+                (None, Some(fault)) => Err(fault.clone()),
+                // Whoever lists them has forgotten it.
+                (None, None) => Err(Fault::Failed("none was listed".to_owned())),
+            };
+            local.hang(outcome);
             if had && lost.contains(&side.ifindex) {
                 let add = &local.add;
                 let thing = format!("programs on {} of pod {}", add.host_ifname, add.pod);
@@ -206,6 +215,10 @@ impl Pods {
         };
         let gone: Vec<Key> = self.known.keys().filter(is_gone).cloned().collect();
         for key in gone {
+            // Else a DEL of which no agent has heard.
+            if !swept.tombstones.contains(&key) {
+                self.lose(&key);
+            }
             *changed |= self.remove(&key, interfaces);
         }
     }

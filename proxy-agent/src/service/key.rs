@@ -52,6 +52,16 @@ impl FrontendKey {
         Self::new(any, port, protocol)
     }
 
+    /// The same port on all of the node's addresses.
+    #[must_use]
+    pub fn on_all(mut self) -> Self {
+        match &mut self {
+            Self::V4(key) => key.address = address4(Ipv4Addr::UNSPECIFIED.octets()),
+            Self::V6(key) => key.address = address6(Ipv6Addr::UNSPECIFIED.octets()),
+        }
+        self
+    }
+
     /// Address that clients use; unspecified for all of the node's.
     pub fn address(&self) -> IpAddr {
         match self {

@@ -1,9 +1,13 @@
 //! `NODE_PORTS`: which ports may be more than the node's own sockets'.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::{
     image::Image,
+    key::FrontendKey,
     plan::Step,
     pool::{server4, server6},
 };
@@ -15,6 +19,8 @@ pub struct NodePorts {
     uses: BTreeMap<u16, u32>,
     /// The node's own addresses, in order; none before they are known.
     own: Option<Vec<IpAddr>>,
+    /// Frontends on a single one of them: they come before those on all.
+    narrow: BTreeSet<FrontendKey>,
 }
 
 /// What a step does to the uses of a port.
@@ -34,6 +40,24 @@ impl NodePorts {
             self.own = Some(addresses.to_vec());
         }
         changed
+    }
+
+    /// Frontends on a single address of the node.
+    pub fn narrow(&self) -> impl Iterator<Item = &FrontendKey> {
+        self.narrow.iter()
+    }
+
+    /// Notes a frontend that comes or goes.
+    pub fn note(&mut self, step: &Step) {
+        match step {
+            Step::Frontend(key, _) if self.is_own(key.address()) => {
+                self.narrow.insert(*key);
+            }
+            Step::RemoveFrontend(key, _) => {
+                self.narrow.remove(key);
+            }
+            _ => {}
+        }
     }
 
     /// What a step that is not done yet will change.
@@ -96,6 +120,8 @@ impl NodePorts {
 
     /// Counts anew by what the maps hold. Before the addresses are known nothing is cleared.
     pub fn recount(&mut self, image: &Image, words: &mut dyn Words) {
+        let keys = image.frontends().map(|(key, _)| key);
+        self.narrow = keys.filter(|key| self.is_own(key.address())).collect();
         let frontends = image.frontends();
         let v4 = image.pool4.entries().map(|(_, backend)| server4(&backend));
         let v6 = image.pool6.entries().map(|(_, backend)| server6(&backend));

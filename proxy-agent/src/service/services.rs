@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use tokio::time::Instant;
 
 use super::{
-    HostPorts, Owner, ServiceSync, ServiceTables, SyncReport, diff, health_checks::HealthChecks,
+    HostPorts, ServiceSync, ServiceTables, SyncReport, diff, health_checks::HealthChecks,
     local_endpoints::LocalEndpoints, maglev::Builder,
 };
 use crate::{
@@ -318,12 +318,14 @@ impl Subject for Services {
         let sync = &mut status.sync;
         let failures = || self.sync.failures();
         sync.services = self.sync.len() as u64;
-        let of_services = failures().filter(|(owner, _)| matches!(owner, Owner::Service(_)));
-        sync.services_failed = of_services.count() as u64;
+        sync.services_failed = self.sync.missing() as u64;
         let image = self.sync.image();
         sync.backends = (image.pool4.len() + image.pool6.len()) as u64;
         sync.errors
             .extend(failures().map(|(owner, error)| format!("{}: {error}", owner.in_words())));
+        let shadowed = self.sync.shadowed().into_iter();
+        sync.errors
+            .extend(shadowed.map(|(owner, why)| format!("{}: {why}", owner.in_words())));
         sync.errors.extend(self.sync.without_tables());
         sync.errors.extend(self.checks.problems());
     }

@@ -8,6 +8,7 @@ mod draft;
 mod notices;
 mod port;
 mod resolve;
+mod shadow;
 mod tables;
 mod takers;
 mod turn;
@@ -273,6 +274,14 @@ impl ServiceSync {
     pub fn failures_but_conflicts(&self) -> impl Iterator<Item = (&Owner, &str)> {
         let failed = self.failed.iter().filter(|(_, failure)| !failure.taken);
         failed.map(|(n, f)| (n, f.error.as_str()))
+    }
+
+    /// How many Services could not be programmed. One of which only a frontend is another one's is not missed.
+    pub fn missing(&self) -> usize {
+        let failed = self.failures_but_conflicts();
+        failed
+            .filter(|(o, _)| matches!(o, Owner::Service(_)))
+            .count()
     }
 
     /// Why the kernel does not take a write, if there is such a one.

@@ -8,7 +8,7 @@ use super::Document;
 
 const HEAD: &str = "\
 Each packet that Weir does not let through is counted under one reason, with its bytes: `weir_drops_total{reason=\"...\"}` and \
-`weir_drop_bytes_total`, and `proxyctl status`. With `logging.drops: true` the agent's log names each packet. What to do about them: \
+`weir_drop_bytes_total`; `proxyctl top --by drop` shows those of the moment. With `logging.drops: true` the agent's log names each packet. What to do about them: \
 [troubleshooting](../troubleshooting.md).
 
 ";

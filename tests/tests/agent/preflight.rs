@@ -88,6 +88,12 @@ fn what_the_machine_lacks_is_named() {
             "--log-level: logging.level: `a=b=c`",
             "logging.level takes text",
         ),
+        (
+            &["--log-level", "loud"],
+            2,
+            "--log-level: logging.level: `loud`: `loud` is no level; there are error, warn, info, debug, trace, off",
+            "logging.level takes text",
+        ),
     ] {
         let (code, text) = failure(agent(&node), flags);
         assert_eq!(code, wanted, "{flags:?}: {text}");

@@ -7,7 +7,9 @@ use std::{
 
 use cni_plugin::{ipam::lock::lock, paths::Paths};
 use serde_json::json;
-use weir_tests::world::{Cluster, Plugin, Server, ask_tcp, cluster::POD_PORT, program, until};
+use weir_tests::world::{
+    Cluster, Plugin, Server, ask_tcp, cluster::POD_PORT, manifests::pod_uid, program, until,
+};
 
 #[test]
 fn a_plugin_that_is_wiped_comes_back() {
@@ -99,4 +101,64 @@ fn a_configuration_in_front_of_ours_is_told_of() {
     says("another plugin's configuration comes before ours");
     fs::remove_file(rival).unwrap();
     says("our network configuration comes first again");
+}
+
+#[test]
+fn a_pod_whose_interface_is_gone_is_named_wherever_one_looks() {
+    let cluster = Cluster::start("cni-gone", &["a"], &[]).unwrap();
+    let (cut, whole) = (
+        cluster.pod(0, "cut").unwrap(),
+        cluster.pod(0, "whole").unwrap(),
+    );
+    let says = |words: &[&str]| cluster.agent(0).proxyctl_verdict(words).unwrap();
+    let host = cni_plugin::wiring::name::host_ifname(&cni_plugin::rpc::Key {
+        container_id: pod_uid(cut.node(), cut.name()),
+        ifname: "eth0".into(),
+    });
+    cluster
+        .node(0)
+        .run(&["ip", "link", "delete", &host])
+        .unwrap();
+    let (code, text) = says(&["cni", "list"]);
+    assert_eq!(code, 1, "{text}");
+    let line = |pod: &str| {
+        let mut lines = text.lines();
+        lines.find(|line| line.starts_with(pod)).unwrap().to_owned()
+    };
+    assert!(line("default/cut").contains(" gone "), "{text}");
+    assert!(line("default/whole").contains(" ready "), "{text}");
+    let named = format!("the interfaces of these pods are gone: default/cut ({host})");
+    assert!(text.contains(&format!("error: {named}")), "{text}");
+    assert!(
+        text.contains("\nhint: they run without a network: delete them"),
+        "{text}"
+    );
+    let (code, text) = says(&["cni", "status"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains(&named), "{text}");
+    let row = format!(
+        "ERROR CNI: pod default/cut has no network: its interface {host} is gone: delete the pod, which makes it anew"
+    );
+    cluster
+        .eventually("the row to name the pod", || {
+            let (_, text) = says(&["status"]);
+            text.contains(&row).then_some(())
+        })
+        .unwrap();
+    for words in [
+        ["policy", "why", "default/cut", "default/whole", "80"],
+        ["policy", "why", "default/whole", "default/cut", "80"],
+    ] {
+        let (_, text) = says(&words);
+        assert!(
+            text.contains("warning: pod default/cut has no network: its interface"),
+            "{text}"
+        );
+    }
+    let at = whole.at(POD_PORT)[0].to_string();
+    let (_, text) = says(&["service", "trace", "default/cut", &at]);
+    assert!(
+        text.contains("warning: pod default/cut has no network"),
+        "{text}"
+    );
 }

@@ -300,7 +300,10 @@ pub(crate) const SAID: &[Row] = &[
     (
         70,
         "what kube-proxy leaves",
-        &["kube_proxy::leftovers_are_found_and_removed_only_when_asked_for"],
+        &[
+            "kube_proxy::leftovers_are_found_and_removed_only_when_asked_for",
+            "kube_proxy::nothing_is_said_to_be_left_where_nobody_can_look",
+        ],
     ),
     (
         71,

@@ -20,6 +20,8 @@ pub struct Names {
     pub addresses: BTreeMap<IpAddr, String>,
     /// Rows and classes of policy.
     pub policy: PolicyNames,
+    /// Pods of this node that have no network, and why.
+    pub cut_off: BTreeMap<String, String>,
     /// Why all this, and the maps too, may be older than the cluster.
     pub behind: Option<String>,
 }

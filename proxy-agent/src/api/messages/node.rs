@@ -30,6 +30,21 @@ pub struct CniStatus {
     /// What of pods is not known any more, and what to do about it.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Pods that have no network.
+    #[serde(default)]
+    pub cut_off: Vec<CutOffPod>,
+}
+
+/// A pod without a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CutOffPod {
+    /// `namespace/name`.
+    pub pod: String,
+    /// The host's side of its interface.
+    pub interface: String,
+    /// Why, and what to do about it.
+    pub why: String,
 }
 
 /// The way of the host's own packets to Services, where no socket hook chooses a backend.

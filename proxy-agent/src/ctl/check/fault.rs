@@ -120,6 +120,8 @@ faults! {
     RecordUnread = "record-unread";
     /// Pods have an interface, but no record.
     RecordLost = "record-lost";
+    /// A pod's interface is gone.
+    InterfaceGone = "interface-gone";
     /// The folder that plugin and agent share is gone.
     RunFolderGone = "run-folder-gone";
     /// The agent does not answer.

@@ -5,47 +5,41 @@ use std::path::Path;
 use super::{Complaint, Fault, Verdict, finding::quoted, scene::Scene};
 use crate::{
     config::Cni,
-    ctl::{CtlError, kube_proxy},
+    ctl::kube_proxy::{self, Unseen},
     node::{conflist, facts::Facts},
 };
 
 /// Whether kube-proxy runs, or has left anything.
 pub(super) fn kube_proxy(_: &Scene) -> Verdict {
-    let found = kube_proxy::find();
-    let found = found.map(|left| {
-        left.into_iter()
-            .map(|l| format!("{}: {}", l.place, l.what))
-            .collect()
-    });
-    judge_kube_proxy(kube_proxy::running(), found, kube_proxy::has_tools())
+    let survey = kube_proxy::survey();
+    let left = survey.found.iter();
+    let left: Vec<String> = left.map(|l| format!("{}: {}", l.place, l.what)).collect();
+    judge_kube_proxy(kube_proxy::running(), &left, survey.unseen)
 }
 
-fn judge_kube_proxy(
-    running: Option<u32>,
-    found: Result<Vec<String>, CtlError>,
-    has_tools: bool,
-) -> Verdict {
+fn judge_kube_proxy(running: Option<u32>, left: &[String], unseen: Vec<Unseen>) -> Verdict {
     let mut complaints = Vec::new();
     if let Some(pid) = running {
         let text = format!("kube-proxy runs here as process {pid}");
         let hint = "delete its DaemonSet (kubectl --namespace kube-system delete daemonset kube-proxy), or its unit or static pod";
         complaints.push(Complaint::error(Fault::KubeProxyRuns, text, hint));
     }
-    match found {
-        Ok(found) if found.is_empty() && !has_tools && complaints.is_empty() => {
-            return Verdict::unknown("not looked for: neither nft nor iptables-save is here");
-        }
-        Ok(found) if found.is_empty() => {}
-        Ok(found) => {
-            let text = format!("kube-proxy has left rules: {}", found.join("; "));
-            let hint = "take them away; connections that live go on";
-            let complaint = Complaint::error(Fault::KubeProxyLeft, text, hint);
-            complaints.push(complaint.command("proxyctl kube-proxy cleanup"));
-        }
-        Err(error) => {
-            let complaint = Complaint::warning(Fault::KubeProxyUnknown, error.message, error.hint);
-            complaints.push(complaint);
-        }
+    if !left.is_empty() {
+        let text = format!("kube-proxy has left rules: {}", left.join("; "));
+        let hint = "take them away; connections that live go on";
+        let complaint = Complaint::error(Fault::KubeProxyLeft, text, hint);
+        complaints.push(complaint.command("proxyctl kube-proxy cleanup"));
+    }
+    let (fail, lack): (Vec<Unseen>, Vec<Unseen>) = unseen.into_iter().partition(|it| it.fails);
+    if !fail.is_empty() {
+        let text = format!("nobody knows what is in {}", kube_proxy::words(&fail));
+        let hint =
+            "run it as root, in the node's own network namespace, with the tools of the host";
+        complaints.push(Complaint::warning(Fault::KubeProxyUnknown, text, hint));
+    }
+    if complaints.is_empty() && !lack.is_empty() {
+        let places = kube_proxy::words(&lack);
+        return Verdict::unknown(format!("not looked for in {places}"));
     }
     Verdict::of("neither runs nor has left rules", complaints)
 }
@@ -153,11 +147,18 @@ mod tests {
         let faults = |verdict: Verdict| -> Vec<Fault> {
             verdict.complaints.into_iter().map(|c| c.fault).collect()
         };
-        let left = Ok(vec!["nftables: table ip kube-proxy".to_owned()]);
+        let left = ["nftables: table ip kube-proxy".to_owned()];
         let both = [Fault::KubeProxyRuns, Fault::KubeProxyLeft];
-        assert_eq!(faults(judge_kube_proxy(Some(7), left, true)), both);
-        let none = judge_kube_proxy(None, Ok(Vec::new()), false);
-        assert!(none.text.contains("not looked"), "{none:?}");
+        assert_eq!(faults(judge_kube_proxy(Some(7), &left, Vec::new())), both);
+        let unseen = |fails| {
+            let why = "nft is not here".to_owned();
+            let place = "nftables";
+            vec![Unseen { place, why, fails }]
+        };
+        let none = judge_kube_proxy(None, &[], unseen(false));
+        assert_eq!(none.text, "not looked for in nftables (nft is not here)");
+        let none = judge_kube_proxy(None, &[], unseen(true));
+        assert_eq!(faults(none), [Fault::KubeProxyUnknown]);
     }
 
     #[test]

@@ -5,7 +5,9 @@ mod facts;
 use cni_plugin::{attachment::Broken, heartbeat::AWAY, ipam::Usage, verbs::status::SILENCE};
 
 use super::{Complaint, Fault, Verdict, scene::Scene};
-pub(in crate::ctl) use facts::{Facts, Folder, lost as lost_records};
+pub(in crate::ctl) use facts::{
+    Facts, Folder, gone as gone_interfaces, in_words as record_in_words, lost as lost_records,
+};
 
 /// A look at what is shared, where the plugin is the agent's.
 pub(super) fn of(scene: &Scene, look: fn(&Facts) -> Verdict) -> Verdict {
@@ -44,7 +46,17 @@ pub(in crate::ctl) fn attachments(facts: &Facts) -> Verdict {
         .then(|| Complaint::warning(Fault::RecordUnread, unread(&found.unread), hint));
     let lost = (!found.lost.is_empty())
         .then(|| Complaint::warning(Fault::RecordLost, lost(&found.lost), LOST_HINT));
-    Verdict::of(text, unread.into_iter().chain(lost))
+    let gone = (!found.gone.is_empty())
+        .then(|| Complaint::error(Fault::InterfaceGone, gone(&found.gone), GONE_HINT));
+    Verdict::of(text, unread.into_iter().chain(lost).chain(gone))
+}
+
+/// What to do about pods without an interface.
+pub(in crate::ctl) const GONE_HINT: &str = "they run without a network: delete them, which makes them anew, and find what removes interfaces that it has not made";
+
+/// Which pods have a record, but no interface.
+pub(in crate::ctl) fn gone(pods: &[String]) -> String {
+    format!("the interfaces of these pods are gone: {}", pods.join(", "))
 }
 
 /// What to do about pods without a record.

@@ -45,6 +45,28 @@ pub(super) fn just_ended(call: &Call, error: &kube::Error) -> Option<CtlError> {
     })
 }
 
+/// Why nothing could be run in a pod of a node that the API server does not know: it is by the Node that it finds the kubelet.
+pub(super) fn without_node(node: &str, call: &Call, error: &kube::Error) -> Option<CtlError> {
+    let kube::Error::Api(status) = error else {
+        return None;
+    };
+    let is_it = status.code == 404 && status.message.contains(&format!("\"{node}\" not found"));
+    let Call { namespace, pod, .. } = call;
+    is_it.then(|| {
+        CtlError::new(
+            Exit::Unreachable,
+            format!(
+                "node {node} is not there: the API server has no Node of this name, by which it would reach the agent's pod {namespace}/{pod}: {}",
+                status.message
+            ),
+            format!(
+                "try: kubectl get node {node}; the kubelet of a machine that is to stay registers it again when it is started anew; \
+                 meanwhile proxyctl works as root on the node"
+            ),
+        )
+    })
+}
+
 /// Whether a pod of the `DaemonSet` runs no agent, but `proxy-agent cleanup`.
 pub(super) fn cleans_up(pod: &Pod) -> bool {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
@@ -193,6 +215,32 @@ mod tests {
         last: &serde_json::Value,
     ) -> serde_json::Value {
         json!({ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 4, "state": state, "lastState": last })
+    }
+
+    #[test]
+    fn a_node_that_is_not_there_is_named() {
+        let call = Call {
+            namespace: "kube-system".to_owned(),
+            pod: "weir-7".to_owned(),
+            container: CONTAINER,
+            words: Vec::new(),
+            stdin: false,
+        };
+        let said = |message: &str| {
+            let status = json!({ "code": 404, "reason": "NotFound", "message": message });
+            let error = kube::Error::Api(serde_json::from_value(status).unwrap());
+            without_node("n3", &call, &error)
+        };
+        for message in ["pods \"n3\" not found", "nodes \"n3\" not found"] {
+            let error = said(message).unwrap();
+            assert!(
+                error.message.starts_with("node n3 is not there: "),
+                "{error:?}"
+            );
+            assert!(error.message.ends_with(message), "{error:?}");
+            assert!(error.hint.contains("kubectl get node n3"), "{error:?}");
+        }
+        assert!(said("pods \"weir-7\" not found").is_none());
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::{io::Write as _, net::IpAddr};
 
 use cni_plugin::{
-    attachment::{Attachment, State},
+    attachment::{Attachment, Broken, State},
     clock,
     node_file::boot_id,
     paths::Paths,
-    rpc::{Bandwidth, PortMapping},
+    rpc::{Add, Bandwidth, PortMapping},
 };
 use serde::Serialize;
 
@@ -15,7 +15,9 @@ use super::ROOT_HINT;
 use crate::ctl::{
     Context, CtlError, Exit,
     args::CniListArgs,
-    check::wiring::{self, LOST_HINT, lost_records, unread},
+    check::wiring::{
+        self, GONE_HINT, LOST_HINT, gone_interfaces, lost_records, record_in_words, unread,
+    },
     output::{Output, Row},
     render::{endpoints::rate, words::mac},
 };
@@ -35,7 +37,7 @@ pub(super) struct AttachmentRow {
     interface: String,
     /// Addresses.
     addresses: Vec<IpAddr>,
-    /// `creating`, `ready`, or `stale`: of another boot.
+    /// `creating`, `ready`, `stale`: of another boot, or `gone`: its interface is not there any more.
     state: &'static str,
     /// Name of the host side.
     host_interface: String,
@@ -67,14 +69,16 @@ pub(super) struct AttachmentRow {
 }
 
 impl AttachmentRow {
-    fn new(record: Attachment, boot: &str) -> Self {
+    fn new(record: Attachment, boot: &str, is_gone: bool) -> Self {
         let is_stale = record.boot_id != boot;
         let state = match record.state {
             _ if is_stale => "stale",
+            _ if is_gone => "gone",
             State::Creating => "creating",
             State::Ready => "ready",
         };
         let add = record.add;
+        let pod = of_pod(&add);
         let limits = add.bandwidth.unwrap_or_default();
         let Bandwidth {
             ingress_rate,
@@ -82,11 +86,6 @@ impl AttachmentRow {
             ..
         } = limits;
         let limit = |rate: u64| (rate != 0).then_some(rate);
-        let pod = if add.pod.name.is_empty() {
-            String::new()
-        } else {
-            add.pod.to_string()
-        };
         Self {
             pod,
             container: add.key.container_id,
@@ -109,6 +108,14 @@ impl AttachmentRow {
                 .then(|| clock::age(clock::now(), record.since)),
         }
     }
+}
+
+/// `namespace/name`; nothing where the runtime gave no names.
+fn of_pod(add: &Add) -> String {
+    if add.pod.name.is_empty() {
+        return String::new();
+    }
+    add.pod.to_string()
 }
 
 /// `192.0.2.1:8080->80/tcp`.
@@ -196,33 +203,60 @@ pub(super) fn run(
     let boot = boot_id().map_err(|error| failed("boot_id", &error))?;
     let (records, broken) = Attachment::read_all(&folder)
         .map_err(|error| failed(&folder.display().to_string(), &error))?;
-    let rows = records.into_iter().map(|r| AttachmentRow::new(r, &boot));
+    let unlisted = |error| failed("interfaces", &error);
+    let is_asked = |add: &Add| args.pod.as_ref().is_none_or(|pod| of_pod(add) == *pod);
+    let paths = Paths::new(&context.common.run_dir);
+    let ready = records.iter();
+    let ready = ready.filter(|r| r.state == State::Ready && r.boot_id == boot);
+    let gone: Vec<Attachment> = gone_interfaces(&paths, ready)
+        .map_err(unlisted)?
+        .into_iter()
+        .filter(|record| is_asked(&record.add))
+        .cloned()
+        .collect();
+    let rows = records.into_iter().filter(|record| is_asked(&record.add));
     let mut rows: Vec<AttachmentRow> = rows
-        .filter(|row| args.pod.as_ref().is_none_or(|pod| row.pod == *pod))
+        .map(|record| {
+            let is_gone = gone.iter().any(|one| one.key() == record.key());
+            AttachmentRow::new(record, &boot, is_gone)
+        })
         .collect();
     rows.sort();
     out.rows(rows)?;
     // Before what is said of those that are missing.
     out.flush()?;
-    let paths = Paths::new(&context.common.run_dir);
-    let lost = lost_records(&paths).map_err(|error| failed("interfaces", &error))?;
+    let lost = lost_records(&paths).map_err(unlisted)?;
+    verdict(&broken, &gone, &lost)
+}
+
+/// What is wrong with them, in one error; what a pod lacks counts more than what a file does.
+fn verdict(broken: &Broken, gone: &[Attachment], lost: &[String]) -> Result<Exit, CtlError> {
     let mut wrong = Vec::new();
+    if !gone.is_empty() {
+        let gone: Vec<String> = gone.iter().map(record_in_words).collect();
+        wrong.push(wiring::gone(&gone));
+    }
     if !broken.is_empty() {
-        wrong.push(unread(&broken));
+        wrong.push(unread(broken));
     }
     if !lost.is_empty() {
-        wrong.push(wiring::lost(&lost));
+        wrong.push(wiring::lost(lost));
     }
     if wrong.is_empty() {
         return Ok(Exit::Ok);
     }
-    Err(CtlError::new(Exit::Failed, wrong.join("; "), LOST_HINT))
+    let hint = if gone.is_empty() {
+        LOST_HINT
+    } else {
+        GONE_HINT
+    };
+    Err(CtlError::new(Exit::Failed, wrong.join("; "), hint))
 }
 
 #[cfg(test)]
 mod tests {
     use cni_plugin::{
-        rpc::{Add, Key, PodRef},
+        rpc::{Key, PodRef},
         wiring::device::Device,
     };
 
@@ -269,7 +303,7 @@ mod tests {
     fn a_record_in_words() {
         let row = |boot: &str| AttachmentRow {
             age_seconds: None,
-            ..AttachmentRow::new(record(), boot)
+            ..AttachmentRow::new(record(), boot, false)
         };
         let mut text = Vec::new();
         render(Format::Wide, vec![row("now")], &mut text).unwrap();
@@ -279,11 +313,15 @@ mod tests {
              shop/web   0123456789abc   eth0        10.0.0.2,fd00::2   ready   weir1a2b         7            /run/netns/x   00:00:00:00:00:00   1450   netkit   10M             -              192.0.2.1:8080->80/tcp   -     0123456789abcdef\n"
         );
         assert_eq!(row("another").state, "stale");
-        assert_eq!(AttachmentRow::new(record(), "another").age_seconds, None);
+        assert_eq!(AttachmentRow::new(record(), "now", true).state, "gone");
+        assert_eq!(
+            AttachmentRow::new(record(), "another", false).age_seconds,
+            None
+        );
         let mut nobodys = record();
         nobodys.add.pod = PodRef::default();
         nobodys.state = State::Creating;
-        let nobodys = AttachmentRow::new(nobodys, "now");
+        let nobodys = AttachmentRow::new(nobodys, "now", false);
         assert_eq!((nobodys.pod.as_str(), nobodys.state), ("", "creating"));
     }
 }

@@ -23,10 +23,13 @@ use super::{
     plan::Member,
     topology::{Topology, families},
 };
-use crate::ctl::{
-    CtlError, Exit,
-    args::ConnectivityArgs,
-    cluster::{Agent, Cluster, image},
+use crate::{
+    ctl::{
+        CtlError, Exit,
+        args::ConnectivityArgs,
+        cluster::{Agent, Cluster, image},
+    },
+    usage::chain,
 };
 
 /// How often something is looked at.
@@ -246,7 +249,7 @@ fn read<K: DeserializeOwned>(object: Value) -> Result<K, CtlError> {
 fn refused(what: &str, error: &kube::Error) -> CtlError {
     CtlError::new(
         Exit::Unreachable,
-        format!("{what}: {error}"),
+        format!("{what}: {}", chain(error)),
         "the page \"Look, and act\" of the book names the rights that `connectivity test` needs",
     )
 }

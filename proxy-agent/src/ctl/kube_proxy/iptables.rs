@@ -1,47 +1,73 @@
 //! Chains of kube-proxy's modes `iptables` and `ipvs`, and the rules that lead there.
 
-use super::{KEPT, Leftover};
+use std::fs;
+
+use super::{KEPT, Leftover, Survey};
 use crate::ctl::{CtlError, tool::Call};
 
-/// Each variant that a host may have, with its tool to read and to write. Where neither is told apart there is one.
-const VARIANTS: [[&str; 2]; 4] = [
-    ["iptables-nft-save", "iptables-nft-restore"],
-    ["ip6tables-nft-save", "ip6tables-nft-restore"],
-    ["iptables-legacy-save", "iptables-legacy-restore"],
-    ["ip6tables-legacy-save", "ip6tables-legacy-restore"],
+/// A family: its tools, and where the kernel names its tables of the elder kind (`legacy`).
+struct Family {
+    place: &'static str,
+    legacy_tables: &'static str,
+}
+
+const FAMILIES: [Family; 2] = [
+    Family {
+        place: "iptables",
+        legacy_tables: "/proc/net/ip_tables_names",
+    },
+    Family {
+        place: "ip6tables",
+        legacy_tables: "/proc/net/ip6_tables_names",
+    },
 ];
-const PLAIN: [[&str; 2]; 2] = [
-    ["iptables-save", "iptables-restore"],
-    ["ip6tables-save", "ip6tables-restore"],
-];
+/// The variants that a host may have side by side. Where neither is told apart there is one.
+const VARIANTS: [&str; 2] = ["-nft", "-legacy"];
+const PLAIN: &str = "";
 
 const PREFIX: &str = "KUBE-";
 /// The kubelet's own (KEP-3178), which it would only make again.
 const OF_KUBELET: [&str; 3] = ["KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-FIREWALL"];
 
 /// What is there, by table.
-pub(super) fn find() -> Result<Vec<Leftover>, CtlError> {
-    let mut found = Vec::new();
-    let mut known = false;
-    for variant in VARIANTS {
-        known |= look(variant, &mut found)?;
+pub(super) fn look(survey: &mut Survey) {
+    for family in FAMILIES {
+        family.look(survey);
     }
-    if !known {
-        for variant in PLAIN {
-            look(variant, &mut found)?;
-        }
-    }
-    Ok(found)
 }
 
-/// Whether there is such a tool.
-fn look([save, restore]: [&str; 2], found: &mut Vec<Leftover>) -> Result<bool, CtlError> {
-    let Some(rules) = Call::new(&[save]).output()? else {
-        return Ok(false);
-    };
-    let place = save.trim_end_matches("-save");
-    found.extend(tables(&rules).filter_map(|table| leftover(place, restore, &table)));
-    Ok(true)
+impl Family {
+    fn look(&self, survey: &mut Survey) {
+        let [nft, legacy] = VARIANTS.map(|variant| self.save(variant, survey));
+        if nft || legacy || self.save(PLAIN, survey) {
+            // Who has only the newer tool does not see what the elder one has made.
+            if nft && !legacy && self.has_legacy() {
+                survey.lacks(self.place, &format!("{}-legacy-save", self.place));
+            }
+        } else {
+            survey.lacks(self.place, &format!("{}-save", self.place));
+        }
+    }
+
+    /// Whether there is such a tool.
+    fn save(&self, variant: &str, survey: &mut Survey) -> bool {
+        let place = format!("{}{variant}", self.place);
+        match Call::new(&[&format!("{place}-save")]).output() {
+            Ok(None) => return false,
+            Ok(Some(rules)) => {
+                let restore = format!("{place}-restore");
+                let found = tables(&rules).filter_map(|table| leftover(&place, &restore, &table));
+                survey.found.extend(found);
+            }
+            Err(CtlError { message, .. }) => survey.fails(self.place, message),
+        }
+        true
+    }
+
+    /// Whether the kernel has tables that only the elder tool shows.
+    fn has_legacy(&self) -> bool {
+        fs::read_to_string(self.legacy_tables).is_ok_and(|names| !names.trim().is_empty())
+    }
 }
 
 /// A table as it is saved.

@@ -2,19 +2,20 @@
 
 use std::{fs, path::Path};
 
-use super::Leftover;
-use crate::ctl::{CtlError, tool::Call};
+use super::{Leftover, Survey};
+use crate::ctl::tool::Call;
 
 /// The device that has all addresses of Services.
 const DEVICE: &str = "kube-ipvs0";
 const PREFIX: &str = "KUBE-";
 /// As the kernel begins the two files (<https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/ip_vs_ctl.c>).
 const SERVERS: &str = "/proc/net/ip_vs";
+const SETS: &str = "/sys/module/ip_set";
 const CONNECTIONS: &str = "/proc/net/ip_vs_conn";
 
 /// What is there. Without the device nobody says that virtual servers are kube-proxy's.
-pub(super) fn find() -> Result<Vec<Leftover>, CtlError> {
-    let mut found = Vec::new();
+pub(super) fn look(survey: &mut Survey) {
+    let found = &mut survey.found;
     if Path::new("/sys/class/net").join(DEVICE).exists() {
         let servers = servers(&read(SERVERS));
         let busy = connections(&read(CONNECTIONS));
@@ -35,8 +36,10 @@ pub(super) fn find() -> Result<Vec<Leftover>, CtlError> {
             stays,
         });
     }
-    found.extend(sets()?);
-    Ok(found)
+    // Sets are made for IPVS alone, and by a module of their own.
+    if [SERVERS, SETS].iter().all(|path| Path::new(path).exists()) {
+        sets(survey);
+    }
 }
 
 fn virtual_servers(servers: usize, busy: usize) -> Leftover {
@@ -55,18 +58,17 @@ fn virtual_servers(servers: usize, busy: usize) -> Leftover {
 }
 
 /// Sets of addresses, which are free once no rule names them: chains are removed before.
-fn sets() -> Result<Vec<Leftover>, CtlError> {
-    let sets = Call::new(&["ipset", "list", "-name"]).output()?;
-    let sets = sets.unwrap_or_default();
+fn sets(survey: &mut Survey) {
+    let Some(sets) = survey.ask("ipset", &["ipset", "list", "-name"]) else {
+        return;
+    };
     let ours = sets.lines().filter(|set| set.starts_with(PREFIX));
-    Ok(ours
-        .map(|set| Leftover {
-            place: "ipset".to_owned(),
-            what: format!("set {set}"),
-            commands: vec![Call::new(&["ipset", "destroy", set])],
-            stays: None,
-        })
-        .collect())
+    survey.found.extend(ours.map(|set| Leftover {
+        place: "ipset".to_owned(),
+        what: format!("set {set}"),
+        commands: vec![Call::new(&["ipset", "destroy", set])],
+        stays: None,
+    }));
 }
 
 /// Nothing where IPVS is not loaded.

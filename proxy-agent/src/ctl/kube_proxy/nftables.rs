@@ -1,7 +1,7 @@
 //! Tables of kube-proxy's mode `nftables`: one of each family, nobody else's.
 
-use super::{KEPT, Leftover};
-use crate::ctl::{CtlError, tool::Call};
+use super::{KEPT, Leftover, Survey};
+use crate::ctl::tool::Call;
 
 const FAMILIES: [&str; 2] = ["ip", "ip6"];
 const TABLE: &str = "kube-proxy";
@@ -18,24 +18,22 @@ fn keeper(family: &str) -> String {
 }
 
 /// Those that are there.
-pub(super) fn find() -> Result<Vec<Leftover>, CtlError> {
-    let Some(tables) = Call::new(&["nft", "list", "tables"]).output()? else {
-        return Ok(Vec::new());
+pub(super) fn look(survey: &mut Survey) {
+    let Some(tables) = survey.ask("nftables", &["nft", "list", "tables"]) else {
+        return;
     };
     let is_there = |family: &&str| {
         let line = format!("table {family} {TABLE}");
         tables.lines().any(|known| known.trim() == line)
     };
     let found = FAMILIES.into_iter().filter(is_there);
-    Ok(found
-        .map(|family| Leftover {
-            place: "nftables".to_owned(),
-            what: format!("table {family} {TABLE}"),
-            commands: vec![
-                Call::new(&["nft", "-f", "-"]).reading(keeper(family)),
-                Call::new(&["nft", "delete", "table", family, TABLE]),
-            ],
-            stays: None,
-        })
-        .collect())
+    survey.found.extend(found.map(|family| Leftover {
+        place: "nftables".to_owned(),
+        what: format!("table {family} {TABLE}"),
+        commands: vec![
+            Call::new(&["nft", "-f", "-"]).reading(keeper(family)),
+            Call::new(&["nft", "delete", "table", family, TABLE]),
+        ],
+        stays: None,
+    }));
 }

@@ -66,6 +66,8 @@ impl Row {
 
 /// Ranges that are named.
 const RANGES: usize = 4;
+/// Pods that are.
+const NAMED: usize = 3;
 
 /// The rows of the screen.
 pub fn rows(status: &Status) -> Vec<Row> {
@@ -189,6 +191,27 @@ fn limited(cni: &CniStatus) -> String {
     }
 }
 
+/// Pods without a network: the first by name.
+fn cut_off(cni: &CniStatus) -> Vec<String> {
+    let first = cni.cut_off.iter().take(NAMED);
+    let mut notes: Vec<String> = first
+        .map(|one| format!("pod {} has no network: {}", one.pod, one.why))
+        .collect();
+    if let more @ 1.. = cni.cut_off.len().saturating_sub(NAMED) {
+        notes.push(format!(
+            "and {more} more pods have none: `proxyctl status -o json` names them"
+        ));
+    }
+    // An agent of an earlier version names none.
+    let without = cni.pods.saturating_sub(cni.tcx + cni.clsact);
+    if notes.is_empty() && without > 0 {
+        notes.push(format!(
+            "programs of {without} pods are not attached: the agent's log says why"
+        ));
+    }
+    notes
+}
+
 fn cni(status: &Status) -> Row {
     let cni = &status.cni;
     let (level, place) = match (&cni.conflist, cni.enabled) {
@@ -205,12 +228,10 @@ fn cni(status: &Status) -> Row {
         cni.device
     );
     let mut row = Row::new("CNI", level, text);
-    if cni.tcx + cni.clsact < cni.pods {
+    let cut_off = cut_off(cni);
+    if !cut_off.is_empty() {
         row.level = Level::Error;
-        row.notes.push(format!(
-            "programs of {} pods are not attached: the agent's log says why",
-            cni.pods - cni.tcx - cni.clsact
-        ));
+        row.notes.extend(cut_off);
     }
     if !cni.notes.is_empty() {
         row.level = row.level.max(Level::Warning);

@@ -39,6 +39,8 @@ pub(super) struct Follower<'a> {
     /// The client's endpoint, if it is a pod of this node.
     endpoint: Option<u32>,
     pub(super) steps: Vec<Step>,
+    /// Addresses of backends that the connection may be given.
+    pub(super) met: BTreeSet<IpAddr>,
 }
 
 impl<'a> Follower<'a> {
@@ -49,6 +51,7 @@ impl<'a> Follower<'a> {
             names,
             asked,
             steps: Vec::new(),
+            met: BTreeSet::new(),
         })
     }
 
@@ -184,6 +187,7 @@ impl<'a> Follower<'a> {
         let tables = PolicyTables::from(self.maps);
         let view = LiveView::new(&tables)?;
         let (mut reachable, mut left) = (0, 0);
+        self.met.extend(backends.iter().map(SocketAddr::ip));
         for backend in backends {
             if self.endpoint.is_some() && backend.ip() == self.asked.client {
                 reachable += 1;

@@ -8,11 +8,11 @@ use super::{Problems, address, annotation};
 use crate::model::LoadBalancer;
 
 /// Addresses that a Service asks for, one of a family at most, divided by commas.
-const REQUESTED: &str = "weir.dev/load-balancer-ips";
+pub(super) const REQUESTED: &str = "weir.dev/load-balancer-ips";
 /// The pool that its addresses are to be of.
-const POOL: &str = "weir.dev/address-pool";
+pub(super) const POOL: &str = "weir.dev/address-pool";
 /// Services of which this is the same may share an address.
-const SHARING: &str = "weir.dev/allow-shared-ip";
+pub(super) const SHARING: &str = "weir.dev/allow-shared-ip";
 
 pub(super) fn asks(
     metadata: &ObjectMeta,

@@ -12,7 +12,7 @@ const LABEL_ZONE: &str = "topology.kubernetes.io/zone";
 /// Whatever its value is (KEP-1143).
 const LABEL_EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// How the node's pods are reached, for nodes of which something else is true than of the others.
-const ANNOTATION_ROUTING: &str = "weir.dev/routing";
+pub const ANNOTATION_ROUTING: &str = "weir.dev/routing";
 /// The ranges that the node's agent has claimed (`ipam: cluster`), divided by commas.
 pub const ANNOTATION_RANGES: &str = "weir.dev/pod-ranges";
 /// The ranges that it is to claim, divided by commas.

@@ -17,11 +17,11 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 const HASH: &str = "kubernetes.io/config.hash";
 
 /// Whether the pod's connections to Services are balanced at the socket, where the node does that.
-const BALANCING: &str = "weir.dev/socket-balancing";
+pub(super) const BALANCING: &str = "weir.dev/socket-balancing";
 
 /// Limits of bandwidth.
-const INGRESS: &str = "kubernetes.io/ingress-bandwidth";
-const EGRESS: &str = "kubernetes.io/egress-bandwidth";
+pub(super) const INGRESS: &str = "kubernetes.io/ingress-bandwidth";
+pub(super) const EGRESS: &str = "kubernetes.io/egress-bandwidth";
 /// What a limit may be, bits per second: as runtimes have it from the kubelet
 /// (<https://github.com/kubernetes/kubernetes/blob/v1.23.0/pkg/util/bandwidth/utils.go#L25>).
 const LIMITS: RangeInclusive<i128> = 1_000..=1_000_000_000_000_000;
@@ -88,9 +88,8 @@ fn by_packet(annotations: Option<&BTreeMap<String, String>>, problems: &mut Prob
         None | Some("true") => false,
         Some("false") => true,
         Some(other) => {
-            let field = format!("metadata.annotations[{BALANCING}]");
             problems.add(
-                field,
+                BALANCING,
                 format!("{other:?} is neither \"true\" nor \"false\""),
             );
             false

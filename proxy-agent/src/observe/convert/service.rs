@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How what comes from outside reaches backends on other nodes.
-const FORWARDING: &str = "weir.dev/forwarding-mode";
+pub(super) const FORWARDING: &str = "weir.dev/forwarding-mode";
 /// `sessionAffinityConfig.clientIP.timeoutSeconds` where it is not given.
 const AFFINITY_SECONDS: i32 = 10_800;
 

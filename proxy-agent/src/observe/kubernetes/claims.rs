@@ -54,7 +54,8 @@ impl ClaimStore {
     /// A Node, as it is now; none if there is none.
     pub async fn node(&self, name: &str) -> Result<Option<Node>, RequestError> {
         let ask = async |client| Api::<core::Node>::all(client).get_opt(name).await;
-        let found = self.servers.request(PATIENCE, ask).await?;
+        let what = format!("read Node {name}");
+        let found = self.servers.request((PATIENCE, &what), ask).await?;
         let converted = found.and_then(|node| node.convert(&self.interner));
         Ok(converted.and_then(|converted| match converted.object {
             Some(Object::Node(node)) => Some(*node),
@@ -65,7 +66,8 @@ impl ClaimStore {
     /// The object; none if there is none.
     pub async fn read(&self) -> Result<Option<Held>, RequestError> {
         let ask = async |client| objects(client).get_opt(NAME).await;
-        let found = self.servers.request(PATIENCE, ask).await?;
+        let what = format!("read ConfigMap {NAMESPACE}/{NAME}");
+        let found = self.servers.request((PATIENCE, &what), ask).await?;
         Ok(found.map(|object| Held {
             version: object.metadata.resource_version.unwrap_or_default(),
             data: object.data.unwrap_or_default(),
@@ -91,7 +93,8 @@ impl ClaimStore {
                 Err(error) => Err(error),
             }
         };
-        self.servers.request(PATIENCE, ask).await
+        let what = format!("write ConfigMap {NAMESPACE}/{NAME}");
+        self.servers.request((PATIENCE, &what), ask).await
     }
 
     /// Writes on a Node which ranges it has, for all nodes to read, or that it has none. Refused if another Node has taken
@@ -112,7 +115,9 @@ impl ClaimStore {
                 .patch_status(node, &params, &Patch::Merge(patch))
                 .await
         };
-        self.servers.request(PATIENCE, ask).await.map(drop)
+        let what = format!("write the ranges of Node {node}");
+        let done = self.servers.request((PATIENCE, &what), ask).await;
+        done.map(drop)
     }
 
     /// Returns when the API server answers again, or another one is in use.

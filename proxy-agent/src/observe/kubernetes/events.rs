@@ -147,7 +147,8 @@ impl EventWriter {
                 .publish(&event, &reference)
                 .await
         };
-        self.servers.request(PATIENCE, ask).await
+        let what = format!("write an Event of {} {}", notice.kind, notice.object);
+        self.servers.request((PATIENCE, &what), ask).await
     }
 }
 

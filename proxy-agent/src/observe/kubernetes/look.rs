@@ -7,14 +7,11 @@ use kube::{Api, Client, Config, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{
-    KubernetesError, Options,
-    probe::{self, chain},
-    servers::Servers,
-};
+use super::{KubernetesError, Options, probe, servers::Servers};
 use crate::{
     model::Kind,
     observe::{Store, Update, convert::Convert, intern::Interner},
+    usage::chain,
 };
 
 /// How long a list may take.

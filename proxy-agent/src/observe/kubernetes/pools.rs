@@ -50,7 +50,8 @@ impl PoolStore {
     /// The Lease, as etcd has it; none if there is none.
     pub async fn lease(&self) -> Result<Option<Held>, RequestError> {
         let ask = async |client| leases(client).get_opt(NAME).await;
-        let found = self.servers.request(Self::PATIENCE, ask).await?;
+        let what = format!("read Lease {NAMESPACE}/{NAME}");
+        let found = self.servers.request((Self::PATIENCE, &what), ask).await?;
         Ok(found.map(|lease| {
             let spec = lease.spec.unwrap_or_default();
             Held {
@@ -83,7 +84,8 @@ impl PoolStore {
             let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
             if_unchanged(leases(client).patch_metadata(NAME, &params, &patch).await)
         };
-        self.servers.request(Self::PATIENCE, ask).await
+        let what = format!("write Lease {NAMESPACE}/{NAME}");
+        self.servers.request((Self::PATIENCE, &what), ask).await
     }
 
     /// Writes which addresses a Service has, if it is still at a version; false if it is not, or is gone.
@@ -107,7 +109,8 @@ impl PoolStore {
             let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
             if_unchanged(services.patch_status(service.name(), &params, &patch).await)
         };
-        self.servers.request(Self::PATIENCE, ask).await
+        let what = format!("write the addresses of Service {service}");
+        self.servers.request((Self::PATIENCE, &what), ask).await
     }
 }
 

@@ -8,6 +8,7 @@ use kube::{Client, Config};
 use tokio::time::timeout;
 
 use super::servers::Server;
+use crate::usage::chain;
 
 /// How long an API server may take to say whether it is ready, over a new connection.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -48,7 +49,7 @@ pub(super) async fn best(candidates: Vec<Config>) -> Result<Found, String> {
 }
 
 async fn ask(config: Config) -> Result<Found, String> {
-    let server = Server::new(config).map_err(|error| error.to_string())?;
+    let server = Server::new(config).map_err(|error| chain(&error))?;
     let url = &server.url;
     let unready = match timeout(PATIENCE, readiness(&server)).await {
         Err(_) => return Err(format!("{url}: no answer within {PATIENCE:?}")),
@@ -63,19 +64,4 @@ async fn get(client: &Client, path: &str) -> Result<(), kube::Error> {
         .body(Vec::new())
         .map_err(kube::Error::HttpError)?;
     client.request_text(request).await.map(drop)
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        if !text.contains(&reason) {
-            text.push_str(": ");
-            text.push_str(&reason);
-        }
-        cause = error.source();
-    }
-    text
 }

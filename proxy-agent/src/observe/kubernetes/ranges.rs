@@ -50,7 +50,10 @@ impl RangeReader {
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
             list => list.map(Some),
         };
-        let list = self.servers.request(PATIENCE, ask).await?;
+        let list = self
+            .servers
+            .request((PATIENCE, "list ServiceCIDRs"), ask)
+            .await?;
         Ok(list.map(|list| {
             let version = list.metadata.resource_version.clone();
             ReadRanges {

@@ -32,7 +32,8 @@ impl PodReader {
             let pods = Api::<core::Pod>::namespaced(client, name.namespace());
             pods.get_opt(name.name()).await
         };
-        let found = self.servers.request(PATIENCE, ask).await?;
+        let what = format!("read pod {name}");
+        let found = self.servers.request((PATIENCE, &what), ask).await?;
         let converted = found.and_then(|pod| pod.convert(&self.interner));
         Ok(converted.and_then(|converted| match converted.object {
             Some(Object::Pod(pod)) => Some(pod),

@@ -74,12 +74,15 @@ impl NodeWriter {
             let params = PatchParams::default();
             nodes.patch_status(node, &params, &patch).await
         };
-        self.servers.request(PATIENCE, ask).await.map(drop)
+        let what = format!("write a condition of Node {node}");
+        let done = self.servers.request((PATIENCE, &what), ask).await;
+        done.map(drop)
     }
 
     async fn read(&self, node: &str) -> Result<core::Node, RequestError> {
         let ask = async |client| Api::<core::Node>::all(client).get(node).await;
-        self.servers.request(PATIENCE, ask).await
+        let what = format!("read Node {node}");
+        self.servers.request((PATIENCE, &what), ask).await
     }
 
     /// Takes away a Node's taint `weir.dev/agent-not-ready`, and nothing else.
@@ -102,7 +105,9 @@ impl NodeWriter {
             let nodes = Api::<core::Node>::all(client);
             nodes.patch(node, &PatchParams::default(), &patch).await
         };
-        self.servers.request(PATIENCE, ask).await.map(drop)
+        let what = format!("take the taint off Node {node}");
+        let done = self.servers.request((PATIENCE, &what), ask).await;
+        done.map(drop)
     }
 
     /// Sets a Node's annotation that names its public key, or takes it away.
@@ -115,6 +120,8 @@ impl NodeWriter {
             // By the status, which agents may write anyway; a right to write Nodes would be one to change taints and labels.
             nodes.patch_status(node, &params, &patch).await
         };
-        self.servers.request(PATIENCE, ask).await.map(drop)
+        let what = format!("write the public key of Node {node}");
+        let done = self.servers.request((PATIENCE, &what), ask).await;
+        done.map(drop)
     }
 }

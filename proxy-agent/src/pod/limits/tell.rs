@@ -6,6 +6,9 @@ use crate::{
     pod::{Pods, pods::name},
 };
 
+/// More than so many are told by their number.
+const NAMED: usize = 3;
+
 impl Pods {
     /// How many endpoints have limits in force.
     pub(in crate::pod) fn limited(&self) -> usize {
@@ -21,6 +24,21 @@ impl Pods {
         limited
             .filter(|local| is_timed(local.limiting.ways))
             .count()
+    }
+
+    /// The same for whoever looks at the node: of the first by name.
+    pub(in crate::pod) fn limits_at_fault(&self) -> Vec<String> {
+        let notices = self.notices_of_limits();
+        let first = notices.iter().take(NAMED);
+        let mut words: Vec<String> = first
+            .map(|notice| format!("limits of pod {}: {}", notice.object, notice.note))
+            .collect();
+        if let more @ 1.. = notices.len().saturating_sub(NAMED) {
+            words.push(format!(
+                "and {more} more like that: Events of the pods tell them"
+            ));
+        }
+        words
     }
 
     /// What owners of pods should know of their limits.

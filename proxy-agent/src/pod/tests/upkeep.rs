@@ -11,12 +11,15 @@ use cni_plugin::{
 
 use super::{Call, Event, Fake, Maps, add, ask, pods, record};
 use crate::{
+    api::messages::Status,
     datapath::Table as _,
+    model::{EventReason, Kind, ObjectName, Pod, Snapshot},
     pod::{
         Pods,
         collector::{Memory, Sweep},
         swept::Swept,
     },
+    subject::Subject as _,
 };
 
 /// As a sweep gives it that ends now.
@@ -200,4 +203,80 @@ fn a_hardware_address_that_changed_is_in_the_maps_and_outlives_the_agent() {
         "id and address are kept"
     );
     assert_eq!(again.endpoints().len(), 1);
+}
+
+/// Pods without a network, as status, names and Events tell them: all by name.
+fn cut_off(pods: &Pods) -> Vec<(String, EventReason)> {
+    let mut status = Status::default();
+    pods.status(&mut status);
+    let notices = pods.notices();
+    let told: Vec<_> = notices
+        .iter()
+        .map(|notice| (notice.object.to_string(), notice.reason))
+        .collect();
+    let shown: Vec<&String> = status.cni.cut_off.iter().map(|one| &one.pod).collect();
+    assert!(shown.iter().copied().eq(told.iter().map(|(pod, _)| pod)));
+    for (one, notice) in status.cni.cut_off.iter().zip(&notices) {
+        assert!(one.why.contains(&one.interface), "{one:?}");
+        assert_eq!(notice.note, format!("the pod has no network: {}", one.why));
+    }
+    told
+}
+
+#[test]
+fn a_pod_whose_interface_is_gone_is_told_by_name_until_it_is_made_anew() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    for n in [1, 2] {
+        ask(&mut pods, &mut fake, Call::Add(Box::new(add(n))));
+    }
+    assert_eq!(cut_off(&pods), []);
+    (fake.gone, fake.broken) = (Some(101), Some(102));
+    fake.attached.clear();
+    pods.watch(&mut fake);
+    let (gone, failed) = (EventReason::InterfaceGone, EventReason::ProgramsNotAttached);
+    let told = |n: u32, reason| (format!("ns/p{n}"), reason);
+    assert_eq!(cut_off(&pods), [told(1, gone), told(2, failed)]);
+    fake.broken = None;
+    pods.watch(&mut fake);
+    assert_eq!(cut_off(&pods), [told(1, gone)]);
+    record(&folder, 2);
+    // Its addresses are given back, but it runs.
+    let sweep = || Sweep {
+        dead: vec![add(1).key],
+        ..Sweep::default()
+    };
+    begin(&mut pods);
+    let event = swept(&pods, sweep());
+    pods.take(event, &mut fake, |_, _| None);
+    assert_eq!(maps.counts()[0], 1);
+    let mut snapshot = Snapshot::default();
+    let name = ObjectName::new("ns", "p1");
+    pods.review_forgotten(&snapshot);
+    assert_eq!(cut_off(&pods), [told(1, gone)], "nobody knows its pod");
+    snapshot.complete.0.insert(Kind::Pod);
+    let pod = Pod {
+        name: name.clone(),
+        uid: add(1).pod.uid.as_str().into(),
+        ..Pod::default()
+    };
+    snapshot.pods.insert(name.clone(), pod.into());
+    pods.review_forgotten(&snapshot);
+    assert_eq!(cut_off(&pods), [told(1, gone)]);
+    snapshot.pods.remove(&name);
+    pods.review_forgotten(&snapshot);
+    assert_eq!(cut_off(&pods), []);
+}
+
+#[test]
+fn one_that_has_an_interface_again_is_told_no_more() {
+    let (folder, maps, mut fake) = (tempfile::tempdir().unwrap(), Maps::new(), Fake::default());
+    let mut pods = pods(&folder, &maps, &mut fake);
+    ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
+    pods.lose(&add(1).key);
+    ask(&mut pods, &mut fake, Call::Del(add(1).key));
+    assert_eq!(cut_off(&pods).len(), 1);
+    ask(&mut pods, &mut fake, Call::Add(Box::new(add(1))));
+    pods.review_forgotten(&Snapshot::default());
+    assert_eq!(cut_off(&pods), []);
 }

@@ -231,6 +231,7 @@ impl ServiceSync {
         self.after.note(step, &self.image, now);
         self.image.done(step, now);
         self.node_ports.after(port, &mut *self.tables.node_ports);
+        self.node_ports.note(step);
         self.freed |= step.frees();
     }
 

@@ -32,7 +32,12 @@ impl ServiceSync {
             let owner = Owner::Pod(Arc::clone(pod));
             notice(&owner, EventReason::AddressConflict, why)
         });
-        refused.chain(unserved).chain(lost).collect()
+        let shadowed = self.notices_of_shadowed();
+        refused
+            .chain(unserved)
+            .chain(lost)
+            .chain(shadowed)
+            .collect()
     }
 }
 

@@ -231,7 +231,7 @@ impl ServiceSync {
         age(one) < age(other)
     }
 
-    fn owner(&self, service: u32) -> Option<&Owner> {
+    pub(super) fn owner(&self, service: u32) -> Option<&Owner> {
         let mut ports = self.ports.iter();
         let owner = ports.find(|(_, ports)| ports.iter().any(|p| p.service == service));
         owner.map(|(owner, _)| owner)

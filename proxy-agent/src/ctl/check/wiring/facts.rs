@@ -17,6 +17,7 @@ use cni_plugin::{
     node_file::{NodeFile, boot_id},
     paths::Paths,
     salvage, verbs,
+    wiring::netlink::Netlink,
 };
 use serde::Serialize;
 
@@ -88,6 +89,8 @@ pub(in crate::ctl) struct Attachments {
     /// Records that cannot be read.
     #[serde(serialize_with = "files")]
     pub(super) unread: Broken,
+    /// Pods that have a record, but no interface.
+    pub(super) gone: Vec<String>,
     /// Pods that have an interface, but no record: by what the interface names, or by its own name.
     pub(super) lost: Vec<String>,
 }
@@ -164,6 +167,23 @@ pub(in crate::ctl) fn lost(paths: &Paths) -> io::Result<Vec<String>> {
         .collect())
 }
 
+/// The records of interfaces that are gone. Looked at after the records were: what is deleted meanwhile has none any more.
+pub(in crate::ctl) fn gone<'a>(
+    paths: &Paths,
+    ready: impl IntoIterator<Item = &'a Attachment>,
+) -> io::Result<Vec<&'a Attachment>> {
+    let links = salvage::links(&mut Netlink::open()?)?;
+    let is_gone = |record: &&Attachment| {
+        !links.contains_key(&record.add.host_ifname) && paths.attachment(record.key()).exists()
+    };
+    Ok(ready.into_iter().filter(is_gone).collect())
+}
+
+/// As people know it.
+pub(in crate::ctl) fn in_words(record: &Attachment) -> String {
+    format!("{} ({})", record.add.pod, record.add.host_ifname)
+}
+
 fn attachments(paths: &Paths) -> Result<Attachments, String> {
     let folder = paths.attachments();
     let read = |error: io::Error| format!("read {}: {error}", folder.display());
@@ -175,11 +195,14 @@ fn attachments(paths: &Paths) -> Result<Attachments, String> {
     for record in &ready {
         *mtus.entry(record.mtu).or_default() += 1;
     }
+    let list = |error: io::Error| format!("list interfaces: {error}");
+    let gone = gone(paths, ready.iter().copied()).map_err(list)?;
     Ok(Attachments {
+        gone: gone.into_iter().map(in_words).collect(),
         ready: ready.len(),
         creating: creating.len(),
         mtus,
         unread,
-        lost: lost(paths).map_err(|error| format!("list interfaces: {error}"))?,
+        lost: lost(paths).map_err(list)?,
     })
 }

@@ -73,6 +73,14 @@ fn each_fault_is_complained_of_by_name() {
         ..well()
     };
     assert_eq!(faults(&lost), [(Fault::RecordLost, Outcome::Warning)]);
+    let gone = Facts {
+        attachments: Ok(Attachments {
+            gone: vec!["shop/web (weir0123456789a)".into()],
+            ..Attachments::default()
+        }),
+        ..well()
+    };
+    assert_eq!(faults(&gone), [(Fault::InterfaceGone, Outcome::Error)]);
     let unread = vec![("/x/c:eth0.json".into(), io::Error::other("EOF"))];
     let unread = Facts {
         attachments: Ok(Attachments {

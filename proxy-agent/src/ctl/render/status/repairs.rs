@@ -38,9 +38,9 @@ fn note(one: &RepairStatus) -> String {
     let last = age(one.last_seconds);
     if one.recurs() {
         format!(
-            "{thing} was changed {times} times, the last {last} ago, and put back: find who wants it otherwise"
+            "put back {times} times, the last {last} ago, what somebody changes: {thing}: find who wants it otherwise"
         )
     } else {
-        format!("{thing} was changed or taken away, and put back {last} ago")
+        format!("put back {last} ago what somebody changed or took away: {thing}")
     }
 }

@@ -3,8 +3,9 @@
 use super::{rows, write};
 use crate::{
     api::messages::{
-        AnnouncementStatus, CniStatus, FamilyFlows, FlowsStatus, GivenAddress, HostStatus,
-        LinkStatus, LoadBalancersStatus, MapStatus, PoolStatus, RepairStatus, SourcePorts, Status,
+        AnnouncementStatus, CniStatus, CutOffPod, FamilyFlows, FlowsStatus, GivenAddress,
+        HostStatus, LinkStatus, LoadBalancersStatus, MapStatus, PoolStatus, RepairStatus,
+        SourcePorts, Status,
     },
     api::version::{VERSION, layout},
 };
@@ -35,6 +36,7 @@ fn fine() -> Status {
         device: "netkit".to_owned(),
         problems: Vec::new(),
         notes: Vec::new(),
+        cut_off: Vec::new(),
     };
     status.host = HostStatus {
         attached: true,
@@ -169,11 +171,17 @@ fn is_loud_when_not() {
     status.agent.version = "9.0.0".to_owned();
     status.agent.restart_for = vec!["maps.size".to_owned(), "cni.mtu".to_owned()];
     status.health.healthy = false;
-    status.cni.clsact = 1;
+    let cut_off = |pod: &str| CutOffPod {
+        pod: pod.to_owned(),
+        interface: "weir1a2b".to_owned(),
+        why: "its interface weir1a2b is gone: delete the pod, which makes it anew".to_owned(),
+    };
+    status.cni.cut_off = ["shop/a", "shop/b", "shop/c", "shop/d"].map(cut_off).into();
     status.host.elsewhere = vec!["10.96.7.0/24 is routed elsewhere".to_owned()];
     status.links.links[1].attached = None;
     status.links.links[1].no_xdp = Some("its driver has no XDP".to_owned());
     status.links.notes = vec!["ib0 is left alone".to_owned()];
+    status.way_notes = vec!["annotation weir.dev/routing of node b: no".to_owned()];
     status.masquerade.problems = vec!["x: no file".to_owned()];
     let told = text(&status);
     for line in [
@@ -183,11 +191,14 @@ fn is_loud_when_not() {
         "WARNING Maps: FLOWS4 58213/65536 (89%) is filling up: raise its capacity, or `memory`, in `maps:` of the configuration",
         "Flows      WARNING   IPv4 655/65536, 600 assured",
         "WARNING Flows: 10.0.0.9:80/TCP has 3629 of the 4536 source ports of 192.0.2.1 that it may have: more backends, or externalTrafficPolicy Local, make room",
-        "ERROR CNI: programs of 1 pods are not attached: the agent's log says why",
+        "ERROR CNI: pod shop/a has no network: its interface weir1a2b is gone: delete the pod, which makes it anew",
+        "ERROR CNI: pod shop/c has no network: its interface weir1a2b is gone: delete the pod, which makes it anew",
+        "ERROR CNI: and 1 more pods have none: `proxyctl status -o json` names them",
         "WARNING Host: 10.96.7.0/24 is routed elsewhere: socket hooks and the programs of links serve it, weir_host does not",
         "ERROR Links: programs are not attached to wg0: NodePorts and pods are not served there",
         "ERROR Links: ib0 is left alone",
         "XDP        OK        eth0 native   wg0 none (its driver has no XDP)",
+        "WARNING Ways: annotation weir.dev/routing of node b: no",
         "WARNING Masquerade: x: no file",
         "WARNING Agent: changed in its file, but in force only after a restart: maps.size, cni.mtu",
         "ERROR Health: an update has waited too long to be applied",
@@ -215,8 +226,8 @@ fn what_was_put_back_is_told_for_a_minute_and_a_fight_for_as_long_as_it_lasts() 
     let told = text(&status);
     for line in [
         "Repairs    WARNING   9 since the start, the last 7s ago\n",
-        "WARNING Repairs: sysctl b was changed 7 times, the last 5m0s ago, and put back: find who wants it otherwise\n\
-         WARNING Repairs: sysctl a was changed or taken away, and put back 7s ago\n",
+        "WARNING Repairs: put back 7 times, the last 5m0s ago, what somebody changes: sysctl b: find who wants it otherwise\n\
+         WARNING Repairs: put back 7s ago what somebody changed or took away: sysctl a\n",
     ] {
         assert!(told.contains(line), "{told}");
     }

@@ -30,5 +30,10 @@ pub(super) fn row(status: &Status) -> Row {
             first.join(", ")
         ),
     };
-    Row::new("Ways", Level::Ok, text)
+    let mut row = Row::new("Ways", Level::Ok, text);
+    if !status.way_notes.is_empty() {
+        row.level = Level::Warning;
+        row.notes.clone_from(&status.way_notes);
+    }
+    row
 }

@@ -10,7 +10,7 @@ use kube::{
     },
 };
 
-use super::super::probe::chain;
+use crate::usage::chain;
 
 /// After how many in a row they are said; single ones are everyday life.
 const SAID_AFTER: u32 = 3;

@@ -6,16 +6,26 @@ use kube::Client;
 use tokio::time::timeout;
 
 use super::Servers;
+use crate::usage::chain;
 
 /// A request without success.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// The API server refuses, or the connection failed.
-    #[error(transparent)]
-    Failed(#[from] kube::Error),
+    #[error("{what}: {url}: {}", chain(.source))]
+    Failed {
+        /// What was asked.
+        what: String,
+        /// The API server.
+        url: String,
+        /// Why.
+        source: kube::Error,
+    },
     /// There is no whole answer.
-    #[error("{url}: no answer within {limit:?}")]
+    #[error("{what}: {url}: no answer within {limit:?}")]
     TimedOut {
+        /// What was asked.
+        what: String,
         /// The API server.
         url: String,
         /// How long it had.
@@ -26,15 +36,22 @@ pub enum RequestError {
 impl RequestError {
     /// Whether it is an answer.
     const fn is_answer(&self) -> bool {
-        matches!(self, Self::Failed(kube::Error::Api(_)))
+        matches!(
+            self,
+            Self::Failed {
+                source: kube::Error::Api(_),
+                ..
+            }
+        )
     }
 }
 
 impl Servers {
-    /// Asks the API server in use; it has `limit` for all of its answer. Whoever gets none makes it suspect.
+    /// Asks the API server in use for `what`, a verb and an object; it has `limit` for all of its answer. Whoever gets none makes
+    /// it suspect.
     pub(in super::super) async fn request<T, F>(
         &self,
-        limit: Duration,
+        (limit, what): (Duration, &str),
         ask: impl FnOnce(Client) -> F,
     ) -> Result<T, RequestError>
     where
@@ -42,8 +59,13 @@ impl Servers {
     {
         let server = self.current();
         let result = match timeout(limit, ask(server.requests.clone())).await {
-            Ok(result) => result.map_err(RequestError::from),
+            Ok(result) => result.map_err(|source| RequestError::Failed {
+                what: what.to_owned(),
+                url: server.url.clone(),
+                source,
+            }),
             Err(_) => Err(RequestError::TimedOut {
+                what: what.to_owned(),
                 url: server.url.clone(),
                 limit,
             }),
@@ -52,5 +74,26 @@ impl Servers {
             self.suspect();
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_was_asked_of_whom_and_why_it_failed() {
+        let refused = std::io::Error::other("connection refused");
+        let cause = anyhow::Error::from(refused).context("client error (Connect)");
+        let error = RequestError::Failed {
+            what: "read Lease kube-system/weir-load-balancer".to_owned(),
+            url: "https://192.0.2.1:6443/".to_owned(),
+            source: kube::Error::Service(cause.into()),
+        };
+        assert_eq!(
+            error.to_string(),
+            "read Lease kube-system/weir-load-balancer: https://192.0.2.1:6443/: ServiceError: client error (Connect): connection refused"
+        );
+        assert!(!error.is_answer());
     }
 }

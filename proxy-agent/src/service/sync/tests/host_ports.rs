@@ -5,11 +5,12 @@ use proxy_common::frontends::{FLAG_HOST_PORT, FLAG_MEMBERS, FLAG_NODE_PORT};
 use super::*;
 use crate::{
     datapath::table::Table as _,
-    model::HostPort,
+    model::{EventReason, HostPort},
     service::{
         MemoryMaps,
         render::services::{ServiceRow, rows},
     },
+    subject::growth::InVain,
 };
 
 const PORT: u16 = 30_000;
@@ -191,4 +192,85 @@ fn a_full_map_is_told() {
     assert_eq!(in_force(&sync, "ns/a"), Ok(()));
     let error = in_force(&sync, "ns/b").unwrap_err();
     assert!(error.contains("FRONTENDS4 has no room"), "{error}");
+}
+
+/// Who is told that another one has what.
+fn told(sync: &ServiceSync) -> Vec<(String, EventReason, String)> {
+    let notices = sync.notices(&InVain::new()).into_iter();
+    let told = notices.map(|notice| (notice.object.to_string(), notice.reason, notice.note));
+    told.collect()
+}
+
+#[test]
+fn who_has_a_port_but_for_one_address_is_told_who_has_it_there() {
+    let maps = MemoryMaps::new(64, 0, 0);
+    let mut sync = start(&maps);
+    sync.set_own_addresses(&OWN.map(|own| own.parse().unwrap()));
+    let on = |address: &str, port| HostPort {
+        port,
+        ..self::port(address, "10.1.0.2:53")
+    };
+    let wanted = |ports: &[HostPort]| HostPorts::of([("ns/a".to_owned(), ports.to_vec())]);
+    let service = |external_ip| {
+        let shape = Shape {
+            udp: true,
+            external_ip,
+            ..Shape::node_port(vec![(1, true, false)])
+        };
+        snapshot(&[Some(shape)])
+    };
+    // The Service asks for 192.0.2.1:80, which is the node's, and for port 30000 of all its addresses.
+    let (wide, narrow) = (on("0.0.0.0", 80), on("192.0.2.1", PORT));
+    let of_pod = (
+        "ns/a".to_owned(),
+        EventReason::AddressConflict,
+        "192.0.2.1:80/UDP belongs to ns/service0 already".to_owned(),
+    );
+    let of_service = (
+        "ns/service0".to_owned(),
+        EventReason::NodePortTaken,
+        "192.0.2.1:30000/UDP belongs to pod/ns/a already".to_owned(),
+    );
+    sync.set_host_ports(wanted(&[wide, narrow]));
+    settle(&mut sync, &snapshot(&[]), &Dirty::default());
+    assert_eq!(told(&sync), []);
+    for again in [false, true] {
+        if again {
+            sync = start(&maps);
+            sync.set_own_addresses(&OWN.map(|own| own.parse().unwrap()));
+            sync.set_host_ports(wanted(&[wide, narrow]));
+        }
+        settle(&mut sync, &service(true), &all_dirty(1));
+        assert_eq!(told(&sync), [of_service.clone(), of_pod.clone()]);
+        assert_eq!(sync.failures().count(), 0, "all of both is programmed");
+    }
+    settle(&mut sync, &service(false), &all_dirty(1));
+    assert_eq!(told(&sync), [of_service]);
+    sync.set_host_ports(wanted(&[wide]));
+    settle(&mut sync, &service(true), &all_dirty(1));
+    assert_eq!(told(&sync), [of_pod]);
+    // It is the node's no more.
+    sync.set_own_addresses(&[address(OWN[0])]);
+    assert_eq!(told(&sync), []);
+}
+
+#[test]
+fn who_lacks_only_what_another_one_has_is_not_missing() {
+    let maps = MemoryMaps::new(64, 0, 0);
+    let mut sync = start(&maps);
+    let shape = Some(Shape {
+        external_ip: true,
+        ..Shape::node_port(vec![(1, true, false)])
+    });
+    let mut lists = snapshot(&[shape.clone(), shape]);
+    let ports = lists.services[&name(0)].ports.clone();
+    let second = lists.services.get_mut(&name(1)).unwrap();
+    Arc::make_mut(second).ports = ports;
+    sync.sync(&lists, &all_dirty(2));
+    assert_eq!((sync.failures().count(), sync.missing()), (1, 0));
+    // There is room for nobody's frontends.
+    let maps = MemoryMaps::new(1, 0, 0);
+    let mut sync = start(&maps);
+    sync.sync(&lists, &all_dirty(2));
+    assert_eq!((sync.failures().count(), sync.missing()), (2, 2));
 }
