@@ -23,8 +23,8 @@ pub struct Logging {
 pub const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// The same as a regular expression, for schemas.
 const FILTER: &str = concat!(
-    "^([A-Za-z0-9_:-]+=)?(error|warn|info|debug|trace|off)",
-    "(,([A-Za-z0-9_:-]+=)?(error|warn|info|debug|trace|off))*$"
+    "^([A-Za-z0-9_:-]+=)?(error|warn|info|debug|trace|off|ERROR|WARN|INFO|DEBUG|TRACE|OFF)",
+    "(,([A-Za-z0-9_:-]+=)?(error|warn|info|debug|trace|off|ERROR|WARN|INFO|DEBUG|TRACE|OFF))*$"
 );
 
 /// Whether a text is a filter: levels, each for all or for a part. Who parses filters takes any other word for the name of a
@@ -39,7 +39,8 @@ fn check_directive(directive: &str) -> Result<(), String> {
     if target.is_empty() || !target.chars().all(is_name) {
         return Err(format!("`{target}` is no name of a part of the program"));
     }
-    if LEVELS.contains(&level) {
+    let in_capitals = level.chars().all(|c| c.is_ascii_uppercase());
+    if LEVELS.contains(&level) || in_capitals && LEVELS.contains(&&*level.to_ascii_lowercase()) {
         return Ok(());
     }
     Err(format!(
@@ -82,7 +83,7 @@ mod tests {
     fn each_directive_has_a_level_and_the_schema_says_the_same() {
         let pattern = Regex::new(FILTER).unwrap();
         let words = [
-            "info", "debg", "loud", "off", "", "INFO", "trace ", "3", "a", "a::b_c-d", "a b", "[x]",
+            "info", "debg", "loud", "off", "", "INFO", "Info", "3", "a", "a::b_c-d", "a b", "[x]",
         ];
         let single = words.iter().map(|word| (*word).to_owned());
         let pairs = words
@@ -105,9 +106,9 @@ mod tests {
                 }
             }
         }
-        // Of two levels alone and of the names that can be, each with both; nothing ends in a comma.
-        let names = 8;
-        assert_eq!(taken, (2 + names * 2) * 3);
+        // Of three levels alone and of the names that can be, each with all; nothing ends in a comma.
+        let names = 9;
+        assert_eq!(taken, (3 + names * 3) * 3);
         let error = check_filter("info,a=debg").unwrap_err();
         assert_eq!(
             error,
