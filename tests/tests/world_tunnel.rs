@@ -5,6 +5,7 @@
 mod tunnel {
     mod bed;
     mod changes;
+    mod conflicts;
     mod forged;
     mod nodes;
     mod reach;

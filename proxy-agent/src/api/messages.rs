@@ -43,6 +43,8 @@ pub struct Status {
     pub pod_ranges: PodRangesStatus,
     /// The way to each node's pods.
     pub ways: Vec<WayStatus>,
+    /// Ranges of pods and addresses that a Node names and another one has.
+    pub node_conflicts: Vec<String>,
     /// Encryption between nodes.
     pub encryption: EncryptionStatus,
     /// Load balancers' addresses, where Weir gives them.

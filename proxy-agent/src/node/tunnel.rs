@@ -78,7 +78,7 @@ impl Tunnel {
             let flags = over | send(*by);
             self.peers.insert(*range, Peer { end, flags });
         }
-        for ip in &node.internal_ips {
+        for ip in node.internal_ips.iter().filter(|ip| node.holds(**ip)) {
             let of_family =
                 |(range, by): &(IpNetwork, bool)| *by && range.is_ipv4() == ip.is_ipv4();
             let flags = over | TUNNEL_NODE | send(by.iter().any(of_family));

@@ -30,5 +30,12 @@ pub(super) fn row(status: &Status) -> Row {
             first.join(", ")
         ),
     };
-    Row::new("Ways", Level::Ok, text)
+    let level = if status.node_conflicts.is_empty() {
+        Level::Ok
+    } else {
+        Level::Warning
+    };
+    let mut row = Row::new("Ways", level, text);
+    row.notes.clone_from(&status.node_conflicts);
+    row
 }
