@@ -9,5 +9,6 @@ mod tunnel {
     mod forged;
     mod nodes;
     mod reach;
+    mod rolling;
     mod services;
 }

@@ -146,6 +146,7 @@ impl Desired {
         desired.tunnel.relays = asked && !config.encryption.is_on();
         desired.tunnel.wanted =
             desired.tunnel.is_used() || desired.tunnel.relays || keeps_tunnel(config, here);
+        desired.tunnel.takes = !config.encryption.is_on();
         desired.tunnel.mtu = match desired.tunnel.mtu {
             0 => outward.saturating_sub(desired.around_tunnel(config)),
             mtu => mtu,
