@@ -153,7 +153,7 @@ pub struct Configuration {
     /// be sent so is dropped (`not-masqueraded`). A flow that has begun stays as it is, whatever changes here.
     #[schemars(extend("x-reload" = true))]
     pub masquerade: MasqueradeSettings,
-    /// How pods of other nodes are reached.
+    /// How pods of other nodes are reached. May be changed node by node: each takes what comes by either way.
     #[schemars(extend("x-flag" = "routing", "x-reload" = true))]
     pub routing: Routing,
     /// Ranges of pods that the network itself carries between nodes (routes of a cloud, BGP): `auto` takes no tunnel to them.

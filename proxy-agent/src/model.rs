@@ -42,7 +42,7 @@ pub use limits::{Asked, AskedLimits};
 pub use name::ObjectName;
 pub use network::NetworkUnavailable;
 pub use network_policy::{NetworkPolicy, Peer, PolicyPort, PolicyRule};
-pub use node::Node;
+pub use node::{Node, Refused, overlap};
 pub use notice::{EventReason, Notice};
 pub use owned::{Mended, Owned};
 pub use pod::{ContainerPort, Namespace, Pod, PodExtras};

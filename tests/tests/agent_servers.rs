@@ -10,10 +10,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::{Node as ApiNode, NodeCondition, Pod, Service};
+use k8s_openapi::api::{
+    core::v1::{Node as ApiNode, NodeCondition, Pod, Service},
+    events::v1::Event,
+};
 use kube::{
     Api,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
 use nix::sched::{CloneFlags, setns};
 use proxy_agent::datapath::Table as _;
@@ -346,20 +349,7 @@ async fn deleted_node(node: &Node) -> Result<()> {
         ("a", node.ipv4().to_string(), "10.244.1.0/24"),
         ("b", "172.30.0.12".to_owned(), "10.244.2.0/24"),
     ] {
-        let object = json!({
-            "metadata": { "name": name },
-            "spec": { "podCIDR": range, "podCIDRs": [range] },
-            "status": { "addresses": [{ "type": "InternalIP", "address": address }] },
-        });
-        let object: ApiNode = serde_json::from_value(object)?;
-        let made = nodes.create(&PostParams::default(), &object).await?;
-        let status = ApiNode {
-            metadata: made.metadata,
-            ..object
-        };
-        nodes
-            .replace_status(name, &PostParams::default(), &status)
-            .await?;
+        make_node(&nodes, name, &address, range).await?;
     }
     let agent = start_agent(node, &plane, &[])?;
     let route = "10.244.2.0/24 via 172.30.0.12";
@@ -375,4 +365,74 @@ async fn deleted_node(node: &Node) -> Result<()> {
         ensure!(routes()?.contains(route), "the route is gone");
     }
     agent.terminate().map(drop)
+}
+
+async fn make_node(nodes: &Api<ApiNode>, name: &str, address: &str, range: &str) -> Result<()> {
+    let object = json!({
+        "metadata": { "name": name },
+        "spec": { "podCIDR": range, "podCIDRs": [range] },
+        "status": { "addresses": [{ "type": "InternalIP", "address": address }] },
+    });
+    let object: ApiNode = serde_json::from_value(object)?;
+    let made = nodes.create(&PostParams::default(), &object).await?;
+    let status = ApiNode {
+        metadata: made.metadata,
+        ..object
+    };
+    nodes
+        .replace_status(name, &PostParams::default(), &status)
+        .await?;
+    Ok(())
+}
+
+#[test]
+fn a_range_that_two_nodes_name_is_the_older_ones() -> Result<()> {
+    on_a_node("agent-claimed", claimed_twice)
+}
+
+async fn claimed_twice(node: &Node) -> Result<()> {
+    const RANGE: &str = "10.244.2.0/24";
+    let plane = ControlPlane::start().await?;
+    let nodes = Api::<ApiNode>::all(plane.client().await?);
+    let routes = || node.run(&["ip", "route", "show", "proto", "87"]);
+    let leads_to = |gateway: &str| Ok(routes()? == format!("{RANGE} via {gateway} dev eth0 \n"));
+    make_node(&nodes, "a", &node.ipv4().to_string(), "10.244.1.0/24").await?;
+    make_node(&nodes, "b", "172.30.0.12", RANGE).await?;
+    // The API server counts in seconds.
+    sleep(Duration::from_millis(1100)).await;
+    make_node(&nodes, "0", "172.30.0.99", RANGE).await?;
+    // An agent that finds both goes by their age, and one that goes on by what it had.
+    let agent = start_agent(node, &plane, &[])?;
+    eventually("the route", PATIENCE, || leads_to("172.30.0.12")).await?;
+    let note = conflict(&plane, "0").await?;
+    let words = "node 0 names 10.244.2.0/24, which node b has: that is not in force";
+    ensure!(note == format!("on all nodes: {words}"), "{note}");
+    nodes.delete("0", &DeleteParams::default()).await?;
+    make_node(&nodes, "1", "172.30.0.98", RANGE).await?;
+    conflict(&plane, "1").await?;
+    ensure!(leads_to("172.30.0.12")?, "{}", routes()?);
+
+    // The other one has it when that one goes, and the one that is gone nothing any more.
+    nodes.delete("b", &DeleteParams::default()).await?;
+    eventually("another route", PATIENCE, || leads_to("172.30.0.98")).await?;
+    agent.terminate().map(drop)
+}
+
+/// The note of the Event of a Node that names what another one has.
+async fn conflict(plane: &ControlPlane, node: &str) -> Result<String> {
+    let events = Api::<Event>::all(plane.client().await?);
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let all = events.list(&ListParams::default()).await?.items;
+        let found = all.into_iter().find(|event| {
+            let about = event.regarding.as_ref();
+            let name = about.and_then(|about| about.name.as_deref());
+            name == Some(node) && event.reason.as_deref() == Some("NodeConflict")
+        });
+        if let Some(event) = found {
+            return event.note.context("an Event without a note");
+        }
+        ensure!(Instant::now() < end, "no Event of {node}");
+        sleep(Duration::from_millis(100)).await;
+    }
 }

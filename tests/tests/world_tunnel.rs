@@ -5,8 +5,10 @@
 mod tunnel {
     mod bed;
     mod changes;
+    mod conflicts;
     mod forged;
     mod nodes;
     mod reach;
+    mod rolling;
     mod services;
 }

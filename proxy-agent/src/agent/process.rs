@@ -57,7 +57,7 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
     let bound = servers::bind(&config)?;
     let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
-    let store = Store::new();
+    let store = Store::for_ipam(config.ipam);
     let shared = Arc::new(Shared::new(config, Metrics::new(), log_level, &store));
     let prepared = sources::prepare(&shared).await?;
     let readiness = Readiness::default();

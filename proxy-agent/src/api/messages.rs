@@ -43,7 +43,7 @@ pub struct Status {
     pub pod_ranges: PodRangesStatus,
     /// The way to each node's pods.
     pub ways: Vec<WayStatus>,
-    /// What of them is not as somebody wants it.
+    /// What of them is not as somebody wants it: refused annotations of Nodes, and what a Node names and another one has.
     pub way_notes: Vec<String>,
     /// Encryption between nodes.
     pub encryption: EncryptionStatus,

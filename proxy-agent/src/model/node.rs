@@ -1,6 +1,6 @@
 //! Node.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use ipnetwork::IpNetwork;
 
@@ -15,6 +15,8 @@ use super::NetworkUnavailable;
 pub struct Node {
     /// Name.
     pub name: String,
+    /// `metadata.creationTimestamp`, in seconds since 1970; 0 if nobody says.
+    pub created: i64,
     /// `metadata.uid`, by which a Node differs from another one of its name.
     pub uid: String,
     /// `status.nodeInfo.bootID`, as the kubelet reads it; empty if nobody says.
@@ -27,8 +29,11 @@ pub struct Node {
     pub internal_ips: Vec<IpAddr>,
     /// All addresses of `status.addresses` that parse.
     pub addresses: Vec<IpAddr>,
-    /// Ranges of its pods, whoever gave them: the annotation `weir.dev/pod-ranges`, else `spec.podCIDRs`.
+    /// Ranges of its pods, whoever gave them: the annotation `weir.dev/pod-ranges`, else `spec.podCIDRs`. Without those that
+    /// another Node has ([`Self::refused`]).
     pub pod_cidrs: Vec<IpNetwork>,
+    /// What it names and another Node has: ranges of pods, and addresses of `internal_ips`.
+    pub refused: Vec<Refused>,
     /// They are of the annotation: its agent has claimed them.
     pub claimed: bool,
     /// `spec.podCIDRs`.
@@ -51,4 +56,59 @@ pub struct Node {
     pub awaits_agent: bool,
     /// Its object is gone; what is known of it stays for a while. There is nobody to be told.
     pub gone: bool,
+}
+
+/// A range of pods, or an address, that one Node names and another one has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The range, or the address as one.
+    pub what: IpNetwork,
+    /// It is a range of pods.
+    pub pods: bool,
+    /// The Node that has it, or what of it overlaps.
+    pub by: Arc<str>,
+}
+
+impl Node {
+    /// Whether packets to one of its addresses are its own: no other Node has it.
+    pub fn holds(&self, ip: IpAddr) -> bool {
+        let is_it = |refused: &Refused| !refused.pods && refused.what == IpNetwork::from(ip);
+        !self.refused.iter().any(is_it)
+    }
+
+    /// All ranges that it names, in force or not.
+    pub fn named_ranges(&self) -> impl Iterator<Item = IpNetwork> {
+        let refused = self.refused.iter().filter(|refused| refused.pods);
+        let in_force = self.pod_cidrs.iter().copied();
+        in_force.chain(refused.map(|refused| refused.what))
+    }
+
+    /// What it names and others have, in words; none if nothing.
+    pub fn conflict(&self) -> Option<String> {
+        let mut by: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for Refused {
+            what,
+            pods,
+            by: other,
+        } in &self.refused
+        {
+            let what = if *pods {
+                what.to_string()
+            } else {
+                what.ip().to_string()
+            };
+            by.entry(other).or_default().push(what);
+        }
+        let parts = by.iter();
+        let parts: Vec<String> = parts
+            .map(|(other, what)| format!("{}, which node {other} has", what.join(", ")))
+            .collect();
+        let (name, what) = (&self.name, parts.join("; "));
+        (!parts.is_empty()).then(|| format!("node {name} names {what}: that is not in force"))
+    }
+}
+
+/// Whether one of two ranges is a part of the other.
+pub fn overlap(x: IpNetwork, y: IpNetwork) -> bool {
+    x.contains(y.network()) || y.contains(x.network())
 }

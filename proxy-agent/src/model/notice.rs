@@ -21,7 +21,9 @@ impl Notice {
         match self.reason {
             // A pod's is a clash on its node.
             EventReason::AddressConflict => matches!(self.kind, Kind::Service),
-            EventReason::NotServed | EventReason::InvalidAnnotation => true,
+            EventReason::NotServed | EventReason::InvalidAnnotation | EventReason::NodeConflict => {
+                true
+            }
             _ => false,
         }
     }
@@ -103,6 +105,9 @@ reasons! {
     PodRangesUnreadable: Node,
         "The map of claims, `kube-system/weir-pod-ranges`, cannot be read: no node claims a range.",
         "Correct the entries that the note names.";
+    NodeConflict: Node,
+        "It names a range of pods, or an `InternalIP`, that another Node has: what overlaps is not in force, and traffic goes to the other one as before. The Node that had it first keeps it; of two that are found at once the older one has it.",
+        "Correct the Node that the note names first, or delete the one that is not there any more. When the other one goes, this one has it at once.";
     MapsFillingUp: Node,
         "At least four fifths of the capacity of a map are in use.",
         "Raise its capacity, or `maps.memory`, in `maps:` of the configuration.";

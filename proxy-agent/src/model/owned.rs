@@ -32,7 +32,7 @@ declare! {
     Forwarding,
     /// `accept_ra` of links that heard router advertisements before the node forwarded.
     Advertisements,
-    /// `weir_vxlan`, where nodes are reached by the tunnel: there, up, with its port, MTU and hardware address.
+    /// `weir_vxlan`, by which nodes are reached, or may reach this one: there, up, with its port, MTU and hardware address.
     TunnelDevice,
     /// Kernel settings of it.
     TunnelSettings,

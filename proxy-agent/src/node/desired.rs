@@ -1,6 +1,7 @@
 //! What the node should have, as a value.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
 };
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     api::listen::ListenOn,
     config::{Configuration, Routing, Underlay, encryption::cluster_ranges},
-    model::{Node, Snapshot},
+    model::{Node, Refused, Snapshot, overlap},
 };
 
 /// MTU of pods where nothing says otherwise.
@@ -122,6 +123,9 @@ impl Desired {
         let others = nodes
             .values()
             .filter(|node| *node.name != *config.node_name);
+        let others: Vec<_> = others
+            .map(|node| desired.without_own(node, &config.node_name))
+            .collect();
         let mut ways = Ways {
             config,
             here,
@@ -130,6 +134,7 @@ impl Desired {
             keys: Keys::of(snapshot, &config.node_name, ready, strict),
         };
         let mtus: Vec<u32> = others
+            .iter()
             .flat_map(|node| desired.route(node, &mut ways))
             .collect();
         let outward = desired.outward(facts).map_or(MTU, |link| link.mtu);
@@ -141,6 +146,7 @@ impl Desired {
         desired.tunnel.relays = asked && !config.encryption.is_on();
         desired.tunnel.wanted =
             desired.tunnel.is_used() || desired.tunnel.relays || keeps_tunnel(config, here);
+        desired.tunnel.takes = !config.encryption.is_on();
         desired.tunnel.mtu = match desired.tunnel.mtu {
             0 => outward.saturating_sub(desired.around_tunnel(config)),
             mtu => mtu,
@@ -172,6 +178,26 @@ impl Desired {
                 self.routes.insert(*range, way);
             }
         }
+    }
+
+    /// Another node as it is to be reached: whatever its Node says, what this node has is this node's.
+    fn without_own<'a>(&self, node: &'a Node, here: &str) -> Cow<'a, Node> {
+        let is_own = |range: &IpNetwork| self.pods.iter().any(|own| overlap(*own, *range));
+        let addresses = node.internal_ips.iter();
+        let own = addresses.filter(|ip| node.holds(**ip) && self.internal.contains(ip));
+        let own: Vec<IpAddr> = own.copied().collect();
+        let mut node = Cow::Borrowed(node);
+        if node.pod_cidrs.iter().any(is_own) {
+            node.to_mut().pod_cidrs.retain(|range| !is_own(range));
+        }
+        for ip in own {
+            node.to_mut().refused.push(Refused {
+                what: ip.into(),
+                pods: false,
+                by: here.into(),
+            });
+        }
+        node
     }
 
     /// What encryption takes from every way, and what it closes.

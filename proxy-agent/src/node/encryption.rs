@@ -140,7 +140,8 @@ pub fn mistake(node: &Node) -> Option<String> {
 impl Encrypted {
     /// Takes up a node that is reached with this key at this address and port.
     pub fn add(&mut self, node: &Node, key: PublicKey, endpoint: SocketAddr) {
-        let own = node.internal_ips.iter().map(|ip| IpNetwork::from(*ip));
+        let own = node.internal_ips.iter().filter(|ip| node.holds(**ip));
+        let own = own.map(|ip| IpNetwork::from(*ip));
         let pods = node.pod_cidrs.iter().copied();
         let peer = Peer {
             node: node.name.clone(),

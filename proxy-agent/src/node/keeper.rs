@@ -1,6 +1,9 @@
 //! Keeps the node as it should be, driven by the main loop.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use cni_plugin::node_file::boot_id;
@@ -27,6 +30,7 @@ use crate::{
     datapath::Maps,
     model::{Kind, Owned, Snapshot},
     subject::Repairs,
+    usage::in_full,
 };
 
 /// Keeps the node as it should be.
@@ -41,7 +45,12 @@ pub struct NodeKeeper {
     masquerade: Follower,
     encryption: EncryptionKeeper,
     relayed: Relayed,
+    /// When the tunnel's device could not be made that nothing needs.
+    no_tunnel: Option<Instant>,
 }
+
+/// When that is tried again.
+const AGAIN: Duration = Duration::from_mins(1);
 
 impl NodeKeeper {
     /// For this configuration. A `node.json` that is there stays valid: the plugin goes on meanwhile.
@@ -57,6 +66,7 @@ impl NodeKeeper {
             masquerade: Follower::default(),
             encryption: EncryptionKeeper::default(),
             relayed: Relayed::of(maps),
+            no_tunnel: None,
         })
     }
 
@@ -111,14 +121,17 @@ impl NodeKeeper {
         }
         let index = report.host_device.unwrap_or(0);
         let may_relay = !desired.tunnel.relays && !config.encryption.is_on();
-        if may_relay && self.relayed.need_device(&facts) {
+        if may_relay && self.maps.relays() && self.relayed.are_any() {
             (desired.tunnel.relays, desired.tunnel.wanted) = (true, true);
         }
-        match tunnel_device(config, &desired.tunnel, repairs) {
+        match self.tunnel_device(config, &desired.tunnel, repairs) {
             Ok(index) => report.tunnel_device = index,
             Err(e) => report.errors.push(format!("{e:#}")),
         }
-        let [tunnel, encryption] = [report.tunnel_device, report.encryption_device];
+        // What nothing here is sent by needs no look-up.
+        let sends = desired.tunnel.wanted || self.maps.sends();
+        let sends = report.tunnel_device.filter(|_| sends);
+        let [tunnel, encryption] = [sends, report.encryption_device];
         let devices = [index, tunnel.unwrap_or(0)];
         desired.lead_into(tunnel, encryption, &facts);
         let written = self.maps.write(config, &desired, devices, complete);
@@ -184,6 +197,36 @@ impl NodeKeeper {
         &self.maps
     }
 
+    /// The tunnel's device, if there is to be one. Where nothing here needs it, it may as well be missing: the kernel may have no
+    /// VXLAN, or somebody else the port.
+    fn tunnel_device(
+        &mut self,
+        config: &Configuration,
+        tunnel: &Tunnel,
+        repairs: &mut Repairs,
+    ) -> anyhow::Result<Option<u32>> {
+        let waits = self.no_tunnel.is_some_and(|since| since.elapsed() < AGAIN);
+        if !tunnel.has_device() || !tunnel.wanted && waits {
+            return Ok(None);
+        }
+        match tunnel::link::ensure(config.tunnel.port, tunnel.mtu, repairs) {
+            Ok(index) => {
+                self.no_tunnel = None;
+                Ok(Some(index))
+            }
+            Err(error) if !tunnel.wanted => {
+                if self.no_tunnel.replace(Instant::now()).is_none() {
+                    tracing::info!(
+                        error = in_full(&error),
+                        "what may come by the tunnel is not taken"
+                    );
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn tell(&mut self, desired: &Desired) {
         for (node, why) in &desired.unreachable {
             if self.unreachable.get(node) != Some(why) {
@@ -200,18 +243,6 @@ impl NodeKeeper {
         }
         self.errors = errors.to_vec();
     }
-}
-
-/// The device's index, if there is to be one.
-fn tunnel_device(
-    config: &Configuration,
-    tunnel: &Tunnel,
-    repairs: &mut Repairs,
-) -> anyhow::Result<Option<u32>> {
-    if !tunnel.wanted {
-        return Ok(None);
-    }
-    tunnel::link::ensure(config.tunnel.port, tunnel.mtu, repairs).map(Some)
 }
 
 /// What people should know.

@@ -18,7 +18,7 @@ use proxy_common::{
         NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_RELAYS, NODE_SOCKET_BALANCING,
         NodeConfig,
     },
-    tunnel::{TUNNEL_ENCRYPTED, TUNNEL_SEND, TunnelKey4, TunnelKey6, TunnelPeer},
+    tunnel::{TUNNEL_CLOSED, TUNNEL_ENCRYPTED, TUNNEL_SEND, TunnelKey4, TunnelKey6, TunnelPeer},
 };
 
 use super::{
@@ -65,6 +65,19 @@ impl NodeMaps {
         })
     }
 
+    /// Whether what other nodes relay is taken now.
+    pub fn relays(&self) -> bool {
+        let config = self.config();
+        config.is_some_and(|config| config.flags & NODE_RELAYS != 0)
+    }
+
+    /// Whether anything is sent by the tunnel still, by what was written last: until [`Self::leave_tunnel`] routes may lead there.
+    pub fn sends(&self) -> bool {
+        let v4 = self.tunnels4.written().values();
+        let mut all = v4.chain(self.tunnels6.written().values());
+        all.any(|peer| peer.flags & (TUNNEL_SEND | TUNNEL_ENCRYPTED | TUNNEL_CLOSED) == TUNNEL_SEND)
+    }
+
     /// What was written last to `NODE_CONFIG`.
     pub fn config(&self) -> Option<NodeConfig> {
         self.config.written().get(&0).copied()
@@ -109,10 +122,11 @@ impl NodeMaps {
             tunnel_device,
             tunnel_mtu: desired.tunnel.mtu,
             tunnel_vni: config.tunnel.vni,
-            tunnel_port: if tunnel_device == 0 {
-                0
-            } else {
+            // Others may take what comes from here, whether or not anything is sent.
+            tunnel_port: if desired.tunnel.has_device() {
                 config.tunnel.port.to_be()
+            } else {
+                0
             },
             ..value(config, desired, host_device)
         };

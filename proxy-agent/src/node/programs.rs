@@ -52,7 +52,9 @@ impl NodePrograms {
         if let Some(index) = report.tunnel_device {
             let port = config.tunnel.port;
             let brought = self.tunnel.bring(index, port, datapath, repairs);
-            errors.extend(brought.err());
+            let wanted = report.tunnel.as_ref().is_some_and(|tunnel| tunnel.wanted);
+            // Somebody else may have the port, as long as nothing needs it.
+            errors.extend(brought.err().filter(|_| wanted));
         }
         if let Some(index) = report.encryption_device {
             let port = config.encryption.port;

@@ -53,6 +53,8 @@ pub struct ThisNode {
     telling: Telling,
     /// The own Node as it was seen last.
     own: Option<Arc<Node>>,
+    /// What Nodes name and others have, by Node.
+    conflicts: BTreeMap<Arc<str>, String>,
     /// Services are in force.
     serving: bool,
     next: Instant,
@@ -97,6 +99,7 @@ impl ThisNode {
             found,
             telling: Telling::new(condition, key),
             own: None,
+            conflicts: BTreeMap::new(),
             serving: false,
             next: Instant::now(),
             next_beat: Instant::now(),
@@ -230,6 +233,13 @@ impl ThisNode {
     }
 }
 
+/// What Nodes name and others have. One whose object is gone needs no telling.
+fn conflicts(snapshot: &Snapshot) -> BTreeMap<Arc<str>, String> {
+    let nodes = snapshot.nodes.iter().filter(|(_, node)| !node.gone);
+    let conflicts = nodes.filter_map(|(name, node)| Some((Arc::clone(name), node.conflict()?)));
+    conflicts.collect()
+}
+
 /// Whether a time has come; the next is a period later.
 fn is_over(next: &mut Instant, now: Instant, period: Duration) -> bool {
     let is_over = now >= *next;
@@ -263,6 +273,9 @@ impl Subject for ThisNode {
         let now = Instant::now();
         let name = self.shared.config.node_name.as_str();
         self.own = turn.snapshot.nodes.get(name).cloned();
+        if turn.relisted || !turn.dirty.nodes.is_empty() {
+            self.conflicts = conflicts(turn.snapshot);
+        }
         self.take_found(here);
         self.look_at_claim(turn);
         if self.is_due(turn, here, now) {
@@ -328,12 +341,19 @@ impl Subject for ThisNode {
 
     fn status(&self, status: &mut Status) {
         self.found.status(status, &self.shared);
+        status.way_notes.extend(self.conflicts.values().cloned());
         status.pod_ranges = self.claims.status(self.shared.config.ipam);
     }
 
     fn notices(&self) -> Vec<Notice> {
         let node = &self.shared.config.node_name;
         let mut notices = self.claims.notices(node);
+        notices.extend(self.conflicts.iter().map(|(name, note)| Notice {
+            kind: Kind::Node,
+            object: ObjectName::new("", name),
+            reason: EventReason::NodeConflict,
+            note: note.clone(),
+        }));
         notices.extend(self.found.rival.clone().map(|note| Notice {
             kind: Kind::Node,
             object: ObjectName::new("", node),

@@ -30,8 +30,11 @@ pub struct Peer {
 /// The tunnel as it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tunnel {
-    /// Whether there is to be one.
+    /// Whether anything here needs it.
     pub wanted: bool,
+    /// Whether what comes by it is taken though nothing here needs it: another node may send by it that has heard earlier, or
+    /// not yet, of a change.
+    pub takes: bool,
     /// Whether it takes what comes from outside for a Service with a backend on another node.
     pub relays: bool,
     /// Ranges of pods and addresses of nodes.
@@ -78,12 +81,17 @@ impl Tunnel {
             let flags = over | send(*by);
             self.peers.insert(*range, Peer { end, flags });
         }
-        for ip in &node.internal_ips {
+        for ip in node.internal_ips.iter().filter(|ip| node.holds(**ip)) {
             let of_family =
                 |(range, by): &(IpNetwork, bool)| *by && range.is_ipv4() == ip.is_ipv4();
             let flags = over | TUNNEL_NODE | send(by.iter().any(of_family));
             self.peers.insert((*ip).into(), Peer { end, flags });
         }
+    }
+
+    /// Whether there is to be a device, if the kernel makes one.
+    pub const fn has_device(&self) -> bool {
+        self.wanted || self.takes
     }
 
     /// Whether anything is reached by it.

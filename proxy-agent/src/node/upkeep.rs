@@ -201,7 +201,7 @@ impl Upkeep {
         if let Some(tunnel) = &routing.tunnel {
             let left = self.keeper.leave_tunnel(tunnel, routing.all_routes);
             errors.extend(left.err());
-            if !tunnel.wanted && routing.all_routes {
+            if !tunnel.has_device() && routing.all_routes {
                 errors.extend(self.programs.tunnel.remove(&self.datapath).err());
             }
         }

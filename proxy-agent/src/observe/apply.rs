@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Converted, Object, Update, nodes::Gone, store::Problems};
+use super::{Converted, Object, Update, nodes::Nodes, store::Problems};
 use crate::model::{Dirty, EndpointSlice, Few, Kind, ObjectName, Snapshot, Stamp, Trigger, full};
 
 /// The snapshot, and what is needed to keep it.
@@ -18,8 +18,8 @@ pub(super) struct Observed {
     pub(super) problems: Problems,
     /// Slices by their own name: a delete names the slice, and its Service label may have changed.
     slices: BTreeSet<ByName>,
-    /// Nodes whose object is gone.
-    pub(super) gone: Gone,
+    /// Nodes as they say of themselves.
+    pub(super) nodes: Nodes,
     /// Trigger times before this belong to changes that the agent was not there for.
     started: SystemTime,
 }
@@ -60,7 +60,7 @@ impl Default for Observed {
             snapshot: Snapshot::default(),
             problems: Problems::default(),
             slices: BTreeSet::new(),
-            gone: Gone::default(),
+            nodes: Nodes::default(),
             started: SystemTime::now(),
         }
     }
@@ -73,6 +73,11 @@ impl Observed {
             Update::Delete(kind, name) => self.delete(kind, &name, dirty),
             Update::Replace(kind, objects) => self.replace(kind, objects, dirty),
         }
+    }
+
+    /// To be called once all updates of a step are in.
+    pub(super) fn settle(&mut self, dirty: &mut Dirty) {
+        self.nodes.settle(&mut self.snapshot, dirty);
     }
 
     fn replace(&mut self, kind: Kind, objects: Vec<Converted>, dirty: &mut Dirty) {
@@ -109,7 +114,7 @@ impl Observed {
             Kind::Pod => s.pods.keys().cloned().collect(),
             Kind::NetworkPolicy => s.policies.keys().cloned().collect(),
             Kind::Namespace => s.namespaces.keys().map(cluster_scoped).collect(),
-            Kind::Node => s.nodes.keys().map(cluster_scoped).collect(),
+            Kind::Node => self.nodes.names().map(cluster_scoped).collect(),
         }
     }
 
@@ -161,7 +166,7 @@ impl Observed {
             }
             Some(Object::Node(new)) => {
                 let name = name.name().into();
-                self.gone.apply(snapshot, &name, *new, dirty);
+                self.nodes.apply(snapshot, &name, *new, dirty);
             }
         }
     }
@@ -219,7 +224,7 @@ impl Observed {
                     dirty.namespaces.insert(name.name().into());
                 }
             }
-            Kind::Node => self.gone.delete(snapshot, name.name(), dirty),
+            Kind::Node => self.nodes.delete(name.name()),
         }
     }
 

@@ -1,5 +1,9 @@
-//! What is known of Nodes stays known while the API says less: an object that is gone or has lost its addresses
+//! What is known of Nodes, and who of them has which range and address.
+//!
+//! What is known stays known while the API says less: an object that is gone or has lost its addresses
 //! or ranges is more often a hiccup (a cloud provider's, somebody's hand) than a machine that is gone.
+
+mod settle;
 
 use std::{
     collections::BTreeMap,
@@ -15,11 +19,18 @@ use crate::model::{Dirty, Node, Snapshot};
 /// How long a Node whose object is gone is kept, unless another one takes its addresses or ranges.
 pub(super) const GRACE: Duration = Duration::from_mins(5);
 
-/// Nodes whose object is gone, and since when.
+/// Nodes as they say of themselves, and since when the object of some is gone. What of it is in force is in the snapshot.
 #[derive(Debug, Default)]
-pub(super) struct Gone(BTreeMap<Arc<str>, Instant>);
+pub(super) struct Nodes {
+    said: BTreeMap<Arc<str>, Arc<Node>>,
+    gone: BTreeMap<Arc<str>, Instant>,
+    /// Who claims what has changed since it was settled.
+    unsettled: bool,
+    /// Ranges that agents have claimed go before those that anybody else gave (`ipam: cluster`).
+    pub(super) claimed_first: bool,
+}
 
-impl Gone {
+impl Nodes {
     /// Puts a Node as the API has it, with what it said before where it is silent now.
     pub(super) fn apply(
         &mut self,
@@ -28,25 +39,32 @@ impl Gone {
         mut new: Node,
         dirty: &mut Dirty,
     ) {
-        self.0.remove(name);
-        self.yield_to(snapshot, name, &new, dirty);
-        let nodes = &mut snapshot.nodes;
-        if let Some(old) = nodes.get(name) {
+        self.gone.remove(name);
+        let old = self.said.get(name);
+        if let Some(old) = old {
             remember(&mut new, old);
+            if **old == new {
+                return;
+            }
         }
-        yield_ranges(nodes, name, &mut new, dirty);
-        if nodes.get(name).is_none_or(|old| **old != new) {
-            nodes.insert(Arc::clone(name), Arc::new(new));
-            dirty.nodes.insert(Arc::clone(name));
+        let new = Arc::new(new);
+        let in_force = snapshot.nodes.get_mut(name);
+        match in_force.filter(|_| old.is_some_and(|old| settle::claim_alike(old, &new))) {
+            Some(known) => {
+                *known = settle::in_force_as(&new, known);
+                dirty.nodes.insert(Arc::clone(name));
+            }
+            None => self.unsettled = true,
         }
+        self.said.insert(Arc::clone(name), new);
     }
 
     /// Keeps a Node whose object is gone. It is neither leaving nor to be told anything.
-    pub(super) fn delete(&mut self, snapshot: &mut Snapshot, name: &str, dirty: &mut Dirty) {
-        let Some((name, node)) = snapshot.nodes.get_key_value(name) else {
+    pub(super) fn delete(&mut self, name: &str) {
+        let Some((name, node)) = self.said.get_key_value(name) else {
             return;
         };
-        if self.0.contains_key(name) {
+        if self.gone.contains_key(name) {
             return;
         }
         let name = Arc::clone(name);
@@ -59,56 +77,91 @@ impl Gone {
             node = &*name,
             "Node is gone from the API; what is known of it stays for a while"
         );
-        snapshot.nodes.insert(Arc::clone(&name), Arc::new(kept));
-        dirty.nodes.insert(Arc::clone(&name));
-        self.0.insert(name, Instant::now());
+        self.said.insert(Arc::clone(&name), Arc::new(kept));
+        self.gone.insert(name, Instant::now());
+        self.unsettled = true;
+    }
+
+    /// The names of all that are known.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.said.keys()
     }
 
     /// Whether a Node is kept though its object is gone.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+    pub(super) fn is_gone(&self, name: &str) -> bool {
+        self.gone.contains_key(name)
     }
 
     /// Whether one has been gone for long enough.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.0
+        self.gone
             .values()
             .any(|since| now.duration_since(*since) >= GRACE)
     }
 
     /// Forgets those that have been gone for long enough.
-    pub(super) fn expire(&mut self, snapshot: &mut Snapshot, now: Instant, dirty: &mut Dirty) {
-        self.0.retain(|name, since| {
+    pub(super) fn expire(&mut self, now: Instant) {
+        let Self { said, gone, .. } = self;
+        let known = gone.len();
+        gone.retain(|name, since| {
             let stays = now.duration_since(*since) < GRACE;
             if !stays {
                 tracing::info!(node = &**name, "Node has not come back: forgotten");
-                snapshot.nodes.remove(name);
-                dirty.nodes.insert(Arc::clone(name));
+                said.remove(name);
             }
             stays
         });
+        self.unsettled |= gone.len() != known;
     }
 
-    /// What a Node has now is no longer that of one whose object is gone.
-    fn yield_to(
-        &mut self,
-        snapshot: &mut Snapshot,
-        name: &Arc<str>,
-        new: &Node,
-        dirty: &mut Dirty,
-    ) {
-        let others = snapshot.nodes.iter();
-        let taken: Vec<Arc<str>> = others
-            .filter(|(other, node)| {
-                *other != name && self.0.contains_key(*other) && overlap(node, new)
-            })
-            .map(|(other, _)| Arc::clone(other))
-            .collect();
-        for other in taken {
-            self.0.remove(&other);
-            snapshot.nodes.remove(&other);
-            dirty.nodes.insert(other);
+    /// Gives each range and address to one Node, once all that is new has been put. One that is gone is forgotten when another
+    /// names what it had.
+    pub(super) fn settle(&mut self, snapshot: &mut Snapshot, dirty: &mut Dirty) {
+        if !std::mem::take(&mut self.unsettled) {
+            return;
         }
+        let before = &snapshot.nodes;
+        let mut after = settle::settle(&self.said, before, self.claimed_first);
+        while self.forget_taken(&after) {
+            after = settle::settle(&self.said, before, self.claimed_first);
+        }
+        for (name, node) in &after {
+            let known = before.get(name);
+            if known != Some(node) {
+                tell(known.map(AsRef::as_ref), node);
+                dirty.nodes.insert(Arc::clone(name));
+            }
+        }
+        let forgotten = before.keys().filter(|name| !after.contains_key(*name));
+        dirty.nodes.extend(forgotten.cloned());
+        snapshot.nodes = after;
+    }
+
+    /// Forgets those that are gone and whose ranges or addresses another Node has. Says whether there were any.
+    fn forget_taken(&mut self, settled: &BTreeMap<Arc<str>, Arc<Node>>) -> bool {
+        let Self { said, gone, .. } = self;
+        let has_taken =
+            |name: &Arc<str>| settled[name].refused.iter().any(|r| !settled[&r.by].gone);
+        let taken: Vec<Arc<str>> = gone
+            .keys()
+            .filter(|name| has_taken(name))
+            .cloned()
+            .collect();
+        for name in &taken {
+            gone.remove(name);
+            said.remove(name);
+        }
+        !taken.is_empty()
+    }
+}
+
+/// Logs what a Node names and others have, when that is new.
+fn tell(known: Option<&Node>, node: &Node) {
+    let conflict = node.conflict().filter(|_| !node.gone);
+    if let Some(conflict) = conflict
+        && known.is_none_or(|known| known.refused != node.refused)
+    {
+        tracing::warn!("{conflict}");
     }
 }
 
@@ -132,47 +185,6 @@ fn remember_ranges(new: &mut Vec<IpNetwork>, old: &[IpNetwork], ipv4: bool) {
     if !new.iter().any(|range| range.is_ipv4() == ipv4) {
         new.extend(old.iter().filter(|range| range.is_ipv4() == ipv4));
     }
-}
-
-/// A range that one Node's agent has claimed is no other's, though its `spec.podCIDRs` say so: whoever fills those in knows
-/// nothing of claims.
-fn yield_ranges(
-    nodes: &mut BTreeMap<Arc<str>, Arc<Node>>,
-    name: &Arc<str>,
-    new: &mut Node,
-    dirty: &mut Dirty,
-) {
-    for (other, node) in nodes.iter_mut().filter(|(other, _)| *other != name) {
-        let clash = |ours: &[IpNetwork], theirs: &IpNetwork| ours.iter().any(|r| within(r, theirs));
-        if node.claimed && !new.claimed {
-            new.pod_cidrs.retain(|range| !clash(&node.pod_cidrs, range));
-        }
-        let loses = new.claimed && !node.claimed;
-        if loses
-            && node
-                .pod_cidrs
-                .iter()
-                .any(|range| clash(&new.pod_cidrs, range))
-        {
-            let kept = Arc::make_mut(node);
-            kept.pod_cidrs.retain(|range| !clash(&new.pod_cidrs, range));
-            dirty.nodes.insert(Arc::clone(other));
-        }
-    }
-}
-
-/// Whether one of two ranges is a part of the other.
-fn within(x: &IpNetwork, y: &IpNetwork) -> bool {
-    x.contains(y.ip()) || y.contains(x.ip())
-}
-
-/// Whether two Nodes have an address or a part of a range in common.
-fn overlap(a: &Node, b: &Node) -> bool {
-    let addresses = a.internal_ips.iter().any(|ip| b.internal_ips.contains(ip));
-    addresses
-        || a.pod_cidrs
-            .iter()
-            .any(|x| b.pod_cidrs.iter().any(|y| within(x, y)))
 }
 
 #[cfg(test)]

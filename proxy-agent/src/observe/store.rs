@@ -9,7 +9,10 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use super::{Problem, SourceStatus, Update, apply};
-use crate::model::{Completeness, Dirty, Kind, ObjectName, Snapshot};
+use crate::{
+    config::Ipam,
+    model::{Completeness, Dirty, Kind, ObjectName, Snapshot},
+};
 
 /// The observed cluster. Cheap to share: `Arc<Store>`.
 #[derive(Debug)]
@@ -47,6 +50,18 @@ impl Store {
         })
     }
 
+    /// An empty store that settles who has which range as nodes' addresses are managed.
+    pub fn for_ipam(ipam: Ipam) -> Arc<Self> {
+        let store = Self::new();
+        let mut observed = store
+            .observed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        observed.nodes.claimed_first = ipam == Ipam::Cluster;
+        drop(observed);
+        store
+    }
+
     /// The snapshot. Hold it briefly: sources wait meanwhile.
     pub fn read(&self) -> SnapshotGuard<'_> {
         SnapshotGuard(self.observed.read().unwrap_or_else(PoisonError::into_inner))
@@ -73,6 +88,7 @@ impl Store {
         for update in updates {
             observed.update(update, &mut dirty);
         }
+        observed.settle(&mut dirty);
         let completed = observed.snapshot.complete.0.len() != complete;
         self.mark(dirty, completed);
     }
@@ -105,7 +121,7 @@ impl Store {
     /// Forgets Nodes whose object has been gone for long. To be called now and then.
     pub fn expire(&self) {
         let now = Instant::now();
-        if !self.read().0.gone.is_due(now) {
+        if !self.read().0.nodes.is_due(now) {
             return;
         }
         let mut dirty = Dirty::default();
@@ -113,8 +129,8 @@ impl Store {
             .observed
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let apply::Observed { gone, snapshot, .. } = &mut *observed;
-        gone.expire(snapshot, now, &mut dirty);
+        observed.nodes.expire(now);
+        observed.settle(&mut dirty);
         self.mark(dirty, false);
     }
 
@@ -122,7 +138,7 @@ impl Store {
     pub fn has_node(&self, name: &str, uid: &str) -> bool {
         let observed = self.read();
         let node = observed.0.snapshot.nodes.get(name);
-        node.is_some_and(|node| node.uid == uid) && !observed.0.gone.has(name)
+        node.is_some_and(|node| node.uid == uid) && !observed.0.nodes.is_gone(name)
     }
 
     /// A watch has listed its kind.

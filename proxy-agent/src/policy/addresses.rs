@@ -92,7 +92,9 @@ impl Addresses {
         let mut pod_cidrs = BTreeSet::new();
         for node in nodes {
             let local = if node.name == own { PEER_LOCAL_NODE } else { 0 };
-            for address in node.addresses.iter().chain(&node.internal_ips) {
+            let all = node.addresses.iter().chain(&node.internal_ips);
+            // What of another one's it names does not make that a node's.
+            for address in all.filter(|ip| local != 0 || node.holds(**ip)) {
                 *flags.entry(*address).or_default() |= PEER_NODE | local;
             }
             pod_cidrs.extend(node.pod_cidrs.iter().copied().map(canonical));

@@ -6,7 +6,7 @@ use super::{Document, code, table};
 
 const HEAD: &str = "\
 `kubectl describe` of an object shows them, `kubectl get events --all-namespaces` all of them. Their type is `Warning`; \
-the note names the node and the details. What all nodes find alike (`AddressConflict` of Services, `NotServed`) one of them tells, and the note says \
+the note names the node and the details. What all nodes find alike (`AddressConflict` of Services, `NotServed`, `NodeConflict`) one of them tells, and the note says \
 so; another one does when that node is not ready. An Event is written once, again with other words after a minute, and again after half an \
 hour while it stands: API servers keep Events for an hour.
 

@@ -149,19 +149,22 @@ pub(crate) fn harm(what: Owned) -> Option<Harm> {
     Some(Harm { harm, looks })
 }
 
+/// What it is called, and lines of a shell.
+type Spoils = (&'static str, &'static str);
+
 /// What may be done to files: they are there and are not what they were.
-const SPOILT: [(&str, &str); 3] = [
+const SPOILT: [Spoils; 3] = [
     ("gone", "rm $file"),
     ("empty", ": >$file"),
     ("garbage", "echo '{garb' >$file"),
 ];
 /// To programs besides.
-const SHUT: [(&str, &str); 2] = [
+const SHUT: [Spoils; 2] = [
     ("not to be run", "chmod 644 $file"),
     ("for all to change", "chmod 777 $file"),
 ];
 /// To sockets.
-const OPENED: [(&str, &str); 3] = [
+const OPENED: [Spoils; 3] = [
     ("gone", "rm $file"),
     ("another", "rm $file; echo >$file"),
     ("for all", "chmod 666 $file"),
@@ -182,7 +185,7 @@ pub(crate) fn of_files() -> Vec<Vec<FileHarm>> {
     // Another one may be another plugin's.
     let loopback = [&SPOILT[..2], &SHUT].concat();
     let conflist = "/run/cni/net.d/05-weir.conflist";
-    let files: [(Owned, &str, &[(&str, &str)], &str); 6] = [
+    let files: [(Owned, &str, &[Spoils], &str); 6] = [
         (Owned::NodeFile, "/run/weir/node.json", &SPOILT, CONTENTS),
         (Owned::Plugin, "/run/cni/bin/weir", &program, CONTENTS),
         (Owned::Plugin, "/run/cni/bin/loopback", &loopback, CONTENTS),

@@ -5,12 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use proxy_agent::datapath::Table as _;
+use proxy_common::node::NODE_RELAYS;
 use serde_json::json;
-use weir_tests::world::{Talk, ask_udp, until};
+use weir_tests::{
+    datapath::reader,
+    world::{Talk, ask_udp, until},
+};
 
 use super::bed::{Bed, vips};
 
-/// Longer than a device stays that nothing needs.
+/// Far longer than between two looks at the node.
 const LONGER: Duration = Duration::from_secs(20);
 /// The flow of a closed connection is over by then, where only one of its directions was seen too.
 const OVER: Duration = Duration::from_mins(3);
@@ -85,7 +90,7 @@ fn a_service_says_how_it_is_reached() {
     bed.serves(to);
 }
 
-/// The tunnel's device was there for what is relayed: it goes when the last such connection has ended.
+/// Packets are relayed as long as a connection needs it that began so, and no longer.
 #[test]
 fn what_is_relayed_goes_on_when_nothing_is_relayed_any_more() {
     for mode in ["dsr", "tunnel"] {
@@ -110,12 +115,11 @@ fn what_is_relayed_goes_on_when_nothing_is_relayed_any_more() {
             }
             sleep(Duration::from_secs(1));
         }
-        let is_there = || {
-            bed.cluster
-                .node(0)
-                .run(&["ip", "link", "show", "weir_vxlan"])
+        let relays = || {
+            let config = reader(bed.cluster.node(0))?.maps().node_config.get(&0)?;
+            anyhow::Ok(config.is_some_and(|config| config.flags & NODE_RELAYS != 0))
         };
-        is_there().unwrap();
+        assert!(relays().unwrap());
         for to in tos {
             bed.serves(to);
         }
@@ -123,7 +127,11 @@ fn what_is_relayed_goes_on_when_nothing_is_relayed_any_more() {
         if mode == "dsr" {
             continue; // The entry node sees one end only, and remembers for long.
         }
-        until("an end of the device", OVER, || Ok(is_there().err()))
-            .unwrap_or_else(|error| panic!("{mode}: {error:#}\n{}", bed.said()));
+        until(
+            "an end of relaying",
+            OVER,
+            || Ok((!relays()?).then_some(())),
+        )
+        .unwrap_or_else(|error| panic!("{mode}: {error:#}\n{}", bed.said()));
     }
 }

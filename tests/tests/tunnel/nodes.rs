@@ -15,7 +15,7 @@ use weir_tests::world::{
 use super::bed::{Bed, Mode, PATIENCE, PORT, serve};
 
 /// Nodes on one link, by both ways; agents go by their Nodes.
-const WAYS: [Mode; 3] = [
+pub(super) const WAYS: [Mode; 3] = [
     &["--node-address="],
     &["--node-address=", "--routing", "tunnel"],
     &["--node-address=", "--forwarding", "stack"],
@@ -25,7 +25,7 @@ const WAYS: [Mode; 3] = [
 const BEAT: Duration = Duration::from_millis(2);
 
 /// Words on these connections meanwhile, all of which must come back; and how long the longest took.
-fn under_traffic(talks: &mut [Talk], bed: &Bed, change: impl FnOnce()) -> Duration {
+pub(super) fn under_traffic(talks: &mut [Talk], bed: &Bed, change: impl FnOnce()) -> Duration {
     let over = AtomicBool::new(false);
     let mut longest = Duration::ZERO;
     thread::scope(|scope| {
@@ -84,7 +84,7 @@ fn tell(bed: &Bed, node: &Node, new: [IpAddr; 2]) {
 }
 
 /// Connections that wait as long as a stream may stand still.
-fn talks(bed: &Bed, to: &[SocketAddr]) -> Vec<Talk> {
+pub(super) fn talks(bed: &Bed, to: &[SocketAddr]) -> Vec<Talk> {
     let open = |to: &SocketAddr| {
         let mut talk =
             Talk::open(&bed.near, *to).unwrap_or_else(|error| panic!("{error}\n{}", bed.said()));

@@ -66,6 +66,11 @@ impl Agent {
         Ok(agent)
     }
 
+    /// What it is told from now on, in place of the flags that it was started with.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(ToString::to_string).collect();
+    }
+
     /// Which version is started from now on; none: ours.
     pub fn set_version(&mut self, programs: Option<Programs>) {
         self.programs = programs;

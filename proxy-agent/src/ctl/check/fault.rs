@@ -60,6 +60,8 @@ faults! {
     AddressOfPods = "address-of-pods";
     /// Nodes whose pods cannot be reached.
     NodeUnreachable = "node-unreachable";
+    /// A Node names what another one has.
+    NodeConflict = "node-conflict";
     /// The way to other nodes has no room for what pods send.
     MtuTooLow = "mtu-too-low";
     /// Pods are told of a larger MTU than their way has.

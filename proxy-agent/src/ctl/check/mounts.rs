@@ -45,7 +45,7 @@ fn judge_sharing(mounts: &str) -> Option<Complaint> {
     Some(complaint.command(format!("mount --make-shared {place}")))
 }
 
-/// The mount that a path is of, and whether it is shared, from lines of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+/// The mount that a path is of, and whether it is shared, from lines of `/proc/self/mountinfo` (`man 5 proc_pid_mountinfo`).
 fn holder<'a>(mounts: &'a str, path: &Path) -> Option<(&'a str, bool)> {
     let all = mounts.lines().filter_map(|line| {
         let (fields, _) = line.split_once(" - ")?;

@@ -210,12 +210,24 @@ pub(super) fn ways(scene: &Scene) -> Verdict {
     desired.map_or_else(
         || Verdict::unknown("not known"),
         |desired| {
-            judge_ways(
+            let nodes = &scene.store.read().nodes;
+            let conflicts = nodes.values().filter_map(|node| node.conflict());
+            let mut verdict = judge_ways(
                 desired.ways.len(),
                 &desired.unreachable,
                 scene.config.routing,
-            )
+            );
+            verdict.complaints.extend(conflicts.map(conflict));
+            verdict
         },
+    )
+}
+
+fn conflict(text: String) -> Complaint {
+    Complaint::error(
+        Fault::NodeConflict,
+        text,
+        "correct the Node that is named first, or delete the one that is not there any more (`kubectl delete node`)",
     )
 }
 

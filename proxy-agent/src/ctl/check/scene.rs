@@ -86,7 +86,7 @@ impl Scene {
             cgroup_unsaid,
             view,
         } = configuration(context, args, agent.is_ok()).await;
-        let store = Store::new();
+        let store = Store::for_ipam(config.ipam);
         let source = observe(&here, &view, &store).await;
         let (mut probes, mut differences) = (BTreeMap::new(), None);
         if agent.is_ok() {
@@ -126,7 +126,7 @@ impl Scene {
         let facts = self.facts.as_ref().ok()?;
         let mut config = self.config.clone();
         if let Some(here) = self.node().filter(|_| config.node.pod_cidrs.is_empty()) {
-            config.node.pod_cidrs = here.pod_cidrs;
+            config.node.pod_cidrs = here.named_ranges().collect();
         }
         let ready = if config.encryption.is_on() {
             // Which key it is makes no difference to what is looked at here.

@@ -196,3 +196,24 @@ fn who_is_not_on_a_link_of_ours_is_reached_by_the_tunnel() {
     let lone = desired_by(Routing::Auto, &[]);
     assert!(!lone.tunnel.wanted && lone.mtu == 1450);
 }
+
+#[test]
+fn what_the_node_has_is_led_to_no_other() {
+    for routing in [Routing::Direct, Routing::Tunnel] {
+        let own = ["10.1.1.0/24", "10.1.1.128/25", "10.1.0.0/16"];
+        for range in own {
+            let desired = desired_by(routing, &[("b", &["10.0.0.2", "10.0.0.1"], range)]);
+            assert_eq!(desired.routes, Routes::new(), "{range}");
+            let own: IpNetwork = IpAddr::from([10, 0, 0, 1]).into();
+            assert!(!desired.tunnel.peers.contains_key(&own));
+            assert!(desired.ways.is_empty());
+        }
+    }
+    let desired = desired_by(
+        Routing::Tunnel,
+        &[("b", &["10.0.0.2", "10.0.0.1"], "10.1.2.0/24")],
+    );
+    let own: IpNetwork = IpAddr::from([10, 0, 0, 1]).into();
+    assert!(!desired.tunnel.peers.contains_key(&own));
+    assert_eq!(desired.ways.len(), 1);
+}

@@ -1,11 +1,8 @@
 //! Connections that were relayed when they began: they go on so to their end, whatever the mode is by then.
 
-use proxy_common::{conntrack::FLOW_RELAYED, tunnel::TUNNEL_DEVICE};
+use proxy_common::conntrack::FLOW_RELAYED;
 
-use crate::{
-    datapath::{Flows, Maps, clock},
-    node::facts::Facts,
-};
+use crate::datapath::{Flows, Maps, clock};
 
 /// Those of this node.
 #[derive(Debug)]
@@ -21,14 +18,10 @@ impl Relayed {
         }
     }
 
-    /// Whether the tunnel's device, if there is one, carries any. Looks at each slot of the flow tables.
-    pub fn need_device(&self, facts: &Facts) -> bool {
+    /// Whether any is open. Looks at each slot of the flow tables.
+    pub fn are_any(&self) -> bool {
         let now = clock::seconds();
-        let is_there = facts
-            .interfaces
-            .iter()
-            .any(|link| link.name == TUNNEL_DEVICE);
         let mut flows = self.flows.iter();
-        is_there && flows.any(|flows| flows.any_open(now, FLOW_RELAYED))
+        flows.any(|flows| flows.any_open(now, FLOW_RELAYED))
     }
 }

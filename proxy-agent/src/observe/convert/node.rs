@@ -36,6 +36,11 @@ impl Convert for core::Node {
         let mut node = Node {
             name: name.name().to_owned(),
             zone: label(&self.metadata, LABEL_ZONE).map(str::to_owned),
+            created: self
+                .metadata
+                .creation_timestamp
+                .as_ref()
+                .map_or(0, |time| time.0.as_second()),
             uid: self.metadata.uid.clone().unwrap_or_default(),
             wanted_pod_cidrs: annotation(&self.metadata, ANNOTATION_WANTED).map(str::to_owned),
             routing: annotation(&self.metadata, ANNOTATION_ROUTING).map(str::to_owned),

@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{GRACE, Gone};
+use super::{GRACE, Nodes};
 use crate::model::{Dirty, Node, Snapshot};
 
 fn node(name: &str, addresses: &[&str], ranges: &[&str]) -> Node {
@@ -21,7 +21,7 @@ fn node(name: &str, addresses: &[&str], ranges: &[&str]) -> Node {
 /// Nodes as the API tells of them, and as they are known.
 #[derive(Default)]
 struct World {
-    gone: Gone,
+    nodes: Nodes,
     snapshot: Snapshot,
 }
 
@@ -29,21 +29,33 @@ impl World {
     fn apply(&mut self, node: Node) -> bool {
         let mut dirty = Dirty::default();
         let name: Arc<str> = node.name.as_str().into();
-        self.gone.apply(&mut self.snapshot, &name, node, &mut dirty);
+        self.nodes
+            .apply(&mut self.snapshot, &name, node, &mut dirty);
+        self.nodes.settle(&mut self.snapshot, &mut dirty);
         dirty.nodes.contains(&name)
     }
 
-    fn delete(&mut self, name: &str) {
-        self.gone
-            .delete(&mut self.snapshot, name, &mut Dirty::default());
+    fn delete(&mut self, name: &str) -> Vec<Arc<str>> {
+        let mut dirty = Dirty::default();
+        self.nodes.delete(name);
+        self.nodes.settle(&mut self.snapshot, &mut dirty);
+        dirty.nodes.into_iter().collect()
     }
 
     fn expire(&mut self, after: Duration) -> Vec<Arc<str>> {
         let now = Instant::now() + after;
         let mut dirty = Dirty::default();
-        assert_eq!(self.gone.is_due(now), after >= GRACE);
-        self.gone.expire(&mut self.snapshot, now, &mut dirty);
+        assert_eq!(self.nodes.is_due(now), after >= GRACE);
+        self.nodes.expire(now);
+        self.nodes.settle(&mut self.snapshot, &mut dirty);
         dirty.nodes.into_iter().collect()
+    }
+
+    fn ranges(&self, name: &str) -> Vec<String> {
+        let node = self.snapshot.nodes.get(name);
+        node.map_or_else(Vec::new, |node| {
+            node.pod_cidrs.iter().map(ToString::to_string).collect()
+        })
     }
 
     fn addresses(&self, name: &str) -> Vec<String> {
@@ -92,7 +104,7 @@ fn a_node_whose_object_is_gone_stays_for_a_while() {
     world.delete("a");
     world.apply(node("a", &[], &[]));
     assert_eq!(world.addresses("a"), BOTH);
-    let due = world.gone.is_due(Instant::now() + GRACE * 2);
+    let due = world.nodes.is_due(Instant::now() + GRACE * 2);
     assert!(!due, "it is there");
 }
 
@@ -110,5 +122,58 @@ fn what_another_node_has_now_is_not_kept_of_one_that_is_gone() {
         world.delete("b");
         world.apply(node("c", addresses, ranges));
         assert!(world.addresses("a").is_empty(), "{addresses:?} {ranges:?}");
+    }
+}
+
+#[test]
+fn what_a_node_has_is_no_other_nodes_until_it_goes() {
+    let mut world = World::default();
+    world.apply(node("a", &BOTH, &RANGES));
+    let mut other = node("0", &["192.0.2.9", "192.0.2.1"], &RANGES);
+    other.pod_cidrs.push("10.1.9.0/24".parse().unwrap());
+    world.apply(other.clone());
+    assert_eq!(world.ranges("a"), RANGES);
+    assert_eq!(world.ranges("0"), ["10.1.9.0/24"]);
+    let refused = &world.snapshot.nodes["0"];
+    assert!(refused.holds("192.0.2.9".parse().unwrap()));
+    assert!(!refused.holds("192.0.2.1".parse().unwrap()));
+    assert_eq!(
+        refused.conflict().unwrap(),
+        "node 0 names 10.1.1.0/24, 192.0.2.1, fd00:1::/64, which node a has: that is not in force"
+    );
+
+    // What it says else is news, and leaves it as it is.
+    other.ready = true;
+    assert!(world.apply(other.clone()));
+    assert_eq!(world.ranges("0"), ["10.1.9.0/24"]);
+    // One that is gone and has nothing is not kept.
+    world.delete("0");
+    assert!(!world.snapshot.nodes.contains_key("0"));
+    assert_eq!(world.ranges("a"), RANGES);
+
+    // It has it at once when the other one goes, and keeps it.
+    world.apply(other);
+    let changed = world.delete("a");
+    assert_eq!(changed.iter().map(|n| &**n).collect::<Vec<_>>(), ["0", "a"]);
+    assert_eq!(world.ranges("0").len(), 3);
+    assert!(!world.snapshot.nodes.contains_key("a"));
+    let mut back = node("a", &BOTH, &RANGES);
+    back.created = -1;
+    world.apply(back);
+    assert_eq!(world.ranges("0").len(), 3);
+    assert_eq!(world.ranges("a").len(), 0);
+}
+
+#[test]
+fn what_an_agent_has_claimed_goes_first_where_agents_claim() {
+    for claimed_first in [true, false] {
+        let mut world = World::default();
+        world.nodes.claimed_first = claimed_first;
+        world.apply(node("a", &BOTH, &RANGES));
+        let mut claimed = node("b", &["192.0.2.2"], &RANGES);
+        claimed.claimed = true;
+        world.apply(claimed);
+        assert_eq!(world.ranges("b").is_empty(), !claimed_first);
+        assert_eq!(world.ranges("a").is_empty(), claimed_first);
     }
 }
