@@ -56,7 +56,7 @@ reasons! {
     TOO_BIG = 19, "too-big", "A translated packet for which its way has no room; the sender is told.";
     HOP_LIMIT = 20, "hop-limit", "A translated packet without hops left; the sender is told.";
     NO_FLOW = 21, "no-flow", "A segment to a Service that belongs to no connection and opens none; a pod is told (RST).";
-    NOT_MASQUERADED = 22, "not-masqueraded", "A pod sent something out of the cluster that cannot be sent in the node's name: neither TCP, UDP, SCTP, an ICMP echo, nor an error about one of these.";
+    NOT_MASQUERADED = 22, "not-masqueraded", "A pod sent something out of the cluster that cannot be sent in the node's name: neither TCP, UDP, SCTP, an ICMP echo, nor an error about one of these; or by a link that came in this moment.";
     SETTLING = 23, "settling", "No flow may begin for a moment, while the agent exchanges the maps of flows: the packet is sent again.";
     NOT_A_PEER = 24, "not-a-peer", "By the tunnel came something else than IP, for a network that is not ours, or from a node that does not have the sender's address.";
     NO_TUNNEL = 25, "no-tunnel", "A packet for the tunnel, to which no node's tunnel leads.";

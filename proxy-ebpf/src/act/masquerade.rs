@@ -64,13 +64,8 @@ fn run<B: Buffer, F: Family>(
         // No program would see the answers.
         Some(flags) if flags & LINK_LEFT_ALONE != 0 => return CONTINUE,
         Some(_) => {}
-        // It has just come: no record shall keep what begins in this moment from its name.
-        None => {
-            if at == hook::FROM_POD {
-                draft.way = LATER;
-            }
-            return CONTINUE;
-        }
+        // It has just come, and has no program yet that would give this its name: it is sent again in a moment.
+        None => return dropped(NOT_MASQUERADED),
     }
     if !can_be(packet) {
         return dropped(NOT_MASQUERADED);

@@ -11,14 +11,17 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use weir_tests::world::{
-    Cluster, Place, Pod, Talk, ask_tcp, ask_udp, cluster::SERVICE_PORT, until,
+use weir_tests::{
+    length::steps,
+    world::{Cluster, Place, Pod, Talk, ask_tcp, ask_udp, cluster::SERVICE_PORT, until},
 };
 
 use super::bed::{Bed, MODES, PATIENCE, PORT};
 
-/// Between two agents: longer than what is sent by a former way is still taken by what nobody needs.
-const APART: Duration = Duration::from_secs(13);
+/// Between two agents; the long form waits longer than what is sent by a former way is still taken by what nobody needs.
+fn apart() -> Duration {
+    Duration::from_secs(steps(4, 13))
+}
 /// Between two asks.
 const BEAT: Duration = Duration::from_millis(5);
 /// Ports of nodes, by which the pod of the other node is reached.
@@ -104,13 +107,14 @@ fn roll(cluster: &mut Cluster, course: &Course, mode: &[&str], routing: &str, or
             Ok(ways.is_some_and(|line| line.contains(way)).then_some(()))
         })
         .unwrap();
-        thread::sleep(APART);
+        thread::sleep(apart());
     }
 }
 
 #[test]
 fn routing_changes_agent_by_agent_and_nothing_is_lost() {
-    for mode in [MODES[0], MODES[2]] {
+    let modes = [MODES[0], MODES[2]];
+    for mode in modes.into_iter().take(steps(1, 2) as usize) {
         let flags = [&["--map-size", "small", "--routing", "direct"], mode].concat();
         let bed = Bed::on(Cluster::start("rolling", &["a", "b"], &flags).unwrap());
         // Pods end before their cluster.
@@ -160,12 +164,13 @@ fn routing_changes_agent_by_agent_and_nothing_is_lost() {
                 }
             }
             let end = End(course);
-            for (routing, order) in [
+            let changes = [
                 ("tunnel", [0, 1]),
-                ("auto", [1, 0]),
-                ("tunnel", [1, 0]),
                 ("direct", [1, 0]),
-            ] {
+                ("tunnel", [1, 0]),
+                ("auto", [1, 0]),
+            ];
+            for (routing, order) in changes.into_iter().take(steps(2, 4) as usize) {
                 roll(&mut cluster, course, mode, routing, order);
             }
             drop(end);

@@ -75,9 +75,9 @@ fn what_leaves_by_no_link_of_ours_is_left_to_the_stack() {
     }
 }
 
-/// A link that has just come gets its programs in a moment: what begins now may be sent again then.
+/// A link that has just come gets its programs in a moment: what begins now has the pod's address, and is sent again then.
 #[test]
-fn what_leaves_by_a_link_that_is_not_known_yet_leaves_no_record() {
+fn nothing_leaves_by_a_link_that_is_not_known_yet() {
     let mut bench = Bench::new().unwrap();
     bench.configure(NODE_FORWARD_BPF | MASQUERADE).unwrap();
     for plan in FAMILIES {
@@ -85,7 +85,11 @@ fn what_leaves_by_a_link_that_is_not_known_yet_leaves_no_record() {
             let (pod, server) = (plan.pod(4000), plan.outside(carries.port(443)));
             let asked = carries.asks(pod, server);
             let outcome = bench.run(Hook::FromPod, &asked).unwrap();
-            assert_eq!((outcome.action, &outcome.bytes), (NEXT, &asked));
+            let found = (outcome.action, outcome.drop);
+            assert_eq!(found, (SHOT, Some("not-masqueraded")));
+            let number = carries.number(plan.is_ipv6());
+            let [from, to] = carries.tuple(pod, server);
+            assert_eq!(bench.flow(from, to, number).unwrap(), None, "no record");
         }
     }
     bench.link("net0", [V4.node, V6.node]).unwrap();
