@@ -161,13 +161,21 @@ impl Picture {
             if entry.file_type()?.is_dir() {
                 self.files(&entry.path(), &name)?;
             }
-            // The device that the agent makes has another index each time.
-            let name = name.display().to_string();
-            let name = name.split("/from_host-").next().unwrap_or_default();
-            self.0.insert(format!("file {name}"));
+            self.0.insert(format!("file {}", stable(&name)));
         }
         Ok(())
     }
+}
+
+/// Devices that the agent makes have another index each time: the name without it.
+fn stable(name: &Path) -> String {
+    let name = name.display().to_string();
+    let of_devices = ["from_host-", "from_tunnel-", "to_tunnel-"];
+    let found = of_devices.iter().find_map(|program| {
+        let at = name.find(&format!("/{program}"))?;
+        Some(at + 1 + program.len())
+    });
+    found.map_or(name.clone(), |end| name[..end].to_owned())
 }
 
 fn take(row: &mut Value, field: &str) {

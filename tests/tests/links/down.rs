@@ -24,7 +24,7 @@ use super::lab::{HOST_PORT, Lab, NODE_PORT};
 /// Longer than between two looks at the machine.
 const DOWN: Duration = Duration::from_secs(8);
 /// Who asks a frontend of which one backend is away asks again, and may be led there many times.
-const LUCK: Duration = Duration::from_secs(60);
+const LUCK: Duration = Duration::from_mins(1);
 /// What is Weir's comes back within this time.
 const BACK: Duration = Duration::from_secs(10);
 
