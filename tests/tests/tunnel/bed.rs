@@ -36,6 +36,12 @@ impl Bed {
         Self::on(Cluster::start_routed(name, &["a", "b"], &flags).unwrap())
     }
 
+    /// Of nodes that are on one link.
+    pub(super) fn on_a_link(name: &str, nodes: &[&str], mode: Mode) -> Self {
+        let flags = [&["--map-size", "small"], mode].concat();
+        Self::on(Cluster::start(name, nodes, &flags).unwrap())
+    }
+
     pub(super) fn on(cluster: Cluster) -> Self {
         let near = cluster.pod(0, "near").unwrap();
         let other = cluster.pod(0, "other").unwrap();

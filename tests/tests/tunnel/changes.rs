@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::json;
-use weir_tests::world::{Cluster, Talk, until};
+use weir_tests::world::{Talk, until};
 
 use super::bed::{Bed, MODES, PATIENCE, PORT};
 
@@ -104,8 +104,7 @@ fn the_uplink_may_become_narrow() {
 #[test]
 fn a_direct_way_may_become_narrow() {
     for mode in [MODES[0], MODES[2]] {
-        let flags = [&["--map-size", "small"], mode].concat();
-        let bed = Bed::on(Cluster::start("straight", &["a", "b"], &flags).unwrap());
+        let bed = Bed::on_a_link("straight", &["a", "b"], mode);
         let mut talks = bed.talks();
         bed.go_on(&mut talks, "before");
         for (uplink, what) in [(1400, "narrow"), (1500, "wide")] {
@@ -132,8 +131,7 @@ fn a_direct_way_may_become_narrow() {
 #[test]
 fn the_mode_of_a_node_changes_under_traffic() {
     for mode in MODES {
-        let flags = [&["--map-size", "small"], mode].concat();
-        let bed = Bed::on(Cluster::start("mode", &["a", "b"], &flags).unwrap());
+        let bed = Bed::on_a_link("mode", &["a", "b"], mode);
         let mut talks = bed.talks();
         bed.go_on(&mut talks, "direct");
         bed.says(0, "direct 2");

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use weir_tests::{
     length::steps,
-    world::{Cluster, Node, until},
+    world::{Node, until},
 };
 
 use super::{
@@ -98,8 +98,7 @@ impl Bed {
 #[test]
 fn what_a_node_has_no_other_one_takes() {
     for mode in WAYS {
-        let flags = [&["--map-size", "small"], mode].concat();
-        let bed = Bed::on(Cluster::start("named", &["a", "b"], &flags).unwrap());
+        let bed = Bed::on_a_link("named", &["a", "b"], mode);
         let mut talks = talks(&bed, &bed.far.at(PORT));
         let before = [0, 1].map(|node| bed.ways(node));
         under_traffic(&mut talks, &bed, || {
@@ -157,8 +156,7 @@ fn goes_on(bed: &Bed, mode: Mode) {
 #[test]
 fn a_node_is_replaced_by_one_of_another_name() {
     for mode in WAYS {
-        let flags = [&["--map-size", "small"], mode].concat();
-        let bed = Bed::on(Cluster::start("renamed", &["a", "b"], &flags).unwrap());
+        let bed = Bed::on_a_link("renamed", &["a", "b"], mode);
         let mut talks = talks(&bed, &bed.far.at(PORT));
         let node = bed.cluster.node(1);
         let own = node.addresses().map(|ip| ip.to_string());

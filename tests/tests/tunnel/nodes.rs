@@ -8,9 +8,7 @@ use std::{
 };
 
 use serde_json::json;
-use weir_tests::world::{
-    Agent, Cluster, Node, Place, Server, Talk, ask_tcp, manifests::node_object, until,
-};
+use weir_tests::world::{Agent, Node, Place, Server, Talk, ask_tcp, manifests::node_object, until};
 
 use super::bed::{Bed, Mode, PATIENCE, PORT, serve};
 
@@ -129,8 +127,7 @@ fn await_datagram(bed: &Bed, from: &Place, to: SocketAddr) {
 #[test]
 fn a_node_changes_its_addresses() {
     for mode in WAYS {
-        let flags = [&["--map-size", "small"], mode].concat();
-        let bed = Bed::on(Cluster::start("moved", &["a", "b"], &flags).unwrap());
+        let bed = Bed::on_a_link("moved", &["a", "b"], mode);
         let mut talks = talks(&bed, &bed.far.at(PORT));
         let node = bed.cluster.node(1);
         let new: [IpAddr; 2] = ["172.30.0.112".parse().unwrap(), "fd30::70".parse().unwrap()];
@@ -168,8 +165,7 @@ fn a_node_changes_its_addresses() {
 #[test]
 fn a_node_goes_and_comes_back() {
     for mode in WAYS {
-        let flags = [&["--map-size", "small"], mode].concat();
-        let bed = Bed::on(Cluster::start("lost", &["a", "b", "c"], &flags).unwrap());
+        let bed = Bed::on_a_link("lost", &["a", "b", "c"], mode);
         let lost = bed.cluster.pod(2, "lost").unwrap();
         let _servers = serve(&lost);
         let mut others = talks(&bed, &bed.far.at(PORT));
