@@ -81,6 +81,23 @@ pub trait Table<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug>: Send {
     }
 }
 
+/// A [`Table`] of which there may be more handles than one, for threads that write in turns.
+pub trait SharedTable<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug>: Table<K, V> {
+    /// Another handle of the same map.
+    fn share(&self) -> Box<dyn SharedTable<K, V>>;
+}
+
+impl<K, V, T> SharedTable<K, V> for T
+where
+    K: Copy + Ord + Debug,
+    V: Copy + PartialEq + Debug,
+    T: Table<K, V> + Clone + 'static,
+{
+    fn share(&self) -> Box<dyn SharedTable<K, V>> {
+        Box::new(self.clone())
+    }
+}
+
 /// How far a map has been read, page by page.
 #[derive(Clone, Debug)]
 pub struct Cursor<K> {

@@ -1,40 +1,31 @@
 //! What the node should have, as a value.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+mod file;
+mod mtu;
+mod way;
 
-use cni_plugin::{
-    node_file::NodeFile,
-    wiring::{route::Way, sizes::Sizes},
-};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
+
+use cni_plugin::{node_file::NodeFile, wiring::route::Way};
 use ipnetwork::IpNetwork;
-use proxy_common::tunnel::{
-    ENCRYPTION_DEVICE, ENCRYPTION_ROOM4, ENCRYPTION_ROOM6, TUNNEL_DEVICE, TUNNEL_ROOM4,
-    TUNNEL_ROOM6,
-};
+use proxy_common::tunnel::{ENCRYPTION_ROOM4, ENCRYPTION_ROOM6};
 
+use self::{mtu::MTU, way::Ways};
 use super::{
     addresses::Addresses,
-    encryption::{self, Cipher, Encrypted, Keys, Ready},
+    encryption::{Encrypted, Keys, Ready},
     facts::{Facts, Interface},
     links::{Links, Sources},
     masquerade::Masquerade,
     reach::Reached,
     routes::Routes,
     tunnel::Tunnel,
-    ways,
 };
 use crate::{
     api::listen::ListenOn,
-    config::{Configuration, Routing, Underlay, encryption::cluster_ranges},
+    config::{Configuration, Routing, encryption::cluster_ranges},
     model::{Node, Refused, Snapshot, overlap},
 };
-
-/// MTU of pods where nothing says otherwise.
-const MTU: u32 = 1500;
 
 /// What the node should have.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,34 +58,7 @@ pub struct Desired {
     pub masquerade: Option<Masquerade>,
 }
 
-/// A way to a node, and the MTU of it.
-type Found = (Way, u32);
-
-/// By what ways are chosen.
-struct Ways<'a> {
-    config: &'a Configuration,
-    here: Option<&'a Node>,
-    facts: &'a Facts,
-    reach: &'a mut dyn FnMut(IpAddr) -> Reached,
-    keys: Keys,
-}
-
-/// How a range of pods is reached.
-enum Chosen {
-    Direct { way: Way, mtu: u32 },
-    Network,
-    Tunnel { end: IpAddr, mtu: u32 },
-}
-
 impl Desired {
-    /// The MTU of `weir_host`: what fits there fits the way out and pods.
-    pub fn host_device_mtu(&self, config: &Configuration) -> u32 {
-        match config.cni.mtu {
-            0 => self.mtu,
-            pods => self.mtu.min(pods),
-        }
-    }
-
     /// From everything that is known; `reach` asks the kernel how an address is reached, `ready` says whether the node can
     /// encrypt.
     pub fn of(
@@ -152,7 +116,7 @@ impl Desired {
             mtu => mtu,
         };
         desired.encrypt(config, outward, ready);
-        desired.file = file(config, boot_id, &desired, facts);
+        desired.file = file::file(config, boot_id, &desired, facts);
         desired
     }
 
@@ -221,237 +185,6 @@ impl Desired {
         let closed: Vec<_> = closed.into_iter().filter(|range| !taken(range)).collect();
         self.tunnel.close(closed);
     }
-
-    /// Leads to the pods of a node as encryption says; the MTUs of the ways.
-    fn route(&mut self, node: &Node, ways: &mut Ways<'_>) -> Vec<u32> {
-        let why = match ways.keys.cipher(node) {
-            Cipher::Plain => return self.route_plainly(node, ways),
-            Cipher::Closed(why) => why,
-            Cipher::Key(key) => {
-                let end = self.encrypted_end(node, ways);
-                match end {
-                    Ok((end, mtu)) => {
-                        let at = SocketAddr::new(end, ways.config.encryption.port);
-                        self.encrypted.add(node, key, at);
-                        self.encrypted.narrow(mtu);
-                        self.tunnel.add_encrypted(node, end);
-                        for range in &node.pod_cidrs {
-                            let way = format!("encrypted to {end}");
-                            self.ways.insert((node.name.clone(), *range), way);
-                        }
-                        return vec![mtu];
-                    }
-                    Err(why) => why,
-                }
-            }
-        };
-        self.encrypted.closed.extend(&node.pod_cidrs);
-        let why = format!("closed, for encryption: {why}");
-        self.unreachable.insert(node.name.clone(), why);
-        Vec::new()
-    }
-
-    /// Where a node takes encrypted packets, and for what length there is room.
-    fn encrypted_end(&self, node: &Node, ways: &mut Ways<'_>) -> Result<(IpAddr, u32), String> {
-        let end = ways::end(ways.config.encryption.underlay, &self.internal, node);
-        let end =
-            end.ok_or("there is no family of which both nodes have an InternalIP for encryption")?;
-        let reached = (ways.reach)(end);
-        let mtu = reached
-            .mtu(ways.facts)
-            .ok_or_else(|| format!("its address {end} {reached}"))?;
-        Ok((end, mtu.saturating_sub(encryption::around(end))))
-    }
-
-    /// Leads to the pods of a node without encryption; the MTUs of the ways.
-    fn route_plainly(&mut self, node: &Node, ways: &mut Ways<'_>) -> Vec<u32> {
-        let end = ways::end(ways.config.tunnel.underlay, &self.internal, node);
-        let (mut mtus, mut by) = (Vec::new(), Vec::new());
-        for range in &node.pod_cidrs {
-            match self.choose(node, *range, end, ways) {
-                Ok(chosen) => {
-                    by.push((*range, matches!(chosen, Chosen::Tunnel { .. })));
-                    mtus.extend(self.take(node, *range, &chosen));
-                }
-                Err(why) => drop(self.unreachable.insert(node.name.clone(), why)),
-            }
-        }
-        if let Some(end) = end.filter(|_| !by.is_empty()) {
-            self.tunnel.add(node, end, &by);
-        }
-        mtus
-    }
-
-    /// The way to a range of a node's pods, or why there is none.
-    fn choose(
-        &self,
-        node: &Node,
-        range: IpNetwork,
-        end: Option<IpAddr>,
-        ways: &mut Ways<'_>,
-    ) -> Result<Chosen, String> {
-        let routing = ways::routing(ways.config, ways.here, node);
-        let mut why = String::new();
-        if routing != Routing::Tunnel {
-            match self.way(node, range, ways.facts, ways.reach) {
-                Ok((way, mtu)) => return Ok(Chosen::Direct { way, mtu }),
-                Err(reason) => why = reason,
-            }
-        }
-        let by_network = matches!(routing, Routing::Auto | Routing::Direct);
-        if by_network && ways::is_routed(ways.config, range) {
-            return Ok(Chosen::Network);
-        }
-        if routing == Routing::Direct {
-            return Err(why);
-        }
-        let end =
-            end.ok_or("there is no family of which both nodes have an InternalIP for the tunnel")?;
-        let reached = (ways.reach)(end);
-        let mtu = reached
-            .mtu(ways.facts)
-            .ok_or_else(|| format!("the end of its tunnel, {end}, {reached}"))?;
-        Ok(Chosen::Tunnel {
-            end,
-            mtu: mtu.saturating_sub(around(end)),
-        })
-    }
-
-    /// Notes a way; its MTU if that is known.
-    fn take(&mut self, node: &Node, range: IpNetwork, chosen: &Chosen) -> Option<u32> {
-        let (words, mtu) = match *chosen {
-            Chosen::Direct { way, mtu } => {
-                self.routes.insert(range, way);
-                ("direct".to_owned(), Some(mtu))
-            }
-            Chosen::Network => ("by the network".to_owned(), None),
-            Chosen::Tunnel { end, mtu } => {
-                let least = Some(self.tunnel.mtu).filter(|mtu| *mtu > 0);
-                self.tunnel.mtu = least.map_or(mtu, |least| least.min(mtu));
-                (format!("tunnel to {end}"), Some(mtu))
-            }
-        };
-        self.ways.insert((node.name.clone(), range), words);
-        mtu
-    }
-
-    /// What the way to nodes will carry that are still to come.
-    fn alone(&self, config: &Configuration, outward: u32) -> u32 {
-        match config.routing {
-            Routing::Auto | Routing::Direct => outward,
-            Routing::Tunnel | Routing::Hybrid => outward.saturating_sub(self.around_tunnel(config)),
-        }
-    }
-
-    /// What the tunnel puts around a packet, as far as the node alone can tell.
-    fn around_tunnel(&self, config: &Configuration) -> u32 {
-        self.around(config.tunnel.underlay, [TUNNEL_ROOM4, TUNNEL_ROOM6])
-    }
-
-    /// What is put around a packet over IPv4 or IPv6, as far as the node alone can tell.
-    fn around(&self, underlay: Underlay, [room4, room6]: [u32; 2]) -> u32 {
-        let over_ipv4 = match underlay {
-            Underlay::Auto => self.internal.iter().any(IpAddr::is_ipv4),
-            underlay => underlay == Underlay::Ipv4,
-        };
-        if over_ipv4 { room4 } else { room6 }
-    }
-
-    /// By the first of the node's addresses of this family that is on a link of ours.
-    fn way(
-        &self,
-        node: &Node,
-        range: IpNetwork,
-        facts: &Facts,
-        reach: &mut dyn FnMut(IpAddr) -> Reached,
-    ) -> Result<Found, String> {
-        let gateways = node.internal_ips.iter().copied();
-        let mut gateways = gateways
-            .filter(|ip| ip.is_ipv4() == range.is_ipv4())
-            .peekable();
-        if gateways.peek().is_none() {
-            return Err(format!("it has no InternalIP of the family of {range}"));
-        }
-        let mut why = Vec::new();
-        for gateway in gateways {
-            match self.through(gateway, facts, reach(gateway)) {
-                Ok(found) => return Ok(found),
-                Err(reason) => why.push(format!("its address {gateway} {reason}")),
-            }
-        }
-        Err(why.join("; "))
-    }
-
-    fn through(&self, gateway: IpAddr, facts: &Facts, reached: Reached) -> Result<Found, String> {
-        let (index, mtu) = match reached {
-            Reached::OnLink { index, mtu } => (index, mtu),
-            Reached::Through { router, .. } => {
-                return Err(format!("is behind the router {router}"));
-            }
-            Reached::Here => return Err("is this machine's".to_owned()),
-            Reached::Not(why) => return Err(format!("is not reached: {why}")),
-        };
-        let link = facts.interface(index);
-        if !self.links.chosen.contains_key(&index) {
-            let name = link.map_or("an unknown link", |link| &link.name);
-            return Err(format!(
-                "is on {name}, which carries no node traffic (node.links)"
-            ));
-        }
-        let way = Way {
-            index,
-            gateway: Some(gateway),
-            source: None,
-        };
-        let mtu = mtu.or_else(|| link.map(|link| link.mtu)).unwrap_or(MTU);
-        Ok((way, mtu))
-    }
-
-    /// How large packets of many segments may be in pods: what the links that carry them have been given.
-    fn sizes(&self, config: &Configuration, facts: &Facts) -> Sizes {
-        let named = |name: &str| {
-            let link = facts.interfaces.iter().find(|link| link.name == name);
-            link.map_or_else(Sizes::default, |link| link.sizes)
-        };
-        let mut sizes = self
-            .outward(facts)
-            .map_or_else(Sizes::default, |link| link.sizes);
-        if self.tunnel.is_used() {
-            sizes = sizes.within(named(TUNNEL_DEVICE));
-        }
-        if config.encryption.is_on() {
-            sizes = sizes.within(named(ENCRYPTION_DEVICE));
-        }
-        sizes.raised()
-    }
-
-    /// The link by which the node is known, or by which a default route leads.
-    fn outward<'a>(&self, facts: &'a Facts) -> Option<&'a Interface> {
-        let chosen = |link: &&Interface| self.links.chosen.contains_key(&link.index);
-        let mut known = self
-            .internal
-            .iter()
-            .filter_map(|ip| facts.with_address(*ip));
-        let defaults = facts.routing.defaults.iter();
-        let mut defaults = defaults.filter_map(|route| facts.interface(route.index));
-        known.find(chosen).or_else(|| defaults.find(chosen))
-    }
-}
-
-/// Whether there is a tunnel before anything goes by it: nodes may come that need it.
-fn keeps_tunnel(config: &Configuration, here: Option<&Node>) -> bool {
-    let told = here.and_then(|node| node.routing.as_deref()?.parse().ok());
-    let routing = told.unwrap_or(config.routing);
-    matches!(routing, Routing::Tunnel | Routing::Hybrid)
-}
-
-/// What the tunnel to an end puts around a packet.
-const fn around(end: IpAddr) -> u32 {
-    if end.is_ipv4() {
-        TUNNEL_ROOM4
-    } else {
-        TUNNEL_ROOM6
-    }
 }
 
 /// The configured ones, else the Node's.
@@ -462,35 +195,11 @@ fn internal(config: &Configuration, here: Option<&Node>) -> Vec<IpAddr> {
     here.map_or_else(Vec::new, |node| node.internal_ips.clone())
 }
 
-fn file(
-    config: &Configuration,
-    boot_id: &str,
-    desired: &Desired,
-    facts: &Facts,
-) -> Option<NodeFile> {
-    let pod_cidrs = desired.pods.clone();
-    if pod_cidrs.is_empty() {
-        return None;
-    }
-    let reserved = facts
-        .addresses()
-        .filter(|ip| pod_cidrs.iter().any(|range| range.contains(*ip)))
-        .collect();
-    Some(NodeFile {
-        boot_id: boot_id.to_owned(),
-        node: config.node_name.clone(),
-        pod_cidrs,
-        reserved,
-        mtu: if config.cni.mtu == 0 {
-            desired.mtu
-        } else {
-            config.cni.mtu
-        },
-        closed: None,
-        devices: Vec::new(),
-        sizes: desired.sizes(config, facts),
-        agent_pid: std::process::id(),
-    })
+/// Whether there is a tunnel before anything goes by it: nodes may come that need it.
+fn keeps_tunnel(config: &Configuration, here: Option<&Node>) -> bool {
+    let told = here.and_then(|node| node.routing.as_deref()?.parse().ok());
+    let routing = told.unwrap_or(config.routing);
+    matches!(routing, Routing::Tunnel | Routing::Hybrid)
 }
 
 #[cfg(test)]

@@ -49,6 +49,21 @@ impl Step {
         !matches!(self, Self::Use(..) | Self::Drop(_))
     }
 
+    /// The number of the map that it adds an entry to, or changes one of: frontends, backends, slots, members, source ranges.
+    pub const fn map(&self) -> Option<usize> {
+        Some(match self {
+            Self::Frontend(FrontendKey::V4(_), _) => 0,
+            Self::Frontend(FrontendKey::V6(_), _) => 1,
+            Self::Backend4(..) => 2,
+            Self::Backend6(..) => 3,
+            Self::Slot(..) => 4,
+            Self::Member(..) => 5,
+            Self::Source(Source::V4(_)) => 6,
+            Self::Source(Source::V6(_)) => 7,
+            _ => return None,
+        })
+    }
+
     /// Whether it makes room, or gives up a frontend, that a refused Service may be waiting for.
     pub const fn frees(&self) -> bool {
         matches!(

@@ -9,28 +9,33 @@ use proxy_common::{
     sources::{SourceKey4, SourceKey6},
 };
 
-use crate::datapath::{maps::Maps, prefix::Prefix, table::Table, words::Words};
+use crate::datapath::{
+    maps::Maps,
+    prefix::Prefix,
+    table::{SharedTable, Table},
+    words::Words,
+};
 
 /// All maps of the Service datapath. [`ServiceSync`](super::ServiceSync) is their single writer.
 pub struct ServiceTables {
     /// `FRONTENDS4`.
-    pub frontends4: Box<dyn Table<FrontendKey4, Frontend>>,
+    pub frontends4: Box<dyn SharedTable<FrontendKey4, Frontend>>,
     /// `FRONTENDS6`.
-    pub frontends6: Box<dyn Table<FrontendKey6, Frontend>>,
+    pub frontends6: Box<dyn SharedTable<FrontendKey6, Frontend>>,
     /// `BACKENDS4`.
-    pub backends4: Box<dyn Table<u32, Backend4>>,
+    pub backends4: Box<dyn SharedTable<u32, Backend4>>,
     /// `BACKENDS6`.
-    pub backends6: Box<dyn Table<u32, Backend6>>,
+    pub backends6: Box<dyn SharedTable<u32, Backend6>>,
     /// `BACKEND_SLOTS`.
-    pub slots: Box<dyn Table<SlotKey, u32>>,
+    pub slots: Box<dyn SharedTable<SlotKey, u32>>,
     /// `BACKEND_MEMBERS`.
-    pub members: Box<dyn Table<MemberKey, u32>>,
+    pub members: Box<dyn SharedTable<MemberKey, u32>>,
     /// `MAGLEV`.
     pub maglev: Box<dyn Table<MaglevKey, MaglevChunk>>,
     /// `SOURCES4`.
-    pub sources4: Box<dyn Table<Prefix<SourceKey4>, u32>>,
+    pub sources4: Box<dyn SharedTable<Prefix<SourceKey4>, u32>>,
     /// `SOURCES6`.
-    pub sources6: Box<dyn Table<Prefix<SourceKey6>, u32>>,
+    pub sources6: Box<dyn SharedTable<Prefix<SourceKey6>, u32>>,
     /// `VIPS4`.
     pub vips4: Box<dyn Table<Address4, u32>>,
     /// `VIPS6`.

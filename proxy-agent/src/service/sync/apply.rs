@@ -276,16 +276,17 @@ impl ServiceSync {
         let image = &self.image;
         let mut needs = Needs::default();
         for step in plan.steps() {
-            let (map, new) = match step {
-                Step::Frontend(key @ FrontendKey::V4(_), _) => (0, image.frontend(key).is_none()),
-                Step::Frontend(key @ FrontendKey::V6(_), _) => (1, image.frontend(key).is_none()),
-                Step::Backend4(id, _) => (2, image.pool4.get(*id).is_none()),
-                Step::Backend6(id, _) => (3, image.pool6.get(*id).is_none()),
-                Step::Slot(key, _) => (4, key.index as usize >= image.slots(key.set).len()),
-                Step::Member(key, _) => (5, !image.members.contains_key(key)),
-                Step::Source(source @ Source::V4(_)) => (6, !image.sources.has(source)),
-                Step::Source(source @ Source::V6(_)) => (7, !image.sources.has(source)),
-                _ => continue,
+            let Some(map) = step.map() else {
+                continue;
+            };
+            let new = match step {
+                Step::Frontend(key, _) => image.frontend(key).is_none(),
+                Step::Backend4(id, _) => image.pool4.get(*id).is_none(),
+                Step::Backend6(id, _) => image.pool6.get(*id).is_none(),
+                Step::Slot(key, _) => key.index as usize >= image.slots(key.set).len(),
+                Step::Member(key, _) => !image.members.contains_key(key),
+                Step::Source(source) => !image.sources.has(source),
+                _ => false,
             };
             needs[map] += usize::from(new);
         }

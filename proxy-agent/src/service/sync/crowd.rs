@@ -1,113 +1,156 @@
 //! Many who are brought in step at once: their plans are made one after the other, each beside what those before it have
 //! chosen, and carried out together, phase by phase and many entries at a time. Each keeps its own order of writes, and fails
 //! by itself. Whoever takes something from somebody, or gives something up, is brought in step alone.
+//!
+//! Where there are several crowds, each is planned while the one before it is written (see [`writer`]).
 
-use std::{fmt::Debug, time::Instant};
+mod write;
+mod writer;
 
-use proxy_common::{
-    backends::{Backend4, Backend6, MemberKey, SlotKey},
-    frontends::{Frontend, FrontendKey4, FrontendKey6},
-    sources::{SOURCE_ALLOWED, SourceKey4, SourceKey6},
-};
+use std::{io, thread, time::Instant};
 
 use super::{
-    ServiceSync,
+    Ids, ServiceSync,
     apply::{Planned, share_text},
-    draft::Draft,
+    draft::{Draft, Needs},
 };
 use crate::{
-    datapath::{
-        prefix::Prefix,
-        table::{Table, TableError},
-    },
+    datapath::table::TableError,
     model::{Snapshot, Stamp},
     service::{
-        Owner, ServiceTables, SyncReport,
-        key::FrontendKey,
+        Owner, SyncReport,
         plan::{Plan, Step},
-        sources::Source,
     },
 };
+use write::PlanTables;
+use writer::Writer;
 
-/// How many at most: what they write is held in memory until then.
-const CROWD: usize = 512;
+/// How many at most: what they write is held in memory until then. Tests have many crowds of few.
+const CROWD: usize = if cfg!(test) { 5 } else { 512 };
 /// Fewer are not worth it.
-const FEW: usize = 8;
+const FEW: usize = if cfg!(test) { 3 } else { 8 };
 
 /// One of them.
 struct Member {
     owner: Owner,
     stamp: Stamp,
     planned: Planned,
-    /// Steps that are done.
-    written: usize,
+    /// Entries that are written, map by map as in [`Needs`].
+    written: Needs,
     error: Option<TableError>,
 }
 
-/// Those whose plans are made.
+/// Those whose plans are made, and the last ids that they took.
+#[derive(Default)]
 struct Crowd {
-    draft: Draft,
     members: Vec<Member>,
+    ids: Ids,
+}
+
+/// Who does not join a crowd; with the plan if that was made beside nobody.
+struct Alone {
+    owner: Owner,
+    stamp: Stamp,
+    planned: Option<(Planned, Ids)>,
 }
 
 impl ServiceSync {
     /// Brings those in step who wait, in their order: a pod that has to give way to a Service is marked by it.
     pub(super) fn bring_all(&mut self, snapshot: &Snapshot, report: &mut SyncReport) {
+        if self.pending.len() > CROWD
+            && let Err(error) = self.bring_crowds(snapshot, report)
+        {
+            tracing::warn!(%error, "cannot start the thread that writes Services: they are written by this one");
+        }
         while self.pending.len() >= FEW {
-            self.bring_many(snapshot, report);
+            let mut draft = Draft::after(self.ids);
+            let (mut crowd, alone) = self.gather(snapshot, &mut draft);
+            self.announce_all(&crowd);
+            PlanTables::of(&self.tables).write(&mut crowd.members);
+            self.settle_all(crowd, snapshot, report);
+            self.bring_alone(alone, snapshot, report);
         }
         while let Some((owner, stamp)) = self.pending.pop_first() {
             self.bring(&owner, stamp, snapshot, report);
         }
     }
 
-    fn bring_many(&mut self, snapshot: &Snapshot, report: &mut SyncReport) {
-        let mut crowd = Crowd {
-            draft: Draft::after(self.ids),
-            members: Vec::new(),
-        };
+    /// Brings crowds in step, each planned while the one before it is written. Nobody else writes these maps meanwhile.
+    fn bring_crowds(&mut self, snapshot: &Snapshot, report: &mut SyncReport) -> io::Result<()> {
+        let tables = PlanTables::of(&self.tables);
+        thread::scope(|scope| {
+            let mut writer = Writer::start(scope, tables)?;
+            let mut draft = Draft::after(self.ids);
+            while self.pending.len() >= FEW {
+                draft.follow();
+                let (crowd, alone) = self.gather(snapshot, &mut draft);
+                let former = writer.finish();
+                self.announce_all(&crowd);
+                writer.begin(crowd);
+                self.settle_all(former, snapshot, report);
+                if alone.is_some() {
+                    self.settle_all(writer.finish(), snapshot, report);
+                    self.bring_alone(alone, snapshot, report);
+                    draft = Draft::after(self.ids);
+                }
+            }
+            self.settle_all(writer.finish(), snapshot, report);
+            Ok(())
+        })
+    }
+
+    /// Plans for as many as may be brought in step together, and takes who may not after them.
+    fn gather(&mut self, snapshot: &Snapshot, draft: &mut Draft) -> (Crowd, Option<Alone>) {
+        let mut members = Vec::with_capacity(self.pending.len().min(CROWD));
         let mut alone = None;
-        while crowd.members.len() < CROWD
+        while members.len() < CROWD
             && let Some((owner, stamp)) = self.pending.pop_first()
         {
             let owner = share_text(&owner, snapshot);
-            let planned = self.plan(&owner, snapshot, &mut crowd.draft);
-            if !self.joins(&mut crowd.draft, &planned) {
+            let beside_nobody = draft.is_empty();
+            let planned = self.plan(&owner, snapshot, draft);
+            if !self.joins(draft, &planned) {
                 // Beside others its plan may be another one than alone.
-                let planned = crowd.members.is_empty().then_some(planned);
-                alone = Some((owner, stamp, planned));
+                let planned = beside_nobody.then_some((planned, draft.ids));
+                alone = Some(Alone {
+                    owner,
+                    stamp,
+                    planned,
+                });
                 break;
             }
-            let member = Member {
+            members.push(Member {
                 owner,
                 stamp,
                 planned,
-                written: 0,
+                written: Needs::default(),
                 error: None,
-            };
-            crowd.members.push(member);
+            });
         }
-        let ids = crowd.draft.ids;
-        self.carry_out_all(&mut crowd, report);
-        self.settle_all(crowd, snapshot, report);
-        match alone {
-            None => {}
-            Some((owner, stamp, None)) => self.bring(&owner, stamp, snapshot, report),
-            Some((owner, stamp, Some(planned))) => {
-                self.bring_planned(owner, stamp, (planned, ids), (snapshot, report));
-            }
-        }
+        let ids = draft.ids;
+        (Crowd { members, ids }, alone)
     }
 
     /// Whether a plan may be carried out together with those that were drafted before.
     fn joins(&self, draft: &mut Draft, planned: &Planned) -> bool {
-        let fits = self.check_room(&planned.needs, &draft.needs).is_ok();
+        let fits = self.check_room(&planned.needs, &draft.needs()).is_ok();
         fits && planned.only_adds() && draft.add(&planned.resolved.plan, &planned.needs)
     }
 
+    fn announce_all(&mut self, crowd: &Crowd) {
+        for member in &crowd.members {
+            for step in member.planned.resolved.plan.steps() {
+                self.announce(step);
+            }
+        }
+    }
+
+    /// Takes over what was written of a crowd.
     fn settle_all(&mut self, crowd: Crowd, snapshot: &Snapshot, report: &mut SyncReport) {
-        let ids = crowd.draft.ids;
-        for member in crowd.members {
+        let Crowd { members, ids } = crowd;
+        let now = Instant::now();
+        for member in members {
+            self.note_member(&member, now, report);
             let Member {
                 owner,
                 stamp,
@@ -116,125 +159,78 @@ impl ServiceSync {
                 error,
             } = member;
             let stamp = self.merge(&owner, stamp);
+            let written = written.iter().sum::<usize>();
             let outcome = (written, error.map_or(Ok(()), Err));
             let settled = self.settle(&owner, planned, outcome, (ids, snapshot));
             self.judge(owner, stamp, settled, (written > 0, report));
         }
     }
 
-    /// Carries the plans out. Phases are as in a plan alone, so that each state on the way is a valid one for each of them.
-    fn carry_out_all(&mut self, crowd: &mut Crowd, report: &mut SyncReport) {
-        let members = &mut crowd.members;
-        self.phase(members, |plan| &plan.backends, report);
-        self.phase(members, |plan| &plan.appends, report);
-        self.phase(members, |plan| &plan.members, report);
-        let now = Instant::now();
-        for member in members.iter_mut().filter(|member| member.error.is_none()) {
-            for kept in &member.planned.resolved.plan.keeps {
-                self.image.keep_members(kept, now);
-            }
-            for step in &member.planned.resolved.plan.raises {
-                self.note(step, now, report);
-                member.written += 1;
-            }
-        }
-        self.phase(members, |plan| &plan.sources, report);
-        self.phase(members, |plan| &plan.frontends, report);
-    }
-
-    /// Writes what one phase has for each map.
-    fn phase(
-        &mut self,
-        members: &mut [Member],
-        phase: impl Fn(&Plan) -> &[Step],
-        report: &mut SyncReport,
-    ) {
-        let mut steps = Vec::new();
-        for (index, member) in members.iter().enumerate() {
-            let own = phase(&member.planned.resolved.plan);
-            let own = own.iter().filter(|_| member.error.is_none());
-            steps.extend(own.map(|step| (index, *step)));
-        }
-        let mut many = Many {
-            sync: self,
-            members,
-            steps: &steps,
-            report,
+    fn bring_alone(&mut self, alone: Option<Alone>, snapshot: &Snapshot, report: &mut SyncReport) {
+        let Some(alone) = alone else {
+            return;
         };
-        many.write(|t| &mut *t.backends4, backend4);
-        many.write(|t| &mut *t.backends6, backend6);
-        many.write(|t| &mut *t.slots, slot);
-        many.write(|t| &mut *t.members, member);
-        many.write(|t| &mut *t.sources4, source4);
-        many.write(|t| &mut *t.sources6, source6);
-        many.write(|t| &mut *t.frontends4, frontend4);
-        many.write(|t| &mut *t.frontends6, frontend6);
-    }
-}
-
-/// Steps of one phase, each with the number of the member whose it is.
-struct Many<'a> {
-    sync: &'a mut ServiceSync,
-    members: &'a mut [Member],
-    steps: &'a [(usize, Step)],
-    report: &'a mut SyncReport,
-}
-
-impl Many<'_> {
-    /// Writes those of one map. Whose write fails has no more of them done; the others go on.
-    fn write<K, V>(
-        &mut self,
-        table: impl Fn(&mut ServiceTables) -> &mut dyn Table<K, V>,
-        entry: impl Fn(&Step) -> Option<(K, V)>,
-    ) where
-        K: Copy + Ord + Debug,
-        V: Copy + PartialEq + Debug,
-    {
-        let mut at = 0;
-        while at < self.steps.len() {
-            let going = |(index, _): &&(usize, Step)| self.members[*index].error.is_none();
-            let (places, entries): (Vec<usize>, Vec<(K, V)>) = (at..)
-                .zip(&self.steps[at..])
-                .filter(|(_, step)| going(step))
-                .filter_map(|(place, (_, step))| Some((place, entry(step)?)))
-                .unzip();
-            if entries.is_empty() {
-                return;
-            }
-            for place in &places {
-                self.sync.announce(&self.steps[*place].1);
-            }
-            let (written, result) = table(&mut self.sync.tables).set_all(&entries);
-            self.note(&places[..written]);
-            let (Err(error), Some(failed)) = (result, places.get(written)) else {
-                return;
-            };
-            self.members[self.steps[*failed].0].error = Some(error);
-            at = failed + 1;
+        let Alone {
+            owner,
+            stamp,
+            planned,
+        } = alone;
+        match planned {
+            None => self.bring(&owner, stamp, snapshot, report),
+            Some(planned) => self.bring_planned(owner, stamp, planned, (snapshot, report)),
         }
     }
 
-    /// Notes those that are done: slots of a set that follow each other in one.
-    fn note(&mut self, places: &[usize]) {
-        let now = Instant::now();
-        let steps = places.iter().map(|place| &self.steps[*place]);
-        let steps: Vec<&(usize, Step)> = steps.collect();
-        for run in steps.chunk_by(|(_, one), (_, next)| follows(one, next)) {
-            let Some((index, first)) = run.first() else {
+    /// Notes what was written of one plan, in its order: all of it, but for one that failed.
+    fn note_member(&mut self, member: &Member, now: Instant, report: &mut SyncReport) {
+        let plan = &member.planned.resolved.plan;
+        let mut left = member.written;
+        let first = [&plan.backends, &plan.appends, &plan.members];
+        let whole = first
+            .map(|phase| self.note_phase(phase, &mut left, now, report))
+            .iter()
+            .all(|whole| *whole);
+        if !whole {
+            return;
+        }
+        for kept in &plan.keeps {
+            self.image.keep_members(kept, now);
+        }
+        for step in &plan.raises {
+            self.note(step, now, report);
+        }
+        for phase in [&plan.sources, &plan.frontends] {
+            self.note_phase(phase, &mut left, now, report);
+        }
+    }
+
+    /// Notes as much of a phase as is written, slots of a set that follow each other in one; whether that is all of it.
+    fn note_phase(
+        &mut self,
+        phase: &[Step],
+        left: &mut Needs,
+        now: Instant,
+        report: &mut SyncReport,
+    ) -> bool {
+        let mut whole = true;
+        for run in phase.chunk_by(follows) {
+            let Some((first, map)) = run.first().and_then(|step| Some((step, step.map()?))) else {
                 continue;
             };
-            self.members[*index].written += run.len();
-            if let Step::Slot(key, _) = first {
-                let ids: Vec<u32> = run
-                    .iter()
-                    .filter_map(|(_, step)| slot(step))
-                    .map(|s| s.1)
-                    .collect();
-                self.sync.note_slots(*key, &ids, now, self.report);
-            } else {
-                self.sync.note(first, now, self.report);
+            let written = run.len().min(left[map]);
+            left[map] -= written;
+            whole &= written == run.len();
+            match first {
+                _ if written == 0 => {}
+                Step::Slot(key, _) => {
+                    let ids = run[..written].iter().filter_map(write::slot);
+                    let ids: Vec<u32> = ids.map(|(_, id)| id).collect();
+                    self.note_slots(*key, &ids, now, report);
+                }
+                _ => self.note(first, now, report),
             }
         }
+        whole
     }
 }
 
@@ -245,61 +241,5 @@ fn follows(one: &Step, next: &Step) -> bool {
             one.set == next.set && one.index + 1 == next.index
         }
         _ => false,
-    }
-}
-
-const fn backend4(step: &Step) -> Option<(u32, Backend4)> {
-    match step {
-        Step::Backend4(id, value) => Some((*id, *value)),
-        _ => None,
-    }
-}
-
-const fn backend6(step: &Step) -> Option<(u32, Backend6)> {
-    match step {
-        Step::Backend6(id, value) => Some((*id, *value)),
-        _ => None,
-    }
-}
-
-const fn slot(step: &Step) -> Option<(SlotKey, u32)> {
-    match step {
-        Step::Slot(key, id) => Some((*key, *id)),
-        _ => None,
-    }
-}
-
-const fn member(step: &Step) -> Option<(MemberKey, u32)> {
-    match step {
-        Step::Member(key, slot) => Some((*key, *slot)),
-        _ => None,
-    }
-}
-
-const fn source4(step: &Step) -> Option<(Prefix<SourceKey4>, u32)> {
-    match step {
-        Step::Source(Source::V4(key)) => Some((*key, SOURCE_ALLOWED)),
-        _ => None,
-    }
-}
-
-const fn source6(step: &Step) -> Option<(Prefix<SourceKey6>, u32)> {
-    match step {
-        Step::Source(Source::V6(key)) => Some((*key, SOURCE_ALLOWED)),
-        _ => None,
-    }
-}
-
-const fn frontend4(step: &Step) -> Option<(FrontendKey4, Frontend)> {
-    match step {
-        Step::Frontend(FrontendKey::V4(key), value) => Some((*key, *value)),
-        _ => None,
-    }
-}
-
-const fn frontend6(step: &Step) -> Option<(FrontendKey6, Frontend)> {
-    match step {
-        Step::Frontend(FrontendKey::V6(key), value) => Some((*key, *value)),
-        _ => None,
     }
 }

@@ -13,7 +13,7 @@ use crate::service::{
     pool::Backend,
 };
 
-/// New entries by map: frontends, backends, slots, members, source ranges.
+/// Entries by map, as [`Step::map`] numbers them.
 pub(super) type Needs = [usize; 8];
 
 /// Choices of plans.
@@ -21,11 +21,19 @@ pub(super) type Needs = [usize; 8];
 pub(super) struct Draft {
     /// The last ids.
     pub(super) ids: Ids,
+    own: Choices,
+    /// Of those who are being written.
+    before: Choices,
+}
+
+/// What was chosen for some who are carried out together.
+#[derive(Debug, Default)]
+struct Choices {
     backends4: HashMap<Backend4, u32>,
     backends6: HashMap<Backend6, u32>,
     frontends: HashSet<FrontendKey>,
     /// How much room they need.
-    pub(super) needs: Needs,
+    needs: Needs,
 }
 
 impl Draft {
@@ -35,6 +43,30 @@ impl Draft {
             ids,
             ..Self::default()
         }
+    }
+
+    /// From here on choices are for others, who come after those: what was chosen before those is known by now.
+    pub(super) fn follow(&mut self) {
+        std::mem::swap(&mut self.own, &mut self.before);
+        self.own.clear();
+    }
+
+    /// Whether nobody has chosen anything that is not known yet.
+    pub(super) fn is_empty(&self) -> bool {
+        let none = Needs::default();
+        self.own.needs == none
+            && self.before.needs == none
+            && self.own.is_empty()
+            && self.before.is_empty()
+    }
+
+    /// How much room they need.
+    pub(super) fn needs(&self) -> Needs {
+        let mut sum = self.own.needs;
+        for (sum, more) in sum.iter_mut().zip(self.before.needs) {
+            *sum += more;
+        }
+        sum
     }
 
     /// The next id of a Service port. Nothing but frontends refers to these ids, and ids only grow: it is free.
@@ -49,30 +81,55 @@ impl Draft {
 
     /// The id of a backend of IPv4.
     pub(super) fn backend4(&mut self, image: &Image, value: Backend4) -> u32 {
+        let identity = value.identity();
         let known = image.pool4.id(value);
-        known.unwrap_or_else(|| choose(&mut self.backends4, &mut self.ids, image, value))
+        let known = known.or_else(|| self.before.backends4.get(&identity).copied());
+        let own = &mut self.own.backends4;
+        known.unwrap_or_else(|| choose(own, &mut self.ids, image, identity))
     }
 
     /// The id of a backend of IPv6.
     pub(super) fn backend6(&mut self, image: &Image, value: Backend6) -> u32 {
+        let identity = value.identity();
         let known = image.pool6.id(value);
-        known.unwrap_or_else(|| choose(&mut self.backends6, &mut self.ids, image, value))
+        let known = known.or_else(|| self.before.backends6.get(&identity).copied());
+        let own = &mut self.own.backends6;
+        known.unwrap_or_else(|| choose(own, &mut self.ids, image, identity))
     }
 
     /// Adds a plan; false if another one writes the same frontend.
     pub(super) fn add(&mut self, plan: &Plan, needs: &Needs) -> bool {
-        for (sum, more) in self.needs.iter_mut().zip(needs) {
+        let Self { own, before, .. } = self;
+        for (sum, more) in own.needs.iter_mut().zip(needs) {
             *sum += more;
         }
         plan.frontends.iter().all(|step| match step {
-            Step::Frontend(key, _) => self.frontends.insert(*key),
+            Step::Frontend(key, _) => !before.frontends.contains(key) && own.frontends.insert(*key),
             _ => true,
         })
     }
 }
 
-fn choose<B: Backend>(chosen: &mut HashMap<B, u32>, ids: &mut Ids, image: &Image, value: B) -> u32 {
-    *chosen.entry(value.identity()).or_insert_with(|| {
+impl Choices {
+    fn clear(&mut self) {
+        self.backends4.clear();
+        self.backends6.clear();
+        self.frontends.clear();
+        self.needs = Needs::default();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.backends4.is_empty() && self.backends6.is_empty() && self.frontends.is_empty()
+    }
+}
+
+fn choose<B: Backend>(
+    chosen: &mut HashMap<B, u32>,
+    ids: &mut Ids,
+    image: &Image,
+    identity: B,
+) -> u32 {
+    *chosen.entry(identity).or_insert_with(|| {
         let taken = |id| image.pool4.knows(id) || image.pool6.knows(id);
         next(&mut ids.backend, taken)
     })

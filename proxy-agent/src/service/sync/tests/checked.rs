@@ -62,6 +62,7 @@ struct Allowed {
 }
 
 /// A table that has its world checked after each write.
+#[derive(Clone)]
 struct Checked<K, V> {
     table: MemoryTable<K, V>,
     world: World,
@@ -131,7 +132,7 @@ impl World {
         }
     }
 
-    fn checked<K, V>(&self, table: &MemoryTable<K, V>) -> Box<dyn Table<K, V>>
+    fn checked<K, V>(&self, table: &MemoryTable<K, V>) -> Box<Checked<K, V>>
     where
         K: Copy + Ord + Debug + Send + 'static,
         V: Copy + PartialEq + Debug + Send + 'static,
