@@ -207,7 +207,9 @@ fn failed(what: impl Into<String>, cause: &io::Error) -> Error {
 fn wire_host(at: &mut Netlink, plan: &Plan<'_>, index: u32) -> io::Result<()> {
     let ipv6 = plan.ips.iter().any(IpAddr::is_ipv6);
     sysctl::prepare_host(plan.pair.host_ifname, ipv6)?;
-    let mut requests = vec![veth::set_up(index, Some(plan.alias.to_owned()))];
+    let quiet = veth::without_link_local(index, plan.pair.host_ifname);
+    let up = veth::set_up(index, Some(plan.alias.to_owned()));
+    let mut requests: Vec<_> = quiet.into_iter().chain([up]).collect();
     for &ip in plan.ips {
         // The pod knows its gateway already; but a hardware address that changes lets it forget that.
         requests.push(if ip.is_ipv6() {

@@ -104,7 +104,9 @@ pub fn ensure(netlink: &mut Netlink, side: Side<'_>) -> io::Result<bool> {
         return Ok(changed);
     }
     sysctl::prepare_queue(&names)?;
-    netlink.carry_out(down.into_iter().map(|i| veth::set_up(i, None)).collect())?;
+    let quiet = veth::without_link_local(indexes[1], &names[1]);
+    let up = down.into_iter().map(|index| veth::set_up(index, None));
+    netlink.carry_out(quiet.into_iter().chain(up).collect())?;
     Ok(true)
 }
 

@@ -16,9 +16,16 @@ pub fn root() -> PathBuf {
     }
 }
 
-/// Writes one value. `path` is below [`root`]. A kernel without the key (IPv6 built out) has nothing to set.
+/// Writes one value unless it is there. `path` is below [`root`]. A kernel without the key (IPv6 built out) has nothing to set.
+///
+/// Some keys of the kernel try the RTNL lock and, where another one holds it, begin the system call anew (`restart_syscall` in
+/// <https://github.com/torvalds/linux/blob/v6.12/net/ipv6/addrconf.c>): a crowd of writers spins, and takes the processors from
+/// the one that has the lock. To read takes no lock.
 pub fn set(path: &str, value: &str) -> io::Result<()> {
     let path = root().join(path);
+    if fs::read_to_string(&path).is_ok_and(|present| present.trim() == value) {
+        return Ok(());
+    }
     match fs::write(&path, value) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(io::Error::new(
@@ -40,7 +47,8 @@ pub fn prepare_pod() -> io::Result<()> {
     set("ipv6/conf/lo/disable_ipv6", "0")
 }
 
-/// On the host's side: no address but ours, replies may come from anywhere.
+/// On the host's side, which [`veth::without_link_local`](super::veth::without_link_local) completes: no address but ours, replies
+/// may come from anywhere.
 pub fn prepare_host(ifname: &str, ipv6: bool) -> io::Result<()> {
     set(&format!("ipv4/conf/{ifname}/rp_filter"), "0")?;
     set(&format!("ipv4/neigh/{ifname}/proxy_delay"), "0")?;
@@ -48,9 +56,12 @@ pub fn prepare_host(ifname: &str, ipv6: bool) -> io::Result<()> {
         set(&format!("ipv6/conf/{ifname}/disable_ipv6"), "0")?;
     }
     set(&format!("ipv6/conf/{ifname}/accept_ra"), "0")?;
-    set(&format!("ipv6/conf/{ifname}/accept_dad"), "0")?;
-    // IN6_ADDR_GEN_MODE_NONE
-    set(&format!("ipv6/conf/{ifname}/addr_gen_mode"), "1")
+    set(&format!("ipv6/conf/{ifname}/accept_dad"), "0")
+}
+
+/// Whether the interface can have addresses of IPv6.
+pub fn has_ipv6(ifname: &str) -> bool {
+    root().join("ipv6/conf").join(ifname).exists()
 }
 
 /// On a pair through which a pod sends: the entry speaks for itself to nobody, the end takes what comes out of it for the
@@ -59,4 +70,18 @@ pub fn prepare_queue([entry, end]: &[String; 2]) -> io::Result<()> {
     set(&format!("ipv6/conf/{entry}/disable_ipv6"), "1")?;
     set(&format!("ipv4/conf/{end}/forwarding"), "1")?;
     prepare_host(end, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody can write this key, root neither.
+    #[test]
+    fn what_is_there_is_not_written() {
+        let path = "ipv4/tcp_available_congestion_control";
+        let present = fs::read_to_string(root().join(path)).unwrap();
+        set(path, present.trim()).unwrap();
+        set(path, "none").unwrap_err();
+    }
 }

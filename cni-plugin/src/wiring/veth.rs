@@ -4,7 +4,10 @@ use std::io;
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{
+        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
+        LinkFlags, LinkInfo, LinkMessage,
+    },
 };
 
 use super::{
@@ -12,6 +15,7 @@ use super::{
     netlink::{CHANGE, CREATE, Netlink, Request},
     netns::Netns,
     sizes::Sizes,
+    sysctl,
 };
 
 /// A pair to be made.
@@ -71,6 +75,23 @@ pub fn set_up(index: u32, alias: Option<String>) -> Request {
         message: RouteNetlinkMessage::SetLink(link),
         flags: CHANGE,
     }
+}
+
+/// Keeps a link from having an address of IPv6 of its own making; to be asked before it is set up. None where there is no IPv6.
+///
+/// Not by its `sysctl`: see [`sysctl::set`].
+pub fn without_link_local(index: u32, ifname: &str) -> Option<Request> {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    let of_ipv6 = AfSpecUnspec::Inet6(vec![mode]);
+    link.attributes
+        .push(LinkAttribute::AfSpecUnspec(vec![of_ipv6]));
+    sysctl::has_ipv6(ifname).then(|| Request {
+        what: format!("keep interface {ifname} from making addresses"),
+        message: RouteNetlinkMessage::SetLink(link),
+        flags: CHANGE,
+    })
 }
 
 /// Finds a link by name.

@@ -51,7 +51,7 @@ pub(super) const MATRIX: [Series; 5] = [
     Series {
         name: "6.12",
         suites: &[Suite::Trixie],
-        twice: &["world_bandwidth"],
+        twice: &["world_bandwidth", "world_netkit"],
         ..USUAL
     },
     Series {
