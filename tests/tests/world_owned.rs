@@ -82,6 +82,36 @@ fn files_come_back_as_they_were() {
     lab.cluster.pod(0, "newcomer").unwrap();
 }
 
+/// A route that is there need not lead where it led.
+#[test]
+fn routes_come_back_that_are_led_elsewhere() {
+    let lab = Lab::start("auto");
+    let [v4, v6] = lab.cluster.node(1).addresses();
+    let ways = [
+        ("blackhole $to", "blackhole $to"),
+        ("$to dev lo", "$to dev lo"),
+        (&*format!("$to via {v4}"), &*format!("$to via {v6}")),
+    ];
+    // Where Services' ranges are led elsewhere, that stays, and is told.
+    for (what, protocol) in [(Owned::PodRoutes, 88), (Owned::NodeRoutes, 87)] {
+        let care = OWNED.iter().find(|care| care.what == what).unwrap();
+        let looks = format!("ip route show proto {protocol}; ip -6 route show proto {protocol}");
+        let before = lab.shell(&looks);
+        let others = |(v4, _): &&(&str, &str)| what == Owned::PodRoutes || !v4.contains("via");
+        for (v4, v6) in ways.iter().filter(others) {
+            let harm = format!(
+                "for to in $(ip route show proto {protocol} | cut -d' ' -f1); do ip route replace {v4}; done; \
+                 for to in $(ip -6 route show proto {protocol} | cut -d' ' -f1); do ip -6 route replace {v6}; done"
+            );
+            lab.heals(
+                care,
+                || drop(lab.shell(&harm)),
+                || lab.shell(&looks) == before,
+            );
+        }
+    }
+}
+
 /// The answer to whoever asks is of a look at that moment, not of one some seconds ago.
 #[test]
 fn what_is_taken_away_is_told_at_once() {

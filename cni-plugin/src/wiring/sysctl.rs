@@ -47,16 +47,28 @@ pub fn prepare_pod() -> io::Result<()> {
     set("ipv6/conf/lo/disable_ipv6", "0")
 }
 
-/// On the host's side, which [`veth::without_link_local`](super::veth::without_link_local) completes: no address but ours, replies
-/// may come from anywhere.
-pub fn prepare_host(ifname: &str, ipv6: bool) -> io::Result<()> {
-    set(&format!("ipv4/conf/{ifname}/rp_filter"), "0")?;
-    set(&format!("ipv4/neigh/{ifname}/proxy_delay"), "0")?;
+/// What the host's side is set to, with [`veth::without_link_local`](super::veth::without_link_local): packets are forwarded, replies
+/// may come from anywhere, and no router is believed.
+pub fn of_host(ifname: &str, ipv6: bool) -> Vec<(String, &'static str)> {
+    let of = |family: &str, key: &str| format!("{family}/conf/{ifname}/{key}");
+    let mut settings = vec![
+        (of("ipv4", "rp_filter"), "0"),
+        (of("ipv4", "forwarding"), "1"),
+        (format!("ipv4/neigh/{ifname}/proxy_delay"), "0"),
+        (of("ipv6", "accept_ra"), "0"),
+        (of("ipv6", "accept_dad"), "0"),
+    ];
     if ipv6 {
-        set(&format!("ipv6/conf/{ifname}/disable_ipv6"), "0")?;
+        settings.push((of("ipv6", "disable_ipv6"), "0"));
+        settings.push((of("ipv6", "forwarding"), "1"));
     }
-    set(&format!("ipv6/conf/{ifname}/accept_ra"), "0")?;
-    set(&format!("ipv6/conf/{ifname}/accept_dad"), "0")
+    settings
+}
+
+/// Sets the host's side.
+pub fn prepare_host(ifname: &str, ipv6: bool) -> io::Result<()> {
+    let mut settings = of_host(ifname, ipv6).into_iter();
+    settings.try_for_each(|(key, value)| set(&key, value))
 }
 
 /// Whether the interface can have addresses of IPv6.
@@ -68,7 +80,6 @@ pub fn has_ipv6(ifname: &str) -> bool {
 /// stack as the pod's interface would.
 pub fn prepare_queue([entry, end]: &[String; 2]) -> io::Result<()> {
     set(&format!("ipv6/conf/{entry}/disable_ipv6"), "1")?;
-    set(&format!("ipv4/conf/{end}/forwarding"), "1")?;
     prepare_host(end, true)
 }
 

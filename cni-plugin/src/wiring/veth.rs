@@ -77,6 +77,18 @@ pub fn set_up(index: u32, alias: Option<String>) -> Request {
     }
 }
 
+/// Gives a link its hardware address back.
+pub fn set_address(index: u32, mac: [u8; 6]) -> Request {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.attributes.push(LinkAttribute::Address(mac.to_vec()));
+    Request {
+        what: "add hardware address".to_owned(),
+        message: RouteNetlinkMessage::SetLink(link),
+        flags: CHANGE,
+    }
+}
+
 /// Keeps a link from having an address of IPv6 of its own making; to be asked before it is set up. None where there is no IPv6.
 ///
 /// Not by its `sysctl`: see [`sysctl::set`].

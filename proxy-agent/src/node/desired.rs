@@ -110,7 +110,8 @@ impl Desired {
         desired.tunnel.relays = asked && !config.encryption.is_on();
         desired.tunnel.wanted =
             desired.tunnel.is_used() || desired.tunnel.relays || keeps_tunnel(config, here);
-        desired.tunnel.takes = !config.encryption.is_on();
+        // Who is alone is sent nothing.
+        desired.tunnel.takes = !config.encryption.is_on() && !others.is_empty();
         desired.tunnel.mtu = match desired.tunnel.mtu {
             0 => outward.saturating_sub(desired.around_tunnel(config)),
             mtu => mtu,

@@ -8,10 +8,10 @@ use std::{
 };
 
 use cni_plugin::wiring::{
-    GATEWAY4, GATEWAY6, addresses,
+    GATEWAY4, GATEWAY6, HOST_MAC, addresses,
     netlink::{DUMP, Netlink, Request, family},
     route::Stand,
-    veth,
+    sysctl, veth,
 };
 use ipnetwork::IpNetwork;
 use netlink_packet_route::{
@@ -21,7 +21,10 @@ use netlink_packet_route::{
     },
 };
 
-use super::facts::Facts;
+use super::{
+    facts::{Facts, Interface},
+    sysctls::{Setter, root},
+};
 use crate::{
     model::{Owned, Wire},
     subject::Repairs,
@@ -66,12 +69,12 @@ impl Mender {
         let mut errors = Vec::new();
         for wire in wires {
             let was_whole = former.get(&wire.index) == Some(wire);
-            let done = put_back(&mut netlink, missing(wire, facts, &neighbours));
+            let done = put_back(&mut netlink, missing(wire, wires, facts, &neighbours));
             for (what, thing) in done.done.iter().filter(|_| was_whole) {
                 // Requests are named by what is to be done.
-                let thing = thing.strip_prefix("add ").unwrap_or(thing);
-                repairs.repaired(*what, &format!("{thing} on {}", wire.name));
+                repairs.repaired(*what, thing.strip_prefix("add ").unwrap_or(thing));
             }
+            errors.extend(set(wire, facts, repairs));
             if done.errors.is_empty() {
                 self.whole.insert(wire.index, wire.clone());
             }
@@ -106,13 +109,44 @@ fn put_back(netlink: &mut Netlink, requests: Vec<(Owned, Request)>) -> Done {
     all
 }
 
-/// In the order in which they can be made.
-fn missing(wire: &Wire, facts: &Facts, neighbours: &Neighbours) -> Vec<(Owned, Request)> {
+/// What the plugin set on the host's side.
+fn set(wire: &Wire, facts: &Facts, repairs: &mut Repairs) -> Vec<String> {
+    if of(wire, facts).is_none() {
+        return Vec::new();
+    }
+    let root = root();
+    let mut to = Setter {
+        root: root.as_path(),
+        what: Owned::PodInterfaces,
+        repairs,
+    };
+    let ipv6 = wire.ips.iter().any(IpAddr::is_ipv6);
+    let settings = sysctl::of_host(&wire.name, ipv6).into_iter();
+    let set = settings.map(|(key, value)| to.set(&key, value));
+    set.filter_map(Result::err).collect()
+}
+
+/// The link of a pod, if it is still the one that has the name.
+fn of<'a>(wire: &Wire, facts: &'a Facts) -> Option<&'a Interface> {
     let there = facts.interface(wire.index);
-    let Some(link) = there.filter(|link| link.name == wire.name) else {
+    there.filter(|link| link.name == wire.name)
+}
+
+/// In the order in which they can be made.
+fn missing(
+    wire: &Wire,
+    wires: &[Wire],
+    facts: &Facts,
+    neighbours: &Neighbours,
+) -> Vec<(Owned, Request)> {
+    let Some(link) = of(wire, facts) else {
         return Vec::new(); // The collector of leaks sees to it.
     };
     let mut requests = Vec::new();
+    if link.mac != HOST_MAC {
+        let request = veth::set_address(wire.index, HOST_MAC);
+        requests.push((Owned::PodInterfaces, request));
+    }
     if !link.up {
         requests.push((Owned::PodInterfaces, veth::set_up(wire.index, None)));
     }
@@ -133,10 +167,7 @@ fn missing(wire: &Wire, facts: &Facts, neighbours: &Neighbours) -> Vec<(Owned, R
             let request = addresses::neighbour(wire.index, ip, wire.pod_mac);
             requests.push((Owned::PodNeighbours, request));
         }
-        // One that leads elsewhere is somebody's: two records may name one address for a while.
-        let to = IpNetwork::from(ip);
-        let routed = facts.routing.main.iter().any(|route| route.to == to);
-        if !routed {
+        if !leads_to_its_pod(ip, wires, facts) {
             let request = addresses::route_on_link(wire.index, ip, Stand::MAIN);
             requests.push((Owned::PodRoutes, request));
         }
@@ -145,6 +176,16 @@ fn missing(wire: &Wire, facts: &Facts, neighbours: &Neighbours) -> Vec<(Owned, R
         request.what = format!("{} on {}", request.what, wire.name);
     }
     requests
+}
+
+/// Whether an address is led to a pod that has it: two records may name one for a while.
+fn leads_to_its_pod(ip: IpAddr, wires: &[Wire], facts: &Facts) -> bool {
+    let to = IpNetwork::from(ip);
+    let mut routes = facts.routing.main.iter().filter(|route| route.to == to);
+    routes.any(|route| {
+        let mut pods = wires.iter().filter(|wire| wire.ips.contains(&ip));
+        route.way.gateway.is_none() && pods.any(|pod| pod.index == route.way.index)
+    })
 }
 
 impl Neighbours {

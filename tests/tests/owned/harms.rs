@@ -98,8 +98,12 @@ pub(crate) fn harm(what: Owned) -> Option<Harm> {
             "ip -brief -6 addr show dev $veth; ip neigh show proxy dev $veth",
         ),
         Owned::PodInterfaces => (
-            "ip link set $veth down",
-            "ip -brief addr show dev $veth; ip route show dev $veth; ip -6 route show dev $veth proto 88; \
+            "ip link set $veth address 02:00:00:00:00:01 down; cd /proc/sys/net; echo 1 >ipv4/conf/$veth/rp_filter; \
+             echo 0 >ipv4/conf/$veth/forwarding; echo 0 >ipv6/conf/$veth/forwarding; echo 80 >ipv4/neigh/$veth/proxy_delay; \
+             echo 1 >ipv6/conf/$veth/accept_ra; echo 1 >ipv6/conf/$veth/disable_ipv6",
+            "cd /proc/sys/net; cat ipv4/conf/$veth/rp_filter ipv4/conf/$veth/forwarding ipv6/conf/$veth/forwarding \
+             ipv4/neigh/$veth/proxy_delay ipv6/conf/$veth/accept_ra ipv6/conf/$veth/disable_ipv6 /sys/class/net/$veth/address; \
+             ip -brief addr show dev $veth; ip route show dev $veth; ip -6 route show dev $veth proto 88; \
              ip neigh show dev $veth nud permanent; ip -6 neigh show dev $veth nud permanent; \
              ip neigh show proxy dev $veth",
         ),
