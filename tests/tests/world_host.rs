@@ -22,6 +22,9 @@ use weir_tests::{
 
 const PACKET: Mode = &["--socket-balancing", "false"];
 
+/// By the tunnel answers come by a device that sends nothing to Services.
+const TUNNEL: Mode = &["--socket-balancing", "false", "--routing", "tunnel"];
+
 in_every_mode![
     every_kind_of_backend_serves,
     what_nobody_serves_is_refused_at_once,
@@ -121,6 +124,11 @@ fn backends(cluster: &Cluster) -> [Backend; 4] {
         Backend::host(cluster, 0, "own", 82),
         Backend::host(cluster, 1, "other", 83),
     ]
+}
+
+#[test]
+fn every_kind_of_backend_serves_through_the_tunnel() {
+    every_kind_of_backend_serves(TUNNEL);
 }
 
 fn every_kind_of_backend_serves(mode: Mode) {

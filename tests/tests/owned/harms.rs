@@ -43,7 +43,7 @@ pub(crate) fn harm(what: Owned) -> Option<Harm> {
         ),
         Owned::TunnelDevice => (
             "ip link set weir_vxlan mtu 1300; ip link del weir_vxlan; ip link add weir_vxlan type vxlan external dstport 4790",
-            "ip -d link show weir_vxlan | grep -o 'external\\|dstport [0-9]*\\|mtu [0-9]*\\|LOWER_UP'; cat /sys/class/net/weir_vxlan/address",
+            "ip -4 -o addr show dev weir_vxlan | grep -o 'inet [^ ]*'; ip -d link show weir_vxlan | grep -o 'external\\|dstport [0-9]*\\|mtu [0-9]*\\|LOWER_UP'; cat /sys/class/net/weir_vxlan/address",
         ),
         Owned::TunnelSettings => (
             "cd /proc/sys/net/ipv4/conf; echo 1 >weir_vxlan/rp_filter; echo 0 >weir_vxlan/forwarding",

@@ -14,7 +14,11 @@ use netlink_packet_route::{
 };
 use proxy_common::tunnel::ENCRYPTION_DEVICE;
 
-use crate::{model::Owned, node::host_device::link::apply_settings, subject::Repairs};
+use crate::{
+    model::Owned,
+    node::host_device::link::{address, apply_settings},
+    subject::Repairs,
+};
 
 /// What helps where the kernel has none.
 const HINT: &str = "hint: load the module `wireguard` (CONFIG_WIREGUARD; in Linux since 5.6), or set encryption.mode to off";
@@ -28,7 +32,14 @@ pub fn ensure(repairs: &mut Repairs) -> anyhow::Result<u32> {
         }
         _ => anyhow!("make {ENCRYPTION_DEVICE}: {error}"),
     })?;
-    repairs.keep(Owned::EncryptionDevice, ENCRYPTION_DEVICE, "there", made);
+    let added = address(&mut netlink, index)
+        .with_context(|| format!("add the address of {ENCRYPTION_DEVICE}"))?;
+    repairs.keep(
+        Owned::EncryptionDevice,
+        ENCRYPTION_DEVICE,
+        "there",
+        made || added,
+    );
     apply_settings(ENCRYPTION_DEVICE, Owned::EncryptionSettings, repairs)?;
     Ok(index)
 }

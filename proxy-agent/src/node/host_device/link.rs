@@ -151,9 +151,11 @@ fn set_right(netlink: &mut Netlink, side: &Side, mtu: u32) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The address of `weir_host`, of no use to anybody but the kernel's check of sources. Says whether
-/// it was added.
-fn address(netlink: &mut Netlink, index: u32) -> io::Result<bool> {
+/// The address of `weir_host`, and of each device by which answers of Services come to the host, of no use to anybody but the
+/// kernel's check of sources: at a loose one (`rp_filter` 2, of all interfaces on many distributions) a device without any takes
+/// only what it would send to itself (`no_addr` in <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/fib_frontend.c>). Says
+/// whether it was added.
+pub(in crate::node) fn address(netlink: &mut Netlink, index: u32) -> io::Result<bool> {
     let ip = IpAddr::from(HOST_DEVICE_IPV4);
     if inspect::addresses(netlink, index)?.contains(&ip) {
         return Ok(false);
