@@ -25,6 +25,8 @@ pub mod veth;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// The address of links of ours on the node that need one and have none, of no use to anybody but the kernel's check of sources.
+pub const LINK4: Ipv4Addr = Ipv4Addr::new(169, 254, 87, 1);
 /// Hardware address of every host side: nobody but the pod at the other end sees it.
 pub const HOST_MAC: [u8; 6] = [0xee; 6];
 /// Gateway of every pod, answered by the static neighbour entry alone.

@@ -15,9 +15,6 @@ pub const HOST_DEVICE_PEER: &str = "weir_net";
 pub const HOST_DEVICE_MAC: [u8; 6] = [0x02, b'W', b'e', b'i', b'r', 0x01];
 /// Hardware address of `weir_net`.
 pub const HOST_DEVICE_PEER_MAC: [u8; 6] = [0x02, b'W', b'e', b'i', b'r', 0x02];
-
-/// IPv4 address of `weir_host`: a device without one takes nothing while `rp_filter` is on, be it loose.
-pub const HOST_DEVICE_IPV4: [u8; 4] = [169, 254, 87, 1];
 /// IPv4 gateway of the routes to Services, and source of what the host sends to a backend on itself: answers to it
 /// come back by `weir_host`. Nobody has it.
 pub const HOST_PEER_IPV4: [u8; 4] = [169, 254, 87, 2];

@@ -1,10 +1,10 @@
 //! Addresses, routes and neighbours: what asks the kernel for them.
 
-use std::net::IpAddr;
+use std::{io, net::IpAddr};
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope},
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
     },
@@ -12,8 +12,8 @@ use netlink_packet_route::{
 };
 
 use super::{
-    ROUTE_PROTOCOL, gateway,
-    netlink::{REPLACE, Request, family},
+    LINK4, ROUTE_PROTOCOL, gateway, inspect,
+    netlink::{Netlink, REPLACE, Request, family},
     route::{self, Route, Stand, Way},
 };
 
@@ -33,6 +33,26 @@ pub fn add(index: u32, ip: IpAddr, prefix: u8) -> Request {
         format!("add address {ip}"),
         RouteNetlinkMessage::NewAddress(message),
     )
+}
+
+/// Gives a link [`LINK4`] unless it has that; whether it had not.
+///
+/// At a loose check of sources (`rp_filter` 2, of all interfaces on many distributions) the kernel takes from a link without any
+/// address only what it would send there itself (`no_addr` in
+/// <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/fib_frontend.c>).
+pub fn ensure_own(at: &mut Netlink, index: u32) -> io::Result<bool> {
+    let ip = IpAddr::from(LINK4);
+    if inspect::addresses(at, index)?.contains(&ip) {
+        return Ok(false);
+    }
+    let mut message = AddressMessage::default();
+    message.header.family = family(true);
+    message.header.prefix_len = 32;
+    message.header.index = index;
+    message.header.scope = AddressScope::Link;
+    message.attributes = vec![AddressAttribute::Address(ip), AddressAttribute::Local(ip)];
+    at.request(&RouteNetlinkMessage::NewAddress(message), REPLACE)?;
+    Ok(true)
 }
 
 /// A permanent neighbour.

@@ -15,7 +15,7 @@ use netlink_packet_route::{
 };
 
 use super::{
-    HOST_MAC, name,
+    HOST_MAC, addresses, name,
     netlink::{CREATE, Netlink},
     qdisc::{self, Discipline, Root},
     sysctl, veth,
@@ -100,6 +100,7 @@ pub fn ensure(netlink: &mut Netlink, side: Side<'_>) -> io::Result<bool> {
             }
         }
     }
+    changed |= addresses::ensure_own(netlink, end(side.index))?;
     if down.is_empty() {
         return Ok(changed);
     }

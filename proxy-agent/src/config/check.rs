@@ -26,6 +26,7 @@ pub(super) fn check(config: &Configuration) -> Vec<(&'static str, String)> {
         wrong.push(("instance", message));
     }
     wrong.extend(config.node.check().err());
+    wrong.extend(listeners(config));
     wrong.extend(config.metrics_tls.check().err());
     wrong.extend(config.tunnel.check().err());
     wrong.extend(config.load_balancer.check().err());
@@ -45,6 +46,17 @@ pub(super) fn check(config: &Configuration) -> Vec<(&'static str, String)> {
         wrong.push(("logging.level", format!("`{level}`: {error}")));
     }
     wrong
+}
+
+/// Both listen by themselves.
+fn listeners(config: &Configuration) -> Option<(&'static str, String)> {
+    let [health, metrics] = [config.healthz_bind_address, config.metrics_bind_address];
+    let (one, other) = (health.ip(), metrics.ip());
+    let meet = one == other || one.is_unspecified() || other.is_unspecified();
+    (health.port() == metrics.port() && health.port() != 0 && meet).then(|| {
+        let message = format!("`{metrics}` is taken by healthzBindAddress, {health}");
+        ("metricsBindAddress", message)
+    })
 }
 
 /// What every link of IPv6 carries: with less the kernel takes IPv6 off an interface.
@@ -97,6 +109,33 @@ fn time_outs(conntrack: &Conntrack) -> impl Iterator<Item = (&'static str, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_cannot_listen_at_one_place() {
+        let places = [
+            "127.0.0.1:9",
+            "0.0.0.0:9",
+            "[::]:9",
+            "[::1]:9",
+            "127.0.0.1:8",
+            "0.0.0.0:8",
+        ];
+        let places = places.map(|place| place.parse::<std::net::SocketAddr>().unwrap());
+        for (health, metrics) in places
+            .iter()
+            .flat_map(|one| places.map(|other| (*one, other)))
+        {
+            let config = Configuration {
+                healthz_bind_address: health,
+                metrics_bind_address: metrics,
+                ..Configuration::default()
+            };
+            let all = |place: std::net::SocketAddr| place.ip().is_unspecified();
+            let same = health.ip() == metrics.ip() || all(health) || all(metrics);
+            let expected = same && health.port() == metrics.port();
+            assert_eq!(listeners(&config).is_some(), expected, "{health} {metrics}");
+        }
+    }
 
     #[test]
     fn mtus_that_a_family_cannot_have() {

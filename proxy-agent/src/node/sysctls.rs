@@ -11,6 +11,9 @@ use super::facts::Facts;
 use crate::{config::Conntrack, model::Owned, subject::Repairs};
 use advertisements::Heard;
 
+/// `rp_filter`: a source is believed if it is reached by any link.
+const LOOSE: &str = "2";
+
 /// The value of a key.
 pub(crate) fn get(root: &Path, key: &str) -> io::Result<String> {
     Ok(fs::read_to_string(root.join(key))?.trim().to_owned())
@@ -44,6 +47,21 @@ impl Setter<'_> {
         let thing = format!("sysctl {key}");
         self.repairs.keep(self.what, &thing, value, changed);
         Ok(())
+    }
+}
+
+impl Setter<'_> {
+    /// Makes a strict check of sources a loose one. None at all is as good.
+    fn loosen(&mut self, key: &str) -> Result<(), String> {
+        match get(self.root, key).as_deref() {
+            Ok("1") => self.set(key, LOOSE),
+            Ok(_) => {
+                let thing = format!("sysctl {key}");
+                self.repairs.keep(self.what, &thing, LOOSE, false);
+                Ok(())
+            }
+            Err(_) => Ok(()),
+        }
     }
 }
 
@@ -111,10 +129,44 @@ fn forwarding(to: &mut Setter<'_>, links: &[&str]) -> Vec<String> {
     // On links too: answers of Services' backends come by them to the host, which reaches Services by
     // `weir_host`.
     for scope in ["all"].iter().chain(links) {
-        let key = format!("ipv4/conf/{scope}/rp_filter");
-        if get(to.root, &key).is_ok_and(|now| ["1", "2"].contains(&now.as_str())) {
-            results.push(to.set(&key, "2"));
-        }
+        results.push(to.loosen(&format!("ipv4/conf/{scope}/rp_filter")));
     }
     results.into_iter().filter_map(Result::err).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::messages::RepairsStatus;
+
+    /// Told are those that were as they should be, loose or none, and strict then.
+    #[test]
+    fn who_makes_a_check_of_sources_strict_is_told() {
+        for (first, then, told) in [
+            ("0", "1", 1),
+            ("2", "1", 1),
+            ("1", "1", 1),
+            ("0", "2", 0),
+            ("2", "0", 0),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let key = "ipv4/conf/all/rp_filter";
+            let path = root.path().join(key);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let mut repairs = Repairs::default();
+            for value in [first, then] {
+                fs::write(&path, value).unwrap();
+                let mut to = Setter {
+                    root: root.path(),
+                    what: Owned::Forwarding,
+                    repairs: &mut repairs,
+                };
+                assert!(forwarding(&mut to, &[]).is_empty());
+                assert_ne!(get(root.path(), key).unwrap(), "1");
+            }
+            let mut status = RepairsStatus::default();
+            repairs.status(&mut status);
+            assert_eq!(status.recent.len(), told, "{first}, then {then}");
+        }
+    }
 }

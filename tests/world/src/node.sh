@@ -20,7 +20,8 @@ cd /proc/sys/net || exit
 echo 1 >ipv4/ip_forward
 echo 1 >ipv6/conf/all/forwarding
 for scope in all default; do
-    echo 0 >ipv4/conf/$scope/rp_filter
+    # As distributions have it: what passes here passes a check that is off.
+    echo 2 >ipv4/conf/$scope/rp_filter
     echo 0 >ipv6/conf/$scope/accept_dad
 done
 cd /

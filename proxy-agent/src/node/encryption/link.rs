@@ -5,6 +5,7 @@ use std::io;
 
 use anyhow::{Context as _, anyhow};
 use cni_plugin::wiring::{
+    addresses,
     netlink::{CHANGE, CREATE, Netlink},
     veth,
 };
@@ -14,11 +15,7 @@ use netlink_packet_route::{
 };
 use proxy_common::tunnel::ENCRYPTION_DEVICE;
 
-use crate::{
-    model::Owned,
-    node::host_device::link::{address, apply_settings},
-    subject::Repairs,
-};
+use crate::{model::Owned, node::host_device::link::apply_settings, subject::Repairs};
 
 /// What helps where the kernel has none.
 const HINT: &str = "hint: load the module `wireguard` (CONFIG_WIREGUARD; in Linux since 5.6), or set encryption.mode to off";
@@ -32,7 +29,7 @@ pub fn ensure(repairs: &mut Repairs) -> anyhow::Result<u32> {
         }
         _ => anyhow!("make {ENCRYPTION_DEVICE}: {error}"),
     })?;
-    let added = address(&mut netlink, index)
+    let added = addresses::ensure_own(&mut netlink, index)
         .with_context(|| format!("add the address of {ENCRYPTION_DEVICE}"))?;
     repairs.keep(
         Owned::EncryptionDevice,

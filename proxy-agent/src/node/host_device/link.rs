@@ -6,18 +6,17 @@ use std::{
 };
 
 use cni_plugin::wiring::{
-    inspect,
-    netlink::{CHANGE, CREATE, Netlink, REPLACE},
+    addresses,
+    netlink::{CHANGE, CREATE, Netlink},
     veth,
 };
 use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage, AddressScope},
+    RouteNetlinkMessage,
     link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
 use proxy_common::host::{
-    HOST_DEVICE, HOST_DEVICE_IPV4, HOST_DEVICE_MAC, HOST_DEVICE_PEER, HOST_DEVICE_PEER_MAC,
-    HOST_PEER_IPV4, HOST_PEER_IPV6,
+    HOST_DEVICE, HOST_DEVICE_MAC, HOST_DEVICE_PEER, HOST_DEVICE_PEER_MAC, HOST_PEER_IPV4,
+    HOST_PEER_IPV6,
 };
 
 use crate::{
@@ -70,7 +69,8 @@ pub fn ensure(mtu: u32, repairs: &mut Repairs) -> anyhow::Result<u32> {
         changed |=
             set_right(&mut netlink, side, mtu).with_context(|| format!("set up {}", side.name))?;
     }
-    let added = address(&mut netlink, index).context("add the address of weir_host")?;
+    let added =
+        addresses::ensure_own(&mut netlink, index).context("add the address of weir_host")?;
     let (pair, wanted) = (
         "weir_host and weir_net",
         format!("up, with an MTU of {mtu}"),
@@ -148,25 +148,6 @@ fn set_right(netlink: &mut Netlink, side: &Side, mtu: u32) -> io::Result<bool> {
     request.header.change_mask = wanted;
     netlink.request(&RouteNetlinkMessage::SetLink(request), CHANGE)?;
     tracing::info!(interface = side.name, mtu, "interface set right");
-    Ok(true)
-}
-
-/// The address of `weir_host`, and of each device by which answers of Services come to the host, of no use to anybody but the
-/// kernel's check of sources: at a loose one (`rp_filter` 2, of all interfaces on many distributions) a device without any takes
-/// only what it would send to itself (`no_addr` in <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/fib_frontend.c>). Says
-/// whether it was added.
-pub(in crate::node) fn address(netlink: &mut Netlink, index: u32) -> io::Result<bool> {
-    let ip = IpAddr::from(HOST_DEVICE_IPV4);
-    if inspect::addresses(netlink, index)?.contains(&ip) {
-        return Ok(false);
-    }
-    let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = 32;
-    message.header.index = index;
-    message.header.scope = AddressScope::Link;
-    message.attributes = vec![AddressAttribute::Address(ip), AddressAttribute::Local(ip)];
-    netlink.request(&RouteNetlinkMessage::NewAddress(message), REPLACE)?;
     Ok(true)
 }
 

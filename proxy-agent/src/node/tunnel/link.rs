@@ -5,6 +5,7 @@ use std::io;
 
 use anyhow::Context as _;
 use cni_plugin::wiring::{
+    addresses,
     netlink::{CHANGE, CREATE, Netlink},
     veth,
 };
@@ -14,11 +15,7 @@ use netlink_packet_route::{
 };
 use proxy_common::tunnel::{TUNNEL_DEVICE, TUNNEL_MAC};
 
-use crate::{
-    model::Owned,
-    node::host_device::link::{address, apply_settings},
-    subject::Repairs,
-};
+use crate::{model::Owned, node::host_device::link::apply_settings, subject::Repairs};
 
 /// Makes the device as it should be, for packets to this port and with this MTU; gives its index. A new one is down.
 pub fn ensure(port: u16, mtu: u32, repairs: &mut Repairs) -> anyhow::Result<u32> {
@@ -28,7 +25,7 @@ pub fn ensure(port: u16, mtu: u32, repairs: &mut Repairs) -> anyhow::Result<u32>
     apply_settings(TUNNEL_DEVICE, Owned::TunnelSettings, repairs)?;
     let mut changed =
         set_right(&mut netlink, port, mtu).with_context(|| format!("set {TUNNEL_DEVICE} right"))?;
-    changed |= address(&mut netlink, index)
+    changed |= addresses::ensure_own(&mut netlink, index)
         .with_context(|| format!("add the address of {TUNNEL_DEVICE}"))?;
     let wanted = format!("with port {port} and an MTU of {mtu}");
     repairs.keep(Owned::TunnelDevice, TUNNEL_DEVICE, &wanted, made || changed);
