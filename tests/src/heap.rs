@@ -10,6 +10,7 @@ use proxy_agent::{
 use serde_json::Value;
 
 /// A map that takes everything and keeps nothing: the kernel's memory is not the agent's.
+#[derive(Clone, Debug)]
 pub struct Elsewhere(pub &'static str);
 
 impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Table<K, V> for Elsewhere {
