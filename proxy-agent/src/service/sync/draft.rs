@@ -34,6 +34,8 @@ struct Choices {
     frontends: HashSet<FrontendKey>,
     /// How much room they need.
     needs: Needs,
+    /// How many plans these are of.
+    plans: usize,
 }
 
 impl Draft {
@@ -51,13 +53,9 @@ impl Draft {
         self.own.clear();
     }
 
-    /// Whether nobody has chosen anything that is not known yet.
-    pub(super) fn is_empty(&self) -> bool {
-        let none = Needs::default();
-        self.own.needs == none
-            && self.before.needs == none
-            && self.own.is_empty()
-            && self.before.is_empty()
+    /// Whether there is no plan that is not carried out yet.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.own.plans + self.before.plans == 0
     }
 
     /// How much room they need.
@@ -100,6 +98,7 @@ impl Draft {
     /// Adds a plan; false if another one writes the same frontend.
     pub(super) fn add(&mut self, plan: &Plan, needs: &Needs) -> bool {
         let Self { own, before, .. } = self;
+        own.plans += 1;
         for (sum, more) in own.needs.iter_mut().zip(needs) {
             *sum += more;
         }
@@ -116,10 +115,7 @@ impl Choices {
         self.backends6.clear();
         self.frontends.clear();
         self.needs = Needs::default();
-    }
-
-    fn is_empty(&self) -> bool {
-        self.backends4.is_empty() && self.backends6.is_empty() && self.frontends.is_empty()
+        self.plans = 0;
     }
 }
 
