@@ -9,7 +9,7 @@ use std::{
 use weir_tests::{
     datapath::drops,
     served::{Pair, serve},
-    world::{Place, Pod, Server, World, cluster::POD_PORT, http_get, until},
+    world::{Node, Place, Pod, Server, World, cluster::POD_PORT, http_get, until},
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,12 +40,20 @@ fn clients(servers: &[Server]) -> Vec<IpAddr> {
     peers.map(|peer| peer.ip()).collect()
 }
 
+/// Routing's own check of sources stops some of it too: without it, only the programs do.
+fn check_no_sources(node: &Node) {
+    let scopes = "/proc/sys/net/ipv4/conf/*/rp_filter";
+    let off = format!("for scope in {scopes}; do echo 0 >$scope; done");
+    node.run(&["sh", "-c", &off]).unwrap();
+}
+
 /// The counter-check: without programs, such a datagram does arrive.
 #[test]
 fn nothing_but_the_programs_stops_it() {
     let node = World::new("spoof-plain").unwrap().node("a").unwrap();
     let [liar, victim, server] =
         ["liar", "victim", "server"].map(|name| node.plain_pod(name).unwrap());
+    check_no_sources(&node);
     let servers = serve(&server).unwrap();
     take(&liar, victim.addresses());
     for (source, to) in victim.addresses().into_iter().zip(server.at(POD_PORT)) {
