@@ -1,6 +1,8 @@
 //! Puts in place what the layers need, so that no test has to be skipped.
 
-use anyhow::Result;
+use std::thread;
+
+use anyhow::{Result, anyhow};
 
 use super::layers::Layer;
 use crate::arch::Arch;
@@ -17,18 +19,27 @@ const HOST: [(&str, &str); 6] = [
     ("busybox", "busybox"),
 ];
 
-/// Installs what is missing for these layers, with kernels of these architectures.
+/// Installs what is missing for these layers, with kernels of these architectures. Programs and tests are built beside
+/// that: either alone leaves processors idle now and then.
 pub(super) fn all(layers: &[Layer], architectures: &[Arch]) -> Result<()> {
     toolchain::ensure()?;
-    let has = |name: &str| layers.iter().any(|layer| layer.name() == name);
-    if layers
+    let runs_targets = layers
         .iter()
-        .any(|layer| matches!(layer, Layer::Targets(..)))
-    {
+        .any(|layer| matches!(layer, Layer::Targets(..)));
+    thread::scope(|scope| {
+        let tools = scope.spawn(|| tools(layers, runs_targets, architectures));
+        let built = if runs_targets { build() } else { Ok(()) };
+        let tools = tools.join();
+        tools.map_err(|_panic| anyhow!("what installs tools panicked"))??;
+        built
+    })
+}
+
+fn tools(layers: &[Layer], runs_targets: bool, architectures: &[Arch]) -> Result<()> {
+    let has = |name: &str| layers.iter().any(|layer| layer.name() == name);
+    if runs_targets {
         debian::host(&HOST)?;
         go::ensure(&go::CONTROL_PLANE)?;
-        say::step("build the programs under test", programs)?;
-        say::step("build the tests", tests)?;
     }
     if has("deploy") || has("docs") {
         go::ensure(&go::DEPLOY)?;
@@ -49,6 +60,11 @@ pub(super) fn all(layers: &[Layer], architectures: &[Arch]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn build() -> Result<()> {
+    say::step("build the programs under test", programs)?;
+    say::step("build the tests", tests)
 }
 
 /// Worlds run the real programs, which lie beside the tests.
