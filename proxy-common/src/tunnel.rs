@@ -34,7 +34,7 @@ pub const TUNNEL_OVER_IPV6: u32 = 1 << 2;
 /// The range is reached by the device that encrypts ([`ENCRYPTION_DEVICE`]), and not by the tunnel. In place of an address the
 /// value has the device's index in its first word, and in the second the length of a packet for which it has room.
 pub const TUNNEL_ENCRYPTED: u32 = 1 << 3;
-/// What would go there unencrypted is dropped: nothing leads there.
+/// What would go there unencrypted is dropped: nothing leads there; with [`TUNNEL_NODE`], for what pods send.
 pub const TUNNEL_CLOSED: u32 = 1 << 4;
 
 /// In the number of the network (VNI) of a packet, turned: what is in it came from outside for a Service, and is for a backend of the

@@ -185,6 +185,7 @@ impl Desired {
         }
         let closed: Vec<_> = closed.into_iter().filter(|range| !taken(range)).collect();
         self.tunnel.close(closed);
+        self.tunnel.close_nodes(&self.encrypted.closed_nodes);
     }
 }
 

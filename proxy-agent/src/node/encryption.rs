@@ -42,8 +42,10 @@ pub struct Encrypted {
     pub peers: BTreeMap<PublicKey, Peer>,
     /// Ranges of pods that are reached by it.
     pub ranges: Vec<IpNetwork>,
-    /// Ranges to which nothing may leave unencrypted, and nothing leads.
+    /// Ranges of pods to which nothing may leave unencrypted, and nothing leads.
     pub closed: BTreeSet<IpNetwork>,
+    /// Addresses of nodes to which nothing that a pod sends may leave unencrypted.
+    pub closed_nodes: BTreeSet<IpAddr>,
     /// The length of a packet for which it has room; 0 while no peer says.
     pub mtu: u32,
 }
@@ -152,9 +154,16 @@ impl Encrypted {
         self.peers.insert(key, peer);
     }
 
+    /// Closes the way to a node: to its pods, and for pods to itself.
+    pub fn close(&mut self, node: &Node) {
+        self.closed.extend(&node.pod_cidrs);
+        let own = node.internal_ips.iter().filter(|ip| node.holds(**ip));
+        self.closed_nodes.extend(own);
+    }
+
     /// Whether anything is encrypted, or closed because it is not.
     pub fn is_any(&self) -> bool {
-        !self.peers.is_empty() || !self.closed.is_empty()
+        !(self.peers.is_empty() && self.closed.is_empty() && self.closed_nodes.is_empty())
     }
 
     /// The smaller room of this and another way.

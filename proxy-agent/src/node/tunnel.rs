@@ -65,12 +65,16 @@ impl Tunnel {
 
     /// Takes up ranges to which nothing leads.
     pub fn close(&mut self, ranges: impl IntoIterator<Item = IpNetwork>) {
-        let closed = Peer {
-            end: Ipv4Addr::UNSPECIFIED.into(),
-            flags: TUNNEL_SEND | TUNNEL_CLOSED,
-        };
+        let closed = closed(0);
         self.peers
             .extend(ranges.into_iter().map(|range| (range, closed)));
+    }
+
+    /// Takes up addresses of nodes to which nothing leads what pods send.
+    pub fn close_nodes<'a>(&mut self, ips: impl IntoIterator<Item = &'a IpAddr>) {
+        let closed = closed(TUNNEL_NODE);
+        self.peers
+            .extend(ips.into_iter().map(|ip| ((*ip).into(), closed)));
     }
 
     fn add_by(&mut self, node: &Node, end: IpAddr, by: &[(IpNetwork, bool)], more: u32) {
@@ -97,5 +101,13 @@ impl Tunnel {
     /// Whether anything is reached by it.
     pub fn is_used(&self) -> bool {
         !self.ranges.is_empty()
+    }
+}
+
+/// What nothing leads to.
+fn closed(more: u32) -> Peer {
+    Peer {
+        end: Ipv4Addr::UNSPECIFIED.into(),
+        flags: TUNNEL_SEND | TUNNEL_CLOSED | more,
     }
 }

@@ -1,8 +1,9 @@
 //! By the tunnel to another node, and out of it.
 
-use proxy_common::counters::{NO_TUNNEL, NOT_A_PEER, REWRITE_FAILED, TOO_BIG};
+use proxy_common::counters::{NO_TUNNEL, NOT_A_PEER, NOT_ENCRYPTED, REWRITE_FAILED, TOO_BIG};
 use proxy_common::tunnel::{
-    TUNNEL_ENCRYPTED, TUNNEL_MAC, TUNNEL_NODE, TUNNEL_SEND, TUNNEL_SENDER_MAC, TunnelPeer,
+    TUNNEL_CLOSED, TUNNEL_ENCRYPTED, TUNNEL_MAC, TUNNEL_NODE, TUNNEL_SEND, TUNNEL_SENDER_MAC,
+    TunnelPeer,
 };
 
 use super::course::Course;
@@ -102,6 +103,9 @@ fn aside<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>)
     let is_way = peer.flags & TUNNEL_NODE != 0 && peer.flags & TUNNEL_SEND != 0;
     if !is_way || endpoint::of_address::<F>(&to_stack(&packet.source)) == 0 {
         return NEXT;
+    }
+    if peer.flags & TUNNEL_CLOSED != 0 {
+        return dropped(NOT_ENCRYPTED);
     }
     let Some((device, mtu)) = tunnel::device(peer, config) else {
         return dropped(NO_TUNNEL);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use weir_tests::world::{Place, Talk, ask_tcp, ask_udp, until};
+use weir_tests::world::{Place, Server, Talk, ask_tcp, ask_udp, until};
 
 use super::{
     bed::{Bed, PATIENCE, PORT},

@@ -4,10 +4,13 @@ use std::{net::SocketAddr, sync::LazyLock};
 
 use weir_tests::{
     datapath::drops,
-    world::{Cluster, Place, World, ask_tcp},
+    world::{Cluster, Place, Server, World, ask_tcp},
 };
 
-use super::bed::{PORT, flags, serve};
+use super::{
+    bed::{PORT, flags, serve},
+    watch::Watch,
+};
 
 /// Whether this kernel has WireGuard. Where it has none, every test here is that of the clear error.
 static ABLE: LazyLock<bool> = LazyLock::new(|| {
@@ -59,6 +62,25 @@ fn told_clearly(more: &[&str]) {
         by_programs,
         "{dropped:?}"
     );
+    nodes_too(&cluster, &near, strict);
+}
+
+/// Of the node itself: what pods send there would be encrypted, what nodes send each other would not.
+fn nodes_too(cluster: &Cluster, near: &Place, strict: bool) {
+    let [node, other] = [0, 1].map(|index| cluster.node(index));
+    // The answer may be what does not come, so the network is asked too.
+    let watch = Watch::on(cluster.world().outside());
+    for address in other.addresses() {
+        let to = SocketAddr::new(address, PORT);
+        let _server = Server::tcp(other, to, "node").unwrap();
+        let answered = ask_tcp(near, to).is_ok();
+        assert_eq!(answered, !strict, "{to}\n{}", cluster.logs());
+        ask_tcp(node, to).unwrap();
+    }
+    let seen = watch.take();
+    assert_eq!(seen.clear.is_empty(), strict, "{seen:?}");
+    let dropped = drops(node).unwrap();
+    assert_eq!(dropped.contains_key("not-encrypted"), strict, "{dropped:?}");
 }
 
 #[test]

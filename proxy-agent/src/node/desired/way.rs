@@ -63,7 +63,7 @@ impl Desired {
                 }
             }
         };
-        self.encrypted.closed.extend(&node.pod_cidrs);
+        self.encrypted.close(node);
         let why = format!("closed, for encryption: {why}");
         self.unreachable.insert(node.name.clone(), why);
         Vec::new()

@@ -27,12 +27,14 @@ impl EncryptionStatus {
                 sent_bytes: present.sent,
             }
         });
+        let ranges = encrypted.closed.iter().map(ToString::to_string);
+        let nodes = encrypted.closed_nodes.iter().map(ToString::to_string);
         Self {
             mode: settings.mode.to_string(),
             strict: settings.is_strict(),
             public_key: device.public.map(|key| key.to_string()),
             peers: peers.collect(),
-            closed: encrypted.closed.iter().map(ToString::to_string).collect(),
+            closed: ranges.chain(nodes).collect(),
             problems: keeper.problem().map(str::to_owned).into_iter().collect(),
         }
     }
