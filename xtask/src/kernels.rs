@@ -169,7 +169,7 @@ fn on(series: &Series, programs: &[Program], common: &Common, wanted: Wanted<'_>
     let count = kernel::Kernel::find(arch, series.kind, series.suites).and_then(|kernel| {
         let work = disk::Work {
             programs: &programs,
-            script: &disk::script_of_tests(&programs, wanted.filter)?,
+            script: &disk::script_of_tests(&programs, wanted.filter, wanted.long)?,
             starts_ours: disk::starts_ours(&programs),
         };
         let disk = disk::pack(common, &folder, &kernel, &work)?;

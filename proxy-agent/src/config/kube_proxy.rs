@@ -155,7 +155,8 @@ fn meaning(name: &str, value: &Value, mode: &str) -> Meaning {
             Meaning::Ours(ours)
         };
     }
-    if says_nothing(value) {
+    let said = *value == Value::Bool(false) && is_true_unsaid(name);
+    if !said && says_nothing(value) {
         return Meaning::Nothing;
     }
     let (first, rest) = name.split_once('.').unwrap_or((name, ""));
@@ -179,6 +180,11 @@ fn is_unsaid(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         _ => false,
     }
+}
+
+/// What is on unless somebody turns it off, or may be.
+fn is_true_unsaid(name: &str) -> bool {
+    name == "iptables.localhostNodePorts" || name.starts_with("featureGates.")
 }
 
 /// As kube-proxy itself writes what nobody told.
@@ -316,6 +322,28 @@ winkernel: {enableDSR: false, networkName: ''}
             "newField.deep",
         ];
         assert_eq!(named, expected);
+    }
+
+    #[test]
+    fn what_is_on_by_itself_is_told_when_it_is_turned_off() {
+        let head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
+        let iptables = "iptables: {localhostNodePorts: false, masqueradeAll: false}\n";
+        let warnings = |rest: &str| told(&format!("{head}{rest}")).warnings;
+        let warned = warnings(iptables);
+        assert!(
+            warned.len() == 1 && warned[0].contains("loopback serves NodePorts"),
+            "{warned:?}"
+        );
+        let other_mode = warnings(&format!("mode: nftables\n{iptables}"));
+        assert!(
+            other_mode.len() == 1 && other_mode[0].contains("mode"),
+            "{other_mode:?}"
+        );
+        let gates = warnings("featureGates: {TopologyAwareHints: false}\n");
+        assert!(
+            gates.len() == 1 && gates[0].contains("no such gate"),
+            "{gates:?}"
+        );
     }
 
     #[test]

@@ -66,18 +66,19 @@ impl Bed {
 
     /// What a node's status says of encryption.
     pub(super) fn status(&self, node: usize) -> Value {
-        let said = self
-            .cluster
-            .agent(node)
-            .proxyctl_verdict(&["status", "-o", "json"]);
-        let (_, said) = said.unwrap();
-        let status: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
+        // An agent on an emulated machine may be too slow for proxyctl.
+        let status: Value = until("the status", PATIENCE, || {
+            let agent = self.cluster.agent(node);
+            let (_, said) = agent.proxyctl_verdict(&["status", "-o", "json"])?;
+            Ok(serde_json::from_str(&said).ok())
+        })
+        .unwrap();
         let told = if status["encryption"].is_object() {
             &status["encryption"]
         } else {
             &status["status"]["encryption"]
         };
-        assert!(told.is_object(), "{said}");
+        assert!(told.is_object(), "{status}");
         told.clone()
     }
 
