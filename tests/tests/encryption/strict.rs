@@ -33,6 +33,14 @@ impl Bed {
                 assert!(ask_udp(from, to, b"?").is_err(), "{to}\n{}", self.said());
             }
         }
+        // A pod may not tell the other node's own processes either, which it would tell encrypted.
+        let node = self.cluster.node(1);
+        for address in node.addresses() {
+            let to = SocketAddr::new(address, PORT);
+            let _server = Server::tcp(node, to, "node").unwrap();
+            assert!(ask_tcp(near, to).is_err(), "{to}\n{}", self.said());
+            ask_tcp(self.node(), to).unwrap();
+        }
         let seen = self.watch.take();
         assert_eq!(seen.clear, [""; 0], "{}", self.said());
         if by_programs {
