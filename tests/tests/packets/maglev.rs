@@ -11,7 +11,7 @@ use proxy_common::{
     frontends::{FLAG_CLUSTER_IP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT},
     inside::{INSIDE_CONFIGURED, INSIDE_NODE, INSIDE_PODS},
 };
-use weir_tests::packets::{Bench, FAMILIES, Hook, Plan, REDIRECT, Tcp, tcp, udp};
+use weir_tests::packets::{BACK, Bench, FAMILIES, Hook, Plan, REDIRECT, Tcp, V4, V6, tcp, udp};
 
 const SIZE: u16 = 1021;
 /// Client ports.
@@ -65,6 +65,13 @@ fn any(plan: &Plan) -> SocketAddr {
     any.parse().unwrap()
 }
 
+/// Where XDP serves too.
+fn bench() -> Bench {
+    let mut bench = Bench::new().unwrap();
+    bench.link("net0", [V4.node, V6.node]).unwrap();
+    bench
+}
+
 /// Who gets the flow of a client.
 fn chosen(
     bench: &mut Bench,
@@ -78,7 +85,12 @@ fn chosen(
         _ => udp(client, to, b"data"),
     };
     let outcome = bench.run(hook, &packet).unwrap();
-    assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+    let away = if hook == Hook::FromWire {
+        BACK
+    } else {
+        REDIRECT
+    };
+    assert_eq!((outcome.action, outcome.drop), (away, None));
     let flow = bench.flow(client, to, protocol).unwrap().unwrap();
     flow.target().1
 }
@@ -90,17 +102,27 @@ fn choices(
     to: SocketAddr,
     protocol: u8,
 ) -> BTreeMap<u16, SocketAddr> {
-    let choose = |port| {
-        (
-            port,
-            chosen(bench, Hook::FromNet, plan.outside(port), to, protocol),
-        )
-    };
+    choices_at(bench, Hook::FromNet, plan, (to, protocol))
+}
+
+fn choices_at(
+    bench: &mut Bench,
+    hook: Hook,
+    plan: &Plan,
+    (to, protocol): (SocketAddr, u8),
+) -> BTreeMap<u16, SocketAddr> {
+    let choose = |port| (port, chosen(bench, hook, plan.outside(port), to, protocol));
     PORTS.map(choose).collect()
 }
 
+/// Also where on one of them XDP chooses.
 #[test]
 fn nodes_choose_alike_for_each_flow_and_all_backends_are_chosen() {
+    let hooks = [
+        [Hook::FromNet, Hook::FromNet],
+        [Hook::FromNet, Hook::FromWire],
+        [Hook::FromWire, Hook::FromWire],
+    ];
     for plan in FAMILIES {
         for protocol in [TCP, UDP] {
             // Of a NodePort each node has an address of its own.
@@ -109,14 +131,17 @@ fn nodes_choose_alike_for_each_flow_and_all_backends_are_chosen() {
                 (plan.vip(80), [plan.vip(80); 2], FLAG_LOAD_BALANCER),
             ];
             for (at, asked, flags) in places {
-                let [one, other] = [0, 1].map(|number| {
-                    let mut bench = Bench::new().unwrap();
-                    NODES[number].serve(&mut bench, &plan, at, protocol, flags);
-                    choices(&mut bench, &plan, asked[number], protocol)
-                });
-                assert_eq!(one, other, "{at}");
-                let all: BTreeSet<SocketAddr> = one.into_values().collect();
-                assert!(all.len() > 4, "{at}: {all:?}");
+                for hooks in hooks {
+                    let [one, other] = [0, 1].map(|number| {
+                        let mut bench = bench();
+                        NODES[number].serve(&mut bench, &plan, at, protocol, flags);
+                        let to = (asked[number], protocol);
+                        choices_at(&mut bench, hooks[number], &plan, to)
+                    });
+                    assert_eq!(one, other, "{at}");
+                    let all: BTreeSet<SocketAddr> = one.into_values().collect();
+                    assert!(all.len() > 4, "{at}: {all:?}");
+                }
             }
         }
     }
@@ -132,13 +157,13 @@ fn with_affinity_the_address_of_the_client_chooses() {
                 (any(&plan), plan.node(30080), FLAG_NODE_PORT),
                 (plan.vip(80), plan.vip(80), FLAG_LOAD_BALANCER),
             ] {
-                let mut bench = Bench::new().unwrap();
+                let mut bench = bench();
                 node.serve(&mut bench, &plan, at, TCP, flags);
                 bench.stick(at, TCP, 600).unwrap();
-                let first = PORTS.start;
-                for port in [first, first + 1] {
+                let hooks = [Hook::FromNet, Hook::FromWire, Hook::FromWire, Hook::FromNet];
+                for (port, hook) in PORTS.zip(hooks) {
                     let client = plan.outside(port);
-                    all.insert(chosen(&mut bench, Hook::FromNet, client, to, TCP));
+                    all.insert(chosen(&mut bench, hook, client, to, TCP));
                 }
             }
         }
