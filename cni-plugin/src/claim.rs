@@ -1,4 +1,4 @@
-//! Attachments whose key was lost with their records, and that the runtime names again: by DEL, CHECK, or the list of GC.
+//! Recovery: attachments whose key was lost with their records, and that the runtime names again: by DEL, CHECK, or the list of GC.
 
 use std::{io, time::Instant};
 

@@ -1,4 +1,4 @@
-//! Asks the agent. Nothing here waits longer than it is told to: a hung agent accepts no more connections, or
+//! RPC client: asks the agent. Nothing here waits longer than it is told to: a hung agent accepts no more connections, or
 //! accepts and never answers.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Undoing an attachment: DEL, GC, the undo of a failed ADD and the agent's collector all come here.
+//! Teardown of an attachment: DEL, GC, the roll-back of a failed ADD and the agent's garbage collection all come here.
 //!
 //! Needs neither the agent nor the namespace nor a record: the host's interface has a name that follows from
 //! the key. The addresses are given back last, and only if the interface is gone.

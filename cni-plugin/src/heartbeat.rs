@@ -1,4 +1,4 @@
-//! `heartbeat`: when the agent last showed that it lives, in seconds since boot.
+//! Liveness, in the file `heartbeat`: when the agent last showed that it lives, in seconds since boot.
 
 use std::{fs, io, path::Path, time::Duration};
 

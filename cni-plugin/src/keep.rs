@@ -1,4 +1,4 @@
-//! Records and addresses of attachments that somebody has taken away or damaged, written again by who knows them: the agent.
+//! Self-healing: records and addresses of attachments that somebody has taken away or damaged, written again by who knows them: the agent.
 
 use std::{collections::BTreeSet, io, net::IpAddr, path::PathBuf, time::Instant};
 

@@ -1,4 +1,4 @@
-//! Files that a killed program left behind: temporary ones whose rename never came, tombstones that name nobody.
+//! Garbage collection: files that a killed program left behind: temporary ones whose rename never came, tombstones that name nobody.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! Attachments whose record cannot be read, or is gone, while the interface is there: a pod that lives, whatever
+//! Recovery: attachments whose record cannot be read, or is gone, while the interface is there: a pod that lives, whatever
 //! became of our file (a later version's format after a downgrade, a hand that cleaned up).
 //!
 //! What the kernel has says all that forwarding and policy need: the name of the host side follows from the

@@ -30,7 +30,7 @@ pub struct Turn<'a> {
     pub snapshot: &'a Snapshot,
     /// What of it has changed.
     pub dirty: &'a Dirty,
-    /// A kind was listed whole, or is refused, since the last turn.
+    /// Relist: a kind was listed whole, or is refused, since the last turn.
     pub relisted: bool,
 }
 

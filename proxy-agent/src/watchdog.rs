@@ -1,4 +1,4 @@
-//! Whether every task that matters goes on. Each shows a pulse; one that shows none for longer than its limit
+//! Watchdog: whether every task that matters goes on. Each shows a pulse; one that shows none for longer than its limit
 //! stands still, be it blocked, ended or panicked, and `/livez` names it. Work that is done now and then, on threads where
 //! nothing can beat, must end within its limit.
 

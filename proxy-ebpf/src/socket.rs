@@ -1,4 +1,4 @@
-//! Balancing at the socket: a process that connects to a frontend by TCP is connected to a backend, once, so that
+//! Socket load balancing: a process that connects to a frontend by TCP is connected to a backend, once, so that
 //! no packet needs translation.
 //!
 //! `connect` chooses and rewrites; `getpeername` shows the process the frontend that it asked for. The logic is generic

@@ -1,4 +1,4 @@
-//! Which free address is given next: never used, else released longest ago. One that somebody else uses (the machine
+//! Allocation: which free address is given next: never used, else released longest ago. One that somebody else uses (the machine
 //! itself, a pod that another plugin has wired) is passed over and looked at again later.
 //!
 //! An address is kept back for two minutes after its release, as long as `nf_conntrack` elsewhere remembers

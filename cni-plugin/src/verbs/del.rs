@@ -1,4 +1,4 @@
-//! DEL: always succeeds, whatever is left of the container. What could not be undone is the collector's.
+//! DEL: always succeeds, whatever is left of the container. What could not be undone is left to garbage collection.
 
 use super::Context;
 use crate::{claim::claim, detach::Detach, talk::say};

@@ -1,4 +1,4 @@
-//! GC: undoes every attachment that is not in the runtime's list.
+//! GC (garbage collection): undoes every attachment that is not in the runtime's list.
 
 use super::Context;
 use crate::{

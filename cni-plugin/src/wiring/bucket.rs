@@ -1,4 +1,4 @@
-//! A limit of bandwidth as the kernel's token bucket has it (`sch_tbf`): values and their encoding.
+//! Token bucket: a limit of bandwidth as the kernel has it (`sch_tbf`): values and their encoding.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The queue that lets packets go at the times which programs have given them (`sch_fq`).
+//! Earliest departure time (EDT): the queue that lets packets go at the times which programs have given them (`sch_fq`).
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Addresses that somebody on this machine uses, whoever wired them: pods of the plugin that was here before us
+//! Address conflicts: addresses that somebody on this machine uses, whoever wired them: pods of the plugin that was here before us
 //! keep theirs until they end.
 //!
 //! A route to one address alone (ptp, Calico and ourselves make these), an address of the machine, or a neighbour

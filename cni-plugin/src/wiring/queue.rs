@@ -1,4 +1,4 @@
-//! Limits of a pod's bandwidth: towards it a discipline at the host's side of its interface; from it one in front of a
+//! Traffic shaping: limits of a pod's bandwidth: towards it a discipline at the host's side of its interface; from it one in front of a
 //! pair of interfaces of the host, through which all that it sends is led before its programs see it.
 //!
 //! Not in the pod: what is there a pod with `CAP_NET_ADMIN` takes off, and whoever puts it back must be able to enter all

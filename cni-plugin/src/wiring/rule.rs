@@ -1,4 +1,4 @@
-//! Rules of routing: packets from an address of a container's second interface leave by that interface.
+//! Policy routing: packets from an address of a container's second interface leave by that interface.
 
 use std::{io, net::IpAddr};
 

@@ -1,4 +1,4 @@
-//! Comparisons of the maps with what was written: of everything (`sync.fullPeriod`), and in between of the maps alone, so
+//! Drift detection: comparisons of the maps with what was written: of everything (`sync.fullPeriod`), and in between of the maps alone, so
 //! often that what somebody changed is put back within ten seconds for as long as that costs next to nothing.
 
 use std::time::Duration;

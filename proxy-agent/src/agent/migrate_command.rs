@@ -1,4 +1,4 @@
-//! `proxy-agent migrate`: leaves the maps as an older version expects them, and hands the node over to it.
+//! Roll-back, by `proxy-agent migrate`: leaves the maps as an older version expects them, and hands the node over to it.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Ids that flows and affinity still name. A former agent may have given them back; until the last such entry is
+//! Quarantine: ids that flows and affinity still name. A former agent may have given them back; until the last such entry is
 //! gone they must not be somebody else's.
 
 use std::{collections::BTreeSet, net::IpAddr};

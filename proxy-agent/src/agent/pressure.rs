@@ -1,4 +1,4 @@
-//! Maps that are filling up, as Events of the Node.
+//! Map pressure: maps that are filling up, as Events of the Node.
 
 use crate::{
     api::messages::MapStatus,

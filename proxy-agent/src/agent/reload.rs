@@ -1,4 +1,4 @@
-//! What of the configuration takes effect without a restart: its file is read again when it changes.
+//! Live reload: which settings take effect without a restart; the file is read again when it changes.
 
 use std::{
     path::{Path, PathBuf},

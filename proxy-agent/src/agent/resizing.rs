@@ -1,4 +1,4 @@
-//! Maps that grow and shrink while the agent runs: when they fill or are nearly empty, when somebody waits for room, and
+//! Resizing: maps that grow and shrink while the agent runs: when they fill or are nearly empty, when somebody waits for room, and
 //! when the configuration says so.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -1,4 +1,4 @@
-//! The folder that plugin and agent share, and the locks: made and taken again where somebody has taken them away. What is in
+//! Self-healing: the folder that plugin and agent share, and the locks: made and taken again where somebody has taken them away. What is in
 //! the folder its makers put back.
 //!
 //! In a container the folder is a mount. Where the node's own is removed, the mount stays at what was removed, and nothing can be

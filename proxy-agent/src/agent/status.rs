@@ -154,7 +154,7 @@ impl Figures {
     }
 }
 
-/// How often each watch had to list anew.
+/// Relists of each watch.
 fn count_restarts(shared: &Shared, store: &Store) {
     for (kind, restarts) in store.restarts() {
         let labels = KindName::new(kind.to_string());

@@ -1,4 +1,4 @@
-//! Who tells what all nodes find alike: one of them, or each fact would be as many Events as there are nodes.
+//! Deduplication of Events: what all nodes find alike is told by one of them, or each fact would be as many Events as there are nodes.
 //!
 //! Of the nodes that have a ready kubelet and an agent that has opened them, the one whose name and the fact make the highest number
 //! (rendezvous hashing): all agree that know the same Nodes, and only what a node had told moves when it is gone.

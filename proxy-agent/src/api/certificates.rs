@@ -1,4 +1,4 @@
-//! The certificates of the metrics server: read when somebody asks and they have changed since.
+//! Certificate rotation: those of the metrics server are read when somebody asks and they have changed since.
 
 use std::{
     fs, io,

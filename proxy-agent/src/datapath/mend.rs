@@ -1,4 +1,4 @@
-//! Pins of maps that somebody has taken away, or has put something else in the place of, are made anew from the descriptors.
+//! Self-healing: pins of maps that somebody has taken away, or has put something else in the place of, are made anew from the descriptors.
 
 use std::{fs, io};
 

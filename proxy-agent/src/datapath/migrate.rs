@@ -1,4 +1,4 @@
-//! Maps that take the place of others while traffic runs: larger or smaller ones ([`resize`]), or those of another layout
+//! Migration: maps that take the place of others while traffic runs: larger or smaller ones ([`resize`]), or those of another layout
 //! ([`v1`]).
 //!
 //! It is always the same: new maps are made beside the old ones, and filled; the programs are loaded against them; once

@@ -1,4 +1,4 @@
-//! What the machine must have, checked before anything is touched, with a hint for each lack.
+//! Preflight checks: what the machine must have, checked before anything is touched, with a hint for each lack.
 
 use std::{
     fs, io,

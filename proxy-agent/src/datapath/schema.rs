@@ -1,4 +1,4 @@
-//! Whether the pinned maps are ours to use: the schema, and what their makers declared of their contents, are compared before
+//! Version skew: whether the pinned maps are ours to use: the schema, and what their makers declared of their contents, are compared before
 //! anything is touched.
 
 use std::{collections::BTreeMap, path::Path};

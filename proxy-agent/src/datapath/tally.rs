@@ -1,4 +1,4 @@
-//! How many entries a map has, counted again only after writes.
+//! Cached counts: how many entries a map has, counted again only after writes.
 
 use std::sync::{
     Mutex, PoisonError,

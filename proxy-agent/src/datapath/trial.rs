@@ -1,4 +1,4 @@
-//! What the kernel says to our programs: all are loaded, over small maps of their own, and gone again. Nothing is pinned or
+//! Feature probing: what the kernel says to our programs: all are loaded, over small maps of their own, and gone again. Nothing is pinned or
 //! attached.
 
 use std::{io, os::fd::AsFd as _};

@@ -1,4 +1,4 @@
-//! Which kinds of devices the kernel can make, by trying, without making any.
+//! Feature probing: which kinds of devices the kernel can make, by trying, without making any.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Keeps the node as it should be, driven by the main loop.
+//! Reconciliation: keeps the node as it should be, driven by the main loop.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! What this node is, where its Node object is silent about it: as it was, for as long as the machine has what is
+//! Last known good state: what this node is, where its Node object is silent about it: as it was, for as long as the machine has what is
 //! named. What was comes from the pinned maps and `node.json`, and so outlives the agent too.
 
 use std::{borrow::Cow, net::IpAddr};

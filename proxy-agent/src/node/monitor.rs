@@ -1,4 +1,4 @@
-//! News of links, addresses and routes, so that what depends on them follows at once and not at the next look.
+//! Change notification: news of links, addresses and routes, so that what depends on them follows at once and not at the next look.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! How the kernel would reach other nodes: a question to its routing tables, never to prefixes of addresses.
+//! Route lookup: how the kernel would reach other nodes: a question to its routing tables, never to prefixes of addresses.
 
 use std::{collections::BTreeMap, fmt, io, net::IpAddr};
 

@@ -1,4 +1,4 @@
-//! Kernel settings without which a node cannot forward.
+//! Sysctls: kernel settings without which a node cannot forward.
 
 mod advertisements;
 mod conntrack;

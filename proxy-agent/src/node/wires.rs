@@ -1,4 +1,4 @@
-//! What the CNI plugin made on the host's side of a pod's interface, put back where it is missing: a restarted network
+//! Self-healing: what the CNI plugin made on the host's side of a pod's interface, put back where it is missing: a restarted network
 //! manager, a flush by hand, or the interface set down and up takes it away, and the pod with it.
 
 use std::{

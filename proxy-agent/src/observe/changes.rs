@@ -1,4 +1,4 @@
-//! How the consumer learns what to look at. There is no queue: what is dirty is merged until it is taken,
+//! Coalescing: how the consumer learns what to look at. There is no queue: what is dirty is merged until it is taken,
 //! so a slow consumer costs no memory and sees each name once.
 
 use std::{
@@ -19,7 +19,7 @@ pub struct Change {
     pub dirty: Dirty,
     /// What has been listed whole by now.
     pub complete: Completeness,
-    /// A kind was listed whole, or is refused, or the source has been read whole.
+    /// Relist: a kind was listed whole, or is refused, or the source has been read whole.
     pub relisted: bool,
     /// When the first of them arrived.
     pub since: Option<Instant>,

@@ -1,4 +1,4 @@
-//! Shares equal values between objects: ten thousand Services name few namespaces, ports and zones.
+//! Interning: shares equal values between objects: ten thousand Services name few namespaces, ports and zones.
 
 use std::{
     collections::HashSet,

@@ -147,7 +147,7 @@ impl Store {
         *lists.entry(kind).or_default() += 1;
     }
 
-    /// How often each watch had to list anew.
+    /// Relists of each watch: how often it had to list anew.
     pub fn restarts(&self) -> Vec<(Kind, u64)> {
         let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         lists.iter().map(|(kind, n)| (*kind, n - 1)).collect()

@@ -11,7 +11,7 @@ pub enum Update {
     Apply(Box<Converted>),
     /// An object is gone.
     Delete(Kind, ObjectName),
-    /// A whole list: objects of this kind that are not in it are gone. Replaces the old ones in one step.
+    /// Relist: a whole list, objects of this kind that are not in it are gone. Replaces the old ones in one step.
     Replace(Kind, Vec<Converted>),
 }
 

@@ -1,4 +1,4 @@
-//! What the plugin could not finish: killed ADDs, DELs that never came. Looks at files and interfaces only,
+//! Garbage collection: what the plugin could not finish: killed ADDs, DELs that never came. Looks at files and interfaces only,
 //! so it may run beside the main loop.
 //!
 //! Liveness is judged by the host side of the interface, never by the path of the namespace: inside a
@@ -29,7 +29,7 @@ const DEAD: u64 = 120;
 /// Seconds after its end for which an ADD may still be at work, and for which one may be that tells no end.
 const ABANDONED: u64 = 30;
 
-/// What is remembered from sweep to sweep.
+/// What is remembered from one garbage collection (a sweep) to the next.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// Interfaces without an attachment that the last sweep saw.

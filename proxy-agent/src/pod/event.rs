@@ -20,7 +20,7 @@ pub enum Event {
     Asked(Asked),
     /// A live read is done.
     Fetched(Key, Fetched),
-    /// A sweep is done.
+    /// Garbage collection (a sweep) is done.
     Swept(Box<Swept>),
     /// Programs were put on interfaces, or could not be.
     Attached(Vec<Hung>),

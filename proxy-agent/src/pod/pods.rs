@@ -58,7 +58,7 @@ pub struct PodsConfig {
     pub fetch: Option<Fetch>,
     /// Whether a pod may have these addresses, or why not.
     pub admit: Admit,
-    /// Watches over the sweep.
+    /// Watches over garbage collection (the sweep).
     pub sweeping: Work,
     /// Watches over what puts programs on interfaces.
     pub attaching: Work,

@@ -1,4 +1,4 @@
-//! The plugin's records of pods and their addresses, while the agent knows them: what somebody takes away or damages is written
+//! Self-healing: the plugin's records of pods and their addresses, while the agent knows them: what somebody takes away or damages is written
 //! again. Looked at beside the main loop, which reads no files.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Endpoints of a former agent: the plugin's records tell which there are, `ENDPOINTS` which id each has. Where records are lost
+//! State recovery: endpoints of a former agent: the plugin's records tell which there are, `ENDPOINTS` which id each has. Where records are lost
 //! the interfaces tell, and `ENDPOINTS` and `CLIENTS` what these do not.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What a sweep found, and what the plugin's files said at its end: gathered beside the main loop, which reads no files.
+//! Garbage collection, what it found, and what the plugin's files said at its end: gathered beside the main loop, which reads no files.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Looking after endpoints from time to time: leaks, lost programs, what the plugin wired without us.
+//! Self-healing: looking after endpoints from time to time: leaks, lost programs, what the plugin wired without us.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

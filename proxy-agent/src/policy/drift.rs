@@ -1,4 +1,4 @@
-//! What an outside hand changed: the maps as they are against the picture of what was written to them.
+//! Drift: what an outside hand changed: the maps as they are against the picture of what was written to them.
 //!
 //! Only what a program may read counts: words, cells of rows that words name, lists in use, and entries. What
 //! was freed may hold anything.

@@ -1,4 +1,4 @@
-//! Who keeps its last good state while maps grow.
+//! Last known good state: who keeps its last good state while maps grow.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! One number per distinct value.
+//! Interning: one number per distinct value.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 

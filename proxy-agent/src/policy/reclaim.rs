@@ -1,4 +1,4 @@
-//! What is replaced, until nobody can be reading it any more.
+//! Deferred reclamation: what is replaced, until nobody can be reading it any more.
 //!
 //! A program reads a word, then an entry, a cell, a block. It runs to its end on its CPU, in microseconds.
 //! So nothing that it may have found is used anew before [`GRACE`] has passed: numbers are given back by the

@@ -1,4 +1,4 @@
-//! Waiting for maps that may still grow.
+//! Back-pressure: waiting for maps that may still grow.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

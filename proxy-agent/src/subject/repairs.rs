@@ -1,4 +1,4 @@
-//! What somebody changed or took away, and we put back: counted, logged, and told for a while.
+//! Self-healing (drift that is repaired): what somebody changed or took away, and we put back: counted, logged, and told for a while.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Lets a test stop one task of a running agent. Debug builds only.
+//! Fault injection: lets a test stop one task of a running agent. Debug builds only.
 
 use std::{fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
 

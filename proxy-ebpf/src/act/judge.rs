@@ -1,4 +1,4 @@
-//! Policy of a flow: the egress of who begins it, the ingress of who receives it, each where that is a pod of this node.
+//! Policy enforcement of a flow: the egress of who begins it, the ingress of who receives it, each where that is a pod of this node.
 
 use proxy_common::conntrack::{ENDPOINT_HOST, FLOW_HAIRPIN, FLOW_STACK};
 use proxy_common::policy::words::ROW_ALLOW_ALL;

@@ -1,4 +1,4 @@
-//! Times of departure, by which a queue (`sch_fq`) keeps pods to their limits of bandwidth: a bucket of tokens that is one
+//! Rate limiting: times of departure, by which a queue (`sch_fq`) keeps pods to their limits of bandwidth: a bucket of tokens that is one
 //! number, the time at which it is full again.
 //!
 //! That number is changed by comparing and swapping: a lock of the verifier's kind would have to be let go of before each helper

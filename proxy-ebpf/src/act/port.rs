@@ -1,4 +1,4 @@
-//! Source translation: a free port of the node's address, so that the answers come back here; for a backend on the
+//! SNAT (source translation): a free port of the node's address, so that the answers come back here; for a backend on the
 //! node itself, of an address that is routed to `weir_host`.
 //!
 //! The ports are those of `NodeConfig`, which sockets of the host may have too: what the host itself sends from one of

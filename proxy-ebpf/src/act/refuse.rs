@@ -1,4 +1,4 @@
-//! Telling a sender what became of its packet.
+//! Reject: telling a sender what became of its packet.
 
 use core::ptr::{read_volatile, write_volatile};
 

@@ -1,4 +1,4 @@
-//! What comes from outside for a backend on another node, relayed to that node as it is, by the tunnel. The number of the
+//! Relaying (for DSR, and to keep the client's address): what comes from outside for a backend on another node, relayed to that node as it is, by the tunnel. The number of the
 //! tunnel's network says so (`NETWORK_RELAYED`). That node turns it, as it would have turned what came to it, and its answers go
 //! back to the node by which the client asked, or to the client itself: direct server return.
 

@@ -1,4 +1,4 @@
-//! A known flow held against what has changed since it began: its Service and the policies of its ends. Few packets need it.
+//! Revalidation: a known flow held against what has changed since it began: its Service and the policies of its ends. Few packets need it.
 
 use core::ptr::read_volatile;
 

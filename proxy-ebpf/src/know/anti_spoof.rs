@@ -1,4 +1,4 @@
-//! A pod sends from its own addresses only. Neighbour discovery is let through to the stack.
+//! Anti-spoofing: a pod sends from its own addresses only. Neighbour discovery is let through to the stack.
 
 use proxy_common::counters::SPOOFED_SOURCE;
 use proxy_common::endpoints::Endpoint;

@@ -1,4 +1,4 @@
-//! The choice that all nodes make alike for what comes from outside (`proxy_common::maglev`).
+//! Consistent hashing: the choice that all nodes make alike for what comes from outside (`proxy_common::maglev`).
 
 use proxy_common::frontends::{FLAG_NODE_PORT, Frontend};
 use proxy_common::maglev::{CHUNK, FlowHash, MaglevKey};

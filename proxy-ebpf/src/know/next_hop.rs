@@ -1,4 +1,4 @@
-//! The ways out of the node that were used in this second, per CPU: a look-up in the kernel's tables costs as much
+//! FIB cache: the ways out of the node that were used in this second, per CPU: a look-up in the kernel's tables costs as much
 //! as all else that is done for a packet of a known flow. A changed route is followed a second later at most;
 //! neighbours are not remembered here, but asked for by `bpf_redirect_neigh`.
 

@@ -1,4 +1,4 @@
-//! Who may use a load balancer's address (`loadBalancerSourceRanges`).
+//! Source ranges: who may use a load balancer's address (`loadBalancerSourceRanges`).
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use proxy_common::frontends::{FLAG_SOURCES, Frontend};

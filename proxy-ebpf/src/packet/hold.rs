@@ -1,4 +1,4 @@
-//! Later fragments that come before the first of their datagram: without its ports nobody knows where they go. They are held
+//! Fragment queue: later fragments that come before the first of their datagram: without its ports nobody knows where they go. They are held
 //! until it comes, and the interface receives them once more then; what is held too long gives way to others.
 
 use core::ffi::c_void;

@@ -1,4 +1,4 @@
-//! How long a flow lives after a packet.
+//! Time-outs: how long a flow lives after a packet.
 
 use proxy_common::address::{TCP, UDP};
 use proxy_common::conntrack::{

@@ -1,4 +1,4 @@
-//! Slots for new flows.
+//! Slot allocation and eviction (garbage collection as it goes): slots for new flows.
 //!
 //! Each CPU goes round the slots with a cursor of its own. A slot that is free or whose flow has expired is taken; where
 //! there is none near, one whose flow is not assured. So nobody needs to collect, a flood takes from itself, and an

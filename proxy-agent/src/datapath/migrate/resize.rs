@@ -1,4 +1,4 @@
-//! Maps of the same layout, larger or smaller.
+//! Resizing: maps of the same layout, larger or smaller.
 
 use std::{collections::BTreeMap, fs, os::fd::OwnedFd, path::Path};
 

@@ -1,4 +1,4 @@
-//! The moment in which no flow begins.
+//! Quiescence: the moment in which no flow begins.
 
 use std::{thread, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Other programs in the place of all that are attached: link by link, each in one step.
+//! Live upgrade: other programs in the place of all that are attached: link by link, each in one step.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The book of claims: who has which ranges, all in one object, so that whoever changes it has seen all of it.
+//! The book of claims, changed by compare-and-swap: who has which ranges, all in one object, so that whoever changes it has seen all of it.
 
 use std::{collections::BTreeMap, fmt};
 

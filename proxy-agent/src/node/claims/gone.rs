@@ -1,4 +1,4 @@
-//! Who is gone for good, and since when.
+//! Garbage collection of claims: who is gone for good, and since when.
 //!
 //! A Node's UID never comes back, so that one answer of the API server that there is no such Node is enough, however old
 //! this agent's watch is and whatever it hears later. From that answer the time runs, by the clock of this boot.

@@ -1,4 +1,4 @@
-//! One watch: list, follow, list again when the API server says so.
+//! List and watch: a list, the changes that follow it, and a relist when the API server says so (410 Gone).
 
 mod failures;
 
@@ -223,7 +223,7 @@ async fn next<K>(
     }
 }
 
-/// Whether a watch cannot begin where the last one ended. The library lists anew only if the stream says so.
+/// Whether a watch cannot begin where the last one ended. The library relists only if the stream says so.
 fn is_gone(error: &Error) -> bool {
     matches!(error, Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
 }

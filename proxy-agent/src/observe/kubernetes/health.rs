@@ -1,4 +1,4 @@
-//! Whether the API server in use answers: said once per change of state, and fail-over to another one.
+//! Fail-over between API servers: whether the one in use answers, said once per change of state, and which one is next.
 //!
 //! A peer that is gone without a word makes no error. So when nothing has been heard for a while the API server
 //! is asked, over a connection that was there before; if it does not answer, all are asked over new ones.

@@ -1,4 +1,4 @@
-//! Questions to API servers whether they are there.
+//! Health probes: questions to API servers whether they are there.
 
 use std::time::Duration;
 

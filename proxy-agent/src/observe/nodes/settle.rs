@@ -1,4 +1,4 @@
-//! Which Node has a range of pods or an address that more than one names.
+//! Conflict resolution: which Node has a range of pods or an address that more than one names.
 //!
 //! Nothing stops two Node objects from naming the same, and all that leads to nodes (routes, the tunnel, peers of encryption)
 //! can lead to one only. The first has it, and what it has is not taken from it. Whoever comes later has nothing of what

@@ -1,4 +1,4 @@
-//! Policies give way until the rest fits, and the rest goes on. As long as maps may grow, those that give way wait: for pods
+//! Degradation: policies give way until the rest fits, and the rest goes on. As long as maps may grow, those that give way wait: for pods
 //! that are there they are as they were. Else they are refused, and the pods that they select are denied.
 
 use std::{collections::HashSet, sync::Arc, time::Instant};

@@ -1,4 +1,4 @@
-//! The full comparison, piece by piece: whether all is as it was left. What differs is not set right piece by piece, for a
+//! Drift detection, piece by piece: whether all is as it was left. What differs is not set right piece by piece, for a
 //! verdict depends on all maps at once: then all of them are compared, and set right together.
 
 use std::{fmt::Debug, ops::Bound};

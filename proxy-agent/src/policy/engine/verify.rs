@@ -1,4 +1,4 @@
-//! The full comparison: whether the maps are as the engine left them, and what is done if not.
+//! Drift detection, the full comparison: whether the maps are as the engine left them, and what is done if not.
 
 use std::time::Instant;
 

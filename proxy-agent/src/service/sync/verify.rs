@@ -1,4 +1,4 @@
-//! The full comparison, piece by piece: the maps against what was written to them, whoever changed them, and then what was
+//! Drift detection, piece by piece: the maps against what was written to them, whoever changed them, and then what was
 //! written against what Services want. And the removal of what nobody wants.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Failures of a watch in a row: how long to wait before the next attempt, and whether people are told.
+//! Back-off with jitter after failures of a watch in a row: how long to wait before the next attempt, and whether people are told.
 
 use std::time::Duration;
 
