@@ -57,6 +57,47 @@ fn what_is_broken_comes_back() {
     }
 }
 
+/// With less than 1280 bytes the kernel has no IPv6 on an interface, and forgets all that it knew there. Less than 68 it gives none.
+fn narrowed_comes_back(lab: &Lab, what: Owned, links: &str) {
+    let care = OWNED.iter().find(|care| care.what == what).unwrap();
+    let looks = format!(
+        "for link in {links}; do cat /sys/class/net/$link/mtu; for family in 4 6; do ip -brief -$family addr show dev $link; \
+         ip -$family route show dev $link | sort; ip -$family neigh show dev $link nud permanent | sort; \
+         ip -$family neigh show proxy dev $link; done; cd /proc/sys/net/ipv6/conf/$link; \
+         grep . addr_gen_mode accept_ra disable_ipv6 forwarding ../../../ipv4/conf/$link/rp_filter ../../../ipv4/conf/$link/forwarding; done"
+    );
+    let before = lab.shell(&looks);
+    for mtu in [68, 1279, 1400, 9000] {
+        let harm = format!("for link in {links}; do ip link set $link mtu {mtu}; done");
+        let is_well = || {
+            let now = lab.shell(&looks);
+            if now != before {
+                eprintln!("with {mtu} {links}: {now}");
+            }
+            now == before
+        };
+        lab.heals(care, || drop(lab.shell(&harm)), is_well);
+    }
+}
+
+#[test]
+fn interfaces_whose_mtu_is_changed_come_back_whole() {
+    let lab = Lab::start("auto");
+    // Until the agent has read the records that the plugin has just written.
+    let mtu = "cat /sys/class/net/$veth/mtu /sys/class/net/$limited/mtu";
+    let before = lab.shell(mtu);
+    lab.shell("ip link set $veth mtu 1400; ip link set $limited mtu 1400");
+    let is_back = || (lab.shell(mtu) == before).then_some(());
+    lab.cluster.eventually("the MTU", is_back).unwrap();
+    for (what, links) in [
+        (Owned::PodMtus, "$veth $limited"),
+        (Owned::PodLimits, "$entry $end"),
+        (Owned::HostDevice, "weir_host weir_net"),
+    ] {
+        narrowed_comes_back(&lab, what, links);
+    }
+}
+
 /// A file that is there need not be what it was: what is in it, who may run it and who may change it count too.
 #[test]
 fn files_come_back_as_they_were() {
@@ -208,6 +249,12 @@ const fn is_of_encryption(care: &Care) -> bool {
         care.what,
         Owned::EncryptionDevice | Owned::EncryptionSettings | Owned::EncryptionPrograms
     )
+}
+
+#[test]
+fn the_tunnel_whose_mtu_is_changed_comes_back_whole() {
+    let lab = Lab::start("tunnel");
+    narrowed_comes_back(&lab, Owned::TunnelDevice, "weir_vxlan");
 }
 
 #[test]
