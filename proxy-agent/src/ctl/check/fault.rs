@@ -60,6 +60,10 @@ faults! {
     AddressOfPods = "address-of-pods";
     /// Nodes whose pods cannot be reached.
     NodeUnreachable = "node-unreachable";
+    /// Another one's rule of routing takes Services or pods.
+    RuleElsewhere = "rule-elsewhere";
+    /// Another one's route takes a part of what is Services' or another node's pods'.
+    RouteElsewhere = "route-elsewhere";
     /// A Node names what another one has.
     NodeConflict = "node-conflict";
     /// The way to other nodes has no room for what pods send.
@@ -86,6 +90,10 @@ faults! {
     AnotherPlugin = "another-plugin";
     /// Devices of another network are there.
     AnotherNetwork = "another-network";
+    /// Another one's rules of netfilter drop what the kernel forwards for pods.
+    ForwardDropped = "forward-dropped";
+    /// Nobody can say whether they do.
+    ForwardUnknown = "forward-unknown";
     /// There is no folder of manifests.
     NoManifests = "no-manifests";
     /// Nobody says where API servers are.
