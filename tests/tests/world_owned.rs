@@ -175,31 +175,39 @@ fn what_is_taken_away_is_told_at_once() {
     assert_ne!(there.trim(), "0");
 }
 
-/// With the folder of pins goes all that is pinned: one cause, and told as one thing.
+/// With the folder of pins goes all that is pinned: one cause, and told as one thing. With the file system it goes too.
 #[test]
 fn a_folder_of_pins_comes_back_as_one_thing() {
     let lab = Lab::start("auto");
     let pins = "find /sys/fs/bpf/weir -name '*_pod-*' -prune -o -type f -print | sort";
     let before = lab.shell(pins);
-    lab.shell("rm -rf /sys/fs/bpf/weir");
-    lab.cluster
-        .eventually("pins", || (lab.shell(pins) == before).then_some(()))
-        .unwrap();
-    let recent = || lab.status()["repairs"]["recent"].as_array().cloned();
-    let things = lab
-        .cluster
-        .eventually("it to be told", || {
-            let recent = recent()?.into_iter();
-            let things: Vec<String> = recent.map(|one| one["thing"].to_string()).collect();
-            let folder = things
-                .iter()
-                .any(|one| one.contains("folder /sys/fs/bpf/weir/"));
-            folder.then_some(things)
-        })
-        .unwrap();
-    assert!(things.len() <= 5, "{things:?}");
-    let log = lab.cluster.agent(0).log();
-    assert!(!log.contains("to interface lo (1): No such file"), "{log}");
+    for (harm, named) in [
+        ("rm -rf /sys/fs/bpf/weir", " pins\""),
+        (
+            "umount /sys/fs/bpf; mount -t bpf bpf /sys/fs/bpf",
+            " pins, on a BPF file system that somebody has mounted anew\"",
+        ),
+    ] {
+        lab.shell(harm);
+        lab.cluster
+            .eventually("pins", || (lab.shell(pins) == before).then_some(()))
+            .unwrap();
+        let recent = || lab.status()["repairs"]["recent"].as_array().cloned();
+        let is_folder =
+            |one: &String| one.contains("folder /sys/fs/bpf/weir/") && one.ends_with(named);
+        let things = lab
+            .cluster
+            .eventually("it to be told", || {
+                let recent = recent()?.into_iter();
+                let things: Vec<String> = recent.map(|one| one["thing"].to_string()).collect();
+                things.iter().any(is_folder).then_some(things)
+            })
+            .unwrap();
+        assert!(things.len() <= 6, "{things:?}");
+        let log = lab.cluster.agent(0).log();
+        assert!(!log.contains("to interface lo (1): No such file"), "{log}");
+        lab.works();
+    }
 }
 
 /// Somebody who sets a setting again and again is named, without a line of the log for each time.

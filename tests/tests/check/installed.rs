@@ -85,6 +85,19 @@ fn the_agent_tells_who_takes_services_and_pods() {
     well(&cluster);
 }
 
+/// A container keeps the file system that it was given, and the host has another one by now.
+#[test]
+fn a_bpf_file_system_that_is_mounted_anew_on_the_host() {
+    let cluster = Cluster::start("check-bpffs", &["a"], &[]).unwrap();
+    well(&cluster);
+    let anew = "umount /sys/fs/bpf; mount -t bpf bpf /sys/fs/bpf; exec \"$@\"";
+    let by = ["unshare", "--mount", "sh", "-ec", anew, "sh"].map(str::to_owned);
+    let found = complaints(cluster.node(0), &by, &["--skip=programs".to_owned()]);
+    let faults: Vec<&str> = found.iter().map(|c| c.fault.as_str()).collect();
+    assert_eq!(faults, ["pins-elsewhere"], "{found:?}");
+    well(&cluster);
+}
+
 fn well(cluster: &Cluster) {
     // What has just been set right is told by the status for a while.
     cluster

@@ -44,6 +44,8 @@ faults! {
     MissingCapability = "missing-capability";
     /// No BPF file system.
     NoBpffs = "no-bpffs";
+    /// The node has another BPF file system than the agent.
+    PinsElsewhere = "pins-elsewhere";
     /// What a container mounts below `/sys` does not reach the node.
     SysNotShared = "sys-not-shared";
     /// No cgroup v2 hierarchy.
