@@ -69,14 +69,11 @@ fn narrowed_comes_back(lab: &Lab, what: Owned, links: &str) {
     let before = lab.shell(&looks);
     for mtu in [68, 1279, 1400, 9000] {
         let harm = format!("for link in {links}; do ip link set $link mtu {mtu}; done");
-        let is_well = || {
-            let now = lab.shell(&looks);
-            if now != before {
-                eprintln!("with {mtu} {links}: {now}");
-            }
-            now == before
-        };
-        lab.heals(care, || drop(lab.shell(&harm)), is_well);
+        lab.heals(
+            care,
+            || drop(lab.shell(&harm)),
+            || lab.shell(&looks) == before,
+        );
     }
 }
 
@@ -181,14 +178,28 @@ fn a_folder_of_pins_comes_back_as_one_thing() {
     let lab = Lab::start("auto");
     let pins = "find /sys/fs/bpf/weir -name '*_pod-*' -prune -o -type f -print | sort";
     let before = lab.shell(pins);
-    for (harm, named) in [
-        ("rm -rf /sys/fs/bpf/weir", " pins\""),
+    let is_missed = || {
+        let told = lab.status()["sync"]["errors"].to_string();
+        told.contains("/sys/fs/bpf").then_some(())
+    };
+    let mounted_anew = || {
+        lab.shell("umount /sys/fs/bpf");
+        let told = lab
+            .cluster
+            .eventually("no file system to be told", is_missed);
+        told.unwrap();
+        lab.shell("mount -t bpf bpf /sys/fs/bpf");
+    };
+    let removed = || drop(lab.shell("rm -rf /sys/fs/bpf/weir"));
+    let harms: [(&dyn Fn(), &str); 2] = [
+        (&removed, " pins\""),
         (
-            "umount /sys/fs/bpf; mount -t bpf bpf /sys/fs/bpf",
+            &mounted_anew,
             " pins, on a BPF file system that somebody has mounted anew\"",
         ),
-    ] {
-        lab.shell(harm);
+    ];
+    for (harm, named) in harms {
+        harm();
         lab.cluster
             .eventually("pins", || (lab.shell(pins) == before).then_some(()))
             .unwrap();

@@ -60,13 +60,13 @@ pub fn port(word: &str) -> Result<(u16, Protocol), CtlError> {
             ));
         }
     };
-    let number = port.parse().map_err(|_| {
-        CtlError::new(
+    let Ok(number) = port.parse() else {
+        return Err(CtlError::new(
             Exit::Usage,
             format!("`{port}` is no number of a port (1 to 65535)"),
             PORT_HINT,
-        )
-    })?;
+        ));
+    };
     Ok((number, protocol))
 }
 

@@ -50,7 +50,10 @@ pub(super) fn destinations(
         None => only(&service, &all)?,
         Some(port) => match named(&all, names, port) {
             Some(found) => found,
-            None => place::port(port).map_err(|_| no_port(&service, port, &all))?,
+            None => match place::port(port) {
+                Ok(found) => found,
+                Err(_) => return Err(no_port(&service, port, &all)),
+            },
         },
     };
     let mut found: Vec<_> = all

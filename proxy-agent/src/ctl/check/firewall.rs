@@ -59,10 +59,10 @@ pub(super) fn look(scene: &Scene) -> Verdict {
     let mut found = Found::default();
     nftables::look(&desired.pods, &mut found);
     legacy::look(&desired.pods, &mut found);
-    judge(found)
+    judge(&found)
 }
 
-fn judge(found: Found) -> Verdict {
+fn judge(found: &Found) -> Verdict {
     let complaints = found.dropping.iter().map(|one| {
         let text = format!(
             "{} drops what the kernel forwards from and to the pods of {}: they do not reach other nodes' NodePorts, nor what else goes by the host's stack",
@@ -95,13 +95,13 @@ mod tests {
             lacking: vec!["nft"],
             ..Found::default()
         };
-        let verdict = judge(lacking);
+        let verdict = judge(&lacking);
         assert!(!verdict.looked && verdict.complaints.is_empty());
         let failed = Found {
             failed: vec!["`nft`: not root".to_owned()],
             ..Found::default()
         };
-        assert_eq!(judge(failed).complaints[0].fault, Fault::ForwardUnknown);
-        assert!(judge(Found::default()).looked);
+        assert_eq!(judge(&failed).complaints[0].fault, Fault::ForwardUnknown);
+        assert!(judge(&Found::default()).looked);
     }
 }

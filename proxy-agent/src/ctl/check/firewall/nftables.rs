@@ -262,7 +262,7 @@ mod tests {
         let reject = json!([{ "counter": {} }, { "reject": { "type": "icmpx", "expr": "admin-prohibited" } }]);
         assert_eq!(dropped("ip", "drop", &[], &[]), RANGES[..1]);
         assert_eq!(dropped("ip6", "drop", &[], &[]), RANGES[1..]);
-        assert_eq!(dropped("inet", "accept", &[reject.clone()], &[]), RANGES);
+        assert_eq!(dropped("inet", "accept", &[reject], &[]), RANGES);
         assert_eq!(dropped("ip", "accept", &[], &[]), [""; 0]);
         // Of some packets only.
         let some = json!([address("saddr", "192.0.2.0/24"), { "drop": null }]);
