@@ -10,6 +10,7 @@ pub mod bucket;
 mod departures;
 pub mod device;
 pub mod inspect;
+pub mod mtu;
 pub mod name;
 pub mod netkit;
 pub mod netlink;

@@ -45,6 +45,7 @@ pub use kernel_table::KernelTable;
 pub use kernel_words::KernelWords;
 pub use maps::{MapUsage, Maps};
 pub use memory_table::{Faults, MemoryTable};
+pub use mend::LostPins;
 pub use migrate::resize::Prepared;
 pub use mirror::Mirror;
 pub use pins::Pins;
@@ -92,6 +93,8 @@ pub struct DatapathConfig {
 pub struct Datapath {
     config: DatapathConfig,
     pins: Pins,
+    /// The BPF file system that they are on.
+    mount: Option<u64>,
     blocks: Blocks,
     maps: Maps,
     /// Maps that have no table.
@@ -183,6 +186,7 @@ impl Datapath {
             maps,
             lifter: Lifter::new(&ebpf, &pins)?,
             others: mend::open(&pins)?,
+            mount: mend::mount(&config.bpffs),
             pins,
             ebpf,
             drop_log: drop_log.transpose()?,
@@ -255,15 +259,20 @@ impl Datapath {
         Ok(missing)
     }
 
-    /// The folder of pins, if somebody has taken it away, or one in it, with all that was pinned there.
-    pub fn lost_pins(&self) -> Option<PathBuf> {
+    /// The folder of pins, if somebody has taken it away, or one in it, with all that was pinned there, or has mounted another BPF
+    /// file system over it.
+    pub fn lost_pins(&self) -> Option<LostPins> {
         let inner = [self.pins.maps(), self.pins.links()];
         let lost = inner.iter().any(|folder| !folder.exists());
-        lost.then(|| self.pins.folder())
+        lost.then(|| LostPins {
+            folder: self.pins.folder(),
+            is_elsewhere: mend::mount(&self.config.bpffs) != self.mount,
+        })
     }
 
     /// Pins again what of the maps somebody has unpinned, or has pinned something else in the place of; names that.
     pub fn mend_pins(&self) -> Result<Vec<String>, DatapathError> {
+        preflight::mounted_bpffs(&self.config.bpffs)?;
         mend::mend(&self.pins, &self.maps, &self.others)
     }
 

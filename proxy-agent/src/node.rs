@@ -8,6 +8,7 @@ pub mod claims;
 pub mod condition;
 pub mod conflist;
 pub mod desired;
+pub mod detours;
 pub mod device_kinds;
 mod device_programs;
 pub mod encryption;

@@ -4,6 +4,7 @@
 mod controlplane_faults {
     mod fixture;
     mod lists;
+    mod refusals;
     mod servers;
     mod silence;
 }

@@ -80,13 +80,37 @@ async fn by_addresses_and_for_programs(stage: &Stage) {
 }
 
 async fn errors_of_other_nodes_are_told(stage: &Stage) {
-    let words = ["default/client", "service/default/web", "81"];
-    let (code, text, told) = stage.why(&words).await;
-    assert_eq!((code, text.as_str()), (3, ""), "{told}");
-    assert_eq!(
-        told,
-        "error: node b: Service default/web has no port 81/TCP\nhint: its ports are 80/TCP, 80/UDP\n"
-    );
+    for (from, to, port, wanted) in [
+        (
+            "default/client",
+            "service/default/web",
+            "81",
+            "error: node b: Service default/web has no port 81/TCP\nhint: its ports are 80/TCP, 80/UDP\n",
+        ),
+        (
+            "default/nobody",
+            "default/client",
+            "80",
+            "error: node b: `default/nobody` is no address, and no pod or node that the agent knows\n\
+             hint: write an address, namespace/pod or node/name; names need a running agent\n",
+        ),
+        (
+            "default/client",
+            "default/server",
+            "http",
+            "error: `http` is no number of a port (1 to 65535)\nhint: for example 80, 53/udp or 5060/sctp\n",
+        ),
+        (
+            "default/client",
+            "default/server",
+            "99999",
+            "error: `99999` is no number of a port (1 to 65535)\nhint: for example 80, 53/udp or 5060/sctp\n",
+        ),
+    ] {
+        let (code, text, told) = stage.why(&[from, to, port]).await;
+        assert_eq!((code, text.as_str()), (2, ""), "{told}");
+        assert_eq!(told, wanted);
+    }
 }
 
 async fn rights_are_those_of_whoever_asks(stage: &Stage) {

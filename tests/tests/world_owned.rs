@@ -57,6 +57,44 @@ fn what_is_broken_comes_back() {
     }
 }
 
+/// With less than 1280 bytes the kernel has no IPv6 on an interface, and forgets all that it knew there. Less than 68 it gives none.
+fn narrowed_comes_back(lab: &Lab, what: Owned, links: &str) {
+    let care = OWNED.iter().find(|care| care.what == what).unwrap();
+    let looks = format!(
+        "for link in {links}; do cat /sys/class/net/$link/mtu; for family in 4 6; do ip -brief -$family addr show dev $link; \
+         ip -$family route show dev $link | sort; ip -$family neigh show dev $link nud permanent | sort; \
+         ip -$family neigh show proxy dev $link; done; cd /proc/sys/net/ipv6/conf/$link; \
+         grep . addr_gen_mode accept_ra disable_ipv6 forwarding ../../../ipv4/conf/$link/rp_filter ../../../ipv4/conf/$link/forwarding; done"
+    );
+    let before = lab.shell(&looks);
+    for mtu in [68, 1279, 1400, 9000] {
+        let harm = format!("for link in {links}; do ip link set $link mtu {mtu}; done");
+        lab.heals(
+            care,
+            || drop(lab.shell(&harm)),
+            || lab.shell(&looks) == before,
+        );
+    }
+}
+
+#[test]
+fn interfaces_whose_mtu_is_changed_come_back_whole() {
+    let lab = Lab::start("auto");
+    // Until the agent has read the records that the plugin has just written.
+    let mtu = "cat /sys/class/net/$veth/mtu /sys/class/net/$limited/mtu";
+    let before = lab.shell(mtu);
+    lab.shell("ip link set $veth mtu 1400; ip link set $limited mtu 1400");
+    let is_back = || (lab.shell(mtu) == before).then_some(());
+    lab.cluster.eventually("the MTU", is_back).unwrap();
+    for (what, links) in [
+        (Owned::PodMtus, "$veth $limited"),
+        (Owned::PodLimits, "$entry $end"),
+        (Owned::HostDevice, "weir_host weir_net"),
+    ] {
+        narrowed_comes_back(&lab, what, links);
+    }
+}
+
 /// A file that is there need not be what it was: what is in it, who may run it and who may change it count too.
 #[test]
 fn files_come_back_as_they_were() {
@@ -134,31 +172,53 @@ fn what_is_taken_away_is_told_at_once() {
     assert_ne!(there.trim(), "0");
 }
 
-/// With the folder of pins goes all that is pinned: one cause, and told as one thing.
+/// With the folder of pins goes all that is pinned: one cause, and told as one thing. With the file system it goes too.
 #[test]
 fn a_folder_of_pins_comes_back_as_one_thing() {
     let lab = Lab::start("auto");
     let pins = "find /sys/fs/bpf/weir -name '*_pod-*' -prune -o -type f -print | sort";
     let before = lab.shell(pins);
-    lab.shell("rm -rf /sys/fs/bpf/weir");
-    lab.cluster
-        .eventually("pins", || (lab.shell(pins) == before).then_some(()))
-        .unwrap();
-    let recent = || lab.status()["repairs"]["recent"].as_array().cloned();
-    let things = lab
-        .cluster
-        .eventually("it to be told", || {
-            let recent = recent()?.into_iter();
-            let things: Vec<String> = recent.map(|one| one["thing"].to_string()).collect();
-            let folder = things
-                .iter()
-                .any(|one| one.contains("folder /sys/fs/bpf/weir/"));
-            folder.then_some(things)
-        })
-        .unwrap();
-    assert!(things.len() <= 5, "{things:?}");
-    let log = lab.cluster.agent(0).log();
-    assert!(!log.contains("to interface lo (1): No such file"), "{log}");
+    let is_missed = || {
+        let told = lab.status()["sync"]["errors"].to_string();
+        told.contains("/sys/fs/bpf").then_some(())
+    };
+    let mounted_anew = || {
+        lab.shell("umount /sys/fs/bpf");
+        let told = lab
+            .cluster
+            .eventually("no file system to be told", is_missed);
+        told.unwrap();
+        lab.shell("mount -t bpf bpf /sys/fs/bpf");
+    };
+    let removed = || drop(lab.shell("rm -rf /sys/fs/bpf/weir"));
+    let harms: [(&dyn Fn(), &str); 2] = [
+        (&removed, " pins\""),
+        (
+            &mounted_anew,
+            " pins, on a BPF file system that somebody has mounted anew\"",
+        ),
+    ];
+    for (harm, named) in harms {
+        harm();
+        lab.cluster
+            .eventually("pins", || (lab.shell(pins) == before).then_some(()))
+            .unwrap();
+        let recent = || lab.status()["repairs"]["recent"].as_array().cloned();
+        let is_folder =
+            |one: &String| one.contains("folder /sys/fs/bpf/weir/") && one.ends_with(named);
+        let things = lab
+            .cluster
+            .eventually("it to be told", || {
+                let recent = recent()?.into_iter();
+                let things: Vec<String> = recent.map(|one| one["thing"].to_string()).collect();
+                things.iter().any(is_folder).then_some(things)
+            })
+            .unwrap();
+        assert!(things.len() <= 6, "{things:?}");
+        let log = lab.cluster.agent(0).log();
+        assert!(!log.contains("to interface lo (1): No such file"), "{log}");
+        lab.works();
+    }
 }
 
 /// Somebody who sets a setting again and again is named, without a line of the log for each time.
@@ -208,6 +268,12 @@ const fn is_of_encryption(care: &Care) -> bool {
         care.what,
         Owned::EncryptionDevice | Owned::EncryptionSettings | Owned::EncryptionPrograms
     )
+}
+
+#[test]
+fn the_tunnel_whose_mtu_is_changed_comes_back_whole() {
+    let lab = Lab::start("tunnel");
+    narrowed_comes_back(&lab, Owned::TunnelDevice, "weir_vxlan");
 }
 
 #[test]

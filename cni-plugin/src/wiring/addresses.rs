@@ -2,6 +2,7 @@
 
 use std::{io, net::IpAddr};
 
+use ipnetwork::IpNetwork;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope},
@@ -13,7 +14,7 @@ use netlink_packet_route::{
 
 use super::{
     LINK4, ROUTE_PROTOCOL, gateway, inspect,
-    netlink::{Netlink, REPLACE, Request, family},
+    netlink::{CHANGE, Netlink, REPLACE, Request, family},
     route::{self, Route, Stand, Way},
 };
 
@@ -33,6 +34,21 @@ pub fn add(index: u32, ip: IpAddr, prefix: u8) -> Request {
         format!("add address {ip}"),
         RouteNetlinkMessage::NewAddress(message),
     )
+}
+
+/// Takes an address off a link.
+pub fn remove(index: u32, address: IpNetwork) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.is_ipv4());
+    message.header.prefix_len = address.prefix();
+    message.header.index = index;
+    let ip = AddressAttribute::Local(address.ip());
+    message.attributes.push(ip);
+    Request {
+        what: format!("remove address {}", address.ip()),
+        message: RouteNetlinkMessage::DelAddress(message),
+        flags: CHANGE,
+    }
 }
 
 /// Gives a link [`LINK4`] unless it has that; whether it had not.

@@ -32,7 +32,7 @@ const fn care(what: Owned, made_by: &'static str, checked_by: &'static str) -> C
 }
 
 /// All of it. Entries of maps are compared so often for as long as that costs next to nothing: `agent::comparison`.
-pub const OWNED: [Care; 38] = [
+pub const OWNED: [Care; 39] = [
     care(Owned::NodeRoutes, "node::routes", "node::routes"),
     care(
         Owned::ServiceRoutes,
@@ -107,6 +107,7 @@ pub const OWNED: [Care; 38] = [
     care(Owned::PodNeighbours, "cni_plugin::attach", "node::wires"),
     care(Owned::PodGateways, "cni_plugin::attach", "node::wires"),
     care(Owned::PodInterfaces, "cni_plugin::attach", "node::wires"),
+    care(Owned::PodMtus, "cni_plugin::attach", "node::wires"),
     care(Owned::PodLimits, "pod::limits", "pod::limits"),
     care(Owned::PodQueues, "pod::limits", "pod::limits"),
     care(Owned::QueuePrograms, "pod::limits", "pod::limits"),

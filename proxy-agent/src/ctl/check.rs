@@ -11,6 +11,8 @@ pub mod table;
 
 mod agent;
 mod api;
+mod detours;
+mod firewall;
 mod kernel;
 mod live;
 mod mounts;

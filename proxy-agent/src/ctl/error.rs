@@ -17,6 +17,14 @@ macro_rules! exits {
         impl Exit {
             /// Every code with what it means.
             pub const ALL: &[(Self, &str)] = &[$((Self::$name, $meaning)),+];
+
+            /// By its number; none if another program ended so.
+            pub const fn of(code: u8) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
         }
     };
 }

@@ -60,10 +60,14 @@ pub fn port(word: &str) -> Result<(u16, Protocol), CtlError> {
             ));
         }
     };
-    let port = port.parse().map_err(|error| {
-        CtlError::new(Exit::Usage, format!("port `{port}`: {error}"), PORT_HINT)
-    })?;
-    Ok((port, protocol))
+    let Ok(number) = port.parse() else {
+        return Err(CtlError::new(
+            Exit::Usage,
+            format!("`{port}` is no number of a port (1 to 65535)"),
+            PORT_HINT,
+        ));
+    };
+    Ok((number, protocol))
 }
 
 /// The endpoint id of a pod of this node; none for anyone else.

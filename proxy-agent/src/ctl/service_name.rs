@@ -50,7 +50,10 @@ pub(super) fn destinations(
         None => only(&service, &all)?,
         Some(port) => match named(&all, names, port) {
             Some(found) => found,
-            None => place::port(port)?,
+            None => match place::port(port) {
+                Ok(found) => found,
+                Err(_) => return Err(no_port(&service, port, &all)),
+            },
         },
     };
     let mut found: Vec<_> = all
@@ -59,7 +62,7 @@ pub(super) fn destinations(
         .filter(|(key, _)| (key.port(), key.protocol()) == (number, protocol.number()))
         .collect();
     if found.is_empty() {
-        return Err(no_port(&service, (number, protocol), &all));
+        return Err(no_port(&service, &format!("{number}/{protocol}"), &all));
     }
     found.sort_by_key(|(_, frontend)| frontend.flags & FLAG_CLUSTER_IP == 0);
     let addresses = found
@@ -104,14 +107,10 @@ pub(super) fn unknown(word: &str) -> CtlError {
 }
 
 /// It has other ports.
-pub(super) fn no_port(
-    service: &str,
-    (port, protocol): (u16, Protocol),
-    frontends: &Frontends,
-) -> CtlError {
+pub(super) fn no_port(service: &str, port: &str, frontends: &Frontends) -> CtlError {
     CtlError::new(
         Exit::Usage,
-        format!("Service {service} has no port {port}/{protocol}"),
+        format!("Service {service} has no port {port}"),
         format!("its ports are {}", ports(frontends).join(", ")),
     )
 }

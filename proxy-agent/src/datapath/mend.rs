@@ -1,6 +1,10 @@
 //! Self-healing: pins of maps that somebody has taken away, or has put something else in the place of, are made anew from the descriptors.
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use super::{
     bpfsys::object,
@@ -10,6 +14,32 @@ use super::{
     pins::Pins,
     schema,
 };
+
+/// A folder of pins that is gone with all that was in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostPins {
+    /// It.
+    pub folder: PathBuf,
+    /// Another file system is at its place than when the agent began.
+    pub is_elsewhere: bool,
+}
+
+impl LostPins {
+    /// What it is called once it is back, with so many pins.
+    pub fn words(&self, pins: usize) -> String {
+        let anew = if self.is_elsewhere {
+            ", on a BPF file system that somebody has mounted anew"
+        } else {
+            ""
+        };
+        format!("folder {} with {pins} pins{anew}", self.folder.display())
+    }
+}
+
+/// Which file system is there; none if nothing is.
+pub(super) fn mount(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|there| there.dev())
+}
 
 /// Maps that have no table, opened as long as their pins are there.
 pub(super) fn open(pins: &Pins) -> Result<Vec<MapHandle>, DatapathError> {

@@ -60,8 +60,10 @@ declare! {
     PodNeighbours,
     /// `fe80::1` on the host's sides of pods' interfaces, and answers there for 169.254.1.1.
     PodGateways,
-    /// Host sides of pods' interfaces are up.
+    /// Host sides of pods' interfaces are up, with their hardware address and kernel settings.
     PodInterfaces,
+    /// MTU of the host sides of pods' interfaces.
+    PodMtus,
     /// What keeps pods to limits of bandwidth: queues for departure times, or token buckets.
     PodLimits,
     /// The pairs through which pods with a limit send.

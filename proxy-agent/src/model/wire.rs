@@ -9,6 +9,8 @@ pub struct Wire {
     pub name: String,
     /// Its index.
     pub index: u32,
+    /// MTU that the plugin gave it, 0 if unknown.
+    pub mtu: u32,
     /// Hardware address of the pod's side.
     pub pod_mac: [u8; 6],
     /// The pod's addresses.

@@ -9,6 +9,7 @@ use cni_plugin::wiring::netlink::Netlink;
 use ipnetwork::IpNetwork;
 
 pub use link::{Address, Interface};
+pub(super) use route::MAIN_TABLE;
 pub use route::{DefaultRoute, Routing};
 
 /// All links and routes.

@@ -38,6 +38,8 @@ pub(super) struct Found {
     pub(super) links: LinksStatus,
     pub(super) masquerades: MasqueradeStatus,
     pub(super) ways: Vec<WayStatus>,
+    /// What others lead elsewhere of nodes' ranges.
+    pub(super) detours: Vec<String>,
     /// The device that encrypts, and what is encrypted.
     pub(super) encryption: (Keeper, Encrypted),
     /// What interfaces new pods get, and why none.
@@ -76,6 +78,7 @@ impl Found {
         status.links.clone_from(&self.links);
         status.masquerade.clone_from(&self.masquerades);
         status.ways.clone_from(&self.ways);
+        status.way_notes.extend(self.detours.iter().cloned());
         let settings = shared.configuration().encryption;
         let (keeper, encrypted) = &self.encryption;
         status.encryption = EncryptionStatus::of(settings, keeper, encrypted);

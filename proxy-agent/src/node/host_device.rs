@@ -20,6 +20,7 @@ use ipnetwork::IpNetwork;
 pub use ranges::{Published, Ranges};
 
 use super::{
+    detours,
     facts::Facts,
     routes::{Brought, RouteTable, Routes, TO_HOST_DEVICE},
 };
@@ -85,6 +86,8 @@ pub fn lead(table: &mut RouteTable, leads: &Leads, facts: &Facts, complete: bool
     };
     let (plan, mut elsewhere) = routes::plan(&leads.routes, &present, complete);
     let brought = table.apply(TO_HOST_DEVICE, plan);
+    let taken = detours::rules(facts, &leads.ranges.ranges).into_iter();
+    elsewhere.extend(taken.map(|detour| detour.text));
     for ip in facts.addresses() {
         if leads.ranges.ranges.iter().any(|range| range.contains(ip)) {
             elsewhere.push(format!("{ip} is an address of this machine"));

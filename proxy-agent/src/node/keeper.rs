@@ -12,6 +12,7 @@ use ipnetwork::IpNetwork;
 use super::{
     NodeReport, addresses,
     desired::Desired,
+    detours,
     encryption::{Encrypted, keeper::Keeper as EncryptionKeeper},
     facts::Facts,
     host_device::{self, Leads, Published},
@@ -160,6 +161,7 @@ impl NodeKeeper {
             report.leads = ranges.map(|ranges| Leads::of(ranges, index, &desired.internal, &facts));
         }
         report.ready = self.opening.is_open();
+        report.detours = of_pods(&desired, &facts);
         report.masquerade = desired.masquerade;
         report.health_checks = Some(desired.health_checks);
         report.links = Some(desired.links);
@@ -243,6 +245,15 @@ impl NodeKeeper {
         }
         self.errors = errors.to_vec();
     }
+}
+
+/// What others' rules and routes take of nodes' ranges.
+fn of_pods(desired: &Desired, facts: &Facts) -> Vec<String> {
+    let there = desired.ways.keys().map(|(_, range)| *range).collect();
+    let all = &there | &desired.pods.iter().copied().collect();
+    let detours = detours::rules(facts, &all).into_iter();
+    let detours = detours.chain(detours::routes(facts, &there));
+    detours.map(|detour| detour.text).collect()
 }
 
 /// What people should know.

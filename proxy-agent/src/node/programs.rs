@@ -63,8 +63,8 @@ impl NodePrograms {
         }
         errors.extend(mend_sockets(datapath, repairs).err());
         let attached = self.host.attach(report.host_device, datapath, repairs);
-        if let Some(folder) = lost {
-            repairs.gathered(|many| format!("folder {} with {many} pins", folder.display()));
+        if let Some(lost) = lost {
+            repairs.gathered(|many| lost.words(many));
         }
         if !matches!(attached, Ok(true)) {
             report.leads = None;

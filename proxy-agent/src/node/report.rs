@@ -42,6 +42,8 @@ pub struct NodeReport {
     pub tunnel: Option<Tunnel>,
     /// The way to each node's pods, by node and range.
     pub ways: BTreeMap<(String, IpNetwork), String>,
+    /// What others lead elsewhere of nodes' ranges, in words.
+    pub detours: Vec<String>,
     /// Routes to other nodes' pods, which are to be set; none if they are not known.
     pub routes: Option<Routes>,
     /// What is to lead there, once Services are in force and their ranges are known.

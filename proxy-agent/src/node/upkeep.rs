@@ -159,6 +159,7 @@ impl Upkeep {
         let found = &mut self.found;
         found.masquerades = report.masquerades();
         found.ways = report.ways();
+        found.detours = std::mem::take(&mut report.detours);
         found.encryption.1 = std::mem::take(&mut report.encrypted);
         found.listen_on = report.health_checks.take().or(found.listen_on.take());
         if let Some(addresses) = report.addresses.take() {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use cni_plugin::wiring::{
-    GATEWAY4, GATEWAY6, HOST_MAC, addresses,
+    GATEWAY4, GATEWAY6, HOST_MAC, addresses, mtu,
     netlink::{DUMP, Netlink, Request, family},
     route::Stand,
     sysctl, veth,
@@ -69,12 +69,17 @@ impl Mender {
         let mut errors = Vec::new();
         for wire in wires {
             let was_whole = former.get(&wire.index) == Some(wire);
-            let done = put_back(&mut netlink, missing(wire, wires, facts, &neighbours));
+            // In this order: with too small an MTU the kernel knows neither settings nor addresses of IPv6.
+            let mut done = widen(&mut netlink, wire, facts);
+            errors.extend(set(wire, facts, repairs));
+            done.extend(put_back(
+                &mut netlink,
+                missing(wire, wires, facts, &neighbours),
+            ));
             for (what, thing) in done.done.iter().filter(|_| was_whole) {
                 // Requests are named by what is to be done.
                 repairs.repaired(*what, thing.strip_prefix("add ").unwrap_or(thing));
             }
-            errors.extend(set(wire, facts, repairs));
             if done.errors.is_empty() {
                 self.whole.insert(wire.index, wire.clone());
             }
@@ -89,6 +94,32 @@ impl Mender {
 struct Done {
     done: Vec<(Owned, String)>,
     errors: Vec<String>,
+}
+
+impl Done {
+    fn extend(&mut self, more: Self) {
+        self.done.extend(more.done);
+        self.errors.extend(more.errors);
+    }
+}
+
+/// Gives a link the MTU that the plugin gave it. The pod's side is the pod's: plugins that come after ours change it.
+fn widen(netlink: &mut Netlink, wire: &Wire, facts: &Facts) -> Done {
+    let mut all = Done::default();
+    let differs = |link: &&Interface| wire.mtu != 0 && link.mtu != wire.mtu;
+    let Some(link) = of(wire, facts).filter(differs) else {
+        return all;
+    };
+    let (mtu, what) = (wire.mtu, format!("MTU of {} on {}", wire.mtu, wire.name));
+    match mtu::set(netlink, (wire.index, &wire.name), (link.mtu, mtu)) {
+        Ok(()) => {
+            tracing::info!(what, "put back");
+            all.done.push((Owned::PodMtus, what));
+        }
+        Err(e) if e.raw_os_error() == Some(libc::ENODEV) => {}
+        Err(e) => all.errors.push(format!("add {what}: {e}")),
+    }
+    all
 }
 
 /// One at a time: what fails says so by its name, and the rest is done.

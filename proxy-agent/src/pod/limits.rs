@@ -160,6 +160,8 @@ pub struct Side {
     pub name: String,
     /// Its index.
     pub index: u32,
+    /// Its MTU, as the plugin made it; 0 if unknown.
+    pub mtu: u32,
     /// What it should have.
     pub limits: Limits,
 }
@@ -170,6 +172,7 @@ impl Side {
             key: local.add.key.clone(),
             name: local.add.host_ifname.clone(),
             index: local.add.host_ifindex,
+            mtu: local.mtu(),
             limits: local.limiting.wanted?,
         })
     }

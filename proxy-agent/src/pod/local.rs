@@ -118,6 +118,11 @@ impl Local {
         }
     }
 
+    /// MTU that the plugin gave both sides, as its record tells; 0 if unknown.
+    pub(super) fn mtu(&self) -> u32 {
+        self.record.as_ref().map_or(0, |record| record.mtu)
+    }
+
     /// As [`Entries::of`](super::entries::Entries::of) takes it.
     pub(super) const fn entry(&self) -> Entry<'_> {
         Entry {

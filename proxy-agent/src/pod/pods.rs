@@ -256,10 +256,7 @@ impl Pods {
                 false
             }
             Event::Looked(changed) => self.looked(changed),
-            Event::Kept(kept) => {
-                self.kept(kept);
-                false
-            }
+            Event::Kept(kept) => self.kept(kept),
             Event::Tick => {
                 self.end_spent_flows();
                 self.sweep();

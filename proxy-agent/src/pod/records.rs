@@ -156,18 +156,19 @@ impl Pods {
         });
     }
 
-    /// Takes note of what was found.
-    pub(super) fn kept(&mut self, found: Result<Found, String>) {
+    /// Takes note of what was found; whether others are to be told of pods anew.
+    pub(super) fn kept(&mut self, found: Result<Found, String>) -> bool {
         self.keeping.running = false;
         self.keeping.whole = None;
         let Found { seen, kept, whole } = match found {
             Ok(found) => found,
             Err(error) => {
                 self.problem(vec![format!("records of pods: {error}")]);
-                return;
+                return false;
             }
         };
         self.keeping.whole = whole;
+        let tells = !seen.is_empty();
         for record in seen {
             let index = record.add.host_ifindex;
             let local = self.known.get_mut(record.key());
@@ -200,6 +201,7 @@ impl Pods {
                 .repaired(Owned::PodAddresses, &ledger.display().to_string());
         }
         self.problem(kept.conflicts);
+        tells
     }
 
     /// Notes what is wrong by now; logs what is new of it.

@@ -44,14 +44,14 @@ impl Pods {
 
     /// The host sides of all endpoints' interfaces.
     pub fn wires(&self) -> Vec<Wire> {
-        let adds = self.known.values().map(|local| &local.add);
-        adds.map(|add| Wire {
-            name: add.host_ifname.clone(),
-            index: add.host_ifindex,
-            pod_mac: add.pod_mac,
-            ips: add.ips.clone(),
-        })
-        .collect()
+        let wire = |local: &Local| Wire {
+            name: local.add.host_ifname.clone(),
+            index: local.add.host_ifindex,
+            mtu: local.mtu(),
+            pod_mac: local.add.pod_mac,
+            ips: local.add.ips.clone(),
+        };
+        self.known.values().map(wire).collect()
     }
 
     /// How many endpoints' programs are attached in a way.

@@ -54,6 +54,50 @@ fn beside_a_container_paths_are_the_agents() {
     assert_eq!(found, []);
 }
 
+/// By its rows Host and Ways, beside what is named without it.
+#[test]
+fn the_agent_tells_who_takes_services_and_pods() {
+    let cluster = Cluster::start("check-taken", &["a", "b"], &[]).unwrap();
+    well(&cluster);
+    let [pods, _] = cluster.node(1).pod_ranges();
+    let whole: Ipv4Network = pods.parse().unwrap();
+    let part = format!("{}/{}", whole.network(), whole.prefix() + 1);
+    let run = |script: &str| cluster.node(0).run(&["sh", "-ec", script]).unwrap();
+    run(&format!(
+        "ip rule add priority 100 to 10.96.0.0/16 lookup 100; ip rule add priority 101 to {pods} lookup 100; ip route add {part} dev eth0"
+    ));
+    let expected = [
+        "route-elsewhere",
+        "rule-elsewhere",
+        "status-host",
+        "status-ways",
+    ];
+    cluster
+        .eventually("both to be told", || {
+            let found = found(&cluster);
+            let faults: BTreeSet<&str> = found.iter().map(|c| c.fault.as_str()).collect();
+            (faults == expected.into()).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{:?}: {error:#}", found(&cluster)));
+    run(&format!(
+        "ip rule delete priority 100; ip rule delete priority 101; ip route delete {part}"
+    ));
+    well(&cluster);
+}
+
+/// A container keeps the file system that it was given, and the host has another one by now.
+#[test]
+fn a_bpf_file_system_that_is_mounted_anew_on_the_host() {
+    let cluster = Cluster::start("check-bpffs", &["a"], &[]).unwrap();
+    well(&cluster);
+    let anew = "umount /sys/fs/bpf; mount -t bpf bpf /sys/fs/bpf; exec \"$@\"";
+    let by = ["unshare", "--mount", "sh", "-ec", anew, "sh"].map(str::to_owned);
+    let found = complaints(cluster.node(0), &by, &["--skip=programs".to_owned()]);
+    let faults: Vec<&str> = found.iter().map(|c| c.fault.as_str()).collect();
+    assert_eq!(faults, ["pins-elsewhere"], "{found:?}");
+    well(&cluster);
+}
+
 fn well(cluster: &Cluster) {
     // What has just been set right is told by the status for a while.
     cluster

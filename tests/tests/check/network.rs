@@ -78,3 +78,75 @@ fn a_kind_of_device_that_the_kernel_does_not_have() {
         "{found:?}"
     );
 }
+
+/// Ranges of Services, and of pods of this node and of another.
+fn ranges(stage: &Stage) -> Vec<String> {
+    let other = stage.neighbour("b");
+    let pods = [stage.node.pod_ranges(), other.pod_ranges()].concat();
+    let services = ["10.96.0.0/16", "fd00:10:96::/112"].map(str::to_owned);
+    services.into_iter().chain(pods).collect()
+}
+
+const SERVICES: &str = "--set=node.serviceCIDRs=10.96.0.0/16,fd00:10:96::/112";
+
+fn family(range: &str) -> &'static str {
+    if range.contains(':') { "-6" } else { "-4" }
+}
+
+#[test]
+fn somebody_elses_rules_take_services_and_pods() {
+    let stage = Stage::set("rules").with(&[SERVICES]);
+    let ranges = ranges(&stage);
+    // Rules that are there anyway, or take nothing of it.
+    stage.plant(
+        "ip rule add priority 50 lookup 200; ip rule add priority 51 fwmark 1 lookup 201; ip rule add priority 52 to 192.0.2.0/24 lookup 201;
+         ip route add default dev eth0 table 201",
+    );
+    stage.well();
+    for (number, range) in ranges.iter().enumerate() {
+        let priority = 100 + number;
+        stage.plant(&format!(
+            "ip {} rule add priority {priority} to {range} lookup 202",
+            family(range)
+        ));
+    }
+    assert_eq!(stage.named("rule-elsewhere").len(), ranges.len());
+    stage.cured("rule-elsewhere");
+}
+
+#[test]
+fn somebody_elses_rule_takes_everything() {
+    let stage = Stage::set("rule").with(&[SERVICES]);
+    ranges(&stage);
+    stage.well();
+    for family in ["-4", "-6"] {
+        stage.plant(&format!(
+            "ip {family} route add default dev eth0 table 200; ip {family} rule add priority 50 lookup 200"
+        ));
+    }
+    stage.cured("rule-elsewhere");
+}
+
+#[test]
+fn somebody_elses_routes_take_parts_of_services_and_of_another_nodes_pods() {
+    let stage = Stage::set("routes").with(&[SERVICES]);
+    let own: Vec<String> = stage.node.pod_ranges().into();
+    let ranges = ranges(&stage);
+    stage.well();
+    for range in ranges {
+        let whole: ipnetwork::IpNetwork = range.parse().unwrap();
+        let part = format!("{}/{}", whole.network(), whole.prefix() + 1);
+        stage.plant(&format!("ip {} route add {part} dev eth0", family(&range)));
+        let takes = !own.contains(&range);
+        if takes {
+            stage.plant(&format!(
+                "ip {0} route add blackhole {1}/{2}",
+                family(&range),
+                whole.network(),
+                whole.prefix() + 2
+            ));
+        }
+    }
+    assert_eq!(stage.named("route-elsewhere").len(), 8);
+    stage.cured("route-elsewhere");
+}

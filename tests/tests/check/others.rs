@@ -57,3 +57,48 @@ fn devices_of_another_network() {
     stage.plant("ip link add flannel.1 type veth peer name other2");
     stage.cured("another-network");
 }
+
+/// As Docker, as firewalld, and as somebody by hand: what is planted, and how many ranges of pods it drops.
+#[test]
+fn netfilter_drops_what_is_forwarded_for_pods() {
+    for (name, plant, count) in [
+        (
+            "nft",
+            "nft add table ip filter; nft add chain ip filter FORWARD '{ type filter hook forward priority 0; policy drop; }'",
+            1,
+        ),
+        (
+            "docker",
+            "iptables-nft -P FORWARD DROP; iptables-nft -N DOCKER-USER; iptables-nft -A FORWARD -j DOCKER-USER;
+             iptables-nft -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables-nft -A FORWARD -i docker0 -j ACCEPT",
+            1,
+        ),
+        ("legacy", "iptables-legacy -P FORWARD DROP; ip6tables-legacy -P FORWARD DROP", 2),
+        (
+            "firewalld",
+            "nft add table inet firewalld; nft add chain inet firewalld filter_FORWARD '{ type filter hook forward priority 10; }';
+             nft add rule inet firewalld filter_FORWARD ct state established,related accept;
+             nft add rule inet firewalld filter_FORWARD reject with icmpx type admin-prohibited",
+            2,
+        ),
+    ] {
+        let stage = Stage::set(&format!("forward-{name}"));
+        stage.plant(plant);
+        let found = stage.named("forward-dropped");
+        assert_eq!(found.len(), count, "{name}: {found:?}");
+        stage.cured("forward-dropped");
+    }
+}
+
+#[test]
+fn a_firewall_that_lets_pods_pass_is_no_complaint() {
+    let stage = Stage::set("forward-well");
+    let [v4, _] = stage.node.pod_ranges();
+    stage.plant(&format!(
+        "iptables-nft -P FORWARD DROP; iptables-nft -N DOCKER-USER; iptables-nft -A FORWARD -j DOCKER-USER;
+         iptables-nft -A DOCKER-USER -s {v4} -j ACCEPT; iptables-nft -A DOCKER-USER -d {v4} -j ACCEPT;
+         nft add table inet theirs; nft add chain inet theirs forward '{{ type filter hook forward priority 5; policy accept; }}';
+         nft add rule inet theirs forward ip saddr 192.0.2.0/24 drop"
+    ));
+    stage.well();
+}

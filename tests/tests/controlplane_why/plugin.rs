@@ -66,6 +66,7 @@ pub(crate) async fn works(stage: &Stage) {
     let plugin = Plugin::of(stage);
     one_node(&plugin).await;
     errors(&plugin).await;
+    errors_are_those_of_there(&plugin).await;
     no_agent_runs(&plugin).await;
     all_nodes(&plugin).await;
     standard_input(&plugin).await;
@@ -135,6 +136,40 @@ async fn errors(plugin: &Plugin<'_>) {
         code == 3 && told.starts_with("error: no agent runs in namespace default "),
         "{told}"
     );
+}
+
+/// Whatever a verb has to complain of on a node, it is told here as there, with the exit code.
+async fn errors_are_those_of_there(plugin: &Plugin<'_>) {
+    let lines = [
+        "policy why default/client default/server http",
+        "policy why default/client default/server 99999",
+        "policy why default/nobody default/server 80",
+        "policy why default/client service/default/web 81",
+        "service trace default/client default/web:nobody",
+        "service trace default/client default/web:99999",
+        "service trace default/nobody default/web:80",
+        "service trace default/client nowhere",
+        "check --config /nonexistent.yaml",
+        "diff --run-dir /nonexistent",
+        "log-level a,b=c=d",
+    ];
+    let node = plugin.stage.cluster.node(1);
+    for line in lines {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut there = node.command(program("proxyctl").unwrap()).unwrap();
+        there.args(&words);
+        let (wanted, _, error) = said(there).await;
+        assert_ne!(wanted, 0, "{line}: {error}");
+        let (code, _, told) = plugin.say(&[&["--node", "b"], &words[..]].concat()).await;
+        assert_eq!((code, &told), (wanted, &error), "{line}");
+        if words[0] == "policy" {
+            continue; // It asks nodes by itself: `errors_of_other_nodes_are_told`.
+        }
+        let (code, _, told) = plugin.say(&[&["--all-nodes"], &words[..]].concat()).await;
+        assert_eq!(code, wanted, "{line}: {told}");
+        let of_b = told.lines().filter_map(|line| line.strip_prefix("b: "));
+        assert_eq!(of_b.collect::<Vec<_>>(), error.lines().collect::<Vec<_>>());
+    }
 }
 
 /// An agent that cannot begin is told of as the kubelet tells it, not as the API server refuses.

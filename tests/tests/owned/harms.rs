@@ -107,6 +107,13 @@ pub(crate) fn harm(what: Owned) -> Option<Harm> {
              ip neigh show dev $veth nud permanent; ip -6 neigh show dev $veth nud permanent; \
              ip neigh show proxy dev $veth",
         ),
+        Owned::PodMtus => (
+            "ip link set $veth mtu 1000; ip link set $limited mtu 68",
+            "for link in $veth $limited; do ip -brief link show dev $link; cat /sys/class/net/$link/mtu; ip -brief addr show dev $link; \
+             ip route show dev $link; ip -6 route show dev $link; ip neigh show proxy dev $link; \
+             ip neigh show dev $link nud permanent; ip -6 neigh show dev $link nud permanent; \
+             cat /proc/sys/net/ipv6/conf/$link/addr_gen_mode /proc/sys/net/ipv6/conf/$link/accept_ra /proc/sys/net/ipv4/conf/$link/rp_filter; done",
+        ),
         Owned::PodLimits => (
             "tc qdisc del dev $limited root; tc qdisc replace dev $entry root handle 5765: tbf rate 1mbit burst 9k limit 9k",
             "tc qdisc show dev $limited root; tc qdisc show dev $entry root",

@@ -95,6 +95,12 @@ impl Lab {
         asks(&outsider) && asks(&self.client) && asks(self.node())
     }
 
+    /// Waits until traffic goes everywhere.
+    pub(crate) fn works(&self) {
+        let works = || self.everything_works().then_some(());
+        self.cluster.eventually("traffic", works).unwrap();
+    }
+
     pub(crate) fn heals(&self, care: &Care, harm: impl Fn(), well: impl Fn() -> bool) {
         assert!(well(), "{care:?}: not well to begin with");
         let before = self.repairs(care.what);

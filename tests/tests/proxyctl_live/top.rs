@@ -164,7 +164,7 @@ fn tables_are_printed_one_after_another_and_a_terminal_gets_a_screen() {
         &[&often[..], &["--sort", "flows", "-o", "name"]].concat(),
     );
     assert!(
-        names.lines().any(|line| line == "default/web:tcp"),
+        names.lines().any(|line| line == "default/web:tcp/IPv4"),
         "{names}"
     );
     let refused = stage.ctl(&["top", "--sort", "weight"]).unwrap();
@@ -221,6 +221,49 @@ fn on_a_terminal(stage: &Stage) {
         Ok((!pty.is_taken()).then_some(()))
     })
     .unwrap();
+}
+
+/// A port of both families is one of each: who reads rows by name finds each once.
+#[test]
+fn both_families_of_a_service_have_rows_of_their_own() {
+    let stage = Stage::set("ctl-families").unwrap();
+    let cluster = &stage.cluster;
+    let both = cluster
+        .service("both", 20, &[&stage.web], &json!({}))
+        .unwrap();
+    let both = both.map(|to| (to, 80).into());
+    for to in both {
+        cluster
+            .eventually("the Service to answer", || ask_tcp(&stage.client, to).ok())
+            .unwrap();
+    }
+    // Who begins now knows its name.
+    let top = Top::begin(cluster, "service");
+    for (to, times) in both.into_iter().zip([2, 3]) {
+        connect(&stage.client, to, times);
+    }
+    top.await_more();
+    let objects = top.objects.lock().unwrap();
+    let rows = objects
+        .iter()
+        .flat_map(|object| object["items"].as_array().unwrap());
+    let rows: Vec<&Value> = rows
+        .filter(|row| row["service"] == "default/both:tcp")
+        .collect();
+    for family in ["IPv4", "IPv6"] {
+        assert!(rows.iter().any(|row| row["family"] == family), "{rows:?}");
+    }
+    for object in objects.iter() {
+        let items = object["items"].as_array().unwrap().iter();
+        let mut names: Vec<_> = items
+            .map(|row| (&row["service"], &row["family"]))
+            .map(|name| format!("{name:?}"))
+            .collect();
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all, "{object}");
+    }
 }
 
 /// As agents run unless told: the backend is chosen at the socket, and what is tracked is a flow to it.

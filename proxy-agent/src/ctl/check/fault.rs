@@ -44,6 +44,8 @@ faults! {
     MissingCapability = "missing-capability";
     /// No BPF file system.
     NoBpffs = "no-bpffs";
+    /// The node has another BPF file system than the agent.
+    PinsElsewhere = "pins-elsewhere";
     /// What a container mounts below `/sys` does not reach the node.
     SysNotShared = "sys-not-shared";
     /// No cgroup v2 hierarchy.
@@ -60,6 +62,10 @@ faults! {
     AddressOfPods = "address-of-pods";
     /// Nodes whose pods cannot be reached.
     NodeUnreachable = "node-unreachable";
+    /// Another one's rule of routing takes Services or pods.
+    RuleElsewhere = "rule-elsewhere";
+    /// Another one's route takes a part of what is Services' or another node's pods'.
+    RouteElsewhere = "route-elsewhere";
     /// A Node names what another one has.
     NodeConflict = "node-conflict";
     /// The way to other nodes has no room for what pods send.
@@ -86,6 +92,10 @@ faults! {
     AnotherPlugin = "another-plugin";
     /// Devices of another network are there.
     AnotherNetwork = "another-network";
+    /// Another one's rules of netfilter drop what the kernel forwards for pods.
+    ForwardDropped = "forward-dropped";
+    /// Nobody can say whether they do.
+    ForwardUnknown = "forward-unknown";
     /// There is no folder of manifests.
     NoManifests = "no-manifests";
     /// Nobody says where API servers are.

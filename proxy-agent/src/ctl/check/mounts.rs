@@ -1,10 +1,12 @@
 //! Privileges, and what is mounted where.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{Complaint, Fault, Verdict, finding::quoted, scene::Scene};
 use crate::datapath::preflight::{self, PreflightError};
 
+/// Where the node has its BPF file system.
+const HOSTS: &str = "/sys/fs/bpf";
 /// What `hostPaths.cgroup` of the chart is unless told.
 const CHARTS: &str = "/sys/fs/cgroup";
 
@@ -22,11 +24,36 @@ pub(super) fn capabilities(_: &Scene) -> Verdict {
 pub(super) fn bpffs(scene: &Scene) -> Verdict {
     let path = &scene.here.bpffs;
     let mut verdict = judge_bpffs(path, path.is_dir(), preflight::mounted_bpffs(path));
+    let ours = Path::new(HOSTS);
+    let differs = path != ours
+        && preflight::mounted_bpffs(ours).is_ok()
+        && file_system(ours) != file_system(path);
+    if verdict.complaints.is_empty() && differs {
+        verdict.complaints.push(elsewhere(ours));
+    }
     if scene.before {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         verdict.complaints.extend(judge_sharing(&mounts));
     }
     verdict
+}
+
+/// Which file system is there.
+fn file_system(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|there| there.dev())
+}
+
+/// The node has another BPF file system by now than the agent's container was given.
+fn elsewhere(ours: &Path) -> Complaint {
+    let place = ours.display();
+    Complaint::warning(
+        Fault::PinsElsewhere,
+        format!(
+            "{place} of the node is another BPF file system than the agent has pinned its maps on: somebody has mounted it anew, and an agent that \
+             is started from now on begins with empty maps, so connections to Services break"
+        ),
+        "delete the agent's pod at a quiet time (kubectl --namespace kube-system delete pod), and find who mounts it anew",
+    )
 }
 
 /// The first container mounts into `/sys/fs` of the node (`mountPropagation: Bidirectional`), which runtimes refuse where that is

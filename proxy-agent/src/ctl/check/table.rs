@@ -1,8 +1,8 @@
 //! All checks, in the order in which they are told.
 
 use super::{
-    Category, Check, Topic, Verdict, agent, api, kernel, live, mounts, net, others, plugin, ports,
-    runtime, scene::Scene, sysctls, wiring,
+    Category, Check, Topic, Verdict, agent, api, detours, firewall, kernel, live, mounts, net,
+    others, plugin, ports, runtime, scene::Scene, sysctls, wiring,
 };
 
 const fn always(name: &'static str, category: Category, look: fn(&Scene) -> Verdict) -> Check {
@@ -32,6 +32,7 @@ pub const CHECKS: &[Check] = &[
     always("cgroup", Category::Machine, mounts::cgroup),
     always("links", Category::Network, net::links),
     always("addresses", Category::Network, net::addresses),
+    always("routing", Category::Network, detours::look),
     always("mtu", Category::Network, net::mtu),
     always("sysctls", Category::Network, sysctls::look),
     always("source ports", Category::Network, sysctls::source_ports),
@@ -39,6 +40,7 @@ pub const CHECKS: &[Check] = &[
     always("kube-proxy", Category::Others, others::kube_proxy),
     always("plugins", Category::Others, others::plugins),
     always("networks", Category::Others, others::networks),
+    always("firewall", Category::Others, firewall::look),
     always("API servers", Category::Cluster, api::servers),
     always("Node", Category::Cluster, api::node),
     always("podCIDRs", Category::Cluster, api::pod_cidrs),

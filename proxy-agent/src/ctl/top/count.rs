@@ -65,20 +65,25 @@ pub struct OfReason {
 /// A flow, and what it counts for.
 type Event = (Brief, Count);
 
-/// By Service port. `users` are those of each backend.
+/// Id of a Service port, and the family of its flows as [`Sample`] numbers them.
+pub type Half = (u32, usize);
+
+/// By Service port and family. `users` are those of each backend.
 pub fn by_service(
     before: &Sample,
     after: &Sample,
     users: &BTreeMap<u32, BTreeSet<u32>>,
-) -> BTreeMap<u32, OfService> {
-    let mut counts: BTreeMap<u32, OfService> = BTreeMap::new();
-    for (flow, count) in events(before, after) {
+) -> BTreeMap<Half, OfService> {
+    let mut counts: BTreeMap<Half, OfService> = BTreeMap::new();
+    for (family, (flow, count)) in events(before, after) {
         if flow.service != 0 {
-            counts.entry(flow.service).or_default().asked.add(count);
+            let half = (flow.service, family);
+            counts.entry(half).or_default().asked.add(count);
         }
         let straight = users.get(&flow.straight).into_iter().flatten();
         for service in straight {
-            counts.entry(*service).or_default().straight.add(count);
+            let half = (*service, family);
+            counts.entry(half).or_default().straight.add(count);
         }
     }
     counts.retain(|_, count| !count.asked.is_empty() || !count.straight.is_empty());
@@ -88,7 +93,7 @@ pub fn by_service(
 /// By endpoint: the pods of this node, and the node itself.
 pub fn by_pod(before: &Sample, after: &Sample) -> BTreeMap<u16, OfPod> {
     let mut counts: BTreeMap<u16, OfPod> = BTreeMap::new();
-    for (flow, count) in events(before, after) {
+    for (_, (flow, count)) in events(before, after) {
         let [client, server] = flow.ends;
         for end in BTreeSet::from([client, server]) {
             counts.entry(end).or_default().all.add(count);
@@ -117,17 +122,17 @@ pub fn by_reason(before: &Sample, after: &Sample) -> BTreeMap<u32, OfReason> {
     reasons.map(of).collect()
 }
 
-/// All flows that are there, or were.
-fn events<'a>(before: &'a Sample, after: &'a Sample) -> impl Iterator<Item = Event> {
-    let families = before.slots.iter().zip(&after.slots);
-    families.flat_map(|(before, after)| {
+/// All flows that are there, or were, with the number of their family.
+fn events<'a>(before: &'a Sample, after: &'a Sample) -> impl Iterator<Item = (usize, Event)> {
+    let families = before.slots.iter().zip(&after.slots).enumerate();
+    families.flat_map(|(family, (before, after))| {
         // In other maps flows are in other slots: what has happened is not known.
         let before = if before.map == after.map {
             before
         } else {
             after
         };
-        of_family(before, after)
+        of_family(before, after).map(move |event| (family, event))
     })
 }
 

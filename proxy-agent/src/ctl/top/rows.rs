@@ -8,19 +8,19 @@ use proxy_common::{
 };
 use serde::Serialize;
 
-use super::count::{OfPod, OfReason, OfService};
+use super::count::{Half, OfPod, OfReason, OfService};
 use crate::{
     api::messages::Names,
     ctl::{output::Row, render::words::named},
 };
 
-/// A row of rates: a name in the first column, numbers in all others.
+/// A row of rates: a name in the first column, in all others what rows can be sorted by.
 pub trait Rate: Row {
     /// The numbers, as many as there are columns after the first.
     fn numbers(&self) -> Vec<f64>;
 }
 
-/// A Service port.
+/// A Service port, for the flows of a family.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceRate {
@@ -38,7 +38,12 @@ pub struct ServiceRate {
     pub straight_new_per_second: f64,
     /// Those that live.
     pub straight_flows: u64,
+    /// `IPv4` or `IPv6`.
+    pub family: &'static str,
 }
+
+/// Families in the order of their numbers.
+const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 
 /// A pod of this node, or the node itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -86,6 +91,7 @@ impl Row for ServiceRate {
         "ESTABLISHED",
         "STRAIGHT/S",
         "STRAIGHT",
+        "FAMILY",
     ];
     const WIDE: &'static [&'static str] = &[];
 
@@ -98,11 +104,12 @@ impl Row for ServiceRate {
             self.established.to_string(),
             rate(self.straight_new_per_second),
             self.straight_flows.to_string(),
+            self.family.to_owned(),
         ]
     }
 
     fn name(&self) -> String {
-        self.service.clone()
+        format!("{}/{}", self.service, self.family)
     }
 }
 
@@ -115,6 +122,8 @@ impl Rate for ServiceRate {
             number(self.established),
             self.straight_new_per_second,
             number(self.straight_flows),
+            // The largest is first: IPv4.
+            if self.family == FAMILIES[0] { 1.0 } else { 0.0 },
         ]
     }
 }
@@ -215,11 +224,11 @@ fn per_second(count: u64, over: Duration) -> f64 {
 
 /// Of what was counted over a time.
 pub fn services(
-    counts: BTreeMap<u32, OfService>,
+    counts: BTreeMap<Half, OfService>,
     names: &Names,
     over: Duration,
 ) -> Vec<ServiceRate> {
-    let rows = counts.into_iter().map(|(id, count)| ServiceRate {
+    let rows = counts.into_iter().map(|((id, family), count)| ServiceRate {
         service: named(&names.services, id),
         new_per_second: per_second(count.asked.begun, over),
         ended_per_second: per_second(count.asked.ended, over),
@@ -227,6 +236,7 @@ pub fn services(
         established: count.asked.established,
         straight_new_per_second: per_second(count.straight.begun, over),
         straight_flows: count.straight.live,
+        family: FAMILIES[family],
     });
     rows.collect()
 }
@@ -259,4 +269,62 @@ pub fn drops(counts: BTreeMap<u32, OfReason>, over: Duration) -> Vec<DropRate> {
         meaning: reason_meaning(reason),
     });
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::ctl::{
+        output::Row,
+        top::order::{Order, arrange, column},
+    };
+
+    /// A port of two families that has a name, one that has none, and one of the same numbers.
+    fn rates() -> Vec<ServiceRate> {
+        let mut names = Names::default();
+        for id in [7, 8] {
+            names.services.insert(id, "demo/web:h".to_owned());
+        }
+        let halves = [(7, 0), (8, 1), (9, 0), (9, 1)];
+        let counts = halves.map(|half| (half, OfService::default()));
+        services(counts.into(), &names, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn the_halves_of_a_service_port_are_told_apart_in_every_form() {
+        let rows = rates();
+        let names: Vec<String> = rows.iter().map(Row::name).collect();
+        assert_eq!(
+            names,
+            ["demo/web:h/IPv4", "demo/web:h/IPv6", "#9/IPv4", "#9/IPv6"]
+        );
+        let cells: BTreeSet<Vec<String>> = rows.iter().map(Row::cells).collect();
+        assert_eq!(cells.len(), rows.len());
+        let families: Vec<serde_json::Value> = rows
+            .iter()
+            .map(|row| serde_json::to_value(row).unwrap()["family"].clone())
+            .collect();
+        assert_eq!(families, ["IPv4", "IPv6", "IPv4", "IPv6"]);
+    }
+
+    #[test]
+    fn they_are_sorted_and_kept_by_family_too() {
+        let order = |head: &str| Order {
+            column: column(ServiceRate::COLUMNS, head).unwrap(),
+            reversed: false,
+        };
+        let names = |filter: &str, head: &str| -> Vec<String> {
+            let rows = arrange(rates(), filter, order(head));
+            rows.iter().map(Row::name).collect()
+        };
+        assert_eq!(names("ipv6", "new"), ["#9/IPv6", "demo/web:h/IPv6"]);
+        let all = ["#9/IPv4", "demo/web:h/IPv4", "#9/IPv6", "demo/web:h/IPv6"];
+        assert_eq!(names("", "family"), all);
+        assert_eq!(names("", "flows"), all, "alike in all numbers");
+        for row in rates() {
+            assert_eq!(row.numbers().len() + 1, ServiceRate::COLUMNS.len());
+        }
+    }
 }

@@ -6,7 +6,8 @@ use super::answer::{Step, Verdict, Why};
 use crate::ctl::{
     CtlError, Exit,
     args::{Common, WhyArgs},
-    cluster::{Agent, Cluster},
+    cluster::{Agent, Cluster, Said},
+    place,
 };
 
 /// So many nodes are asked at once.
@@ -29,6 +30,8 @@ struct Open {
 
 /// What all nodes together say.
 pub(super) async fn ask(common: &Common, args: &WhyArgs) -> Result<Why, CtlError> {
+    // What no node understands none need be asked.
+    place::port(&args.port)?;
     let cluster = Cluster::open(&common.cluster).await?;
     let nodes = Nodes {
         agents: cluster.agents().await?,
@@ -116,7 +119,7 @@ impl Nodes<'_> {
         words.extend(["policy", "why", "-o", "json", "--"].map(str::to_owned));
         words.extend(flow.iter().cloned());
         let said = self.cluster.proxyctl(agent, &words).await?;
-        serde_json::from_slice(&said.out).map_err(|error| of_node(node, &said.told, &error))
+        serde_json::from_slice(&said.out).map_err(|error| of_node(node, &said, &error))
     }
 
     /// Asks the node that has an address. One that cannot be asked leaves the side undecided, and says why.
@@ -141,10 +144,65 @@ impl Nodes<'_> {
     }
 }
 
-/// The other `proxyctl`'s own error, with its hint.
-fn of_node(node: &str, told: &str, error: &serde_json::Error) -> CtlError {
-    let line = |head: &str| told.lines().find_map(|line| line.strip_prefix(head));
-    let message = line("error: ").map_or_else(|| error.to_string(), ToOwned::to_owned);
-    let hint = line("hint: ").unwrap_or("is the agent of another version? try: proxyctl version");
-    CtlError::new(Exit::Unreachable, format!("node {node}: {message}"), hint)
+/// Why a node's answer is none: the other `proxyctl`'s own error, with its hint and exit code.
+fn of_node(node: &str, said: &Said, error: &serde_json::Error) -> CtlError {
+    const HINT: &str = "is the agent of another version? try: kubectl weir version --node";
+    let line = |head: &str| said.told.lines().find_map(|line| line.strip_prefix(head));
+    let told = line("error: ").map(ToOwned::to_owned);
+    let exit = Exit::of(said.code).filter(|exit| told.is_some() && *exit != Exit::Ok);
+    let message = told.unwrap_or_else(|| match said.told.lines().last() {
+        Some(last) => format!("proxyctl ended with code {} there: {last}", said.code),
+        None => format!("what proxyctl says there is not understood: {error}"),
+    });
+    let hint = line("hint: ").map_or_else(|| format!("{HINT} {node}"), ToOwned::to_owned);
+    CtlError::new(
+        exit.unwrap_or(Exit::Unreachable),
+        format!("node {node}: {message}"),
+        hint,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Exit code and standard error of a `proxyctl` that said nothing else.
+    fn told(code: u8, told: &str) -> (Exit, String, String) {
+        let said = Said {
+            code,
+            out: Vec::new(),
+            told: told.to_owned(),
+        };
+        let error = serde_json::from_slice::<Why>(&said.out).unwrap_err();
+        let error = of_node("b", &said, &error);
+        (error.exit, error.message, error.hint)
+    }
+
+    #[test]
+    fn an_error_of_another_node_keeps_its_exit_code() {
+        for (exit, _) in Exit::ALL.iter().filter(|(exit, _)| *exit != Exit::Ok) {
+            let error = told(
+                *exit as u8,
+                "warning: old\nerror: so it is\nhint: do that\n",
+            );
+            let said = ("node b: so it is".to_owned(), "do that".to_owned());
+            assert_eq!(error, (*exit, said.0, said.1));
+        }
+    }
+
+    /// Killed, of another version, or without a word.
+    #[test]
+    fn who_ends_otherwise_was_not_reached() {
+        for (code, text) in [
+            (137, ""),
+            (0, ""),
+            (101, "thread 'main' panicked"),
+            (1, "what"),
+        ] {
+            let (exit, message, hint) = told(code, text);
+            assert_eq!(exit, Exit::Unreachable);
+            assert!(message.starts_with("node b: ") && message.contains(text));
+            assert!(hint.ends_with("kubectl weir version --node b"), "{hint}");
+        }
+    }
 }

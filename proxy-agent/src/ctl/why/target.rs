@@ -55,7 +55,11 @@ impl Target {
             .map(FrontendKey::address)
             .collect();
         if addresses.is_empty() {
-            return Err(no_port(service, port, &frontends));
+            return Err(no_port(
+                service,
+                &format!("{number}/{protocol}"),
+                &frontends,
+            ));
         }
         Ok(Self {
             addresses,

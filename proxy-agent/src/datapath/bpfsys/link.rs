@@ -5,7 +5,10 @@ use std::{
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
 };
 
-use super::raw::{Command, bpf, bpf_fd};
+use super::{
+    object,
+    raw::{Command, bpf, bpf_fd},
+};
 
 /// Put the program before all others at its hook (`BPF_F_BEFORE` without a relative).
 pub const FIRST: u32 = 1 << 3;
@@ -30,6 +33,44 @@ struct UpdateAttr {
     program: u32,
     flags: u32,
     old_program: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct IdAttr {
+    id: u32,
+    next: u32,
+    flags: u32,
+}
+
+/// The first link that is such a one, of all that the kernel has, pinned or not.
+pub fn find(is: impl Fn(&object::LinkInfo) -> bool) -> io::Result<Option<OwnedFd>> {
+    let gone = |error: &io::Error| error.raw_os_error() == Some(libc::ENOENT);
+    let mut id = 0;
+    loop {
+        let mut attr = IdAttr {
+            id,
+            ..IdAttr::default()
+        };
+        // SAFETY: the attribute holds no addresses.
+        match unsafe { bpf(Command::LinkNextId, &mut attr) } {
+            Err(error) if gone(&error) => return Ok(None),
+            next => drop(next?),
+        }
+        id = attr.next;
+        let mut attr = IdAttr {
+            id,
+            ..IdAttr::default()
+        };
+        // SAFETY: the attribute holds no addresses, and the call returns a descriptor.
+        let link = match unsafe { bpf_fd(Command::LinkById, &mut attr) } {
+            Err(error) if gone(&error) => continue,
+            link => link?,
+        };
+        if is(&object::link_info(&link)?) {
+            return Ok(Some(link));
+        }
+    }
 }
 
 /// Attaches a program; `target` is a descriptor or an interface index, as the attach type wants it.

@@ -131,6 +131,14 @@ pub fn is_compiled(program: impl AsFd) -> io::Result<bool> {
     Ok(info.jited_length > 0)
 }
 
+/// The id of a program.
+pub fn id(program: impl AsFd) -> io::Result<u32> {
+    let mut info = Info::default();
+    // SAFETY: Info is made of integers, and names no buffers.
+    unsafe { read_info(&program, &mut info) }?;
+    Ok(info.id)
+}
+
 fn describe(fd: OwnedFd) -> io::Result<Loaded> {
     let mut maps = vec![0_u32; MAPS];
     let mut info = Info {

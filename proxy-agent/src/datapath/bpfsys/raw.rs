@@ -30,6 +30,8 @@ pub(super) enum Command {
     MapUpdateBatch = 26,
     LinkCreate = 28,
     LinkUpdate = 29,
+    LinkById = 30,
+    LinkNextId = 31,
     LinkDetach = 34,
 }
 

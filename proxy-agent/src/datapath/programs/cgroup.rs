@@ -58,6 +58,7 @@ pub(in crate::datapath) fn attach(
             identity,
             attach_type,
             flags: 0,
+            takes_twins: true,
         };
         let program = super::hook::program_fd(ebpf, name)?;
         pinned::attach(&pins.link(name), program, target).map_err(|source| {

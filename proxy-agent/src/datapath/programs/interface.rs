@@ -117,6 +117,7 @@ fn tcx(hook: Hook, ifindex: u32) -> Target {
             BPF_TCX_EGRESS
         },
         flags: link::FIRST,
+        takes_twins: false,
     }
 }
 

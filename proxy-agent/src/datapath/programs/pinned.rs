@@ -1,8 +1,12 @@
 //! A pinned link: made once, then only its program is replaced.
 
-use std::{fs, io, os::fd::AsFd, path::Path};
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
-use crate::datapath::bpfsys::{link, object};
+use crate::datapath::bpfsys::{link, object, program};
 
 /// What a link is to be attached to.
 #[derive(Clone, Copy, Debug)]
@@ -15,15 +19,42 @@ pub(super) struct Target {
     pub(super) attach_type: u32,
     /// Flags of a new link.
     pub(super) flags: u32,
+    /// The kernel takes a program there that is there already, a second time.
+    pub(super) takes_twins: bool,
 }
 
-/// Puts a program behind the link pinned at a path; makes the link if there is none, or none that lives.
+/// Puts a program behind the link pinned at a path; makes the link if there is none, or none that lives. One that has lost its pin, but
+/// lives on as the file system that it was pinned on is mounted elsewhere still, is pinned again.
 pub(super) fn attach(path: &Path, program: impl AsFd, target: Target) -> io::Result<()> {
     if replace(path, &program, target)? {
         return Ok(());
     }
-    let link = link::create(&program, target.number, target.attach_type, target.flags)?;
+    let create = || link::create(&program, target.number, target.attach_type, target.flags);
+    let found = if target.takes_twins {
+        unpinned(&program, target)?
+    } else {
+        None
+    };
+    let link = match found.map_or_else(create, Ok) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EEXIST | libc::EBUSY)) => {
+            unpinned(&program, target)?.ok_or(error)?
+        }
+        link => link?,
+    };
     pin(&link, path)
+}
+
+/// The link by which the same program is on the target already. Of no other load of it: indexes of interfaces are of a network namespace,
+/// which links do not tell.
+fn unpinned(program: impl AsFd, target: Target) -> io::Result<Option<OwnedFd>> {
+    let ours = program::id(program)?;
+    let is =
+        |info: &object::LinkInfo| info.program == ours && identity(info) == Some(target.identity);
+    match link::find(is) {
+        // Who has no CAP_SYS_ADMIN may not look at them.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(None),
+        found => found,
+    }
 }
 
 /// Pins a link, though somebody has taken the folder away. An error names the pin: what is attached to is not the cause.

@@ -45,6 +45,7 @@ pub(in crate::datapath) fn attach(
         identity: u64::from(ifindex),
         attach_type: BPF_XDP,
         flags: DRIVER,
+        takes_twins: false,
     };
     pinned::attach(&pins.link(&link_name(ifindex)), program, target).map_err(|source| {
         DatapathError::Attach {

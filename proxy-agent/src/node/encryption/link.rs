@@ -5,8 +5,8 @@ use std::io;
 
 use anyhow::{Context as _, anyhow};
 use cni_plugin::wiring::{
-    addresses,
-    netlink::{CHANGE, CREATE, Netlink},
+    addresses, mtu,
+    netlink::{CREATE, Netlink},
     veth,
 };
 use netlink_packet_route::{
@@ -41,22 +41,14 @@ pub fn ensure(repairs: &mut Repairs) -> anyhow::Result<u32> {
     Ok(index)
 }
 
-/// Gives it this MTU; says whether it had another.
+/// Gives it this MTU; says whether it had another. One that is gone is made anew by the next look.
 pub fn set_mtu(mtu: u32) -> io::Result<bool> {
     let mut netlink = Netlink::open()?;
-    let Some(link) = veth::find(&mut netlink, ENCRYPTION_DEVICE)? else {
-        return Ok(false); // Gone since; the next look makes it anew.
-    };
-    let has = |attribute: &LinkAttribute| *attribute == LinkAttribute::Mtu(mtu);
-    if link.attributes.iter().any(has) {
-        return Ok(false);
+    let changed = mtu::ensure(&mut netlink, ENCRYPTION_DEVICE, mtu)?;
+    if changed {
+        tracing::info!(mtu, "{ENCRYPTION_DEVICE} set right");
     }
-    let mut request = LinkMessage::default();
-    request.header.index = link.header.index;
-    request.attributes.push(LinkAttribute::Mtu(mtu));
-    netlink.request(&RouteNetlinkMessage::SetLink(request), CHANGE)?;
-    tracing::info!(mtu, "{ENCRYPTION_DEVICE} set right");
-    Ok(true)
+    Ok(changed)
 }
 
 /// Sets it up, once it has its programs; says whether it was not.

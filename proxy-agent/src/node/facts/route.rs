@@ -1,10 +1,15 @@
 //! Routes of the main table, and which addresses are local by a route.
 
-use std::{collections::BTreeSet, io, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+};
 
 use cni_plugin::wiring::{
-    netlink::{DUMP, Netlink},
+    netlink::{DUMP, Netlink, family},
     route::{self, Route},
+    rule::{self, Rule},
 };
 use ipnetwork::IpNetwork;
 use netlink_packet_route::{
@@ -14,6 +19,8 @@ use netlink_packet_route::{
 
 /// `RT_TABLE_LOCAL`.
 const LOCAL_TABLE: u8 = 255;
+/// `RT_TABLE_MAIN`.
+pub(in crate::node) const MAIN_TABLE: u8 = 254;
 
 /// What the routing tables say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +33,10 @@ pub struct Routing {
     pub main: Vec<Route>,
     /// As `main`, those with several next hops or of a kind that is not ours to read: whether they changed is all that matters.
     pub others: Vec<RouteMessage>,
+    /// Which tables are asked, in which order.
+    pub rules: Vec<Rule>,
+    /// Destinations of routes of other tables that rules name.
+    pub beside: BTreeMap<u32, BTreeSet<IpNetwork>>,
 }
 
 /// A link by which a default route leads.
@@ -42,6 +53,14 @@ pub struct DefaultRoute {
 /// Reads them.
 pub(super) fn read(netlink: &mut Netlink) -> io::Result<Routing> {
     let mut routing = Routing::default();
+    for ipv4 in [true, false] {
+        routing.rules.extend(rule::all(netlink, ipv4)?);
+    }
+    let tables = routing.rules.iter().filter_map(|rule| rule.table);
+    routing.beside = tables.map(|table| (table, BTreeSet::new())).collect();
+    for known in [MAIN_TABLE, LOCAL_TABLE] {
+        routing.beside.remove(&known.into());
+    }
     for ipv4 in [true, false] {
         let request = RouteNetlinkMessage::GetRoute(route::request(ipv4));
         for answer in netlink.request(&request, DUMP)? {
@@ -62,6 +81,10 @@ impl Routing {
             return;
         }
         let Some(route) = Route::of(&message) else {
+            if let Some(known) = self.beside.get_mut(&table(&message)) {
+                let ipv4 = message.header.address_family == family(true);
+                known.insert(destination(&message).unwrap_or_else(|| route::all(ipv4)));
+            }
             return;
         };
         if route.to.prefix() == 0 {
@@ -73,6 +96,18 @@ impl Routing {
             self.main.push(route);
         }
     }
+}
+
+/// The number of its table, which need not fit into the header.
+fn table(message: &RouteMessage) -> u32 {
+    let told = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        });
+    told.unwrap_or_else(|| message.header.table.into())
 }
 
 fn destination(message: &RouteMessage) -> Option<IpNetwork> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cni_plugin::wiring::{
-    addresses,
+    addresses, mtu,
     netlink::{CHANGE, CREATE, Netlink},
     veth,
 };
@@ -61,10 +61,13 @@ pub fn ensure(mtu: u32, repairs: &mut Repairs) -> anyhow::Result<u32> {
     use anyhow::Context as _;
     let mut netlink = Netlink::open().context("open netlink")?;
     let (index, made) = pair(&mut netlink, mtu).context("make weir_host and weir_net")?;
+    let mut changed = made;
     for side in &SIDES {
+        // Before the settings, which an interface with too small a one does not have.
+        changed |= mtu::ensure(&mut netlink, side.name, mtu)
+            .with_context(|| format!("set the MTU of {} to {mtu}", side.name))?;
         apply_settings(side.name, Owned::HostDeviceSettings, repairs)?;
     }
-    let mut changed = made;
     for side in &SIDES {
         changed |=
             set_right(&mut netlink, side, mtu).with_context(|| format!("set up {}", side.name))?;

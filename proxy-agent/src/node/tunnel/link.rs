@@ -5,7 +5,7 @@ use std::io;
 
 use anyhow::Context as _;
 use cni_plugin::wiring::{
-    addresses,
+    addresses, mtu,
     netlink::{CHANGE, CREATE, Netlink},
     veth,
 };
@@ -22,8 +22,11 @@ pub fn ensure(port: u16, mtu: u32, repairs: &mut Repairs) -> anyhow::Result<u32>
     let mut netlink = Netlink::open().context("open netlink")?;
     let (index, made) =
         device(&mut netlink, port, mtu).with_context(|| format!("make {TUNNEL_DEVICE}"))?;
+    // Before the settings, which an interface with too small a one does not have.
+    let mut changed = mtu::ensure(&mut netlink, TUNNEL_DEVICE, mtu)
+        .with_context(|| format!("set the MTU of {TUNNEL_DEVICE} to {mtu}"))?;
     apply_settings(TUNNEL_DEVICE, Owned::TunnelSettings, repairs)?;
-    let mut changed =
+    changed |=
         set_right(&mut netlink, port, mtu).with_context(|| format!("set {TUNNEL_DEVICE} right"))?;
     changed |= addresses::ensure_own(&mut netlink, index)
         .with_context(|| format!("add the address of {TUNNEL_DEVICE}"))?;

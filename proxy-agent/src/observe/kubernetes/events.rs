@@ -35,7 +35,7 @@ const AGAIN: Duration = Duration::from_mins(30);
 /// When it is written again with other words.
 const NEWS: Duration = Duration::from_mins(1);
 /// Pauses while nothing can be written.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// As the API server wants it, in bytes.
 const LONGEST_NOTE: usize = 1024;
 

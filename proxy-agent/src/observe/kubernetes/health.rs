@@ -73,10 +73,12 @@ impl Health {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failures(&self) -> Option<String> {
+    /// What the API server does not do though it answers.
+    fn failures(&self) -> Vec<String> {
         let failing = self.failing();
-        let texts: Vec<String> = failing.iter().map(|(k, e)| format!("{k}: {e}")).collect();
-        (!texts.is_empty()).then(|| texts.join("; "))
+        let mut texts: Vec<String> = failing.iter().map(|(k, e)| format!("{k}: {e}")).collect();
+        texts.extend(self.servers.refusals());
+        texts
     }
 
     /// Finds an API server that answers and keeps watch over it.

@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod refusals;
 mod request;
 
 pub use request::RequestError;
@@ -16,7 +17,10 @@ use std::{
 use kube::Config;
 use tokio::sync::{Notify, watch};
 
-use self::config::{Configured, at};
+use self::{
+    config::{Configured, at},
+    refusals::Refusals,
+};
 use super::{KNOWN_SERVERS, KubernetesError, Options, known};
 use crate::model::{Mended, Owned};
 
@@ -30,8 +34,9 @@ pub struct Servers {
     current: watch::Sender<Arc<Server>>,
     /// Counts the times when an API server answers again.
     recovered: watch::Sender<u64>,
-    /// Somebody got no answer.
+    /// Somebody got no answer, or another one than before.
     suspect: Notify,
+    refusals: Refusals,
 }
 
 impl std::fmt::Debug for Servers {
@@ -62,6 +67,7 @@ impl Servers {
             current: watch::Sender::new(Arc::new(Server::new(first)?)),
             recovered: watch::Sender::new(0),
             suspect: Notify::new(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -103,6 +109,11 @@ impl Servers {
     /// Somebody got no answer: have the API server probed.
     pub(super) fn suspect(&self) {
         self.suspect.notify_one();
+    }
+
+    /// What it refuses beside lists and watches.
+    pub(super) fn refusals(&self) -> Vec<String> {
+        self.refusals.told()
     }
 
     pub(super) async fn suspected(&self) {

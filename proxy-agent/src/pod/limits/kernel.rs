@@ -67,8 +67,10 @@ impl Kernel<'_> {
         let Some(link) = link.filter(|link| link.index == side.index) else {
             return Ok(done); // It has gone meanwhile.
         };
+        // One that somebody changed is given back, and the pair need not be made anew for it.
+        let mtu = Some(side.mtu).filter(|mtu| *mtu > 0).unwrap_or(link.mtu);
         if let Some(limit) = side.limits.ingress {
-            let way = self.put(side.index, limit, link.mtu, &mut done.changed)?;
+            let way = self.put(side.index, limit, mtu, &mut done.changed)?;
             done.ways.ingress = Some(way);
         } else {
             let present = self.roots.get(&side.index).copied();
@@ -82,13 +84,13 @@ impl Kernel<'_> {
         let at = queue::Side {
             key: &side.key,
             index: side.index,
-            mtu: link.mtu,
+            mtu,
         };
         if queue::ensure(&mut self.netlink, at)? {
             done.changed = true;
             self.roots.remove(&entry);
         }
-        done.ways.egress = Some(self.put(entry, limit, link.mtu, &mut done.changed)?);
+        done.ways.egress = Some(self.put(entry, limit, mtu, &mut done.changed)?);
         Ok(done)
     }
 

@@ -131,12 +131,15 @@ proptest! {
     fn two_looks_tell_what_has_happened(stories in stories()) {
         let [before, after] = samples(&stories);
         let services = by_service(&before, &after, &BTreeMap::new());
-        for service in 1..SERVICES {
-            let count = services.get(&service).copied().unwrap_or_default();
-            prop_assert_eq!(numbers(count.asked), sum(&stories, |(s, _)| *s == service));
-            prop_assert!(count.straight.is_empty());
+        let (four, six) = stories.split_at(stories.len() / 2);
+        for (family, stories) in [four, six].into_iter().enumerate() {
+            for service in 1..SERVICES {
+                let count = services.get(&(service, family)).copied().unwrap_or_default();
+                prop_assert_eq!(numbers(count.asked), sum(stories, |(s, _)| *s == service));
+                prop_assert!(count.straight.is_empty());
+            }
+            prop_assert!(!services.contains_key(&(0, family)));
         }
-        prop_assert!(!services.contains_key(&0));
         let pods = by_pod(&before, &after);
         for end in 1..4 {
             let pod = pods.get(&end).copied().unwrap_or_default();
@@ -154,8 +157,9 @@ proptest! {
             slots.map = Some(1);
         }
         let services = by_service(&before, &after, &BTreeMap::new());
-        for (service, count) in services {
-            let live = sum(&stories, |(s, _)| *s == service)[2];
+        let (four, six) = stories.split_at(stories.len() / 2);
+        for ((service, family), count) in services {
+            let live = sum([four, six][family], |(s, _)| *s == service)[2];
             prop_assert_eq!(numbers(count.asked), [0, 0, live]);
         }
     }
@@ -179,11 +183,11 @@ fn a_straight_flow_counts_for_each_service_of_its_backend() {
     };
     let users = BTreeMap::from([(40, BTreeSet::from([2, 3])), (41, BTreeSet::from([4]))]);
     let counts = by_service(&sample(None), &sample(Some(straight)), &users);
-    let of: Vec<(u32, [u64; 3], bool)> = counts
+    let of: Vec<((u32, usize), [u64; 3], bool)> = counts
         .iter()
         .map(|(id, count)| (*id, numbers(count.straight), count.asked.is_empty()))
         .collect();
-    assert_eq!(of, [(2, [1, 0, 1], true), (3, [1, 0, 1], true)]);
+    assert_eq!(of, [((2, 0), [1, 0, 1], true), ((3, 0), [1, 0, 1], true)]);
 }
 
 #[test]

@@ -34,6 +34,21 @@ pub enum RequestError {
 }
 
 impl RequestError {
+    /// Why the API server refuses, if it does: who asks may not, or what is asked is not let through.
+    fn refusal(&self) -> Option<&str> {
+        let Self::Failed {
+            source: kube::Error::Api(status),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let why = [&status.message, &status.reason];
+        let why = why.into_iter().find(|text| !text.is_empty());
+        matches!(status.code, 401 | 403 | 422)
+            .then(|| why.map_or("no reason given", String::as_str))
+    }
+
     /// Whether it is an answer.
     const fn is_answer(&self) -> bool {
         matches!(
@@ -48,7 +63,7 @@ impl RequestError {
 
 impl Servers {
     /// Asks the API server in use for `what`, a verb and an object; it has `limit` for all of its answer. Whoever gets none makes
-    /// it suspect.
+    /// it suspect; a refusal is told until the same is done.
     pub(in super::super) async fn request<T, F>(
         &self,
         (limit, what): (Duration, &str),
@@ -70,7 +85,12 @@ impl Servers {
                 limit,
             }),
         };
-        if result.as_ref().is_err_and(|error| !error.is_answer()) {
+        let error = result.as_ref().err();
+        let is_answer = error.is_none_or(RequestError::is_answer);
+        // What another error says is no answer to whether it would be refused.
+        let refusal = error.and_then(RequestError::refusal);
+        let is_told = error.is_none() || refusal.is_some();
+        if !is_answer || is_told && self.refusals.note(what, refusal) {
             self.suspect();
         }
         result
