@@ -106,7 +106,10 @@ impl Bed {
         let listed: Vec<_> = listed
             .map(|ip| json!({ "type": "InternalIP", "address": ip }))
             .collect();
-        let annotations = json!({ "weir.dev/wireguard-public-key": key });
+        let annotations = match key {
+            Some(key) => json!({ "weir.dev/wireguard-public-key": key }),
+            None => json!({}),
+        };
         let object = json!({
             "apiVersion": "v1",
             "kind": "Node",
