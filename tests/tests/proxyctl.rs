@@ -209,7 +209,7 @@ fn words_that_make_no_sense_are_told_with_what_would() {
         ),
         (
             &["policy", "why", "10.0.0.1", "10.0.0.2", "http"],
-            "error: port `http`: ",
+            "error: `http` is no number of a port (1 to 65535)",
             "for example 80",
         ),
         (
