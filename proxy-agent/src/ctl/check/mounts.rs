@@ -25,9 +25,10 @@ pub(super) fn bpffs(scene: &Scene) -> Verdict {
     let path = &scene.here.bpffs;
     let mut verdict = judge_bpffs(path, path.is_dir(), preflight::mounted_bpffs(path));
     let ours = Path::new(HOSTS);
-    let differs = path != ours
-        && preflight::mounted_bpffs(ours).is_ok()
-        && file_system(ours) != file_system(path);
+    // The same place as a container sees it; another one is somebody's choice.
+    let is_view = path != ours && path.ends_with("sys/fs/bpf");
+    let differs =
+        is_view && preflight::mounted_bpffs(ours).is_ok() && file_system(ours) != file_system(path);
     if verdict.complaints.is_empty() && differs {
         verdict.complaints.push(elsewhere(ours));
     }
