@@ -370,7 +370,7 @@ fn write<F: Family>(start: &Start<F>, held: Held) -> bool {
         generation: held.generation(),
         seen: 0,
     };
-    let expires = start.now + life::of::<F>(start.protocol, start.flags);
+    let expires = start.now + life::of::<F>(head);
     // SAFETY: a record of the map that we hold.
     unsafe {
         write_volatile(&raw mut (*record).expires, expires);
