@@ -21,10 +21,12 @@ use crate::{
     pod::map_types,
 };
 
+mod ends;
 mod head;
 mod timeouts;
 
-pub use head::{ACKNOWLEDGED_AHEAD, Head};
+pub use ends::Segment;
+pub use head::Head;
 pub use timeouts::{
     DEFAULT_TIMEOUTS, FLOW_CLOSED_SECONDS, FLOW_HALF_OPEN_SECONDS, FLOW_ICMP_SECONDS,
     FLOW_OTHER_SECONDS, Timeouts,
@@ -167,13 +169,13 @@ pub const ENDPOINT_HOST: u16 = u16::MAX;
 pub const FLOW_REPLIED: u16 = 1 << 0;
 /// The beginner has spoken again after the answer: the flow lives long, and no other one takes its slot.
 pub const FLOW_ASSURED: u16 = 1 << 1;
-/// TCP: direction 0 has sent FIN.
+/// TCP: direction 0 has sent FIN. It counts once it is acknowledged: see [`Head::has_ended`].
 pub const FLOW_FIN_0: u16 = 1 << 2;
-/// TCP: direction 1 has sent FIN.
+/// TCP: direction 1 has sent FIN. It counts once it is acknowledged: see [`Head::has_ended`].
 pub const FLOW_FIN_1: u16 = 1 << 3;
-/// TCP: a credible RST was seen from direction 0, and nothing after it.
+/// TCP: a credible RST was seen from direction 0, and from neither anything after it but RST.
 pub const FLOW_RST_0: u16 = 1 << 4;
-/// TCP: a credible RST was seen from direction 1, and nothing after it.
+/// TCP: a credible RST was seen from direction 1, and from neither anything after it but RST.
 pub const FLOW_RST_1: u16 = 1 << 5;
 /// A pod reaches itself through a Service: its packets come back to it from the frontend's address.
 pub const FLOW_HAIRPIN: u16 = 1 << 6;

@@ -7,8 +7,8 @@ use aya::{Pod, maps::MapError};
 use proxy_common::{
     address::{Address4, Address6, address4, address6, octets4, octets6},
     conntrack::{
-        FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED, FLOW_RST_0,
-        FLOW_RST_1, Flow, FlowKey, FlowPlace, Head, Tuple as Ends,
+        FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_REPLIED, FLOW_RST_0, FLOW_RST_1, Flow, FlowKey,
+        FlowPlace, Head, Tuple as Ends,
     },
 };
 
@@ -74,7 +74,7 @@ pub struct Record {
     pub replied: bool,
     /// Its beginner has spoken again.
     pub assured: bool,
-    /// By direction: who has ended it.
+    /// By direction: who has ended it, as the other one has acknowledged.
     pub fin: [bool; 2],
     /// By direction: who has broken it off.
     pub rst: [bool; 2],
@@ -273,7 +273,7 @@ fn record_of<A: Address>(slot: u32, flow: &Flow<A>) -> Option<Record> {
         arrives: [0, 1].map(|direction| tuple_of(&flow.tuple(direction), head.protocol)),
         replied: is(FLOW_REPLIED),
         assured: is(FLOW_ASSURED),
-        fin: [is(FLOW_FIN_0), is(FLOW_FIN_1)],
+        fin: [0, 1].map(|direction| head.has_ended(direction)),
         rst: [is(FLOW_RST_0), is(FLOW_RST_1)],
         ended: is(FLOW_ENDED),
         busy: is(FLOW_BUSY),

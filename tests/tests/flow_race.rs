@@ -1,5 +1,5 @@
 //! Two processors begin the same flows, and such as clash, at the same time: each tuple has one owner afterwards, and no
-//! key is left that leads nowhere.
+//! key is left that leads nowhere. Whoever is second goes where the first one goes, and remembers nothing else.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 #[path = "flow_race/pair.rs"]
@@ -7,6 +7,12 @@ mod pair;
 #[path = "flow_race/scenario.rs"]
 mod scenario;
 
+use std::net::IpAddr;
+
+use proxy_common::{
+    address::{address4, address6, mapped},
+    affinity::{Affinity, AffinityKey},
+};
 use weir_tests::{flow_table::consistent, length, packets::Bench};
 
 use pair::{ROUNDS, Round};
@@ -55,5 +61,22 @@ fn look(bench: &mut Bench, lap: u64) {
         if let Err(wrong) = consistent(&dump) {
             panic!("lap {lap}: {wrong}");
         }
+        for flow in &dump.records {
+            let (client, had) = (flow.arrives[0].from.ip(), flow.backend);
+            if let Some(kept) = keeps(bench, client, flow.service) {
+                assert_eq!(kept, had, "lap {lap}: {client} is kept elsewhere: {flow:?}");
+            }
+        }
     }
+}
+
+/// The backend that a Service with affinity keeps for a client.
+fn keeps(bench: &mut Bench, client: IpAddr, service: u32) -> Option<u32> {
+    let client = match client {
+        IpAddr::V4(ip) => mapped(address4(ip.octets())),
+        IpAddr::V6(ip) => address6(ip.octets()),
+    };
+    let clients = bench.hash::<AffinityKey, Affinity>("AFFINITY").unwrap();
+    let kept = clients.get(&AffinityKey { client, service }, 0).ok()?;
+    Some(kept.backend)
 }

@@ -41,6 +41,8 @@ mod one_port;
 mod options;
 #[path = "packets/pace.rs"]
 mod pace;
+#[path = "packets/padded.rs"]
+mod padded;
 #[path = "packets/policy.rs"]
 mod policy;
 #[path = "packets/refusal.rs"]

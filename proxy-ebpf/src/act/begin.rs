@@ -149,7 +149,8 @@ fn client<F: Family>(packet: &Packet<F>, at: u32) -> [u32; 4] {
     }
 }
 
-/// A flow to a frontend: tries backends and source ports until nobody else has the tuple of its answers.
+/// A flow to a frontend: tries backends and source ports until nobody else has the tuple of its answers. A backend for which all
+/// of the node's ports are in use is left for another one.
 #[inline(always)]
 fn to_service<B: Buffer, F: Family>(
     buffer: B,
@@ -158,7 +159,8 @@ fn to_service<B: Buffer, F: Family>(
     at: u32,
 ) -> Verdict {
     let mut verdict = dropped(FLOW_CLASH);
-    for tried in 0..2 * ATTEMPTS {
+    let mut tried = 0;
+    for _ in 0..2 * ATTEMPTS {
         verdict = prepare(packet, draft, at, tried);
         if verdict == CONTINUE && draft.way != RELAYED && packet.must_open() && !packet.opens() {
             // Of a flow that other nodes may have had before only the backend's node can know.
@@ -179,18 +181,25 @@ fn to_service<B: Buffer, F: Family>(
         } else {
             port::allocate(buffer, draft)
         };
-        if verdict != dropped(FLOW_CLASH) && verdict != dropped(NO_SOURCE_PORT) {
+        if verdict == dropped(NO_SOURCE_PORT) {
+            // Of this backend: another one, to which the client's own port is free.
+            draft.choice.passed += 1;
+            tried = 0;
+        } else if verdict == dropped(FLOW_CLASH) {
+            tried += 1;
+        } else {
             break;
         }
     }
-    if verdict == CONTINUE {
+    // Of two processors that begin the same flow, one has chosen.
+    if verdict == CONTINUE && !draft.start.joined() {
         affinity::record(&draft.choice, packet.now);
     }
     verdict
 }
 
 global! {
-    /// One backend, and one source port if the client's address stays. `tried` counts the attempts before this one.
+    /// One backend, and one source port if the client's address stays. `tried` counts the attempts before this one that clashed.
     fn prepare(packet: Packet, draft: Draft; at, tried) = aim
 }
 
@@ -265,10 +274,10 @@ fn relay<F: Family>(start: &mut Start<F>, packet: &Packet<F>, choice: &Choice<F>
 }
 
 /// The client's own port; where other flows of its to these backends have that, any other, as netfilter does. Affinity
-/// and tables lead to the same backend again.
+/// and tables lead to the same backend again, and so does the turn of one that others are full for.
 #[inline(always)]
 fn source_port<F: Family>(packet: &Packet<F>, choice: &Choice<F>, tried: u32) -> u16 {
-    let other_backend = choice.affinity | choice.table == 0 && tried < ATTEMPTS;
+    let other_backend = choice.affinity | choice.table | choice.passed == 0 && tried < ATTEMPTS;
     if tried == 0 || other_backend {
         packet.tuple.source_port
     } else {

@@ -36,7 +36,7 @@ global! {
 /// `NEXT` and `STALE` as of [`follow`]. `PASS`: an end is here, and nothing has changed.
 #[inline(always)]
 pub fn follow_through<F: Family>(
-    packet: &Packet<F>,
+    packet: &mut Packet<F>,
     course: &mut Course<F>,
     reviewed: u32,
 ) -> Verdict {
@@ -51,7 +51,7 @@ pub fn follow_through<F: Family>(
     if !through || relayed_back {
         return PASS;
     }
-    if packet.opens() && flow::is_closed(found.head) {
+    if packet.opens() && found.head.is_closed() {
         found.end();
         return NEXT;
     }
@@ -90,7 +90,7 @@ fn run<F: Family>(
         },
         _ => {}
     }
-    if packet.opens() && flow::is_closed(found.head) {
+    if packet.opens() && found.head.is_closed() {
         found.end();
         return NEXT;
     }
@@ -112,7 +112,7 @@ fn run_turned<F: Family>(
     };
     let [_, receiver] = found.ends();
     // What was turned before the stack had it opened its flow anew there.
-    let begins = packet.opens() && flow::is_closed(found.head);
+    let begins = packet.opens() && found.head.is_closed();
     let Some(pod) = endpoint::at(receiver, skb.ifindex()).filter(|_| !begins) else {
         return NEXT;
     };
@@ -127,7 +127,12 @@ fn run_turned<F: Family>(
 }
 
 #[inline(always)]
-fn go<F: Family>(packet: &Packet<F>, course: &mut Course<F>, found: &Found<F>, at: u32) -> Verdict {
+fn go<F: Family>(
+    packet: &mut Packet<F>,
+    course: &mut Course<F>,
+    found: &Found<F>,
+    at: u32,
+) -> Verdict {
     let [sender, receiver] = found.ends();
     let forth = found.place.direction() == 0;
     let beginner = if forth { sender } else { receiver };

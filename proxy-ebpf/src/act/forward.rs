@@ -242,7 +242,7 @@ fn into_pod<F: Family, const OWN: bool>(
 }
 
 global! {
-    /// Finds the next hop of a packet that leaves the node, into `course.hop`. Else why there is none: `HOP_LIMIT`, `NO_ROUTE`,
+    /// Finds the next hop of a packet that leaves the node, into `course.hop`, or leaves what must be cut to the stack. Else why there is none: `HOP_LIMIT`, `NO_ROUTE`,
     /// `TOO_BIG` with `course.mtu`, `NOT_ENCRYPTED`.
     fn find_way(skb, packet: Packet, course: Course; at) = way
 }
@@ -262,13 +262,28 @@ fn way<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>, a
     if hop.tunnel & TUNNEL_CLOSED != 0 {
         return dropped(NOT_ENCRYPTED);
     }
-    match room(skb, packet, hop) {
-        Some(mtu) => {
-            course.mtu = mtu;
-            dropped(TOO_BIG)
-        }
-        None => CONTINUE,
+    let Some(mtu) = room(skb, packet, hop) else {
+        return CONTINUE;
+    };
+    if at == hook::FROM_POD && hop.tunnel & TUNNEL_NODE == 0 && may_be_cut(skb, packet, course) {
+        course.flags |= u32::from(FLOW_STACK);
+        return CONTINUE;
     }
+    course.mtu = mtu;
+    dropped(TOO_BIG)
+}
+
+/// Whether the stack may cut a pod's packet into fragments (RFC 791), turned already: it knows the way of what still has the pod's
+/// address.
+#[inline(always)]
+fn may_be_cut<F: Family>(skb: Buffer, packet: &Packet<F>, course: &Course<F>) -> bool {
+    const FLAGS: u32 = 6;
+    const DO_NOT_FRAGMENT: u16 = 0x4000;
+    if F::IPV6 || is_masqueraded(course) {
+        return false;
+    }
+    let flags = skb.read::<u16>(packet.link + FLAGS);
+    flags.is_some_and(|flags| u16::from_be(flags) & DO_NOT_FRAGMENT == 0)
 }
 
 /// Whose way it is: after it is turned, but what is masqueraded is routed by the pod's own address. An error goes to the end

@@ -92,7 +92,7 @@ fn run<F: Family>(xdp: Xdp) -> Verdict {
 /// Not inlined, for the need of stack; so are the next ones.
 #[inline(never)]
 fn follow<F: Family>(work: &mut Work<F>, reviewed: u32) -> Verdict {
-    follow_through(&work.packet, &mut work.course, reviewed)
+    follow_through(&mut work.packet, &mut work.course, reviewed)
 }
 
 #[inline(never)]

@@ -36,8 +36,10 @@ pub struct Choice<F: Family> {
     pub affinity: u32,
     /// Places in the table that chooses; 0 is none: any backend.
     pub table: u32,
-    /// The flow's hash, if a table chooses.
+    /// The flow's hash, if a table chooses; once backends are passed over, from where on others are tried.
     pub hash: u32,
+    /// How many of the chosen backends had no port left for the flow: others are chosen, whatever affinity and table say.
+    pub passed: u32,
     /// Id of the backend.
     pub backend: u32,
     /// The backend's address.
@@ -119,6 +121,7 @@ fn begin<F: Family>(packet: &mut Packet<F>, choice: &mut Choice<F>, outside: u32
     choice.count = set.count;
     choice.affinity = frontend.affinity_seconds;
     choice.table = 0;
+    choice.passed = 0;
     choice.relay = 0;
     if outside && frontend.maglev != 0 && !leaves_in_time(packet, frontend) {
         choice.table = frontend.maglev;
@@ -143,18 +146,23 @@ fn leaves_in_time<F: Family>(packet: &Packet<F>, frontend: &Frontend) -> bool {
 }
 
 global! {
-    /// Picks a backend: the one of the client's affinity, else the table's, else any. `now` in seconds since boot.
+    /// Picks a backend: the one of the client's affinity, else the table's, else any; one after the other, where these had no
+    /// port left ([`Choice::passed`]). `now` in seconds since boot.
     pub fn choose(choice: Choice; now) = pick
 }
 
 #[inline(always)]
 fn pick<F: Family>(choice: &mut Choice<F>, now: u32) -> Verdict {
     let mut backend = 0;
-    if choice.affinity != 0 {
+    if choice.affinity != 0 && choice.passed == 0 {
         backend = remembered(choice, now);
     }
     if backend == 0 {
-        let index = index(choice);
+        let index = if choice.passed == 0 {
+            index(choice)
+        } else {
+            next(choice)
+        };
         let set = choice.set;
         // The set may have shrunk since its size was read: every set has a first slot.
         let Some(id) = slot(set, index).or_else(|| slot(set, 0)) else {
@@ -186,6 +194,18 @@ fn index<F: Family>(choice: &Choice<F>) -> u32 {
         }
         choice.hash
     };
+    number.checked_rem(choice.count).unwrap_or(0)
+}
+
+/// The next slot, after so many whose backends had no port left. Tables and affinity would lead to the same one again, and so
+/// may chance: of a few backends all have had their turn after as many attempts.
+#[inline(always)]
+fn next<F: Family>(choice: &mut Choice<F>) -> u32 {
+    if choice.passed == 1 && choice.table == 0 {
+        // SAFETY: a helper without arguments.
+        choice.hash = unsafe { bpf_get_prandom_u32() };
+    }
+    let number = choice.hash.wrapping_add(choice.passed);
     number.checked_rem(choice.count).unwrap_or(0)
 }
 

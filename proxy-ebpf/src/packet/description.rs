@@ -94,6 +94,13 @@ impl<F: Family> Packet<F> {
         self.protocol == TCP && self.shape < LATER_FRAGMENT
     }
 
+    /// How many bytes follow the transport header.
+    #[inline(always)]
+    pub fn data(&self) -> u32 {
+        let headers = self.transport - self.link + u32::from(self.transport_header);
+        self.length.saturating_sub(headers)
+    }
+
     /// Whether its flow has ports, and they are known.
     #[inline(always)]
     pub fn has_ports(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Fragment queue: later fragments that come before the first of their datagram: without its ports nobody knows where they go. They are held
-//! until it comes, and the interface receives them once more then; what is held too long gives way to others.
+//! until it comes, and the interface receives them once more then; what is held too long gives way to others, and is of no
+//! datagram any more.
 
 use core::ffi::c_void;
 use core::ptr::{read_volatile, write_volatile};
@@ -8,6 +9,7 @@ use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::helpers::bpf_loop;
 use aya_ebpf::macros::btf_map;
 use proxy_common::counters::REWRITE_FAILED;
+use proxy_common::fragments::{period, period_before};
 
 use super::description::Packet;
 use super::parse;
@@ -24,7 +26,8 @@ const SLOTS: usize = 64;
 /// Bytes of a frame: of 9000 bytes, with headers of its link.
 const ROOM: usize = 9216;
 
-/// A datagram: source and destination as IPv6, identification, scope, protocol.
+/// A datagram: source and destination as IPv6, identification, scope, protocol with the period in which the first of its held
+/// fragments came. The next datagram with its identification may be another one (`proxy_common::fragments`).
 type Datagram = [u32; 11];
 
 /// `Slot::state`: nothing is held.
@@ -61,13 +64,26 @@ pub static HELD_COUNT: Array<u64, 1> = Array::new();
 #[btf_map]
 pub static FIRST_FRAGMENT: PerCpuArray<[u8; ROOM], 1> = PerCpuArray::new();
 
+/// Where the period stands.
+const PERIOD: usize = 10;
+
+/// The datagram of a fragment. If others of it are held since the period before, it is of that.
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack"
+)]
 fn datagram<F: Family>(packet: &Packet<F>) -> Datagram {
     let [s0, s1, s2, s3] = F::as_ipv6(packet.source);
     let [d0, d1, d2, d3] = F::as_ipv6(packet.destination);
     let (number, scope) = (packet.identification, packet.scope);
-    let carrier = u32::from(packet.carrier);
-    [s0, s1, s2, s3, d0, d1, d2, d3, number, scope, carrier]
+    let now = u32::from(packet.carrier) | period(packet.now);
+    let before = period_before(now);
+    let mut of = [s0, s1, s2, s3, d0, d1, d2, d3, number, scope, before];
+    if HELD_DATAGRAMS.get_ptr(&of).is_none() {
+        of[PERIOD] = now;
+    }
+    of
 }
 
 #[inline(always)]

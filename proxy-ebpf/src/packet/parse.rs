@@ -8,7 +8,7 @@ pub mod v6;
 
 use proxy_common::address::{SCTP, TCP, UDP};
 use proxy_common::counters::INVALID_PACKET;
-use proxy_common::fragments::{FragmentKey, FragmentPorts};
+use proxy_common::fragments::{FragmentKey, FragmentPorts, period, period_before};
 
 use super::description::{
     ERROR, FIRST_FRAGMENT, LATER_FRAGMENT, Packet, SYN, UNKNOWN_FRAGMENT, WHOLE,
@@ -201,7 +201,7 @@ struct Piece {
     later: bool,
 }
 
-/// The datagram that a fragment is of.
+/// The datagram that a fragment is of, if its first one came in this period.
 #[inline(always)]
 const fn fragment_key<F: Family>(packet: &Packet<F>) -> FragmentKey<F::Address> {
     FragmentKey {
@@ -209,16 +209,22 @@ const fn fragment_key<F: Family>(packet: &Packet<F>) -> FragmentKey<F::Address> 
         destination: packet.destination,
         identification: packet.identification,
         scope: packet.scope,
-        protocol: packet.carrier as u32,
+        protocol: packet.carrier as u32 | period(packet.now),
     }
 }
 
 /// Gives a later fragment the ports of the first, if that went by.
 #[inline(always)]
 pub(super) fn complete<F: Family>(packet: &mut Packet<F>) -> bool {
-    let key = fragment_key(packet);
-    // SAFETY: read at once; a stale entry gives ports of an older datagram with the same number.
-    let Some(known) = (unsafe { F::fragments().get(key) }) else {
+    let mut key = fragment_key(packet);
+    // SAFETY: read at once.
+    let mut known = unsafe { F::fragments().get(key) };
+    if known.is_none() {
+        key.protocol = period_before(key.protocol);
+        // SAFETY: as above.
+        known = unsafe { F::fragments().get(key) };
+    }
+    let Some(known) = known else {
         return false;
     };
     packet.shape = LATER_FRAGMENT;

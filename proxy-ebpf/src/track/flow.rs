@@ -2,19 +2,21 @@
 
 use core::ptr::{read_volatile, write_volatile};
 
-use proxy_common::address::TCP;
 use proxy_common::conntrack::{
     FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED, FLOW_RST_0,
-    FLOW_RST_1, Flow, FlowKey, FlowPlace, Head, Tuple,
+    FLOW_RST_1, Flow, FlowKey, FlowPlace, Head, Segment, Tuple,
 };
 
 use super::life;
 use crate::machine::atomic::{self, swap};
+use crate::machine::global::global;
+use crate::machine::verdict::{CONTINUE, NEXT, Verdict};
 use crate::maps::Family;
 use crate::packet::description::{ACK, ERROR, FIN, Packet, RST, SYN};
 
-/// How often a change of a flow is tried against other processors.
-const TRIES: u32 = 2;
+/// How often a change of a flow is tried against other processors. Few of those that are at work on one flow change it, so
+/// that none of them loses so often.
+const TRIES: u32 = 8;
 
 /// A live flow, as a packet found it.
 #[derive(Clone, Copy)]
@@ -180,78 +182,120 @@ impl<F: Family> Found<F> {
     }
 }
 
-/// Takes a packet of a flow into its state. Writes once a second at most, or when the state changes.
+/// Takes a packet of a flow into its state. Writes once a second at most, or when the state changes: of TCP also with each
+/// MiB that is acknowledged.
 #[inline(always)]
-pub fn touch<F: Family>(packet: &Packet<F>, found: &Found<F>) {
-    if packet.shape == ERROR {
+pub fn touch<F: Family>(packet: &mut Packet<F>, found: &Found<F>) {
+    if packet.shape == ERROR || is_noted(packet, found) {
         return;
     }
-    let old = found.head;
-    let direction = found.place.direction();
-    let Some(new) = after(packet, old, direction) else {
-        return;
-    };
-    let expires = packet.now + life::of::<F>(new.protocol, new.flags);
-    // SAFETY: a record of the map; one aligned word.
-    let same = unsafe { read_volatile(&raw const (*found.record).expires) } == expires;
-    if new.flags == old.flags && same {
-        return;
-    }
-    let is_live = found.change(|head| {
-        let head = after(packet, head, direction).unwrap_or(head);
-        if packet.is_segment() && packet.tcp & ACK != 0 {
-            head.acknowledging(direction, packet.acknowledged)
-        } else {
-            head
+    let FlowPlace {
+        slot_and_direction,
+        generation,
+    } = found.place;
+    for _ in 0..TRIES {
+        if note(packet, slot_and_direction, generation) != NEXT {
+            break;
         }
-    });
-    if is_live {
-        // SAFETY: as above. Should the slot be taken in this moment, which takes that the flow was not assured, another
-        // flow lives a minute longer.
-        unsafe { write_volatile(&raw mut (*found.record).expires, expires) };
+    }
+}
+
+/// Whether a packet of a flow changes nothing in its record: most are so.
+#[inline(always)]
+fn is_noted<F: Family>(packet: &Packet<F>, found: &Found<F>) -> bool {
+    const LOUD: u8 = SYN | FIN | RST;
+    const ENDS: u16 = FLOW_FIN_0 | FLOW_FIN_1 | FLOW_RST_0 | FLOW_RST_1;
+    let (head, direction) = (found.head, found.place.direction());
+    // SAFETY: a record of the map; one aligned word.
+    let expires = unsafe { read_volatile(&raw const (*found.record).expires) };
+    if expires != packet.now + life::of::<F>(head) || spoken(packet, head, direction) != head.flags
+    {
+        return false;
+    }
+    if !packet.is_segment() {
+        return true;
+    }
+    let is_plain = packet.tcp & LOUD == 0 && head.flags & ENDS == 0;
+    is_plain && (packet.tcp & ACK == 0 || head.has_noted(direction, packet.acknowledged))
+}
+
+global! {
+    /// Notes a packet of the flow in a slot. `NEXT`: another processor was faster.
+    fn note(packet: Packet; slot_and_direction, generation) = try_to_note
+}
+
+#[inline(always)]
+fn try_to_note<F: Family>(
+    packet: &mut Packet<F>,
+    slot_and_direction: u32,
+    generation: u32,
+) -> Verdict {
+    let place = FlowPlace {
+        slot_and_direction,
+        generation,
+    };
+    let Some(record) = F::flows().get_ptr_mut(place.slot()) else {
+        return CONTINUE;
+    };
+    // SAFETY: a record of the map; one aligned word.
+    let word = unsafe { read_volatile(&raw const (*record).head) };
+    let old = Head::unpack(word);
+    if u32::from(old.generation) != generation {
+        return CONTINUE;
+    }
+    let Some(new) = after(packet, old, place.direction()) else {
+        return CONTINUE;
+    };
+    // SAFETY: a record of the map.
+    if !unsafe { swap(&raw mut (*record).head, word, new.pack()) } {
+        return NEXT;
+    }
+    let expires = packet.now + life::of::<F>(new);
+    // SAFETY: as above. Should the slot be taken in this moment, which takes that the flow was not assured, another flow lives a
+    // minute longer.
+    unsafe { write_volatile(&raw mut (*record).expires, expires) };
+    CONTINUE
+}
+
+/// `FLOW_*` bits after a packet of a direction, but for those of its end.
+#[inline(always)]
+fn spoken<F: Family>(packet: &Packet<F>, head: Head, direction: u32) -> u16 {
+    if direction != 0 {
+        return head.flags | FLOW_REPLIED;
+    }
+    let opens_or_breaks = packet.is_segment() && packet.tcp & (SYN | RST) != 0;
+    if head.flags & FLOW_REPLIED != 0 && !opens_or_breaks {
+        head.flags | FLOW_ASSURED
+    } else {
+        head.flags
     }
 }
 
 /// What a head is after a packet of a direction; none if the packet changes nothing.
 #[inline(always)]
 fn after<F: Family>(packet: &Packet<F>, head: Head, direction: u32) -> Option<Head> {
-    let mut flags = head.flags;
-    if direction != 0 {
-        flags |= FLOW_REPLIED;
-    }
-    let is_segment = packet.is_segment();
-    let speaks_again = direction == 0 && head.flags & FLOW_REPLIED != 0;
-    if speaks_again && !(is_segment && packet.tcp & (SYN | RST) != 0) {
-        flags |= FLOW_ASSURED;
-    }
-    if !is_segment {
+    let mut flags = spoken(packet, head, direction);
+    if !packet.is_segment() {
         return Some(Head { flags, ..head });
     }
-    let [reset, fin] = if direction == 0 {
-        [FLOW_RST_0, FLOW_FIN_0]
-    } else {
-        [FLOW_RST_1, FLOW_FIN_1]
-    };
     if packet.tcp & RST != 0 {
         let assured = head.flags & FLOW_ASSURED != 0;
         if assured && !head.believes_reset(direction, packet.sequence) {
             return None;
         }
-        flags |= reset;
-    } else {
-        // Whoever speaks on has sent no RST: somebody else did.
-        flags &= !reset;
+        flags |= FLOW_RST_0 << (direction & 1);
+        return Some(Head { flags, ..head });
     }
-    if packet.tcp & FIN != 0 {
-        flags |= fin;
-    }
-    Some(Head { flags, ..head })
-}
-
-/// Whether a connection is over, so that its ports may be used again at once.
-#[inline(always)]
-pub const fn is_closed(head: Head) -> bool {
-    let both = FLOW_FIN_0 | FLOW_FIN_1;
-    head.protocol == TCP
-        && (head.flags & (FLOW_RST_0 | FLOW_RST_1) != 0 || head.flags & both == both)
+    // If it were broken off, neither would speak: whoever gets a RST that is not the other's asks (RFC 5961, 3.2), and what was
+    // on its way is answered with a RST once more.
+    flags &= !(FLOW_RST_0 | FLOW_RST_1);
+    let segment = Segment {
+        direction,
+        syn: packet.tcp & SYN != 0,
+        fin: packet.tcp & FIN != 0,
+        acknowledges: (packet.tcp & ACK != 0).then_some(packet.acknowledged),
+        sequence: packet.sequence,
+        data: packet.data(),
+    };
+    Some(Head { flags, ..head }.after(segment))
 }

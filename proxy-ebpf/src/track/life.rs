@@ -2,8 +2,8 @@
 
 use proxy_common::address::{TCP, UDP};
 use proxy_common::conntrack::{
-    FLOW_ASSURED, FLOW_CLOSED_SECONDS, FLOW_FIN_0, FLOW_FIN_1, FLOW_HALF_OPEN_SECONDS,
-    FLOW_ICMP_SECONDS, FLOW_OTHER_SECONDS, FLOW_RST_0, FLOW_RST_1,
+    FLOW_ASSURED, FLOW_CLOSED_SECONDS, FLOW_HALF_OPEN_SECONDS, FLOW_ICMP_SECONDS,
+    FLOW_OTHER_SECONDS, Head,
 };
 
 use crate::know::node::timeout;
@@ -11,19 +11,19 @@ use crate::maps::Family;
 
 /// Seconds.
 #[inline(always)]
-pub fn of<F: Family>(protocol: u8, flags: u16) -> u32 {
-    let assured = flags & FLOW_ASSURED != 0;
-    if protocol == TCP {
-        return tcp(flags);
+pub fn of<F: Family>(head: Head) -> u32 {
+    let assured = head.flags & FLOW_ASSURED != 0;
+    if head.protocol == TCP {
+        return tcp(head);
     }
-    if protocol == UDP {
+    if head.protocol == UDP {
         return if assured {
             timeout(|timeouts| timeouts.udp_stream)
         } else {
             timeout(|timeouts| timeouts.udp)
         };
     }
-    if protocol == F::ICMP {
+    if head.protocol == F::ICMP {
         FLOW_ICMP_SECONDS
     } else if assured {
         FLOW_OTHER_SECONDS
@@ -33,13 +33,12 @@ pub fn of<F: Family>(protocol: u8, flags: u16) -> u32 {
 }
 
 #[inline(always)]
-fn tcp(flags: u16) -> u32 {
-    let fins = flags & (FLOW_FIN_0 | FLOW_FIN_1);
-    if flags & (FLOW_RST_0 | FLOW_RST_1) != 0 || fins == FLOW_FIN_0 | FLOW_FIN_1 {
+fn tcp(head: Head) -> u32 {
+    if head.is_closed() {
         FLOW_CLOSED_SECONDS
-    } else if flags & FLOW_ASSURED == 0 {
+    } else if head.flags & FLOW_ASSURED == 0 {
         FLOW_HALF_OPEN_SECONDS
-    } else if fins != 0 {
+    } else if head.has_ended(0) || head.has_ended(1) {
         timeout(|timeouts| timeouts.tcp_close_wait)
     } else {
         timeout(|timeouts| timeouts.tcp_established)

@@ -7,7 +7,7 @@ use core::ptr::read_volatile;
 use aya_ebpf::helpers::bpf_loop;
 use proxy_common::conntrack::{FLOW_BUSY, FLOW_ENDED, FlowKey, FlowPlace, Head, Tuple};
 
-use super::{flow, key, slot};
+use super::{key, slot};
 use crate::maps::Family;
 
 /// Nobody.
@@ -94,7 +94,7 @@ fn state<F: Family>(search: &mut Search<F>) -> u32 {
         slot::remove::<F>(&search.key, place);
         return UNSETTLED;
     }
-    if head.flags & FLOW_ENDED != 0 || expires < search.now || flow::is_closed(head) {
+    if head.flags & FLOW_ENDED != 0 || expires < search.now || head.is_closed() {
         OVER
     } else {
         LIVE

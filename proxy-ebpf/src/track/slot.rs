@@ -15,7 +15,6 @@ use proxy_common::conntrack::{
     FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey, FlowPlace, Head, Tuple,
 };
 
-use super::flow::is_closed;
 use super::{key, life};
 use crate::machine::atomic::swap;
 use crate::maps::{FLOW_SLOTS, Family, V4, V6};
@@ -88,9 +87,9 @@ fn use_of<F: Family>(head: Head, expires: u32, now: u32) -> u32 {
         FREE
     } else if expires < now {
         TAKEABLE
-    } else if head.flags & FLOW_ASSURED != 0 && !is_closed(head) {
+    } else if head.flags & FLOW_ASSURED != 0 && !head.is_closed() {
         KEPT
-    } else if expires + YOUNG > now + life::of::<F>(head.protocol, head.flags) {
+    } else if expires + YOUNG > now + life::of::<F>(head) {
         FRESH
     } else {
         TAKEABLE

@@ -46,6 +46,15 @@ pub struct Start<F: Family> {
     pub owner: FlowPlace,
 }
 
+impl<F: Family> Start<F> {
+    /// After `CONTINUE` of [`commit`]: whether the flow is one that another processor began. The slot that was to be its own is
+    /// still held.
+    #[inline(always)]
+    pub const fn joined(&self) -> bool {
+        !self.held.is_none()
+    }
+}
+
 /// An untranslated flow that a packet begins, with nothing known yet of its ends.
 #[inline(always)]
 pub fn plain<F: Family>(start: &mut Start<F>, packet: &Packet<F>) {
@@ -72,9 +81,10 @@ pub fn plain<F: Family>(start: &mut Start<F>, packet: &Packet<F>) {
 }
 
 global! {
-    /// Begins a flow. `CONTINUE`: it is there, or another processor began the same one just now, whose record then says into
-    /// what packets are turned: `start.flow.target` is that. `FLOW_CLASH`: another flow has one of its tuples.
-    /// `FLOWS_FULL`: there is no room. [`abandon`] must follow, once no other tuple is tried.
+    /// Begins a flow. `CONTINUE`: it is there, or another processor began the same one just now ([`Start::joined`]), whose
+    /// record then says where its packets go: `start.flow` and `start.flags` are that record's, seen from the packet's side.
+    /// `FLOW_CLASH`: another flow has one of its tuples. `FLOWS_FULL`: there is no room. [`abandon`] must follow, once no
+    /// other tuple is tried.
     pub fn commit(start: Start) = insert
 }
 
@@ -274,8 +284,8 @@ fn clear_away<F: Family>(start: &Start<F>) {
 }
 
 global! {
-    /// A live flow has the key of a direction. `CONTINUE`: it is the same one, begun by another processor or by the other end.
-    /// `FLOW_CLASH`: it is another one.
+    /// A live flow has the key of a direction. `CONTINUE`: it is the same one, begun by another processor or by the other end,
+    /// and is in `start` now. `FLOW_CLASH`: it is another one.
     fn join(start: Start; direction) = compare
 }
 
@@ -285,27 +295,55 @@ fn compare<F: Family>(start: &mut Start<F>, direction: u32) -> Verdict {
     let Some(record) = slot::record::<F>(place.slot()) else {
         return dropped(FLOW_CLASH);
     };
-    let [forth, back] = &start.flow.target;
     let turned = place.direction() != direction;
     // SAFETY: a record of the map; checked against its generation after it was read.
     let (is_ours, word) = unsafe {
         let theirs = (&raw const (*record).target).cast::<Target<F>>();
+        let [forth, back] = &start.flow.target;
         let (first, second) = (&*theirs, &*theirs.add(1));
+        // Begun by the other end at the same time: this packet is an answer.
         let is_ours = if turned {
-            // Begun by the other end at the same time: this packet is an answer.
             same(first, back) && same(second, forth)
         } else {
             same(second, back)
         };
-        if is_ours && !turned {
-            copy(theirs, &raw mut start.flow.target[0]);
-        }
         (is_ours, atomic::read(&raw mut (*record).head))
     };
-    if is_ours && u32::from(Head::unpack(word).generation) == place.generation {
-        CONTINUE
-    } else {
-        dropped(FLOW_CLASH)
+    if !is_ours || !is_at(word, place) {
+        return dropped(FLOW_CLASH);
+    }
+    adopt(start, record, turned);
+    // SAFETY: as above.
+    let word = unsafe { atomic::read(&raw mut (*record).head) };
+    if !is_at(word, place) {
+        // Somebody had need of the slot at once. Nothing else is tried: what was read may be of two flows.
+        return dropped(FLOWS_FULL);
+    }
+    start.flags = Head::unpack(word).flags;
+    CONTINUE
+}
+
+/// Whether the head of a slot is that of the flow to which a place leads.
+#[inline(always)]
+fn is_at(word: u64, place: FlowPlace) -> bool {
+    u32::from(Head::unpack(word).generation) == place.generation
+}
+
+/// Takes over all that a record says, seen from the side of its receiver if `turned`: of what was drafted nothing holds.
+#[inline(always)]
+fn adopt<F: Family>(start: &mut Start<F>, record: *mut Flow<F::Address>, turned: bool) {
+    // SAFETY: a record of the map; made of words.
+    unsafe {
+        let known = (&raw const (*record).epoch).cast::<[u32; 7]>();
+        copy(known, (&raw mut start.flow.epoch).cast());
+        if turned {
+            // Targets are the same, for nobody translates it.
+            let [first, second] = start.flow.endpoint;
+            start.flow.endpoint = [second, first];
+        } else {
+            let theirs = (&raw const (*record).target).cast::<Target<F>>();
+            copy(theirs, &raw mut start.flow.target[0]);
+        }
     }
 }
 
@@ -332,7 +370,7 @@ fn write<F: Family>(start: &Start<F>, held: Held) -> bool {
         generation: held.generation(),
         seen: 0,
     };
-    let expires = start.now + life::of::<F>(start.protocol, start.flags);
+    let expires = start.now + life::of::<F>(head);
     // SAFETY: a record of the map that we hold.
     unsafe {
         write_volatile(&raw mut (*record).expires, expires);

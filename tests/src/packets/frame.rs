@@ -160,7 +160,7 @@ pub fn icmpv6(from: IpAddr, to: IpAddr, kind: u8, hops: u8, payload: &[u8]) -> V
 
 /// An ICMP error from `from` to the sender of `packet`: "port unreachable", or "too big".
 pub fn error_about(from: IpAddr, to: IpAddr, packet: &[u8], too_big: bool) -> Vec<u8> {
-    let quoted = &packet[14..packet.len().min(14 + 48)];
+    let quoted = &packet[14..packet.len().min(14 + 96)];
     let mtu = [0, 0, 0x05, 0x14];
     let rest = if too_big { mtu } else { [0; 4] };
     let mut bytes = Vec::new();

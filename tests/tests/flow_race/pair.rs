@@ -24,8 +24,17 @@ const PATIENCE: u32 = 1000;
 /// For longer a packet is under way only if its processor was taken away, by other threads or by another machine.
 const STOPPED: Duration = Duration::from_micros(50);
 
-/// What came of a packet: its ends, unless it was dropped.
-pub(crate) type Seen = Option<(SocketAddr, SocketAddr)>;
+/// What came of a packet, unless it was dropped.
+pub(crate) type Seen = Option<Left>;
+
+/// A packet as it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    /// The hardware address that its frame is for: each pod has another one.
+    pub(crate) frame: [u8; 6],
+}
 
 /// What came of two packets.
 pub(crate) struct Round {
@@ -84,11 +93,15 @@ fn put(bench: &Bench, hook: Hook, packet: &[u8]) -> Result<(Seen, Duration)> {
     let begin = Instant::now();
     let (action, bytes) = bench.put(hook, packet)?;
     let took = begin.elapsed();
-    let ends = || {
+    let left = || {
         let seen = see(&bytes);
-        (seen.source, seen.destination)
+        Left {
+            from: seen.source,
+            to: seen.destination,
+            frame: std::array::from_fn(|at| bytes[at]),
+        }
     };
-    Ok(((action != SHOT).then(ends), took))
+    Ok(((action != SHOT).then(left), took))
 }
 
 fn stay_on(cpu: usize) -> Result<()> {

@@ -14,11 +14,11 @@ const CLOSED: u32 = 10;
 const DATAGRAMS: u32 = 30;
 const DATAGRAMS_BOTH_WAYS: u32 = 120;
 const ECHOES: u32 = 30;
-/// What has been acknowledged is noted by the MiB.
-const GRAIN: u32 = 1 << 20;
-const GRAINS: u32 = 1 << 12;
-/// How far beyond that a RST may lie: 1 GiB.
-const AHEAD: u32 = 1 << 10;
+/// A RST so far from what its receiver has acknowledged, in either direction, is nobody's (4 MiB). Nearer ones but for the exact one
+/// the programs may take for true: they need not know the whole number.
+const FAR: u32 = 1 << 22;
+/// Of the number of a FIN too they need to know no more than its remainder by this.
+const ALIKE: u32 = 1 << 11;
 
 /// Who sent the first packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +44,14 @@ pub(crate) struct Flow {
     pub(crate) by_stack: bool,
     pub(crate) replied: bool,
     pub(crate) assured: bool,
+    /// Which side has ended it, as the other one knows.
     pub(crate) fin: [bool; 2],
-    /// Which side has broken it off, and has not spoken since.
+    /// Which side has broken it off, and nobody has spoken since.
     pub(crate) rst: [bool; 2],
-    /// What each side may be known to have acknowledged, by the MiB: any of these, as it is noted now and then only.
-    acknowledged: [Vec<u32>; 2],
+    /// The number by which each side's FIN is acknowledged, if it has sent one.
+    sent: [Option<u32>; 2],
+    /// What each side has acknowledged last, if that is known.
+    acknowledged: [Option<u32>; 2],
     /// The second in which it ends.
     pub(crate) expires: u32,
 }
@@ -82,7 +85,8 @@ impl Flow {
             assured: false,
             fin: [false; 2],
             rst: [false; 2],
-            acknowledged: [vec![0], vec![0]],
+            sent: [None; 2],
+            acknowledged: [None; 2],
             expires: 0,
         };
         flow.expires = now + flow.lifetime();
@@ -121,36 +125,54 @@ impl Flow {
         if matches!(packet.kind, Kind::Error(_)) {
             return Seen::Ignored;
         }
-        let seen = self.believes(packet, direction);
+        let mut seen = self.believes(packet, direction);
         if seen != Seen::Counted {
             return seen;
         }
-        let before = (self.replied, self.assured, self.fin, self.rst);
         let segment = packet.segment();
         let speaks = segment.is_none_or(|segment| !segment.syn && !segment.rst);
         if direction == 0 && self.replied && speaks {
             self.assured = true;
         }
         self.replied |= direction == 1;
-        if let Some(segment) = segment {
-            self.rst[direction] = segment.rst;
-            self.fin[direction] |= segment.fin;
-            let changed = before != (self.replied, self.assured, self.fin, self.rst);
-            self.notes(direction, segment, changed);
+        match segment {
+            Some(segment) if segment.rst => self.rst[direction] = true,
+            Some(segment) => {
+                self.rst = [false; 2];
+                seen = self.says(segment, direction);
+            }
+            None => {}
         }
         self.expires = now + self.lifetime();
-        Seen::Counted
+        seen
     }
 
-    /// Notes what a side acknowledges: whenever the flow changes, else perhaps.
-    fn notes(&mut self, direction: usize, segment: Segment, changed: bool) {
-        let known = &mut self.acknowledged[direction];
-        let grain = segment.acknowledged / GRAIN;
-        if segment.ack && changed {
-            *known = vec![grain];
-        } else if segment.ack && !known.contains(&grain) {
-            known.push(grain);
+    /// Takes into account what a segment says that is no RST.
+    fn says(&mut self, segment: Segment, direction: usize) -> Seen {
+        let (other, mut seen) = (1 - direction, Seen::Counted);
+        let sends_on = segment.data != 0 && !segment.fin && self.fin[direction];
+        if segment.syn || sends_on {
+            self.fin[direction] = false;
+            if self.sent[direction].take().is_some() {
+                self.acknowledged[other] = None;
+            }
         }
+        match self.sent[other].filter(|_| segment.ack) {
+            Some(end) if end == segment.acknowledged => self.fin[other] = true,
+            Some(end) if is_alike(end, segment.acknowledged) => seen = Seen::Unclear,
+            None if segment.ack => self.acknowledged[direction] = Some(segment.acknowledged),
+            _ => {}
+        }
+        if segment.fin {
+            let end = segment.end();
+            let before = self.sent[direction].replace(end);
+            match before {
+                Some(before) if before == end => {}
+                Some(before) if is_alike(before, end) => seen = Seen::Unclear,
+                _ => self.fin[direction] = false,
+            }
+        }
+        seen
     }
 
     /// Whether the receiver would believe this (RFC 5961): a RST ends no connection that it does not belong to.
@@ -161,14 +183,46 @@ impl Flow {
         else {
             return Seen::Counted;
         };
-        let known = &self.acknowledged[1 - direction];
-        let believing =
-            |noted: &&u32| (segment.sequence / GRAIN).wrapping_sub(**noted) % GRAINS < AHEAD;
-        match known.iter().filter(believing).count() {
-            0 => Seen::Ignored,
-            all if all == known.len() => Seen::Counted,
+        let number = segment.sequence;
+        if let Some(end) = self.sent[direction] {
+            // Before the FIN was acknowledged, or after.
+            let exact = [end, end.wrapping_sub(1)];
+            return if exact.contains(&number) {
+                Seen::Counted
+            } else if exact.iter().any(|exact| is_alike(*exact, number)) {
+                Seen::Unclear
+            } else {
+                Seen::Ignored
+            };
+        }
+        match self.acknowledged[1 - direction] {
+            Some(exact) if exact == number => Seen::Counted,
+            Some(exact) if exact.wrapping_sub(number).min(number.wrapping_sub(exact)) >= FAR => {
+                Seen::Ignored
+            }
             _ => Seen::Unclear,
         }
+    }
+
+    /// A segment of a direction, with numbers that mean something to its flow in place of any.
+    pub(crate) fn fitting(&self, mut segment: Segment, direction: usize) -> Segment {
+        let other = 1 - direction;
+        if segment.rst
+            && let Some(exact) = self.sent[direction].or(self.acknowledged[other])
+        {
+            segment.sequence = exact;
+        } else if segment.fin
+            && let Some(end) = self.sent[direction]
+        {
+            // Sent again.
+            segment.sequence = end.wrapping_sub(segment.end().wrapping_sub(segment.sequence));
+        }
+        if segment.ack
+            && let Some(end) = self.sent[other]
+        {
+            segment.acknowledged = end;
+        }
+        segment
     }
 
     const fn lifetime(&self) -> u32 {
@@ -182,6 +236,10 @@ impl Flow {
             _ => ECHOES,
         }
     }
+}
+
+const fn is_alike(one: u32, other: u32) -> bool {
+    one.wrapping_sub(other).is_multiple_of(ALIKE)
 }
 
 #[cfg(test)]
@@ -221,6 +279,7 @@ mod tests {
             rst: flags.contains('R'),
             sequence,
             acknowledged,
+            data: 0,
         })
     }
 
@@ -229,32 +288,48 @@ mod tests {
         let mut flow = flow(TCP);
         assert_eq!(flow.expires, 60);
         let steps = [
-            (1, "SA", 60),
-            (0, "S", 60),
-            (0, "A", 86400),
-            (1, "FA", 3600),
-            (0, "A", 3600),
-            (0, "FA", 10),
+            (1, "SA", 0, 60),
+            (0, "S", 0, 60),
+            (0, "A", 1000, 86400),
+            (1, "FA", 1000, 86400),
+            (0, "A", 1001, 3600),
+            (0, "FA", 1001, 3600),
+            (1, "A", 1000, 3600),
+            (1, "A", 1001, 10),
         ];
-        for (direction, flags, expires) in steps {
-            let seen = after(&mut flow, direction, segment(flags, 1000, 1000));
+        for (direction, flags, acknowledged, expires) in steps {
+            let seen = after(&mut flow, direction, segment(flags, 1000, acknowledged));
             assert_eq!(seen, (Seen::Counted, expires), "{direction} {flags}");
         }
         assert!(flow.is_closed());
+        let more = Segment {
+            ack: true,
+            data: 4,
+            ..Segment::default()
+        };
+        for expires in [3600, 86400] {
+            let direction = usize::from(expires == 86400);
+            let seen = after(&mut flow, direction, Kind::Segment(more));
+            assert_eq!(seen.1, expires, "{direction} sends on");
+        }
     }
 
     #[test]
-    fn a_reset_counts_only_where_its_receiver_believes_it_and_until_its_sender_speaks_again() {
+    fn a_reset_counts_only_where_its_receiver_believes_it_and_until_somebody_speaks() {
         let base = 0x7000_0000;
         let mut flow = flow(TCP);
         after(&mut flow, 1, segment("SA", 0, base));
         after(&mut flow, 0, segment("A", base, 77 << 20));
-        let forged = after(&mut flow, 0, segment("R", base + (1 << 31), 0));
+        let forged = after(&mut flow, 0, segment("R", base + FAR, 0));
         assert_eq!(forged, (Seen::Ignored, 86400));
-        let true_one = after(&mut flow, 0, segment("R", base + 99, 0));
-        assert_eq!(true_one, (Seen::Counted, 10));
-        let goes_on = after(&mut flow, 0, segment("A", base, 77 << 20));
-        assert_eq!(goes_on, (Seen::Counted, 86400));
+        let near = after(&mut flow, 0, segment("R", base + 99, 0));
+        assert_eq!(near.0, Seen::Unclear);
+        for direction in 0..2 {
+            let true_one = after(&mut flow, 0, segment("R", base, 0));
+            assert_eq!(true_one, (Seen::Counted, 10));
+            let goes_on = after(&mut flow, direction, segment("A", base, base));
+            assert_eq!(goes_on, (Seen::Counted, 86400));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use weir_tests::{
 };
 
 use super::{
+    flow::Flow,
     model::Model,
     packet::{Kind, Packet, Part, Segment},
     world::{Change, Place, place, plan},
@@ -105,11 +106,23 @@ impl Generator {
             } else {
                 Hook::ToPod
             };
-            return Some(self.packet(hook, leaves));
+            let packet = self.packet(hook, leaves);
+            return Some(self.fitting(flow, direction, packet));
         }
         let tuple = flow.arrives(direction);
         let hook = self.hook(tuple.from.ip(), tuple.to.ip())?;
-        Some(self.packet(hook, tuple))
+        let packet = self.packet(hook, tuple);
+        Some(self.fitting(flow, direction, packet))
+    }
+
+    /// Now and then what its flow waits for.
+    fn fitting(&mut self, flow: &Flow, direction: usize, mut packet: Packet) -> Packet {
+        if let Kind::Segment(segment) = packet.kind
+            && self.chance(50)
+        {
+            packet.kind = Kind::Segment(flow.fitting(segment, direction));
+        }
+        packet
     }
 
     /// A packet of a flow that there was, or is.
@@ -281,6 +294,7 @@ impl Generator {
         }
         if segment.ack {
             segment.acknowledged = self.random.random_range(1000..60_000);
+            segment.data = self.of(&[0, 0, 1, 100]);
         }
         if segment.rst && self.chance(50) {
             segment.sequence = segment.sequence.wrapping_add(IMPLAUSIBLE);

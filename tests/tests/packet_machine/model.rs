@@ -26,6 +26,11 @@ pub(crate) type Judged = Result<(), String>;
 /// Seconds by which the datapath may be behind: it notes the time once a second.
 const TOLERANCE: u32 = 2;
 
+/// For less than so many seconds the ports of a datagram are known, as long as a kernel waits for its fragments.
+const REMEMBERED: u32 = 28;
+/// After so many they are not.
+const FORGOTTEN: u32 = 70;
+
 /// The model.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
@@ -34,7 +39,8 @@ pub(crate) struct Model {
     pub(crate) flows: BTreeMap<u64, Flow>,
     /// By arriving tuple: the flow, and the direction.
     keys: HashMap<Tuple, (u64, usize)>,
-    fragments: HashMap<Fragment, (u16, u16)>,
+    /// Ports of datagrams, and when they were seen.
+    fragments: HashMap<Fragment, (u16, u16, u32)>,
     next: u64,
     /// Flows that a packet has ended without a new one: whether they are still there is the datapath's affair.
     doubtful: Vec<u64>,
@@ -119,6 +125,9 @@ impl Model {
         let Some(packet) = self.completed(packet) else {
             return false;
         };
+        if self.may_be_forgotten(&packet) {
+            return true;
+        }
         let [one, other] = [packet.key(), packet.key().reversed()].map(|key| self.find(key));
         if matches!(packet.hook, Hook::ToPod | Hook::ToPodFromHost) {
             return one.zip(other).is_some_and(|(one, other)| one.0 != other.0);
@@ -126,6 +135,15 @@ impl Model {
         let outside = packet.hook == Hook::FromNet;
         let goes_on = |(id, direction)| !self.replaces(&packet, id, direction, outside);
         !packet.has_header() && !one.is_some_and(goes_on)
+    }
+
+    /// Whether the datagram of a later fragment is so old that its ports may be known, or not.
+    fn may_be_forgotten(&self, packet: &Packet) -> bool {
+        let Part::Later(number) = packet.part else {
+            return false;
+        };
+        let known = self.fragments.get(&fragment(packet, number));
+        known.is_some_and(|(.., since)| self.now - since >= REMEMBERED)
     }
 
     /// Whether packets that arrive as this belong to somebody else already, who is not done with it.
@@ -227,7 +245,8 @@ impl Model {
     pub(crate) fn with_ports(&mut self, packet: &Packet) -> Ports {
         if let Part::First(number) = packet.part {
             let ports = (packet.tuple.from.port(), packet.tuple.to.port());
-            self.fragments.insert(fragment(packet, number), ports);
+            let known = (ports.0, ports.1, self.now);
+            self.fragments.insert(fragment(packet, number), known);
         }
         self.completed(packet).map_or(Ports::Unknown, Ports::Known)
     }
@@ -236,7 +255,10 @@ impl Model {
     fn completed(&self, packet: &Packet) -> Option<Packet> {
         let mut packet = *packet;
         if let Part::Later(number) = packet.part {
-            let (from, to) = self.fragments.get(&fragment(&packet, number))?;
+            let (from, to, since) = self.fragments.get(&fragment(&packet, number))?;
+            if self.now - since > FORGOTTEN {
+                return None;
+            }
             packet.tuple.from.set_port(*from);
             packet.tuple.to.set_port(*to);
         }

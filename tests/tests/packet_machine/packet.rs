@@ -19,12 +19,20 @@ pub(crate) struct Segment {
     pub(crate) rst: bool,
     pub(crate) sequence: u32,
     pub(crate) acknowledged: u32,
+    /// How many bytes it carries.
+    pub(crate) data: u16,
 }
 
 impl Segment {
     /// Whether it asks for a new connection.
     pub(crate) const fn opens(self) -> bool {
         self.syn && !self.ack && !self.rst
+    }
+
+    /// The number by which all of it is acknowledged.
+    pub(crate) fn end(self) -> u32 {
+        let length = u32::from(self.data) + u32::from(self.syn) + u32::from(self.fin);
+        self.sequence.wrapping_add(length)
     }
 }
 
@@ -166,7 +174,7 @@ fn bytes_of(from: SocketAddr, to: SocketAddr, segment: Segment) -> Vec<u8> {
     let mut bytes = Vec::new();
     ip(from, to)
         .tcp_header(header)
-        .write(&mut bytes, &[])
+        .write(&mut bytes, &vec![0x77; segment.data.into()])
         .expect("write to memory");
     bytes
 }

@@ -2,10 +2,12 @@
 
 use proxy_common::{
     address::{TCP, UDP},
-    conntrack::{FLOW_ASSURED, FLOW_FIN_0, FLOW_FIN_1, FLOW_REPLIED},
+    conntrack::{FLOW_ASSURED, FLOW_REPLIED},
     endpoints::{ENDPOINT_QUEUED, ENDPOINT_SHAPED, Endpoint},
 };
-use weir_tests::packets::{Bench, FAMILIES, Hook, NEXT, REDIRECT, SHOT, Tcp, ping, see, tcp, udp};
+use weir_tests::packets::{
+    Bench, FAMILIES, Hook, NEXT, REDIRECT, SHOT, Tcp, ping, see, segment, tcp, udp,
+};
 
 #[test]
 fn a_connection_between_pods_is_one_flow() {
@@ -67,19 +69,24 @@ fn closing_shortens_the_life_of_a_flow_and_a_syn_reopens_it() {
         bench.run(Hook::FromPod, &tcp(a, b, Tcp::Ack, b"")).unwrap();
         let open = expires(&mut bench);
         assert!(open - begun > 80_000, "it lives for a day: {begun} {open}");
-        bench.run(Hook::FromPod, &tcp(a, b, Tcp::Fin, b"")).unwrap();
+        let fin = segment(a, b, Tcp::Fin, [1001, 501]);
+        bench.run(Hook::FromPod, &fin).unwrap();
+        assert!(expires(&mut bench) >= open, "nobody has acknowledged it");
+        let answer = segment(b, a, Tcp::Ack, [501, 1002]);
+        bench.run(Hook::FromNeighbour, &answer).unwrap();
         let half = expires(&mut bench);
         assert!(
             half > begun + 3000 && half < open,
             "one side may go on sending for an hour: {half}"
         );
-        bench
-            .run(Hook::FromNeighbour, &tcp(b, a, Tcp::Fin, b""))
-            .unwrap();
+        let fin = segment(b, a, Tcp::Fin, [501, 1002]);
+        bench.run(Hook::FromNeighbour, &fin).unwrap();
+        assert!(expires(&mut bench) >= half);
+        let last = segment(a, b, Tcp::Ack, [1002, 502]);
+        bench.run(Hook::FromPod, &last).unwrap();
         let closing = bench.flow(a, b, TCP).unwrap().unwrap();
         assert!(begun > closing.facts.expires, "closed: {closing:?}");
-        let fins = FLOW_FIN_0 | FLOW_FIN_1;
-        assert_eq!(closing.flags() & fins, fins);
+        assert!(closing.facts.head.is_closed());
         bench.run(Hook::FromPod, &tcp(a, b, Tcp::Syn, b"")).unwrap();
         let again = bench.flow(a, b, TCP).unwrap().unwrap();
         assert_eq!(again.flags(), 0, "{again:?}");

@@ -3,7 +3,8 @@
 use proxy_common::address::{TCP, UDP};
 use proxy_common::policy::words::ROW_ALLOW_ALL;
 use weir_tests::packets::{
-    Bench, FAMILIES, Hook, NEXT, REDIRECT, SHOT, Tcp, error_about, see, tcp, udp,
+    Bench, FAMILIES, Hook, NEXT, REDIRECT, SHOT, Tcp, error_about, fragments, see, tcp, udp,
+    with_options,
 };
 
 #[test]
@@ -150,5 +151,35 @@ fn errors_for_the_host_are_let_alone() {
         let error = error_about(plan.outside, plan.node, &sent, true);
         let outcome = bench.run(Hook::FromNet, &error).unwrap();
         assert_eq!((outcome.action, outcome.bytes), (NEXT, error));
+    }
+}
+
+/// What a router quotes has what the packet had between its header and its transport.
+#[test]
+fn an_error_about_a_first_fragment_or_a_packet_with_options_is_turned_too() {
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let mut bench = Bench::new().unwrap();
+        let (client, vip, backend) = (plan.pod(4000), plan.vip(53), plan.remote_pod(5353));
+        bench.service(id, vip, UDP, &[backend], 0).unwrap();
+        let datagram = udp(client, vip, &[0x77; 64]);
+        let [first, later] = fragments(&datagram, 9);
+        for sent in [first, with_options(&datagram)] {
+            let sent = bench.run(Hook::FromPod, &sent).unwrap();
+            let error = error_about(plan.outside, plan.pod, &sent.bytes, true);
+            let outcome = bench.run(Hook::FromNet, &error).unwrap();
+            assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+            let seen = see(&outcome.bytes);
+            assert_eq!(
+                (seen.source.ip(), seen.destination.ip()),
+                (plan.outside, plan.pod)
+            );
+            assert_eq!(seen.quoted, Some((client, vip)));
+        }
+        // A later one has no ports to find a flow by: it goes on as it is.
+        let sent = bench.run(Hook::FromPod, &later).unwrap();
+        let error = error_about(plan.outside, plan.pod, &sent.bytes, true);
+        let outcome = bench.run(Hook::FromNet, &error).unwrap();
+        assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+        assert_eq!(outcome.bytes[14..], error[14..]);
     }
 }

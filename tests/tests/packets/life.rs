@@ -117,19 +117,106 @@ fn established(bench: &mut Bench, plan: &Plan, number: u32) -> [SocketAddr; 2] {
     [client, server]
 }
 
+/// As [`established`], with the hooks by which both ends send.
+fn ends(bench: &mut Bench, plan: &Plan, number: u32) -> [(Hook, SocketAddr, SocketAddr); 2] {
+    let [client, server] = established(bench, plan, number);
+    [
+        (Hook::FromPod, client, server),
+        (Hook::FromNeighbour, server, client),
+    ]
+}
+
+/// How a connection begins that has acknowledged these numbers: somewhere, and around the end of all numbers.
+const NUMBERS: [u32; 2] = [1000, 0xffff_f000];
+
 #[test]
-fn a_reset_that_its_receiver_ignores_ends_nothing() {
-    for (plan, number) in FAMILIES.into_iter().zip([1000_u32, 0xffff_f000]) {
-        for distance in [1 << 31, 3 << 30, 0_u32.wrapping_sub(2 << 20)] {
+fn a_reset_that_is_not_exact_ends_nothing() {
+    for plan in FAMILIES {
+        for number in NUMBERS {
             let mut bench = Bench::new().unwrap();
-            let [client, server] = established(&mut bench, &plan, number);
+            let ends = ends(&mut bench, &plan, number);
+            let (_, client, server) = ends[0];
             let before = life(&mut bench, client, server, TCP);
-            for (hook, from, to) in [
-                (Hook::FromPod, client, server),
-                (Hook::FromNeighbour, server, client),
-            ] {
-                let forged = segment(from, to, Tcp::Rst, [number.wrapping_add(distance), 0]);
-                bench.run(hook, &forged).unwrap();
+            // Blindly, at a place in each of 1024 parts but for that of the connection.
+            for part in 1..1023_u32 {
+                for (hook, from, to) in ends {
+                    let sequence = number.wrapping_add(part << 22);
+                    let forged = segment(from, to, Tcp::Rst, [sequence, 0]);
+                    bench.run(hook, &forged).unwrap();
+                }
+                let after = life(&mut bench, client, server, TCP);
+                assert!(after >= before, "{part}: {before} {after}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_exact_reset_ends_it_unless_an_end_speaks_on() {
+    for plan in FAMILIES {
+        for number in NUMBERS {
+            for distance in [0, 4000] {
+                let mut bench = Bench::new().unwrap();
+                let ends = ends(&mut bench, &plan, number);
+                let (_, client, server) = ends[0];
+                let before = life(&mut bench, client, server, TCP);
+                for (hook, from, to) in ends {
+                    let sequence = number.wrapping_add(distance);
+                    let reset = segment(from, to, Tcp::Rst, [sequence, 0]);
+                    // Whoever takes it for forged asks; what was on its way does no harm, as a reset answers it.
+                    for (other, from, to) in ends {
+                        bench.run(hook, &reset).unwrap();
+                        let closed = life(&mut bench, client, server, TCP);
+                        assert!(closed < before - 80_000, "{distance}: {before} {closed}");
+                        let speaks = segment(from, to, Tcp::Ack, [number, number]);
+                        bench.run(other, &speaks).unwrap();
+                        assert!(life(&mut bench, client, server, TCP) >= before);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reset_is_exact_however_fast_the_connection_is() {
+    for plan in FAMILIES {
+        let mut bench = Bench::new().unwrap();
+        let [(_, client, server), (back, ..)] = ends(&mut bench, &plan, 1000);
+        let before = life(&mut bench, client, server, TCP);
+        // 3 GB, all within a second.
+        let mut number = 1000_u32;
+        for _ in 0..3000 {
+            number = number.wrapping_add(1 << 20);
+            let all = segment(server, client, Tcp::Ack, [1000, number]);
+            bench.run(back, &all).unwrap();
+        }
+        let reset = segment(client, server, Tcp::Rst, [number, 0]);
+        bench.run(Hook::FromPod, &reset).unwrap();
+        let closed = life(&mut bench, client, server, TCP);
+        assert!(closed < before - 80_000, "{before} {closed}");
+    }
+}
+
+#[test]
+fn a_fin_counts_where_its_receiver_acknowledges_it() {
+    for plan in FAMILIES {
+        for number in NUMBERS {
+            let mut bench = Bench::new().unwrap();
+            let ends = ends(&mut bench, &plan, number);
+            let (_, client, server) = ends[0];
+            let before = life(&mut bench, client, server, TCP);
+            for distance in [1, 1 << 10, 1 << 24, 1 << 31, 3 << 30] {
+                for (hook, from, to) in ends {
+                    let sequence = number.wrapping_add(distance);
+                    let forged = segment(from, to, Tcp::Fin, [sequence, number]);
+                    bench.run(hook, &forged).unwrap();
+                }
+                // Each says that it knows of no such thing.
+                for (hook, from, to) in ends {
+                    let answer = segment(from, to, Tcp::Ack, [number, number]);
+                    bench.run(hook, &answer).unwrap();
+                }
                 let after = life(&mut bench, client, server, TCP);
                 assert!(after >= before, "{distance:#x}: {before} {after}");
             }
@@ -138,26 +225,69 @@ fn a_reset_that_its_receiver_ignores_ends_nothing() {
 }
 
 #[test]
-fn a_reset_that_may_be_believed_ends_it_until_its_sender_speaks_on() {
-    for (plan, number) in FAMILIES.into_iter().zip([1000_u32, 0xffff_f000]) {
-        for distance in [0, 4000, 1 << 29] {
-            let mut bench = Bench::new().unwrap();
-            let [client, server] = established(&mut bench, &plan, number);
-            let before = life(&mut bench, client, server, TCP);
-            let reset = segment(server, client, Tcp::Rst, [number.wrapping_add(distance), 0]);
-            bench.run(Hook::FromNeighbour, &reset).unwrap();
-            let closed = life(&mut bench, client, server, TCP);
-            assert!(closed < before - 80_000, "{distance:#x}: {before} {closed}");
-            // Data that was on its way does not bring it back, the server's own next segment does.
-            bench
-                .run(Hook::FromPod, &tcp(client, server, Tcp::Ack, b"late"))
-                .unwrap();
-            assert!(life(&mut bench, client, server, TCP) < before - 80_000);
-            bench
-                .run(Hook::FromNeighbour, &tcp(server, client, Tcp::Ack, b"on"))
-                .unwrap();
-            assert!(life(&mut bench, client, server, TCP) >= before);
+fn an_end_that_sends_on_takes_its_fin_back() {
+    for plan in FAMILIES {
+        let mut bench = Bench::new().unwrap();
+        let ends = ends(&mut bench, &plan, 1000);
+        let (_, client, server) = ends[0];
+        let before = life(&mut bench, client, server, TCP);
+        for (hook, from, to) in ends {
+            let fin = segment(from, to, Tcp::Fin, [1000, 1000]);
+            bench.run(hook, &fin).unwrap();
         }
+        for (hook, from, to) in ends {
+            let last = segment(from, to, Tcp::Ack, [1001, 1001]);
+            bench.run(hook, &last).unwrap();
+        }
+        assert!(
+            life(&mut bench, client, server, TCP) < before - 80_000,
+            "closed"
+        );
+        for (left, (hook, from, to)) in [3590, 80_000].into_iter().zip(ends) {
+            let more = tcp(from, to, Tcp::Ack, b"more");
+            bench.run(hook, &more).unwrap();
+            let after = life(&mut bench, client, server, TCP);
+            assert!(after > before - 86_400 + left, "{before} {after}");
+        }
+    }
+}
+
+/// What netfilter's names stand for, and how long a connection lives then.
+#[test]
+fn time_outs_of_connections_are_the_nodes() {
+    let mut bench = Bench::new().unwrap();
+    let mut configs = bench.array::<NodeConfig>("NODE_CONFIG").unwrap();
+    let config = configs.get(&0, 0).unwrap();
+    let timeouts = Timeouts {
+        tcp_established: 5000,
+        tcp_close_wait: 700,
+        ..Timeouts::default()
+    };
+    configs
+        .set(0, NodeConfig { timeouts, ..config }, 0)
+        .unwrap();
+    for plan in FAMILIES {
+        let client = plan.pod(4000);
+        bench
+            .run(
+                Hook::FromPod,
+                &tcp(client, plan.neighbour(81), Tcp::Syn, b""),
+            )
+            .unwrap();
+        let begun = life(&mut bench, client, plan.neighbour(81), TCP);
+        let [(fore, client, server), (back, ..)] = ends(&mut bench, &plan, 1000);
+        let lives = |bench: &mut Bench, seconds: u32| {
+            let expires = life(bench, client, server, TCP) + 60;
+            let right = begun + seconds - 1..=begun + seconds + 2;
+            assert!(right.contains(&expires), "{seconds}: {begun} {expires}");
+        };
+        lives(&mut bench, 5000);
+        let fin = segment(client, server, Tcp::Fin, [1000, 1000]);
+        bench.run(fore, &fin).unwrap();
+        lives(&mut bench, 5000);
+        let answer = segment(server, client, Tcp::Ack, [1000, 1001]);
+        bench.run(back, &answer).unwrap();
+        lives(&mut bench, 700);
     }
 }
 

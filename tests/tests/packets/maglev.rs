@@ -11,7 +11,9 @@ use proxy_common::{
     frontends::{FLAG_CLUSTER_IP, FLAG_LOAD_BALANCER, FLAG_NODE_PORT},
     inside::{INSIDE_CONFIGURED, INSIDE_NODE, INSIDE_PODS},
 };
-use weir_tests::packets::{BACK, Bench, FAMILIES, Hook, Plan, REDIRECT, Tcp, V4, V6, tcp, udp};
+use weir_tests::packets::{
+    BACK, Bench, FAMILIES, Hook, Plan, REDIRECT, SHOT, Tcp, V4, V6, tcp, udp,
+};
 
 const SIZE: u16 = 1021;
 /// Client ports.
@@ -285,5 +287,51 @@ fn a_port_that_is_taken_at_the_chosen_backend_is_exchanged_not_the_backend() {
         let one = chosen(&mut bench, Hook::FromNet, client, plan.node(30080), TCP);
         let other = chosen(&mut bench, Hook::FromNet, client, balanced, TCP);
         assert_eq!(one, other);
+    }
+}
+
+/// With one port a backend has room for one client of the node's name.
+#[test]
+fn a_backend_without_ports_left_means_another_one_whatever_chooses() {
+    for plan in FAMILIES {
+        let backends = [plan.remote_pod(8080), plan.remote_pod(8081)];
+        let at = any(&plan);
+        for (protocol, table, affinity) in [TCP, UDP].into_iter().flat_map(|protocol| {
+            [(false, false), (true, false), (false, true), (true, true)]
+                .map(|(t, a)| (protocol, t, a))
+        }) {
+            let mut bench = Bench::new().unwrap();
+            bench.source_ports(20000, 20000).unwrap();
+            bench
+                .service(3, at, protocol, &backends, FLAG_NODE_PORT)
+                .unwrap();
+            if table {
+                bench
+                    .lead_to_table(3, at, protocol, &backends, SIZE)
+                    .unwrap();
+            }
+            if affinity {
+                bench.stick(at, protocol, 600).unwrap();
+            }
+            let to = plan.node(30080);
+            // All that a table leads to the same backend are among them.
+            for first in PORTS {
+                let mut served = [first, first + 100].map(|port| {
+                    chosen(&mut bench, Hook::FromNet, plan.outside(port), to, protocol)
+                });
+                served.sort();
+                assert_eq!(served, backends, "table {table}, affinity {affinity}");
+                let third = match protocol {
+                    TCP => tcp(plan.outside(first + 200), to, Tcp::Syn, b""),
+                    _ => udp(plan.outside(first + 200), to, b"data"),
+                };
+                let outcome = bench.run(Hook::FromNet, &third).unwrap();
+                assert_eq!(
+                    (outcome.action, outcome.drop),
+                    (SHOT, Some("no-source-port"))
+                );
+                bench.end_all().unwrap();
+            }
+        }
     }
 }

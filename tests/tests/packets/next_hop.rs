@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_tests::packets::{Bench, FAMILIES, Hook, NEXT, Plan, REDIRECT, Tcp, see, tcp};
+use etherparse::Ipv4Header;
+use proxy_common::address::UDP;
+use weir_tests::packets::{Bench, FAMILIES, Hook, NEXT, Plan, REDIRECT, Tcp, see, tcp, udp};
 
 /// Sends a packet with so much in it to a pod of another node.
 fn send(bench: &mut Bench, plan: &Plan, payload: usize) -> i32 {
@@ -27,6 +29,31 @@ fn what_is_too_big_for_a_remembered_way_goes_to_the_stack() {
         assert_eq!(send(&mut bench, &plan, 1000), REDIRECT);
         assert_eq!(send(&mut bench, &plan, 1600), NEXT);
         assert_eq!(send(&mut bench, &plan, 0), REDIRECT);
+    }
+}
+
+/// IPv4 lets a sender leave that to routers; all others are told.
+#[test]
+fn the_stack_cuts_a_turned_packet_of_a_pod_that_may_be_cut() {
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let mut bench = Bench::new().unwrap();
+        let (client, vip, backend) = (plan.pod(4000), plan.vip(53), plan.remote_pod(5353));
+        bench.service(id, vip, UDP, &[backend], 0).unwrap();
+        let mut packet = udp(client, vip, &[0x77; 1600]);
+        let told = bench.run(Hook::FromPod, &packet).unwrap();
+        assert_eq!((told.action, told.drop), (REDIRECT, Some("too-big")));
+        if plan.is_ipv6() {
+            continue;
+        }
+        let (mut ip, _) = Ipv4Header::from_slice(&packet[14..]).unwrap();
+        ip.dont_fragment = false;
+        ip.header_checksum = ip.calc_header_checksum();
+        packet.splice(14..34, ip.to_bytes());
+        let cut = bench.run(Hook::FromPod, &packet).unwrap();
+        assert_eq!((cut.action, cut.drop), (NEXT, None));
+        let seen = see(&cut.bytes);
+        assert_eq!((seen.source, seen.destination), (client, backend));
+        assert_eq!(seen.hops, 64, "the stack forwards it");
     }
 }
 

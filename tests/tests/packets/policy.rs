@@ -323,3 +323,31 @@ fn words_that_name_what_is_not_there_deny() {
         );
     }
 }
+
+/// What comes to a pod without an interface before is the host's own only if it bears an address of the host: copies of fragments
+/// come so, and what others have written into the host's stack.
+#[test]
+fn only_the_hosts_own_address_makes_a_packet_the_hosts_own() {
+    let mut bench = Bench::new().unwrap();
+    classes(&mut bench);
+    bench.row(ROW, &[DENY_ALL, DENY_ALL, DENY_ALL]).unwrap();
+    bench.policy(1, ROW, ROW_ALLOW_ALL).unwrap();
+    let denied = (SHOT, Some("policy-ingress"));
+    for plan in FAMILIES {
+        for (from, expected) in [
+            (plan.node(4001), (NEXT, None)),
+            (plan.neighbour(4001), denied),
+            (plan.remote_pod(4001), denied),
+            (plan.outside(4001), denied),
+            (plan.vip(4001), denied),
+        ] {
+            for packet in [
+                tcp(from, plan.pod(80), Tcp::Syn, b""),
+                udp(from, plan.pod(80), b"?"),
+            ] {
+                let outcome = bench.run(Hook::ToPodFromHost, &packet).unwrap();
+                assert_eq!(verdict(&outcome), expected, "{from}");
+            }
+        }
+    }
+}

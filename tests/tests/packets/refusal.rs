@@ -1,12 +1,16 @@
 //! Frontends without backends: the client is told, or the packet is dropped.
 
+use std::net::SocketAddr;
+
 use proxy_common::{
     address::{TCP, UDP},
     frontends::{FLAG_CLUSTER_IP, FLAG_EXTERNAL_DROP, FLAG_INTERNAL_DROP, FLAG_NODE_PORT},
 };
 use weir_tests::packets::{Bench, FAMILIES, Hook, Plan, REDIRECT, SHOT, Tcp, see, tcp, udp};
 
-fn unspecified(plan: &Plan, port: u16) -> std::net::SocketAddr {
+use crate::room::on_one_cpu;
+
+fn unspecified(plan: &Plan, port: u16) -> SocketAddr {
     let any = if plan.is_ipv6() { "[::]" } else { "0.0.0.0" };
     format!("{any}:{port}").parse().unwrap()
 }
@@ -153,5 +157,82 @@ fn a_promised_backend_that_is_missing_drops() {
             )
             .unwrap();
         assert_eq!((outcome.action, outcome.drop), (SHOT, Some("backend-gone")));
+    }
+}
+
+/// As with the kernel's own limit, each processor has its own.
+#[test]
+fn outsiders_are_told_so_often_in_a_second_and_pods_always() {
+    const LIMIT: u32 = 1000;
+    on_one_cpu();
+    let mut bench = Bench::new().unwrap();
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let any = unspecified(&plan, 30080);
+        bench.service(id, any, TCP, &[], FLAG_NODE_PORT).unwrap();
+        let asked = tcp(plan.outside(4000), plan.node(30080), Tcp::Syn, b"");
+        let own = tcp(plan.pod(4000), plan.node(30080), Tcp::Syn, b"");
+        // What a program does first is to be loaded.
+        let other = udp(plan.outside(1), plan.node(1), b"");
+        bench.run(Hook::FromNet, &other).unwrap();
+        let is_told = || bench.put(Hook::FromNet, &asked).unwrap().0 == REDIRECT;
+        while !is_told() {}
+        // Seconds come and go: in one of them the limit is reached.
+        let mut told = 1;
+        while is_told() {
+            told += 1;
+            assert!(told < 1000 * LIMIT, "no limit");
+        }
+        assert!(told >= LIMIT, "{told}");
+        let outcome = bench.run(Hook::FromPod, &own).unwrap();
+        assert_eq!(
+            (outcome.action, outcome.drop),
+            (REDIRECT, Some("no-backend"))
+        );
+    }
+}
+
+/// RFC 1122, 3.2.2; RFC 4443, 2.4: whoever is no single machine cannot have asked.
+#[test]
+fn nobody_is_told_who_cannot_have_asked() {
+    for (id, plan) in (1..).zip(FAMILIES) {
+        let nobodies: &[&str] = if plan.is_ipv6() {
+            &["::", "ff02::1", "ff0e::1234"]
+        } else {
+            &[
+                "0.0.0.0",
+                "0.1.2.3",
+                "224.0.0.1",
+                "239.255.255.255",
+                "240.0.0.1",
+                "255.255.255.255",
+            ]
+        };
+        let mut bench = Bench::new().unwrap();
+        let any = unspecified(&plan, 30080);
+        for (id, protocol) in [(id, TCP), (id + 10, UDP)] {
+            bench
+                .service(id, any, protocol, &[], FLAG_NODE_PORT)
+                .unwrap();
+            let packet = |from| match protocol {
+                TCP => tcp(from, plan.node(30080), Tcp::Syn, b""),
+                _ => udp(from, plan.node(30080), b"?"),
+            };
+            for nobody in nobodies {
+                let from = SocketAddr::new(nobody.parse().unwrap(), 4000);
+                let outcome = bench.run(Hook::FromNet, &packet(from)).unwrap();
+                assert_eq!(
+                    (outcome.action, outcome.drop),
+                    (SHOT, Some("no-backend")),
+                    "{nobody}"
+                );
+            }
+            let outcome = bench
+                .run(Hook::FromNet, &packet(plan.outside(4000)))
+                .unwrap();
+            assert_eq!(
+                (outcome.action, outcome.drop),
+                (REDIRECT, Some("no-backend"))
+            );
+        }
     }
 }

@@ -11,8 +11,8 @@ use weir_tests::packets::{Bench, FAMILIES, Hook, Tcp, tcp, udp};
 
 const SLOTS: u16 = 96;
 
-/// The cursor of the CPU decides what is looked at, so that there must be one only.
-fn on_one_cpu() {
+/// Each CPU has its own cursor, which decides what is looked at, and other things of its own: there must be one only.
+pub(crate) fn on_one_cpu() {
     let this = Pid::from_raw(0);
     let allowed = sched_getaffinity(this).unwrap();
     let first = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use proxy_common::{
     address::{TCP, UDP},
+    backends::SlotKey,
     conntrack::{FLOW_HAIRPIN, FLOW_REPLIED},
 };
 use weir_tests::packets::{Bench, FAMILIES, Hook, REDIRECT, Tcp, see, tcp, udp};
@@ -233,5 +234,32 @@ fn backends_share_the_connections() {
             chosen.insert(see(&bench.run(Hook::FromPod, &syn).unwrap().bytes).destination);
         }
         assert_eq!(chosen.len(), 3, "{chosen:?}");
+    }
+}
+
+/// Set and slots are not written in one step.
+#[test]
+fn a_set_that_has_shrunk_since_its_size_was_read_leads_to_its_first_backend() {
+    for (id, plan) in (1..).zip(FAMILIES) {
+        for protocol in [TCP, UDP] {
+            let mut bench = Bench::new().unwrap();
+            let backends = [1, 2, 3, 4, 5, 6, 7].map(|port| plan.neighbour(port));
+            bench
+                .service(id, plan.vip(80), protocol, &backends, 0)
+                .unwrap();
+            let mut slots = bench.hash::<SlotKey, u32>("BACKEND_SLOTS").unwrap();
+            for index in 1..7 {
+                slots.remove(&SlotKey { set: id, index }).unwrap();
+            }
+            for port in 4000..4032 {
+                let packet = match protocol {
+                    TCP => tcp(plan.pod(port), plan.vip(80), Tcp::Syn, b""),
+                    _ => udp(plan.pod(port), plan.vip(80), b"?"),
+                };
+                let outcome = bench.run(Hook::FromPod, &packet).unwrap();
+                assert_eq!((outcome.action, outcome.drop), (REDIRECT, None));
+                assert_eq!(see(&outcome.bytes).destination, backends[0]);
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ pub enum FlowState {
     Established,
     /// TCP: one side has closed.
     Closing,
-    /// TCP: both sides have.
+    /// TCP: both sides have, and know it of each other.
     Closed,
     /// TCP: one side has broken it off.
     Reset,
@@ -56,10 +56,11 @@ impl FlowState {
             if has(FLOW_RST_0 | FLOW_RST_1) {
                 return Self::Reset;
             }
-            match (has(FLOW_FIN_0), has(FLOW_FIN_1)) {
-                (true, true) => return Self::Closed,
-                (false, false) => {}
-                _ => return Self::Closing,
+            if head.is_closed() {
+                return Self::Closed;
+            }
+            if has(FLOW_FIN_0 | FLOW_FIN_1) {
+                return Self::Closing;
             }
         }
         if has(FLOW_ASSURED) {

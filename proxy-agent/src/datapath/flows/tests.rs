@@ -19,7 +19,8 @@ fn head(flags: u16, protocol: u8) -> Head {
     Head {
         flags,
         protocol,
-        seen: 0x12_3456,
+        // What FINs there are was acknowledged.
+        seen: 0x92_3c56,
         generation: 7,
     }
 }

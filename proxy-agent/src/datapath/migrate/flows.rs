@@ -4,8 +4,7 @@ use std::{collections::HashMap, fmt::Debug, hash::Hash, io, os::fd::OwnedFd, pat
 
 use aya::Pod;
 use proxy_common::conntrack::{
-    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_FIN_0, FLOW_FIN_1, FLOW_GRACE_SECONDS, FLOW_RST_0,
-    FLOW_RST_1, Flow, FlowKey, FlowPlace, Head,
+    FLOW_ASSURED, FLOW_BUSY, FLOW_ENDED, FLOW_GRACE_SECONDS, Flow, FlowKey, FlowPlace, Head,
 };
 
 use crate::datapath::{
@@ -306,13 +305,11 @@ where
 
 /// How little it matters that a flow is lost.
 fn rank<A>(flow: &Record<A>) -> u32 {
-    let flags = Head::unpack(flow.head).flags;
-    let over = flags & (FLOW_RST_0 | FLOW_RST_1) != 0
-        || flags & (FLOW_FIN_0 | FLOW_FIN_1) == FLOW_FIN_0 | FLOW_FIN_1;
-    if over {
+    let head = Head::unpack(flow.head);
+    if head.is_closed() {
         2
     } else {
-        u32::from(flags & FLOW_ASSURED == 0)
+        u32::from(head.flags & FLOW_ASSURED == 0)
     }
 }
 

@@ -121,45 +121,68 @@ pub(super) fn rest(frame: impl Frame, packet: &mut Packet<V6>) -> Verdict {
     verdict
 }
 
-/// Walks to the transport header.
+/// Where extension headers lead.
+#[derive(Clone, Copy)]
+struct Walk {
+    /// Offset of what follows them.
+    at: u32,
+    /// What that is.
+    next: u8,
+    /// The datagram is fragmented.
+    fragmented: bool,
+    /// This is not its first fragment: what follows is no header.
+    later: bool,
+    identification: u32,
+}
+
+/// Walks past extension headers, of which the first is at `at`. None: they cannot be read.
 #[inline(always)]
-fn extensions(frame: impl Frame, packet: &mut Packet<V6>) -> Verdict {
-    let mut at = packet.transport;
-    let mut next = packet.carrier;
-    let mut fragmented = false;
-    let mut later = false;
-    let mut identification = 0;
+fn walk(frame: impl Frame, at: u32, next: u8) -> Option<Walk> {
+    let mut walk = Walk {
+        at,
+        next,
+        fragmented: false,
+        later: false,
+        identification: 0,
+    };
     for _ in 0..LIMIT {
-        if !is_extension(next) || later {
+        if !is_extension(walk.next) || walk.later {
             break;
         }
-        let Some(extension) = frame.load::<Extension>(at) else {
-            return dropped(INVALID_PACKET);
-        };
-        at += match next {
+        let extension = frame.load::<Extension>(walk.at)?;
+        walk.at += match walk.next {
             FRAGMENT => {
                 let place = u16::from_be(extension.offset);
                 // A lone fragment that is the whole datagram (RFC 6946) is one all the same.
-                fragmented = place & !7 != 0 || place & 1 != 0;
-                later = place & !7 != 0;
-                identification = extension.identification;
+                walk.fragmented = place & !7 != 0 || place & 1 != 0;
+                walk.later = place & !7 != 0;
+                walk.identification = extension.identification;
                 8
             }
             AUTHENTICATION => (u32::from(extension.length) + 2) * 4,
             _ => (u32::from(extension.length) + 1) * 8,
         };
-        next = extension.next;
+        walk.next = extension.next;
     }
-    if is_extension(next) && !later {
+    Some(walk)
+}
+
+/// Walks to the transport header.
+#[inline(always)]
+fn extensions(frame: impl Frame, packet: &mut Packet<V6>) -> Verdict {
+    let Some(walk) = walk(frame, packet.transport, packet.carrier) else {
+        return dropped(INVALID_PACKET);
+    };
+    if is_extension(walk.next) && !walk.later {
         return dropped(EXTENSION_HEADERS);
     }
-    packet.carrier = next;
-    packet.protocol = next;
-    packet.transport = at;
-    if fragmented {
+    packet.carrier = walk.next;
+    packet.protocol = walk.next;
+    packet.transport = walk.at;
+    if walk.fragmented {
         let piece = Piece {
-            identification,
-            later,
+            identification: walk.identification,
+            later: walk.later,
         };
         fragment(frame, packet, piece, is_error)
     } else {
@@ -177,5 +200,20 @@ fn quote(frame: impl Frame, packet: &mut Packet<V6>) -> Verdict {
     packet.tuple.source = header.destination;
     packet.tuple.destination = header.source;
     packet.protocol = header.start.next;
-    quoted(frame, packet, packet.quoted + V6::HEADER)
+    let at = packet.quoted + V6::HEADER;
+    if !is_extension(packet.protocol) {
+        return quoted(frame, packet, at);
+    }
+    // The node's own stack has put a header of fragments there, or a router on the way quotes one of a pod's.
+    match walk(frame, at, packet.protocol) {
+        Some(walk) if !walk.later && !is_extension(walk.next) => {
+            packet.protocol = walk.next;
+            quoted(frame, packet, walk.at)
+        }
+        // No ports to find a flow by.
+        _ => {
+            packet.protocol = V6::ICMP;
+            CONTINUE
+        }
+    }
 }

@@ -104,11 +104,11 @@ fn part<A: Address>((key, entry): &Entry<A>) -> Record<A> {
     };
     let side = usize::from(from_remote);
     let mut flow = Flow {
-        head: Head {
+        head: ended(Head {
             flags: flags(entry.flags),
             protocol: key.protocol as u8,
             ..Head::default()
-        }
+        })
         .pack(),
         expires: entry.expires,
         service: entry.service,
@@ -125,6 +125,16 @@ fn part<A: Address>((key, entry): &Entry<A>) -> Record<A> {
         flow.endpoint[side] = key.scope as u16;
     }
     flow
+}
+
+/// The former schema does not say of a FIN whether it was acknowledged.
+fn ended(mut head: Head) -> Head {
+    for (direction, fin) in [(0, FLOW_FIN_0), (1, FLOW_FIN_1)] {
+        if head.flags & fin != 0 {
+            head = head.ended(direction);
+        }
+    }
+    head
 }
 
 fn flags(entry: u32) -> u16 {
@@ -158,10 +168,10 @@ const REMOTE_POD: u16 = proxy_common::conntrack::FLOW_BUSY;
 /// What two entries of a flow say together.
 fn unite<A: Address>(one: &Record<A>, other: &Record<A>) -> Record<A> {
     let (first, second) = (Head::unpack(one.head), Head::unpack(other.head));
-    let head = Head {
+    let head = ended(Head {
         flags: first.flags | second.flags,
         ..first
-    };
+    });
     let either32 = |one: u32, other: u32| if one == 0 { other } else { one };
     let either16 = |one: u16, other: u16| if one == 0 { other } else { one };
     Flow {
@@ -272,18 +282,14 @@ fn entry<A: Address>(
     let head = Head::unpack(flow.head);
     let has = |flag: u16| head.flags & flag != 0;
     let from_remote = more & v1::FLOW_FROM_REMOTE != 0;
-    let fins = if from_remote {
-        [FLOW_FIN_1, FLOW_FIN_0]
-    } else {
-        [FLOW_FIN_0, FLOW_FIN_1]
-    };
+    let [local_end, remote_end] = if from_remote { [1, 0] } else { [0, 1] };
     let other = flow.endpoint[usize::from(!from_remote)];
     let node_to_node = scope == 0;
     let mut flags = more;
     for (ours, theirs) in [
         (has(FLOW_REPLIED), v1::FLOW_REPLIED),
-        (has(fins[0]), v1::FLOW_FIN_LOCAL),
-        (has(fins[1]), v1::FLOW_FIN_REMOTE),
+        (head.has_ended(local_end), v1::FLOW_FIN_LOCAL),
+        (head.has_ended(remote_end), v1::FLOW_FIN_REMOTE),
         (has(FLOW_RST_0 | FLOW_RST_1), v1::FLOW_RST),
         (
             has(FLOW_SOURCE_TRANSLATED) && from_remote && node_to_node,
