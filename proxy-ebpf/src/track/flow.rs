@@ -250,7 +250,8 @@ fn try_to_note<F: Family>(
     if !unsafe { swap(&raw mut (*record).head, word, new.pack()) } {
         return NEXT;
     }
-    let expires = packet.now + life::of::<F>(new);
+    let fin = packet.is_segment() && packet.tcp & FIN != 0;
+    let expires = packet.now + life::after::<F>(new, fin);
     // SAFETY: as above. Should the slot be taken in this moment, which takes that the flow was not assured, another flow lives a
     // minute longer.
     unsafe { write_volatile(&raw mut (*record).expires, expires) };

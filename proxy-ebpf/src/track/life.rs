@@ -32,6 +32,17 @@ pub fn of<F: Family>(head: Head) -> u32 {
     }
 }
 
+/// Seconds after a packet that may be a FIN. Until it is acknowledged it counts for as long as nobody speaks: an end that is gone
+/// acknowledges nothing, and whoever gets one that does not belong there answers at once.
+#[inline(always)]
+pub fn after<F: Family>(head: Head, fin: bool) -> u32 {
+    if fin && head.flags & FLOW_ASSURED != 0 && !head.is_closed() {
+        timeout(|timeouts| timeouts.tcp_close_wait)
+    } else {
+        of::<F>(head)
+    }
+}
+
 #[inline(always)]
 fn tcp(head: Head) -> u32 {
     if head.is_closed() {

@@ -144,6 +144,13 @@ impl Flow {
             None => {}
         }
         self.expires = now + self.lifetime();
+        // A FIN that nobody acknowledges: its receiver may be gone.
+        if segment.is_some_and(|segment| segment.fin && !segment.rst)
+            && self.assured
+            && !self.is_closed()
+        {
+            self.expires = now + CLOSE_WAIT;
+        }
         seen
     }
 
@@ -291,7 +298,8 @@ mod tests {
             (1, "SA", 0, 60),
             (0, "S", 0, 60),
             (0, "A", 1000, 86400),
-            (1, "FA", 1000, 86400),
+            (1, "FA", 1000, 3600),
+            (0, "A", 1000, 86400),
             (0, "A", 1001, 3600),
             (0, "FA", 1001, 3600),
             (1, "A", 1000, 3600),

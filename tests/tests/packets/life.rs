@@ -284,10 +284,12 @@ fn time_outs_of_connections_are_the_nodes() {
         lives(&mut bench, 5000);
         let fin = segment(client, server, Tcp::Fin, [1000, 1000]);
         bench.run(fore, &fin).unwrap();
-        lives(&mut bench, 5000);
-        let answer = segment(server, client, Tcp::Ack, [1000, 1001]);
-        bench.run(back, &answer).unwrap();
         lives(&mut bench, 700);
+        for (acknowledged, seconds) in [(1000, 5000), (1001, 700)] {
+            let answer = segment(server, client, Tcp::Ack, [1000, acknowledged]);
+            bench.run(back, &answer).unwrap();
+            lives(&mut bench, seconds);
+        }
     }
 }
 
