@@ -15,7 +15,7 @@ use crate::{
 const AGE: Duration = Duration::from_mins(1);
 
 /// Removes them, goes on after errors and returns these. What is younger than a minute may be at work; and under the
-/// lock no ADD or DEL is, should the calendar, by which files are dated, have jumped.
+/// lock no ADD or DEL is, should the calendar, by which files are dated, have jumped: what is dated later than in a minute is as old.
 pub fn sweep(paths: &Paths, deadline: Instant) -> Vec<Error> {
     let mut errors = Vec::new();
     if !paths.root().exists() {
@@ -74,9 +74,8 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 fn is_old(path: &Path) -> bool {
     let written = fs::metadata(path).and_then(|m| m.modified());
     written.is_ok_and(|at| {
-        SystemTime::now()
-            .duration_since(at)
-            .is_ok_and(|age| age > AGE)
+        let age = SystemTime::now().duration_since(at);
+        age.unwrap_or_else(|ahead| ahead.duration()) > AGE
     })
 }
 
@@ -88,12 +87,16 @@ mod tests {
     fn only_what_is_old_and_nobodys_goes() {
         let folder = tempfile::tempdir().unwrap();
         let paths = Paths::new(folder.path());
-        let make = |path: PathBuf, seconds: u64| {
+        let make = |path: PathBuf, seconds: i64| {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, "{").unwrap();
             let file = fs::File::options().write(true).open(&path).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_secs(seconds))
-                .unwrap();
+            let (now, by) = (
+                SystemTime::now(),
+                Duration::from_secs(seconds.unsigned_abs()),
+            );
+            let dated = if seconds < 0 { now + by } else { now - by };
+            file.set_modified(dated).unwrap();
             path
         };
         let (root, att, gone) = (paths.root(), paths.attachments(), paths.tombstones());
@@ -102,9 +105,11 @@ mod tests {
             make(att.join(".c:eth0.json.7"), 90),
             make(gone.join(".c:eth0.json.7"), 90),
             make(gone.join("nobody"), 90),
+            make(root.join(".ipam.json.9"), -90),
         ];
         let kept = [
             make(root.join(".ipam.json.8"), 5),
+            make(root.join(".ipam.json.10"), -5),
             make(root.join("ipam.json"), 90),
             make(att.join("c:eth0.json"), 90),
             make(gone.join("c:eth0.json"), 90),

@@ -9,6 +9,7 @@ mod comparison;
 mod config_command;
 mod farewell;
 mod flow_count;
+mod known_nodes;
 pub mod lock;
 pub mod logging;
 pub mod main_loop;

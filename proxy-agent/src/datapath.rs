@@ -31,6 +31,7 @@ pub mod tree;
 pub mod trial;
 pub mod words;
 
+mod living;
 mod load;
 mod mend;
 mod rows;
@@ -47,7 +48,7 @@ pub use maps::{MapUsage, Maps};
 pub use memory_table::{Faults, MemoryTable};
 pub use mend::LostPins;
 pub use migrate::resize::Prepared;
-pub use mirror::Mirror;
+pub use mirror::{Mended, Mirror};
 pub use pins::Pins;
 pub use prefix::Prefix;
 pub use preflight::PreflightError;

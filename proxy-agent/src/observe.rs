@@ -11,12 +11,12 @@ pub mod convert;
 pub mod intern;
 pub mod kubernetes;
 pub mod manifests;
+pub mod nodes;
 pub mod status;
 pub mod store;
 pub mod update;
 
 mod apply;
-mod nodes;
 mod notices;
 
 pub use changes::{Change, Changes};

@@ -20,6 +20,7 @@ pub mod server;
 pub mod swept;
 pub mod tables;
 pub mod waiting;
+pub mod works;
 
 mod admit;
 mod cut_off;
@@ -45,3 +46,4 @@ pub use interfaces::Interfaces;
 pub use pods::{Pods, PodsConfig};
 pub use tables::PodTables;
 pub use waiting::Missing;
+pub use works::Works;

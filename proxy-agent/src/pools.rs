@@ -40,6 +40,7 @@ use crate::{
     model::{Kind, Notice, Snapshot},
     observe::{Store, kubernetes::PoolStore},
     subject::{Depth, Here, Room, Subject, Turn, Verified, after},
+    watchdog::LIMIT,
 };
 
 /// How long good-byes to other nodes may take.
@@ -86,11 +87,12 @@ impl Begin {
             let (node, said) = (&config.node_name, self.leader);
             let allocator = Allocator::new(node, pools, store, self.asked, said);
             let pulse = watchdog.register("load balancers' addresses");
-            tokio::spawn(async move { pulse.during(allocator.run()).await });
+            drop(pulse.spawn(allocator.run()));
         }
-        let announcer = Announcer::new(config.clone(), self.situation, self.links);
+        let looks = watchdog.work("look at links to announce on", LIMIT);
+        let announcer = Announcer::new(config.clone(), self.situation, self.links, looks);
         let pulse = watchdog.register("announcement of addresses");
-        let announcer = tokio::spawn(async move { pulse.during(announcer.run()).await });
+        let announcer = pulse.spawn(announcer.run());
         Tasks(Some(announcer))
     }
 }

@@ -41,8 +41,8 @@ pub enum Verified {
     More(usize),
     /// That was the last piece.
     Done(usize),
-    /// It could not be done, or not be set right. The next comparison begins anew.
-    Failed,
+    /// It could not be done, or not all be set right. The next comparison begins anew.
+    Failed(usize),
 }
 
 /// How deep a comparison goes.

@@ -1,6 +1,7 @@
 //! Watchdog: whether every task that matters goes on. Each shows a pulse; one that shows none for longer than its limit
 //! stands still, be it blocked, ended or panicked, and `/livez` names it. Work that is done now and then, on threads where
-//! nothing can beat, must end within its limit.
+//! nothing can beat, must end within its limit: work that panics has not ended. Nothing else begins tasks and threads in the
+//! agent, but for those that a test of layers lists with their reasons.
 
 #[cfg(debug_assertions)]
 mod fault;
@@ -13,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    task::{AbortHandle, JoinHandle, JoinSet, spawn_blocking},
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 /// How often a task that waits shows its pulse.
 const BEAT: Duration = Duration::from_secs(1);
@@ -53,17 +57,31 @@ pub struct Work {
 /// Work that is under way, until this is dropped.
 struct Busy<'a>(&'a Task);
 
+impl<'a> Busy<'a> {
+    /// Begins. What has panicked before counts as begun then, until it is done for once: work that panics each time stands still.
+    fn begin(task: &'a Task) -> Self {
+        let mut state = task.state();
+        if state.idle {
+            (state.last, state.idle) = (Instant::now(), false);
+        }
+        drop(state);
+        Self(task)
+    }
+}
+
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         // Work that has panicked has not ended.
-        if !std::thread::panicking() {
+        if std::thread::panicking() {
+            tracing::error!(work = self.0.name, "panicked");
+        } else {
             self.0.state().idle = true;
         }
     }
 }
 
 /// One task's pulse. The task is watched for ever, also when this is dropped: it should not have ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a task that shows no pulse counts as standing still"]
 pub struct Pulse {
     task: Arc<Task>,
@@ -135,6 +153,8 @@ impl Watchdog {
         let last = Instant::now();
         let state = Mutex::new(State { last, limit, idle });
         let task = Arc::new(Task { name, state });
+        #[cfg(debug_assertions)]
+        self.faults.note(&task);
         self.tasks().push(Arc::clone(&task));
         task
     }
@@ -200,14 +220,51 @@ impl Pulse {
     }
 }
 
+impl Pulse {
+    /// Begins a task that this is the pulse of.
+    pub fn spawn<F>(self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        tokio::spawn(async move { self.during(work).await })
+    }
+
+    /// Begins a task among others.
+    pub fn spawn_in<F>(self, tasks: &mut JoinSet<F::Output>, work: F) -> AbortHandle
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        tasks.spawn(async move { self.during(work).await })
+    }
+}
+
 impl Work {
+    /// Does it on a thread of the runtime that may block.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let this = self.clone();
+        spawn_blocking(move || this.run(work))
+    }
+
+    /// Begins a task that does it.
+    pub fn begin<F>(&self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let _busy = Busy::begin(&this.task);
+            #[cfg(debug_assertions)]
+            this.faults.stand_still(&this.task).await;
+            work.await
+        })
+    }
+
     /// Does it, on a thread that may block.
     pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
-        {
-            let mut state = self.task.state();
-            (state.last, state.idle) = (Instant::now(), false);
-        }
-        let _busy = Busy(&self.task);
+        let _busy = Busy::begin(&self.task);
         #[cfg(debug_assertions)]
         self.faults.block(&self.task);
         work()
@@ -272,6 +329,35 @@ mod tests {
         thread.join().unwrap_err();
         tokio::time::advance(Duration::from_secs(6)).await;
         assert_eq!(names(&watchdog), ["fails"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_panics_each_time_is_named_and_no_more_once_it_is_done() {
+        let watchdog = Watchdog::default();
+        let work = watchdog.work("fails", Duration::from_secs(5));
+        for _ in 0..3 {
+            assert_eq!(names(&watchdog), [""; 0]);
+            work.begin(async { panic!("as a fault would") })
+                .await
+                .unwrap_err();
+            tokio::time::advance(Duration::from_secs(2)).await;
+        }
+        assert_eq!(names(&watchdog), ["fails"]);
+        work.begin(async {}).await.unwrap();
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(names(&watchdog), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_does_not_end_is_named() {
+        let watchdog = Watchdog::default();
+        let work = watchdog.work("asks", Duration::from_secs(5));
+        let asks = work.begin(future::pending::<()>());
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(names(&watchdog), ["asks"]);
+        asks.abort();
+        asks.await.unwrap_err();
+        assert_eq!(names(&watchdog), [""; 0]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ mod agent {
     mod families;
     mod fixture;
     mod flows;
+    mod frozen;
     mod health;
     mod ids;
     mod metrics_tls;
@@ -21,4 +22,5 @@ mod agent {
     mod unhealthy;
     mod unreachable;
     mod vanished;
+    mod watched;
 }

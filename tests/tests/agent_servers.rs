@@ -1,5 +1,7 @@
 //! The agent and its API servers, as a process on a node.
 
+#[path = "agent_servers/refused.rs"]
+mod refused;
 #[path = "agent_servers/stopped.rs"]
 mod stopped;
 

@@ -2,6 +2,9 @@
 //! other, directly or not.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+#[path = "layers/listed.rs"]
+mod listed;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

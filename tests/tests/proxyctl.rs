@@ -2,6 +2,9 @@
 //! from here with states of the test's choice; what needs a kernel is in `agent.rs`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "proxyctl/silent.rs"]
+mod silent;
+
 use std::{
     path::Path,
     process::{Command, Output, Stdio},

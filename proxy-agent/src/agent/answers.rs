@@ -28,15 +28,15 @@ pub(super) fn names(
 }
 
 /// Why what is known may be old.
-fn behind(source: &SourceStatus) -> Option<String> {
+fn behind(status: &SourceStatus) -> Option<String> {
     let SourceStatus {
         source,
         connected,
-        since,
         error,
-    } = source;
+        ..
+    } = status;
     let why = error.as_deref().unwrap_or("no answer yet");
-    let seconds = since.elapsed().unwrap_or_default().as_secs();
+    let seconds = status.age().as_secs();
     (!connected).then(|| format!("{source} has not answered for {seconds}s: {why}"))
 }
 

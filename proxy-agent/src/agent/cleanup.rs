@@ -26,6 +26,7 @@ use crate::{
         routes::{self, RouteTable, Routes, TO_NODES},
         tunnel,
     },
+    observe::{kubernetes::KNOWN_SERVERS, nodes::kept::KNOWN_NODES},
     pod::limits,
     usage::in_full,
 };
@@ -49,7 +50,11 @@ pub fn run(config: &Configuration) -> anyhow::Result<usize> {
     if let Err(error) = encryption::link::remove() {
         errors.push(format!("remove {ENCRYPTION_DEVICE}: {error}"));
     }
-    remove(&config.run_dir.join(encryption::key::FILE), &mut errors);
+    let key = config.run_dir.join(encryption::key::FILE);
+    let of_key = [encryption::made::Made::file(&key), key];
+    for path in of_key.iter().chain([&config.run_dir.join(KNOWN_NODES)]) {
+        remove(path, &mut errors);
+    }
     match Pins::new(&config.bpffs, &config.instance) {
         Ok(pins) => {
             detach(&pins, &config.instance, &mut errors);
@@ -105,8 +110,8 @@ pub fn stay(config: &Configuration, mut left: usize) -> anyhow::Result<()> {
         loop {
             farewell.say(config).await;
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return forget_servers(config),
+                _ = interrupt.recv() => return forget_servers(config),
                 () = sleep(AGAIN) => {
                     if left == 0 {
                         continue;
@@ -124,7 +129,17 @@ pub fn stay(config: &Configuration, mut left: usize) -> anyhow::Result<()> {
 /// Says on the Node that it has no network any more, as far as it can be said.
 pub fn take_leave(config: &Configuration) -> anyhow::Result<()> {
     runtime()?.block_on(async { Farewell::prepare(config).await.say(config).await });
-    Ok(())
+    forget_servers(config)
+}
+
+/// Last: who says something to the API server looks there where it is.
+fn forget_servers(config: &Configuration) -> anyhow::Result<()> {
+    let mut errors = Vec::new();
+    remove(&config.run_dir.join(KNOWN_SERVERS), &mut errors);
+    match errors.pop() {
+        None => Ok(()),
+        Some(error) => bail!(error),
+    }
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

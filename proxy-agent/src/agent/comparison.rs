@@ -30,8 +30,10 @@ struct Running {
     cost: Duration,
     /// Which subject is compared.
     subject: usize,
-    /// Entries that differed; none if that could not be told of all.
-    drift: Option<usize>,
+    /// Entries that differed.
+    drift: usize,
+    /// That could not be told of all, or they could not all be set right.
+    failed: bool,
     /// When to go on.
     next: Instant,
 }
@@ -71,7 +73,8 @@ impl Running {
             began: begin,
             cost: Duration::ZERO,
             subject: 0,
-            drift: Some(0),
+            drift: 0,
+            failed: false,
             next: begin,
         }
     }
@@ -79,12 +82,13 @@ impl Running {
     fn note(&mut self, verified: Verified, took: Duration) {
         self.cost += took;
         self.next = Instant::now() + REST.max(took * RESTS);
-        let (drift, done) = match verified {
-            Verified::More(drift) => (Some(drift), false),
-            Verified::Done(drift) => (Some(drift), true),
-            Verified::Failed => (None, true),
+        let (drift, done, failed) = match verified {
+            Verified::More(drift) => (drift, false, false),
+            Verified::Done(drift) => (drift, true, false),
+            Verified::Failed(drift) => (drift, true, true),
         };
-        self.drift = self.drift.zip(drift).map(|(sum, drift)| sum + drift);
+        self.drift += drift;
+        self.failed |= failed;
         self.subject += usize::from(done);
     }
 }
@@ -143,9 +147,9 @@ impl Comparisons {
             return None;
         }
         let ended = self.running.take()?;
-        self.drift += ended.drift.unwrap_or(0);
+        self.drift += ended.drift;
         self.after(&ended);
-        let told = ended.depth == Depth::Whole && ended.drift.is_some();
+        let told = ended.depth == Depth::Whole && !ended.failed;
         told.then(|| Found {
             began: ended.began,
             drift: std::mem::take(&mut self.drift),
@@ -161,7 +165,7 @@ impl Comparisons {
             Depth::Maps => ended.began + LOOKS.max(ended.cost * SHARE),
             Depth::Whole => now + LOOKS,
         });
-        let failed = ended.depth == Depth::Whole && ended.drift.is_none();
+        let failed = ended.depth == Depth::Whole && ended.failed;
         if failed {
             self.running = Some(Running::at(Depth::Whole, now + AGAIN));
         } else if std::mem::take(&mut self.whole) {
@@ -225,9 +229,9 @@ mod tests {
         let mut comparisons = Comparisons::every(Duration::from_secs(1));
         comparisons.begin_whole();
         let piece = comparisons.piece().unwrap();
-        assert!(comparisons.note(&piece, Verified::Failed, 1).is_none());
+        assert!(comparisons.note(&piece, Verified::Failed(2), 1).is_none());
         comparisons.due().await;
-        assert_eq!(run(&mut comparisons, 1), (Depth::Whole, Some(1)));
+        assert_eq!(run(&mut comparisons, 1), (Depth::Whole, Some(3)));
         assert!(comparisons.maps.is_none(), "everything is as often");
     }
 }

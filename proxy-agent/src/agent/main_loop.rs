@@ -26,7 +26,6 @@ use super::{
 use crate::{
     api::{
         Shared,
-        metrics::{Metrics, What},
         readiness::{Guard, Readiness},
         socket::Question,
     },
@@ -67,6 +66,7 @@ pub struct MainLoop {
     comparisons: Comparisons,
     resizing: Resizing,
     drop_log: Option<JoinHandle<()>>,
+    drop_log_pulse: Option<Pulse>,
     notices: Notices,
     repairs: Repairs,
     /// When somebody last asked for a look at the machine.
@@ -119,6 +119,7 @@ impl MainLoop {
             comparisons: Comparisons::every(shared.config.sync.full_period.0),
             resizing,
             drop_log: None,
+            drop_log_pulse: None,
             notices: live.notices.clone(),
             repairs: Repairs::default(),
             looked: Instant::now(),
@@ -136,7 +137,11 @@ impl MainLoop {
         if let Some(log) = log {
             let store = Arc::clone(&self.store);
             let run = log.run(move |wanted| answers::names_at(&store.read(), wanted));
-            let former = self.drop_log.replace(tokio::spawn(run));
+            let watchdog = &self.shared.watchdog;
+            let pulse = self
+                .drop_log_pulse
+                .get_or_insert_with(|| watchdog.register("log of drops"));
+            let former = self.drop_log.replace(pulse.clone().spawn(run));
             former.inspect(JoinHandle::abort);
         }
     }
@@ -301,7 +306,7 @@ impl MainLoop {
         let count = subjects.len();
         let subject = subjects.get_mut(piece.subject)?;
         let verified = subject.verify(&self.store, BUDGET, piece.depth);
-        if let Verified::More(1..) | Verified::Done(1..) = verified {
+        if let Verified::More(1..) | Verified::Done(1..) | Verified::Failed(1..) = verified {
             let thing = format!("map entries of {}", subject.name());
             self.repairs.repaired(Owned::MapEntries, &thing);
         }
@@ -315,10 +320,7 @@ impl MainLoop {
 
     fn publish(&mut self) {
         self.store.expire();
-        self.repairs.expire();
-        for (what, thing) in self.shared.mended.take() {
-            self.repairs.repaired(what, thing);
-        }
+        self.repairs.hear(&self.shared.mended);
         self.publish = Instant::now() + TICK;
         let subjects = self.subjects.all();
         let notices = subjects.iter().flat_map(|subject| subject.notices());
@@ -326,10 +328,7 @@ impl MainLoop {
         let pressure = pressure::notice(&self.shared.maps(), node);
         let mut status = self.figures.status(&self.shared, &self.store, &subjects);
         self.repairs.status(&mut status.repairs);
-        for (what, times) in &status.repairs.times {
-            let series = &self.shared.metrics.repairs;
-            Metrics::raise(&series.get_or_create(&What::new(what)), *times);
-        }
+        repairs::count(&status.repairs, &self.shared.metrics);
         let repairs = repairs::notices(&status.repairs, node);
         let mut notices: BTreeSet<_> = notices.chain(pressure).chain(repairs).collect();
         let problems = self.store.problems();

@@ -34,7 +34,7 @@ mod tests {
             max_entries,
         };
         let mut maps = vec![
-            map("AFFINITY", "lru_hash", Some(10), 10),
+            map("FRAGMENTS4", "lru_hash", Some(10), 10),
             map("DROPS", "percpu_array", None, 10),
             map("NODE_CONFIG", "array", Some(1), 1),
             map("FRONTENDS4", "hash", Some(79), 100),
@@ -44,5 +44,9 @@ mod tests {
         let notice = notice(&maps, "n1").unwrap();
         assert_eq!(notice.object, ObjectName::new("", "n1"));
         assert!(notice.note.starts_with("BACKENDS4: "), "{}", notice.note);
+        // Clients would lose their backends.
+        maps.push(map("AFFINITY", "lru_hash", Some(8), 10));
+        let note = super::notice(&maps, "n1").unwrap().note;
+        assert!(note.starts_with("BACKENDS4, AFFINITY: "), "{note}");
     }
 }

@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{
+    known_nodes,
     lock::Lock,
     main_loop::MainLoop,
     reload, run_folder, servers,
@@ -69,7 +70,9 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
     let mut main_loop = MainLoop::open(&shared, &store, &readiness, (&live, pools))?;
     drop(datapath);
     lock.add_pins(pins.instance())?;
+    known_nodes::recall(&shared, &store);
     let mut source = prepared.observe(&shared, &store)?;
+    let known_nodes = known_nodes::spawn(&shared, &store);
     let reload = reload::spawn(flags, &shared)?;
     let upkeep = upkeep::spawn(&shared, &main_loop.maps());
     let folder = run_folder::spawn(&shared, lock, pins.instance());
@@ -80,12 +83,14 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
     if let Source::Kubernetes(watches) = &mut source {
         watches.tell_events(&live.notices);
         live.pods.begin(watches.pods().clone());
-        live.condition.begin(watches.nodes().clone());
-        live.key.begin(watches.nodes().clone());
-        live.ranges.begin(Some(watches.ranges().clone()));
+        live.condition
+            .begin(&shared.watchdog, watches.nodes().clone());
+        live.key.begin(&shared.watchdog, watches.nodes().clone());
+        live.ranges
+            .begin(&shared.watchdog, Some(watches.ranges().clone()));
         live.claims.begin(&shared, &store, watches.claims().clone());
     } else {
-        live.ranges.begin(None);
+        live.ranges.begin(&shared.watchdog, None);
     }
     tokio::select! {
         ended = main_loop.run(servers.questions) => ended?,
@@ -94,6 +99,7 @@ async fn serve(config: Configuration, flags: Flags, log_level: LogLevel) -> anyh
     }
     upkeep.abort();
     folder.abort();
+    known_nodes.abort();
     drop(main_loop);
     addresses.leave().await;
     reload.inspect(JoinHandle::abort);

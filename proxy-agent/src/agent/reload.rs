@@ -50,9 +50,7 @@ pub fn spawn(flags: Flags, shared: &Arc<Shared>) -> anyhow::Result<Option<JoinHa
             file.look(&shared);
         }
     };
-    Ok(Some(tokio::spawn(
-        async move { pulse.during(follow).await },
-    )))
+    Ok(Some(pulse.spawn(follow)))
 }
 
 fn folder(path: &Path) -> &Path {

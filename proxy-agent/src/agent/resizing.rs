@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 
@@ -156,10 +156,9 @@ impl Resizing {
             return;
         }
         self.tried = Some(asked.clone());
-        let (resizer, work) = (self.resizer.clone(), self.work.clone());
-        self.running = Some(spawn_blocking(move || {
-            work.run(|| Ok(resizer.prepare(&asked.configured, &asked.more)?))
-        }));
+        let (resizer, work) = (self.resizer.clone(), &self.work);
+        let prepare = move || Ok(resizer.prepare(&asked.configured, &asked.more)?);
+        self.running = Some(work.spawn(prepare));
     }
 
     /// Maps were exchanged.

@@ -9,7 +9,7 @@
 use std::{io, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 
@@ -17,6 +17,7 @@ use super::lock::{Lock, LockError};
 use crate::{
     api::{Shared, health::Fault},
     model::Owned,
+    watchdog::LIMIT,
 };
 
 /// How often they are looked at.
@@ -29,23 +30,23 @@ const REMOVED: &str = "was removed while it is mounted here, so that nothing can
 /// Keeps them until it is aborted, or the runtime ends: the locks end with it.
 pub(super) fn spawn(shared: &Arc<Shared>, lock: Lock, pins: &Path) -> JoinHandle<()> {
     let (shared, pins) = (Arc::clone(shared), pins.to_owned());
-    let pulse = shared.watchdog.register("run folder");
+    let pulse = shared.watchdog.register("rounds of the run folder");
+    let work = shared.watchdog.work("run folder", LIMIT);
     let mut held = Some(lock);
-    tokio::spawn(async move {
+    pulse.spawn(async move {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            pulse.beat().await;
             let Some(mut lock) = held.take() else {
+                // The look has panicked, and counts as not ended.
                 return;
             };
             let (shared, pins) = (Arc::clone(&shared), pins.clone());
-            let looked = spawn_blocking(move || {
+            let looked = work.spawn(move || {
                 look(&shared, &mut lock, &pins);
                 lock
             });
-            // None: it has panicked, and no pulse is shown any more.
             held = looked.await.ok();
         }
     })

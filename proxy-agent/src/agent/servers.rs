@@ -126,11 +126,8 @@ fn serve<L>(
     L::Addr: std::fmt::Debug,
 {
     let pulse = shared.watchdog.register(server);
-    tasks.spawn(async move {
-        let served = pulse
-            .during(async move { axum::serve(listener, router).await })
-            .await;
-        if let Err(error) = served {
+    pulse.spawn_in(tasks, async move {
+        if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(server, %error, "server stopped");
         }
     });

@@ -1,6 +1,6 @@
 //! All subjects, opened in the order in which what a former agent left must be taken over.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -14,16 +14,12 @@ use crate::{
         service_ranges::ServiceRanges,
     },
     observe::Notices,
-    pod::{PodTables, Pods, PodsConfig, live_reader::LiveReader},
+    pod::{PodTables, Pods, PodsConfig, Works, live_reader::LiveReader},
     policy::Policies,
     pools::Pools,
     service::{Services, services::Reserved},
     subject::{Here, Subject},
-    watchdog,
 };
-
-/// How long a sweep for what the plugin has left may take; waiting for locks ends sooner.
-const SWEEP_LIMIT: Duration = Duration::from_mins(1);
 
 /// What subjects ask the API server for and tell it, once it is known.
 #[derive(Clone, Debug, Default)]
@@ -125,8 +121,7 @@ fn open_pods(
                 Arc::new(move |addresses| claims.admit(addresses))
             }
         },
-        sweeping: shared.watchdog.work("sweep for lost pods", SWEEP_LIMIT),
-        attaching: shared.watchdog.work("programs of pods", watchdog::LIMIT),
+        works: Works::new(&shared.watchdog),
     };
     let tables = PodTables::from(maps);
     let mut pods = Pods::open(config, tables, datapath)?;

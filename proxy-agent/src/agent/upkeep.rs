@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use proxy_common::counters::reason_name;
 use tokio::{
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 
@@ -27,17 +27,16 @@ const ROUND_LIMIT: Duration = Duration::from_secs(30);
 /// Begins the rounds; they end with the runtime.
 pub fn spawn(shared: &Arc<Shared>, maps: &Maps) -> JoinHandle<()> {
     let (shared, maps) = (Arc::clone(shared), maps.clone());
-    let limit = COUNT_PERIOD * 2 + ROUND_LIMIT;
-    let pulse = shared.watchdog.register_with("counting of entries", limit);
-    tokio::spawn(async move {
+    let pulse = shared.watchdog.register("rounds of counting");
+    let counting = shared.watchdog.work("counting of entries", ROUND_LIMIT);
+    pulse.spawn(async move {
         let mut ticks = interval(COUNT_PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            pulse.beat().await;
             let (shared, maps) = (Arc::clone(&shared), maps.clone());
             // Thousands of system calls, and all flows: not on a thread that serves.
-            if let Err(error) = spawn_blocking(move || count(&shared, &maps)).await
+            if let Err(error) = counting.spawn(move || count(&shared, &maps)).await
                 && !error.is_cancelled()
             {
                 tracing::error!(%error, "upkeep failed");

@@ -121,6 +121,8 @@ impl HealthCheckNodePorts {
             let open = open.or_insert_with(|| Open::new(want.port, count()));
             open.local_endpoints
                 .store(want.local_endpoints, Ordering::Relaxed);
+            // One that has ended listens no more.
+            open.listeners.retain(|_, listener| !listener.is_finished());
             for address in &addresses {
                 if open.listeners.contains_key(address) {
                     continue;

@@ -177,11 +177,14 @@ pub struct MapStatus {
 const PRESSURE: f64 = 0.8;
 
 impl MapStatus {
-    /// Entries by capacity. Maps that evict are full when all is well, and an array of one slot always is.
+    /// Entries by capacity. Maps that evict are full when all is well, but for that of affinities, of which those are counted that are
+    /// not over; an array of one slot always is.
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     pub fn pressure(&self) -> f64 {
         match (self.entries, self.max_entries) {
-            (Some(entries), capacity) if capacity > 1 && self.kind != "lru_hash" => {
+            (Some(entries), capacity)
+                if capacity > 1 && (self.kind != "lru_hash" || self.name == "AFFINITY") =>
+            {
                 entries as f64 / capacity as f64
             }
             _ => 0.0,

@@ -2,6 +2,7 @@
 //! rights of whoever asks. So agents listen nowhere, have no rights over each other, and the API server says who may and
 //! keeps the record.
 
+mod clients;
 pub mod exec;
 mod state;
 
@@ -12,6 +13,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
+use self::clients::{Clients, is_silence};
 pub use exec::Call;
 
 use super::{CtlError, Exit, args::ClusterArgs};
@@ -26,7 +28,7 @@ const LABELS: &str = "app.kubernetes.io/name=weir,app.kubernetes.io/component=ag
 /// The cluster, as whoever asks may see it.
 #[derive(Clone)]
 pub struct Cluster {
-    client: Client,
+    clients: Clients,
     namespace: String,
 }
 
@@ -80,16 +82,16 @@ impl Cluster {
     #[cfg(test)]
     pub fn nowhere() -> Self {
         let config = Config::new(http::Uri::from_static("http://192.0.2.1"));
-        let client = Client::try_from(config).unwrap();
+        let clients = Clients::new(config).unwrap();
         let namespace = String::new();
-        Self { client, namespace }
+        Self { clients, namespace }
     }
 
     /// By a kubeconfig.
     pub async fn open(args: &ClusterArgs) -> Result<Self, CtlError> {
         let config = config(args).await;
-        let client = config.and_then(|c| Client::try_from(c).map_err(|error| error.to_string()));
-        let client = client.map_err(|error| {
+        let clients = config.and_then(|c| Clients::new(c).map_err(|error| error.to_string()));
+        let clients = clients.map_err(|error| {
             CtlError::new(
                 Exit::Usage,
                 format!("other nodes are asked through the API server: {error}"),
@@ -97,7 +99,7 @@ impl Cluster {
             )
         })?;
         Ok(Self {
-            client,
+            clients,
             namespace: args.agents().to_owned(),
         })
     }
@@ -114,14 +116,14 @@ impl Cluster {
         let Some((namespace, name)) = word.split_once('/') else {
             return Ok(None);
         };
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pods: Api<Pod> = Api::namespaced(self.clients.requests.clone(), namespace);
         let pod = pods.get_opt(name).await;
         let pod = pod.map_err(|e| self.refused(&format!("read pod {word}"), &e))?;
         Ok(pod.as_ref().and_then(node))
     }
 
     async fn node_of_address(&self, address: &str) -> Result<Option<String>, CtlError> {
-        let nodes: Api<Node> = Api::all(self.client.clone());
+        let nodes: Api<Node> = Api::all(self.clients.requests.clone());
         let nodes = nodes.list(&ListParams::default()).await;
         let of_node = nodes
             .map_err(|e| self.refused("list Nodes", &e))?
@@ -131,7 +133,7 @@ impl Cluster {
         if let Some(node) = of_node.find_map(|node| node.metadata.name) {
             return Ok(Some(node));
         }
-        let pods: Api<Pod> = Api::all(self.client.clone());
+        let pods: Api<Pod> = Api::all(self.clients.requests.clone());
         // The API server knows only the first address by this name.
         let by_first = ListParams::default().fields(&format!("status.podIP={address}"));
         for list in [by_first, ListParams::default()] {
@@ -146,7 +148,7 @@ impl Cluster {
 
     /// How to ask it anything.
     pub fn client(&self) -> Client {
-        self.client.clone()
+        self.clients.requests.clone()
     }
 
     /// The agents.
@@ -157,7 +159,7 @@ impl Cluster {
 
     /// The pods of agents, of which there is one at least.
     pub async fn running(&self) -> Result<Vec<Pod>, CtlError> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let pods: Api<Pod> = Api::namespaced(self.clients.requests.clone(), &self.namespace);
         let list = pods.list(&ListParams::default().labels(LABELS)).await;
         let what = format!("list the agents' pods in {}", self.namespace);
         let pods = list.map_err(|error| self.refused(&what, &error))?.items;
@@ -223,7 +225,7 @@ impl Cluster {
 
     /// The pod in which something is to be run, if anybody knows it.
     async fn pod_of(&self, call: &Call) -> Option<Pod> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &call.namespace);
+        let pods: Api<Pod> = Api::namespaced(self.clients.requests.clone(), &call.namespace);
         pods.get_opt(&call.pod).await.ok().flatten()
     }
 
@@ -244,6 +246,11 @@ impl Cluster {
                     "asking other nodes needs list of pods, and get and create of pods/exec in {namespace}, and `policy why` get and list of pods and nodes everywhere. Agents have no such rights: from their containers say kubectl weir where you have yours; try: kubectl auth can-i create pods/exec -n {namespace}",
                     namespace = self.namespace
                 ),
+            ),
+            0 if is_silence(error) => CtlError::new(
+                Exit::Unreachable,
+                format!("{message}: no answer in time"),
+                "the API server of the kubeconfig is silent, or something on the way drops packets; --kubeconfig and --context name another; try: kubectl get --raw /readyz",
             ),
             0 => CtlError::new(
                 Exit::Unreachable,

@@ -32,6 +32,7 @@ use super::{
     handle::{MapHandle, MapKind},
     kernel_table::KernelTable,
     kernel_words::KernelWords,
+    living::{self, AFFINITY},
     pins::Pins,
     prefix::Prefix,
     rows,
@@ -116,7 +117,7 @@ declare! {
     backend_slots: "BACKEND_SLOTS", KernelTable<SlotKey, u32>;
     backend_members: "BACKEND_MEMBERS", KernelTable<MemberKey, u32>;
     maglev: "MAGLEV", KernelTable<MaglevKey, MaglevChunk>;
-    affinity: "AFFINITY", KernelTable<AffinityKey, Affinity>, programs;
+    affinity: "AFFINITY", KernelTable<AffinityKey, Affinity>, uncounted;
     flow_index4: "FLOW_INDEX4", KernelTable<FlowKey4, FlowPlace>, uncounted;
     flow_index6: "FLOW_INDEX6", KernelTable<FlowKey6, FlowPlace>, uncounted;
     flows4: "FLOWS4", Flows, uncounted;
@@ -250,6 +251,8 @@ impl Maps {
     pub fn usage_beside(&self, flows: [FlowUsage; 2]) -> Result<Vec<MapUsage>, TableError> {
         let counts = self.counts()?;
         let blocks = self.blocks_in_force()?.0;
+        let (affinities, of) = (self.affinity.used()?, self.affinity.capacity());
+        let affinities = living::affinities(self, affinities, of)?;
         let described = self
             .handles
             .iter()
@@ -264,6 +267,8 @@ impl Maps {
                     // Slots of others are as good as free.
                     "FLOWS4" => Some(flows[0].live()),
                     "FLOWS6" => Some(flows[1].live()),
+                    // So are those whose time is over.
+                    AFFINITY => Some(affinities),
                     _ => entries,
                 },
                 max_entries: map.info().max_entries,

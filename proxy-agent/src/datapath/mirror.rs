@@ -4,7 +4,12 @@
 //! reads. What an outside hand changed (drift) is found by a [`Sweep`], piece by piece: each piece is read and compared
 //! between two writes of the agent, its single writer, so a sweep needs no lock and may take as long as it likes.
 
-use std::{collections::BTreeMap, fmt::Debug, ops::Bound};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    ops::Bound,
+    time::{Duration, Instant},
+};
 
 use super::table::{Cursor, Table, TableError};
 
@@ -155,6 +160,14 @@ pub struct Mirror<K, V> {
     table: Box<dyn Table<K, V>>,
     written: BTreeMap<K, V>,
     sweep: Sweep<K>,
+    refusal: Option<Refusal>,
+}
+
+/// A write that the kernel did not take.
+#[derive(Debug)]
+struct Refusal {
+    why: String,
+    at: Instant,
 }
 
 impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Mirror<K, V> {
@@ -164,12 +177,37 @@ impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Mirror<K, V> {
             written: table.entries()?.into_iter().collect(),
             table,
             sweep: Sweep::default(),
+            refusal: None,
         })
     }
 
     /// What was written.
     pub const fn written(&self) -> &BTreeMap<K, V> {
         &self.written
+    }
+
+    /// Why the kernel did not take the last write, if it did not. That there was no room is another matter.
+    pub fn refused(&self) -> Option<&str> {
+        self.refusal.as_ref().map(|refusal| refusal.why.as_str())
+    }
+
+    /// Forgets a write that was refused so long ago, and is not wanted any more.
+    pub fn forgive(&mut self, age: Duration) {
+        self.refusal.take_if(|refusal| refusal.at.elapsed() >= age);
+    }
+
+    /// Writes one entry, or removes it.
+    fn put(&mut self, key: &K, wanted: Option<V>) -> Result<(), TableError> {
+        let done = put(&mut *self.table, key, wanted);
+        match &done {
+            Ok(()) => self.refusal = None,
+            Err(error @ TableError::Kernel { .. }) => {
+                let (why, at) = (error.to_string(), Instant::now());
+                self.refusal = Some(Refusal { why, at });
+            }
+            Err(TableError::Full { .. }) => {}
+        }
+        done
     }
 
     /// Writes what is missing or differs; other entries stay. Goes on after a failure and returns the first; else how
@@ -179,7 +217,7 @@ impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Mirror<K, V> {
         let missing = desired.iter().filter(|(k, v)| written.get(k) != Some(v));
         let missing: Vec<(K, V)> = missing.map(|(k, v)| (*k, *v)).collect();
         let writes = missing.into_iter().map(|(key, value)| {
-            self.table.set(&key, &value)?;
+            self.put(&key, Some(value))?;
             self.written.insert(key, value);
             Ok(1)
         });
@@ -192,7 +230,7 @@ impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Mirror<K, V> {
             if !self.written.contains_key(&key) {
                 return Ok(0);
             }
-            self.table.remove(&key)?;
+            self.put(&key, None)?;
             self.written.remove(&key);
             Ok(1)
         });
@@ -206,20 +244,51 @@ impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Mirror<K, V> {
         self.remove(stale)
     }
 
-    /// Compares the whole map with what was written, and sets right what differs: how many entries did. What could not
-    /// be set right is found again.
-    pub fn verify(&mut self) -> Result<usize, TableError> {
-        let mut drift = 0;
+    /// Compares the whole map with what was written, and sets right what differs. Goes on after a failure; what could not be set
+    /// right is found again.
+    pub fn verify(&mut self) -> Mended {
+        let mut mended = Mended::default();
         loop {
-            let piece = self.sweep.next(&*self.table, &self.written, usize::MAX)?;
-            drift += piece.drift.len();
+            let piece = match self.sweep.next(&*self.table, &self.written, usize::MAX) {
+                Ok(piece) => piece,
+                Err(error) => return mended.and(Err(error)),
+            };
             for (key, wanted) in piece.drift {
-                put(&mut *self.table, &key, wanted)?;
+                mended = mended.and(self.put(&key, wanted));
             }
             if piece.done {
-                return Ok(drift);
+                return mended;
             }
         }
+    }
+}
+
+/// What came of a comparison.
+#[derive(Debug, Default)]
+pub struct Mended {
+    /// Entries that were set right.
+    pub entries: usize,
+    /// The first that could not be.
+    pub failed: Option<TableError>,
+}
+
+impl Mended {
+    /// With that of one more entry.
+    fn and(mut self, done: Result<(), TableError>) -> Self {
+        match done {
+            Ok(()) => self.entries += 1,
+            Err(error) => self.failed = self.failed.or(Some(error)),
+        }
+        self
+    }
+}
+
+impl std::iter::Sum for Mended {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            entries: sum.entries + one.entries,
+            failed: sum.failed.or(one.failed),
+        })
     }
 }
 
@@ -299,7 +368,9 @@ mod tests {
                 }
             }
             prop_assert!(found.keys().eq(differing.iter().copied()));
-            prop_assert_eq!(mirror.verify().unwrap(), differing.len());
+            let mended = mirror.verify();
+            prop_assert!(mended.failed.is_none());
+            prop_assert_eq!(mended.entries, differing.len());
             prop_assert_eq!(held(&table), ours);
         }
     }

@@ -88,7 +88,7 @@ declare! {
     PluginSocket,
     /// `agent.sock`, on which `proxyctl` asks.
     AgentSocket,
-    /// `api-servers.json`, the API servers as the cluster names them.
+    /// What of the cluster is remembered: `api-servers.json`, the API servers as it names them, and `nodes.json`, its Nodes.
     ServersFile,
     /// Pins of maps, and what says which layout they have.
     MapPins,

@@ -91,7 +91,7 @@ impl Claims {
     pub fn begin(&self, shared: &Arc<Shared>, observed: &Arc<Store>, store: ClaimStore) {
         let follower = Follower::new(shared, observed, store, Arc::downgrade(&self.0));
         let pulse = shared.watchdog.register("claims of ranges of pods");
-        tokio::spawn(async move { pulse.during(follower.run()).await });
+        drop(pulse.spawn(follower.run()));
     }
 
     /// Looks again: the Node or the configuration has changed.

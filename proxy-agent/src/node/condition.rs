@@ -12,6 +12,7 @@ use super::own_object::OwnObject;
 use crate::{
     model::{NetworkUnavailable, Node},
     observe::kubernetes::NodeWriter,
+    watchdog::Watchdog,
 };
 
 /// How long pods must have been without a network before it is said: a start, or a file that comes and goes, is none.
@@ -92,9 +93,10 @@ impl Statement {
 
 impl NodeCondition {
     /// From now on writes with this one.
-    pub fn begin(&self, writer: NodeWriter) {
-        self.condition.begin(writer.clone());
-        self.taint.begin(writer);
+    pub fn begin(&self, watchdog: &Watchdog, writer: NodeWriter) {
+        let what = "the Node's condition";
+        self.condition.begin(watchdog, what, writer.clone());
+        self.taint.begin(watchdog, "the Node's taints", writer);
     }
 
     /// Sets the condition, without waiting for it. To be called again while the Node shows another.

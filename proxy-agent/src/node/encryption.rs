@@ -9,6 +9,7 @@ pub mod figures;
 pub mod keeper;
 pub mod key;
 pub mod link;
+pub mod made;
 pub mod plan;
 pub mod program;
 pub mod publish;

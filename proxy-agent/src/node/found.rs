@@ -32,6 +32,8 @@ pub(super) struct Found {
     pub(super) listen_on: Option<ListenOn>,
     /// Entries of the node's maps that wait for room, by map.
     pub(super) room: Room,
+    /// What the kernel did not take into them.
+    pub(super) refused: Option<String>,
     /// What was put back.
     pub(super) repairs: Repairs,
     pub(super) host: HostStatus,

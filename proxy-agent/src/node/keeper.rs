@@ -135,12 +135,13 @@ impl NodeKeeper {
         let [tunnel, encryption] = [sends, report.encryption_device];
         let devices = [index, tunnel.unwrap_or(0)];
         desired.lead_into(tunnel, encryption, &facts);
-        let written = self.maps.write(config, &desired, devices, complete);
-        match written {
-            Ok(0) => {}
-            Ok(_) => repairs.repaired(Owned::NodeMaps, "entries of the node's maps"),
-            Err(e) => report.errors.push(format!("{e:#}")),
+        let (mended, written) = self.maps.write(config, &desired, devices, complete);
+        if mended > 0 {
+            repairs.repaired(Owned::NodeMaps, "entries of the node's maps");
         }
+        report
+            .errors
+            .extend(written.err().map(|e| format!("{e:#}")));
         report.addresses = Some(addresses::in_force(&self.maps));
         let names: Vec<&str> = desired.links.chosen.values().map(Link::name).collect();
         let set = self.sysctls.apply(&names, &config.conntrack, repairs);

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Debug,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     config::{Configuration, Conntrack, Forwarding, Period, Xdp},
-    datapath::{Maps, Mirror, TableError, bpfsys, prefix::Prefix, shared::Standing},
+    datapath::{Maps, Mended, Mirror, TableError, bpfsys, prefix::Prefix, shared::Standing},
     subject::Room,
 };
 
@@ -97,18 +98,60 @@ impl NodeMaps {
         v4.chain(v6).collect()
     }
 
-    /// Brings the maps in step, also with what somebody else changed: says how many entries. Addresses that the machine
+    /// What the kernel has refused when they were written last.
+    pub fn refused(&self) -> Option<&str> {
+        let refused = [
+            self.config.refused(),
+            self.addresses4.refused(),
+            self.addresses6.refused(),
+            self.links.refused(),
+            self.inside4.refused(),
+            self.inside6.refused(),
+            self.tunnels4.refused(),
+            self.tunnels6.refused(),
+        ];
+        refused.into_iter().flatten().next()
+    }
+
+    fn forgive(&mut self) {
+        let at_once = Duration::ZERO;
+        self.config.forgive(at_once);
+        self.addresses4.forgive(at_once);
+        self.addresses6.forgive(at_once);
+        self.links.forgive(at_once);
+        self.inside4.forgive(at_once);
+        self.inside6.forgive(at_once);
+        self.tunnels4.forgive(at_once);
+        self.tunnels6.forgive(at_once);
+    }
+
+    /// Brings the maps in step, also with what somebody else changed: how many entries that were. Addresses that the machine
     /// has lost go last, and only if `complete`: before the Node is known the internal ones are not.
     pub fn write(
         &mut self,
         config: &Configuration,
         desired: &Desired,
-        [host_device, tunnel_device]: [u32; 2],
+        devices: [u32; 2],
         complete: bool,
-    ) -> anyhow::Result<usize> {
+    ) -> (usize, anyhow::Result<()>) {
         let standing = self.standing.clone();
         let _held = standing.hold();
         self.room.clear();
+        // Whatever is wanted still is tried again.
+        self.forgive();
+        let written = self.write_wanted(config, desired, devices, complete);
+        let Mended { entries, failed } = self.verify();
+        let mended = failed.map_or(Ok(()), |error| Err(error.into()));
+        (entries, written.and(mended))
+    }
+
+    fn write_wanted(
+        &mut self,
+        config: &Configuration,
+        desired: &Desired,
+        [host_device, tunnel_device]: [u32; 2],
+        complete: bool,
+    ) -> anyhow::Result<()> {
         // What is inside is there before anything is masqueraded.
         let inside = desired.masquerade.as_ref().map(inside);
         if let Some((v4, v6)) = &inside {
@@ -166,7 +209,7 @@ impl NodeMaps {
         }
         // A link that is gone has no source that anybody could ask for.
         self.links.retain(&links)?;
-        self.verify()
+        Ok(())
     }
 
     /// Takes out of the maps who is not reached by the tunnel any more, once routes lead elsewhere; nodes that are gone only if
@@ -184,18 +227,18 @@ impl NodeMaps {
         Ok(())
     }
 
-    fn verify(&mut self) -> anyhow::Result<usize> {
-        let drift = [
-            self.config.verify()?,
-            self.addresses4.verify()?,
-            self.addresses6.verify()?,
-            self.links.verify()?,
-            self.inside4.verify()?,
-            self.inside6.verify()?,
-            self.tunnels4.verify()?,
-            self.tunnels6.verify()?,
+    fn verify(&mut self) -> Mended {
+        let mended = [
+            self.config.verify(),
+            self.addresses4.verify(),
+            self.addresses6.verify(),
+            self.links.verify(),
+            self.inside4.verify(),
+            self.inside6.verify(),
+            self.tunnels4.verify(),
+            self.tunnels6.verify(),
         ];
-        Ok(drift.into_iter().sum())
+        mended.into_iter().sum()
     }
 }
 

@@ -47,7 +47,7 @@ impl Monitor {
     pub fn begin(ours: &'static [u8], pulse: Pulse) -> Self {
         let news = Arc::new(Notify::new());
         let told = Arc::clone(&news);
-        let listener = tokio::spawn(async move { pulse.during(listen(told, ours)).await });
+        let listener = pulse.spawn(listen(told, ours));
         Self { news, listener }
     }
 

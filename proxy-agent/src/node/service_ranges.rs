@@ -14,6 +14,7 @@ use super::host_device::Published;
 use crate::{
     config::Configuration,
     observe::kubernetes::{RangeReader, ReadRanges},
+    watchdog::Watchdog,
 };
 
 /// When a question that was not answered is asked again.
@@ -35,13 +36,14 @@ struct State {
 
 impl ServiceRanges {
     /// From now on asks by this one, and follows what is said; without one there is nobody to ask. Needs a runtime.
-    pub fn begin(&self, reader: Option<RangeReader>) {
+    pub fn begin(&self, watchdog: &Watchdog, reader: Option<RangeReader>) {
         let Some(reader) = reader else {
             self.0.put(Published::Absent);
             return;
         };
         if !self.0.begun.swap(true, Ordering::Relaxed) {
-            tokio::spawn(follow(reader, Arc::downgrade(&self.0)));
+            let pulse = watchdog.register("ranges of Services' addresses");
+            drop(pulse.spawn(follow(reader, Arc::downgrade(&self.0))));
         }
     }
 

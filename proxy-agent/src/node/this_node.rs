@@ -321,9 +321,9 @@ impl Subject for ThisNode {
         Verified::Done(0)
     }
 
-    /// What fails here is told, but does not make the node unhealthy: traffic goes on as it was.
+    /// What fails beside the maps is told, but does not make the node unhealthy: traffic goes on as it was.
     fn broken(&self) -> Option<&str> {
-        None
+        self.found.refused.as_deref()
     }
 
     fn waits_for_room(&self, room: &mut Room) {

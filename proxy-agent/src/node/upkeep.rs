@@ -220,6 +220,7 @@ impl Upkeep {
     fn take_down(&mut self) {
         let found = &mut self.found;
         found.room.clone_from(self.keeper.maps().room());
+        found.refused = self.keeper.maps().refused().map(str::to_owned);
         found.host = self.programs.host.status();
         found.links = self.programs.links.status();
         found.encryption.0.clone_from(self.keeper.encryption());

@@ -5,7 +5,7 @@ use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use super::{Converted, Object, Update, nodes::Nodes, store::Problems};
@@ -100,7 +100,8 @@ impl Observed {
             }
             Kind::Pod => full(&mut self.snapshot.pods),
             Kind::NetworkPolicy => full(&mut self.snapshot.policies),
-            Kind::Namespace | Kind::Node => {} // There are not as many of them.
+            Kind::Namespace => {} // There are not as many of them.
+            Kind::Node => self.nodes.listed(Instant::now()),
         }
         self.snapshot.complete.0.insert(kind);
         self.snapshot.refused.remove(&kind);

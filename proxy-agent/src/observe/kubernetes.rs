@@ -99,8 +99,7 @@ impl Watches {
     pub fn tell_events(&mut self, notices: &Notices) {
         let (writer, watchdog) = (self.events.clone(), &self.watchdog);
         let (pulse, told) = (watchdog.register("Events"), notices.subscribe());
-        self.tasks
-            .spawn(async move { pulse.during(writer.run(told)).await });
+        pulse.spawn_in(&mut self.tasks, writer.run(told));
     }
 
     /// Live reads of pods.
@@ -212,13 +211,13 @@ pub fn spawn_with(store: Arc<Store>, options: &Options, servers: Servers) -> Wat
     let ours = all.clone().labels(&ours);
     let mut tasks = JoinSet::new();
     let pulse = options.watchdog.register("probe of the API server");
-    tasks.spawn(async move { pulse.during(health.run()).await });
-    tasks.spawn(follower.clone().follow::<core::Node>(all.clone()));
-    tasks.spawn(follower.clone().follow::<core::Service>(ours.clone()));
-    tasks.spawn(follower.clone().follow::<discovery::EndpointSlice>(ours));
-    tasks.spawn(follower.clone().follow::<core::Namespace>(all.clone()));
-    tasks.spawn(follower.clone().follow::<core::Pod>(all.clone()));
-    tasks.spawn(follower.follow::<networking::NetworkPolicy>(all));
+    pulse.spawn_in(&mut tasks, async move { health.run().await });
+    follower.follow::<core::Node>(&mut tasks, all.clone());
+    follower.follow::<core::Service>(&mut tasks, ours.clone());
+    follower.follow::<discovery::EndpointSlice>(&mut tasks, ours);
+    follower.follow::<core::Namespace>(&mut tasks, all.clone());
+    follower.follow::<core::Pod>(&mut tasks, all.clone());
+    follower.follow::<networking::NetworkPolicy>(&mut tasks, all);
     Watches {
         tasks,
         events,

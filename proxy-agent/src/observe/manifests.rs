@@ -77,17 +77,14 @@ pub fn spawn(
         .map_err(|source| failed(&path, source))?;
     let mut folder = Folder::new(path, node);
     scan(&store, &mut folder);
-    let task = tokio::spawn(async move {
+    let task = pulse.spawn::<_>(async move {
         let _watcher = watcher; // Dropping it would end the events.
-        let follow = async {
-            loop {
-                if time::timeout(RESCAN, changed.notified()).await.is_ok() {
-                    while time::timeout(QUIET, changed.notified()).await.is_ok() {}
-                }
-                scan(&store, &mut folder);
+        loop {
+            if time::timeout(RESCAN, changed.notified()).await.is_ok() {
+                while time::timeout(QUIET, changed.notified()).await.is_ok() {}
             }
-        };
-        pulse.during::<()>(follow).await;
+            scan(&store, &mut folder);
+        }
     });
     Ok(Watch { task })
 }

@@ -3,6 +3,7 @@
 //! What is known stays known while the API says less: an object that is gone or has lost its addresses
 //! or ranges is more often a hiccup (a cloud provider's, somebody's hand) than a machine that is gone.
 
+pub mod kept;
 mod settle;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 
 use ipnetwork::IpNetwork;
 
+use self::kept::Kept;
 use crate::model::{Dirty, Node, Snapshot};
 
 /// How long a Node whose object is gone is kept, unless another one takes its addresses or ranges.
@@ -24,6 +26,10 @@ pub(super) const GRACE: Duration = Duration::from_mins(5);
 pub(super) struct Nodes {
     said: BTreeMap<Arc<str>, Arc<Node>>,
     gone: BTreeMap<Arc<str>, Instant>,
+    /// What a former agent knew, until Nodes are listed, and for how long the object of some was gone then.
+    recalled: BTreeMap<Arc<str>, (Node, Duration)>,
+    /// Counts changes of the above.
+    version: u64,
     /// Who claims what has changed since it was settled.
     unsettled: bool,
     /// Ranges that agents have claimed go before those that anybody else gave (`ipam: cluster`).
@@ -31,6 +37,52 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
+    /// Takes over what a former agent knew.
+    pub(super) fn recall(&mut self, kept: Vec<Kept>) {
+        let known = kept.into_iter().map(|kept| {
+            let (name, gone_for) = (kept.name.as_str().into(), kept.gone_for());
+            (name, (kept.node(), gone_for))
+        });
+        self.recalled = known.collect();
+    }
+
+    /// All Nodes are listed. Those that a former agent knew and that are not among them are gone: since that one noted it, or
+    /// else since now.
+    pub(super) fn listed(&mut self, now: Instant) {
+        for (name, (node, gone_for)) in std::mem::take(&mut self.recalled) {
+            let since = now.checked_sub(gone_for);
+            let Some(since) = since.filter(|_| gone_for < GRACE) else {
+                continue;
+            };
+            if self.said.contains_key(&name) {
+                continue;
+            }
+            tracing::warn!(
+                node = &*name,
+                "Node is gone from the API since the agent ended; what is known of it stays for a while"
+            );
+            self.said.insert(Arc::clone(&name), Arc::new(node));
+            self.gone.insert(name, since);
+            self.unsettled = true;
+            self.version += 1;
+        }
+    }
+
+    /// Counts changes of what the next agent is to know.
+    pub(super) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What the next agent is to know.
+    pub(super) fn kept(&self, now: Instant) -> Vec<Kept> {
+        let all = self.said.iter();
+        let all = all.map(|(name, node)| {
+            let since = self.gone.get(name);
+            Kept::of(node, since.map(|since| now.duration_since(*since)))
+        });
+        all.collect()
+    }
+
     /// Puts a Node as the API has it, with what it said before where it is silent now.
     pub(super) fn apply(
         &mut self,
@@ -39,13 +91,15 @@ impl Nodes {
         mut new: Node,
         dirty: &mut Dirty,
     ) {
-        self.gone.remove(name);
+        self.version += u64::from(self.gone.remove(name).is_some());
         let old = self.said.get(name);
         if let Some(old) = old {
             remember(&mut new, old);
             if **old == new {
                 return;
             }
+        } else if let Some((old, _)) = self.recalled.get(name) {
+            remember(&mut new, old);
         }
         let new = Arc::new(new);
         let in_force = snapshot.nodes.get_mut(name);
@@ -57,6 +111,7 @@ impl Nodes {
             None => self.unsettled = true,
         }
         self.said.insert(Arc::clone(name), new);
+        self.version += 1;
     }
 
     /// Keeps a Node whose object is gone. It is neither leaving nor to be told anything.
@@ -80,6 +135,7 @@ impl Nodes {
         self.said.insert(Arc::clone(&name), Arc::new(kept));
         self.gone.insert(name, Instant::now());
         self.unsettled = true;
+        self.version += 1;
     }
 
     /// The names of all that are known.
@@ -111,7 +167,9 @@ impl Nodes {
             }
             stays
         });
-        self.unsettled |= gone.len() != known;
+        let is_less = gone.len() != known;
+        self.unsettled |= is_less;
+        self.version += u64::from(is_less);
     }
 
     /// Gives each range and address to one Node, once all that is new has been put. One that is gone is forgotten when another
@@ -151,6 +209,7 @@ impl Nodes {
             gone.remove(name);
             said.remove(name);
         }
+        self.version += u64::from(!taken.is_empty());
         !taken.is_empty()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::{Problem, SourceStatus, Update, apply};
+use super::{Problem, SourceStatus, Update, apply, nodes::kept::Kept};
 use crate::{
     config::Ipam,
     model::{Completeness, Dirty, Kind, ObjectName, Snapshot},
@@ -60,6 +60,22 @@ impl Store {
         observed.nodes.claimed_first = ipam == Ipam::Cluster;
         drop(observed);
         store
+    }
+
+    /// Takes over what a former agent knew of Nodes. To be called before anything is observed.
+    pub fn recall(&self, nodes: Vec<Kept>) {
+        let observed = self.observed.write();
+        let mut observed = observed.unwrap_or_else(PoisonError::into_inner);
+        observed.nodes.recall(nodes);
+    }
+
+    /// What the next agent is to know of Nodes, and the version of that; none before they are listed, or if it is `held`.
+    pub fn kept_nodes(&self, held: Option<u64>) -> Option<(u64, Vec<Kept>)> {
+        let observed = self.read();
+        let version = observed.0.nodes.version();
+        let listed = observed.complete.has(&[Kind::Node]);
+        let wanted = listed && held != Some(version);
+        wanted.then(|| (version, observed.0.nodes.kept(Instant::now())))
     }
 
     /// The snapshot. Hold it briefly: sources wait meanwhile.

@@ -65,10 +65,8 @@ impl Pods {
             return;
         }
         self.looking.running = true;
-        let send = self.send.clone();
-        tokio::task::spawn_blocking(move || {
-            // The receiver goes only with the agent.
-            drop(send.blocking_send(Event::Looked(changed(&known))));
+        self.beside(&self.config.works.hardware, move || {
+            Event::Looked(changed(&known))
         });
     }
 

@@ -88,14 +88,12 @@ impl Pods {
             return;
         }
         lifting.running = true;
-        let (calls, send) = (Arc::clone(&lifting.calls), self.send.clone());
+        let calls = Arc::clone(&lifting.calls);
         let began = calls.load(Ordering::Relaxed);
-        tokio::task::spawn_blocking(move || {
+        self.beside(&self.config.works.lifting, move || {
             let go_on = || calls.load(Ordering::Relaxed) == began;
             let lift = |ifindex| (ifindex, lifter.lift(ifindex, &go_on));
-            let outcomes = batch.into_iter().map(lift).collect();
-            // The receiver goes only with the agent.
-            drop(send.blocking_send(Event::Lifted(outcomes)));
+            Event::Lifted(batch.into_iter().map(lift).collect())
         });
     }
 

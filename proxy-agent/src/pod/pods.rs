@@ -36,12 +36,12 @@ use super::{
     server,
     tables::PodMirrors,
     waiting::{Missing, Waiting, settle},
+    works::Works,
 };
 use crate::{
     api::{Shared, unix::Bound},
     model::{ObjectName, Owned, Pod},
     subject::{Asked, Repairs},
-    watchdog::Work,
 };
 
 /// Says whether a pod may have addresses, or why not.
@@ -58,10 +58,8 @@ pub struct PodsConfig {
     pub fetch: Option<Fetch>,
     /// Whether a pod may have these addresses, or why not.
     pub admit: Admit,
-    /// Watches over garbage collection (the sweep).
-    pub sweeping: Work,
-    /// Watches over what puts programs on interfaces.
-    pub attaching: Work,
+    /// What is done beside.
+    pub works: Works,
 }
 
 /// The endpoints of this node.
@@ -168,7 +166,7 @@ impl Pods {
         shared: &Arc<Shared>,
         interfaces: Box<dyn Interfaces + Send>,
     ) -> anyhow::Result<()> {
-        let work = self.config.attaching.clone();
+        let work = self.config.works.attaching.clone();
         let hands = Hands::begin(interfaces, self.send.clone(), work);
         self.hands = Some(hands.context("begin the thread of pods' programs")?);
         let pulse = shared.watchdog.register("pod server");
@@ -180,7 +178,8 @@ impl Pods {
         // Ends with the runtime.
         drop(server::serve(bound, to, server::count_in(shared), pulse));
         let send = self.send.clone();
-        tokio::spawn(async move {
+        let pulse = shared.watchdog.register("events of pods");
+        let pass_on = async move {
             let mut tick = interval(Duration::from_secs(1));
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -192,7 +191,8 @@ impl Pods {
                     return;
                 }
             }
-        });
+        };
+        drop(pulse.spawn(pass_on));
         Ok(())
     }
 

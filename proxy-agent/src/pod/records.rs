@@ -147,12 +147,10 @@ impl Pods {
         let known: Vec<Known> = locals
             .map(|local| Known::of(local, &self.boot_id))
             .collect();
-        let (paths, boot_id, send) = (self.paths.clone(), self.boot_id.clone(), self.send.clone());
+        let (paths, boot_id) = (self.paths.clone(), self.boot_id.clone());
         let whole = self.keeping.whole.clone();
-        tokio::task::spawn_blocking(move || {
-            let found = look_unless(whole, &paths, &boot_id, known);
-            // The receiver goes only with the agent.
-            drop(send.blocking_send(Event::Kept(found)));
+        self.beside(&self.config.works.records, move || {
+            Event::Kept(look_unless(whole, &paths, &boot_id, known))
         });
     }
 

@@ -56,10 +56,7 @@ struct Asks {
 
 /// Passes on what is asked on a socket.
 pub fn serve(socket: Bound, to: mpsc::Sender<Asked>, count: Count, pulse: Pulse) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let asks = Asks { to, count };
-        pulse.during(accept(socket, asks)).await;
-    })
+    pulse.spawn(accept(socket, Asks { to, count }))
 }
 
 async fn accept(mut socket: Bound, asks: Asks) {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Event, Missing, Pods, server};
 use crate::{
     api::messages::{Names, Status},
-    datapath::TcMode,
+    datapath::{Mended, TcMode},
     model::{Notice, ObjectName, Pod, Snapshot},
     observe::Store,
     subject::{self, Asked, Depth, Here, Room, Subject, Turn, Verified},
@@ -117,13 +117,12 @@ impl Subject for Pods {
 
     /// There are few entries: all at once.
     fn verify(&mut self, _: &Store, _: usize, _: Depth) -> Verified {
-        match self.tables.verify() {
-            Ok(drift) => Verified::Done(drift),
-            Err(error) => {
-                tracing::warn!(%error, "maps of endpoints not compared");
-                Verified::Failed
-            }
-        }
+        let Mended { entries, failed } = self.tables.verify();
+        let Some(error) = failed else {
+            return Verified::Done(entries);
+        };
+        tracing::warn!(%error, "maps of endpoints not in step with what was written");
+        Verified::Failed(entries)
     }
 
     fn waits_for_room(&self, room: &mut Room) {
@@ -141,9 +140,9 @@ impl Subject for Pods {
         self.reconcile();
     }
 
-    /// Who cannot be taken in is refused.
+    /// Who cannot be taken in is refused; that the kernel takes no write is the node's trouble.
     fn broken(&self) -> Option<&str> {
-        None
+        self.tables.refused()
     }
 
     fn notices(&self) -> Vec<Notice> {

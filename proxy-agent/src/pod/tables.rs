@@ -1,6 +1,6 @@
 //! The maps that endpoints are written to.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use proxy_common::{
     address::{Address4, Address6},
@@ -10,11 +10,15 @@ use proxy_common::{
 
 use super::{entries::Entries, restore::Pinned};
 use crate::datapath::{
-    Mirror, clock,
+    Mended, Mirror, clock,
     flows::{Flows, is_pod},
     maps::Maps,
     table::{Table, TableError},
 };
+
+/// How long a write counts that was refused and is not wanted any more, because its ADD was refused: the runtime asks again
+/// before that, if the pod is still wanted.
+const LATELY: Duration = Duration::from_mins(5);
 
 /// `ENDPOINTS`, and the maps that lead there. [`Pods`](super::Pods) is their single writer.
 pub struct PodTables {
@@ -125,16 +129,33 @@ impl PodMirrors {
         results.into_iter().sum()
     }
 
-    /// Sets right what somebody else changed: how many entries.
-    pub(super) fn verify(&mut self) -> Result<usize, TableError> {
-        let results = [
+    /// What the kernel did not take lately.
+    pub(super) fn refused(&self) -> Option<&str> {
+        let refused = [
+            self.endpoints.refused(),
+            self.interfaces.refused(),
+            self.clients.refused(),
+            self.local4.refused(),
+            self.local6.refused(),
+        ];
+        refused.into_iter().flatten().next()
+    }
+
+    /// Sets right what somebody else changed.
+    pub(super) fn verify(&mut self) -> Mended {
+        self.endpoints.forgive(LATELY);
+        self.interfaces.forgive(LATELY);
+        self.clients.forgive(LATELY);
+        self.local4.forgive(LATELY);
+        self.local6.forgive(LATELY);
+        let mended = [
             self.endpoints.verify(),
             self.interfaces.verify(),
             self.clients.verify(),
             self.local4.verify(),
             self.local6.verify(),
         ];
-        results.into_iter().sum()
+        mended.into_iter().sum()
     }
 
     /// Ends the flows of which one end is a pod of this node whose id is `gone`.

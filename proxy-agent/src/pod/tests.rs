@@ -18,7 +18,7 @@ use proxy_common::{endpoints::Endpoint, sockets::Client};
 use tokio::sync::oneshot;
 
 use super::{
-    Event, Interfaces, Missing, PodTables, Pods, PodsConfig,
+    Event, Interfaces, Missing, PodTables, Pods, PodsConfig, Works,
     interfaces::{Attached, Lift},
     limits::{Done, Side},
     server::Asked,
@@ -27,7 +27,7 @@ use crate::{
     api::messages::Status,
     datapath::{DatapathError, Faults, Flows, MemoryTable, Table as _, TcMode},
     subject::Subject as _,
-    watchdog::{LIMIT, Watchdog},
+    watchdog::Watchdog,
 };
 
 mod admit;
@@ -176,8 +176,7 @@ fn pods(folder: &tempfile::TempDir, maps: &Maps, interfaces: &mut Fake) -> Pods 
         limit: Arc::new(|| 16),
         fetch: None,
         admit: Arc::new(|_| Ok(())),
-        sweeping: Watchdog::default().work("sweep", LIMIT),
-        attaching: Watchdog::default().work("programs", LIMIT),
+        works: Works::new(&Watchdog::default()),
     };
     Pods::open(config, maps.tables(), interfaces).unwrap()
 }

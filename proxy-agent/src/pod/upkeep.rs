@@ -20,7 +20,7 @@ use super::{
     local::{Identity, Local},
     swept::Swept,
 };
-use crate::{model::Owned, subject::Asked};
+use crate::{model::Owned, subject::Asked, watchdog::Work};
 
 /// How often leaks are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_mins(1);
@@ -50,20 +50,26 @@ impl Pods {
             return;
         };
         self.next_sweep = Instant::now() + SWEEP_PERIOD;
-        let (paths, boot_id, send) = (self.paths.clone(), self.boot_id.clone(), self.send.clone());
+        let (paths, boot_id) = (self.paths.clone(), self.boot_id.clone());
         let names = self.known.values().map(|l| l.add.host_ifname.clone());
         let names = names.collect();
         let keys: Vec<Key> = self.known.keys().cloned().collect();
-        let work = self.config.sweeping.clone();
         self.meanwhile.clear();
-        tokio::task::spawn_blocking(move || {
-            let swept = work.run(|| {
-                let sweep = collector::sweep(&paths, &boot_id, &names, &mut memory);
-                Swept::new(&paths, &keys, memory, sweep)
-            });
-            // The receiver goes only with the agent.
-            drop(send.blocking_send(Event::Swept(Box::new(swept))));
+        self.beside(&self.config.works.sweeping, move || {
+            let sweep = collector::sweep(&paths, &boot_id, &names, &mut memory);
+            Event::Swept(Box::new(Swept::new(&paths, &keys, memory, sweep)))
         });
+    }
+
+    /// Does a work that may block, for the event that comes of it. Where it panics none comes: it is not begun anew, and the
+    /// watchdog names it.
+    pub(super) fn beside(&self, work: &Work, job: impl FnOnce() -> Event + Send + 'static) {
+        let send = self.send.clone();
+        let done = work.spawn(move || {
+            // The receiver goes only with the agent.
+            drop(send.blocking_send(job()));
+        });
+        drop(done);
     }
 
     /// Follows what a sweep found. Whom the plugin has asked for since it began is left for the next one: it may have been

@@ -58,8 +58,8 @@ pub struct Policies {
     room: Room,
     due: Instant,
     seen: Seen,
-    /// What was changed by somebody else could not all be set right.
-    damaged: bool,
+    /// Why what was changed by somebody else could not all be set right.
+    damaged: Option<String>,
 }
 
 impl Policies {
@@ -82,7 +82,7 @@ impl Policies {
             room: Room::new(),
             due: Instant::now(),
             seen: Seen::default(),
-            damaged: false,
+            damaged: None,
         })
     }
 
@@ -90,11 +90,11 @@ impl Policies {
     fn bring(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) {
         self.endpoints = endpoints.len();
         self.observed = snapshot.policies.len();
-        if self.damaged {
+        if self.damaged.is_some() {
             self.repair();
         }
         self.due = self.bring_in_step(snapshot, endpoints);
-        if self.damaged {
+        if self.damaged.is_some() {
             self.due = self.due.min(Instant::now() + RETRY);
         }
     }
@@ -146,13 +146,13 @@ impl Policies {
         }
     }
 
-    /// Compares the maps with what was written to them and sets right what differs: how many entries did.
-    fn repair(&mut self) -> Option<usize> {
+    /// Compares the maps with what was written to them and sets right what differs.
+    fn repair(&mut self) -> Verified {
         self.forget_cookies();
         match self.engine.verify() {
             Ok(report) => {
                 self.forget_flows(&report.wrapped);
-                self.damaged = report.broken.is_some();
+                self.damaged.clone_from(&report.broken);
                 let mut due = subject::after(report.again_after);
                 if let Some(error) = &report.broken {
                     self.count_error("verify");
@@ -163,13 +163,17 @@ impl Policies {
                     due = Instant::now() + RETRY;
                 }
                 self.due = self.due.min(due);
-                Some(report.drift)
+                match report.broken {
+                    None => Verified::Done(report.drift),
+                    Some(_) => Verified::Failed(report.drift),
+                }
             }
             Err(error) => {
                 self.count_error("verify");
                 tracing::error!(%error, "full comparison of policy failed");
+                self.damaged = Some(error.to_string());
                 self.due = self.due.min(Instant::now() + RETRY);
-                None
+                Verified::Failed(0)
             }
         }
     }
@@ -283,12 +287,13 @@ impl Subject for Policies {
                 }
                 Verified::Done(0)
             }
-            Ok(Glanced::Differs) | Err(_) => self.repair().map_or(Verified::Failed, Verified::Done),
+            Ok(Glanced::Differs) | Err(_) => self.repair(),
         }
     }
 
     fn broken(&self) -> Option<&str> {
-        self.error.as_deref().filter(|_| self.broken)
+        let refused = self.error.as_deref().filter(|_| self.broken);
+        refused.or(self.damaged.as_deref())
     }
 
     fn waits_for_room(&self, room: &mut Room) {

@@ -8,11 +8,7 @@ use std::{
 };
 
 use ipnetwork::IpNetwork;
-use tokio::{
-    sync::watch,
-    task::{JoinHandle, spawn_blocking},
-    time::timeout,
-};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{
     asked::AllGiven,
@@ -24,6 +20,7 @@ use crate::{
         facts::{Facts, Interface},
         links::{Header, Links, Sources, pattern::matches},
     },
+    watchdog::Work,
 };
 
 /// How often the machine's links are looked at.
@@ -72,6 +69,7 @@ pub(super) struct Announcer {
     situation: watch::Receiver<Arc<Situation>>,
     running: BTreeMap<u32, Running>,
     said: OfLinks,
+    looks: Work,
 }
 
 impl Announcer {
@@ -79,19 +77,21 @@ impl Announcer {
         config: Configuration,
         situation: watch::Receiver<Arc<Situation>>,
         said: OfLinks,
+        looks: Work,
     ) -> Self {
         Self {
             config,
             situation,
             running: BTreeMap::new(),
             said,
+            looks,
         }
     }
 
     /// Goes on until nobody tells the situation any more, then says good-bye.
     pub(super) async fn run(mut self) {
         loop {
-            match spawn_blocking(Facts::read).await {
+            match self.looks.spawn(Facts::read).await {
                 Ok(Ok(facts)) => self.bring(&facts),
                 Ok(Err(error)) => tracing::warn!(%error, "links not read"),
                 Err(error) => tracing::warn!(%error, "links not read"),

@@ -45,7 +45,7 @@ impl HealthChecks {
         let ports = HealthCheckNodePorts::new(Arc::clone(shared));
         let pulse = shared.watchdog.register("health check node ports");
         let told = Arc::clone(&problems);
-        tokio::spawn(async move { pulse.during(keep(receiver, ports, told)).await });
+        drop(pulse.spawn(keep(receiver, ports, told)));
         Self { wanted, problems }
     }
 

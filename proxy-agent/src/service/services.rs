@@ -50,6 +50,8 @@ pub struct Services {
     /// They were not in step yet.
     first: Option<Guard>,
     compared: Compared,
+    /// Why what somebody changed is not set right.
+    unmended: Option<String>,
 }
 
 /// The comparison that is under way.
@@ -98,6 +100,7 @@ impl Services {
             in_vain: InVain::new(),
             first: Some(readiness.register("first sync")),
             compared: Compared::default(),
+            unmended: None,
         })
     }
 
@@ -175,6 +178,7 @@ impl Services {
             self.count_errors("verify", report.errors);
             return Verified::More(report.drift);
         }
+        self.unmended = None;
         let Compared { took, drift } = std::mem::take(&mut self.compared);
         if drift > 0 {
             tracing::warn!(
@@ -296,13 +300,14 @@ impl Subject for Services {
                 self.compared = Compared::default();
                 self.count_errors("verify", 1);
                 tracing::error!(%error, "full comparison of Services failed");
-                Verified::Failed
+                self.unmended = Some(error.to_string());
+                Verified::Failed(0)
             }
         }
     }
 
     fn broken(&self) -> Option<&str> {
-        self.sync.broken()
+        self.sync.broken().or(self.unmended.as_deref())
     }
 
     fn waits_for_room(&self, room: &mut Room) {

@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    api::messages::{RepairStatus, RepairsStatus},
-    model::{EventReason, Kind, Notice, ObjectName, Owned},
+    api::{
+        messages::{RepairStatus, RepairsStatus},
+        metrics::{Metrics, What},
+    },
+    model::{EventReason, Kind, Mended, Notice, ObjectName, Owned},
 };
 
 /// What was in peace for so long is forgotten.
@@ -110,6 +113,14 @@ impl Repairs {
         }
     }
 
+    /// Takes over what was put back beside, and forgets what is long ago.
+    pub fn hear(&mut self, mended: &Mended) {
+        self.expire();
+        for (what, thing) in mended.take() {
+            self.repaired(what, thing);
+        }
+    }
+
     /// Forgets what is long ago.
     pub fn expire(&mut self) {
         self.recent.retain(|_, one| one.last.elapsed() < PEACE);
@@ -141,6 +152,14 @@ impl Repairs {
                 times: one.times,
                 last_seconds: one.last.elapsed().as_secs(),
             }));
+    }
+}
+
+/// Counts it in the metrics.
+pub fn count(repairs: &RepairsStatus, metrics: &Metrics) {
+    for (what, times) in &repairs.times {
+        let series = metrics.repairs.get_or_create(&What::new(what));
+        Metrics::raise(&series, *times);
     }
 }
 

@@ -1,11 +1,20 @@
 //! Fault injection: lets a test stop one task of a running agent. Debug builds only.
 
-use std::{fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::Task;
 
 /// How often a task that was stopped looks whether it may go on.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// Holds the names of all tasks.
+const LIST: &str = ".tasks";
 
 /// The folder of files named after the tasks to stop.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +23,17 @@ pub(super) struct Faults(Option<Arc<PathBuf>>);
 impl Faults {
     pub(super) fn new(run_dir: &Path) -> Self {
         Self(Some(Arc::new(run_dir.join("faults"))))
+    }
+
+    /// Tells a test what there is to stop: a line each in a file, if the folder is there.
+    pub(super) fn note(&self, task: &Task) {
+        let list = self.0.as_ref().map(|folder| folder.join(LIST));
+        let list = list.map(|list| File::options().create(true).append(true).open(list));
+        if let Some(Ok(mut list)) = list
+            && let Err(error) = writeln!(list, "{}", task.name)
+        {
+            tracing::warn!(%error, "task not listed");
+        }
     }
 
     /// Returns when no file of this name is there. What the file holds is the task's limit meanwhile, in seconds:

@@ -1,24 +1,20 @@
 //! Health that fails: what the kernel does not take is not applied, and a task that stands still is named.
-#![expect(unsafe_code, reason = "map operations that no library has")]
 
-use std::{
-    ffi::CString,
-    fs, io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use nix::{sys::ptrace, sys::wait::waitpid, unistd::Pid};
 use weir_tests::world::{Agent, Manifests, Node, World, until};
 
-use super::fixture::{PATIENCE, VIP4, VIP6, get, service};
+use super::{
+    fixture::{PATIENCE, VIP4, VIP6, get, service},
+    frozen::freeze_map,
+};
 
 /// Full comparisons each second make health's time-out two.
-const CONFIGURATION: &str =
+pub(super) const CONFIGURATION: &str =
     "apiVersion: weir.dev/v1alpha1\nkind: AgentConfiguration\nsync: { fullPeriod: 1s }\n";
 
-const LOAD_BALANCER: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: lb, namespace: default}\n\
+pub(super) const LOAD_BALANCER: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: lb, namespace: default}\n\
     spec:\n  type: LoadBalancer\n  externalTrafficPolicy: Local\n  healthCheckNodePort: 32000\n\
     \x20 clusterIP: 10.96.0.99\n  clusterIPs: [10.96.0.99]\n  ports: [{port: 80, nodePort: 30080}]\n\
     ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
@@ -34,39 +30,8 @@ fn start(node: &Node, manifests: &Manifests) -> Agent {
     Agent::start(node, manifests, &flags).unwrap()
 }
 
-/// `BPF_MAP_FREEZE`: from now on the kernel takes no write to the map from user space.
-fn freeze(pin: &Path) -> io::Result<()> {
-    const BPF_OBJ_GET: libc::c_long = 7;
-    const BPF_MAP_FREEZE: libc::c_long = 22;
-    let path = CString::new(pin.as_os_str().as_encoded_bytes())?;
-    let mut attributes = [0_u64; 16];
-    attributes[0] = path.as_ptr() as u64;
-    let size = size_of_val(&attributes);
-    // SAFETY: the attributes begin with the address of a path that outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, attributes.as_ptr(), size) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call made this descriptor, and nobody else has it.
-    let map = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(io::Error::other)?) };
-    attributes[0] = u64::from(map.as_raw_fd().unsigned_abs());
-    // SAFETY: the attributes begin with the descriptor of a map.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_FREEZE, attributes.as_ptr(), size) };
-    if done < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-fn freeze_map(node: &Node, map: &str) {
-    let found = node
-        .run(&["find", "/sys/fs/bpf/weir", "-name", map])
-        .unwrap();
-    freeze(&node.file(found.trim())).unwrap();
-}
-
 /// Waits for an answer whose body says so.
-fn answers(node: &Node, (port, path): (u16, &str), wanted: u16, said: &str) -> String {
+pub(super) fn answers(node: &Node, (port, path): (u16, &str), wanted: u16, said: &str) -> String {
     let mut seen = String::new();
     until(&format!("{wanted} and {said}"), PATIENCE, || {
         let (code, text) = get(node, port, path)?;
@@ -78,9 +43,9 @@ fn answers(node: &Node, (port, path): (u16, &str), wanted: u16, said: &str) -> S
     seen
 }
 
-const HEALTHZ: (u16, &str) = (10256, "/healthz");
-const LIVEZ: (u16, &str) = (10256, "/livez");
-const CHECK: (u16, &str) = (32000, "/");
+pub(super) const HEALTHZ: (u16, &str) = (10256, "/healthz");
+pub(super) const LIVEZ: (u16, &str) = (10256, "/livez");
+pub(super) const CHECK: (u16, &str) = (32000, "/");
 
 #[test]
 fn a_write_that_the_kernel_refuses_makes_the_node_unhealthy() {
@@ -107,66 +72,6 @@ fn a_write_that_the_kernel_refuses_makes_the_node_unhealthy() {
     manifests.remove("web.yaml").unwrap();
     answers(&node, HEALTHZ, 200, "nodeEligible");
     answers(&node, CHECK, 200, "\"serviceProxyHealthy\":true");
-}
-
-#[test]
-fn a_task_that_stands_still_is_named() {
-    let world = World::new("agent-watchdog").unwrap();
-    let node = world.node("a").unwrap();
-    let manifests = Manifests::new().unwrap();
-    node.run(&["mkdir", "-p", "/run/weir/faults"]).unwrap();
-    // Work that is done when there is something to do: this at the start, and once in a minute.
-    let task = "sweep for lost pods";
-    let fault = node.file(&format!("/run/weir/faults/{task}"));
-    fs::write(&fault, "2").unwrap();
-    let _agent = start(&node, &manifests);
-    answers(&node, LIVEZ, 503, &format!("{task} has stood still for "));
-    fs::remove_file(&fault).unwrap();
-    for task in [
-        "main loop",
-        "pod server",
-        "metrics server",
-        "api server",
-        "news of links",
-        "configuration watch",
-        "counting of entries",
-        "watch of the manifests",
-        "health check node ports",
-        "upkeep of the node",
-        "programs of pods",
-    ] {
-        let fault = node.file(&format!("/run/weir/faults/{task}"));
-        answers(&node, LIVEZ, 200, "nodeEligible");
-        fs::write(&fault, "2").unwrap();
-        let text = answers(&node, LIVEZ, 503, &format!("{task} has stood still for "));
-        assert_eq!(text.matches("has stood still").count(), 1, "{text}");
-        answers(&node, (10256, "/readyz"), 503, task);
-        answers(&node, HEALTHZ, 200, "nodeEligible");
-        fs::remove_file(&fault).unwrap();
-    }
-    answers(&node, LIVEZ, 200, "nodeEligible");
-
-    let task = "building of Maglev tables";
-    let fault = node.file(&format!("/run/weir/faults/{task}"));
-    fs::write(&fault, "2").unwrap();
-    let web = ["10.244.1.9", "10.244.1.10"].map(|ip| ip.parse().unwrap());
-    let web = service("web", [VIP4, VIP6], "TCP", &web);
-    let web = web.replace("spec:\n", "spec:\n  type: NodePort\n");
-    let web = web.replace("port: 80,", "port: 80, nodePort: 30080,");
-    manifests.apply("web.yaml", &web).unwrap();
-    answers(&node, LIVEZ, 503, &format!("{task} has stood still for "));
-    fs::remove_file(&fault).unwrap();
-    answers(&node, LIVEZ, 200, "nodeEligible");
-
-    // That of the health server is nobody's to tell: who asks gets no answer.
-    let fault = node.file("/run/weir/faults/health server");
-    fs::write(&fault, "2").unwrap();
-    until("no answer", PATIENCE, || {
-        Ok(get(&node, 10256, "/livez").is_err().then_some(()))
-    })
-    .unwrap();
-    fs::remove_file(&fault).unwrap();
-    answers(&node, LIVEZ, 200, "nodeEligible");
 }
 
 /// Stops a thread where it waits for news: there it holds nothing that others need.

@@ -37,7 +37,7 @@ const PEER: [&str; 2] = ["10.244.2.0/24", "fd00:244:2::/64"];
 const PEER_ADDRESSES: [&str; 2] = ["172.30.0.12", "fd30::c"];
 
 /// An agent that is told about its node by nobody but the API.
-fn start(node: &Node, manifests: &Manifests) -> Process {
+pub(super) fn start(node: &Node, manifests: &Manifests, more: &[&str]) -> Process {
     let log = File::options()
         .create(true)
         .append(true)
@@ -45,7 +45,9 @@ fn start(node: &Node, manifests: &Manifests) -> Process {
         .unwrap();
     let mut command = node.command(program("proxy-agent").unwrap()).unwrap();
     command
-        .args(["--node-name", "a", "--map-size", "small", "--manifests"])
+        .args(more)
+        .args(["--node-name", node.name()])
+        .args(["--map-size", "small", "--manifests"])
         .arg(manifests.path())
         .args(["--log-format", "text", "--service-cidr", "10.96.0.0/16"])
         .args(["--cni-install", "true", "--cni-bin-dir", "/run/cni/bin"])
@@ -121,7 +123,7 @@ fn what_is_known_of_nodes_stays_while_the_machine_has_it() {
     let put = |file: &str, text: &str| drop(manifests.apply(file, text).unwrap());
     put("a.yaml", &object("a", &RANGES, &own));
     put("b.yaml", &object("b", &PEER, &PEER_ADDRESSES));
-    let agent = start(&node, &manifests);
+    let agent = start(&node, &manifests, &[]);
     ready(&node).unwrap();
     let mine = address4(node.ipv4().octets());
     let all = |s: &State| {
@@ -142,12 +144,19 @@ fn what_is_known_of_nodes_stays_while_the_machine_has_it() {
     stays(&node, &whole, "no Node at all");
     assert_eq!(get(&node, 10256, "/readyz").unwrap().0, 200);
 
-    // An agent that starts in the middle of it knows by what is in force; of the peer it is told again.
+    // An agent that starts in the middle of it knows by what is in force, and by what the one before remembered.
     agent.crash().unwrap();
     put("b.yaml", &object("b", &PEER, &[]));
-    let agent = start(&node, &manifests);
+    let agent = start(&node, &manifests, &[]);
     ready(&node).unwrap();
     stays(&node, &whole, "an agent that never saw its Node");
+
+    // So it is of a peer whose Node went while no agent was there.
+    agent.crash().unwrap();
+    manifests.remove("b.yaml").unwrap();
+    let agent = start(&node, &manifests, &[]);
+    ready(&node).unwrap();
+    stays(&node, &whole, "an agent that never saw a peer's Node");
 
     // What another Node has by now is no longer known of one that is gone.
     put("b.yaml", &object("b", &PEER, &PEER_ADDRESSES));

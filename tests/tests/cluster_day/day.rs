@@ -20,6 +20,7 @@ use super::{
     check::Check,
     dice::Dice,
     model::{HERE, Model, Wired, text},
+    nodes::Nodes,
     objects::{self, NAMESPACES},
     steps::{self, Step},
 };
@@ -98,7 +99,7 @@ impl Day<'_> {
         // The API server's own.
         self.learn(&Id::new(Kind::Service, "default", "kubernetes"))
             .await?;
-        self.start()
+        self.start(Nodes::default())
     }
 
     async fn step(&mut self, number: u64) -> Result<()> {
@@ -129,9 +130,11 @@ impl Day<'_> {
             Step::Begin(pod, host_port) => self.begin(&pod, host_port).await?,
             Step::End(pod) => self.end(&pod).await?,
             Step::Kill(writes) => {
+                self.await_kept()?;
+                let known = self.model.nodes.clone();
                 self.agent.take().context("no agent")?.crash()?;
                 self.write_all(&writes).await?;
-                self.start()?;
+                self.start(known)?;
             }
         }
         self.in_step()?;
@@ -160,16 +163,31 @@ impl Day<'_> {
     }
 
     /// Starts the agent (again).
-    fn start(&mut self) -> Result<()> {
+    /// Waits until the next agent would know what this one does.
+    fn await_kept(&self) -> Result<()> {
+        let file = self.node.file("/run/weir/nodes.json");
+        until("nodes.json to be in step", PATIENCE, || {
+            let kept: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+            ensure!(
+                self.model.nodes.are_kept(&kept),
+                "{kept} {:?}",
+                self.model.nodes
+            );
+            Ok(Some(()))
+        })
+    }
+
+    /// Starts an agent; `known` is what one before it knew of nodes.
+    fn start(&mut self, known: Nodes) -> Result<()> {
         self.agent = Some(start_agent(
             self.node,
             self.plane,
             &["--service-cidr", "10.96.0.0/16,fd00:10:96::/112"],
         )?);
         let objects = &self.model.objects;
-        self.model
-            .nodes
-            .forget(|name| objects.get(&Id::new(Kind::Node, "", name)).cloned());
+        self.model.nodes.recall(known, |name| {
+            objects.get(&Id::new(Kind::Node, "", name)).cloned()
+        });
         ready(self.node)
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Known {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Nodes(BTreeMap<String, Known>);
 
 /// Where the pods of a range may be led to: by any of these gateways, of nodes that claim the same range; none is the tunnel.
@@ -50,15 +50,53 @@ impl Nodes {
         self.0.insert(name.to_owned(), new);
     }
 
-    /// An agent that starts anew has never heard of those that are gone, nor of what others were.
-    pub(crate) fn forget(&mut self, objects: impl Fn(&str) -> Option<Value>) {
-        let names: Vec<String> = self.0.keys().cloned().collect();
-        self.0.clear();
-        for name in names {
-            if let Some(object) = objects(&name) {
-                self.0.insert(name, Known::of(&object));
+    /// An agent that starts anew knows what the one before knew, and then hears of what is there now. Of its own node it has other
+    /// notes.
+    pub(crate) fn recall(&mut self, mut before: Self, objects: impl Fn(&str) -> Option<Value>) {
+        before.0.remove(HERE);
+        let now = std::mem::take(&mut self.0);
+        let there = now
+            .into_keys()
+            .filter_map(|name| Some((objects(&name)?, name)));
+        for (object, name) in there {
+            let mut new = Known::of(&object);
+            if let Some(old) = before.0.remove(&name) {
+                new.remember(&old);
+            }
+            self.0.insert(name, new);
+        }
+        for (name, mut known) in before.0 {
+            let mut others = self.0.values().filter(|other| other.gone.is_none());
+            if !others.any(|other| known.overlaps(other)) {
+                known.gone.get_or_insert_with(Instant::now);
+                self.0.insert(name, known);
             }
         }
+    }
+
+    /// Whether the agent has this on disk for the next one.
+    pub(crate) fn are_kept(&self, file: &Value) -> bool {
+        let all = file["nodes"].as_array().into_iter().flatten();
+        let all = all.filter(|node| node["name"] != HERE);
+        let kept: BTreeMap<&str, &Value> = all
+            .filter_map(|node| Some((node["name"].as_str()?, node)))
+            .collect();
+        let wanted = self.0.iter().filter(|(name, _)| *name != HERE);
+        let is_kept = |(name, known): (&String, &Known)| {
+            kept.get(name.as_str()).is_some_and(|node| {
+                let (ips, ranges) = (list(node, "/internalIps"), list(node, "/podCidrs"));
+                let ips: BTreeSet<IpAddr> =
+                    ips.iter().filter_map(|ip| parsed(ip.as_str()?)).collect();
+                let ranges = ranges.iter().filter_map(|range| parsed(range.as_str()?));
+                let ranges: BTreeSet<IpAddr> =
+                    ranges.map(|range: IpNetwork| range.network()).collect();
+                node["gone"].is_null() == known.gone.is_none()
+                    && ips == known.internal.iter().copied().collect()
+                    && ranges == known.ranges.iter().map(IpNetwork::network).collect()
+            })
+        };
+        let count = wanted.clone().count();
+        kept.len() == count && wanted.map(is_kept).all(|is| is)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Known> {

@@ -260,6 +260,7 @@ pub(crate) const SAID: &[Row] = &[
         &[
             "agent::health::health_check_node_ports_count_ready_endpoints_here",
             "agent::unhealthy::a_write_that_the_kernel_refuses_makes_the_node_unhealthy",
+            "agent::frozen::whichever_map_takes_no_write_the_node_is_unhealthy_and_says_so",
         ],
     ),
     (
@@ -273,7 +274,7 @@ pub(crate) const SAID: &[Row] = &[
     (
         65,
         "/livez",
-        &["agent::unhealthy::a_task_that_stands_still_is_named"],
+        &["agent::watched::whatever_stands_still_is_named"],
     ),
     (
         66,

@@ -44,7 +44,7 @@ impl Cluster {
         out: &mut (impl AsyncWrite + Unpin),
         told: &mut (impl AsyncWrite + Unpin),
     ) -> Result<u8, CtlError> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &call.namespace);
+        let pods: Api<Pod> = Api::namespaced(self.clients.programs.clone(), &call.namespace);
         let how = AttachParams {
             max_stdout_buf_size: Some(PIECE),
             ..AttachParams::default()

@@ -13,11 +13,12 @@ use super::{
 };
 use crate::datapath::{
     Capacities, DatapathConfig,
-    bpfsys::object,
+    bpfsys::object::{self, MapInfo},
     capacities::most,
     clock,
     error::DatapathError,
     handle::MapKind,
+    living::AFFINITY,
     load,
     maps::{MapUsage, Maps, Resizable},
     pins::{self, Pins},
@@ -43,13 +44,18 @@ impl std::fmt::Debug for Prepared {
     }
 }
 
+fn is_lru(info: &MapInfo) -> bool {
+    MapKind::from_number(info.kind) == MapKind::LruHash
+}
+
 /// How a map is used that has so many entries.
 fn how(maps: &Maps, name: &str, entries: u32) -> Option<Use> {
     let info = maps.info(name)?;
     Some(Use {
         capacity: info.max_entries,
         entries,
-        evicts: MapKind::from_number(info.kind) == MapKind::LruHash,
+        // Of affinities those are counted that are not over.
+        evicts: is_lru(&info) && name != AFFINITY,
         most: most(name),
         bytes: entry_bytes(&info),
         ..Use::default()
@@ -236,7 +242,7 @@ impl Prepared {
     /// What was written meanwhile may not fit.
     fn check(&self, maps: &Maps) -> Result<(), DatapathError> {
         for (name, capacity) in self.sizes.iter().filter(|(name, _)| !is_of_flows(name)) {
-            let evicts = how(maps, name, 0).is_some_and(|now| now.evicts);
+            let evicts = maps.info(name).is_some_and(|info| is_lru(&info));
             if !evicts && maps.reach(name)? > *capacity {
                 let map = name.clone();
                 return Err(DatapathError::Outgrown { map });

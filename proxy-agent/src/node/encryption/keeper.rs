@@ -8,6 +8,7 @@ use super::{
     Encrypted, Peer, Ready,
     key::{FILE, PrivateKey, PublicKey},
     link,
+    made::Made,
     plan::{Change, plan},
     wire::{Device, WireGuard},
 };
@@ -57,7 +58,8 @@ impl Keeper {
     ) -> anyhow::Result<PublicKey> {
         let index = link::ensure(repairs)?;
         let rotation = settings.key_rotation.0;
-        let private = PrivateKey::of_node(&folder.join(FILE), rotation)?;
+        let now = Made::now().context("read boot_id")?;
+        let private = PrivateKey::of_node(&folder.join(FILE), rotation, &now)?;
         let mut wire = WireGuard::open().context("open the generic netlink of WireGuard")?;
         self.device = wire.read().context("read weir_wg")?;
         let differs =

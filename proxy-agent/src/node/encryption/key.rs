@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
+use super::made::Made;
+
 /// Name of the private key's file, in the agent's folder.
 pub const FILE: &str = "wireguard.key";
 /// Only the agent reads it.
@@ -75,31 +77,33 @@ impl PrivateKey {
         Ok(Self(key))
     }
 
-    /// The node's, from its file; a new one if there is none, or it is older than `rotation` (zero: never too old).
-    pub fn of_node(path: &Path, rotation: Duration) -> anyhow::Result<Self> {
+    /// The node's, from its file; a new one if there is none, or it is older than `rotation` (zero: never too old). Its age is
+    /// told by the clock of this boot ([`Made`]), which no calendar moves: one of an earlier boot is too old, and one of which
+    /// nobody noted when it was made is taken to be made now.
+    pub fn of_node(path: &Path, rotation: Duration, now: &Made) -> anyhow::Result<Self> {
         let found = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             found => Some(found.with_context(|| format!("read {}", path.display()))?),
         };
-        // A clock that goes back makes it younger.
-        let age = found.and_then(|found| {
-            Some((
-                found.permissions(),
-                found.modified().ok()?.elapsed().unwrap_or_default(),
-            ))
-        });
-        match age {
-            Some((mode, age)) if rotation.is_zero() || age < rotation => {
-                if mode.mode() & 0o077 != 0 {
-                    bail!(
-                        "{} may be read by others than its owner; hint: remove it, and the agent makes a new key",
-                        path.display()
-                    );
-                }
-                Self::read(path)
-            }
-            _ => Self::make(path),
+        let Some(found) = found else {
+            return Self::make(path, now);
+        };
+        if found.permissions().mode() & 0o077 != 0 {
+            bail!(
+                "{} may be read by others than its owner; hint: remove it, and the agent makes a new key",
+                path.display()
+            );
         }
+        let key = Self::read(path)?;
+        let note = Made::file(path);
+        match Made::read(&note) {
+            None => now.write(&note)?,
+            Some(made) if !rotation.is_zero() && made.is_older(now, rotation) => {
+                return Self::make(path, now);
+            }
+            Some(_) => {}
+        }
+        Ok(key)
     }
 
     fn read(path: &Path) -> anyhow::Result<Self> {
@@ -113,9 +117,11 @@ impl PrivateKey {
     }
 
     /// Whole at once, so that no half of one is ever read.
-    fn make(path: &Path) -> anyhow::Result<Self> {
+    fn make(path: &Path, now: &Made) -> anyhow::Result<Self> {
         let key = Self::random().context("make a key")?;
         let hidden = path.with_extension("new");
+        // Before the key, which never looks older than it is then.
+        now.write(&Made::file(path))?;
         let write = || -> io::Result<()> {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
@@ -145,24 +151,60 @@ impl PrivateKey {
 mod tests {
     use super::*;
 
+    fn at(boot: &str, seconds: u64) -> Made {
+        Made {
+            boot: boot.to_owned(),
+            seconds,
+        }
+    }
+
+    #[test]
+    fn the_age_of_a_key_is_told_by_no_calendar() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let day = Duration::from_hours(24);
+        let key = |now: Made| PrivateKey::of_node(&path, day, &now).unwrap();
+        let first = key(at("a", 100));
+        // The calendar steps both ways.
+        for years in [-20_i64, 20] {
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            let step = Duration::from_hours(years.unsigned_abs() * 24 * 365);
+            let now = std::time::SystemTime::now();
+            let stepped = if years < 0 { now - step } else { now + step };
+            file.set_modified(stepped).unwrap();
+            assert_eq!(key(at("a", 100 + 86_399)), first, "{years}");
+        }
+        let second = key(at("a", 100 + 86_400));
+        assert_ne!(second, first);
+        assert_eq!(key(at("a", 100 + 86_401)), second);
+        let third = key(at("b", 5));
+        assert_ne!(third, second, "of an earlier boot");
+        assert_eq!(key(at("b", 6)), third);
+        // As a former version left it.
+        fs::remove_file(Made::file(&path)).unwrap();
+        assert_eq!(key(at("b", 7)), third);
+        assert_eq!(key(at("b", 7 + 86_399)), third);
+        assert_ne!(key(at("b", 7 + 86_400)), third);
+    }
+
     #[test]
     fn a_key_stays_until_it_is_old_or_gone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run").join(FILE);
         let day = Duration::from_hours(24);
-        let first = PrivateKey::of_node(&path, Duration::ZERO).unwrap();
+        let now = at("a", 1);
+        let first = PrivateKey::of_node(&path, Duration::ZERO, &now).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, MODE);
-        assert_eq!(PrivateKey::of_node(&path, day).unwrap(), first);
-        let file = fs::File::options().write(true).open(&path).unwrap();
-        let old = std::time::SystemTime::now() - 2 * day;
-        file.set_modified(old).unwrap();
-        assert_eq!(PrivateKey::of_node(&path, Duration::ZERO).unwrap(), first);
-        let second = PrivateKey::of_node(&path, day).unwrap();
+        assert_eq!(PrivateKey::of_node(&path, day, &now).unwrap(), first);
+        let late = at("a", 2 * 86_400);
+        let never = Duration::ZERO;
+        assert_eq!(PrivateKey::of_node(&path, never, &late).unwrap(), first);
+        let second = PrivateKey::of_node(&path, day, &late).unwrap();
         assert_ne!(second, first);
-        assert_eq!(PrivateKey::of_node(&path, day).unwrap(), second);
+        assert_eq!(PrivateKey::of_node(&path, day, &late).unwrap(), second);
         fs::remove_file(&path).unwrap();
-        assert_ne!(PrivateKey::of_node(&path, day).unwrap(), second);
+        assert_ne!(PrivateKey::of_node(&path, day, &late).unwrap(), second);
     }
 
     #[test]
@@ -171,12 +213,12 @@ mod tests {
         let path = folder.path().join(FILE);
         fs::write(&path, "AAAA\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(MODE)).unwrap();
-        let said = PrivateKey::of_node(&path, Duration::ZERO).unwrap_err();
+        let said = PrivateKey::of_node(&path, Duration::ZERO, &at("a", 1)).unwrap_err();
         assert!(said.to_string().contains("hint: remove it"), "{said:#}");
         fs::remove_file(&path).unwrap();
-        PrivateKey::of_node(&path, Duration::ZERO).unwrap();
+        PrivateKey::of_node(&path, Duration::ZERO, &at("a", 1)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let said = PrivateKey::of_node(&path, Duration::ZERO).unwrap_err();
+        let said = PrivateKey::of_node(&path, Duration::ZERO, &at("a", 1)).unwrap_err();
         assert!(
             said.to_string().contains("may be read by others"),
             "{said:#}"

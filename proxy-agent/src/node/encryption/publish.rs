@@ -1,7 +1,7 @@
 //! The annotation by which other nodes learn this node's key.
 
 use super::key::PublicKey;
-use crate::{node::own_object::OwnObject, observe::kubernetes::NodeWriter};
+use crate::{node::own_object::OwnObject, observe::kubernetes::NodeWriter, watchdog::Watchdog};
 
 const SAID: (&str, &str) = (
     "key of this node published",
@@ -14,8 +14,8 @@ pub struct KeyPublisher(OwnObject);
 
 impl KeyPublisher {
     /// From now on writes with this one.
-    pub fn begin(&self, writer: NodeWriter) {
-        self.0.begin(writer);
+    pub fn begin(&self, watchdog: &Watchdog, writer: NodeWriter) {
+        self.0.begin(watchdog, "the node's key", writer);
     }
 
     /// Sets the annotation of a Node, or takes it away, without waiting for it. To be called again while the Node shows another.

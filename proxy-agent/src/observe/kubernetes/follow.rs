@@ -12,6 +12,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::watch,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -62,12 +63,16 @@ type List = Option<Vec<Converted>>;
 impl Follower {
     /// Follows one kind for ever. Lists are streamed where the API server can, so that no list is ever in
     /// memory whole, and paged elsewhere.
-    pub(super) async fn follow<K>(self, config: watcher::Config)
+    pub(super) fn follow<K>(&self, tasks: &mut JoinSet<()>, config: watcher::Config)
     where
         K: Convert + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let pulse = self.watchdog.register(format!("watch of {}", K::KIND));
-        pulse.during(self.follow_anew::<K>(config)).await;
+        let follower = self.clone();
+        pulse.spawn_in(
+            tasks,
+            async move { follower.follow_anew::<K>(config).await },
+        );
     }
 
     #[expect(clippy::infinite_loop, reason = "ends with its task")]

@@ -108,6 +108,52 @@ fn a_node_whose_object_is_gone_stays_for_a_while() {
     assert!(!due, "it is there");
 }
 
+/// A world as the next agent finds it, which lists these Nodes.
+fn restart(world: &World, listed: Vec<Node>, after: Duration) -> World {
+    let now = Instant::now();
+    let mut next = World::default();
+    next.nodes.recall(world.nodes.kept(now + after));
+    for node in listed {
+        next.apply(node);
+    }
+    let mut dirty = Dirty::default();
+    next.nodes.listed(now);
+    next.nodes.settle(&mut next.snapshot, &mut dirty);
+    next
+}
+
+#[test]
+fn what_a_former_agent_knew_stays_for_as_long_as_it_would_have() {
+    let mut world = World::default();
+    world.apply(node("a", &BOTH, &RANGES));
+    world.apply(node("b", &["192.0.2.2"], &["10.1.2.0/24"]));
+
+    // One went while no agent was there, the other is silent.
+    let mut next = restart(&world, vec![node("b", &[], &[])], Duration::ZERO);
+    assert_eq!(next.addresses("a"), BOTH);
+    assert_eq!(next.ranges("a"), RANGES);
+    assert_eq!(next.addresses("b"), ["192.0.2.2"]);
+    assert!(next.expire(GRACE / 2).is_empty());
+    assert_eq!(&*next.expire(GRACE)[0], "a");
+    assert_eq!(next.ranges("b"), ["10.1.2.0/24"]);
+
+    // How long it had been gone before counts, however often agents start.
+    world.delete("a");
+    let other = || vec![node("b", &[], &[])];
+    let mut next = restart(&world, other(), GRACE / 2);
+    assert_eq!(next.addresses("a"), BOTH);
+    let due = Instant::now() + GRACE / 2 + Duration::from_secs(2);
+    assert!(next.nodes.is_due(due));
+    next = restart(&world, other(), GRACE + Duration::from_secs(2));
+    assert!(next.addresses("a").is_empty());
+
+    // What another Node has by now is not kept.
+    let taken = vec![node("c", &["192.0.2.9"], &RANGES)];
+    let next = restart(&world, taken, Duration::ZERO);
+    assert!(next.addresses("a").is_empty());
+    assert_eq!(next.ranges("c"), RANGES);
+}
+
 #[test]
 fn what_another_node_has_now_is_not_kept_of_one_that_is_gone() {
     for (addresses, ranges) in [

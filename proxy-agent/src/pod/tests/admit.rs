@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     model::{Pod, PodExtras},
-    pod::{Fetch, fetch::Fetched},
-    watchdog::{LIMIT, Watchdog},
+    pod::{Fetch, Works, fetch::Fetched},
+    watchdog::Watchdog,
 };
 
 fn refusal(answer: &mut oneshot::Receiver<Response>) -> (u32, String) {
@@ -68,8 +68,7 @@ fn reading(
         limit: Arc::new(|| 16),
         fetch: Some(fetch),
         admit: Arc::new(|_| Ok(())),
-        sweeping: Watchdog::default().work("sweep", LIMIT),
-        attaching: Watchdog::default().work("programs", LIMIT),
+        works: Works::new(&Watchdog::default()),
     };
     let mut fake = Fake::default();
     let pods = Pods::open(config, maps.tables(), &mut fake).unwrap();

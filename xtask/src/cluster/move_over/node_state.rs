@@ -45,7 +45,7 @@ const LOOKS: [(&str, &str); 11] = [
 ];
 
 /// What may be otherwise in the end, and why: docs/uninstall.md and the pages of docs/move-over.
-const BY_INTENT: [(&str, &str); 12] = [
+const BY_INTENT: [(&str, &str); 11] = [
     (
         "net.ipv4.conf.lo.accept_local",
         "settings of the kernel stay",
@@ -59,10 +59,6 @@ const BY_INTENT: [(&str, &str); 12] = [
         "the runtime may be about to call it",
     ),
     ("file: /run/weir/agent.lock", "what cleanup itself holds"),
-    (
-        "file: /run/weir/api-servers.json",
-        "API servers, for the next agent",
-    ),
     (
         "file: /var/lib/cni/results/",
         "the runtime's notes, of pods that another plugin's configuration deleted",

@@ -82,7 +82,23 @@ impl Failures {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, Failures};
+    use std::collections::BTreeSet;
+
+    use super::{Failure, Failures, LONGEST};
+
+    #[test]
+    fn agents_that_fail_together_do_not_come_back_together() {
+        let mut agents: Vec<Failures> = (0..32).map(|_| Failures::default()).collect();
+        for round in 0..12 {
+            let pauses: Vec<_> = agents.iter_mut().map(Failures::pause).collect();
+            let different: BTreeSet<_> = pauses.iter().collect();
+            assert!(different.len() > 16, "{round}: {pauses:?}");
+            assert!(
+                pauses.iter().all(|pause| *pause <= 2 * LONGEST),
+                "{pauses:?}"
+            );
+        }
+    }
 
     #[test]
     fn pauses_grow_until_it_works_and_hiccups_are_not_said() {
