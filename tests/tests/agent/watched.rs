@@ -16,11 +16,11 @@ const TELLS: &str = "health server";
 /// Done at the start, and once in a minute.
 const SWEEP: &str = "sweep for lost pods";
 
-/// What has some work done.
+/// What has some work done. Pods go before their node.
 struct Stage {
+    pods: RefCell<Vec<Pod>>,
     cluster: Cluster,
     configuration: tempfile::NamedTempFile,
-    pods: RefCell<Vec<Pod>>,
 }
 
 impl Stage {

@@ -43,12 +43,15 @@ metadata: { name: a }
 
 /// May read all kinds but one.
 fn role(without: &str) -> String {
-    let mut rules = String::new();
-    for (_, group, resource, _) in KINDS.iter().filter(|(kind, ..)| *kind != without) {
-        rules += &format!(
-            "  - {{ apiGroups: [\"{group}\"], resources: [{resource}], verbs: [get, list, watch] }}\n"
-        );
-    }
+    let kinds = KINDS.iter().filter(|(kind, ..)| *kind != without);
+    let rules: Vec<String> = kinds
+        .map(|(_, group, resource, _)| {
+            format!(
+                "  - {{ apiGroups: [\"{group}\"], resources: [{resource}], verbs: [get, list, watch] }}\n"
+            )
+        })
+        .collect();
+    let rules = rules.concat();
     format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{ name: limited }}\nrules:\n\
          \x20 - {{ apiGroups: [networking.k8s.io], resources: [servicecidrs], verbs: [list, watch] }}\n\

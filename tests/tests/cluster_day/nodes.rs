@@ -81,7 +81,7 @@ impl Nodes {
         let kept: BTreeMap<&str, &Value> = all
             .filter_map(|node| Some((node["name"].as_str()?, node)))
             .collect();
-        let wanted = self.0.iter().filter(|(name, _)| *name != HERE);
+        let mut wanted = self.0.iter().filter(|(name, _)| *name != HERE);
         let is_kept = |(name, known): (&String, &Known)| {
             kept.get(name.as_str()).is_some_and(|node| {
                 let (ips, ranges) = (list(node, "/internalIps"), list(node, "/podCidrs"));
@@ -96,7 +96,7 @@ impl Nodes {
             })
         };
         let count = wanted.clone().count();
-        kept.len() == count && wanted.map(is_kept).all(|is| is)
+        kept.len() == count && wanted.all(is_kept)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Known> {
