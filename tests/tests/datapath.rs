@@ -1,12 +1,17 @@
 //! Loading, pinning, restarting: what an agent finds and leaves in the kernel.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
-use std::{fs, os::fd::AsFd as _};
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use proxy_agent::datapath::{
     Capacities, Datapath, DatapathError, KernelTable, Pins, Reader, Table as _, TableError,
     Words as _,
-    bpfsys::{map, object},
+    bpfsys::{link, map, object},
     declarations,
     object::programs,
 };
@@ -79,6 +84,38 @@ fn a_restart_keeps_maps_and_links_and_replaces_programs() {
         assert_eq!((&now.name, now.link), (&then.name, then.link));
         assert_ne!(now.program, then.program, "{} has our program", now.name);
     }
+}
+
+/// Whoever starts on a machine looks at all its links, and others attach theirs meanwhile.
+#[test]
+fn links_that_others_make_meanwhile_hinder_nobody() {
+    /// `BPF_CGROUP_INET4_CONNECT`.
+    const CONNECT4: u32 = 10;
+    let node = node("others");
+    let config = datapath::config(&node);
+    let mut datapath = Datapath::open(&config).unwrap();
+    let mut programs = datapath.programs_mut().unwrap();
+    let program = programs.programs().find(|(name, _)| *name == "connect4");
+    let program = program.unwrap().1.fd().unwrap().as_fd();
+    let cgroup = fs::File::open(&config.cgroup_root).unwrap();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    link::create(program, cgroup.as_raw_fd().cast_unsigned(), CONNECT4, 0).unwrap();
+                }
+            });
+        }
+        for _ in 0..2000 {
+            let found = link::find(|_| false);
+            if !matches!(found, Ok(None)) {
+                over.store(true, Ordering::Relaxed);
+            }
+            assert!(found.unwrap().is_none());
+        }
+        over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

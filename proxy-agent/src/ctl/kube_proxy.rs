@@ -149,7 +149,8 @@ mod tests {
     fn one_that_has_ended_does_not_run() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("kube-proxy");
-        fs::copy("/bin/sleep", &program).unwrap();
+        // No copy: another thread's child might have that open for writing (ETXTBSY).
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
         let mut process = Command::new(program).arg("60").spawn().unwrap();
         let until = |wanted: bool| {
             let deadline = Instant::now() + Duration::from_secs(20);

@@ -16,3 +16,17 @@ pub struct Wire {
     /// The pod's addresses.
     pub ips: Vec<IpAddr>,
 }
+
+impl Wire {
+    /// Whether it is the same interface, of the same pod. Its MTU is known only once the plugin's record has been read.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            index,
+            mtu: _,
+            pod_mac,
+            ips,
+        } = self;
+        (name, index, pod_mac, ips) == (&other.name, &other.index, &other.pod_mac, &other.ips)
+    }
+}

@@ -68,7 +68,8 @@ impl Mender {
         let neighbours = Neighbours::read(&mut netlink)?;
         let mut errors = Vec::new();
         for wire in wires {
-            let was_whole = former.get(&wire.index) == Some(wire);
+            let former = former.get(&wire.index);
+            let was_whole = former.is_some_and(|former| former.is_as(wire));
             // In this order: with too small an MTU the kernel knows neither settings nor addresses of IPv6.
             let mut done = widen(&mut netlink, wire, facts);
             errors.extend(set(wire, facts, repairs));

@@ -138,7 +138,7 @@ where
 {
     let mut known = bench.hash::<FragmentKey<A>, FragmentPorts>(name).unwrap();
     let all: Vec<_> = known.iter().map(Result::unwrap).collect();
-    for (mut key, ports) in all.into_iter().filter(|(key, _)| key.protocol >> 8 != 0) {
+    for (mut key, ports) in all {
         known.remove(&key).unwrap();
         key.protocol = period_before(period_before(key.protocol));
         known.insert(key, ports, 0).unwrap();
@@ -178,8 +178,9 @@ const WORD: usize = 6;
 
 /// Makes held fragments a minute older.
 fn forget_held(bench: &mut Bench) {
-    let older = |period: u32| match period >> 8 {
-        0 => period,
+    // Of a slot that was never used the word is 0, of any other the protocol's number stands in it.
+    let older = |period: u32| match period {
+        0 => 0,
         _ => period_before(period_before(period)),
     };
     let mut all = bench.hash::<Datagram, u64>("HELD_DATAGRAMS").unwrap();

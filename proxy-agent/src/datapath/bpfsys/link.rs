@@ -43,9 +43,11 @@ struct IdAttr {
     flags: u32,
 }
 
-/// The first link that is such a one, of all that the kernel has, pinned or not.
+/// The first link that is such a one, of all that the kernel has, pinned or not. One that somebody is just making is none yet (EAGAIN,
+/// <https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c#L5253>), one that goes meanwhile is none any more.
 pub fn find(is: impl Fn(&object::LinkInfo) -> bool) -> io::Result<Option<OwnedFd>> {
     let gone = |error: &io::Error| error.raw_os_error() == Some(libc::ENOENT);
+    let unmade = |error: &io::Error| error.raw_os_error() == Some(libc::EAGAIN);
     let mut id = 0;
     loop {
         let mut attr = IdAttr {
@@ -64,7 +66,7 @@ pub fn find(is: impl Fn(&object::LinkInfo) -> bool) -> io::Result<Option<OwnedFd
         };
         // SAFETY: the attribute holds no addresses, and the call returns a descriptor.
         let link = match unsafe { bpf_fd(Command::LinkById, &mut attr) } {
-            Err(error) if gone(&error) => continue,
+            Err(error) if gone(&error) || unmade(&error) => continue,
             link => link?,
         };
         if is(&object::link_info(&link)?) {
