@@ -6,11 +6,13 @@ use std::{
     fs, io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use weir_tests::world::{Manifests, Node, Process, World};
+use weir_tests::world::{Manifests, Node, Process, World, until};
 
 use super::{
+    fixture::ready,
     unhealthy::{CHECK, CONFIGURATION, HEALTHZ, LOAD_BALANCER, answers},
     vanished,
 };
@@ -224,6 +226,11 @@ fn whichever_map_takes_no_write_the_node_is_unhealthy_and_says_so() {
         });
         let stages: Vec<_> = stages.collect();
         for (map, subject, Stage { node, .. }) in &stages {
+            // So many start at once.
+            until("the agent to be ready", Duration::from_mins(1), || {
+                ready(node).map(Some)
+            })
+            .unwrap();
             answers(node, CHECK, 200, "\"serviceProxyHealthy\":true");
             assert_eq!(maps(node), known, "each is frozen, or it is said why not");
             let held = open(&pin(node, map)).unwrap();

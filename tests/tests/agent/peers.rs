@@ -6,11 +6,15 @@ use super::fixture::{PATIENCE, ready, start};
 
 /// A node with these ranges; the agent reaches it by its internal addresses.
 fn peer(v4: &str, v6: &str) -> String {
+    of("b", ["172.30.0.12", "fd30::c"], [v4, v6])
+}
+
+fn of(name: &str, [ip4, ip6]: [&str; 2], [v4, v6]: [&str; 2]) -> String {
     format!(
-        "apiVersion: v1\nkind: Node\nmetadata: {{name: b}}\n\
+        "apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\n\
          spec: {{podCIDR: {v4}, podCIDRs: [\"{v4}\", \"{v6}\"]}}\n\
-         status:\n  addresses:\n  - {{type: InternalIP, address: 172.30.0.12}}\n\
-         \x20 - {{type: InternalIP, address: \"fd30::c\"}}\n"
+         status:\n  addresses:\n  - {{type: InternalIP, address: {ip4}}}\n\
+         \x20 - {{type: InternalIP, address: \"{ip6}\"}}\n"
     )
 }
 
@@ -65,9 +69,16 @@ fn routes_follow_the_nodes_and_outlive_the_agent() {
     agent.agent.restart().unwrap();
     await_routes(&node, &moved);
 
-    // A node that left while the agent was away.
+    // A node that left while the agent was away, for which another one has come: its routes would stay for a while else.
     agent.agent.crash().unwrap();
     agent.remove("node-b.yaml").unwrap();
+    let ranges = ["10.244.7.0/24", "fd00:244:7::/64"];
+    let object = of("c", ["172.30.0.13", "fd30::d"], ranges);
+    agent.apply("node-c.yaml", &object).unwrap();
     agent.agent.restart().unwrap();
-    await_routes(&node, &[]);
+    let taken = [
+        "10.244.7.0/24 via 172.30.0.13",
+        "fd00:244:7::/64 via fd30::d",
+    ];
+    await_routes(&node, &taken);
 }
