@@ -94,7 +94,7 @@ fn links_that_others_make_meanwhile_hinder_nobody() {
     let node = node("others");
     let config = datapath::config(&node);
     let mut datapath = Datapath::open(&config).unwrap();
-    let mut programs = datapath.programs_mut().unwrap();
+    let programs = datapath.programs_mut().unwrap();
     let program = programs.programs().find(|(name, _)| *name == "connect4");
     let program = program.unwrap().1.fd().unwrap().as_fd();
     let cgroup = fs::File::open(&config.cgroup_root).unwrap();
