@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     object,
-    raw::{Command, bpf, bpf_fd},
+    raw::{Command, IdAttr, bpf, bpf_fd},
 };
 
 /// Put the program before all others at its hook (`BPF_F_BEFORE` without a relative).
@@ -33,14 +33,6 @@ struct UpdateAttr {
     program: u32,
     flags: u32,
     old_program: u32,
-}
-
-#[repr(C)]
-#[derive(Default)]
-struct IdAttr {
-    id: u32,
-    next: u32,
-    flags: u32,
 }
 
 /// The first link that is such a one, of all that the kernel has, pinned or not. One that somebody is just making is none yet (EAGAIN,

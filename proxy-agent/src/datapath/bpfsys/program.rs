@@ -9,19 +9,11 @@ use serde::Serialize;
 
 use super::{
     object::read_info,
-    raw::{Command, address, bpf, bpf_fd},
+    raw::{Command, IdAttr, address, bpf, bpf_fd},
 };
 
 /// Maps of a program that are looked at; ours use fewer.
 const MAPS: usize = 128;
-
-#[repr(C)]
-#[derive(Default)]
-struct IdAttr {
-    id: u32,
-    next: u32,
-    flags: u32,
-}
 
 /// `struct bpf_prog_info`, its beginning, as of Linux 5.16.
 #[repr(C)]

@@ -35,6 +35,15 @@ pub(super) enum Command {
     LinkDetach = 34,
 }
 
+/// Walks over the ids of a kind of objects, and opens one by its id.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct IdAttr {
+    pub(super) id: u32,
+    pub(super) next: u32,
+    pub(super) flags: u32,
+}
+
 /// Calls `bpf(2)`.
 ///
 /// # Safety
