@@ -65,14 +65,8 @@ kind: Namespace
 metadata: { name: kube-system }
 ";
 
-/// The agent's own rights, for the user `limited`.
+/// The agent's own rights in its namespace, for the user `limited`.
 const LIMITED: &str = r"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: limited }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: weir }
-subjects: [{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }]
----
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: { name: limited, namespace: kube-system }
@@ -202,9 +196,20 @@ impl ControlPlane {
             .await
     }
 
+    /// Gives user `limited` the rights of a ClusterRole.
+    pub async fn grant(&self, role: &str) -> Result<()> {
+        self.apply(&format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{ name: {role} }}\n\
+             roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role} }}\n\
+             subjects: [{{ kind: User, name: limited, apiGroup: rbac.authorization.k8s.io }}]\n"
+        ))
+        .await
+    }
+
     /// Gives user `limited` the rights that `deploy/` gives the agent; a kubeconfig file for that user.
     pub async fn agents_rights(&self) -> Result<PathBuf> {
         self.deploy("rbac.yaml").await?;
+        self.grant("weir").await?;
         self.apply(LIMITED).await?;
         self.limited_kubeconfig()
     }
