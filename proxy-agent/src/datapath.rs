@@ -7,7 +7,6 @@
 pub mod bpfsys;
 pub mod capacities;
 pub mod clock;
-pub mod drop_log;
 mod drops;
 pub mod error;
 pub mod flows;
@@ -34,11 +33,11 @@ pub mod words;
 mod living;
 mod load;
 mod mend;
+mod packet_log;
 mod rows;
 mod schema;
 
 pub use capacities::Capacities;
-pub use drop_log::DropLog;
 pub use drops::Drops;
 pub use error::DatapathError;
 pub use flows::{FlowState, FlowUsage, Flows};
@@ -49,6 +48,7 @@ pub use memory_table::{Faults, MemoryTable};
 pub use mend::LostPins;
 pub use migrate::resize::Prepared;
 pub use mirror::{Mended, Mirror};
+pub use packet_log::{PacketLog, Telling};
 pub use pins::Pins;
 pub use prefix::Prefix;
 pub use preflight::PreflightError;
@@ -81,8 +81,8 @@ pub struct DatapathConfig {
     pub capacities: Capacities,
     /// How tc programs are attached.
     pub tc: TcPreference,
-    /// The programs tell of each packet that they drop: [`Datapath::take_drop_log`].
-    pub log_drops: bool,
+    /// Of which packets the programs tell: [`Datapath::take_packet_log`].
+    pub told: Telling,
     /// The pods' network namespaces, as far as known: maps of an older version keep affinity by them.
     pub clients: Vec<(u64, Client)>,
 }
@@ -102,7 +102,7 @@ pub struct Datapath {
     others: Vec<MapHandle>,
     ebpf: Ebpf,
     lifter: Lifter,
-    drop_log: Option<DropLog>,
+    packet_log: Option<PacketLog>,
 }
 
 impl Datapath {
@@ -180,7 +180,7 @@ impl Datapath {
             prepared.put_in_force(&pins, blocks, &maps)?;
         }
         let mut ebpf = prepared.ebpf;
-        let drop_log = config.log_drops.then(|| DropLog::of(&mut ebpf));
+        let packet_log = config.told.any().then(|| PacketLog::of(&mut ebpf));
         Ok(Self {
             config: config.clone(),
             blocks,
@@ -190,7 +190,7 @@ impl Datapath {
             mount: mend::mount(&config.bpffs),
             pins,
             ebpf,
-            drop_log: drop_log.transpose()?,
+            packet_log: packet_log.transpose()?,
         })
     }
 
@@ -219,8 +219,8 @@ impl Datapath {
         *lifting = programs::lift::pod_programs(&prepared.ebpf)?;
         drop(lifting);
         self.ebpf = prepared.ebpf;
-        if self.config.log_drops {
-            self.drop_log = Some(DropLog::of(&mut self.ebpf)?);
+        if self.config.told.any() {
+            self.packet_log = Some(PacketLog::of(&mut self.ebpf)?);
         }
         Ok(prepared.sizes)
     }
@@ -230,9 +230,9 @@ impl Datapath {
         &self.maps
     }
 
-    /// What the programs tell of packets that they drop, once, if the configuration asks for it.
-    pub fn take_drop_log(&mut self) -> Option<DropLog> {
-        self.drop_log.take()
+    /// What the programs tell of packets, once, if the configuration asks for it.
+    pub fn take_packet_log(&mut self) -> Option<PacketLog> {
+        self.packet_log.take()
     }
 
     /// Where things are pinned.

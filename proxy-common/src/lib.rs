@@ -20,7 +20,6 @@ pub mod affinity;
 pub mod backends;
 pub mod conntrack;
 pub mod counters;
-pub mod dropped;
 pub mod endpoints;
 pub mod fragments;
 pub mod frontends;
@@ -34,6 +33,7 @@ pub mod policy;
 pub mod sockets;
 pub mod sources;
 pub mod time;
+pub mod told;
 pub mod tunnel;
 #[cfg(feature = "user")]
 pub mod v1;

@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use proxy_agent::datapath::{
-    Capacities, Datapath, DatapathConfig, Maps, Pins, Reader, Table as _, TcPreference, bpfsys,
+    Capacities, Datapath, DatapathConfig, Maps, Pins, Reader, Table as _, TcPreference, Telling,
+    bpfsys,
 };
 use proxy_common::{
     address::{TCP, UDP, address4, address6},
@@ -30,7 +31,7 @@ pub fn config(node: &Node) -> DatapathConfig {
         cgroup_root: node.cgroup_root().path().to_owned(),
         capacities: Capacities::small(),
         tc: TcPreference::Auto,
-        log_drops: false,
+        told: Telling::NOTHING,
         clients: Vec::new(),
     }
 }

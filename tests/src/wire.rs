@@ -8,7 +8,7 @@ use aya::{
     programs::{Program, xdp::XdpMode},
 };
 use nix::sched::{CloneFlags, setns};
-use proxy_agent::datapath::{clock, drop_log, object::OBJECT};
+use proxy_agent::datapath::{Telling, clock, object::OBJECT};
 
 use crate::world::{Place, set_tx_checksum};
 
@@ -38,7 +38,7 @@ impl Ends {
 
 fn attach(interfaces: &[String]) -> Result<Ends> {
     let mut loader = EbpfLoader::new();
-    drop_log::set(&mut loader, false);
+    Telling::NOTHING.set(&mut loader);
     clock::set(&mut loader, true);
     let mut programs = loader.load(OBJECT).context("create the object's maps")?;
     let program = programs.program_mut("from_wire").context("no program")?;

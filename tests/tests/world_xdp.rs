@@ -25,9 +25,10 @@ const LIVE: &str = "eth0 native";
 /// Two nodes, a pod that serves on each behind a `NodePort`, and a configuration that can be changed.
 struct Lab {
     _servers: Vec<Server>,
-    _pods: [Pod; 2],
+    pods: [Pod; 2],
     cluster: Cluster,
     folder: TempDir,
+    sample: u32,
 }
 
 fn node_port(port: u16) -> Value {
@@ -35,18 +36,24 @@ fn node_port(port: u16) -> Value {
     json!({ "type": "NodePort", "ports": [of("tcp", "TCP"), of("udp", "UDP")] })
 }
 
-fn write(path: &PathBuf, xdp: &str) {
+fn write(path: &PathBuf, xdp: &str, sample: u32) {
     let head = "apiVersion: weir.dev/v1alpha1\nkind: AgentConfiguration\n";
+    let logging = format!("logging: {{ xdpSample: {sample} }}\n");
     let new = path.with_extension("new");
-    fs::write(&new, format!("{head}xdp: \"{xdp}\"\n")).unwrap();
+    fs::write(&new, format!("{head}xdp: \"{xdp}\"\n{logging}")).unwrap();
     fs::rename(new, path).unwrap();
 }
 
 impl Lab {
     fn start(name: &str, xdp: &str) -> Self {
+        Self::telling(name, xdp, 0)
+    }
+
+    /// Whose agents log one of so many packets that XDP sends.
+    fn telling(name: &str, xdp: &str, sample: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weir.yaml");
-        write(&path, xdp);
+        write(&path, xdp, sample);
         let flags = ["--map-size", "small", "--config", path.to_str().unwrap()];
         let cluster = Cluster::start(name, &["a", "b"], &flags).unwrap();
         let pods = [
@@ -61,9 +68,10 @@ impl Lab {
         cluster.service("far", 80, &[far], &node_port(FAR)).unwrap();
         let lab = Self {
             _servers: servers,
-            _pods: pods,
+            pods,
             cluster,
             folder,
+            sample,
         };
         for port in [NEAR, FAR] {
             for to in lab.at(port) {
@@ -93,7 +101,7 @@ impl Lab {
 
     /// Says in the configuration where XDP is to be, and waits until it is there, on both nodes.
     fn switch(&self, xdp: &str, live: &str) {
-        write(&self.folder.path().join("weir.yaml"), xdp);
+        write(&self.folder.path().join("weir.yaml"), xdp, self.sample);
         self.is_live(live);
     }
 
@@ -138,6 +146,68 @@ impl Lab {
         let to = self.at(NEAR).into_iter().chain(self.at(FAR));
         to.map(|to| Talk::open(self.outside(), to).unwrap())
             .collect()
+    }
+}
+
+/// What is logged of packets.
+fn told(lab: &Lab) -> Vec<String> {
+    let log = lab.cluster.agent(0).log();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("packet dropped") || line.contains("packet sent"));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn what_xdp_sends_is_seen_as_it_came_and_as_it_was_sent() {
+    let lab = Lab::telling("xdp-told", "native", 1);
+    let _ends = lab.ends();
+    lab.is_live(LIVE);
+    let [far4, far6] = lab.pods[1].addresses();
+    for (to, far) in lab.at(FAR).into_iter().zip([far4, far6]) {
+        let before = lab.sent_back();
+        ask_all(lab.outside(), to);
+        assert!(lab.sent_back() > before, "{to}");
+        let far = SocketAddr::new(far, POD_PORT);
+        for protocol in ["TCP", "UDP"] {
+            let question = [
+                format!("destination=\"{to}\""),
+                format!("sent_destination=\"{far}\""),
+                "to=\"default/far\"".to_owned(),
+            ];
+            let answer = [
+                format!("source=\"{far}\""),
+                format!("sent_source=\"{to}\""),
+                "from=\"default/far\"".to_owned(),
+            ];
+            for words in [question, answer] {
+                let what = format!("a line of {protocol} with {words:?}");
+                let find = || {
+                    let mut lines = told(&lab).into_iter();
+                    lines.find(|line| {
+                        line.contains("packet sent by XDP")
+                            && line.contains("verdict=\"back\" interface=eth0")
+                            && line.contains(&format!("protocol=\"{protocol}\""))
+                            && words.iter().all(|word| line.contains(word))
+                    })
+                };
+                lab.cluster.eventually(&what, find).unwrap();
+            }
+        }
+    }
+    // Of those that are dropped nobody asked.
+    assert!(told(&lab).iter().all(|line| line.contains("packet sent")));
+}
+
+#[test]
+fn of_many_that_xdp_sends_few_are_told_of_and_by_itself_none() {
+    for (name, sample) in [("xdp-silent", 0), ("xdp-rare", u32::MAX)] {
+        let lab = Lab::telling(name, "native", sample);
+        let _ends = lab.ends();
+        lab.is_live(LIVE);
+        lab.serves();
+        assert!(lab.sent_back() >= 12);
+        assert_eq!(told(&lab), [""; 0]);
     }
 }
 

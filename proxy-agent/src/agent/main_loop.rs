@@ -29,7 +29,7 @@ use crate::{
         readiness::{Guard, Readiness},
         socket::Question,
     },
-    datapath::{Datapath, DatapathConfig, DatapathError, Maps, Prepared, SharedDatapath},
+    datapath::{Datapath, DatapathConfig, DatapathError, Maps, Prepared, SharedDatapath, Telling},
     model::{Dirty, Kind, Owned},
     observe::{Change, Changes, Notices, Store},
     pod::clients,
@@ -65,8 +65,8 @@ pub struct MainLoop {
     lists: BTreeMap<Kind, Guard>,
     comparisons: Comparisons,
     resizing: Resizing,
-    drop_log: Option<JoinHandle<()>>,
-    drop_log_pulse: Option<Pulse>,
+    packet_log: Option<JoinHandle<()>>,
+    packet_log_pulse: Option<Pulse>,
     notices: Notices,
     repairs: Repairs,
     /// When somebody last asked for a look at the machine.
@@ -118,8 +118,8 @@ impl MainLoop {
                 .into(),
             comparisons: Comparisons::every(shared.config.sync.full_period.0),
             resizing,
-            drop_log: None,
-            drop_log_pulse: None,
+            packet_log: None,
+            packet_log_pulse: None,
             notices: live.notices.clone(),
             repairs: Repairs::default(),
             looked: Instant::now(),
@@ -133,15 +133,15 @@ impl MainLoop {
 
     /// Logs what the programs in force tell of packets that they drop, if that is wanted.
     fn follow_drops(&mut self) {
-        let log = self.here.datapath.lock().take_drop_log();
+        let log = self.here.datapath.lock().take_packet_log();
         if let Some(log) = log {
             let store = Arc::clone(&self.store);
             let run = log.run(move |wanted| answers::names_at(&store.read(), wanted));
             let watchdog = &self.shared.watchdog;
             let pulse = self
-                .drop_log_pulse
-                .get_or_insert_with(|| watchdog.register("log of drops"));
-            let former = self.drop_log.replace(pulse.clone().spawn(run));
+                .packet_log_pulse
+                .get_or_insert_with(|| watchdog.register("log of packets"));
+            let former = self.packet_log.replace(pulse.clone().spawn(run));
             former.inspect(JoinHandle::abort);
         }
     }
@@ -403,7 +403,10 @@ fn open_datapath(shared: &Shared) -> anyhow::Result<Datapath> {
         cgroup_root: config.cgroup_root.clone(),
         capacities: config.maps.capacities(),
         tc: config.tc_attach.preference(),
-        log_drops: config.logging.drops,
+        told: Telling {
+            drops: config.logging.drops,
+            sends: config.logging.xdp_sample,
+        },
         clients: clients(&config.run_dir),
     })?)
 }

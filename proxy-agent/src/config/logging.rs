@@ -17,6 +17,10 @@ pub struct Logging {
     /// dropped makes as many lines.
     #[schemars(extend("x-flag" = "log-drops"))]
     pub drops: bool,
+    /// Log one of so many packets that XDP sends out again, chosen at random (sampling), at level `info`: how it came, and how it was
+    /// sent. 0: none.
+    #[schemars(extend("x-flag" = "log-xdp-sample"))]
+    pub xdp_sample: u32,
 }
 
 /// What `level` may say.
@@ -55,6 +59,7 @@ impl Default for Logging {
             format: LogFormat::Auto,
             level: "info".to_owned(),
             drops: false,
+            xdp_sample: 0,
         }
     }
 }

@@ -18,9 +18,10 @@ use aya::{
 use super::{
     bpfsys::object::{MapInfo, map_info, open_map},
     capacities::Capacities,
-    clock, drop_log,
+    clock,
     error::DatapathError,
     object,
+    packet_log::Telling,
     pins::Pins,
 };
 
@@ -81,10 +82,10 @@ const LATER: [&str; 6] = [
 ];
 
 /// Loads what every node has over the pinned maps, and makes those that are missing. Attaches nothing.
-pub(super) fn load(places: &Places, log_drops: bool) -> Result<Ebpf, DatapathError> {
-    let mut ebpf = make(places, log_drops)?;
+pub(super) fn load(places: &Places, told: Telling) -> Result<Ebpf, DatapathError> {
+    let mut ebpf = make(places, told)?;
     // Whoever reads the log takes its map away: no program can be loaded against it later.
-    let waits = |name: &str| !log_drops && LATER.contains(&name);
+    let waits = |name: &str| !told.any() && LATER.contains(&name);
     let wanted = ebpf.programs_mut().filter(|(name, _)| !waits(name));
     load_all(wanted.collect())?;
     Ok(ebpf)
@@ -126,13 +127,13 @@ pub(super) fn ensure_all(ebpf: &mut Ebpf) -> Result<(), DatapathError> {
 }
 
 /// Makes the maps that are missing. The programs are not loaded yet.
-pub(super) fn make(places: &Places, log_drops: bool) -> Result<Ebpf, DatapathError> {
+pub(super) fn make(places: &Places, told: Telling) -> Result<Ebpf, DatapathError> {
     let mut loader = EbpfLoader::new();
     for (name, place) in places {
         loader.map_max_entries(name, place.info.max_entries);
         loader.map_pin_path(name, &place.path);
     }
-    drop_log::set(&mut loader, log_drops);
+    told.set(&mut loader);
     clock::set(&mut loader, true);
     let slots = flow_slots(places);
     loader.override_global(FLOW_SLOTS, &slots, true);

@@ -1,6 +1,7 @@
 //! What every program at an interface begins with.
 
 use proxy_common::counters::{INVALID_PACKET, SETTLING};
+use proxy_common::told::Told;
 
 use crate::act::begin::{begin, wait};
 use crate::act::course::Course;
@@ -33,6 +34,8 @@ pub(super) struct Work<F: Family> {
     pub(super) speaker: Speaker<F>,
     /// Where the host's stack has it from, for want of stack: the hook (`course::hook`), and the pod that sent it, or 0.
     pub(super) from: [u32; 2],
+    /// At XDP's hook: what is told of the packet, if it is.
+    pub(super) told: Told,
 }
 
 /// One of the two, by the packet's family; else what `other` says of its Ethernet type.

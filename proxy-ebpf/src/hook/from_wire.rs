@@ -61,6 +61,17 @@ fn run<F: Family>(xdp: Xdp) -> Verdict {
     if parse(xdp, &mut work.packet, ETHERNET, 0) != CONTINUE || !is_simple(&work.packet) {
         return NEXT;
     }
+    log::note_came::<F>(&work.packet.tuple, &mut work.told);
+    let verdict = handle(xdp, work);
+    if verdict != NEXT && reason(verdict).is_none() {
+        log::frame_sent(xdp, verdict.cast_unsigned(), &mut work.told);
+    }
+    verdict
+}
+
+/// What becomes of a simple packet.
+#[inline(always)]
+fn handle<F: Family>(xdp: Xdp, work: &mut Work<F>) -> Verdict {
     if is_hosts_own(&work.packet) || is_unfinished(xdp, &work.packet) {
         return NEXT;
     }

@@ -17,7 +17,7 @@ use aya::{
     },
 };
 use nix::sched::{CloneFlags, unshare};
-use proxy_agent::datapath::{clock, drop_log, object::OBJECT};
+use proxy_agent::datapath::{Telling, clock, object::OBJECT};
 use proxy_common::{
     counters::{Counter, REASONS, reason_name},
     host::HOST_DEVICE,
@@ -399,7 +399,7 @@ fn run_once(
 }
 
 fn load_object(object: &[u8], loader: &mut EbpfLoader<'_>) -> Result<Ebpf> {
-    drop_log::set(loader, false);
+    Telling::NOTHING.set(loader);
     clock::set(loader, true);
     loader.load(object).context("create the object's maps")
 }

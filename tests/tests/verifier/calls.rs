@@ -9,6 +9,9 @@ use std::{
 use aya_obj::{Function, Object, generated::bpf_insn};
 use proxy_agent::datapath::object::OBJECT;
 
+/// What nobody calls where packets that are sent are not told of: the kernel takes it out whole
+/// (<https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/verifier.c#L19155>).
+const TELLING: &str = "log_frame_sent";
 /// `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
 /// `BPF_LD | BPF_IMM | BPF_DW`.
@@ -67,13 +70,22 @@ impl Calls {
         let key = self.object.programs[program].function_key();
         let linked = &self.object.functions[&key];
         let starts = starts(&linked.instructions);
+        let names = self.names_of(program, linked);
+        let mut frames = frames.to_vec();
+        if frames.len() < starts.len() {
+            let telling = |start: &usize| names.get(start).is_some_and(|name| name == TELLING);
+            let gone = starts
+                .iter()
+                .position(telling)
+                .filter(|at| *at <= frames.len());
+            gone.inspect(|at| frames.insert(*at, 0));
+        }
         if starts.len() != frames.len() {
             return Err(format!("{starts:?} begin functions, of which {frames:?}"));
         }
-        let names = self.names_of(program, linked);
         let functions = starts.iter().zip(frames).map(|(start, frame)| {
             let name = names.get(start).map_or("?", String::as_str);
-            (name.to_owned(), *frame)
+            (name.to_owned(), frame)
         });
         let functions: Vec<(String, u32)> = functions.collect();
         Ok(deepest_of(

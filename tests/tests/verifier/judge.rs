@@ -7,7 +7,7 @@ use aya::{
     programs::{Program, ProgramError},
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use proxy_agent::datapath::{clock, drop_log, object::OBJECT};
+use proxy_agent::datapath::{Telling, clock, object::OBJECT};
 
 /// What became of a program: the verifier's log, or why it was refused.
 pub(super) struct Judgement {
@@ -18,12 +18,23 @@ pub(super) struct Judgement {
 /// The limit on descriptors is the process's: one at a time.
 static LIMIT: Mutex<()> = Mutex::new(());
 
-/// Loads every program of the object, which `tells` of dropped packets or does not.
+/// All that programs can tell of.
+const EVERYTHING: Telling = Telling {
+    drops: true,
+    sends: 1,
+};
+
+/// Loads every program of the object, which `tells` of packets or does not.
 pub(super) fn judge(tells: bool) -> Vec<Judgement> {
     let _alone = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(VerifierLogLevel::STATS);
-    drop_log::set(&mut loader, tells);
+    let telling = if tells {
+        &EVERYTHING
+    } else {
+        &Telling::NOTHING
+    };
+    telling.set(&mut loader);
     clock::set(&mut loader, true);
     let mut ebpf = loader.load(OBJECT).expect("create the object's maps");
     let mut judgements: Vec<Judgement> = ebpf

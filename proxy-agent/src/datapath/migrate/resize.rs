@@ -166,7 +166,7 @@ fn over(
     sizes: Sizes,
 ) -> Result<Prepared, DatapathError> {
     let places = load::places(pins, &config.capacities, Some((folder, &sizes)))?;
-    let mut ebpf = load::load(&places, config.log_drops)?;
+    let mut ebpf = load::load(&places, config.told)?;
     // Not only then when nobody may write the maps.
     Attached::find(pins, Blocks::of(&config.instance))?.load(&mut ebpf)?;
     // After the last program has been exchanged maps get their places one by one.
@@ -189,7 +189,7 @@ pub(in crate::datapath) fn as_they_are(
     pins::discard(&pins.building())?;
     let places = load::places(pins, &config.capacities, None)?;
     Ok(Prepared {
-        ebpf: load::load(&places, config.log_drops)?,
+        ebpf: load::load(&places, config.told)?,
         sizes: Sizes::new(),
         flows: None,
         resumed: false,

@@ -38,6 +38,7 @@ use crate::datapath::{
         settle,
     },
     object as ebpf_object,
+    packet_log::Telling,
     pins::{self, Pins},
     programs::{
         blocks::Blocks,
@@ -89,7 +90,7 @@ pub(in crate::datapath) fn up(pins: &Pins, config: &DatapathConfig) -> Result<()
         let info = load::pinned(&path)?.unwrap_or(info);
         places.insert(name, Place { path, info });
     }
-    let _programs = load::make(&places, false)?;
+    let _programs = load::make(&places, Telling::NOTHING)?;
     fill(&old, pins, &config.clients)?;
     write_lists(&building.join(INTERVALS), &blocks)?;
     publish(&building, &folder)

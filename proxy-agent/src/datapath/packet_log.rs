@@ -1,4 +1,5 @@
-//! Dropped packets, as the programs tell of them (`aya-log`), into the log. On only where the configuration asks.
+//! Packets that the programs tell of (`aya-log`), into the log: dropped ones, and a sample of those that XDP sends. On only where
+//! the configuration asks.
 
 mod told;
 
@@ -22,36 +23,69 @@ use super::error::DatapathError;
 const LEVEL: &str = "AYA_LOG_LEVEL";
 /// Everything: `debug`, the level of a dropped packet, included.
 const ALL: u8 = u8::MAX;
+/// `info`, the level of a packet that is sent.
+const SENDS: u8 = 3;
 /// Nothing: the verifier removes the code.
 const NOTHING: u8 = 0;
+/// The global that says of how many packets that XDP sends one is told of.
+const SAMPLE: &str = "XDP_SAMPLE";
 
-/// Says to programs that are to be loaded whether they tell of dropped packets.
-pub fn set(loader: &mut EbpfLoader<'_>, on: bool) {
-    loader.override_global(LEVEL, if on { &ALL } else { &NOTHING }, true);
+/// Of which packets programs tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Telling {
+    /// Each that is dropped.
+    pub drops: bool,
+    /// One of so many that XDP sends, chosen at random; 0: none.
+    pub sends: u32,
+}
+
+impl Telling {
+    /// Of none.
+    pub const NOTHING: Self = Self {
+        drops: false,
+        sends: 0,
+    };
+
+    /// Whether of any.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.drops || self.sends > 0
+    }
+
+    /// Says so to programs that are to be loaded.
+    pub fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        let level = match self {
+            Self { drops: true, .. } => &ALL,
+            Self { sends: 1.., .. } => &SENDS,
+            _ => &NOTHING,
+        };
+        loader.override_global(LEVEL, level, true);
+        loader.override_global(SAMPLE, &self.sends, true);
+    }
 }
 
 /// How often it is read. In between, the buffer holds some five hundred packets; what finds no room is not told of.
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// What the programs tell, still to be read.
-pub struct DropLog {
+pub struct PacketLog {
     logger: EbpfLogger<Sink>,
     told: Arc<Mutex<Vec<Told>>>,
 }
 
-impl fmt::Debug for DropLog {
+impl fmt::Debug for PacketLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DropLog")
+        f.write_str("PacketLog")
     }
 }
 
-impl DropLog {
+impl PacketLog {
     /// The reading end, from loaded programs.
     pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
         let told = Arc::default();
         EbpfLogger::init_with_logger(ebpf, Sink(Arc::clone(&told)))
             .map(|logger| Self { logger, told })
-            .map_err(|error| DatapathError::Object(format!("log of dropped packets: {error}")))
+            .map_err(|error| DatapathError::Object(format!("log of packets: {error}")))
     }
 
     /// Logs what comes, for ever; `names` says whose addresses these are, as far as it is known.

@@ -1,14 +1,14 @@
-//! What a program tells of a packet that it drops, where the configuration asks for that (`aya-log`): no map's type, but as fixed.
+//! What a program tells of a packet, where the configuration asks for that (`aya-log`): no map's type, but as fixed.
 
 use crate::pod::map_types;
 
-/// A dropped packet, as it was when the program was done with it: perhaps already translated.
+/// A packet that was dropped, or that XDP has sent out again; as it was when the program was done with it: perhaps translated.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Dropped {
-    /// Why (`counters`).
-    pub reason: u32,
-    /// The interface at whose hook it was dropped.
+pub struct Told {
+    /// What became of it (`counters`): why it was dropped, or `XDP_BACK`, `XDP_ACROSS`.
+    pub outcome: u32,
+    /// The interface at whose hook that was.
     pub ifindex: u32,
     /// Bytes, link layer included.
     pub length: u32,
@@ -24,15 +24,21 @@ pub struct Dropped {
     pub source: [u8; 16],
     /// Destination, in the same way.
     pub destination: [u8; 16],
+    /// What was sent: source before it was translated, in the same way. Else zero, as are the next two.
+    pub came_from: [u8; 16],
+    /// Destination before that.
+    pub came_to: [u8; 16],
+    /// Source and destination port before that, network order.
+    pub came_ports: [u8; 4],
 }
 
-impl Dropped {
+impl Told {
     /// Its length in bytes.
     pub const SIZE: usize = size_of::<Self>();
 }
 
 #[cfg(feature = "user")]
-impl Dropped {
+impl Told {
     /// As its bytes lie in memory.
     #[must_use]
     pub const fn bytes(&self) -> &[u8; Self::SIZE] {
@@ -48,4 +54,4 @@ impl Dropped {
     }
 }
 
-map_types! { Dropped = 52 }
+map_types! { Told = 88 }

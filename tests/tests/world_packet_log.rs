@@ -1,4 +1,4 @@
-//! Dropped packets in the agent's log: told of where the configuration asks for it, and only there.
+//! Packets in the agent's log, dropped ones and those that XDP sends: told of where the configuration asks for it, and only there.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{IpAddr, SocketAddr};
