@@ -27,8 +27,8 @@ use tokio::time::{Instant, sleep};
 use weir_tests::{
     controlplane::{ControlPlane, Proxy},
     datapath::reader,
-    watched::{PATIENCE, on_a_node, ready, start_agent},
-    world::{Node, Plugin, Process, World, http_get, program, until},
+    watched::{PATIENCE, on_a_node, start_agent},
+    world::{Node, Process, World, http_get, program, until},
 };
 
 const HEALTH: u16 = 10256;
