@@ -7,6 +7,7 @@ mod tunnel {
     mod changes;
     mod conflicts;
     mod forged;
+    mod narrow;
     mod nodes;
     mod reach;
     mod rolling;

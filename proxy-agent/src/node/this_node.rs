@@ -91,7 +91,10 @@ impl ThisNode {
         let work = shared.watchdog.work("upkeep of the node", watchdog::LIMIT);
         Ok(Self {
             shared: Arc::clone(shared),
-            monitor: Monitor::begin(&OURS, shared.watchdog.register("news of links")),
+            monitor: Monitor::begin(
+                &OURS,
+                ["news of links", "news of narrow ways"].map(|what| shared.watchdog.register(what)),
+            ),
             ranges: ranges.clone(),
             claims: claims.clone(),
             settings: Settings::of(&config),
