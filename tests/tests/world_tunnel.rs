@@ -12,4 +12,5 @@ mod tunnel {
     mod reach;
     mod rolling;
     mod services;
+    mod settings;
 }
