@@ -36,6 +36,7 @@ pub mod source_ports;
 pub mod sysctls;
 mod telling;
 pub mod this_node;
+mod too_big;
 pub mod tunnel;
 mod upkeep;
 pub mod ways;

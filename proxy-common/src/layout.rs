@@ -7,7 +7,7 @@ pub const SCHEMA: u32 = 2;
 /// The code of every module that declares what is in maps. Of its declarations the agent makes hashes, which are pinned
 /// beside the maps: a version that declares something more goes on with the maps of one that did not; one that declares the
 /// same otherwise does not.
-pub const SOURCES: [&str; 21] = [
+pub const SOURCES: [&str; 22] = [
     include_str!("affinity.rs"),
     include_str!("backends.rs"),
     include_str!("conntrack.rs"),
@@ -25,6 +25,7 @@ pub const SOURCES: [&str; 21] = [
     include_str!("policy/intervals.rs"),
     include_str!("policy/peers.rs"),
     include_str!("policy/words.rs"),
+    include_str!("route_sources.rs"),
     include_str!("sockets.rs"),
     include_str!("sources.rs"),
     include_str!("tunnel.rs"),

@@ -30,6 +30,7 @@ pub mod maglev;
 pub mod node;
 pub mod pace;
 pub mod policy;
+pub mod route_sources;
 pub mod sockets;
 pub mod sources;
 pub mod time;

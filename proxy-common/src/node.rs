@@ -68,6 +68,8 @@ pub const LINK_LEFT_ALONE: u32 = 1 << 1;
 pub const LINK_TAKES_FRAMES: u32 = 1 << 2;
 /// What comes by it was encrypted, and is for the node and its pods only.
 pub const LINK_DECRYPTS: u32 = 1 << 3;
+/// The source of what is translated on its way out by the link depends on the route ([`crate::route_sources`]).
+pub const LINK_SOURCES_BY_ROUTE: u32 = 1 << 4;
 
 /// Words of 64 bits in `NODE_PORTS`. Bit p (host order; word p / 64, bit p % 64) is set where a frontend, or a backend on the
 /// node itself (host network), has port p, whatever address and protocol: only packets with such a port, or one used for
@@ -91,6 +93,8 @@ pub const NODE_ANSWER_PING: u32 = 1 << 5;
 pub const NODE_ENCRYPTS: u32 = 1 << 6;
 /// The tunnel takes what is relayed to other nodes (`FLAG_RELAYED` of frontends).
 pub const NODE_RELAYS: u32 = 1 << 7;
+/// The way to a node has less room than the tunnel's device ([`crate::tunnel::TUNNEL_ROOM_SHIFT`]).
+pub const NODE_NARROW: u32 = 1 << 8;
 
 /// `NODE_ADDRESSES*`: an address of this node that serves `NodePort`s.
 pub const ADDRESS_NODE_PORT: u32 = 1 << 0;

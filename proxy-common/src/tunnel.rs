@@ -37,6 +37,22 @@ pub const TUNNEL_ENCRYPTED: u32 = 1 << 3;
 /// What would go there unencrypted is dropped: nothing leads there; with [`TUNNEL_NODE`], for what pods send.
 pub const TUNNEL_CLOSED: u32 = 1 << 4;
 
+/// From this bit on the flags have the length of a packet for which the way to the node has room, if routers have told that it is
+/// less than that of the device; else 0.
+pub const TUNNEL_ROOM_SHIFT: u32 = 16;
+
+/// Length of an IPv6 packet for which every way must have room (RFC 8200, 5): where a tunnel has less, what is put around it is cut.
+pub const LEAST_ROOM6: u32 = 1280;
+
+impl TunnelPeer {
+    /// The length of a packet for which the way has room, if it is less than that of its device; else 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn room(&self) -> u32 {
+        self.flags >> TUNNEL_ROOM_SHIFT
+    }
+}
+
 /// In the number of the network (VNI) of a packet, turned: what is in it came from outside for a Service, and is for a backend of the
 /// receiver; or it is the answer.
 pub const NETWORK_RELAYED: u32 = 1 << 23;

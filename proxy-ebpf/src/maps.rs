@@ -30,6 +30,7 @@ use proxy_common::{
         intervals::{BLOCKS_DEFAULT, IntervalBlock},
         peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
     },
+    route_sources::{RouteSourceKey4, RouteSourceKey6},
     sockets::{Client, SocketPeer},
     sources::{SourceKey4, SourceKey6},
     tunnel::{Relay, TunnelKey4, TunnelKey6, TunnelPeer},
@@ -127,6 +128,10 @@ maps! {
     INSIDE4: Trie<InsideKey4, Inside>;
     /// See `proxy_common::inside`.
     INSIDE6: Trie<InsideKey6, Inside>;
+    /// See `proxy_common::route_sources`.
+    ROUTE_SOURCES4: Trie<RouteSourceKey4, u32>;
+    /// See `proxy_common::route_sources`.
+    ROUTE_SOURCES6: Trie<RouteSourceKey6, [u32; 4]>;
     /// See `proxy_common::tunnel`.
     TUNNELS4: Trie<TunnelKey4, TunnelPeer>;
     /// See `proxy_common::tunnel`.

@@ -18,7 +18,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use nix::sched::{CloneFlags, setns};
 use proxy_agent::datapath::Table as _;
@@ -266,6 +266,39 @@ async fn claimed_twice(node: &Node) -> Result<()> {
     // The other one has it when that one goes, and the one that is gone nothing any more.
     nodes.delete("b", &DeleteParams::default()).await?;
     eventually("another route", PATIENCE, || leads_to("172.30.0.98")).await?;
+    agent.terminate().map(drop)
+}
+
+#[test]
+fn nodes_with_one_key_are_named() -> Result<()> {
+    on_a_node("agent-one-key", one_key)
+}
+
+/// On a kernel with WireGuard as on one without: it is told by what Nodes show.
+async fn one_key(node: &Node) -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let nodes = Api::<ApiNode>::all(plane.client().await?);
+    make_node(&nodes, "a", &node.ipv4().to_string(), "10.244.1.0/24").await?;
+    let key = json!({ "metadata": { "annotations": {
+        "weir.dev/wireguard-public-key": "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=",
+    } } });
+    for (name, address, range) in [
+        ("b", "172.30.0.12", "10.244.2.0/24"),
+        ("c", "172.30.0.13", "10.244.3.0/24"),
+    ] {
+        make_node(&nodes, name, address, range).await?;
+        let params = PatchParams::default();
+        nodes.patch(name, &params, &Patch::Merge(&key)).await?;
+    }
+    let agent = start_agent(node, &plane, &["--encryption", "wireguard"])?;
+    for (name, other) in [("b", "c"), ("c", "b")] {
+        let note = conflict(&plane, name).await?;
+        let words = format!(
+            "on all nodes: node {name} has published the WireGuard key of node {other}: none of them is reached; each makes itself a new \
+             one"
+        );
+        ensure!(note == words, "{note}");
+    }
     agent.terminate().map(drop)
 }
 

@@ -6,4 +6,5 @@ mod masquerade {
     mod changes;
     mod much;
     mod reach;
+    mod sources;
 }

@@ -7,8 +7,10 @@ mod tunnel {
     mod changes;
     mod conflicts;
     mod forged;
+    mod narrow;
     mod nodes;
     mod reach;
     mod rolling;
     mod services;
+    mod settings;
 }

@@ -130,7 +130,7 @@ pub fn default_route(index: u32, of: IpAddr, stand: Stand) -> Request {
     let way = Way {
         index,
         gateway: Some(gateway(of)),
-        source: None,
+        ..Way::default()
     };
     let route = Route {
         to: route::all(of.is_ipv4()),

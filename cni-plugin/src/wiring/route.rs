@@ -8,7 +8,10 @@ use std::{
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    route::{
+        RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+        RouteType,
+    },
 };
 
 use super::netlink::{DUMP, Netlink, family};
@@ -37,6 +40,8 @@ pub struct Way {
     pub gateway: Option<IpAddr>,
     /// The source address of packets whose socket has none.
     pub source: Option<IpAddr>,
+    /// The length of a packet for which it has room, if that is less than what its link says.
+    pub mtu: Option<u32>,
 }
 
 impl Way {
@@ -45,6 +50,7 @@ impl Way {
         index: 0,
         gateway: None,
         source: None,
+        mtu: None,
     };
 }
 
@@ -80,6 +86,7 @@ impl Route {
             index,
             gateway,
             source,
+            mtu,
         } = self.way;
         let mut message = RouteMessage::default();
         message.header.address_family = family(self.to.is_ipv4());
@@ -103,6 +110,7 @@ impl Route {
             gateway.map(|ip| RouteAttribute::Gateway(ip.into())),
             source.map(|ip| RouteAttribute::PrefSource(ip.into())),
             (!nowhere).then_some(RouteAttribute::Oif(index)),
+            mtu.map(|mtu| RouteAttribute::Metrics(room(mtu))),
         ];
         message.attributes = attributes.into_iter().flatten().collect();
         message
@@ -142,6 +150,12 @@ impl Route {
                 RouteAttribute::Gateway(via) => way.gateway = ip(via),
                 RouteAttribute::PrefSource(source) => way.source = ip(source),
                 RouteAttribute::Oif(index) => way.index = *index,
+                RouteAttribute::Metrics(metrics) => {
+                    way.mtu = metrics.iter().find_map(|metric| match metric {
+                        RouteMetric::Mtu(mtu) => Some(*mtu),
+                        _ => None,
+                    });
+                }
                 _ => {}
             }
         }
@@ -151,6 +165,14 @@ impl Route {
         }
         Some(route)
     }
+}
+
+/// Metrics of a way with less room than its link. Locked: for what is forwarded the kernel goes by no other one over IPv6
+/// (<https://elixir.bootlin.com/linux/v6.12/source/include/net/ip6_route.h#L319>).
+fn room(mtu: u32) -> Vec<RouteMetric> {
+    // RTAX_MTU
+    const MTU: u32 = 2;
+    vec![RouteMetric::Lock(1 << MTU), RouteMetric::Mtu(mtu)]
 }
 
 /// The message that asks for the routes of a family.

@@ -50,8 +50,7 @@ pub fn run(config: &Configuration) -> anyhow::Result<usize> {
     if let Err(error) = encryption::link::remove() {
         errors.push(format!("remove {ENCRYPTION_DEVICE}: {error}"));
     }
-    let key = config.run_dir.join(encryption::key::FILE);
-    let of_key = [encryption::made::Made::file(&key), key];
+    let of_key = encryption::files::Files::of(&config.run_dir).all();
     for path in of_key.iter().chain([&config.run_dir.join(KNOWN_NODES)]) {
         remove(path, &mut errors);
     }

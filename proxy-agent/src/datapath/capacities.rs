@@ -58,7 +58,7 @@ pub struct Capacities {
     pub endpoints: u32,
     /// `FRAGMENTS4` and `FRAGMENTS6`, each; evicts.
     pub fragments: u32,
-    /// `INSIDE4` and `INSIDE6`, `TUNNELS4` and `TUNNELS6`, each: a node takes two or three.
+    /// `INSIDE4` and `INSIDE6`, `TUNNELS4` and `TUNNELS6`, each: a node takes two or three. `ROUTE_SOURCES4` and `ROUTE_SOURCES6`, too.
     pub inside: u32,
     /// `NODE_ADDRESSES4` and `NODE_ADDRESSES6`, each.
     pub node_addresses: u32,
@@ -101,7 +101,7 @@ impl Default for Capacities {
 }
 
 /// How many maps have capacities of their own.
-pub const SIZED: usize = 36;
+pub const SIZED: usize = 38;
 
 impl Capacities {
     /// For such clusters, on a machine with so many bytes of memory: a thousandth of it for the cells of
@@ -185,6 +185,8 @@ impl Capacities {
             ("FRAGMENTS6", self.fragments),
             ("INSIDE4", self.inside),
             ("INSIDE6", self.inside),
+            ("ROUTE_SOURCES4", self.inside),
+            ("ROUTE_SOURCES6", self.inside),
             ("TUNNELS4", self.inside),
             ("TUNNELS6", self.inside),
             ("NODE_ADDRESSES4", self.node_addresses),

@@ -18,6 +18,7 @@ use proxy_common::{
         intervals::IntervalBlock,
         peers::{CidrKey4, CidrKey6, Peer, PeerKey4, PeerKey6},
     },
+    route_sources::{RouteSourceKey4, RouteSourceKey6},
     sockets::Client,
     sources::{SourceKey4, SourceKey6},
     tunnel::{Relay, TunnelKey4, TunnelKey6, TunnelPeer},
@@ -136,6 +137,8 @@ declare! {
     service_epoch: "SERVICE_EPOCH", KernelTable<u32, u32>;
     inside4: "INSIDE4", KernelTable<Prefix<InsideKey4>, Inside>;
     inside6: "INSIDE6", KernelTable<Prefix<InsideKey6>, Inside>;
+    route_sources4: "ROUTE_SOURCES4", KernelTable<Prefix<RouteSourceKey4>, Address4>;
+    route_sources6: "ROUTE_SOURCES6", KernelTable<Prefix<RouteSourceKey6>, Address6>;
     tunnels4: "TUNNELS4", KernelTable<Prefix<TunnelKey4>, TunnelPeer>;
     tunnels6: "TUNNELS6", KernelTable<Prefix<TunnelKey6>, TunnelPeer>;
     relays: "RELAYS", KernelTable<u32, Relay>, programs;

@@ -1,14 +1,13 @@
 //! Preflight checks: what the machine must have, checked before anything is touched, with a hint for each lack.
 
+pub mod features;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
 use super::bpfsys;
-
-/// Oldest kernel that loads all programs.
-pub const KERNEL_REQUIRED: (u32, u32) = (6, 1);
 
 const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
@@ -28,14 +27,13 @@ pub enum PreflightError {
         /// Names of the capabilities.
         missing: String,
     },
-    /// The kernel is too old.
-    #[error(
-        "kernel {found} is too old: {}.{} or later is needed",
-        KERNEL_REQUIRED.0, KERNEL_REQUIRED.1
-    )]
-    KernelTooOld {
+    /// The kernel lacks what programs need.
+    #[error("kernel {release} lacks {}", lacking.join("; "))]
+    KernelLacks {
         /// Its release.
-        found: String,
+        release: String,
+        /// What it lacks, and what that costs.
+        lacking: Vec<String>,
     },
     /// No cgroup v2 hierarchy.
     #[error("no cgroup v2 hierarchy at {path}: {reason}")]
@@ -74,7 +72,9 @@ impl PreflightError {
                                         capabilities BPF, PERFMON and NET_ADMIN"
                     .to_owned()
             }
-            Self::KernelTooOld { .. } => "boot a newer kernel on this node".to_owned(),
+            Self::KernelLacks { .. } => {
+                "boot a newer kernel on this node: Linux 6.1 has all of it, and some distributions' older ones".to_owned()
+            }
             Self::NoCgroup2 { hint, .. } => hint.clone(),
             Self::NoBpffs { path, .. } => format!(
                 "mount -t bpf bpf {}, or mount the host's /sys/fs/bpf into the container with \
@@ -88,33 +88,21 @@ impl PreflightError {
 
 /// Checks everything that opening the datapath needs.
 pub fn check(bpffs: &Path, cgroup_root: &Path) -> Result<(), PreflightError> {
-    release()?;
     privileges()?;
+    kernel()?;
     cgroup2(cgroup_root)?;
     mounted_bpffs(bpffs)
 }
 
-/// Whether the kernel is new enough; its release.
-pub fn release() -> Result<String, PreflightError> {
+/// Whether the kernel has what programs need; its release.
+pub fn kernel() -> Result<String, PreflightError> {
     let release = read("/proc/sys/kernel/osrelease", "read the kernel's release")?;
-    kernel(release.trim())?;
-    Ok(release.trim().to_owned())
-}
-
-/// A release that tells no version is left to the verifier.
-fn kernel(release: &str) -> Result<(), PreflightError> {
-    match version(release) {
-        Some(version) if version < KERNEL_REQUIRED => Err(PreflightError::KernelTooOld {
-            found: release.to_owned(),
-        }),
-        _ => Ok(()),
+    let release = release.trim().to_owned();
+    let lacking = features::lacking(features::has);
+    if lacking.is_empty() {
+        return Ok(release);
     }
-}
-
-/// Major and minor number of a release such as `6.1.0-rc3-amd64`.
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    Err(PreflightError::KernelLacks { release, lacking })
 }
 
 /// Whether we have the capabilities that we need.
@@ -231,24 +219,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn releases_are_read() {
-        assert_eq!(version("6.1.0-rc3-amd64"), Some((6, 1)));
-        assert_eq!(version("5.10.262"), Some((5, 10)));
-        assert_eq!(version("6.18+"), Some((6, 18)));
-        assert_eq!(version("custom"), None);
-    }
-
-    #[test]
-    fn old_kernels_are_refused_by_name() {
-        let error = kernel("5.15.0-91-generic").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "kernel 5.15.0-91-generic is too old: 6.1 or later is needed"
+    fn a_kernel_is_refused_for_what_it_lacks() {
+        let error = PreflightError::KernelLacks {
+            release: "5.15.0-91-generic".to_owned(),
+            lacking: features::lacking(|ask| !matches!(ask, features::Ask::Program(_))),
+        };
+        let said = error.to_string();
+        assert!(
+            said.starts_with(
+                "kernel 5.15.0-91-generic lacks programs of tc (Linux 4.1), for pods and links; "
+            ),
+            "{said}"
         );
-        assert_eq!(error.hint(), "boot a newer kernel on this node");
-        for release in ["6.1.0-13-amd64", "6.18.44", "7.0-rc1", "custom"] {
-            assert!(kernel(release).is_ok(), "{release}");
-        }
     }
 
     #[test]

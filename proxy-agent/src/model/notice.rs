@@ -106,8 +106,8 @@ reasons! {
         "The map of claims, `kube-system/weir-pod-ranges`, cannot be read: no node claims a range.",
         "Correct the entries that the note names.";
     NodeConflict: Node,
-        "It names a range of pods, or an `InternalIP`, that another Node has: what overlaps is not in force, and traffic goes to the other one as before. The Node that had it first keeps it; of two that are found at once the older one has it.",
-        "Correct the Node that the note names first, or delete the one that is not there any more. When the other one goes, this one has it at once.";
+        "It names a range of pods, or an `InternalIP`, that another Node has: what overlaps is not in force, and traffic goes to the other one as before. The Node that had it first keeps it; of two that are found at once the older one has it. Or it has published the WireGuard key of another one, as copies of a machine do that ran: none of them is reached, until their agents have made new keys.",
+        "Correct the Node that the note names first, or delete the one that is not there any more. When the other one goes, this one has it at once. New keys are made by themselves, at most one a minute; where an agent is away, remove `wireguard.key` and `wireguard.made` in its `runDir`.";
     MapsFillingUp: Node,
         "At least four fifths of the capacity of a map are in use.",
         "Raise its capacity, or `maps.memory`, in `maps:` of the configuration.";

@@ -15,7 +15,7 @@ use super::{
     addresses::Addresses,
     encryption::{Encrypted, Keys, Ready},
     facts::{Facts, Interface},
-    links::{Links, Sources},
+    links::{Links, Sources, by_route::by_route},
     masquerade::Masquerade,
     reach::Reached,
     routes::Routes,
@@ -75,8 +75,10 @@ impl Desired {
         let internal = internal(config, here);
         let sources = |link: &Interface| Sources::of(link, &internal, facts);
         let addresses = Addresses::of(&config.node, &internal, facts);
+        let mut links = Links::of(&config.node.links, facts, sources);
+        links.by_route = by_route(&links.chosen, &internal, facts);
         let mut desired = Self {
-            links: Links::of(&config.node.links, facts, sources),
+            links,
             health_checks: ListenOn::of(&config.node, &addresses, facts),
             addresses,
             internal,
@@ -126,19 +128,22 @@ impl Desired {
     pub fn lead_into(&mut self, tunnel: Option<u32>, encryption: Option<u32>, facts: &Facts) {
         self.tunnel.encryption = [encryption.unwrap_or(0), self.encrypted.mtu];
         let both = [
-            (tunnel, &self.tunnel.ranges),
-            (encryption, &self.encrypted.ranges),
+            (tunnel, &self.tunnel.ranges, self.tunnel.mtu),
+            (encryption, &self.encrypted.ranges, self.encrypted.mtu),
         ];
-        for (device, ranges) in both {
+        for (device, ranges, mtu) in both {
             let Some(index) = device else { continue };
             for range in ranges {
                 let has = |ip: &&IpAddr| {
                     ip.is_ipv4() == range.is_ipv4() && facts.with_address(**ip).is_some()
                 };
+                let peer = self.tunnel.peers.get(range);
+                let room = peer.map_or(mtu, |peer| peer.room(*range, mtu));
                 let way = Way {
                     index,
                     gateway: None,
                     source: self.internal.iter().find(has).copied(),
+                    mtu: Some(room).filter(|room| *room < mtu),
                 };
                 self.routes.insert(*range, way);
             }

@@ -6,6 +6,7 @@
 //! more specific.
 
 pub mod figures;
+pub mod files;
 pub mod keeper;
 pub mod key;
 pub mod link;
@@ -13,16 +14,18 @@ pub mod made;
 pub mod plan;
 pub mod program;
 pub mod publish;
+pub mod rotation;
 pub mod wire;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use ipnetwork::IpNetwork;
 
-use self::key::PublicKey;
+use self::{key::PublicKey, rotation::Shown};
 use crate::model::{Node, Snapshot};
 
 /// A node with a key.
@@ -79,27 +82,28 @@ pub enum Cipher {
 pub struct Keys {
     ready: Ready,
     strict: bool,
-    /// How many nodes have published it.
-    counts: BTreeMap<PublicKey, usize>,
+    /// Who has published it.
+    holders: Holders,
 }
+
+/// Nodes that are there, by what they have published.
+type Holders = BTreeMap<PublicKey, BTreeSet<Arc<str>>>;
 
 impl Keys {
     /// Those that nodes have published. This node's own counts too: who has it as well cannot be told from it.
     pub fn of(snapshot: &Snapshot, here: &str, ready: Ready, strict: bool) -> Self {
-        let mut counts = BTreeMap::new();
-        let others = snapshot.nodes.values().filter(|node| *node.name != *here);
-        let published = others.filter_map(|node| key(node)?.ok());
-        let own = match ready {
-            Ready::Able(own) => Some(own),
-            Ready::Off | Ready::Unable => None,
-        };
-        for key in published.chain(own) {
-            *counts.entry(key).or_default() += 1;
+        let mut holders = holders(snapshot);
+        // What is in use here counts, not what this node is about to use.
+        for names in holders.values_mut() {
+            names.remove(here);
+        }
+        if let Ready::Able(own) = ready {
+            holders.entry(own).or_default().insert(here.into());
         }
         Self {
             ready,
             strict,
-            counts,
+            holders,
         }
     }
 
@@ -118,12 +122,64 @@ impl Keys {
             (Ready::Unable, _) => plain("this node cannot encrypt"),
             (Ready::Able(_), None) => plain("it has published no key"),
             (Ready::Able(_), Some(Err(why))) => plain(&format!("its key is none: {why}")),
-            (Ready::Able(_), Some(Ok(key))) if self.counts.get(&key).is_some_and(|n| *n > 1) => {
-                Cipher::Closed("another node has published the same key".to_owned())
-            }
-            (Ready::Able(_), Some(Ok(key))) => Cipher::Key(key),
+            (Ready::Able(_), Some(Ok(key))) => match self.rival(node, key) {
+                Some(rival) => Cipher::Closed(format!("node {rival} has published the same key")),
+                None => Cipher::Key(key),
+            },
         }
     }
+
+    /// Another node with a node's key.
+    fn rival(&self, node: &Node, key: PublicKey) -> Option<&str> {
+        let mut holders = self.holders.get(&key)?.iter();
+        holders
+            .find(|name| ***name != *node.name)
+            .map(AsRef::as_ref)
+    }
+}
+
+fn holders(snapshot: &Snapshot) -> Holders {
+    let mut holders = Holders::new();
+    // Who has taken over the key of one that is gone has it alone.
+    for (name, node) in snapshot.nodes.iter().filter(|(_, node)| !node.gone) {
+        if let Some(Ok(key)) = key(node) {
+            holders.entry(key).or_default().insert(Arc::clone(name));
+        }
+    }
+    holders
+}
+
+/// What the API server has of keys, seen from a node: `present` is the one of its device.
+pub fn shown(snapshot: &Snapshot, here: &str, present: Option<PublicKey>) -> Shown {
+    let own = snapshot.nodes.get(here);
+    let own = own.and_then(|node| key(node)?.ok());
+    let holders = holders(snapshot);
+    let mut of_present = present.and_then(|key| holders.get(&key)).into_iter();
+    Shown {
+        own,
+        shared: of_present.any(|names| names.iter().any(|name| **name != *here)),
+    }
+}
+
+/// Nodes that have published one key, by name and in words.
+pub fn conflicts(snapshot: &Snapshot) -> BTreeMap<Arc<str>, String> {
+    let shared = holders(snapshot).into_values();
+    let shared = shared.filter(|names| names.len() > 1);
+    let words = |name: Arc<str>, all: &BTreeSet<Arc<str>>| {
+        let others: Vec<&str> = all.iter().map(AsRef::as_ref).collect();
+        let others: Vec<&str> = others
+            .into_iter()
+            .filter(|other| **other != *name)
+            .collect();
+        let others = others.join(", ");
+        let note = format!(
+            "node {name} has published the WireGuard key of node {others}: none of them is reached; each makes itself a new one"
+        );
+        (name, note)
+    };
+    shared
+        .flat_map(|all| all.clone().into_iter().map(move |name| words(name, &all)))
+        .collect()
 }
 
 /// What a node has published; none if nothing.

@@ -6,7 +6,7 @@ use cni_plugin::wiring::device::Device;
 
 use super::{
     condition::Network,
-    encryption::{Encrypted, Ready, keeper::Keeper},
+    encryption::{Encrypted, Ready, keeper::Keeper, key::PublicKey},
 };
 use crate::{
     api::{
@@ -63,6 +63,8 @@ pub(super) struct Said {
     pub(super) network: Network,
     /// Whether the node encrypts, and with which key.
     pub(super) encrypts: Ready,
+    /// The key that other nodes are to know.
+    pub(super) published_key: Option<PublicKey>,
     /// Pods could start since the agent did.
     pub(super) opened: bool,
 }

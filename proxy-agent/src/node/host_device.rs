@@ -48,6 +48,7 @@ impl Leads {
                 index,
                 gateway: None,
                 source: source(ipv4),
+                mtu: None,
             };
             routes.insert(IpNetwork::from(link::peer(ipv4)), way);
         }
@@ -57,6 +58,7 @@ impl Leads {
                 index,
                 gateway: Some(link::peer(ipv4)),
                 source: source(ipv4),
+                mtu: None,
             };
             routes.insert(*range, way);
         }

@@ -13,7 +13,7 @@ use super::{
     NodeReport, addresses,
     desired::Desired,
     detours,
-    encryption::{Encrypted, keeper::Keeper as EncryptionKeeper},
+    encryption::{self, Encrypted, keeper::Keeper as EncryptionKeeper},
     facts::Facts,
     host_device::{self, Leads, Published},
     links::Link,
@@ -93,7 +93,9 @@ impl NodeKeeper {
         report.errors.extend(self.sysctls.hear(&facts, repairs));
         self.reach.renew(&facts, &OURS);
         let mut reach = |ip| self.reach.ask(ip);
-        let encrypts = self.encryption.prepare(config, repairs);
+        let key = self.encryption.device().public;
+        let shown = encryption::shown(snapshot, &config.node_name, key);
+        let encrypts = self.encryption.prepare(config, shown, repairs);
         let boot = &self.boot_id;
         let mut desired = Desired::of(config, boot, snapshot, &facts, &mut reach, encrypts);
         let keepalive = config.encryption.keepalive();
@@ -104,6 +106,7 @@ impl NodeKeeper {
         report.errors.extend(problem.into_iter().chain(brought));
         report.encryption_device = self.encryption.index();
         report.encrypts = encrypts;
+        report.published_key = self.encryption.published();
         let complete = snapshot.complete.has(&[Kind::Node]);
         let ranges = host_device::ranges::ranges(&config.node.service_cidrs, published, snapshot);
         let file = &config.masquerade.ip_masq_agent_file;

@@ -3,6 +3,7 @@
 //! All whose type carries IP, but for those of pods, our own, and members of a bridge or the like: that has the
 //! programs. Links that are down have theirs already when they come up.
 
+pub mod by_route;
 pub mod pattern;
 pub mod programs;
 mod source;
@@ -53,6 +54,8 @@ pub struct Links {
     pub chosen: BTreeMap<u32, Link>,
     /// Those that might, but are left alone, and why.
     pub refused: Vec<String>,
+    /// Sources that depend on the route.
+    pub by_route: by_route::ByRoute,
     /// Those that packets may leave by, but not through our programs: indexes.
     pub left_alone: BTreeSet<u32>,
 }

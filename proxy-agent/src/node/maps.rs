@@ -14,17 +14,21 @@ use proxy_common::{
     conntrack::Timeouts,
     inside::{Inside, InsideKey4, InsideKey6},
     node::{
-        LINK_DECRYPTS, LINK_LEFT_ALONE, LINK_TAKES_FRAMES, LINK_WITHOUT_ETHERNET,
-        Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE, NODE_ANSWER_PING, NODE_ENCRYPTS,
-        NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_RELAYS, NODE_SOCKET_BALANCING,
-        NodeConfig,
+        LINK_DECRYPTS, LINK_LEFT_ALONE, LINK_SOURCES_BY_ROUTE, LINK_TAKES_FRAMES,
+        LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE, NODE_ANSWER_PING,
+        NODE_ENCRYPTS, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_NARROW,
+        NODE_RELAYS, NODE_SOCKET_BALANCING, NodeConfig,
     },
-    tunnel::{TUNNEL_CLOSED, TUNNEL_ENCRYPTED, TUNNEL_SEND, TunnelKey4, TunnelKey6, TunnelPeer},
+    route_sources::{RouteSourceKey, RouteSourceKey4, RouteSourceKey6},
+    tunnel::{
+        TUNNEL_CLOSED, TUNNEL_ENCRYPTED, TUNNEL_ROOM_SHIFT, TUNNEL_SEND, TunnelKey4, TunnelKey6,
+        TunnelPeer,
+    },
 };
 
 use super::{
     desired::Desired,
-    links::{Header, Links, xdp::takes_frames},
+    links::{Header, Links, by_route::ByRoute, xdp::takes_frames},
     masquerade::Masquerade,
     tunnel::Tunnel,
 };
@@ -43,6 +47,8 @@ pub struct NodeMaps {
     links: Mirror<u32, LinkEntry>,
     inside4: Mirror<Prefix<InsideKey4>, Inside>,
     inside6: Mirror<Prefix<InsideKey6>, Inside>,
+    sources4: Mirror<Prefix<RouteSourceKey4>, Address4>,
+    sources6: Mirror<Prefix<RouteSourceKey6>, Address6>,
     tunnels4: Mirror<Prefix<TunnelKey4>, TunnelPeer>,
     tunnels6: Mirror<Prefix<TunnelKey6>, TunnelPeer>,
     /// What found no room when they were written last.
@@ -60,6 +66,8 @@ impl NodeMaps {
             links: Mirror::open(Box::new(maps.links.clone()))?,
             inside4: Mirror::open(Box::new(maps.inside4.clone()))?,
             inside6: Mirror::open(Box::new(maps.inside6.clone()))?,
+            sources4: Mirror::open(Box::new(maps.route_sources4.clone()))?,
+            sources6: Mirror::open(Box::new(maps.route_sources6.clone()))?,
             tunnels4: Mirror::open(Box::new(maps.tunnels4.clone()))?,
             tunnels6: Mirror::open(Box::new(maps.tunnels6.clone()))?,
             room: Room::new(),
@@ -107,6 +115,8 @@ impl NodeMaps {
             self.links.refused(),
             self.inside4.refused(),
             self.inside6.refused(),
+            self.sources4.refused(),
+            self.sources6.refused(),
             self.tunnels4.refused(),
             self.tunnels6.refused(),
         ];
@@ -121,6 +131,8 @@ impl NodeMaps {
         self.links.forgive(at_once);
         self.inside4.forgive(at_once);
         self.inside6.forgive(at_once);
+        self.sources4.forgive(at_once);
+        self.sources6.forgive(at_once);
         self.tunnels4.forgive(at_once);
         self.tunnels6.forgive(at_once);
     }
@@ -187,6 +199,9 @@ impl NodeMaps {
         }
         insert(&mut self.addresses4, &v4, &mut self.room)?;
         insert(&mut self.addresses6, &v6, &mut self.room)?;
+        let (sources4, sources6) = sources(&desired.links.by_route);
+        insert(&mut self.sources4, &sources4, &mut self.room)?;
+        insert(&mut self.sources6, &sources6, &mut self.room)?;
         let mut links = links(&desired.links, config.xdp);
         let [encryption, _] = desired.tunnel.encryption;
         if encryption != 0 {
@@ -209,6 +224,8 @@ impl NodeMaps {
         }
         // A link that is gone has no source that anybody could ask for.
         self.links.retain(&links)?;
+        self.sources4.retain(&sources4)?;
+        self.sources6.retain(&sources6)?;
         Ok(())
     }
 
@@ -235,6 +252,8 @@ impl NodeMaps {
             self.links.verify(),
             self.inside4.verify(),
             self.inside6.verify(),
+            self.sources4.verify(),
+            self.sources6.verify(),
             self.tunnels4.verify(),
             self.tunnels6.verify(),
         ];
@@ -268,6 +287,9 @@ fn links(links: &Links, xdp: Xdp) -> BTreeMap<u32, LinkEntry> {
         };
         if takes_frames(xdp, link) {
             flags |= LINK_TAKES_FRAMES;
+        }
+        if links.by_route.keys().any(|(index, _)| *index == link.index) {
+            flags |= LINK_SOURCES_BY_ROUTE;
         }
         let v4 = link.sources.v4.unwrap_or(Ipv4Addr::UNSPECIFIED);
         let v6 = link.sources.v6.unwrap_or(Ipv6Addr::UNSPECIFIED);
@@ -322,6 +344,33 @@ fn inside(masquerade: &Masquerade) -> (Inside4, Inside6) {
     by_family(ranges.map(|(range, reason)| (*range, Inside { reason: *reason })))
 }
 
+type Sources4 = BTreeMap<Prefix<RouteSourceKey4>, Address4>;
+type Sources6 = BTreeMap<Prefix<RouteSourceKey6>, Address6>;
+
+fn sources(by_route: &ByRoute) -> (Sources4, Sources6) {
+    // The bits of the link's index.
+    const LINK: u32 = 32;
+    let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
+    for ((link, to), source) in by_route {
+        let (link, length) = (*link, LINK + u32::from(to.prefix()));
+        match (to.network(), source) {
+            (IpAddr::V4(to), IpAddr::V4(source)) => {
+                let destination = address4(to.octets());
+                let data = RouteSourceKey { link, destination };
+                v4.insert(Prefix { length, data }, address4(source.octets()));
+            }
+            (IpAddr::V6(to), IpAddr::V6(source)) => {
+                let destination = address6(to.octets());
+                let data = RouteSourceKey { link, destination };
+                v6.insert(Prefix { length, data }, address6(source.octets()));
+            }
+            // A source of the other family the programs could not use.
+            _ => {}
+        }
+    }
+    (v4, v6)
+}
+
 type Tunnels4 = BTreeMap<Prefix<TunnelKey4>, TunnelPeer>;
 type Tunnels6 = BTreeMap<Prefix<TunnelKey6>, TunnelPeer>;
 
@@ -333,12 +382,13 @@ fn tunnels(tunnel: &Tunnel, only_reached: bool) -> (Tunnels4, Tunnels6) {
         let address = match peer.end {
             _ if peer.flags & TUNNEL_ENCRYPTED != 0 => {
                 let [device, mtu] = tunnel.encryption;
-                [device, mtu, 0, 0]
+                [device, peer.room(*range, mtu), 0, 0]
             }
             IpAddr::V4(ip) => mapped(address4(ip.octets())),
             IpAddr::V6(ip) => address6(ip.octets()),
         };
-        let flags = peer.flags;
+        // A length has 16 bits.
+        let flags = peer.flags | peer.room << TUNNEL_ROOM_SHIFT;
         (*range, TunnelPeer { address, flags })
     }))
 }
@@ -353,11 +403,7 @@ fn value(config: &Configuration, desired: &Desired, host_device: u32) -> NodeCon
         IpAddr::V4(_) => None,
     });
     NodeConfig {
-        flags: flags(
-            config,
-            desired.masquerade.as_ref(),
-            desired.encrypted.is_any(),
-        ),
+        flags: flags(config, desired),
         host_device,
         netns_cookie: bpfsys::netns_cookie().unwrap_or(0),
         address4: address4(v4.unwrap_or(Ipv4Addr::UNSPECIFIED).octets()),
@@ -381,7 +427,8 @@ fn timeouts(config: &Conntrack) -> Timeouts {
     }
 }
 
-fn flags(config: &Configuration, masquerade: Option<&Masquerade>, encrypts: bool) -> u32 {
+fn flags(config: &Configuration, desired: &Desired) -> u32 {
+    let masquerade = desired.masquerade.as_ref();
     let all = [
         (config.forwarding == Forwarding::Bpf, NODE_FORWARD_BPF),
         (config.socket_balancing, NODE_SOCKET_BALANCING),
@@ -390,7 +437,8 @@ fn flags(config: &Configuration, masquerade: Option<&Masquerade>, encrypts: bool
             NODE_ALLOW_EGRESS_TO_NODE,
         ),
         (config.services.answer_ping, NODE_ANSWER_PING),
-        (encrypts, NODE_ENCRYPTS),
+        (desired.encrypted.is_any(), NODE_ENCRYPTS),
+        (desired.tunnel.is_narrow(), NODE_NARROW),
         (masquerade.is_some_and(|m| m.ipv4), NODE_MASQUERADE4),
         (masquerade.is_some_and(|m| m.ipv6), NODE_MASQUERADE6),
     ];

@@ -1,4 +1,4 @@
-//! Change notification: news of links, addresses and routes, so that what depends on them follows at once and not at the next look.
+//! Change notification: news of links, addresses, routes and narrow ways, so that what depends on them follows at once and not at the next look.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::too_big::TooBig;
 use crate::watchdog::Pulse;
 
 /// How long news are gathered: a link is made in several steps.
@@ -38,17 +39,23 @@ const GROUPS: [MulticastGroup; 5] = [
 #[derive(Debug)]
 pub struct Monitor {
     news: Arc<Notify>,
-    listener: JoinHandle<()>,
+    listeners: Vec<JoinHandle<()>>,
 }
 
 impl Monitor {
     /// Begins to listen in the calling thread's namespace, for as long as it lives. `ours`: protocols of our own
     /// routes, which are no news unless they go. A runtime must be at work.
-    pub fn begin(ours: &'static [u8], pulse: Pulse) -> Self {
+    pub fn begin(ours: &'static [u8], [links, routers]: [Pulse; 2]) -> Self {
         let news = Arc::new(Notify::new());
         let told = Arc::clone(&news);
-        let listener = pulse.spawn(listen(told, ours));
-        Self { news, listener }
+        let mut listeners = vec![links.spawn(listen(told, ours))];
+        match TooBig::open() {
+            Ok(too_big) => listeners.push(routers.spawn(too_big.follow(Arc::clone(&news)))),
+            Err(error) => {
+                tracing::warn!(%error, "no news of narrow ways; looked at every few seconds");
+            }
+        }
+        Self { news, listeners }
     }
 
     /// The next news. May be dropped at any time.
@@ -59,7 +66,7 @@ impl Monitor {
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        self.listener.abort();
+        self.listeners.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -1,6 +1,13 @@
 //! Route lookup: how the kernel would reach other nodes: a question to its routing tables, never to prefixes of addresses.
 
-use std::{collections::BTreeMap, fmt, io, net::IpAddr};
+mod learned;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    net::IpAddr,
+    time::Instant,
+};
 
 use cni_plugin::wiring::{netlink::Netlink, route};
 use netlink_packet_route::{
@@ -8,6 +15,7 @@ use netlink_packet_route::{
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType},
 };
 
+use self::learned::Learned;
 use super::facts::Facts;
 
 /// What the kernel says about an address.
@@ -28,6 +36,8 @@ pub enum Reached {
         index: u32,
         /// MTU of the route, if it has one of its own.
         mtu: Option<u32>,
+        /// For what length there is room, if a router has told that.
+        learned: Option<u32>,
     },
     /// It is this machine's.
     Here,
@@ -50,10 +60,14 @@ impl fmt::Display for Reached {
     }
 }
 
-/// Asks the kernel, and remembers what it said until links or routes change.
+/// Asks the kernel, and remembers what it said until links or routes change. Of what is behind a router it is asked anew at each look:
+/// what routers tell is no news to anybody.
 #[derive(Debug, Default)]
 pub struct Reach {
     known: BTreeMap<IpAddr, Reached>,
+    /// Which of them were asked for since [`Self::renew`].
+    fresh: BTreeSet<IpAddr>,
+    learned: Learned,
     facts: Facts,
 }
 
@@ -65,6 +79,14 @@ impl Reached {
         };
         mtu.or_else(|| facts.interface(*index).map(|link| link.mtu))
     }
+
+    /// For what length there is room, if a router has told that.
+    pub const fn learned(&self) -> Option<u32> {
+        match self {
+            Self::Through { learned, .. } => *learned,
+            _ => None,
+        }
+    }
 }
 
 impl Reach {
@@ -75,19 +97,29 @@ impl Reach {
             .routing
             .main
             .retain(|route| !ours.contains(&route.protocol));
+        self.fresh.clear();
         if self.facts != facts {
             self.known.clear();
+            self.learned.clear();
             self.facts = facts;
         }
     }
 
     /// How an address is reached.
     pub fn ask(&mut self, ip: IpAddr) -> Reached {
-        let ask = || Netlink::open().and_then(|mut netlink| ask(&mut netlink, ip));
-        let known = self.known.entry(ip);
-        let reached =
-            known.or_insert_with(|| ask().unwrap_or_else(|e| Reached::Not(e.to_string())));
-        reached.clone()
+        match self.known.get(&ip) {
+            Some(Reached::Through { .. }) if !self.fresh.contains(&ip) => {}
+            Some(known) => return known.clone(),
+            None => {}
+        }
+        let asked = Netlink::open().and_then(|mut netlink| ask(&mut netlink, ip));
+        let mut reached = asked.unwrap_or_else(|e| Reached::Not(e.to_string()));
+        if let Reached::Through { learned, .. } = &mut reached {
+            *learned = self.learned.take(ip, *learned, Instant::now());
+        }
+        self.fresh.insert(ip);
+        self.known.insert(ip, reached.clone());
+        reached
     }
 }
 
@@ -124,13 +156,14 @@ fn reached(message: &RouteMessage) -> Reached {
             _ => {}
         }
     }
-    let mtu = mtu.filter(|_| !learned);
+    let (mtu, learned) = if learned { (None, mtu) } else { (mtu, None) };
     match (message.header.kind, router) {
         (RouteType::Local, _) => Reached::Here,
         (RouteType::Unicast, Some(router)) => Reached::Through {
             router,
             index: link,
             mtu,
+            learned,
         },
         (RouteType::Unicast, None) => Reached::OnLink { index: link, mtu },
         (kind, _) => Reached::Not(format!("its route is of type {kind:?}")),

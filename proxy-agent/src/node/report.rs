@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnetwork::IpNetwork;
 
 use super::{
-    encryption::{Encrypted, Ready},
+    encryption::{Encrypted, Ready, key::PublicKey},
     facts::Facts,
     host_device::Leads,
     links::Links,
@@ -38,6 +38,8 @@ pub struct NodeReport {
     pub encrypted: Encrypted,
     /// Whether the node encrypts, and with which key.
     pub encrypts: Ready,
+    /// The key that other nodes are to know.
+    pub published_key: Option<PublicKey>,
     /// The tunnel as it should be; none if that is not known.
     pub tunnel: Option<Tunnel>,
     /// The way to each node's pods, by node and range.

@@ -188,7 +188,7 @@ mod tests {
         let way = |gateway: &str| Way {
             index: 2,
             gateway: Some(gateway.parse().unwrap()),
-            source: None,
+            ..Way::default()
         };
         let net = |text: &str| text.parse::<IpNetwork>().unwrap();
         let desired = [(net("10.1.2.0/24"), way("10.0.0.9"))].into();

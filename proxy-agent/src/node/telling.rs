@@ -28,7 +28,7 @@ impl Telling {
 
     /// Tells what differs from what the Node shows, without waiting for it. To be called after each look.
     pub(super) fn tell(&mut self, node: &Node, said: &Said) {
-        self.publish_key(node, said.encrypts);
+        self.publish_key(node, said);
         if !node.gone {
             self.tell_network(node, &said.network);
         }
@@ -46,9 +46,9 @@ impl Telling {
     }
 
     /// Tells the other nodes this node's key, or that it has none any more.
-    fn publish_key(&self, node: &Node, ready: Ready) {
-        let key = match ready {
-            Ready::Able(key) => Some(key),
+    fn publish_key(&self, node: &Node, said: &Said) {
+        let key = match said.encrypts {
+            Ready::Able(key) => Some(said.published_key.unwrap_or(key)),
             // It may be able again in a moment; what others send meanwhile nobody else can read.
             Ready::Unable => return,
             Ready::Off => None,

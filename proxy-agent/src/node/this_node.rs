@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     claims::{Claims, decide::Settings},
     condition::NodeCondition,
-    encryption::publish::KeyPublisher,
+    encryption::{self, publish::KeyPublisher},
     found::{Found, Said},
     host_device::Published,
     monitor::Monitor,
@@ -91,7 +91,10 @@ impl ThisNode {
         let work = shared.watchdog.work("upkeep of the node", watchdog::LIMIT);
         Ok(Self {
             shared: Arc::clone(shared),
-            monitor: Monitor::begin(&OURS, shared.watchdog.register("news of links")),
+            monitor: Monitor::begin(
+                &OURS,
+                ["news of links", "news of narrow ways"].map(|what| shared.watchdog.register(what)),
+            ),
             ranges: ranges.clone(),
             claims: claims.clone(),
             settings: Settings::of(&config),
@@ -234,10 +237,18 @@ impl ThisNode {
 }
 
 /// What Nodes name and others have. One whose object is gone needs no telling.
-fn conflicts(snapshot: &Snapshot) -> BTreeMap<Arc<str>, String> {
+fn conflicts(snapshot: &Snapshot, encrypts: bool) -> BTreeMap<Arc<str>, String> {
     let nodes = snapshot.nodes.iter().filter(|(_, node)| !node.gone);
     let conflicts = nodes.filter_map(|(name, node)| Some((Arc::clone(name), node.conflict()?)));
-    conflicts.collect()
+    let mut conflicts: BTreeMap<_, _> = conflicts.collect();
+    if encrypts {
+        for (name, note) in encryption::conflicts(snapshot) {
+            let said = conflicts.entry(name).or_default();
+            let divided = if said.is_empty() { "" } else { "; " };
+            *said = format!("{said}{divided}{note}");
+        }
+    }
+    conflicts
 }
 
 /// Whether a time has come; the next is a period later.
@@ -274,7 +285,8 @@ impl Subject for ThisNode {
         let name = self.shared.config.node_name.as_str();
         self.own = turn.snapshot.nodes.get(name).cloned();
         if turn.relisted || !turn.dirty.nodes.is_empty() {
-            self.conflicts = conflicts(turn.snapshot);
+            let encrypts = self.shared.configuration().encryption.is_on();
+            self.conflicts = conflicts(turn.snapshot, encrypts);
         }
         self.take_found(here);
         self.look_at_claim(turn);

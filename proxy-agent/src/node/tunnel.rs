@@ -13,7 +13,7 @@ use std::{
 
 use ipnetwork::IpNetwork;
 use proxy_common::tunnel::{
-    TUNNEL_CLOSED, TUNNEL_ENCRYPTED, TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_SEND,
+    LEAST_ROOM6, TUNNEL_CLOSED, TUNNEL_ENCRYPTED, TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_SEND,
 };
 
 use crate::model::Node;
@@ -25,6 +25,21 @@ pub struct Peer {
     pub end: IpAddr,
     /// `TUNNEL_*` bits.
     pub flags: u32,
+    /// The length of a packet for which the way has room, if it is less than that of its device; else 0.
+    pub room: u32,
+}
+
+impl Peer {
+    /// For what length of a packet to a range there is room, by a device with room for `mtu`. Of IPv6 there is no way with less than
+    /// 1280: what is put around its packets is cut.
+    pub fn room(self, range: IpNetwork, mtu: u32) -> u32 {
+        let room = match self.room {
+            0 => mtu,
+            room if range.is_ipv6() => room.max(LEAST_ROOM6),
+            room => room,
+        };
+        room.min(mtu)
+    }
 }
 
 /// The tunnel as it should be.
@@ -50,17 +65,17 @@ pub struct Tunnel {
 impl Tunnel {
     /// Takes up a node whose tunnel ends there; `by` says for each of its ranges whether it is reached so. What pods send to
     /// the node itself goes the way of its pods.
-    pub fn add(&mut self, node: &Node, end: IpAddr, by: &[(IpNetwork, bool)]) {
-        self.add_by(node, end, by, 0);
+    pub fn add(&mut self, node: &Node, end: IpAddr, by: &[(IpNetwork, bool)], room: u32) {
+        self.add_by(node, end, by, [0, room]);
         let by = by.iter().filter(|(_, by)| *by);
         self.ranges.extend(by.map(|(range, _)| *range));
     }
 
     /// Takes up a node all of whose ranges are reached by the device that encrypts.
-    pub fn add_encrypted(&mut self, node: &Node, end: IpAddr) {
+    pub fn add_encrypted(&mut self, node: &Node, end: IpAddr, room: u32) {
         let ranges = node.pod_cidrs.iter();
         let by: Vec<_> = ranges.map(|range| (*range, true)).collect();
-        self.add_by(node, end, &by, TUNNEL_ENCRYPTED);
+        self.add_by(node, end, &by, [TUNNEL_ENCRYPTED, room]);
     }
 
     /// Takes up ranges to which nothing leads.
@@ -77,25 +92,36 @@ impl Tunnel {
             .extend(ips.into_iter().map(|ip| ((*ip).into(), closed)));
     }
 
-    fn add_by(&mut self, node: &Node, end: IpAddr, by: &[(IpNetwork, bool)], more: u32) {
+    fn add_by(
+        &mut self,
+        node: &Node,
+        end: IpAddr,
+        by: &[(IpNetwork, bool)],
+        [more, room]: [u32; 2],
+    ) {
         let family = if end.is_ipv6() { TUNNEL_OVER_IPV6 } else { 0 };
         let over = family | more;
         let send = |by: bool| if by { TUNNEL_SEND } else { 0 };
         for (range, by) in by {
             let flags = over | send(*by);
-            self.peers.insert(*range, Peer { end, flags });
+            self.peers.insert(*range, Peer { end, flags, room });
         }
         for ip in node.internal_ips.iter().filter(|ip| node.holds(**ip)) {
             let of_family =
                 |(range, by): &(IpNetwork, bool)| *by && range.is_ipv4() == ip.is_ipv4();
             let flags = over | TUNNEL_NODE | send(by.iter().any(of_family));
-            self.peers.insert((*ip).into(), Peer { end, flags });
+            self.peers.insert((*ip).into(), Peer { end, flags, room });
         }
     }
 
     /// Whether there is to be a device, if the kernel makes one.
     pub const fn has_device(&self) -> bool {
         self.wanted || self.takes
+    }
+
+    /// Whether the way to any node has less room than its device.
+    pub fn is_narrow(&self) -> bool {
+        self.peers.values().any(|peer| peer.room != 0)
     }
 
     /// Whether anything is reached by it.
@@ -109,5 +135,6 @@ fn closed(more: u32) -> Peer {
     Peer {
         end: Ipv4Addr::UNSPECIFIED.into(),
         flags: TUNNEL_SEND | TUNNEL_CLOSED | more,
+        room: 0,
     }
 }

@@ -173,6 +173,7 @@ impl Upkeep {
         let said = Said {
             network: network(report.closed.take(), report.ready, found.rival.as_ref()),
             encrypts: report.encrypts,
+            published_key: report.published_key,
             opened: report.ready,
         };
         let routing = Routing {

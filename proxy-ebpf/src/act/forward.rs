@@ -209,7 +209,7 @@ fn hand_over<F: Family, const OWN: bool>(
     }
     skb.set_done();
     if hop.tunnel != 0 {
-        return tunnel::send(skb, hop);
+        return tunnel::send::<F, _>(skb, hop);
     }
     // On the stack: helpers take no pointer into the memory of an array of each CPU before Linux 6.4.
     let mut neighbour = hop.neighbour;

@@ -15,7 +15,7 @@ use crate::know::node;
 use crate::machine::frame::Buffer;
 use crate::machine::global::global;
 use crate::machine::verdict::CONTINUE;
-use crate::machine::words::{copy, same};
+use crate::machine::words::{copy, same, to_stack};
 use crate::maps::Family;
 use crate::track::start::{self, Start};
 
@@ -57,7 +57,9 @@ fn choose<B: Buffer, F: Family>(buffer: B, draft: &mut Draft<F>) -> Verdict {
         if node::forwards() {
             start.flags &= !FLOW_STACK;
         }
-        return name(draft, node::source_by::<F>(draft.link));
+        let to = to_stack(&start.flow.target[0].destination);
+        let source = node::source_by::<F>(draft.link, &to);
+        return name(draft, source);
     }
     let own = node::own::<F>();
     let between = Between {
@@ -70,7 +72,9 @@ fn choose<B: Buffer, F: Family>(buffer: B, draft: &mut Draft<F>) -> Verdict {
     };
     // Without a way the packet is answered when it is to leave.
     let address = match next_hop::find::<B, F>(buffer, &between) {
-        Some((hop, _)) => node::source_by::<F>(hop.ifindex),
+        Some((hop, _)) => {
+            node::source_by::<F>(hop.ifindex, &to_stack(&start.flow.target[0].destination))
+        }
         None => own,
     };
     name(draft, address)

@@ -130,8 +130,9 @@ pub fn has_way<F: Family>(skb: Skb, packet: &Packet<F>, course: &mut Course<F>) 
     if config.tunnel_device == 0 || !relay::is_on() || course.relay[3] == 0 {
         return dropped(NO_TUNNEL);
     }
-    if longest(skb, packet) > config.tunnel_mtu {
-        course.mtu = config.tunnel_mtu;
+    let room = tunnel::room::<F>(relay::of_end(&course.relay), config.tunnel_mtu);
+    if longest(skb, packet) > room {
+        course.mtu = room;
         return dropped(TOO_BIG);
     }
     CONTINUE
@@ -159,7 +160,8 @@ pub fn send<F: Family, const OWN: bool>(
     } else {
         BITS
     };
-    if !skb.put(0, &ENDS) || !skb.enter_tunnel(key, over_ipv6) {
+    let may_cut = tunnel::may_cut::<F>(relay::of_end(&course.relay));
+    if !skb.put(0, &ENDS) || !skb.enter_tunnel(key, over_ipv6, may_cut) {
         return dropped(REWRITE_FAILED);
     }
     skb.set_done();

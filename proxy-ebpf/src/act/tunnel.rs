@@ -25,13 +25,15 @@ pub(super) const ENDS: [[u8; 6]; 2] = [TUNNEL_MAC, TUNNEL_SENDER_MAC];
 /// Sends a frame to the node to which its way leads. The device that encrypts takes packets without an Ethernet header, which the
 /// kernel takes off, and finds the node by the address.
 #[inline(always)]
-pub fn send<const OWN: bool>(skb: Skb<OWN>, hop: &NextHop) -> Verdict {
+pub fn send<F: Family, const OWN: bool>(skb: Skb<OWN>, hop: &NextHop) -> Verdict {
     if hop.tunnel & TUNNEL_ENCRYPTED != 0 {
         return redirect(hop.ifindex, 0);
     }
-    let enters =
-        skb.put(0, &ENDS) && skb.enter_tunnel(&raw const hop.key, tunnel::over_ipv6(hop.tunnel));
-    if enters {
+    let (over_ipv6, may_cut) = (
+        tunnel::over_ipv6(hop.tunnel),
+        tunnel::may_cut::<F>(hop.tunnel),
+    );
+    if skb.put(0, &ENDS) && skb.enter_tunnel(&raw const hop.key, over_ipv6, may_cut) {
         redirect(hop.ifindex, 0)
     } else {
         dropped(REWRITE_FAILED)
@@ -56,7 +58,7 @@ fn lead<F: Family>(skb: Buffer) -> Verdict {
     let Some(peer) = tunnel::peer::<F>(&destination) else {
         return dropped(NO_TUNNEL);
     };
-    say(skb, peer)
+    say::<F>(skb, peer)
 }
 
 /// `224.0.0.0/4` and above, `ff00::/8`.
@@ -72,14 +74,18 @@ fn is_multicast<F: Family>(address: &F::Address) -> bool {
 
 /// Says of a frame to which peer it goes. `CONTINUE`: it may leave.
 #[inline(always)]
-fn say(skb: Buffer, peer: &TunnelPeer) -> Verdict {
+fn say<F: Family>(skb: Buffer, peer: &TunnelPeer) -> Verdict {
     let (Some(config), Some(key)) = (node::config(), tunnel::TUNNEL_KEY.get_ptr_mut(0)) else {
         return dropped(NO_TUNNEL);
     };
     // SAFETY: the map's own memory; each CPU has its own.
     let key = unsafe { &mut *key };
     tunnel::fill(key, peer, config);
-    if skb.store(0, &ENDS) && skb.enter_tunnel(key, tunnel::over_ipv6(peer.flags)) {
+    let (over_ipv6, may_cut) = (
+        tunnel::over_ipv6(peer.flags),
+        tunnel::may_cut::<F>(peer.flags),
+    );
+    if skb.store(0, &ENDS) && skb.enter_tunnel(key, over_ipv6, may_cut) {
         CONTINUE
     } else {
         dropped(REWRITE_FAILED)
@@ -107,7 +113,7 @@ fn aside<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>)
     if peer.flags & TUNNEL_CLOSED != 0 {
         return dropped(NOT_ENCRYPTED);
     }
-    let Some((device, mtu)) = tunnel::device(peer, config) else {
+    let Some((device, mtu)) = tunnel::device::<F>(peer, config) else {
         return dropped(NO_TUNNEL);
     };
     if longest(skb, packet) > mtu {
@@ -121,7 +127,7 @@ fn aside<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>)
     if !ethernet(skb, packet) {
         return dropped(REWRITE_FAILED);
     }
-    match say(skb, peer) {
+    match say::<F>(skb, peer) {
         CONTINUE => {
             skb.set_done();
             redirect(device, 0)

@@ -203,7 +203,7 @@ fn by_tunnel<F: Family>(
         hop.tunnel = TUNNEL_CLOSED;
         return true;
     }
-    let Some((device, mtu)) = tunnel::device(peer, config) else {
+    let Some((device, mtu)) = tunnel::device::<F>(peer, config) else {
         return false;
     };
     hop.ifindex = device;

@@ -2,10 +2,14 @@
 
 use core::ptr::read_volatile;
 
+use aya_ebpf::btf_maps::lpm_trie::Key;
 use proxy_common::conntrack::{DEFAULT_TIMEOUTS, Timeouts};
 use proxy_common::node::{
-    Link, NODE_ENCRYPTS, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig,
+    LINK_SOURCES_BY_ROUTE, Link, NODE_ENCRYPTS, NODE_FORWARD_BPF, NODE_MASQUERADE4,
+    NODE_MASQUERADE6, NodeConfig,
 };
+
+use proxy_common::route_sources::RouteSourceKey;
 
 use crate::machine::words::same;
 use crate::maps::{Family, LINKS, NODE_CONFIG, NODE_PORTS};
@@ -141,9 +145,26 @@ fn has_port(port: u16) -> bool {
         })
 }
 
-/// Source of what is translated and leaves by a link.
+/// Not inlined, for the need of stack.
+#[inline(never)]
+fn source_by_route<F: Family>(link: u32, destination: &F::Address) -> Option<&'static F::Address> {
+    let key = RouteSourceKey {
+        link,
+        destination: *destination,
+    };
+    let bits = 8 * size_of::<RouteSourceKey<F::Address>>() as u32;
+    F::route_sources().get(&Key::new(bits, key))
+}
+
+/// Source of what is translated and leaves by a link for a destination, which stands on the stack.
 #[inline(always)]
-pub fn source_by<F: Family>(ifindex: u32) -> F::Address {
+pub fn source_by<F: Family>(ifindex: u32, destination: &F::Address) -> F::Address {
+    let flags = link_flags(ifindex).unwrap_or(0);
+    if flags & LINK_SOURCES_BY_ROUTE != 0
+        && let Some(source) = source_by_route::<F>(ifindex, destination)
+    {
+        return *source;
+    }
     // A torn read gives a source that answers do not come back to once.
     let source = link(ifindex).map_or(F::UNSPECIFIED, |link| {
         F::of_pair(link.address4, link.address6)

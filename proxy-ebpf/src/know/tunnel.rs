@@ -5,7 +5,8 @@ use aya_ebpf::macros::btf_map;
 use proxy_common::address::{Address6, is_mapped};
 use proxy_common::node::NodeConfig;
 use proxy_common::tunnel::{
-    TUNNEL_ENCRYPTED, TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_SEND, TunnelPeer,
+    LEAST_ROOM6, TUNNEL_ENCRYPTED, TUNNEL_NODE, TUNNEL_OVER_IPV6, TUNNEL_ROOM_SHIFT, TUNNEL_SEND,
+    TunnelPeer,
 };
 
 use super::{endpoint, node};
@@ -59,15 +60,38 @@ pub fn leads<F: Family>(
     Some(peer)
 }
 
-/// The device by which a peer is reached, and the room that it has; none if there is none.
+/// The device by which a peer is reached, and the room that the way has; none if there is none.
 #[inline(always)]
-pub fn device(peer: &TunnelPeer, config: &NodeConfig) -> Option<(u32, u32)> {
+pub fn device<F: Family>(peer: &TunnelPeer, config: &NodeConfig) -> Option<(u32, u32)> {
     let (device, mtu) = if peer.flags & TUNNEL_ENCRYPTED == 0 {
-        (config.tunnel_device, config.tunnel_mtu)
+        (
+            config.tunnel_device,
+            room::<F>(peer.flags, config.tunnel_mtu),
+        )
     } else {
         (peer.address[0], peer.address[1])
     };
     (device != 0).then_some((device, mtu))
+}
+
+/// The room of a way by the tunnel to a node with these flags, by a device with this MTU.
+#[inline(always)]
+pub const fn room<F: Family>(flags: u32, mtu: u32) -> u32 {
+    let told = flags >> TUNNEL_ROOM_SHIFT;
+    let least = if F::IPV6 && told < LEAST_ROOM6 {
+        LEAST_ROOM6
+    } else {
+        told
+    };
+    if told == 0 || least > mtu { mtu } else { least }
+}
+
+/// Whether what is put around a packet of a family may be cut: the way has no room for the shortest packet of which nobody may be told
+/// that it is too long.
+#[inline(always)]
+pub const fn may_cut<F: Family>(flags: u32) -> bool {
+    let told = flags >> TUNNEL_ROOM_SHIFT;
+    F::IPV6 && told != 0 && told < LEAST_ROOM6
 }
 
 /// Whether the tunnel to a node goes over IPv6.

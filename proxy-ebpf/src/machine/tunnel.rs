@@ -33,14 +33,11 @@ const NO_CHECKSUM: u64 = 1 << 1;
 const WHOLE: u64 = 1 << 2;
 
 impl<const OWN: bool> Skb<OWN> {
-    /// Says to the device of the tunnel where the packet goes.
+    /// Says to the device of the tunnel where the packet goes; `may_cut`: what is around it may be cut.
     #[inline(always)]
-    pub fn enter_tunnel(self, key: *const TunnelKey, over_ipv6: bool) -> bool {
-        let flags = if over_ipv6 {
-            OVER_IPV6 | WHOLE
-        } else {
-            NO_CHECKSUM | WHOLE
-        };
+    pub fn enter_tunnel(self, key: *const TunnelKey, over_ipv6: bool, may_cut: bool) -> bool {
+        let family = if over_ipv6 { OVER_IPV6 } else { NO_CHECKSUM };
+        let flags = if may_cut { family } else { family | WHOLE };
         // SAFETY: the helper reads all of the key.
         unsafe { bpf_skb_set_tunnel_key(self.raw(), key.cast_mut().cast(), SIZE, flags) == 0 }
     }

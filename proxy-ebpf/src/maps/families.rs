@@ -9,6 +9,7 @@ use proxy_common::{
     host::{HOST_PEER4, HOST_PEER6},
     inside::Inside,
     policy::peers::{CidrKey, Peer, PeerKey},
+    route_sources::RouteSourceKey,
     sources::SourceKey,
     tunnel::TunnelPeer,
 };
@@ -16,8 +17,9 @@ use proxy_common::{
 use super::{
     BACKENDS4, BACKENDS6, CIDRS4, CIDRS6, FLOW_INDEX4, FLOW_INDEX6, FLOWS4, FLOWS6, FRAGMENTS4,
     FRAGMENTS6, FRONTENDS4, FRONTENDS6, Family, Flows, Hash, INSIDE4, INSIDE6, LOCAL_PODS4,
-    LOCAL_PODS6, Lru, NODE_ADDRESSES4, NODE_ADDRESSES6, PEERS4, PEERS6, SOURCES4, SOURCES6,
-    TUNNELS4, TUNNELS6, Trie, VIPS4, VIPS6, family::sealed::Sealed,
+    LOCAL_PODS6, Lru, NODE_ADDRESSES4, NODE_ADDRESSES6, PEERS4, PEERS6, ROUTE_SOURCES4,
+    ROUTE_SOURCES6, SOURCES4, SOURCES6, TUNNELS4, TUNNELS6, Trie, VIPS4, VIPS6,
+    family::sealed::Sealed,
 };
 
 /// IPv4.
@@ -82,6 +84,7 @@ impl Family for V4 {
         flows: Flows<Address4> = FLOWS4;
         fragments: Lru<FragmentKey<Address4>, FragmentPorts> = FRAGMENTS4;
         inside: Trie<Address4, Inside> = INSIDE4;
+        route_sources: Trie<RouteSourceKey<Address4>, Address4> = ROUTE_SOURCES4;
         tunnels: Trie<Address4, TunnelPeer> = TUNNELS4;
         peers: Hash<PeerKey<Address4>, Peer> = PEERS4;
         cidrs: Trie<CidrKey<Address4>, Peer> = CIDRS4;
@@ -131,6 +134,7 @@ impl Family for V6 {
         flows: Flows<Address6> = FLOWS6;
         fragments: Lru<FragmentKey<Address6>, FragmentPorts> = FRAGMENTS6;
         inside: Trie<Address6, Inside> = INSIDE6;
+        route_sources: Trie<RouteSourceKey<Address6>, Address6> = ROUTE_SOURCES6;
         tunnels: Trie<Address6, TunnelPeer> = TUNNELS6;
         peers: Hash<PeerKey<Address6>, Peer> = PEERS6;
         cidrs: Trie<CidrKey<Address6>, Peer> = CIDRS6;

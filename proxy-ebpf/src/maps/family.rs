@@ -7,6 +7,7 @@ use proxy_common::{
     frontends::{Frontend, FrontendKey},
     inside::Inside,
     policy::peers::{CidrKey, Peer, PeerKey},
+    route_sources::RouteSourceKey,
     sources::SourceKey,
     tunnel::TunnelPeer,
 };
@@ -65,6 +66,8 @@ pub trait Family: sealed::Sealed + Copy + 'static {
     fn fragments() -> &'static Lru<FragmentKey<Self::Address>, FragmentPorts>;
     /// `INSIDE4` or `INSIDE6`.
     fn inside() -> &'static Trie<Self::Address, Inside>;
+    /// `ROUTE_SOURCES4` or `ROUTE_SOURCES6`.
+    fn route_sources() -> &'static Trie<RouteSourceKey<Self::Address>, Self::Address>;
     /// `TUNNELS4` or `TUNNELS6`.
     fn tunnels() -> &'static Trie<Self::Address, TunnelPeer>;
     /// `PEERS4` or `PEERS6`.

@@ -44,6 +44,8 @@ const MAPS: [(&str, &str); 28] = [
     ("LINKS", "node"),
     ("INSIDE4", "node"),
     ("INSIDE6", "node"),
+    ("ROUTE_SOURCES4", "node"),
+    ("ROUTE_SOURCES6", "node"),
     ("TUNNELS4", "node"),
     ("TUNNELS6", "node"),
     ("ENDPOINTS", "pods"),

@@ -86,7 +86,12 @@ fn cleanup_leaves_nothing() {
     std::fs::write(records.join("gone:eth0.json"), "{}").unwrap();
     // Of the API server, which this agent has not, and of encryption, which is off.
     let run = node.file("/run/weir");
-    for file in ["api-servers.json", "wireguard.key", "wireguard.made"] {
+    for file in [
+        "api-servers.json",
+        "wireguard.key",
+        "wireguard-next.key",
+        "wireguard.made",
+    ] {
         std::fs::write(run.join(file), "").unwrap();
     }
     assert!(run.join("nodes.json").exists());

@@ -92,6 +92,23 @@ impl Bed {
         key.unwrap_or_else(|error| panic!("{error:#}\n{}", self.said()))
     }
 
+    /// Has a node make itself another key, and gives it: it is not used before the Node shows it.
+    pub(super) fn renew(&self, node: usize) -> String {
+        let key = "/run/weir/wireguard.key";
+        self.cluster.node(node).run(&["rm", key]).unwrap();
+        self.next_key(node)
+    }
+
+    /// The key that a node is to publish.
+    pub(super) fn next_key(&self, node: usize) -> String {
+        let next = until("a next key", PATIENCE, || {
+            Ok(self.status(node)["nextPublicKey"]
+                .as_str()
+                .map(str::to_owned))
+        });
+        next.unwrap_or_else(|error| panic!("{error:#}\n{}", self.said()))
+    }
+
     /// Tells all nodes the key of one, as its agent would tell the API server.
     pub(super) fn publish(&self, node: usize) -> String {
         let key = self.key(node, None);

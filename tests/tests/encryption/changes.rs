@@ -1,6 +1,6 @@
 //! Keys change and things break under traffic.
 
-use std::{os::fd::AsFd as _, thread};
+use std::{fs, os::fd::AsFd as _, thread};
 
 use nix::sched::{CloneFlags, setns};
 use proxy_agent::node::encryption::{key::PublicKey, plan::Change, wire::WireGuard};
@@ -23,6 +23,19 @@ impl Bed {
         }
         let clear = self.watch.take().clear;
         assert_eq!(clear, [""; 0], "{when}\n{}", self.said());
+    }
+
+    /// Has a node forget what it has agreed on with its peers.
+    fn forget(&self, node: usize) {
+        let netns = self.cluster.node(node).netns().try_clone().unwrap();
+        let forget = move || {
+            setns(netns.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
+            let mut wire = WireGuard::open().unwrap();
+            for key in wire.read().unwrap().peers.into_keys() {
+                wire.set_peer(key, &Change::Remove).unwrap();
+            }
+        };
+        thread::spawn(forget).join().unwrap();
     }
 
     /// Removes the peer that the first node has.
@@ -54,10 +67,7 @@ fn keys_and_devices_change_under_traffic() {
     let mut talks: Vec<Talk> = bed.far.at(PORT).into_iter().map(open).collect();
     bed.go_on(&mut talks, "before");
     for node in [0, 1] {
-        let former = bed.key(node, None);
-        let key = "/run/weir/wireguard.key";
-        bed.cluster.node(node).run(&["rm", key]).unwrap();
-        let key = bed.key(node, Some(&former));
+        let key = bed.renew(node);
         bed.annotate(node, Some(&key));
         bed.go_on(&mut talks, "a new key");
         until("the former key to go", PATIENCE, || {
@@ -82,4 +92,72 @@ fn keys_and_devices_change_under_traffic() {
     let peer = bed.key(1, None);
     bed.remove_peer(&peer);
     bed.go_on(&mut talks, "a peer is gone");
+}
+
+/// Nobody hears of a new key while the API server is away: the nodes speak to each other with those that they know, whoever is
+/// killed meanwhile.
+#[test]
+fn a_new_key_waits_for_the_api_server() {
+    let strict = ["--encryption-strict", "true"];
+    if !is_able(&strict) {
+        return;
+    }
+    let mut bed = Bed::start("waits", &strict);
+    bed.encrypt();
+    let open = |to| {
+        bed.await_answer(&bed.near, to);
+        Talk::open(&bed.near, to).unwrap()
+    };
+    let mut talks: Vec<Talk> = bed.far.at(PORT).into_iter().map(open).collect();
+    for node in [0, 1] {
+        let former = bed.key(node, None);
+        let next = bed.renew(node);
+        bed.go_on(&mut talks, "a key is made");
+        bed.cluster.agent_mut(node).crash().unwrap();
+        bed.cluster.agent_mut(node).restart().unwrap();
+        assert_eq!(bed.next_key(node), next, "{}", bed.said());
+        // What was agreed on is forgotten: hands are shaken with what both know.
+        bed.forget(node);
+        bed.go_on(&mut talks, "the agent was killed");
+        assert_eq!(bed.key(node, None), former, "{}", bed.said());
+        bed.annotate(node, Some(&next));
+        assert_eq!(bed.key(node, Some(&former)), next);
+        bed.go_on(&mut talks, "the API server is back");
+    }
+}
+
+/// As copies of a machine that ran: both are named, and make themselves other keys.
+#[test]
+fn nodes_with_one_key_make_new_ones() {
+    let strict = ["--encryption-strict", "true"];
+    if !is_able(&strict) {
+        return;
+    }
+    let bed = Bed::start("copies", &strict);
+    bed.encrypt();
+    let file = |node: usize, name: &str| bed.cluster.node(node).file(&format!("/run/weir/{name}"));
+    fs::copy(file(0, "wireguard.key"), file(1, "wireguard.key")).unwrap();
+    for node in [0, 1] {
+        // Made long ago.
+        fs::write(file(node, "wireguard.made"), "before 0\n").unwrap();
+    }
+    let one = bed.key(0, None);
+    bed.annotate(1, Some(&one));
+    for node in [0, 1] {
+        let next = bed.next_key(node);
+        if node == 0 {
+            let (_, said) = bed.cluster.agent(0).proxyctl_verdict(&["status"]).unwrap();
+            assert!(
+                said.contains("node b has published the WireGuard key of node a"),
+                "{said}"
+            );
+        }
+        bed.annotate(node, Some(&next));
+        assert_eq!(bed.key(node, Some(&one)), next, "{}", bed.said());
+    }
+    bed.await_peers();
+    for to in bed.far.at(PORT) {
+        bed.await_answer(&bed.near, to);
+        bed.asks(&bed.near, to, "far");
+    }
 }

@@ -11,10 +11,8 @@ use nix::sched::{CloneFlags, setns};
 use proxy_agent::{
     config::{Configuration, Encryption},
     node::encryption::{
-        Encrypted, Peer, Ready,
-        keeper::Keeper,
-        key::{FILE, PublicKey},
-        link,
+        Encrypted, Peer, Ready, files::PRESENT, keeper::Keeper, key::PublicKey, link,
+        rotation::Shown,
     },
     subject::Repairs,
 };
@@ -65,7 +63,13 @@ impl Side {
     }
 
     fn prepare(&mut self) -> Ready {
-        self.here(|keeper, config| keeper.prepare(config, &mut Repairs::default()))
+        self.prepare_shown(None)
+    }
+
+    /// With this key at its Node.
+    fn prepare_shown(&mut self, own: Option<PublicKey>) -> Ready {
+        let shown = Shown { own, shared: false };
+        self.here(|keeper, config| keeper.prepare(config, shown, &mut Repairs::default()))
     }
 
     /// Its key, with the device made and up.
@@ -199,9 +203,11 @@ fn devices_shake_hands_and_take_only_what_peers_may_send() {
     })
     .unwrap();
     // Another key of the first, of which the second hears; the other's connections find a way again.
-    std::fs::remove_file(a.config.run_dir.join(FILE)).unwrap();
-    let new = a.key();
+    std::fs::remove_file(a.config.run_dir.join(PRESENT)).unwrap();
+    assert_eq!(a.prepare(), Ready::Able(key_a), "nobody can know another");
+    let new = a.keeper.published().unwrap();
     assert_ne!(new, key_a);
+    assert_eq!(a.prepare_shown(Some(new)), Ready::Able(new));
     b.meet(&a.node, new);
     b.await_handshake(new);
     asks(&a, &b);

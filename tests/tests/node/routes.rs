@@ -16,7 +16,7 @@ fn towards(node: &Node, peer: &Node) -> Routes {
     let ways = peer.addresses().into_iter().map(|gateway| Way {
         index,
         gateway: Some(gateway),
-        source: None,
+        ..Way::default()
     });
     let ranges = peer.pod_ranges();
     let ranges = ranges.iter().map(|range| range.parse().unwrap());
@@ -170,7 +170,7 @@ fn a_failure_is_named_and_does_not_stop_the_others() {
         index: index(&a),
         // On no network of the node.
         gateway: "192.0.2.1".parse().ok(),
-        source: None,
+        ..Way::default()
     };
     desired.insert(nowhere, way);
     let errors = bring(&a, &desired);

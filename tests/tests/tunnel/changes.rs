@@ -26,7 +26,7 @@ impl Bed {
     }
 
     /// Waits until a node's status says something of its ways.
-    fn says(&self, node: usize, words: &str) {
+    pub(super) fn says(&self, node: usize, words: &str) {
         let agent = self.cluster.agent(node);
         until(words, PATIENCE, || {
             let (_, status) = agent.proxyctl_verdict(&["status"])?;
@@ -37,7 +37,7 @@ impl Bed {
     }
 
     /// Tells the agents by the Node of the second one how its pods are reached.
-    fn annotate(&self, routing: &str) {
+    pub(super) fn annotate(&self, routing: &str) {
         let node = self.cluster.node(1);
         let addresses = node.addresses();
         let listed: Vec<_> = addresses

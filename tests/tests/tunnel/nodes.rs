@@ -67,7 +67,7 @@ fn move_to(node: &Node, new: [IpAddr; 2]) {
 }
 
 /// The Node of a node with these addresses.
-fn tell(bed: &Bed, node: &Node, new: [IpAddr; 2]) {
+pub(super) fn tell(bed: &Bed, node: &Node, new: [IpAddr; 2]) {
     let listed = new.iter();
     let listed: Vec<_> = listed
         .map(|ip| json!({ "type": "InternalIP", "address": ip }))

@@ -54,13 +54,28 @@ impl Cluster {
 
     /// As [`Self::start`], each node behind a router that knows no pods.
     pub fn start_routed(name: &str, nodes: &[&str], flags: &[&str]) -> Result<Self> {
+        let route = |world: &World, node: &Node| {
+            if node.index() == 1 {
+                world.route_nodes()?;
+            }
+            node.behind_router()
+        };
+        Self::start_prepared(name, nodes, flags, route)
+    }
+
+    /// As [`Self::start`]; `prepare` is called with each node before its agent begins.
+    pub fn start_prepared(
+        name: &str,
+        nodes: &[&str],
+        flags: &[&str],
+        prepare: impl Fn(&World, &Node) -> Result<()>,
+    ) -> Result<Self> {
         let world = World::new(name)?;
-        world.route_nodes()?;
         let nodes: Vec<Node> = nodes
             .iter()
             .map(|name| {
                 let node = world.node(name)?;
-                node.behind_router()?;
+                prepare(&world, &node)?;
                 Ok(node)
             })
             .collect::<Result<_>>()?;

@@ -135,6 +135,8 @@ pub struct EncryptionStatus {
     pub strict: bool,
     /// This node's public key, base64.
     pub public_key: Option<String>,
+    /// The one that takes its place once the API server shows it; none while there is none.
+    pub next_public_key: Option<String>,
     /// The nodes that are reached so.
     pub peers: Vec<EncryptionPeer>,
     /// Ranges of pods to which nothing may leave unencrypted.

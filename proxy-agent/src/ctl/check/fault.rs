@@ -28,8 +28,8 @@ macro_rules! faults {
 faults! {
     /// The agent would refuse its configuration.
     ConfigurationWrong = "configuration-wrong";
-    /// The kernel is older than what is needed.
-    KernelTooOld = "kernel-too-old";
+    /// The kernel lacks what programs need.
+    KernelLacks = "kernel-lacks";
     /// The kernel does not load our programs, or not our maps.
     ProgramsRefused = "programs-refused";
     /// The kernel has no description of its own types.

@@ -21,11 +21,14 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// 0: programs are interpreted. In other network namespaces than the first it is not there.
 const JIT: &str = "/proc/sys/net/core/bpf_jit_enable";
 
-/// Whether the agent would begin at all.
-pub(super) fn release(_: &Scene) -> Verdict {
-    match preflight::release() {
-        Ok(release) => Verdict::fine(release),
-        Err(error) => Complaint::error(Fault::KernelTooOld, error.to_string(), error.hint()).into(),
+/// Whether it has what programs need.
+pub(super) fn features(_: &Scene) -> Verdict {
+    if let Err(error) = preflight::privileges() {
+        return Verdict::unknown(format!("it was not tried: {error}"));
+    }
+    match preflight::kernel() {
+        Ok(release) => Verdict::fine(format!("{release} has all that is needed")),
+        Err(error) => Complaint::error(Fault::KernelLacks, error.to_string(), error.hint()).into(),
     }
 }
 

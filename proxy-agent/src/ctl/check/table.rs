@@ -23,7 +23,7 @@ const fn installed(name: &'static str, category: Category, look: fn(&Scene) -> V
 /// All.
 pub const CHECKS: &[Check] = &[
     always("configuration", Category::Configuration, api::configuration),
-    always("release", Category::Kernel, kernel::release),
+    always("features", Category::Kernel, kernel::features),
     always("programs", Category::Kernel, kernel::programs),
     always("btf", Category::Kernel, kernel::btf),
     always("devices", Category::Kernel, kernel::devices),

@@ -8,7 +8,11 @@ use std::{
 use cni_plugin::paths::Paths;
 
 use super::{archive::Keep, host};
-use crate::{ctl::check::scene::Scene, node::encryption::key, observe::kubernetes::KNOWN_SERVERS};
+use crate::{
+    ctl::check::scene::Scene,
+    node::encryption::files::{NEXT, PRESENT},
+    observe::kubernetes::KNOWN_SERVERS,
+};
 
 /// Where kubelets have the logs of containers.
 const POD_LOGS: &str = "/var/log/pods";
@@ -23,7 +27,8 @@ pub(super) fn secrets(scene: &Scene) -> Vec<String> {
     let token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
     let theirs = scene.view.path(Path::new(token));
     let files = [
-        scene.here.run_dir.join(key::FILE),
+        scene.here.run_dir.join(PRESENT),
+        scene.here.run_dir.join(NEXT),
         PathBuf::from(token),
         theirs,
     ];
@@ -38,7 +43,8 @@ pub(super) fn public(scene: &Scene) -> Vec<String> {
     let Ok(status) = &scene.agent else {
         return Vec::new();
     };
-    let own = status.encryption.public_key.iter().cloned();
+    let keys = &status.encryption;
+    let own = keys.public_key.iter().chain(&keys.next_public_key).cloned();
     let peers = status.encryption.peers.iter().map(|peer| peer.key.clone());
     own.chain(peers).collect()
 }

@@ -48,6 +48,7 @@ fn kernel(ip: IpAddr) -> Reached {
             router: "10.0.0.254".into(),
             index: 7,
             mtu: None,
+            learned: None,
         },
         _ => Reached::Not("Network is unreachable".into()),
     }
@@ -91,7 +92,7 @@ fn way(index: u32, gateway: &str) -> Way {
     Way {
         index,
         gateway: gateway.parse().ok(),
-        source: None,
+        ..Way::default()
     }
 }
 

@@ -48,13 +48,13 @@ impl Desired {
             Cipher::Key(key) => {
                 let end = self.encrypted_end(node, ways);
                 match end {
-                    Ok((end, mtu)) => {
+                    Ok((end, mtu, room)) => {
                         let at = SocketAddr::new(end, ways.config.encryption.port);
                         self.encrypted.add(node, key, at);
                         self.encrypted.narrow(mtu);
-                        self.tunnel.add_encrypted(node, end);
+                        self.tunnel.add_encrypted(node, end, room);
                         for range in &node.pod_cidrs {
-                            let way = format!("encrypted to {end}");
+                            let way = format!("encrypted to {end}{}", in_words(room));
                             self.ways.insert((node.name.clone(), *range), way);
                         }
                         return vec![mtu];
@@ -69,8 +69,13 @@ impl Desired {
         Vec::new()
     }
 
-    /// Where a node takes encrypted packets, and for what length there is room.
-    fn encrypted_end(&self, node: &Node, ways: &mut Ways<'_>) -> Result<(IpAddr, u32), String> {
+    /// Where a node takes encrypted packets, for what length there is room, and for what length as routers have told, if they have;
+    /// else 0.
+    fn encrypted_end(
+        &self,
+        node: &Node,
+        ways: &mut Ways<'_>,
+    ) -> Result<(IpAddr, u32, u32), String> {
         let end = ways::end(ways.config.encryption.underlay, &self.internal, node);
         let end =
             end.ok_or("there is no family of which both nodes have an InternalIP for encryption")?;
@@ -78,7 +83,9 @@ impl Desired {
         let mtu = reached
             .mtu(ways.facts)
             .ok_or_else(|| format!("its address {end} {reached}"))?;
-        Ok((end, mtu.saturating_sub(encryption::around(end))))
+        let around = encryption::around(end);
+        let room = learned(&reached, around);
+        Ok((end, mtu.saturating_sub(around), room))
     }
 
     /// Leads to the pods of a node without encryption; the MTUs of the ways.
@@ -95,7 +102,18 @@ impl Desired {
             }
         }
         if let Some(end) = end.filter(|_| !by.is_empty()) {
-            self.tunnel.add(node, end, &by);
+            let tunnelled = by.iter().any(|(_, by)| *by);
+            let room = if tunnelled {
+                learned(&(ways.reach)(end), around(end))
+            } else {
+                0
+            };
+            self.tunnel.add(node, end, &by, room);
+            for (range, _) in by.iter().filter(|(_, by)| *by && room != 0) {
+                if let Some(words) = self.ways.get_mut(&(node.name.clone(), *range)) {
+                    words.push_str(&in_words(room));
+                }
+            }
         }
         mtus
     }
@@ -197,9 +215,24 @@ impl Desired {
         let way = Way {
             index,
             gateway: Some(gateway),
-            source: None,
+            ..Way::default()
         };
         let mtu = mtu.or_else(|| link.map(|link| link.mtu)).unwrap_or(MTU);
         Ok((way, mtu))
     }
+}
+
+/// The length of a packet for which a way has room as routers have told, less what is put around it; 0 if nobody has.
+fn learned(reached: &Reached, around: u32) -> u32 {
+    let told = reached.learned();
+    told.map_or(0, |mtu| {
+        mtu.saturating_sub(around).clamp(1, u16::MAX.into())
+    })
+}
+
+fn in_words(room: u32) -> String {
+    if room == 0 {
+        return String::new();
+    }
+    format!(", with room for {room} bytes as routers say")
 }

@@ -33,6 +33,7 @@ impl EncryptionStatus {
             mode: settings.mode.to_string(),
             strict: settings.is_strict(),
             public_key: device.public.map(|key| key.to_string()),
+            next_public_key: keeper.next().map(|key| key.to_string()),
             peers: peers.collect(),
             closed: ranges.chain(nodes).collect(),
             problems: keeper.problem().map(str::to_owned).into_iter().collect(),

@@ -6,10 +6,12 @@ use anyhow::Context as _;
 
 use super::{
     Encrypted, Peer, Ready,
-    key::{FILE, PrivateKey, PublicKey},
+    files::Files,
+    key::{PrivateKey, PublicKey},
     link,
     made::Made,
     plan::{Change, plan},
+    rotation::Shown,
     wire::{Device, WireGuard},
 };
 use crate::{
@@ -19,30 +21,34 @@ use crate::{
     usage::in_full,
 };
 
-/// Seconds for which a new peer is said to be silent: the kernel then greets it at once, and hands are shaken before the first
-/// packet.
-const GREETING: u16 = 1;
-
 /// What is known of the device.
 #[derive(Clone, Debug, Default)]
 pub struct Keeper {
     index: Option<u32>,
     device: Device,
+    /// The key that takes the device's place once others can know it.
+    next: Option<PublicKey>,
     problem: Option<String>,
 }
 
 impl Keeper {
-    /// Makes the device with the node's key, if there is to be one.
-    pub fn prepare(&mut self, config: &Configuration, repairs: &mut Repairs) -> Ready {
+    /// Makes the device with the node's key, if there is to be one. `shown`: what the API server has of keys.
+    pub fn prepare(
+        &mut self,
+        config: &Configuration,
+        shown: Shown,
+        repairs: &mut Repairs,
+    ) -> Ready {
         self.problem = None;
         if !config.encryption.is_on() {
             *self = Self::default();
             return Ready::Off;
         }
-        match self.try_prepare(config.encryption, &config.run_dir, repairs) {
+        match self.try_prepare(config.encryption, &config.run_dir, shown, repairs) {
             Ok(public) => Ready::Able(public),
             Err(error) => {
                 self.index = None;
+                self.next = None;
                 self.device = Device::default();
                 self.problem = Some(in_full(&error));
                 Ready::Unable
@@ -54,25 +60,19 @@ impl Keeper {
         &mut self,
         settings: EncryptionSettings,
         folder: &Path,
+        shown: Shown,
         repairs: &mut Repairs,
     ) -> anyhow::Result<PublicKey> {
         let index = link::ensure(repairs)?;
-        let rotation = settings.key_rotation.0;
-        let now = Made::now().context("read boot_id")?;
-        let private = PrivateKey::of_node(&folder.join(FILE), rotation, &now)?;
         let mut wire = WireGuard::open().context("open the generic netlink of WireGuard")?;
         self.device = wire.read().context("read weir_wg")?;
-        let differs =
-            self.device.private.as_ref() != Some(&private) || self.device.port != settings.port;
+        let now = Made::now().context("read boot_id")?;
+        let (rotation, device) = (settings.key_rotation.0, self.device.private.as_ref());
+        let keys = Files::of(folder).turn(device, rotation, &now, shown)?;
+        self.next = keys.next.as_ref().map(PrivateKey::public);
+        let differs = device != Some(&keys.present) || self.device.port != settings.port;
         if differs {
-            wire.set(&private, settings.port).with_context(|| {
-                format!(
-                    "set key and UDP port {} (encryption.port) of weir_wg",
-                    settings.port
-                )
-            })?;
-            self.device = wire.read().context("read weir_wg")?;
-            tracing::info!(key = ?self.device.public, port = settings.port, "weir_wg has its key");
+            self.change(&mut wire, &keys.present, settings.port)?;
         }
         self.index = Some(index);
         let public = self.device.public.context("weir_wg has no public key")?;
@@ -82,6 +82,34 @@ impl Keeper {
         );
         repairs.keep(Owned::EncryptionDevice, thing, &wanted, differs);
         Ok(public)
+    }
+
+    /// Gives the device its key and port. Peers that it has are greeted with another key at once: one that has moved before this
+    /// node would greet again only after seconds
+    /// (<https://elixir.bootlin.com/linux/v6.12/source/drivers/net/wireguard/messages.h#L36>).
+    fn change(&mut self, wire: &mut WireGuard, key: &PrivateKey, port: u16) -> anyhow::Result<()> {
+        let renewed = self.device.private.as_ref().is_some_and(|had| had != key);
+        wire.set(key, port)
+            .with_context(|| format!("set key and UDP port {port} (encryption.port) of weir_wg"))?;
+        if renewed {
+            for (peer, present) in &self.device.peers {
+                let greeted = wire.greet(*peer, present.keepalive);
+                greeted.with_context(|| format!("greet peer {peer} of weir_wg"))?;
+            }
+        }
+        self.device = wire.read().context("read weir_wg")?;
+        tracing::info!(key = ?self.device.public, port, "weir_wg has its key");
+        Ok(())
+    }
+
+    /// The key that others are to know: the next one, if there is any.
+    pub fn published(&self) -> Option<PublicKey> {
+        self.next.or(self.device.public)
+    }
+
+    /// The key that takes the device's place once others can know it.
+    pub const fn next(&self) -> Option<PublicKey> {
+        self.next
     }
 
     /// Index of the device; none if there is none.
@@ -135,8 +163,11 @@ impl Keeper {
         for (key, change) in set {
             let node = peers.get(key).map_or("", |peer| &peer.node);
             let is_new = !self.device.peers.contains_key(key);
-            greet(&mut wire, *key, change, is_new)
-                .map_err(|error| format!("set peer {node} of weir_wg: {error}"))?;
+            let set = wire.set_peer(*key, change).and_then(|()| match change {
+                Change::Set { keepalive, .. } if is_new => wire.greet(*key, *keepalive),
+                _ => Ok(()),
+            });
+            set.map_err(|error| format!("set peer {node} of weir_wg: {error}"))?;
             tracing::info!(node, %key, "peer of weir_wg set");
         }
         self.device = wire.read().map_err(failed)?;
@@ -158,25 +189,4 @@ impl Keeper {
         }
         Ok(())
     }
-}
-
-fn greet(
-    wire: &mut WireGuard,
-    key: PublicKey,
-    change: &Change,
-    is_new: bool,
-) -> std::io::Result<()> {
-    if let Change::Set {
-        endpoint, allowed, ..
-    } = change
-        && is_new
-    {
-        let greeting = Change::Set {
-            endpoint: *endpoint,
-            allowed: allowed.clone(),
-            keepalive: GREETING,
-        };
-        wire.set_peer(key, &greeting)?;
-    }
-    wire.set_peer(key, change)
 }

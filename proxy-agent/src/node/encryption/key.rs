@@ -6,18 +6,13 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
     str::FromStr,
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::made::Made;
-
-/// Name of the private key's file, in the agent's folder.
-pub const FILE: &str = "wireguard.key";
 /// Only the agent reads it.
-const MODE: u32 = 0o600;
+pub(super) const MODE: u32 = 0o600;
 
 /// What others know of a key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,7 +64,7 @@ fn decode(text: &str) -> Result<[u8; 32], String> {
 
 impl PrivateKey {
     /// A new one: random bits, but for those that Curve25519 fixes (RFC 7748, 5).
-    fn random() -> io::Result<Self> {
+    pub(super) fn random() -> io::Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::from)?;
         key[0] &= 0b1111_1000;
@@ -77,16 +72,17 @@ impl PrivateKey {
         Ok(Self(key))
     }
 
-    /// The node's, from its file; a new one if there is none, or it is older than `rotation` (zero: never too old). Its age is
-    /// told by the clock of this boot ([`Made`]), which no calendar moves: one of an earlier boot is too old, and one of which
-    /// nobody noted when it was made is taken to be made now.
-    pub fn of_node(path: &Path, rotation: Duration, now: &Made) -> anyhow::Result<Self> {
+    /// What others know of it.
+    pub fn public(&self) -> PublicKey {
+        let secret = x25519_dalek::StaticSecret::from(self.0);
+        PublicKey(x25519_dalek::PublicKey::from(&secret).to_bytes())
+    }
+
+    /// The one of a file; none if there is no file. One that others may read is refused.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Option<Self>> {
         let found = match fs::metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            found => Some(found.with_context(|| format!("read {}", path.display()))?),
-        };
-        let Some(found) = found else {
-            return Self::make(path, now);
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found.with_context(|| format!("read {}", path.display()))?,
         };
         if found.permissions().mode() & 0o077 != 0 {
             bail!(
@@ -94,34 +90,19 @@ impl PrivateKey {
                 path.display()
             );
         }
-        let key = Self::read(path)?;
-        let note = Made::file(path);
-        match Made::read(&note) {
-            None => now.write(&note)?,
-            Some(made) if !rotation.is_zero() && made.is_older(now, rotation) => {
-                return Self::make(path, now);
-            }
-            Some(_) => {}
-        }
-        Ok(key)
-    }
-
-    fn read(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        decode(&text).map(Self).map_err(|why| {
+        let key = decode(&text).map_err(|why| {
             anyhow::anyhow!(
                 "{} holds no key: {why}; hint: remove it, and the agent makes a new one",
                 path.display()
             )
-        })
+        })?;
+        Ok(Some(Self(key)))
     }
 
-    /// Whole at once, so that no half of one is ever read.
-    fn make(path: &Path, now: &Made) -> anyhow::Result<Self> {
-        let key = Self::random().context("make a key")?;
+    /// Writes it to a file, whole at once, so that no half of one is ever read.
+    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
         let hidden = path.with_extension("new");
-        // Before the key, which never looks older than it is then.
-        now.write(&Made::file(path))?;
         let write = || -> io::Result<()> {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
@@ -137,13 +118,11 @@ impl PrivateKey {
                 .create_new(true)
                 .mode(MODE)
                 .open(&hidden)?;
-            writeln!(file, "{}", STANDARD.encode(key.0))?;
+            writeln!(file, "{}", STANDARD.encode(self.0))?;
             file.sync_all()?;
             fs::rename(&hidden, path)
         };
-        write().with_context(|| format!("write {}", path.display()))?;
-        tracing::info!(path = %path.display(), "key of this node made");
-        Ok(key)
+        write().with_context(|| format!("write {}", path.display()))
     }
 }
 
@@ -151,78 +130,22 @@ impl PrivateKey {
 mod tests {
     use super::*;
 
-    fn at(boot: &str, seconds: u64) -> Made {
-        Made {
-            boot: boot.to_owned(),
-            seconds,
+    /// Alice's and Bob's of RFC 7748, 6.1.
+    #[test]
+    fn the_public_half_is_that_of_the_standard() {
+        for (private, public) in [
+            (
+                "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=",
+                "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=",
+            ),
+            (
+                "XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os=",
+                "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=",
+            ),
+        ] {
+            let private = PrivateKey(decode(private).unwrap());
+            assert_eq!(private.public().to_string(), public);
         }
-    }
-
-    #[test]
-    fn the_age_of_a_key_is_told_by_no_calendar() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
-        let day = Duration::from_hours(24);
-        let key = |now: Made| PrivateKey::of_node(&path, day, &now).unwrap();
-        let first = key(at("a", 100));
-        // The calendar steps both ways.
-        for years in [-20_i64, 20] {
-            let file = fs::File::options().write(true).open(&path).unwrap();
-            let step = Duration::from_hours(years.unsigned_abs() * 24 * 365);
-            let now = std::time::SystemTime::now();
-            let stepped = if years < 0 { now - step } else { now + step };
-            file.set_modified(stepped).unwrap();
-            assert_eq!(key(at("a", 100 + 86_399)), first, "{years}");
-        }
-        let second = key(at("a", 100 + 86_400));
-        assert_ne!(second, first);
-        assert_eq!(key(at("a", 100 + 86_401)), second);
-        let third = key(at("b", 5));
-        assert_ne!(third, second, "of an earlier boot");
-        assert_eq!(key(at("b", 6)), third);
-        // As a former version left it.
-        fs::remove_file(Made::file(&path)).unwrap();
-        assert_eq!(key(at("b", 7)), third);
-        assert_eq!(key(at("b", 7 + 86_399)), third);
-        assert_ne!(key(at("b", 7 + 86_400)), third);
-    }
-
-    #[test]
-    fn a_key_stays_until_it_is_old_or_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run").join(FILE);
-        let day = Duration::from_hours(24);
-        let now = at("a", 1);
-        let first = PrivateKey::of_node(&path, Duration::ZERO, &now).unwrap();
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, MODE);
-        assert_eq!(PrivateKey::of_node(&path, day, &now).unwrap(), first);
-        let late = at("a", 2 * 86_400);
-        let never = Duration::ZERO;
-        assert_eq!(PrivateKey::of_node(&path, never, &late).unwrap(), first);
-        let second = PrivateKey::of_node(&path, day, &late).unwrap();
-        assert_ne!(second, first);
-        assert_eq!(PrivateKey::of_node(&path, day, &late).unwrap(), second);
-        fs::remove_file(&path).unwrap();
-        assert_ne!(PrivateKey::of_node(&path, day, &late).unwrap(), second);
-    }
-
-    #[test]
-    fn what_is_no_key_is_neither_used_nor_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
-        fs::write(&path, "AAAA\n").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(MODE)).unwrap();
-        let said = PrivateKey::of_node(&path, Duration::ZERO, &at("a", 1)).unwrap_err();
-        assert!(said.to_string().contains("hint: remove it"), "{said:#}");
-        fs::remove_file(&path).unwrap();
-        PrivateKey::of_node(&path, Duration::ZERO, &at("a", 1)).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let said = PrivateKey::of_node(&path, Duration::ZERO, &at("a", 1)).unwrap_err();
-        assert!(
-            said.to_string().contains("may be read by others"),
-            "{said:#}"
-        );
     }
 
     #[test]

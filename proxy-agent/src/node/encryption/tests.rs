@@ -14,16 +14,19 @@ fn key_of(byte: u8) -> PublicKey {
     PublicKey([byte; 32])
 }
 
-fn keys(nodes: &[&Node], ready: Ready, strict: bool) -> Keys {
+fn snapshot(nodes: &[&Node]) -> Snapshot {
     let nodes = nodes.iter().map(|node| {
         let name: Arc<str> = node.name.as_str().into();
         (name, Arc::new((*node).clone()))
     });
-    let snapshot = Snapshot {
+    Snapshot {
         nodes: nodes.collect(),
         ..Snapshot::default()
-    };
-    Keys::of(&snapshot, "here", ready, strict)
+    }
+}
+
+fn keys(nodes: &[&Node], ready: Ready, strict: bool) -> Keys {
+    Keys::of(&snapshot(nodes), "here", ready, strict)
 }
 
 #[test]
@@ -62,10 +65,47 @@ fn nobody_gets_anything_with_a_key_of_another_node() {
         node("other", Some(&text)),
         node("clone", Some(&own)),
     );
-    let keys = keys(&[&one, &other, &clone], Ready::Able(key_of(1)), false);
-    for node in [&one, &other, &clone] {
-        assert!(matches!(keys.cipher(node), Cipher::Closed(_)), "{node:?}");
+    let all = [&one, &other, &clone];
+    let keys = keys(&all, Ready::Able(key_of(1)), false);
+    for (node, rival) in all.into_iter().zip(["other", "one", "here"]) {
+        let why = format!("node {rival} has published the same key");
+        assert_eq!(keys.cipher(node), Cipher::Closed(why), "{node:?}");
     }
+    let shown = |present| shown(&snapshot(&all), "one", Some(present));
+    assert_eq!(
+        shown(key_of(7)),
+        Shown {
+            own: Some(key_of(7)),
+            shared: true
+        }
+    );
+    assert!(shown(key_of(1)).shared, "not its own");
+    assert!(!shown(key_of(2)).shared);
+    let named = conflicts(&snapshot(&all));
+    assert_eq!(
+        named.keys().map(AsRef::as_ref).collect::<Vec<&str>>(),
+        ["one", "other"]
+    );
+    assert!(
+        named["one"].contains("key of node other: none of them is reached"),
+        "{named:?}"
+    );
+}
+
+/// A machine that is known by another name now.
+#[test]
+fn who_is_gone_leaves_its_key() {
+    let text = key_of(7).to_string();
+    let gone = Node {
+        gone: true,
+        ..node("one", Some(&text))
+    };
+    let there = node("other", Some(&text));
+    let all = [&gone, &there];
+    let keys = keys(&all, Ready::Able(key_of(1)), false);
+    assert!(matches!(keys.cipher(&gone), Cipher::Closed(_)));
+    assert_eq!(keys.cipher(&there), Cipher::Key(key_of(7)));
+    assert_eq!(conflicts(&snapshot(&all)), BTreeMap::new());
 }
 
 #[test]

@@ -35,6 +35,9 @@ use super::{
 };
 
 const FAMILY: &str = "wireguard";
+/// Seconds for which a peer that is greeted is said to be silent: the kernel then sends it something at once, before which hands are
+/// shaken (<https://elixir.bootlin.com/linux/v6.12/source/drivers/net/wireguard/netlink.c#L469>).
+const GREETING: u16 = 1;
 /// How long an answer of the kernel is waited for, in seconds.
 const PATIENCE: i64 = 2;
 
@@ -128,6 +131,20 @@ impl WireGuard {
     /// Carries out a change of one peer.
     pub fn set_peer(&mut self, key: PublicKey, change: &Change) -> io::Result<()> {
         self.change(vec![WireguardAttribute::Peers(vec![told(key, change)])])
+    }
+
+    /// Shakes hands with a peer before the first packet, and leaves it with this keepalive.
+    pub fn greet(&mut self, key: PublicKey, keepalive: u16) -> io::Result<()> {
+        for seconds in [0, GREETING, keepalive] {
+            let attributes = vec![
+                WireguardPeerAttribute::PublicKey(key.0),
+                WireguardPeerAttribute::Flags(WireguardPeerFlags::UpdateOnly),
+                WireguardPeerAttribute::PersistentKeepalive(seconds),
+            ];
+            let peer = WireguardPeer(attributes);
+            self.change(vec![WireguardAttribute::Peers(vec![peer])])?;
+        }
+        Ok(())
     }
 
     fn change(&mut self, attributes: Vec<WireguardAttribute>) -> io::Result<()> {

@@ -34,7 +34,7 @@ mod tests {
         Way {
             index: 7,
             gateway: gateway.map(|ip| ip.parse().unwrap()),
-            source: None,
+            ..Way::default()
         }
     }
 

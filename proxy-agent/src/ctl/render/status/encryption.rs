@@ -34,6 +34,12 @@ pub(super) fn row(status: &Status) -> Row {
     if let Some(key) = &told.public_key {
         row.text = format!("{}   key {key}", row.text);
     }
+    if let Some(key) = &told.next_public_key {
+        row.text = format!(
+            "{}   next key {key}, once the API server shows it",
+            row.text
+        );
+    }
     row
 }
 

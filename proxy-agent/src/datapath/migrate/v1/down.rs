@@ -174,7 +174,7 @@ fn lists(maps: &Maps) -> Result<Laid<v1::IntervalBlock>, DatapathError> {
 }
 
 /// Maps that schema 1 does not know.
-const NEW: [&str; 20] = [
+const NEW: [&str; 22] = [
     "FLOWS4",
     "FLOWS6",
     "FLOW_INDEX4",
@@ -187,6 +187,8 @@ const NEW: [&str; 20] = [
     "NODE_PORTS",
     "INSIDE4",
     "INSIDE6",
+    "ROUTE_SOURCES4",
+    "ROUTE_SOURCES6",
     "TUNNELS4",
     "TUNNELS6",
     "SOURCES4",
