@@ -2,7 +2,9 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use proxy_common::counters::{FRAGMENT_UNKNOWN, UNKNOWN_ENDPOINT, UNSUPPORTED_FRAME};
+use proxy_common::counters::{
+    FRAGMENT_UNKNOWN, SPOOFED_SOURCE, UNKNOWN_ENDPOINT, UNSUPPORTED_FRAME,
+};
 use proxy_common::endpoints::{Endpoint, QUEUE_ENTRY};
 
 use super::arp;
@@ -57,6 +59,9 @@ fn run<F: Family>(skb: Skb) -> Verdict {
 #[inline(always)]
 fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
     let shape = work.packet.shape;
+    if shape == ERROR && !anti_spoof::has_got_it(&work.packet) {
+        return dropped(SPOOFED_SOURCE);
+    }
     // A pod is no router: an error about somebody else's packet is vouched for by no flow.
     let stray = shape == ERROR && !same(&work.packet.destination, &work.packet.tuple.destination);
     if shape != UNKNOWN_FRAGMENT && !stray {

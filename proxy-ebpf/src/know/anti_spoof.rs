@@ -29,6 +29,13 @@ pub fn is_forged<F: Family>(source: &F::Address) -> bool {
         || node::address::<F>(source) != 0
 }
 
+/// Whether the packet that an ICMP error quotes was for its sender. A pod is no router: what it says of other packets the host would
+/// believe, and take a way to another node for a narrow one.
+#[inline(always)]
+pub fn has_got_it<F: Family>(packet: &Packet<F>) -> bool {
+    same(&packet.tuple.source, &packet.source)
+}
+
 /// IPv4.
 #[inline(always)]
 fn v4(endpoint: &Endpoint, packet: &Packet<V4>) -> Verdict {

@@ -183,3 +183,33 @@ fn an_error_about_a_first_fragment_or_a_packet_with_options_is_turned_too() {
         assert_eq!(outcome.bytes[14..], error[14..]);
     }
 }
+
+/// Of its tunnel to another node, say: the host would take the way for a narrow one.
+#[test]
+fn a_pod_has_no_say_about_packets_that_it_did_not_get() {
+    let mut bench = Bench::new().unwrap();
+    for plan in FAMILIES {
+        bench.policy(1, ROW_ALLOW_ALL, ROW_ALLOW_ALL).unwrap();
+        let ends = [
+            plan.node,
+            plan.outside,
+            plan.neighbour,
+            plan.remote_pod,
+            plan.vip,
+        ];
+        for (from, to) in ends.iter().flat_map(|from| ends.map(|to| (*from, to))) {
+            let at = |ip| std::net::SocketAddr::new(ip, 4789);
+            let passed = udp(at(from), at(to), b"long enough");
+            for too_big in [true, false] {
+                let error = error_about(plan.pod, from, &passed, too_big);
+                let outcome = bench.run(Hook::FromPod, &error).unwrap();
+                let seen = (outcome.action, outcome.drop);
+                assert_eq!(seen, (SHOT, Some("spoofed-source")), "{from} to {to}");
+            }
+        }
+        let got = udp(plan.node(4789), plan.pod(4789), b"long enough");
+        let error = error_about(plan.pod, plan.node, &got, false);
+        let outcome = bench.run(Hook::FromPod, &error).unwrap();
+        assert_eq!((outcome.action, outcome.drop), (NEXT, None));
+    }
+}
