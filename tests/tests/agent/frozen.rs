@@ -26,7 +26,7 @@ const ARRAY: u32 = 2;
 const LPM_TRIE: u32 = 11;
 
 /// Maps that the agent writes and compares, and what it says whose they are.
-const MAPS: [(&str, &str); 28] = [
+const MAPS: [(&str, &str); 30] = [
     ("FRONTENDS4", "Services"),
     ("FRONTENDS6", "Services"),
     ("BACKENDS4", "Services"),
