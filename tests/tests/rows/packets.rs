@@ -192,7 +192,7 @@ pub(crate) const LIVES: &[Row] = &[
         "nothing is taken away before all is known",
         &[
             "agent::unreachable::what_is_pinned_serves_on_while_no_api_server_answers",
-            "agent_servers::services_are_served_though_nodes_are_refused",
+            "agent_servers::refused::services_are_served_though_nodes_are_refused",
         ],
     ),
     (
