@@ -44,15 +44,6 @@ pub const TUNNEL_ROOM_SHIFT: u32 = 16;
 /// Length of an IPv6 packet for which every way must have room (RFC 8200, 5): where a tunnel has less, what is put around it is cut.
 pub const LEAST_ROOM6: u32 = 1280;
 
-impl TunnelPeer {
-    /// The length of a packet for which the way has room, if it is less than that of its device; else 0.
-    #[inline(always)]
-    #[must_use]
-    pub const fn room(&self) -> u32 {
-        self.flags >> TUNNEL_ROOM_SHIFT
-    }
-}
-
 /// In the number of the network (VNI) of a packet, turned: what is in it came from outside for a Service, and is for a backend of the
 /// receiver; or it is the answer.
 pub const NETWORK_RELAYED: u32 = 1 << 23;

@@ -143,8 +143,9 @@ fn nodes_with_one_key_make_new_ones() {
     }
     let one = bed.key(0, None);
     bed.annotate(1, Some(&one));
-    for node in [0, 1] {
-        let next = bed.next_key(node);
+    // Each finds it before the other has made it good.
+    let next = [0, 1].map(|node| bed.next_key(node));
+    for (node, next) in next.into_iter().enumerate() {
         if node == 0 {
             let (_, said) = bed.cluster.agent(0).proxyctl_verdict(&["status"]).unwrap();
             assert!(

@@ -63,7 +63,7 @@ impl Networks {
 
     /// Leads to a network by the router in one of the networks; `source`: in whose network the source is that the route prefers.
     fn lead(&self, to: &[String; 2], by: u8, source: Option<u8>) {
-        let link = if by % 2 == 0 { "eth0" } else { "eth1" };
+        let link = if by.is_multiple_of(2) { "eth0" } else { "eth1" };
         let gateways = Network { number: by }.fabric();
         for (family, (to, gateway)) in to.iter().zip(gateways).enumerate() {
             let source = source.map_or_else(String::new, |network| {

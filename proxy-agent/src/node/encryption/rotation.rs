@@ -66,9 +66,8 @@ impl Held {
             (None, Some(_), None) => Step::Adopt,
             (_, Some(_), _) if is_known => Step::Adopt,
             (None, Some(_), Some(_)) => Step::Restore,
-            (Some(_), Some(_), _) => Step::Stay,
             (Some(_), None, _) if self.is_over(shown) => Step::Prepare,
-            (Some(_), None, _) => Step::Stay,
+            (Some(_), ..) => Step::Stay,
         }
     }
 

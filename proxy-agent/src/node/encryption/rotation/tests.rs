@@ -38,9 +38,9 @@ struct World {
 }
 
 impl World {
-    fn fresh(&mut self) -> Option<PublicKey> {
+    fn fresh(&mut self) -> PublicKey {
         self.made += 1;
-        Some(key(self.made))
+        key(self.made)
     }
 
     /// One step; whether there was any.
@@ -54,8 +54,8 @@ impl World {
                 self.held.device = self.held.present;
                 return false;
             }
-            Step::Begin => self.held.present = self.fresh(),
-            Step::Prepare => self.held.next = self.fresh(),
+            Step::Begin => self.held.present = Some(self.fresh()),
+            Step::Prepare => self.held.next = Some(self.fresh()),
             Step::Restore => self.held.present = self.held.device,
             Step::Adopt => {
                 self.held.present = self.held.next.take();
