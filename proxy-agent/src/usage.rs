@@ -28,7 +28,7 @@ pub(crate) fn told(error: &Error, program: &str) -> (String, bool) {
 /// An error with all its causes. Many name their cause themselves: nothing is said twice.
 pub(crate) fn in_full(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain().map(words) {
         if text.is_empty() {
             text = cause;
         } else if !text.ends_with(&cause) {
@@ -40,14 +40,30 @@ pub(crate) fn in_full(error: &anyhow::Error) -> String {
 }
 
 /// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = words(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let reason = error.to_string();
+        let reason = words(error);
         if !text.contains(&reason) {
             text.push_str(": ");
             text.push_str(&reason);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What an error says. Of an API server's refusal its message alone: kube adds all fields of the answer, as they stand in the code.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(kube::Error::Api(status)) = error.downcast_ref() {
+            let said = [&status.message, &status.reason];
+            let said = said.into_iter().find(|said| !said.is_empty());
+            let said = said.map_or_else(|| format!("HTTP status {}", status.code), Clone::clone);
+            text = text.replace(&error.to_string(), &said);
         }
         cause = error.source();
     }
@@ -58,7 +74,30 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use clap::{Arg, Command};
 
-    use super::{in_full, told};
+    use super::{chain, in_full, told};
+
+    #[test]
+    fn of_a_refusal_the_message_is_said_and_not_how_it_is_kept() {
+        for (message, reason, said) in [
+            ("pods is forbidden", "Forbidden", "pods is forbidden"),
+            ("", "Forbidden", "Forbidden"),
+            ("", "", "HTTP status 403"),
+        ] {
+            let refusal = || {
+                let status = serde_json::json!({
+                    "status": "Failure", "message": message, "reason": reason, "code": 403,
+                });
+                kube::Error::Api(serde_json::from_value(status).unwrap())
+            };
+            assert_eq!(chain(&refusal()), said);
+            let watch = kube::runtime::watcher::Error::InitialListFailed(refusal());
+            let outer = anyhow::Error::from(watch).context("list pods");
+            for text in [in_full(&outer), chain(outer.as_ref())] {
+                assert!(text.starts_with("list pods: "), "{text}");
+                assert!(text.ends_with(said) && !text.contains('{'), "{text}");
+            }
+        }
+    }
 
     #[test]
     fn a_cause_that_an_error_names_itself_is_not_said_twice() {
