@@ -1,5 +1,6 @@
-//! `NODE_CONFIG` (ARRAY of one), `NODE_ADDRESSES4`, `NODE_ADDRESSES6` (HASH address → flags, `u32`), `LINKS` (HASH
-//! interface → [`Link`]) and `NODE_PORTS` (ARRAY of words, a bit for each port).
+//! `NODE_CONFIG` (ARRAY of one), `NODE_ADDRESSES4`, `NODE_ADDRESSES6` (HASH address → flags, `u32`), `NODE_RANGES4`,
+//! `NODE_RANGES6` (LPM TRIE address → flags, `u32`: of large ranges), `ROUTE_MTUS4`, `ROUTE_MTUS6` (LPM TRIE destination → MTU of its
+//! route, `u32`; 0 is that of the link), `LINKS` (HASH interface → [`Link`]) and `NODE_PORTS` (ARRAY of words, a bit for each port).
 
 use crate::{
     address::{Address4, Address6},
@@ -69,6 +70,10 @@ pub const LINK_TAKES_FRAMES: u32 = 1 << 2;
 /// What comes by it was encrypted, and is for the node and its pods only.
 pub const LINK_DECRYPTS: u32 = 1 << 3;
 
+/// Sources of what is translated on its way out by the link are those that routes want, where the kernel says them (Linux 6.7);
+/// else `address4` and `address6`.
+pub const LINK_SOURCE_BY_ROUTE: u32 = 1 << 4;
+
 /// Words of 64 bits in `NODE_PORTS`. Bit p (host order; word p / 64, bit p % 64) is set where a frontend, or a backend on the
 /// node itself (host network), has port p, whatever address and protocol: only packets with such a port, or one used for
 /// source translation, can concern more than the host's own sockets.
@@ -91,6 +96,19 @@ pub const NODE_ANSWER_PING: u32 = 1 << 5;
 pub const NODE_ENCRYPTS: u32 = 1 << 6;
 /// The tunnel takes what is relayed to other nodes (`FLAG_RELAYED` of frontends).
 pub const NODE_RELAYS: u32 = 1 << 7;
+/// Addresses that are not in `NODE_ADDRESSES*` may be in `NODE_RANGES*`.
+pub const NODE_HAS_RANGES: u32 = 1 << 8;
+/// Some routes have an MTU of their own: `ROUTE_MTUS*`.
+pub const NODE_HAS_ROUTE_MTUS: u32 = 1 << 9;
+
+/// Data of a key of `NODE_RANGES4`: the prefix, which the trie's key has behind its length.
+pub type RangeKey4 = Address4;
+/// Data of a key of `NODE_RANGES6`.
+pub type RangeKey6 = Address6;
+/// Data of a key of `ROUTE_MTUS4`.
+pub type MtuKey4 = Address4;
+/// Data of a key of `ROUTE_MTUS6`.
+pub type MtuKey6 = Address6;
 
 /// `NODE_ADDRESSES*`: an address of this node that serves `NodePort`s.
 pub const ADDRESS_NODE_PORT: u32 = 1 << 0;

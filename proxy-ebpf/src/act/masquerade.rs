@@ -52,6 +52,7 @@ fn run<B: Buffer, F: Family>(
             protocol: packet.protocol,
             now: packet.now,
             bare: true,
+            own: false,
         };
         let Some((hop, _)) = next_hop::find::<B, F>(buffer, &between) else {
             // The stack answers; should it know a way, the link turns the packet.

@@ -8,13 +8,14 @@ use aya_ebpf::helpers::bpf_get_prandom_u32;
 use proxy_common::address::UDP;
 use proxy_common::conntrack::{FLOW_MASQUERADED, FLOW_SOURCE_TRANSLATED, FLOW_STACK};
 use proxy_common::counters::{FLOW_CLASH, NO_SOURCE_PORT, TUNNEL_PORT};
+use proxy_common::node::LINK_SOURCE_BY_ROUTE;
 
 use super::draft::{Draft, MASQUERADED, TO_HOST};
 use crate::know::next_hop::{self, Between};
 use crate::know::node;
 use crate::machine::frame::Buffer;
 use crate::machine::global::global;
-use crate::machine::verdict::CONTINUE;
+use crate::machine::verdict::{CONTINUE, NEXT};
 use crate::machine::words::{copy, same};
 use crate::maps::Family;
 use crate::track::start::{self, Start};
@@ -27,12 +28,12 @@ const PEER_PORTS: (u16, u16) = (1024, 65535);
 const UNPRIVILEGED: u16 = 1024;
 
 global! {
-    /// Gives the flow to begin a source address of ours, and says which ports there are. `NO_SOURCE_PORT`: none.
-    fn address(buffer, draft: Draft) = choose
+    /// Says whose name the flow to begin is given, and which ports there are. `NO_SOURCE_PORT`: none.
+    fn address(draft: Draft) = choose
 }
 
 #[inline(always)]
-fn choose<B: Buffer, F: Family>(buffer: B, draft: &mut Draft<F>) -> Verdict {
+fn choose<F: Family>(draft: &mut Draft<F>) -> Verdict {
     let start = &mut draft.start;
     let port = start.flow.target[0].destination_port;
     if start.protocol == UDP && port != 0 && port == node::tunnel_port() {
@@ -57,34 +58,70 @@ fn choose<B: Buffer, F: Family>(buffer: B, draft: &mut Draft<F>) -> Verdict {
         if node::forwards() {
             start.flags &= !FLOW_STACK;
         }
-        return name(draft, node::source_by::<F>(draft.link));
     }
-    let own = node::own::<F>();
-    let between = Between {
-        source: own,
-        destination: start.flow.target[0].destination,
-        protocol: start.protocol,
-        now: start.now,
-        // By the tunnel it goes in the name that is the node's everywhere: routes lead there by a device without one.
-        bare: true,
-    };
-    // Without a way the packet is answered when it is to leave.
-    let address = match next_hop::find::<B, F>(buffer, &between) {
-        Some((hop, _)) => node::source_by::<F>(hop.ifindex),
-        None => own,
-    };
-    name(draft, address)
+    CONTINUE
 }
 
-/// Puts an address of the node in the sender's place.
+global! {
+    /// Asks for the way of the flow to begin. `own` 0: the link, into `draft.link`. 1: the address of ours that the way by that link
+    /// asks for, which is put in the sender's place; `NEXT`: nobody says.
+    fn by_route(buffer, draft: Draft; own) = ask_route
+}
+
 #[inline(always)]
-fn name<F: Family>(draft: &mut Draft<F>, address: F::Address) -> Verdict {
-    if draft.last < draft.first || same(&address, &F::UNSPECIFIED) {
-        return dropped(NO_SOURCE_PORT);
+fn ask_route<B: Buffer, F: Family>(buffer: B, draft: &mut Draft<F>, own: u32) -> Verdict {
+    let flow = &mut draft.start.flow.target[0];
+    let between = Between {
+        // What is masqueraded is routed by the pod's own address.
+        source: if draft.way == MASQUERADED {
+            flow.source
+        } else {
+            node::own::<F>()
+        },
+        destination: flow.destination,
+        protocol: draft.start.protocol,
+        now: draft.start.now,
+        // By the tunnel it goes in the name that is the node's everywhere: routes lead there by a device without one.
+        bare: true,
+        own: own != 0,
+    };
+    let Some((hop, _)) = next_hop::find::<B, F>(buffer, &between) else {
+        return NEXT;
+    };
+    if own == 0 {
+        draft.link = hop.ifindex;
+        return CONTINUE;
     }
+    let source = F::from_ipv6(hop.source);
+    if hop.ifindex != draft.link || same(&source, &F::UNSPECIFIED) {
+        return NEXT;
+    }
+    // SAFETY: two values made of words.
+    unsafe { copy(&raw const source, &raw mut flow.source) };
+    CONTINUE
+}
+
+global! {
+    /// Puts the address of the link by which the flow leaves in the sender's place.
+    fn by_link(draft: Draft) = of_link
+}
+
+#[inline(always)]
+fn of_link<F: Family>(draft: &mut Draft<F>) -> Verdict {
+    let address = node::source_by::<F>(draft.link);
     let source = &raw mut draft.start.flow.target[0].source;
     // SAFETY: two values made of words.
     unsafe { copy(&raw const address, source) };
+    CONTINUE
+}
+
+/// Whether the flow to begin has an address and ports of ours (`CONTINUE`).
+#[inline(always)]
+fn name<F: Family>(draft: &Draft<F>) -> Verdict {
+    let source = &draft.start.flow.target[0].source;
+    if draft.last < draft.first || same(source, &F::UNSPECIFIED) {
+        return dropped(NO_SOURCE_PORT);
+    }
     CONTINUE
 }
 
@@ -101,11 +138,29 @@ pub fn take<F: Family>(start: &mut Start<F>, port: u16) {
 /// Begins the flow with a source of ours. `NO_SOURCE_PORT`: all that were tried are in use.
 #[inline(always)]
 pub fn allocate<B: Buffer, F: Family>(buffer: B, draft: &mut Draft<F>) -> Verdict {
-    let verdict = address(buffer, draft);
+    let mut verdict = address(draft);
+    if verdict == CONTINUE && draft.way != TO_HOST {
+        verdict = of_ours(buffer, draft);
+    }
     if verdict != CONTINUE {
         return verdict;
     }
     draw(draft)
+}
+
+/// Puts an address of ours in the sender's place.
+#[inline(always)]
+fn of_ours<B: Buffer, F: Family>(buffer: B, draft: &mut Draft<F>) -> Verdict {
+    if draft.way != MASQUERADED {
+        // Without a way the packet is answered when it is to leave.
+        draft.link = 0;
+        by_route::<B, F>(buffer, draft, 0);
+    }
+    let flags = node::link_flags(draft.link).unwrap_or(0);
+    if flags & LINK_SOURCE_BY_ROUTE == 0 || by_route::<B, F>(buffer, draft, 1) != CONTINUE {
+        by_link(draft);
+    }
+    name(draft)
 }
 
 global! {

@@ -61,6 +61,7 @@ fn find_way_between<U: Family>(
         protocol: UDP,
         now,
         bare: true,
+        own: false,
     };
     let Some((hop, number)) = next_hop::find::<_, U>(xdp, &between) else {
         return NEXT;

@@ -49,6 +49,7 @@ pub fn find_way<F: Family>(xdp: Xdp, packet: &Packet<F>, course: &mut Course<F>)
         protocol: packet.protocol,
         now: packet.now,
         bare: false,
+        own: false,
     };
     let Some((hop, number)) = next_hop::find::<_, F>(xdp, &between) else {
         return NEXT;

@@ -1,6 +1,11 @@
 //! The source of what is translated on its way out by a link.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use ipnetwork::IpNetwork;
 
 use crate::node::facts::{Facts, Interface};
 
@@ -11,6 +16,8 @@ pub struct Sources {
     pub v4: Option<Ipv4Addr>,
     /// IPv6.
     pub v6: Option<Ipv6Addr>,
+    /// These are not all: it is the route that says which.
+    pub by_route: bool,
 }
 
 impl Sources {
@@ -26,8 +33,32 @@ impl Sources {
                 IpAddr::V6(ip) => Some(ip),
                 IpAddr::V4(_) => None,
             }),
+            by_route: [true, false]
+                .into_iter()
+                .any(|ipv4| candidates(interface, facts, ipv4).len() > 1),
         }
     }
+}
+
+/// The addresses that packets may leave with by the link: one of each of its networks, and those that routes by it name.
+fn candidates(interface: &Interface, facts: &Facts, ipv4: bool) -> BTreeSet<IpAddr> {
+    let addresses = interface.addresses.iter();
+    let own = addresses.filter(|address| address.global && address.preferred);
+    // One that moves between machines lies in the network of another one.
+    let moves = |net: IpNetwork| {
+        let mut others = own.clone().filter(|other| other.net.ip() != net.ip());
+        others.any(|other| other.net.contains(net.ip()))
+    };
+    let own = own.clone().map(|address| address.net);
+    let own = own.filter(|net| !moves(*net)).map(|net| net.ip());
+    let routes = facts.routing.main.iter();
+    let by_it = routes.filter(|route| route.way.index == interface.index);
+    let named = by_it.filter_map(|route| route.way.source);
+    let defaults = facts.routing.defaults.iter();
+    let by_default = defaults.filter(|route| route.index == interface.index);
+    let preferred = by_default.filter_map(|route| route.source);
+    let all = own.chain(named).chain(preferred);
+    all.filter(|ip| ip.is_ipv4() == ipv4).collect()
 }
 
 fn source(interface: &Interface, internal: &[IpAddr], facts: &Facts, ipv4: bool) -> Option<IpAddr> {

@@ -1,3 +1,4 @@
+use cni_plugin::wiring::route::{Route, Way};
 use ipnetwork::IpNetwork;
 
 use super::*;
@@ -173,4 +174,40 @@ fn the_source_is_the_nodes_address_then_the_routes_then_the_links() {
     facts.interfaces[0].addresses.clear();
     facts.routing = Routing::default();
     assert_eq!(source(&facts, &[]), (None, None), "the node's, then");
+}
+
+#[test]
+fn a_link_with_more_than_one_source_leaves_the_choice_to_the_route() {
+    let plain = facts(&[("eth0", "", LinkLayerType::Ether, None)]);
+    let by_route = |facts: &Facts| Sources::of(&facts.interfaces[0], &[], facts).by_route;
+    let with = |addresses: &[&str], routes: &[(u32, Option<&str>)]| {
+        let mut facts = plain.clone();
+        let nets = addresses.iter();
+        facts.interfaces[0].addresses = nets
+            .map(|net| net.parse::<IpNetwork>().unwrap().into())
+            .collect();
+        facts.routing.main = routes
+            .iter()
+            .map(|(index, source)| Route {
+                to: "198.51.100.0/24".parse().unwrap(),
+                way: Way {
+                    index: *index,
+                    gateway: None,
+                    source: source.map(|ip| ip.parse().unwrap()),
+                },
+                protocol: 4,
+            })
+            .collect();
+        by_route(&facts)
+    };
+    let one = "10.0.0.1/24";
+    assert!(!with(&[one], &[]));
+    assert!(!with(&[one, "fd00::1/64"], &[]), "one of each family");
+    assert!(!with(&[one], &[(1, Some("10.0.0.1")), (1, None)]));
+    assert!(!with(&[one], &[(2, Some("203.0.113.1"))]), "another link's");
+    assert!(!with(&[one, "10.0.0.100/32"], &[]), "it moves");
+    assert!(!with(&["fd00::1/64", "fd00::100/128"], &[]), "it moves");
+    assert!(with(&[one, "10.0.9.1/24"], &[]));
+    assert!(with(&["fd00::1/64", "fd09::1/64"], &[]));
+    assert!(with(&[one], &[(1, Some("203.0.113.1"))]));
 }
