@@ -1,12 +1,15 @@
 //! The words of errors; those of command lines in the shape of all others: what is wrong, then a hint.
 
-use clap::{Error, error::ErrorKind};
+use std::{error::Error, iter::successors};
+
+use clap::error::ErrorKind;
+use kube::core::Status;
 
 /// How clap ends what it says of an error.
 const MORE: &str = "For more information, try '--help'.";
 
 /// What to print, and whether it is an error; else it is help or a version, which goes to standard output.
-pub(crate) fn told(error: &Error, program: &str) -> (String, bool) {
+pub(crate) fn told(error: &clap::Error, program: &str) -> (String, bool) {
     let text = error.render().to_string();
     let is_help = matches!(
         error.kind(),
@@ -28,7 +31,7 @@ pub(crate) fn told(error: &Error, program: &str) -> (String, bool) {
 /// An error with all its causes. Many name their cause themselves: nothing is said twice.
 pub(crate) fn in_full(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    for cause in error.chain().map(words) {
+    for cause in causes(error.as_ref()).map(words) {
         if text.is_empty() {
             text = cause;
         } else if !text.ends_with(&cause) {
@@ -40,34 +43,43 @@ pub(crate) fn in_full(error: &anyhow::Error) -> String {
 }
 
 /// An error with its causes.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = words(error);
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = words(error);
+    for reason in causes(error).skip(1).map(words) {
         if !text.contains(&reason) {
             text.push_str(": ");
             text.push_str(&reason);
         }
-        cause = error.source();
     }
     text
 }
 
-/// What an error says. Of an API server's refusal its message alone: kube adds all fields of the answer, as they stand in the code.
-fn words(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(kube::Error::Api(status)) = error.downcast_ref() {
-            let said = [&status.message, &status.reason];
-            let said = said.into_iter().find(|said| !said.is_empty());
-            let said = said.map_or_else(|| format!("HTTP status {}", status.code), Clone::clone);
-            text = text.replace(&error.to_string(), &said);
-        }
-        cause = error.source();
+/// An error and its causes, down to an API server's refusal: it has said what there is to say.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |error| {
+        refusal(*error).is_none().then(|| error.source()).flatten()
+    })
+}
+
+/// The API server's answer, if that is the error.
+fn refusal(error: &(dyn Error + 'static)) -> Option<&Status> {
+    match error.downcast_ref()? {
+        kube::Error::Api(status) => Some(status),
+        _ => None,
     }
-    text
+}
+
+/// What an error says. Of an API server's refusal its message alone: kube adds all fields of the answer, as they stand in the code.
+fn words(error: &(dyn Error + 'static)) -> String {
+    let text = error.to_string();
+    let Some((error, status)) = causes(error).find_map(|error| Some((error, refusal(error)?)))
+    else {
+        return text;
+    };
+    let mut said = [&status.message, &status.reason].into_iter();
+    let said = said.find(|said| !said.is_empty());
+    let said = said.map_or_else(|| format!("HTTP status {}", status.code), Clone::clone);
+    text.replace(&error.to_string(), &said)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! `NODE_CONFIG` (ARRAY of one), `NODE_ADDRESSES4`, `NODE_ADDRESSES6` (HASH address → flags, `u32`), `LINKS` (HASH
-//! interface → [`Link`]) and `NODE_PORTS` (ARRAY of words, a bit for each port).
+//! `NODE_CONFIG` (ARRAY of one), `NODE_ADDRESSES4`, `NODE_ADDRESSES6` (HASH address → flags, `u32`), `NODE_RANGES4`,
+//! `NODE_RANGES6` (LPM TRIE address → flags, `u32`: of large ranges), `ROUTE_MTUS4`, `ROUTE_MTUS6` (LPM TRIE destination → MTU of its
+//! route, `u32`; 0 is that of the link), `LINKS` (HASH interface → [`Link`]) and `NODE_PORTS` (ARRAY of words, a bit for each port).
 
 use crate::{
     address::{Address4, Address6},
@@ -95,6 +96,19 @@ pub const NODE_ENCRYPTS: u32 = 1 << 6;
 pub const NODE_RELAYS: u32 = 1 << 7;
 /// The way to a node has less room than the tunnel's device ([`crate::tunnel::TUNNEL_ROOM_SHIFT`]).
 pub const NODE_NARROW: u32 = 1 << 8;
+/// Addresses that are not in `NODE_ADDRESSES*` may be in `NODE_RANGES*`.
+pub const NODE_HAS_RANGES: u32 = 1 << 9;
+/// Some routes have an MTU of their own: `ROUTE_MTUS*`.
+pub const NODE_HAS_ROUTE_MTUS: u32 = 1 << 10;
+
+/// Data of a key of `NODE_RANGES4`: the prefix, which the trie's key has behind its length.
+pub type RangeKey4 = Address4;
+/// Data of a key of `NODE_RANGES6`.
+pub type RangeKey6 = Address6;
+/// Data of a key of `ROUTE_MTUS4`.
+pub type MtuKey4 = Address4;
+/// Data of a key of `ROUTE_MTUS6`.
+pub type MtuKey6 = Address6;
 
 /// `NODE_ADDRESSES*`: an address of this node that serves `NodePort`s.
 pub const ADDRESS_NODE_PORT: u32 = 1 << 0;

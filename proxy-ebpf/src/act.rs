@@ -9,6 +9,7 @@ pub mod host;
 pub mod judge;
 pub mod length;
 pub mod masquerade;
+pub mod own_socket;
 pub mod pace;
 pub mod port;
 pub mod refuse;

@@ -9,6 +9,7 @@ pub mod frame;
 pub mod global;
 pub mod scratch;
 pub mod skb;
+pub mod socket;
 pub mod tunnel;
 pub mod verdict;
 pub mod words;

@@ -23,7 +23,7 @@ use proxy_common::{
     frontends::{Frontend, FrontendKey4, FrontendKey6},
     inside::{Inside, InsideKey4, InsideKey6},
     maglev::{MaglevChunk, MaglevKey},
-    node::{Link, NODE_PORT_WORDS, NodeConfig},
+    node::{Link, MtuKey4, MtuKey6, NODE_PORT_WORDS, NodeConfig, RangeKey4, RangeKey6},
     pace::Pace,
     policy::{
         cells::CELLS_DEFAULT,
@@ -146,6 +146,14 @@ maps! {
     NODE_ADDRESSES4: Hash<u32, u32>;
     /// See `proxy_common::node`.
     NODE_ADDRESSES6: Hash<[u32; 4], u32>;
+    /// See `proxy_common::node`.
+    NODE_RANGES4: Trie<RangeKey4, u32>;
+    /// See `proxy_common::node`.
+    NODE_RANGES6: Trie<RangeKey6, u32>;
+    /// See `proxy_common::node`.
+    ROUTE_MTUS4: Trie<MtuKey4, u32>;
+    /// See `proxy_common::node`.
+    ROUTE_MTUS6: Trie<MtuKey6, u32>;
     /// See `proxy_common::node`.
     LINKS: Hash<u32, Link>;
     /// See `proxy_common::node`.

@@ -127,6 +127,7 @@ fn what_is_private_to_the_programs_is_not_pinned_and_flows_are() {
         "SCRATCH",
         "NEXT_HOPS",
         "NEXT_HOP_ASKED",
+        "NODE_RANGE_KEY",
         "FLOW_CURSOR",
         "ANSWERED",
     ] {

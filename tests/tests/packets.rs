@@ -39,6 +39,8 @@ mod node_port;
 mod one_port;
 #[path = "packets/options.rs"]
 mod options;
+#[path = "packets/owed.rs"]
+mod owed;
 #[path = "packets/pace.rs"]
 mod pace;
 #[path = "packets/padded.rs"]

@@ -11,4 +11,5 @@ mod links {
     mod nics;
     mod ports;
     mod reach;
+    mod sources;
 }

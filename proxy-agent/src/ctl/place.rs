@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
+
 use super::{CtlError, Exit};
 use crate::{
     api::messages::Names,
@@ -9,7 +11,7 @@ use crate::{
     model::Protocol,
 };
 use proxy_common::{
-    address::{address4, address6},
+    address::{address4, address6, octets4, octets6},
     node::NODE_ALLOW_EGRESS_TO_NODE,
 };
 
@@ -84,7 +86,27 @@ pub fn node_flags(maps: &Maps, address: IpAddr) -> Result<u32, TableError> {
         IpAddr::V4(ip) => maps.node_addresses4.get(&address4(ip.octets()))?,
         IpAddr::V6(ip) => maps.node_addresses6.get(&address6(ip.octets()))?,
     };
-    Ok(flags.unwrap_or(0))
+    match flags {
+        Some(flags) => Ok(flags),
+        None => in_range(maps, address),
+    }
+}
+
+/// The same, by the longest of the node's large ranges that has it.
+fn in_range(maps: &Maps, address: IpAddr) -> Result<u32, TableError> {
+    let v4 = maps.node_ranges4.entries()?.into_iter();
+    let v6 = maps.node_ranges6.entries()?.into_iter();
+    let v4 = v4.map(|(range, flags)| (IpAddr::from(octets4(range.data)), range.length, flags));
+    let v6 = v6.map(|(range, flags)| (IpAddr::from(octets6(range.data)), range.length, flags));
+    let has = |ip, length: u32| {
+        let net = u8::try_from(length)
+            .ok()
+            .and_then(|length| IpNetwork::new(ip, length).ok());
+        net.is_some_and(|net| net.contains(address))
+    };
+    let ranges = v4.chain(v6).filter(|(ip, length, _)| has(*ip, *length));
+    let longest = ranges.max_by_key(|(_, length, _)| *length);
+    Ok(longest.map_or(0, |(_, _, flags)| flags))
 }
 
 /// Whether a pod may send to an address whatever its policies say, which the programs look at first: it is one of the

@@ -58,9 +58,10 @@ pub struct Capacities {
     pub endpoints: u32,
     /// `FRAGMENTS4` and `FRAGMENTS6`, each; evicts.
     pub fragments: u32,
-    /// `INSIDE4` and `INSIDE6`, `TUNNELS4` and `TUNNELS6`, each: a node takes two or three. `ROUTE_SOURCES4` and `ROUTE_SOURCES6`, too.
+    /// `INSIDE4` and `INSIDE6`, `TUNNELS4` and `TUNNELS6`, each: a node takes two or three. `ROUTE_SOURCES4` and `ROUTE_SOURCES6`,
+    /// `ROUTE_MTUS4` and `ROUTE_MTUS6`, too.
     pub inside: u32,
-    /// `NODE_ADDRESSES4` and `NODE_ADDRESSES6`, each.
+    /// `NODE_ADDRESSES4` and `NODE_ADDRESSES6`, `NODE_RANGES4` and `NODE_RANGES6`, each.
     pub node_addresses: u32,
     /// `PEERS4` and `PEERS6`, each; two generations live beside each other.
     pub peers: u32,
@@ -101,7 +102,7 @@ impl Default for Capacities {
 }
 
 /// How many maps have capacities of their own.
-pub const SIZED: usize = 38;
+pub const SIZED: usize = 42;
 
 impl Capacities {
     /// For such clusters, on a machine with so many bytes of memory: a thousandth of it for the cells of
@@ -191,6 +192,10 @@ impl Capacities {
             ("TUNNELS6", self.inside),
             ("NODE_ADDRESSES4", self.node_addresses),
             ("NODE_ADDRESSES6", self.node_addresses),
+            ("NODE_RANGES4", self.node_addresses),
+            ("NODE_RANGES6", self.node_addresses),
+            ("ROUTE_MTUS4", self.inside),
+            ("ROUTE_MTUS6", self.inside),
             ("PEERS4", self.peers),
             ("PEERS6", self.peers),
             ("CIDRS4", self.cidrs),

@@ -12,7 +12,7 @@ use proxy_common::{
     frontends::{Frontend, FrontendKey4, FrontendKey6},
     inside::{Inside, InsideKey4, InsideKey6},
     maglev::{MaglevChunk, MaglevKey},
-    node::{Link, NodeConfig},
+    node::{Link, MtuKey4, MtuKey6, NodeConfig, RangeKey4, RangeKey6},
     pace::Pace,
     policy::{
         intervals::IntervalBlock,
@@ -146,6 +146,10 @@ declare! {
     node_config: "NODE_CONFIG", KernelTable<u32, NodeConfig>;
     node_addresses4: "NODE_ADDRESSES4", KernelTable<Address4, u32>;
     node_addresses6: "NODE_ADDRESSES6", KernelTable<Address6, u32>;
+    node_ranges4: "NODE_RANGES4", KernelTable<Prefix<RangeKey4>, u32>;
+    node_ranges6: "NODE_RANGES6", KernelTable<Prefix<RangeKey6>, u32>;
+    route_mtus4: "ROUTE_MTUS4", KernelTable<Prefix<MtuKey4>, u32>;
+    route_mtus6: "ROUTE_MTUS6", KernelTable<Prefix<MtuKey6>, u32>;
     links: "LINKS", KernelTable<u32, Link>;
     node_ports: "NODE_PORTS", KernelWords;
     policy_words: "POLICY_WORDS", KernelWords;

@@ -12,11 +12,12 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 /// Maps that are no part of the ABI: scratch space, and what is remembered for a second or a few. Each load of the
 /// programs has its own, unpinned, so that a later version may shape them as it likes; the programs that an earlier
 /// agent attached go on with theirs.
-const PRIVATE: [&str; 12] = [
+const PRIVATE: [&str; 13] = [
     "CALIBRATION",
     "SCRATCH",
     "NEXT_HOPS",
     "NEXT_HOP_ASKED",
+    "NODE_RANGE_KEY",
     "NEIGHBOURS_SEEN",
     "FLOW_CURSOR",
     "ANSWERED",

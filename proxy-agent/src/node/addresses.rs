@@ -32,7 +32,7 @@ const fn reaches_pods(address: IpAddr) -> bool {
     }
 }
 
-/// Addresses of a range that is local by a route alone, at most: each takes an entry.
+/// A range that is local by a route alone, of so many addresses at most, has an entry for each: policy knows them one by one.
 const RANGE: u64 = 256;
 /// Addresses of all such ranges, at most: half of what the maps hold.
 const RANGES: u64 = 512;
@@ -42,8 +42,8 @@ const RANGES: u64 = 512;
 pub struct Addresses {
     /// What each serves: `NODE_ADDRESSES*`.
     pub flags: BTreeMap<IpAddr, u32>,
-    /// Ranges that are local, but too large.
-    pub too_large: Vec<IpNetwork>,
+    /// What each address of larger ranges serves, the longest counts: `NODE_RANGES*`.
+    pub ranges: BTreeMap<IpNetwork, u32>,
 }
 
 impl Addresses {
@@ -58,7 +58,7 @@ impl Addresses {
                     left -= size;
                     addresses.add(range.iter(), &selection);
                 }
-                None => addresses.too_large.push(range),
+                None => addresses.ranges.extend(selection.within(range)),
             }
         }
         addresses.add(facts.addresses(), &selection);
@@ -125,6 +125,27 @@ impl Selection {
                 family.clone().next().is_none() || family.any(|range| range.contains(ip))
             }
         }
+    }
+
+    /// A range, and those within it that it selects: what their addresses serve.
+    fn within(&self, range: IpNetwork) -> BTreeMap<IpNetwork, u32> {
+        let none = ADDRESS_LOCAL | ADDRESS_HOST_PORT;
+        let mut all = BTreeMap::from([(range, none)]);
+        let Self::Ranges(ranges) = self else {
+            return all;
+        };
+        let mut family = ranges.iter().filter(|r| r.is_ipv4() == range.is_ipv4());
+        let contains = |outer: &IpNetwork, inner: &IpNetwork| {
+            outer.prefix() <= inner.prefix() && outer.contains(inner.network())
+        };
+        let is_all = family.clone().next().is_none() || family.clone().any(|r| contains(r, &range));
+        if is_all {
+            all.insert(range, none | ADDRESS_NODE_PORT);
+            return all;
+        }
+        let parts = family.by_ref().filter(|r| contains(&range, r));
+        all.extend(parts.map(|part| (*part, none | ADDRESS_NODE_PORT)));
+        all
     }
 }
 
@@ -242,12 +263,47 @@ mod tests {
         for ip in ["192.0.2.16", "203.0.113.1", "127.0.0.2", "fd78::1"] {
             assert!(!has(ip), "{ip}");
         }
-        let large: Vec<String> = addresses
-            .too_large
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let large: Vec<String> = addresses.ranges.keys().map(ToString::to_string).collect();
         assert_eq!(large, ["203.0.113.0/23", "fd78::/64"]);
+    }
+
+    /// As of each address by itself.
+    #[test]
+    fn large_ranges_serve_what_their_addresses_would() {
+        let facts = facts(&["198.18.0.0/15", "fd78::/64"]);
+        let internal = ["10.0.0.1".parse().unwrap()];
+        let asked = [
+            "198.18.0.1",
+            "198.18.7.255",
+            "198.18.8.0",
+            "198.19.255.255",
+            "fd78::1",
+            "fd78::1:0:0",
+        ];
+        for entries in [
+            &[][..],
+            &["primary"],
+            &["0.0.0.0/0"],
+            &["0.0.0.0/0", "::/0"],
+            &["198.18.0.0/21"],
+            &["198.18.0.0/21", "198.19.255.255/32", "fd78::/80"],
+            &["198.16.0.0/12", "fd79::/64"],
+            &["fd78::/64"],
+        ] {
+            let settings = settings(entries);
+            let addresses = Addresses::of(&settings, &internal, &facts);
+            let selection = Selection::of(&settings, &internal);
+            for ip in asked {
+                let ip: IpAddr = ip.parse().unwrap();
+                let ranges = addresses
+                    .ranges
+                    .iter()
+                    .filter(|(range, _)| range.contains(ip));
+                let longest = ranges.max_by_key(|(range, _)| range.prefix());
+                let (_, found) = longest.unwrap();
+                assert_eq!(*found, flags(ip, &selection), "{ip} with {entries:?}");
+            }
+        }
     }
 
     #[test]
@@ -255,7 +311,7 @@ mod tests {
         let many: Vec<String> = (0..4).map(|third| format!("192.0.{third}.0/24")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let addresses = Addresses::of(&NodeSettings::default(), &[], &facts(&many));
-        assert_eq!(addresses.too_large.len(), 2);
+        assert_eq!(addresses.ranges.len(), 2);
         assert!(addresses.flags.len() < 600);
     }
 

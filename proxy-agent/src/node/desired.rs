@@ -10,7 +10,10 @@ use cni_plugin::{node_file::NodeFile, wiring::route::Way};
 use ipnetwork::IpNetwork;
 use proxy_common::tunnel::{ENCRYPTION_ROOM4, ENCRYPTION_ROOM6};
 
-use self::{mtu::MTU, way::Ways};
+use self::{
+    mtu::{MTU, route_mtus},
+    way::Ways,
+};
 use super::{
     addresses::Addresses,
     encryption::{Encrypted, Keys, Ready},
@@ -52,6 +55,8 @@ pub struct Desired {
     pub addresses: Addresses,
     /// Where health check node ports are served.
     pub health_checks: ListenOn,
+    /// MTUs of destinations, by the longest; 0 is that of the link: `ROUTE_MTUS*`.
+    pub route_mtus: BTreeMap<IpNetwork, u32>,
     /// Ranges of the node's own pods.
     pub pods: Vec<IpNetwork>,
     /// In whose name pods speak; as long as nobody has said what is inside, as before.
@@ -82,6 +87,7 @@ impl Desired {
             health_checks: ListenOn::of(&config.node, &addresses, facts),
             addresses,
             internal,
+            route_mtus: route_mtus(&facts.routing.mtus),
             mtu: MTU,
             pods: config.node.pod_cidrs.clone(),
             ..Self::default()

@@ -263,9 +263,6 @@ fn of_pods(desired: &Desired, facts: &Facts) -> Vec<String> {
 /// What people should know.
 fn notes(config: &Configuration, desired: &Desired) -> Vec<String> {
     let mut notes = desired.links.refused.clone();
-    notes.extend(desired.addresses.too_large.iter().map(|range| {
-        format!("{range} is local by a route, but too large for each of its addresses to serve")
-    }));
     notes.extend(source_ports::note(config.node.source_ports));
     let ipv6 = desired.pods.iter().any(IpNetwork::is_ipv6);
     let mtu = config.cni.mtu;

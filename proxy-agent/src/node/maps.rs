@@ -1,4 +1,4 @@
-//! `NODE_CONFIG`, `NODE_ADDRESSES*`, `INSIDE*` and `LINKS`.
+//! `NODE_CONFIG`, `NODE_ADDRESSES*`, `NODE_RANGES*`, `ROUTE_MTUS*`, `INSIDE*` and `LINKS`.
 
 use std::{
     collections::BTreeMap,
@@ -15,9 +15,10 @@ use proxy_common::{
     inside::{Inside, InsideKey4, InsideKey6},
     node::{
         LINK_DECRYPTS, LINK_LEFT_ALONE, LINK_SOURCES_BY_ROUTE, LINK_TAKES_FRAMES,
-        LINK_WITHOUT_ETHERNET, Link as LinkEntry, NODE_ALLOW_EGRESS_TO_NODE, NODE_ANSWER_PING,
-        NODE_ENCRYPTS, NODE_FORWARD_BPF, NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_NARROW,
-        NODE_RELAYS, NODE_SOCKET_BALANCING, NodeConfig,
+        LINK_WITHOUT_ETHERNET, Link as LinkEntry, MtuKey4, MtuKey6, NODE_ALLOW_EGRESS_TO_NODE,
+        NODE_ANSWER_PING, NODE_ENCRYPTS, NODE_FORWARD_BPF, NODE_HAS_RANGES, NODE_HAS_ROUTE_MTUS,
+        NODE_MASQUERADE4, NODE_MASQUERADE6, NODE_NARROW, NODE_RELAYS, NODE_SOCKET_BALANCING,
+        NodeConfig, RangeKey4, RangeKey6,
     },
     route_sources::{RouteSourceKey, RouteSourceKey4, RouteSourceKey6},
     tunnel::{
@@ -44,6 +45,10 @@ pub struct NodeMaps {
     config: Mirror<u32, NodeConfig>,
     addresses4: Mirror<Address4, u32>,
     addresses6: Mirror<Address6, u32>,
+    ranges4: Mirror<Prefix<RangeKey4>, u32>,
+    ranges6: Mirror<Prefix<RangeKey6>, u32>,
+    mtus4: Mirror<Prefix<MtuKey4>, u32>,
+    mtus6: Mirror<Prefix<MtuKey6>, u32>,
     links: Mirror<u32, LinkEntry>,
     inside4: Mirror<Prefix<InsideKey4>, Inside>,
     inside6: Mirror<Prefix<InsideKey6>, Inside>,
@@ -63,6 +68,10 @@ impl NodeMaps {
             config: Mirror::open(Box::new(maps.node_config.clone()))?,
             addresses4: Mirror::open(Box::new(maps.node_addresses4.clone()))?,
             addresses6: Mirror::open(Box::new(maps.node_addresses6.clone()))?,
+            ranges4: Mirror::open(Box::new(maps.node_ranges4.clone()))?,
+            ranges6: Mirror::open(Box::new(maps.node_ranges6.clone()))?,
+            mtus4: Mirror::open(Box::new(maps.route_mtus4.clone()))?,
+            mtus6: Mirror::open(Box::new(maps.route_mtus6.clone()))?,
             links: Mirror::open(Box::new(maps.links.clone()))?,
             inside4: Mirror::open(Box::new(maps.inside4.clone()))?,
             inside6: Mirror::open(Box::new(maps.inside6.clone()))?,
@@ -112,6 +121,10 @@ impl NodeMaps {
             self.config.refused(),
             self.addresses4.refused(),
             self.addresses6.refused(),
+            self.ranges4.refused(),
+            self.ranges6.refused(),
+            self.mtus4.refused(),
+            self.mtus6.refused(),
             self.links.refused(),
             self.inside4.refused(),
             self.inside6.refused(),
@@ -128,6 +141,10 @@ impl NodeMaps {
         self.config.forgive(at_once);
         self.addresses4.forgive(at_once);
         self.addresses6.forgive(at_once);
+        self.ranges4.forgive(at_once);
+        self.ranges6.forgive(at_once);
+        self.mtus4.forgive(at_once);
+        self.mtus6.forgive(at_once);
         self.links.forgive(at_once);
         self.inside4.forgive(at_once);
         self.inside6.forgive(at_once);
@@ -188,6 +205,15 @@ impl NodeMaps {
         if desired.tunnel.relays && tunnel_device != 0 {
             value.flags |= NODE_RELAYS;
         }
+        if !desired.addresses.ranges.is_empty() {
+            value.flags |= NODE_HAS_RANGES;
+        }
+        let (mtus4, mtus6) = by_family(desired.route_mtus.iter().map(|(to, mtu)| (*to, *mtu)));
+        if !desired.route_mtus.is_empty() {
+            value.flags |= NODE_HAS_ROUTE_MTUS;
+        }
+        insert(&mut self.mtus4, &mtus4, &mut self.room)?;
+        insert(&mut self.mtus6, &mtus6, &mut self.room)?;
         let written = self.config.insert(&[(0, value)].into());
         written.context("write the node's configuration")?;
         let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
@@ -202,6 +228,10 @@ impl NodeMaps {
         let (sources4, sources6) = sources(&desired.links.by_route);
         insert(&mut self.sources4, &sources4, &mut self.room)?;
         insert(&mut self.sources6, &sources6, &mut self.room)?;
+        let ranges = desired.addresses.ranges.iter();
+        let (ranges4, ranges6) = by_family(ranges.map(|(range, flags)| (*range, *flags)));
+        insert(&mut self.ranges4, &ranges4, &mut self.room)?;
+        insert(&mut self.ranges6, &ranges6, &mut self.room)?;
         let mut links = links(&desired.links, config.xdp);
         let [encryption, _] = desired.tunnel.encryption;
         if encryption != 0 {
@@ -216,12 +246,16 @@ impl NodeMaps {
         if complete {
             self.addresses4.retain(&v4)?;
             self.addresses6.retain(&v6)?;
+            self.ranges4.retain(&ranges4)?;
+            self.ranges6.retain(&ranges6)?;
         }
         let known = desired.masquerade.as_ref().is_some_and(|m| m.complete);
         if let Some((v4, v6)) = inside.filter(|_| complete && known) {
             self.inside4.retain(&v4)?;
             self.inside6.retain(&v6)?;
         }
+        self.mtus4.retain(&mtus4)?;
+        self.mtus6.retain(&mtus6)?;
         // A link that is gone has no source that anybody could ask for.
         self.links.retain(&links)?;
         self.sources4.retain(&sources4)?;
@@ -249,6 +283,10 @@ impl NodeMaps {
             self.config.verify(),
             self.addresses4.verify(),
             self.addresses6.verify(),
+            self.ranges4.verify(),
+            self.ranges6.verify(),
+            self.mtus4.verify(),
+            self.mtus6.verify(),
             self.links.verify(),
             self.inside4.verify(),
             self.inside6.verify(),

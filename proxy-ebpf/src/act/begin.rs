@@ -11,7 +11,7 @@ use proxy_common::frontends::FLAG_DIRECT;
 
 use super::course::hook;
 use super::draft::{Draft, LATER, MASQUERADED, PLAIN, RELAYED, TO_HOST, TRANSLATED};
-use super::{judge, masquerade, port};
+use super::{judge, masquerade, own_socket, port};
 use crate::know::service::{self, Choice};
 use crate::know::{endpoint, node, relay as know, vip};
 use crate::machine::frame::Buffer;
@@ -104,6 +104,9 @@ fn decide<B: Buffer, F: Family>(
             } else {
                 NEXT
             };
+        }
+        if own_socket::is_hosts(buffer, packet, at) != CONTINUE {
+            return NEXT;
         }
         verdict = to_service(buffer, packet, draft, at);
     } else if verdict == NEXT && !B::XDP {
@@ -293,7 +296,7 @@ fn receiver<F: Family>(address: &F::Address) -> u16 {
     if pod != 0 {
         return pod as u16;
     }
-    if node::address::<F>(address) != 0 {
+    if node::any_address::<F>(address) != 0 {
         ENDPOINT_HOST
     } else {
         0

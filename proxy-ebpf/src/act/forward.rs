@@ -17,14 +17,14 @@ use super::length::longest;
 use super::{relay, tunnel};
 use crate::know::endpoint;
 use crate::know::next_hop::{self, Between, NextHop};
-use crate::machine::frame::Frame as _;
+use crate::machine::frame::{Buffer as _, Frame as _};
 use crate::machine::global::global;
 use crate::machine::skb::{Skb, Skb as Buffer, redirect, redirect_peer};
 use crate::machine::verdict::{CONTINUE, NEXT};
 use crate::machine::words::{copy, same};
 use crate::maps::Family;
 use crate::packet::age::age;
-use crate::packet::description::{ERROR, Packet};
+use crate::packet::description::{ERROR, FIRST_FRAGMENT, LATER_FRAGMENT, Packet};
 use crate::packet::rewrite::{plain_checksum, rewrite_any, rewrite_plain};
 
 const NEIGHBOUR_SIZE: i32 = 20;
@@ -118,7 +118,21 @@ fn go<F: Family, const OWN: bool>(
     if is_stacks(course, at) && (turned == 0 || by_stack(course, at)) {
         return NEXT;
     }
+    if is_cut(course) {
+        // The stack takes the node's own addresses, and those of Services, by its loopback.
+        skb.set_turned();
+        return by_loopback(skb, packet);
+    }
     hand_over(skb, packet, course, at)
+}
+
+/// In `Course::flags`, beside those of the flow: the stack is to send the packet, cut into fragments.
+const CUT: u32 = 1 << 31;
+const _: () = assert!(CUT > u16::MAX as u32);
+
+#[inline(always)]
+const fn is_cut<F: Family>(course: &Course<F>) -> bool {
+    course.flags & CUT != 0
 }
 
 /// Whether the stack has the packet if it is not turned.
@@ -242,7 +256,7 @@ fn into_pod<F: Family, const OWN: bool>(
 }
 
 global! {
-    /// Finds the next hop of a packet that leaves the node, into `course.hop`, or leaves what must be cut to the stack. Else why there is none: `HOP_LIMIT`, `NO_ROUTE`,
+    /// Finds the next hop of a packet that leaves the node, into `course.hop`, or leaves what must be cut to the stack (`CUT`). Else why there is none: `HOP_LIMIT`, `NO_ROUTE`,
     /// `TOO_BIG` with `course.mtu`, `NOT_ENCRYPTED`.
     fn find_way(skb, packet: Packet, course: Course; at) = way
 }
@@ -262,19 +276,52 @@ fn way<F: Family>(skb: Buffer, packet: &mut Packet<F>, course: &mut Course<F>, a
     if hop.tunnel & TUNNEL_CLOSED != 0 {
         return dropped(NOT_ENCRYPTED);
     }
-    let Some(mtu) = room(skb, packet, hop) else {
-        return CONTINUE;
-    };
-    if at == hook::FROM_POD && hop.tunnel & TUNNEL_NODE == 0 && may_be_cut(skb, packet, course) {
-        course.flags |= u32::from(FLOW_STACK);
+    let narrow = room(skb, packet, hop);
+    if narrow.is_none() && !(is_piece(packet) && is_narrower(skb, hop)) {
         return CONTINUE;
     }
+    if hop.tunnel & TUNNEL_NODE == 0 && may_be_cut(skb, packet, course) {
+        let unturned = same(&course.target, &packet.tuple);
+        course.flags |= if unturned || at == hook::FROM_POD && keeps_source(packet, course) {
+            // The stack knows it as it is, or as the pod's.
+            u32::from(FLOW_STACK)
+        } else {
+            CUT
+        };
+        return CONTINUE;
+    }
+    let Some(mtu) = narrow else {
+        return CONTINUE;
+    };
     course.mtu = mtu;
     dropped(TOO_BIG)
 }
 
-/// Whether the stack may cut a pod's packet into fragments (RFC 791), turned already: it knows the way of what still has the pod's
-/// address.
+/// Whether only the receiver is turned.
+#[inline(always)]
+fn keeps_source<F: Family>(packet: &Packet<F>, course: &Course<F>) -> bool {
+    same(&packet.tuple.source, &course.target.source)
+}
+
+/// Whether it is a fragment of IPv4. A stack that puts fragments together must have all of a datagram, also the last one, which
+/// is smaller.
+#[inline(always)]
+const fn is_piece<F: Family>(packet: &Packet<F>) -> bool {
+    !F::IPV6 && matches!(packet.shape, FIRST_FRAGMENT | LATER_FRAGMENT)
+}
+
+/// Whether a way is narrower than the one by which the packet has come.
+#[inline(always)]
+fn is_narrower(skb: Buffer, hop: &NextHop) -> bool {
+    let mtu = if hop.mtu == 0 {
+        device_mtu(skb, hop.ifindex).1
+    } else {
+        hop.mtu
+    };
+    mtu < device_mtu(skb, skb.ifindex()).1
+}
+
+/// Whether the stack may cut a packet into fragments (RFC 791), turned already.
 #[inline(always)]
 fn may_be_cut<F: Family>(skb: Buffer, packet: &Packet<F>, course: &Course<F>) -> bool {
     const FLAGS: u32 = 6;
@@ -320,6 +367,13 @@ fn room<F: Family>(skb: Buffer, packet: &Packet<F>, hop: &NextHop) -> Option<u32
 
 #[inline(always)]
 fn device_room(skb: Buffer, ifindex: u32) -> Option<u32> {
+    let (fits, mtu) = device_mtu(skb, ifindex);
+    (!fits).then_some(mtu)
+}
+
+/// Whether a packet fits a device, and its MTU.
+#[inline(always)]
+fn device_mtu(skb: Buffer, ifindex: u32) -> (bool, u32) {
     let mut mtu = 0_u32;
     // SAFETY: the helper reads and writes `mtu`.
     let result = unsafe {
@@ -331,7 +385,7 @@ fn device_room(skb: Buffer, ifindex: u32) -> Option<u32> {
             MTU_SEGMENTS,
         )
     };
-    (result != 0).then_some(mtu)
+    (result == 0, mtu)
 }
 
 use crate::machine::verdict::{Verdict, dropped};

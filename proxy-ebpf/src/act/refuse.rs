@@ -60,7 +60,7 @@ pub fn tell<F: Family>(
         return dropped(reason);
     }
     count(skb, reason);
-    if at == hook::FROM_HOST && kind != REFUSED {
+    if hook::is_egress(at) && kind != REFUSED {
         // In the node's own name: by any other interface it would be a forgery.
         return by_loopback(skb, packet);
     }

@@ -4,14 +4,17 @@ use proxy_common::counters::{HOP_LIMIT, NO_BACKEND, NO_FLOW, NO_ROUTE, TOO_BIG};
 
 use super::enter::Work;
 use super::log;
+use crate::act::course::hook::FROM_NET;
 use crate::act::forward::forward;
 use crate::act::refuse::{answer_ping, count, tell};
 use crate::know::node;
+use crate::machine::frame::Buffer as _;
 use crate::machine::skb::Skb;
 use crate::machine::verdict::{CONTINUE, ECHO, NEXT, PASS, SHOT, Verdict, dropped, reason};
-use crate::machine::words::copy;
+use crate::machine::words::{copy, to_stack};
 use crate::maps::Family;
 use crate::packet::answer::{self, REFUSED};
+use crate::packet::description::Packet;
 
 /// The kernel's action for a verdict; drops are counted.
 #[inline(always)]
@@ -62,6 +65,16 @@ fn echo<F: Family>(skb: Skb, work: &mut Work<F>, at: u32) -> Verdict {
     answer_ping(skb, &mut work.packet, &work.speaker, at)
 }
 
+/// The node's name for whoever sent a packet at a hook: outside, its address of the link.
+#[inline(always)]
+fn own_name<F: Family>(skb: Skb, packet: &Packet<F>, at: u32) -> F::Address {
+    if at == FROM_NET {
+        node::source_by::<F>(skb.ifindex(), &to_stack(&packet.source))
+    } else {
+        node::own::<F>()
+    }
+}
+
 /// Tells the sender of a packet what it should know: nobody serves, in the Service's name; or the way ends here, in the
 /// node's. All else is dropped in silence. Not inlined, for its need of stack is not that of packets which get through.
 #[inline(never)]
@@ -82,7 +95,7 @@ pub(super) fn tell_why<F: Family>(skb: Skb, work: &mut Work<F>, reason: u32, at:
             );
         }
     } else {
-        work.speaker.address = node::own::<F>();
+        work.speaker.address = own_name::<F>(skb, &work.packet, at);
     }
     let mtu = work.course.mtu;
     tell(

@@ -93,7 +93,7 @@ fn decrypts<const LINK: u32>(skb: Skb) -> bool {
 #[inline(never)]
 pub(super) fn is_here<F: Family>(packet: &Packet<F>) -> bool {
     let to = to_stack(&packet.destination);
-    node::address::<F>(&to) != 0 || endpoint::of_address::<F>(&to) != 0
+    node::any_address::<F>(&to) != 0 || endpoint::of_address::<F>(&to) != 0
 }
 
 /// Whether only a socket of the host can be concerned, told without a look-up: most of a node's own traffic.

@@ -36,7 +36,7 @@ pub fn to_net_bare(context: TcContext) -> i32 {
 fn entry<const LINK: u32>(context: &TcContext) -> i32 {
     let skb = Skb::new(context.skb.skb);
     // What the programs forward is finished, and so is what comes from a link on top of this one: its program saw it.
-    if skb.is_done() || skb.is_tagged() {
+    if skb.is_settled() || skb.is_tagged() {
         return NEXT;
     }
     let mut verdict = NEXT;

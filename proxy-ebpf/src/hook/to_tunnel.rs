@@ -32,9 +32,11 @@ pub fn to_tunnel(context: TcContext) -> i32 {
 /// As by any link; then to whom it goes, as it is now.
 #[inline(always)]
 fn run<F: Family>(skb: Skb) -> Verdict {
-    let verdict = to_net::run::<F, ETHERNET>(skb);
-    if verdict != NEXT {
-        return verdict;
+    if !skb.is_turned() {
+        let verdict = to_net::run::<F, ETHERNET>(skb);
+        if verdict != NEXT {
+            return verdict;
+        }
     }
     match enter::<F>(skb) {
         CONTINUE => {

@@ -26,7 +26,7 @@ pub fn check<F: Family>(endpoint: &Endpoint, packet: &mut Packet<F>) -> Verdict 
 pub fn is_forged<F: Family>(source: &F::Address) -> bool {
     F::is_loopback(*source)
         || super::endpoint::of_address::<F>(source) != 0
-        || node::address::<F>(source) != 0
+        || node::any_address::<F>(source) != 0
 }
 
 /// Whether the packet that an ICMP error quotes was for its sender. A pod is no router: what it says of other packets the host would

@@ -3,15 +3,17 @@
 //! neighbours are not remembered here, but asked for by `bpf_redirect_neigh`.
 
 use aya_ebpf::bindings::{bpf_fib_lookup as FibLookup, bpf_redir_neigh as Neighbour};
-use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::btf_maps::{PerCpuArray, lpm_trie::Key};
 use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::macros::btf_map;
-use proxy_common::node::NODE_ENCRYPTS;
+use proxy_common::node::{NODE_ENCRYPTS, NODE_HAS_ROUTE_MTUS};
 use proxy_common::tunnel::{TUNNEL_CLOSED, TUNNEL_ENCRYPTED};
 
 use super::{node, tunnel};
 use crate::machine::frame::Buffer;
+use crate::machine::global::global;
 use crate::machine::tunnel::TunnelKey;
+use crate::machine::verdict::{CONTINUE, NEXT, Verdict};
 use crate::machine::words::{copy, same};
 use crate::maps::Family;
 
@@ -24,6 +26,9 @@ const FIB_NO_NEIGHBOUR: i64 = 7;
 /// A length that fits everywhere: the kernel then says for what there is room, by the route and not only the device
 /// (<https://elixir.bootlin.com/linux/v6.1/source/net/core/filter.c#L5689>).
 const FITS: u16 = 1;
+/// A length that fits nowhere: the kernel says the same before it looks for the neighbour.
+const FITS_NOWHERE: u16 = u16::MAX;
+const FIB_TOO_BIG: i64 = 8;
 
 /// Two to this power are remembered.
 const BITS: u32 = 9;
@@ -143,59 +148,102 @@ pub fn get(number: u32) -> Option<&'static NextHop> {
     NEXT_HOPS.get(number)
 }
 
+/// Of `Question::protocol`: [`Between::bare`].
+const BARE: u32 = 1 << 8;
+
+/// The question in hand. Each CPU has its own, and programs on one CPU run one after the other.
+#[inline(always)]
+fn asked() -> Option<&'static mut Asked> {
+    let asked = NEXT_HOP_ASKED.get_ptr_mut(0)?;
+    // SAFETY: the map's own memory; as above.
+    Some(unsafe { &mut *asked })
+}
+
+#[inline(always)]
+fn hop_at(number: u32) -> Option<&'static mut NextHop> {
+    let hop = NEXT_HOPS.get_ptr_mut(number)?;
+    // SAFETY: as above.
+    Some(unsafe { &mut *hop })
+}
+
 /// The way of a packet that came by the hook's interface, and its number; none if there is no route.
 #[inline(always)]
 pub fn find<B: Buffer, F: Family>(
     buffer: B,
     between: &Between<F::Address>,
 ) -> Option<(&'static NextHop, u32)> {
-    let asked = NEXT_HOP_ASKED.get_ptr_mut(0)?;
-    // SAFETY: the map's own memory; each CPU has its own, and programs on one CPU run one after the other.
-    let asked = unsafe { &mut *asked };
+    let asked = asked()?;
     asked.question = Question {
         destination: F::as_ipv6(between.destination),
         source: F::as_ipv6(between.source),
         ifindex: buffer.ifindex(),
-        protocol: u32::from(between.protocol) | u32::from(between.bare) << 8,
+        protocol: u32::from(between.protocol) | if between.bare { BARE } else { 0 },
         now: between.now,
     };
     let hash = asked.question.destination[3].wrapping_mul(0x9e37_79b1)
         ^ asked.question.source[3].wrapping_mul(0x85eb_ca77);
     let number = hash >> (u32::BITS - BITS);
-    let hop = NEXT_HOPS.get_ptr_mut(number)?;
-    // SAFETY: as above.
-    let hop = unsafe { &mut *hop };
+    let hop = hop_at(number)?;
     // The kernel may know the neighbour by now, and only XDP waits for that.
     let is_of_use = !B::XDP || hop.resolved | hop.tunnel != 0;
-    if !is_of_use || !same(&hop.question, &asked.question) {
-        // Not to be taken for an answer should the tables have none.
-        hop.question.now = 0;
-        if !by_tunnel::<F>(between, &mut asked.address, hop) {
-            look_up::<B, F>(buffer, between, &mut asked.fib, hop)?;
-        }
-        // SAFETY: two values made of words.
-        unsafe { copy(&raw const asked.question, &raw mut hop.question) };
+    if (!is_of_use || !same(&hop.question, &asked.question))
+        && fetch::<B, F>(buffer, number) != CONTINUE
+    {
+        return None;
     }
     Some((hop, number))
+}
+
+global! {
+    /// Finds what the question in hand asks for, into the way with this number. `NEXT`: there is no route.
+    fn fetch(buffer; number) = answer
+}
+
+#[inline(always)]
+fn answer<B: Buffer, F: Family>(buffer: B, number: u32) -> Verdict {
+    let (Some(asked), Some(hop)) = (asked(), hop_at(number)) else {
+        return NEXT;
+    };
+    // Not to be taken for an answer should the tables have none.
+    hop.question.now = 0;
+    if !by_tunnel::<F>(asked, hop) && look_up::<B, F>(buffer, asked, hop).is_none() {
+        return NEXT;
+    }
+    // SAFETY: two values made of words.
+    unsafe { copy(&raw const asked.question, &raw mut hop.question) };
+    CONTINUE
+}
+
+/// The address of this family that stands mapped to IPv6: its last words.
+#[inline(always)]
+const fn own<F: Family>(mapped: &[u32; 4]) -> *const F::Address {
+    let first = mapped.len() - size_of::<F::Address>() / 4;
+    (&raw const *mapped)
+        .cast::<u32>()
+        .wrapping_add(first)
+        .cast()
 }
 
 /// Whether the tunnel or the device that encrypts is the way, or there is none; into `hop` then. Nothing is looked up on nodes that
 /// have neither.
 #[inline(always)]
-fn by_tunnel<F: Family>(
-    between: &Between<F::Address>,
-    room: &mut [u32; 5],
-    hop: &mut NextHop,
-) -> bool {
+fn by_tunnel<F: Family>(asked: &mut Asked, hop: &mut NextHop) -> bool {
     hop.tunnel = 0;
     let Some(config) = node::config() else {
         return false;
     };
     let leads = config.tunnel_device | config.flags & NODE_ENCRYPTS;
-    if leads == 0 || between.bare {
+    if leads == 0 || asked.question.protocol & BARE != 0 {
         return false;
     }
-    let Some(peer) = tunnel::leads::<F>(&between.source, &between.destination, room) else {
+    // SAFETY: addresses of this family.
+    let (source, destination) = unsafe {
+        (
+            &*own::<F>(&asked.question.source),
+            &*own::<F>(&asked.question.destination),
+        )
+    };
+    let Some(peer) = tunnel::leads::<F>(source, destination, &mut asked.address) else {
         return false;
     };
     if peer.flags & TUNNEL_CLOSED != 0 {
@@ -218,42 +266,82 @@ fn by_tunnel<F: Family>(
 /// Asks the kernel's tables, as if the packet had come by this interface, also if the host sent it:
 /// `BPF_FIB_LOOKUP_OUTPUT` would find no route that leads elsewhere.
 #[inline(always)]
-fn look_up<B: Buffer, F: Family>(
-    buffer: B,
-    between: &Between<F::Address>,
-    fib: &mut FibLookup,
-    hop: &mut NextHop,
-) -> Option<()> {
-    fib.family = if F::IPV6 { AF_INET6 } else { AF_INET };
-    fib.l4_protocol = between.protocol;
-    fib.sport = 0;
-    fib.dport = 0;
-    fib.__bindgen_anon_1.tot_len = FITS;
-    fib.__bindgen_anon_2.flowinfo = 0;
-    fib.ifindex = buffer.ifindex();
-    // SAFETY: the unions are sixteen bytes wide, as wide as the widest address.
-    unsafe {
-        (&raw mut fib.__bindgen_anon_3)
-            .cast::<F::Address>()
-            .write(between.source);
-        (&raw mut fib.__bindgen_anon_4)
-            .cast::<F::Address>()
-            .write(between.destination);
-    }
-    // SAFETY: the helper reads and writes all of `fib`.
-    let result = unsafe { bpf_fib_lookup(buffer.context(), &raw mut *fib, FIB_SIZE, 0) };
+fn look_up<B: Buffer, F: Family>(buffer: B, asked: &mut Asked, hop: &mut NextHop) -> Option<()> {
+    let result = ask::<B, F>(buffer, asked, FITS);
     if result != FIB_SUCCESS && result != FIB_NO_NEIGHBOUR {
         return None;
     }
-    hop.ifindex = fib.ifindex;
+    take(&asked.fib, hop, result == FIB_SUCCESS, asked.question.now);
+    // Of a neighbour that it has yet to find the kernel does not say how much room there is on the way to it.
+    if result == FIB_NO_NEIGHBOUR && ask::<B, F>(buffer, asked, FITS_NOWHERE) == FIB_TOO_BIG {
+        hop.mtu = room(&asked.fib);
+    }
+    if node::is_set(NODE_HAS_ROUTE_MTUS) {
+        let mtu = route_mtu::<F>(asked);
+        if mtu != 0 && (hop.mtu == 0 || mtu < hop.mtu) {
+            hop.mtu = mtu;
+        }
+    }
+    Some(())
+}
+
+/// The MTU that the route to an address has; 0 for none. The kernel tells that of the device, but for routes that lock theirs
+/// (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/route.c#L1410>), though its own stack goes by all.
+#[inline(always)]
+fn route_mtu<F: Family>(asked: &mut Asked) -> u32 {
+    let room = &mut asked.address;
+    room[0] = 8 * size_of::<F::Address>() as u32;
+    // SAFETY: four words behind the first, of which the address takes one or all; a key is a length and an address.
+    let mtu = unsafe {
+        copy(
+            own::<F>(&asked.question.destination),
+            (&raw mut room[1]).cast(),
+        );
+        F::route_mtus().get(&*(&raw const *room).cast::<Key<F::Address>>())
+    };
+    mtu.map_or(0, |mtu| *mtu)
+}
+
+/// What the kernel says of a packet of a length.
+#[inline(always)]
+fn ask<B: Buffer, F: Family>(buffer: B, asked: &mut Asked, length: u16) -> i64 {
+    let (question, fib) = (&asked.question, &mut asked.fib);
+    fib.family = if F::IPV6 { AF_INET6 } else { AF_INET };
+    fib.l4_protocol = question.protocol as u8;
+    fib.sport = 0;
+    fib.dport = 0;
+    fib.__bindgen_anon_1.tot_len = length;
+    fib.__bindgen_anon_2.flowinfo = 0;
+    fib.ifindex = question.ifindex;
+    // SAFETY: the unions are sixteen bytes wide, as wide as the widest address.
+    unsafe {
+        copy(
+            own::<F>(&question.source),
+            (&raw mut fib.__bindgen_anon_3).cast(),
+        );
+        copy(
+            own::<F>(&question.destination),
+            (&raw mut fib.__bindgen_anon_4).cast(),
+        );
+    }
+    // SAFETY: the helper reads and writes all of `fib`.
+    unsafe { bpf_fib_lookup(buffer.context(), &raw mut *fib, FIB_SIZE, 0) }
+}
+
+/// The length of a packet for which there is room.
+#[inline(always)]
+fn room(fib: &FibLookup) -> u32 {
     // SAFETY: both are 16 bits wide.
     let mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
-    hop.mtu = if result == FIB_SUCCESS && mtu != FITS {
-        u32::from(mtu)
-    } else {
-        0
-    };
-    hop.resolved = u32::from(result == FIB_SUCCESS);
+    if mtu == FITS { 0 } else { u32::from(mtu) }
+}
+
+/// What the kernel has said of a way.
+#[inline(always)]
+fn take(fib: &FibLookup, hop: &mut NextHop, resolved: bool, now: u32) {
+    hop.ifindex = fib.ifindex;
+    hop.mtu = if resolved { room(fib) } else { 0 };
+    hop.resolved = u32::from(resolved);
     // SAFETY: the two addresses, sender's first, are the last 12 bytes of the structure, aligned to words.
     let [a, b, c] = unsafe {
         (&raw const *fib)
@@ -264,7 +352,7 @@ fn look_up<B: Buffer, F: Family>(
     };
     // Turned round: six bytes are a word and a half.
     hop.ends.words = [b >> 16 | c << 16, c >> 16 | a << 16, a >> 16 | b << 16];
-    hop.kernels = u32::from(is_kernels_turn(hop, between.now));
+    hop.kernels = u32::from(is_kernels_turn(hop, now));
     hop.neighbour.nh_family = u32::from(fib.family);
     // SAFETY: both unions hold sixteen bytes, in words.
     unsafe {
@@ -273,7 +361,6 @@ fn look_up<B: Buffer, F: Family>(
             (&raw mut hop.neighbour.__bindgen_anon_1).cast(),
         );
     }
-    Some(())
 }
 
 /// Whether the kernel should send a packet to this neighbour, by which it finds out whether that is still there and what its

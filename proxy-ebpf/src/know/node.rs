@@ -2,16 +2,16 @@
 
 use core::ptr::read_volatile;
 
-use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::btf_maps::{PerCpuArray, lpm_trie::Key};
+use aya_ebpf::macros::btf_map;
 use proxy_common::conntrack::{DEFAULT_TIMEOUTS, Timeouts};
 use proxy_common::node::{
-    LINK_SOURCES_BY_ROUTE, Link, NODE_ENCRYPTS, NODE_FORWARD_BPF, NODE_MASQUERADE4,
-    NODE_MASQUERADE6, NodeConfig,
+    LINK_SOURCES_BY_ROUTE, Link, NODE_ENCRYPTS, NODE_FORWARD_BPF, NODE_HAS_RANGES,
+    NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig,
 };
-
 use proxy_common::route_sources::RouteSourceKey;
 
-use crate::machine::words::same;
+use crate::machine::words::{copy, same};
 use crate::maps::{Family, LINKS, NODE_CONFIG, NODE_PORTS};
 
 /// The node's configuration.
@@ -112,11 +112,52 @@ pub fn is_own<F: Family>(address: &F::Address) -> bool {
     })
 }
 
-/// `ADDRESS_*` bits of an address, which stands on the stack or in a map; 0 if it is not one of this node's.
+/// `ADDRESS_*` bits of an address, which stands on the stack or in a map; 0 if it is not one of this node's, or one of a large
+/// range of it.
 #[inline(always)]
 pub fn address<F: Family>(address: &F::Address) -> u32 {
     // SAFETY: one word, read at once.
     unsafe { F::node_addresses().get(address) }.map_or(0, |flags| *flags)
+}
+
+/// As [`address`], of an address on the stack, of large ranges as well.
+#[inline(always)]
+pub fn any_address<F: Family>(of: &F::Address) -> u32 {
+    match address::<F>(of) {
+        0 if is_set(NODE_HAS_RANGES) => in_range::<F>(of),
+        flags => flags,
+    }
+}
+
+/// As [`any_address`], for programs of sockets, which those of packets interrupt.
+#[inline(always)]
+pub fn any_address_of_socket<F: Family>(of: &F::Address) -> u32 {
+    match address::<F>(of) {
+        0 if is_set(NODE_HAS_RANGES) => {
+            let key = Key::new(8 * size_of::<F::Address>() as u32, *of);
+            F::node_ranges().get(&key).map_or(0, |flags| *flags)
+        }
+        flags => flags,
+    }
+}
+
+/// A key of `NODE_RANGES*`, length and address: the stack has no room. Private to one load of the programs.
+#[btf_map]
+pub static NODE_RANGE_KEY: PerCpuArray<[u32; 5], 1> = PerCpuArray::new();
+
+/// `ADDRESS_*` bits of an address by the large range in which it is; 0 for none.
+#[inline(always)]
+fn in_range<F: Family>(address: &F::Address) -> u32 {
+    let Some(key) = NODE_RANGE_KEY.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: the map's own memory, each CPU has its own; four words behind the first, of which the address takes one or all.
+    let flags = unsafe {
+        (*key)[0] = 8 * size_of::<F::Address>() as u32;
+        copy(&raw const *address, (&raw mut (*key)[1]).cast());
+        F::node_ranges().get(&*key.cast::<Key<F::Address>>())
+    };
+    flags.map_or(0, |flags| *flags)
 }
 
 /// Whether a port (network order) of this node can concern more than the host's own sockets: a frontend or a backend on

@@ -70,7 +70,7 @@ fn of<F: Family>(packet: &Packet<F>, outside: u32) -> Option<&'static Frontend> 
         } else if F::is_loopback(to.destination) && F::is_loopback(to.source) {
             ADDRESS_NODE_PORT | ADDRESS_HOST_PORT
         } else {
-            node::address::<F>(&to_stack(&to.destination))
+            node::any_address::<F>(&to_stack(&to.destination))
         }
     })
 }

@@ -27,6 +27,8 @@ pub const INGRESS: u64 = 1;
 const DELIVERY_MONO: u32 = 1;
 /// In `tc_index`, which is 0 unless someone says otherwise.
 const DONE: u32 = 0x5765;
+/// As [`DONE`], of a packet whose way the stack is yet to find.
+const TURNED: u32 = 0x5766;
 
 /// `pkt_type`: to this machine.
 const PACKET_HOST: u32 = 0;
@@ -150,6 +152,29 @@ impl<const OWN: bool> Skb<OWN> {
     pub fn set_done(self) {
         // SAFETY: a field of the context, which programs of tc may write.
         unsafe { write_volatile(&raw mut (*self.0).tc_index, DONE) };
+    }
+
+    /// Whether the packet is turned ([`Self::set_turned`]).
+    #[inline(always)]
+    pub fn is_turned(self) -> bool {
+        // SAFETY: a field of the context.
+        unsafe { read_volatile(&raw const (*self.0).tc_index) == TURNED }
+    }
+
+    /// Whether nobody turns the packet any more: it is done or turned.
+    #[inline(always)]
+    pub fn is_settled(self) -> bool {
+        // SAFETY: a field of the context.
+        let index = unsafe { read_volatile(&raw const (*self.0).tc_index) };
+        index == DONE || index == TURNED
+    }
+
+    /// Says to the program of the device by which the packet leaves that nobody turns it once more, but for the tunnel, which
+    /// is to be told where it leads. Its fragments have it too.
+    #[inline(always)]
+    pub fn set_turned(self) {
+        // SAFETY: as above.
+        unsafe { write_volatile(&raw mut (*self.0).tc_index, TURNED) };
     }
 
     /// Takes back what another machine's programs may have said: between namespaces of one kernel it comes along.

@@ -17,9 +17,9 @@ use proxy_common::{
 use super::{
     BACKENDS4, BACKENDS6, CIDRS4, CIDRS6, FLOW_INDEX4, FLOW_INDEX6, FLOWS4, FLOWS6, FRAGMENTS4,
     FRAGMENTS6, FRONTENDS4, FRONTENDS6, Family, Flows, Hash, INSIDE4, INSIDE6, LOCAL_PODS4,
-    LOCAL_PODS6, Lru, NODE_ADDRESSES4, NODE_ADDRESSES6, PEERS4, PEERS6, ROUTE_SOURCES4,
-    ROUTE_SOURCES6, SOURCES4, SOURCES6, TUNNELS4, TUNNELS6, Trie, VIPS4, VIPS6,
-    family::sealed::Sealed,
+    LOCAL_PODS6, Lru, NODE_ADDRESSES4, NODE_ADDRESSES6, NODE_RANGES4, NODE_RANGES6, PEERS4, PEERS6,
+    ROUTE_MTUS4, ROUTE_MTUS6, ROUTE_SOURCES4, ROUTE_SOURCES6, SOURCES4, SOURCES6, TUNNELS4,
+    TUNNELS6, Trie, VIPS4, VIPS6, family::sealed::Sealed,
 };
 
 /// IPv4.
@@ -79,6 +79,8 @@ impl Family for V4 {
         frontends: Hash<FrontendKey<Address4>, Frontend> = FRONTENDS4;
         backends: Hash<u32, Backend<Address4>> = BACKENDS4;
         node_addresses: Hash<Address4, u32> = NODE_ADDRESSES4;
+        node_ranges: Trie<Address4, u32> = NODE_RANGES4;
+        route_mtus: Trie<Address4, u32> = ROUTE_MTUS4;
         local_pods: Hash<Address4, u32> = LOCAL_PODS4;
         flow_index: Hash<FlowKey<Address4>, FlowPlace> = FLOW_INDEX4;
         flows: Flows<Address4> = FLOWS4;
@@ -129,6 +131,8 @@ impl Family for V6 {
         frontends: Hash<FrontendKey<Address6>, Frontend> = FRONTENDS6;
         backends: Hash<u32, Backend<Address6>> = BACKENDS6;
         node_addresses: Hash<Address6, u32> = NODE_ADDRESSES6;
+        node_ranges: Trie<Address6, u32> = NODE_RANGES6;
+        route_mtus: Trie<Address6, u32> = ROUTE_MTUS6;
         local_pods: Hash<Address6, u32> = LOCAL_PODS6;
         flow_index: Hash<FlowKey<Address6>, FlowPlace> = FLOW_INDEX6;
         flows: Flows<Address6> = FLOWS6;

@@ -56,6 +56,10 @@ pub trait Family: sealed::Sealed + Copy + 'static {
     fn backends() -> &'static Hash<u32, Backend<Self::Address>>;
     /// `NODE_ADDRESSES4` or `NODE_ADDRESSES6`.
     fn node_addresses() -> &'static Hash<Self::Address, u32>;
+    /// `NODE_RANGES4` or `NODE_RANGES6`.
+    fn node_ranges() -> &'static Trie<Self::Address, u32>;
+    /// `ROUTE_MTUS4` or `ROUTE_MTUS6`.
+    fn route_mtus() -> &'static Trie<Self::Address, u32>;
     /// `LOCAL_PODS4` or `LOCAL_PODS6`.
     fn local_pods() -> &'static Hash<Self::Address, u32>;
     /// `FLOW_INDEX4` or `FLOW_INDEX6`.

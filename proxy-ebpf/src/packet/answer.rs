@@ -6,9 +6,10 @@
 mod v4;
 mod v6;
 
-use proxy_common::address::TCP;
+use proxy_common::address::{SCTP, TCP};
 
 use super::description::{ACK, ERROR, FIN, LATER_FRAGMENT, Packet, RST, SYN};
+use crate::machine::checksum::sum;
 use crate::machine::frame::{Checksum, Frame};
 use crate::machine::skb::Skb;
 use crate::maps::Family;
@@ -72,6 +73,19 @@ pub fn answer<F: Family>(
         v4::unreachable(skb, packet, F::as_ipv6(speaker.address)[3], kind, mtu)
     };
     made && swap_hardware(skb, packet.link)
+}
+
+/// How much of a packet's transport is quoted, and its sum: eight bytes, or as many as the kernel keeps: it cuts no packet within what
+/// a device is to compute a checksum of (<https://elixir.bootlin.com/linux/v6.12/source/net/core/filter.c#L3750>).
+#[inline(always)]
+fn transport<F: Family>(frame: Skb, packet: &Packet<F>) -> Option<(u32, u32)> {
+    // Its bytes are read for their sum only, and the stack that they need is free again.
+    let at = packet.transport;
+    match packet.protocol {
+        TCP => frame.load::<[u32; 5]>(at).map(|bytes| (20, sum(&bytes, 0))),
+        SCTP => frame.load::<[u32; 3]>(at).map(|bytes| (12, sum(&bytes, 0))),
+        _ => frame.load::<[u32; 2]>(at).map(|bytes| (8, sum(&bytes, 0))),
+    }
 }
 
 /// Errors about errors are not made, nor any for those who cannot have asked (RFC 1122, 3.2.2; RFC 4443, 2.4).

@@ -58,7 +58,7 @@ fn frontend<F: Family>(
     };
     find::<F>(address, port, TCP, || {
         if !F::is_loopback(address) {
-            node::address::<F>(&address)
+            node::any_address_of_socket::<F>(&address)
         } else if config.netns_cookie != 0 && call.netns_cookie() == config.netns_cookie {
             ADDRESS_NODE_PORT | ADDRESS_HOST_PORT
         } else {

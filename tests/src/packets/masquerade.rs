@@ -8,7 +8,7 @@ use proxy_common::{
     inside::{INSIDE_PODS, Inside},
     node::{
         ADDRESS_LOCAL, LINK_LEFT_ALONE, LINK_TAKES_FRAMES, Link, NODE_FORWARD_BPF,
-        NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig,
+        NODE_HAS_ROUTE_MTUS, NODE_MASQUERADE4, NODE_MASQUERADE6, NodeConfig,
     },
 };
 
@@ -83,6 +83,26 @@ impl Bench {
             let map = self.ebpf.map_mut(&name).context("the map is there")?;
             let mut map: LpmTrie<_, F::Address, Inside> = LpmTrie::try_from(map)?;
             map.insert(&Key::new(bits, address), Inside { reason }, 0)?;
+        }
+        Ok(())
+    }
+
+    /// The route to a range has this MTU.
+    pub fn route_mtu(&mut self, address: IpAddr, bits: u32, mtu: u32) -> Result<()> {
+        self.amend(|config| NodeConfig {
+            flags: config.flags | NODE_HAS_ROUTE_MTUS,
+            ..config
+        })?;
+        self.route_mtu_of::<Four>(address, bits, mtu)?;
+        self.route_mtu_of::<Six>(address, bits, mtu)
+    }
+
+    fn route_mtu_of<F: Family>(&mut self, address: IpAddr, bits: u32, mtu: u32) -> Result<()> {
+        if let Some(address) = F::address(address) {
+            let name = F::map("ROUTE_MTUS");
+            let map = self.ebpf.map_mut(&name).context("the map is there")?;
+            let mut map: LpmTrie<_, F::Address, u32> = LpmTrie::try_from(map)?;
+            map.insert(&Key::new(bits, address), mtu, 0)?;
         }
         Ok(())
     }

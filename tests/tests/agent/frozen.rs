@@ -26,7 +26,7 @@ const ARRAY: u32 = 2;
 const LPM_TRIE: u32 = 11;
 
 /// Maps that the agent writes and compares, and what it says whose they are.
-const MAPS: [(&str, &str); 30] = [
+const MAPS: [(&str, &str); 34] = [
     ("FRONTENDS4", "Services"),
     ("FRONTENDS6", "Services"),
     ("BACKENDS4", "Services"),
@@ -41,6 +41,10 @@ const MAPS: [(&str, &str); 30] = [
     ("NODE_CONFIG", "node"),
     ("NODE_ADDRESSES4", "node"),
     ("NODE_ADDRESSES6", "node"),
+    ("NODE_RANGES4", "node"),
+    ("NODE_RANGES6", "node"),
+    ("ROUTE_MTUS4", "node"),
+    ("ROUTE_MTUS6", "node"),
     ("LINKS", "node"),
     ("INSIDE4", "node"),
     ("INSIDE6", "node"),

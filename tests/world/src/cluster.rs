@@ -52,6 +52,22 @@ impl Cluster {
         Self::of(world, nodes, flags, programs)
     }
 
+    /// As [`Self::start`], with something done on the nodes before any agent has ever run there.
+    pub fn start_after<T>(
+        name: &str,
+        nodes: &[&str],
+        flags: &[&str],
+        before: impl FnOnce(&World, &[Node]) -> Result<T>,
+    ) -> Result<(Self, T)> {
+        let world = World::new(name)?;
+        let nodes: Vec<Node> = nodes
+            .iter()
+            .map(|name| world.node(name))
+            .collect::<Result<_>>()?;
+        let done = before(&world, &nodes)?;
+        Ok((Self::of(world, nodes, flags, None)?, done))
+    }
+
     /// As [`Self::start`], each node behind a router that knows no pods.
     pub fn start_routed(name: &str, nodes: &[&str], flags: &[&str]) -> Result<Self> {
         let route = |world: &World, node: &Node| {

@@ -1,8 +1,9 @@
 //! How long packets may be: on the way to other nodes, and what is put around them.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use cni_plugin::wiring::sizes::Sizes;
+use ipnetwork::IpNetwork;
 use proxy_common::tunnel::{ENCRYPTION_DEVICE, TUNNEL_DEVICE, TUNNEL_ROOM4, TUNNEL_ROOM6};
 
 use super::Desired;
@@ -82,5 +83,65 @@ pub(super) const fn around(end: IpAddr) -> u32 {
         TUNNEL_ROOM4
     } else {
         TUNNEL_ROOM6
+    }
+}
+
+/// MTUs of routes, without those that are as the one around them has it.
+pub(super) fn route_mtus(all: &BTreeMap<IpNetwork, u32>) -> BTreeMap<IpNetwork, u32> {
+    let mut told = BTreeMap::new();
+    // Those around the one in hand: a network comes before those within it.
+    let mut around: Vec<(IpNetwork, u32)> = Vec::new();
+    for (to, mtu) in all {
+        let has =
+            |outer: &IpNetwork| outer.is_ipv4() == to.is_ipv4() && outer.contains(to.network());
+        while around.last().is_some_and(|(outer, _)| !has(outer)) {
+            around.pop();
+        }
+        if around.last().map_or(0, |(_, mtu)| *mtu) != *mtu {
+            told.insert(*to, *mtu);
+        }
+        around.push((*to, *mtu));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_within_one_with_an_mtu_are_told_where_they_differ() {
+        let told = |all: &[(&str, u32)]| -> Vec<(String, u32)> {
+            let all = all.iter().map(|(to, mtu)| (to.parse().unwrap(), *mtu));
+            let told = route_mtus(&all.collect()).into_iter();
+            told.map(|(to, mtu)| (to.to_string(), mtu)).collect()
+        };
+        let expect = |all: &[(&str, u32)]| -> Vec<(String, u32)> {
+            all.iter()
+                .map(|(to, mtu)| ((*to).to_owned(), *mtu))
+                .collect()
+        };
+        let plain = [("0.0.0.0/0", 0), ("10.0.0.0/24", 0), ("::/0", 0)];
+        assert_eq!(told(&plain), []);
+        let all = [
+            ("0.0.0.0/0", 1400),
+            ("10.0.0.0/16", 1400),
+            ("10.0.0.0/24", 0),
+            ("10.0.0.7/32", 0),
+            ("10.0.1.0/24", 1400),
+            ("10.1.0.0/16", 0),
+            ("10.1.2.0/24", 1300),
+            ("::/0", 0),
+            ("fd00::/64", 1280),
+            ("fd00::1/128", 1280),
+        ];
+        let some = [
+            ("0.0.0.0/0", 1400),
+            ("10.0.0.0/24", 0),
+            ("10.1.0.0/16", 0),
+            ("10.1.2.0/24", 1300),
+            ("fd00::/64", 1280),
+        ];
+        assert_eq!(told(&all), expect(&some));
     }
 }

@@ -14,7 +14,7 @@ use cni_plugin::wiring::{
 use ipnetwork::IpNetwork;
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType},
 };
 
 /// `RT_TABLE_LOCAL`.
@@ -33,6 +33,8 @@ pub struct Routing {
     pub main: Vec<Route>,
     /// As `main`, those with several next hops or of a kind that is not ours to read: whether they changed is all that matters.
     pub others: Vec<RouteMessage>,
+    /// MTUs of routes of the main table by destination, 0 for that of the link; none if no route has one.
+    pub mtus: BTreeMap<IpNetwork, u32>,
     /// Which tables are asked, in which order.
     pub rules: Vec<Rule>,
     /// Destinations of routes of other tables that rules name.
@@ -69,6 +71,9 @@ pub(super) fn read(netlink: &mut Netlink) -> io::Result<Routing> {
             }
         }
     }
+    if routing.mtus.values().all(|mtu| *mtu == 0) {
+        routing.mtus.clear();
+    }
     Ok(routing)
 }
 
@@ -79,6 +84,12 @@ impl Routing {
                 self.local.extend(destination(&message));
             }
             return;
+        }
+        if table(&message) == u32::from(MAIN_TABLE) {
+            let ipv4 = message.header.address_family == family(true);
+            let to = destination(&message).unwrap_or_else(|| route::all(ipv4));
+            // Of several the kernel names first the one that it takes.
+            self.mtus.entry(to).or_insert_with(|| mtu(&message));
         }
         let Some(route) = Route::of(&message) else {
             if let Some(known) = self.beside.get_mut(&table(&message)) {
@@ -108,6 +119,22 @@ fn table(message: &RouteMessage) -> u32 {
             _ => None,
         });
     told.unwrap_or_else(|| message.header.table.into())
+}
+
+/// The MTU that the route has of its own; 0 for none.
+fn mtu(message: &RouteMessage) -> u32 {
+    let metrics = message
+        .attributes
+        .iter()
+        .filter_map(|attribute| match attribute {
+            RouteAttribute::Metrics(metrics) => Some(metrics),
+            _ => None,
+        });
+    let told = metrics.flatten().find_map(|metric| match metric {
+        RouteMetric::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    });
+    told.unwrap_or(0)
 }
 
 fn destination(message: &RouteMessage) -> Option<IpNetwork> {

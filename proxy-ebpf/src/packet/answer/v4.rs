@@ -1,9 +1,9 @@
 //! ICMP errors (RFC 792, RFC 1191).
 
 use aya_ebpf::helpers::{bpf_skb_adjust_room, bpf_skb_change_tail};
-use proxy_common::address::{ICMP, TCP};
+use proxy_common::address::ICMP;
 
-use super::{NO_HOPS, NO_ROUTE, TOO_BIG};
+use super::{NO_HOPS, NO_ROUTE, TOO_BIG, transport};
 use crate::machine::checksum::{fold, sum};
 use crate::machine::frame::Frame as _;
 use crate::machine::skb::Skb;
@@ -11,13 +11,6 @@ use crate::maps::Family;
 use crate::packet::description::Packet;
 use crate::packet::parse::Icmp;
 use crate::packet::parse::v4::{Header, Start};
-
-/// The IP header and eight bytes.
-type Quote = [u32; 7];
-
-/// The rest of a TCP header, which is quoted too: the kernel cuts no packet within what a device is to compute a checksum of
-/// (<https://elixir.bootlin.com/linux/v6.12/source/net/core/filter.c#L3750>).
-pub(super) type RestOfTcp = [u32; 3];
 
 /// What stands before the packet that is quoted, which stays where it is.
 #[derive(Clone, Copy)]
@@ -27,7 +20,6 @@ struct Front {
     icmp: Icmp,
 }
 
-const HEADER: u32 = size_of::<Header>() as u32;
 const ADDED: u32 = size_of::<Front>() as u32;
 const ROOM_MAC: u32 = 1;
 
@@ -42,7 +34,7 @@ const fn kind_of(kind: u32, mtu: u32) -> (u8, u8, u16) {
     }
 }
 
-/// Turns an IPv4 packet without options into the error about it.
+/// Turns an IPv4 packet into the error about it.
 #[inline(never)]
 pub(super) fn unreachable<F: Family>(
     skb: Skb,
@@ -52,21 +44,11 @@ pub(super) fn unreachable<F: Family>(
     mtu: u32,
 ) -> bool {
     let link = packet.link;
-    if packet.transport != link + HEADER {
-        return false;
-    }
-    // Its bytes are read for their sum only, and the stack that they need is free again.
-    let Some(mut quoted) = skb.load::<Quote>(link).map(|quote| sum(&quote, 0)) else {
+    // The quoted header, options included, adds nothing: its own checksum makes its sum zero.
+    let Some((more, quoted)) = transport(skb, packet) else {
         return false;
     };
-    let mut kept = size_of::<Quote>() as u32;
-    if packet.protocol == TCP {
-        let Some(more) = skb.load::<RestOfTcp>(link + kept) else {
-            return false;
-        };
-        quoted = sum(&more, quoted);
-        kept += size_of::<RestOfTcp>() as u32;
-    }
+    let kept = packet.transport - link + more;
     let (kind, code, sequence) = kind_of(kind, mtu);
     let length = ADDED as u16 + kept as u16;
     let mut front = Front {

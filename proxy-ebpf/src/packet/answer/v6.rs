@@ -1,19 +1,19 @@
 //! ICMP errors for IPv6 (RFC 4443).
 
-use proxy_common::address::{ICMPV6, TCP};
+use proxy_common::address::ICMPV6;
 
-use super::v4::{RestOfTcp, make_room};
-use super::{NO_HOPS, NO_ROUTE, TOO_BIG};
+use super::v4::make_room;
+use super::{NO_HOPS, NO_ROUTE, TOO_BIG, transport};
 use crate::machine::checksum::{fold, sum};
 use crate::machine::frame::Frame as _;
 use crate::machine::skb::Skb;
-use crate::maps::V6;
+use crate::maps::{Family as _, V6};
 use crate::packet::description::Packet;
 use crate::packet::parse::Icmp;
 use crate::packet::parse::v6::{Header, Start};
 
-/// The IP header and eight bytes.
-type Quote = [u32; 12];
+/// Extension headers that are quoted, in units of eight bytes.
+const EXTENSIONS: u32 = 8;
 
 /// What stands before the packet that is quoted, which stays where it is.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ const fn kind_of(kind: u32, mtu: u32) -> (u8, u8, u16) {
     }
 }
 
-/// Turns an IPv6 packet without extension headers into the error about it.
+/// Turns an IPv6 packet into the error about it, unless its extension headers are longer than anybody's.
 #[inline(never)]
 pub(super) fn unreachable(
     skb: Skb,
@@ -54,21 +54,28 @@ pub(super) fn unreachable(
     mtu: u32,
 ) -> bool {
     let link = packet.link;
-    if !packet.is_plain() {
-        return false;
-    }
-    // Its bytes are read for their sum only, and the stack that they need is free again.
-    let Some(mut quoted) = skb.load::<Quote>(link).map(|quote| sum(&quote, 0)) else {
+    let Some((more, mut quoted)) = transport(skb, packet) else {
         return false;
     };
-    let mut kept = size_of::<Quote>() as u32;
-    if packet.protocol == TCP {
-        let Some(more) = skb.load::<RestOfTcp>(link + kept) else {
+    let Some(fixed) = skb.load::<[u32; V6::HEADER as usize / 4]>(link) else {
+        return false;
+    };
+    quoted = sum(&fixed, quoted);
+    let mut at = link + V6::HEADER;
+    for _ in 0..EXTENSIONS {
+        if at == packet.transport {
+            break;
+        }
+        let Some(part) = skb.load::<[u32; 2]>(at) else {
             return false;
         };
-        quoted = sum(&more, quoted);
-        kept += size_of::<RestOfTcp>() as u32;
+        quoted = sum(&part, quoted);
+        at += 8;
     }
+    if at != packet.transport {
+        return false;
+    }
+    let kept = at - link + more;
     let (kind, code, sequence) = kind_of(kind, mtu);
     let length = size_of::<Icmp>() as u16 + kept as u16;
     let mut front = Front {

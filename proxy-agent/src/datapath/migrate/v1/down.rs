@@ -174,7 +174,7 @@ fn lists(maps: &Maps) -> Result<Laid<v1::IntervalBlock>, DatapathError> {
 }
 
 /// Maps that schema 1 does not know.
-const NEW: [&str; 22] = [
+const NEW: [&str; 26] = [
     "FLOWS4",
     "FLOWS6",
     "FLOW_INDEX4",
@@ -197,6 +197,10 @@ const NEW: [&str; 22] = [
     "VIPS6",
     "RELAYS",
     "PACES",
+    "NODE_RANGES4",
+    "NODE_RANGES6",
+    "ROUTE_MTUS4",
+    "ROUTE_MTUS6",
 ];
 
 /// Schema 1 knows no source ranges and would serve everybody: its agent leaves such addresses alone, and so must its programs

@@ -1,0 +1,28 @@
+//! Sockets of this machine, by the packets that they are given.
+
+use core::ffi::c_void;
+use core::ptr::read_volatile;
+
+use aya_ebpf::helpers::{bpf_sk_lookup_udp, bpf_sk_release};
+
+/// The network namespace in which the program runs (`BPF_F_CURRENT_NETNS`).
+const HERE: u64 = -1_i64 as u64;
+/// `TCP_ESTABLISHED`, which a socket of datagrams is in while it is connected.
+const CONNECTED: u32 = 1;
+
+/// Whether a socket of datagrams is connected to the sender of a packet in hand and receives it. `ends`: addresses and ports of a
+/// packet, sender's first, as on the wire; on the stack.
+#[inline(always)]
+pub fn is_connected<T: Copy>(context: *mut c_void, ends: &mut T) -> bool {
+    let size = size_of::<T>() as u32;
+    // SAFETY: the helper reads `size` bytes of `ends`; what it gives is released below.
+    unsafe {
+        let socket = bpf_sk_lookup_udp(context, (&raw mut *ends).cast(), size, HERE, 0);
+        if socket.is_null() {
+            return false;
+        }
+        let state = read_volatile(&raw const (*socket).state);
+        bpf_sk_release(socket.cast());
+        state == CONNECTED
+    }
+}
