@@ -116,7 +116,7 @@ impl Bed {
             other.ipv6()
         ))
         .unwrap();
-        self.settle();
+        settle();
     }
 
     /// And on its way back to somebody outside.
@@ -126,12 +126,7 @@ impl Bed {
             "route add 172.30.0.1/32 dev eth0 mtu {NARROW_BACK}\n"
         ))
         .unwrap();
-        self.settle();
-    }
-
-    /// A changed route is followed a second later at most.
-    fn settle(&self) {
-        std::thread::sleep(std::time::Duration::from_millis(2100));
+        settle();
     }
 
     /// The first node's netfilter puts fragments together before anything else.
@@ -147,6 +142,11 @@ impl Bed {
         let drops = [0, 1].map(|index| weir_tests::datapath::drops(self.cluster.node(index)));
         format!("dropped: {drops:?}")
     }
+}
+
+/// A changed route is followed a second later at most, once the agent has seen it.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(2100));
 }
 
 /// IPv4 of all sockets made from now on is sent without DF, and nobody heeds what routers say.

@@ -175,8 +175,7 @@ fn told(plan: &Plan, why: Why) -> ((u8, u8), u16) {
     let kind = match (why, plan.is_ipv6()) {
         (Why::NoHops, false) => (11, 0),
         (Why::TooBig, false) => (3, 4),
-        (Why::NoRoute, false) => (3, 0),
-        (Why::NoHops, true) => (3, 0),
+        (Why::NoRoute, false) | (Why::NoHops, true) => (3, 0),
         (Why::TooBig, true) => (2, 0),
         (Why::NoRoute, true) => (1, 0),
     };

@@ -153,7 +153,7 @@ pub(crate) const LIVES: &[Row] = &[
         &[
             "packets::service::datagrams_leave_a_removed_backend_and_connections_stay",
             "agent::datagrams::datagrams_stay_with_who_serves_and_leave_who_does_not",
-            "world_datagrams::socket::sockets_follow_their_service",
+            "world_datagrams::sockets_follow_their_service",
         ],
     ),
     (
