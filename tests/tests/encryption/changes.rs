@@ -81,8 +81,8 @@ fn keys_and_devices_change_under_traffic() {
     for harm in [
         "ip link del weir_wg",
         "ip link set weir_wg down",
-        // At once: the agent makes another one as soon as it hears of it.
-        "printf 'link del weir_wg\\nlink add weir_wg type dummy\\n' | ip -batch -",
+        // The agent makes another one as soon as it hears of it: tried until this is first.
+        "until ip link del weir_wg && ip link add weir_wg type dummy; do :; done",
         "ip route flush proto 87; ip -6 route flush proto 87",
         "cd /proc/sys/net/ipv4/conf; echo 1 >weir_wg/rp_filter; echo 0 >weir_wg/forwarding",
         "find /sys/fs/bpf -path '*/links/*_net_bare-*' -delete",
