@@ -56,13 +56,16 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// An error and its causes, down to an API server's refusal: it has said what there is to say.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    successors(Some(error), |error| {
-        refusal(*error).is_none().then(|| error.source()).flatten()
-    })
+    let next = |error: &&'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> {
+        let error = *error;
+        let more = refusal(error).is_none();
+        more.then(|| error.source()).flatten()
+    };
+    successors(Some(error), next)
 }
 
 /// The API server's answer, if that is the error.
-fn refusal(error: &(dyn Error + 'static)) -> Option<&Status> {
+fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Status> {
     match error.downcast_ref()? {
         kube::Error::Api(status) => Some(status),
         _ => None,

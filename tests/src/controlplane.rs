@@ -196,7 +196,7 @@ impl ControlPlane {
             .await
     }
 
-    /// Gives user `limited` the rights of a ClusterRole.
+    /// Gives user `limited` the rights of a `ClusterRole`.
     pub async fn grant(&self, role: &str) -> Result<()> {
         self.apply(&format!(
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{ name: {role} }}\n\

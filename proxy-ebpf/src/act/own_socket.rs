@@ -28,7 +28,7 @@ fn asked<B: Buffer, F: Family>(buffer: B, packet: &mut Packet<F>, at: u32) -> Ve
         return CONTINUE;
     }
     let mut ends = to_stack(&packet.tuple);
-    if is_connected(buffer.context(), &mut ends) {
+    if is_connected(buffer, &mut ends) {
         NEXT
     } else {
         CONTINUE

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use proxy_agent::datapath::Table as _;
-use proxy_common::node::LINK_SOURCE_BY_ROUTE;
+use proxy_common::node::LINK_SOURCES_BY_ROUTE;
 use serde_json::json;
 use weir_tests::{
     datapath::reader,
@@ -76,7 +76,7 @@ fn the_route_says_who_asks(mode: Mode) {
         let links = reader(node).unwrap().maps().links.entries().unwrap();
         let mut flags = links.into_iter().map(|(_, link)| link.flags);
         flags
-            .any(|flags| flags & LINK_SOURCE_BY_ROUTE != 0)
+            .any(|flags| flags & LINK_SOURCES_BY_ROUTE != 0)
             .then_some(())
     };
     lab.cluster
