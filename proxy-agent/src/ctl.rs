@@ -32,6 +32,7 @@ pub mod whereabouts;
 pub mod why;
 
 mod beside;
+mod process;
 mod service_name;
 mod tool;
 

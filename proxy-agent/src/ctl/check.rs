@@ -34,14 +34,28 @@ use scene::Scene;
 
 /// Looks for what is wrong, and prints it.
 pub async fn run(context: &Context, args: &CheckArgs, out: &mut Output) -> Result<Exit, CtlError> {
-    let report = report(context, args).await;
+    let report = report(context, args).await?;
     out.object("Check", &report, |to| print::write(&report, to))?;
     Ok(report.exit(args.fail_on_warning))
 }
 
+/// How often it is looked again where the agent's process, by whose root its paths are read, ends meanwhile.
+const TRIES: usize = 3;
+
 /// Looks for what is wrong.
-pub async fn report(context: &Context, args: &CheckArgs) -> Report {
-    judge(&Scene::look(context, args).await, args)
+pub async fn report(context: &Context, args: &CheckArgs) -> Result<Report, CtlError> {
+    for _ in 0..TRIES {
+        let scene = Scene::look(context, args).await;
+        let report = judge(&scene, args);
+        if !scene.view.is_gone() {
+            return Ok(report);
+        }
+    }
+    Err(CtlError::new(
+        Exit::Failed,
+        format!("the agent's process ended while it was looked at, {TRIES} times in a row"),
+        "what ends it? kubectl --namespace kube-system logs daemonset/weir --container agent --previous, and describe pods",
+    ))
 }
 
 /// What is wrong with what was looked at.

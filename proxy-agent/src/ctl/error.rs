@@ -73,7 +73,7 @@ impl CtlError {
     pub const fn hint_for(error: &ClientError) -> &'static str {
         match error {
             ClientError::Unreachable { .. } => {
-                "is the DaemonSet running on this node? try: kubectl -n kube-system get pods -l app.kubernetes.io/name=weir -o wide; if its runDir is another folder, name that by --run-dir"
+                "is the DaemonSet running on this node? try: kubectl -n kube-system get pods -l app.kubernetes.io/name=weir -o wide; where it runs, proxyctl check says whether its folder is there; if its runDir is another folder, name that by --run-dir"
             }
             ClientError::Timeout { .. } => "the agent is busy or stuck: see its log",
             ClientError::Refused { .. } => {
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(
             text,
             "error: cannot reach the agent on /run/weir/agent.sock: No such file or directory (os error 2)\n\
-             hint: is the DaemonSet running on this node? try: kubectl -n kube-system get pods -l app.kubernetes.io/name=weir -o wide; if its runDir is another folder, name that by --run-dir\n"
+             hint: is the DaemonSet running on this node? try: kubectl -n kube-system get pods -l app.kubernetes.io/name=weir -o wide; where it runs, proxyctl check says whether its folder is there; if its runDir is another folder, name that by --run-dir\n"
         );
     }
 

@@ -30,7 +30,8 @@ impl View {
         }
     }
 
-    fn of(process: &Path) -> Self {
+    /// Of a process.
+    pub(super) fn of(process: &Path) -> Self {
         let mounts = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
         let (theirs, ours) = (mounts(process), mounts(Path::new("/proc/self")));
         if theirs.is_none() || theirs == ours {
@@ -41,6 +42,17 @@ impl View {
             root: Some(process.join("root")),
             plugin: program.with_file_name("cni-plugin"),
         }
+    }
+
+    /// Whether the agent has mounts of its own.
+    pub const fn is_elsewhere(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// Whether the process is there no more by whose root all this is read.
+    pub fn is_gone(&self) -> bool {
+        let root = self.root.as_ref();
+        root.is_some_and(|root| !root.exists())
     }
 
     /// Where to read what is at this path for the agent.

@@ -4,6 +4,10 @@ use std::{collections::BTreeSet, fs};
 
 use cni_plugin::{ipam::State, node_file::boot_id, paths::Paths, rpc::Key};
 use ipnetwork::Ipv4Network;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::json;
 use weir_tests::{
     datapath::reader,
@@ -52,6 +56,28 @@ fn beside_a_container_paths_are_the_agents() {
     let by = ["unshare", "--mount", "sh", "-ec", hide, "sh"].map(str::to_owned);
     let found = complaints(cluster.node(0), &by, &["--skip=programs".to_owned()]);
     assert_eq!(found, []);
+}
+
+/// What it was told stands in its process then: nothing else is complained of that is not so.
+#[test]
+fn beside_a_container_a_silent_agent_is_all_that_is_wrong() {
+    let cluster = Cluster::start("check-mute", &["a"], &[]).unwrap();
+    cluster.pod(0, "web").unwrap();
+    well(&cluster);
+    let hide = "for place in /run/cni /sys/fs/bpf /sys/fs/cgroup /tmp; do mount -t tmpfs tmpfs $place; done; exec \"$@\"";
+    let by = ["unshare", "--mount", "sh", "-ec", hide, "sh"].map(str::to_owned);
+    let node = cluster.node(0);
+    // As it is, and where somebody has taken its socket away.
+    for take in ["true", "rm /run/weir/agent.sock"] {
+        let agent = Pid::from_raw(cluster.agent(0).id().unwrap().cast_signed());
+        kill(agent, Signal::SIGSTOP).unwrap();
+        node.run(&["sh", "-ec", take]).unwrap();
+        let found = complaints(node, &by, &["--skip=programs".to_owned()]);
+        let faults: Vec<&str> = found.iter().map(|c| c.fault.as_str()).collect();
+        assert_eq!(faults, ["agent-silent"], "{take}: {found:?}");
+        kill(agent, Signal::SIGCONT).unwrap();
+        well(&cluster);
+    }
 }
 
 /// By its rows Host and Ways, beside what is named without it.

@@ -32,6 +32,13 @@ fn an_address_of_another_nodes_pods() {
 }
 
 #[test]
+fn the_loopback_is_down() {
+    let stage = Stage::set("loopback");
+    stage.plant("ip link set lo down");
+    stage.cured("loopback-down");
+}
+
+#[test]
 fn too_little_room_for_pods() {
     let stage = Stage::set("mtu").with(&["--set=routing=tunnel"]);
     stage.plant("ip link set dev eth0 mtu 1300");

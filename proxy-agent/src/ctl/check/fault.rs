@@ -92,6 +92,8 @@ faults! {
     AnotherPlugin = "another-plugin";
     /// Devices of another network are there.
     AnotherNetwork = "another-network";
+    /// The loopback is down.
+    LoopbackDown = "loopback-down";
     /// Another one's rules of netfilter drop what the kernel forwards for pods.
     ForwardDropped = "forward-dropped";
     /// Nobody can say whether they do.

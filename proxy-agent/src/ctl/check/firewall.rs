@@ -54,7 +54,11 @@ struct Found {
 /// Looks at all that the kernel asks before it forwards.
 pub(super) fn look(scene: &Scene) -> Verdict {
     let Some(desired) = scene.desired().filter(|desired| !desired.pods.is_empty()) else {
-        return Verdict::unknown("not known: this node has no range of pods yet");
+        return Verdict::unknown(if scene.node().is_none() {
+            "not known: what this node's range of pods is stands at its Node, which was not seen"
+        } else {
+            "not known: this node has no range of pods yet"
+        });
     };
     let mut found = Found::default();
     nftables::look(&desired.pods, &mut found);

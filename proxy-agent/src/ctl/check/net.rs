@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use cni_plugin::{node_file::NodeFile, paths::Paths};
+use netlink_packet_route::link::LinkLayerType;
 
 use super::{Complaint, Fault, Verdict, finding::quoted, scene::Scene};
 use crate::{
@@ -45,6 +46,29 @@ fn judge_links(desired: &Desired) -> Verdict {
     )
     .setting("node.links.include", "*")
     .into()
+}
+
+/// Whether the loopback is up.
+pub(super) fn loopback(scene: &Scene) -> Verdict {
+    match &scene.facts {
+        Ok(facts) => judge_loopback(facts),
+        Err(_) => Verdict::unknown("not known"),
+    }
+}
+
+fn judge_loopback(facts: &Facts) -> Verdict {
+    let mut loopbacks = facts.interfaces.iter();
+    let down = loopbacks.find(|link| link.layer == LinkLayerType::Loopback && !link.up);
+    let complaint = down.map(|link| {
+        let text = format!(
+            "{} is down: what the node says to itself gets no answer, kubelet's probes and programs run in pods (exec) among it",
+            link.name
+        );
+        let hint = "nothing works by 127.0.0.1 until it is up: what has set it down?";
+        Complaint::error(Fault::LoopbackDown, text, hint)
+            .command(format!("ip link set {} up", link.name))
+    });
+    Verdict::of("up", complaint)
 }
 
 /// Whether the node's addresses are its own.

@@ -12,7 +12,7 @@ use crate::{
         messages::{ConfigDump, Status},
     },
     config::{Configuration, Flags, Origin, load},
-    ctl::{Context, args::CheckArgs, view::View},
+    ctl::{Context, args::CheckArgs, process, view::View},
     model::Node,
     node::{
         desired::Desired,
@@ -184,6 +184,25 @@ pub(in crate::ctl) async fn configuration(
             here: view.configuration(&dump.configuration),
             view,
             ..Told::here(dump.configuration, "the agent".to_owned(), None)
+        };
+    }
+    if !answers
+        && !asked_for
+        && !args.pre
+        && let Some(found) = process::find(context).await
+    {
+        let by = format!(
+            "the agent's process {}, which does not answer",
+            found.number
+        );
+        let (config, wrong) = match found.told {
+            Ok(config) => (config, None),
+            Err(error) => (usual(), Some(error)),
+        };
+        return Told {
+            here: found.view.configuration(&config),
+            view: found.view,
+            ..Told::here(config, by, wrong)
         };
     }
     let mut flags = Flags {

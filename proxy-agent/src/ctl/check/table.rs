@@ -31,6 +31,7 @@ pub const CHECKS: &[Check] = &[
     always("bpffs", Category::Machine, mounts::bpffs),
     always("cgroup", Category::Machine, mounts::cgroup),
     always("links", Category::Network, net::links),
+    always("loopback", Category::Network, net::loopback),
     always("addresses", Category::Network, net::addresses),
     always("routing", Category::Network, detours::look),
     always("mtu", Category::Network, net::mtu),

@@ -158,10 +158,16 @@ fn ended(call: &Call) -> CtlError {
 
 fn not_run(call: &Call, status: &Status) -> CtlError {
     let message = status.message.as_deref().unwrap_or("no reason given");
+    // By its own loopback a kubelet asks the runtime.
+    let hint = if message.contains("dial tcp") {
+        "the node's kubelet does not reach its container runtime: on the node, `proxyctl check` and `ip link show lo` say whether the loopback is up"
+    } else {
+        "is the agent's image of another version? try: kubectl weir version"
+    };
     CtlError::new(
         Exit::Unreachable,
         format!("run {}: {message}", name(call)),
-        "is the agent's image of another version? try: kubectl weir version",
+        hint,
     )
 }
 
