@@ -4,6 +4,7 @@
 //! difference, on a thread of its own; [`ThisNode`] is what the main loop has of it.
 
 pub mod addresses;
+pub mod astray;
 pub mod claims;
 pub mod condition;
 pub mod conflist;

@@ -10,7 +10,7 @@ use cni_plugin::node_file::boot_id;
 use ipnetwork::IpNetwork;
 
 use super::{
-    NodeReport, addresses,
+    NodeReport, addresses, astray,
     desired::Desired,
     detours,
     encryption::{self, Encrypted, keeper::Keeper as EncryptionKeeper},
@@ -251,13 +251,15 @@ impl NodeKeeper {
     }
 }
 
-/// What others' rules and routes take of nodes' ranges.
+/// What others' rules and routes, and addresses of links, take of nodes' ranges.
 fn of_pods(desired: &Desired, facts: &Facts) -> Vec<String> {
     let there = desired.ways.keys().map(|(_, range)| *range).collect();
     let all = &there | &desired.pods.iter().copied().collect();
     let detours = detours::rules(facts, &all).into_iter();
     let detours = detours.chain(detours::routes(facts, &there));
-    detours.map(|detour| detour.text).collect()
+    let detours = detours.map(|detour| detour.text);
+    let astray = astray::all(desired, facts).map(|astray| astray.to_string());
+    detours.chain(astray).collect()
 }
 
 /// What people should know.

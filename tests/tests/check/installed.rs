@@ -76,7 +76,6 @@ fn beside_a_container_a_silent_agent_is_all_that_is_wrong() {
         let faults: Vec<&str> = found.iter().map(|c| c.fault.as_str()).collect();
         assert_eq!(faults, ["agent-silent"], "{take}: {found:?}");
         kill(agent, Signal::SIGCONT).unwrap();
-        well(&cluster);
     }
 }
 
@@ -92,7 +91,17 @@ fn the_agent_tells_who_takes_services_and_pods() {
     run(&format!(
         "ip rule add priority 100 to 10.96.0.0/16 lookup 100; ip rule add priority 101 to {pods} lookup 100; ip route add {part} dev eth0"
     ));
+    let pod = whole.nth(9).unwrap();
+    // What has its address here is told by the row Ways alone, too.
+    run(&format!("ip address add {pod}/32 dev eth0"));
+    let ways = || {
+        let (_, status) = cluster.agent(0).proxyctl_verdict(&["status"]).unwrap();
+        let words = format!("eth0 has {pod}, which is of the pods of node b");
+        status.contains(&words).then_some(())
+    };
+    cluster.eventually("the address to be told", ways).unwrap();
     let expected = [
+        "address-of-pods",
         "route-elsewhere",
         "rule-elsewhere",
         "status-host",
@@ -106,7 +115,7 @@ fn the_agent_tells_who_takes_services_and_pods() {
         })
         .unwrap_or_else(|error| panic!("{:?}: {error:#}", found(&cluster)));
     run(&format!(
-        "ip rule delete priority 100; ip rule delete priority 101; ip route delete {part}"
+        "ip rule delete priority 100; ip rule delete priority 101; ip route delete {part}; ip address delete {pod}/32 dev eth0"
     ));
     well(&cluster);
 }

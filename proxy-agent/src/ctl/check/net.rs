@@ -8,7 +8,7 @@ use netlink_packet_route::link::LinkLayerType;
 use super::{Complaint, Fault, Verdict, finding::quoted, scene::Scene};
 use crate::{
     config::Routing,
-    node::{desired::Desired, facts::Facts},
+    node::{astray, desired::Desired, facts::Facts},
 };
 
 /// IPv6 needs as much (RFC 8200, 5): with less the kernel takes it off a device.
@@ -103,19 +103,11 @@ fn judge_addresses(desired: &Desired, facts: &Facts) -> Verdict {
 
 /// Addresses of links that are other nodes' pods'.
 fn of_pods<'a>(desired: &'a Desired, facts: &'a Facts) -> impl Iterator<Item = Complaint> + 'a {
-    let all = facts.interfaces.iter();
-    let all = all.flat_map(|link| link.addresses.iter().map(move |at| (&link.name, at.net)));
-    all.filter_map(|(link, address)| {
-        let ip = address.ip();
-        let mut ranges = desired.ways.keys();
-        let (node, range) = ranges.find(|(_, range)| range.contains(ip))?;
-        let text = format!(
-            "{link} has {ip}, which is of the pods of node {node} ({range}): what this node sends to a pod there ends here"
-        );
+    astray::all(desired, facts).map(|astray| {
         let hint = "whoever gave it to the link (netplan, keepalived, a script) has to give it another one";
-        let link = quoted(std::path::Path::new(link));
-        let complaint = Complaint::error(Fault::AddressOfPods, text, hint);
-        Some(complaint.command(format!("ip address delete {address} dev {link}")))
+        let link = quoted(std::path::Path::new(astray.link));
+        let complaint = Complaint::error(Fault::AddressOfPods, astray.to_string(), hint);
+        complaint.command(format!("ip address delete {} dev {link}", astray.address))
     })
 }
 
