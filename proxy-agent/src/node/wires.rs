@@ -180,7 +180,11 @@ fn missing(
         requests.push((Owned::PodInterfaces, request));
     }
     if !link.up {
-        requests.push((Owned::PodInterfaces, veth::set_up(wire.index, None)));
+        let request = Request {
+            what: "the state up".to_owned(),
+            ..veth::set_up(wire.index, None)
+        };
+        requests.push((Owned::PodInterfaces, request));
     }
     let gateway = IpAddr::from(GATEWAY6);
     if wire.ips.iter().any(IpAddr::is_ipv6) && !link.has(gateway) {
