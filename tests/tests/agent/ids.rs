@@ -46,8 +46,10 @@ fn ids_that_something_names_are_not_given_to_others() {
     let maps = |cluster: &Cluster| reader(cluster.node(0)).unwrap().maps().clone();
     let before = cluster
         .eventually("the Service to be there", || {
+            // Frontends are written last.
+            let frontends = maps(&cluster).frontends4.entries().ok()?;
             let backends = maps(&cluster).backends4.entries().ok()?;
-            (backends.len() == 2).then_some(backends)
+            (backends.len() == 2 && frontends.len() == 2).then_some(backends)
         })
         .unwrap();
 
@@ -59,7 +61,8 @@ fn ids_that_something_names_are_not_given_to_others() {
     let after = cluster
         .eventually("the new Service to be there", || {
             let backends = maps(&cluster).backends4.entries().ok()?;
-            (backends.len() == 4).then_some(backends)
+            let frontends = maps(&cluster).frontends4.entries().ok()?;
+            (backends.len() == 4 && frontends.len() == 4).then_some(backends)
         })
         .unwrap();
     for backend in &after {
