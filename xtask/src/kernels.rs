@@ -8,7 +8,7 @@ use std::{path::PathBuf, process::ExitCode, thread};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::{arch::Arch, count::Count, paths, say, tools::debian};
+use crate::{arch::Arch, count::Count, paths, say, told::Told, tools::debian};
 
 mod disk;
 mod kernel;
@@ -43,10 +43,28 @@ pub(crate) struct Wanted<'a> {
     pub(crate) arch: Arch,
     /// Only on this series of the matrix.
     pub(crate) only: Option<&'a str>,
-    /// Only tests whose name contains this.
-    pub(crate) filter: Option<&'a str>,
+    /// Which tests.
+    pub(crate) which: Which<'a>,
     /// All that a kernel may run, or only what no other one says.
     pub(crate) long: bool,
+}
+
+/// Which tests to run.
+#[derive(Clone, Copy)]
+pub(crate) enum Which<'a> {
+    /// All of the form that is asked for.
+    All,
+    /// Those whose name contains this.
+    Like(&'a str),
+    /// Those with these names.
+    Named(&'a [String]),
+}
+
+/// What became of the tests on a kernel of the matrix.
+pub(crate) struct Ran {
+    pub(crate) series: &'static str,
+    pub(crate) arch: Arch,
+    pub(crate) told: Told,
 }
 
 /// Programs of the host that fill a kernel's disk.
@@ -59,12 +77,15 @@ const HOST: [(&str, &str); 3] = [
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     prepare(args.arch)?;
-    let count = count(Wanted {
+    let ran = tests(Wanted {
         arch: args.arch,
         only: args.only.as_deref(),
-        filter: args.filter.as_deref(),
+        which: args.filter.as_deref().map_or(Which::All, Which::Like),
         long: true,
     })?;
+    let count: Count = ran.iter().map(|ran| ran.told.count).sum();
+    let failures = ran.iter().flat_map(|ran| &ran.told.failures);
+    failures.for_each(say::line);
     say::data(format!(
         "kernels: {} passed, {} failed",
         count.passed, count.failed
@@ -84,7 +105,7 @@ pub(crate) fn prepare(arch: Arch) -> Result<()> {
 }
 
 /// Runs the tests on every kernel of the matrix that is wanted.
-pub(crate) fn count(wanted: Wanted<'_>) -> Result<Count> {
+pub(crate) fn tests(wanted: Wanted<'_>) -> Result<Vec<Ran>> {
     let only = wanted.only;
     let chosen = MATRIX
         .iter()
@@ -114,8 +135,8 @@ pub(crate) fn count(wanted: Wanted<'_>) -> Result<Count> {
     let processors = thread::available_parallelism()?.get();
     let rounds = series.chunks(processors);
     Ok(rounds
-        .map(|round| at_once(round, &programs, &common, wanted))
-        .sum())
+        .flat_map(|round| at_once(round, &programs, &common, wanted))
+        .collect())
 }
 
 /// Boots a kernel of the matrix with this program, those that it starts and more programs of the host, and runs a script there; what the
@@ -145,31 +166,47 @@ pub(crate) fn run_script(series: &str, more: &[&str], script: &str) -> Result<St
 }
 
 /// Runs the tests on several kernels at a time.
-fn at_once(round: &[&Series], programs: &[Program], common: &Common, wanted: Wanted<'_>) -> Count {
+fn at_once(
+    round: &[&'static Series],
+    programs: &[Program],
+    common: &Common,
+    wanted: Wanted<'_>,
+) -> Vec<Ran> {
+    let arch = common.arch;
+    let ran = |series: &'static Series, told: Told| Ran {
+        series: series.name,
+        arch,
+        told,
+    };
     thread::scope(|scope| {
         let machines: Vec<_> = round
             .iter()
-            .map(|series| scope.spawn(|| on(series, programs, common, wanted)))
+            .map(|series| {
+                (
+                    *series,
+                    scope.spawn(|| on(series, programs, common, wanted)),
+                )
+            })
             .collect();
-        let counts = machines.into_iter();
-        // One that panicked has said so.
-        counts
-            .map(|machine| machine.join().unwrap_or(Count::FAILURE))
-            .sum()
+        let joined = machines.into_iter().map(|(series, machine)| {
+            let panicked = |_panic| Told::failure(format!("kernel {}: panicked", series.name));
+            ran(series, machine.join().unwrap_or_else(panicked))
+        });
+        joined.collect()
     })
 }
 
 /// A kernel that cannot be had or does not boot is a failure; the others still have their say.
-fn on(series: &Series, programs: &[Program], common: &Common, wanted: Wanted<'_>) -> Count {
+fn on(series: &Series, programs: &[Program], common: &Common, wanted: Wanted<'_>) -> Told {
     let arch = common.arch;
     let name = format!("{} {}", arch.name(), series.name);
     let of_series = |program: &&Program| series.runs(&program.name, wanted.long);
     let programs: Vec<&Program> = programs.iter().filter(of_series).collect();
     let folder = folder(arch, series.name);
-    let count = kernel::Kernel::find(arch, series.kind, series.suites).and_then(|kernel| {
+    let told = kernel::Kernel::find(arch, series.kind, series.suites).and_then(|kernel| {
         let work = disk::Work {
             programs: &programs,
-            script: &disk::script_of_tests(&programs, wanted.filter, wanted.long)?,
+            script: &disk::script_of_tests(&programs, wanted.which, wanted.long)?,
             starts_ours: disk::starts_ours(&programs),
         };
         let disk = disk::pack(common, &folder, &kernel, &work)?;
@@ -178,11 +215,10 @@ fn on(series: &Series, programs: &[Program], common: &Common, wanted: Wanted<'_>
             machine.run(programs.len())
         })
     });
-    count
-        .with_context(|| format!("kernel {name}"))
+    told.with_context(|| format!("kernel {name}"))
         .unwrap_or_else(|error| {
             say::error(&error);
-            Count::FAILURE
+            Told::failure(format!("{error:#}"))
         })
 }
 

@@ -24,6 +24,7 @@ mod run;
 mod say;
 mod setup;
 mod test;
+mod told;
 mod tools;
 
 /// Builds, tests and demonstrates Weir.

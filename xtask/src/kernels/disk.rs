@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
+    Which,
     kernel::{self, Kernel},
     programs::{self, Library, Program},
     tools,
@@ -154,17 +155,22 @@ fn add(arch: Arch, program: &Program, folder: &str, root: &Path) -> Result<()> {
 /// Runs tests, one program after the other.
 pub(super) fn script_of_tests(
     programs: &[&Program],
-    filter: Option<&str>,
+    which: Which<'_>,
     long: bool,
 ) -> Result<String> {
     let mut script = String::new();
     for Program { name, .. } in programs {
         let part = PARTS.iter().find(|(program, _)| program == name);
         let part = part.map_or(ALL, |(_, forms)| forms[usize::from(long)]);
-        let names = filter.as_ref().map_or(part, std::slice::from_ref);
-        let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
-        let names = quoted.join(" ");
-        writeln!(script, "/tests/{name} --test-threads=1 {names}")?;
+        let words: Vec<String> = match which {
+            Which::All => part.iter().map(|name| format!("'{name}'")).collect(),
+            Which::Like(part) => vec![format!("'{part}'")],
+            Which::Named(names) => names
+                .iter()
+                .map(|name| format!("--exact '{name}'"))
+                .collect(),
+        };
+        writeln!(script, "/tests/{name} --test-threads=1 {}", words.join(" "))?;
         writeln!(script, "echo {REPORT} {name} $?")?;
     }
     Ok(script)

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use anyhow::{Result, bail};
 
 use super::{disk::REPORT, kernel::Kernel, matrix::Series};
-use crate::{arch::Arch, count::Count, run, say};
+use crate::{arch::Arch, count::Count, run, say, told::Told};
 
 /// The machine is ended after this many seconds, which is no failure by itself: what the console said counts.
 const LIMIT: [&str; 2] = ["--preserve-status", "3000"];
@@ -71,8 +71,8 @@ impl<'a> Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Boots the kernel with the disk and counts what passed; all `programs` of the disk must have ended.
-    pub(super) fn run(&self, programs: usize) -> Result<Count> {
+    /// Boots the kernel with the disk and hears what the tests say; all `programs` of the disk must have ended.
+    pub(super) fn run(&self, programs: usize) -> Result<Told> {
         let name = self.name;
         let log = self.folder.join("console.log");
         let mut console = self.boot(&log)?;
@@ -94,26 +94,15 @@ impl Machine<'_> {
                 run::tail(&log)?
             );
         }
-        self.tell(&console, &log)?;
-        Ok(count(&console))
-    }
-
-    /// Says how the tests ended.
-    fn tell(&self, console: &str, log: &Path) -> Result<()> {
-        let name = self.name;
-        for line in figures(console) {
+        for line in figures(&console) {
             say::line(format!("kernel {name}: {line}"));
         }
-        for (program, count) in by_program(console) {
-            say::line(format!("kernel {name}: {program} {count}"));
+        let programs = by_program(name, &console);
+        for (program, told) in &programs {
+            say::line(format!("kernel {name}: {program} {}", told.count));
+            told.failures.iter().for_each(say::line);
         }
-        if count(console).failed > 0 {
-            say::line(run::tail(log)?);
-        }
-        for line in failures(console) {
-            say::line(format!("kernel {name}: {line}"));
-        }
-        Ok(())
+        Ok(all(programs))
     }
 
     /// Boots once; returns what the console said.
@@ -146,15 +135,10 @@ fn ended(console: &str) -> usize {
     console.lines().filter(|line| line.contains(REPORT)).count()
 }
 
-/// The tests that failed, as their lines say.
-fn failures(console: &str) -> impl Iterator<Item = &str> {
-    let lines = console.lines().map(str::trim);
-    lines.filter(|line| line.contains("... FAILED"))
-}
-
 /// Whether there is nothing to be learnt from another boot.
 fn is_final(console: &str, programs: usize) -> bool {
-    ended(console) == programs || failures(console).next().is_some() || count(console).failed > 0
+    let has_failed = console.contains("... FAILED");
+    ended(console) == programs || has_failed || all(by_program("", console)).count.failed > 0
 }
 
 /// What tests said for people.
@@ -163,29 +147,37 @@ fn figures(console: &str) -> impl Iterator<Item = &str> {
     lines.filter(|line| FIGURES.iter().any(|begin| line.starts_with(begin)))
 }
 
-/// Each test program's own summary; one that ended without a summary counts as a failure.
-fn by_program(console: &str) -> Vec<(&str, Count)> {
-    let mut counts = Vec::new();
-    let mut summary = None;
-    for line in console.lines().map(str::trim) {
-        if let Some((_, ended)) = line.split_once(REPORT) {
-            let name = ended.split_whitespace().next().unwrap_or_default();
-            counts.push((name, summary.take().unwrap_or(Count::FAILURE)));
-        } else if let Some(count) = Count::parse(line) {
-            summary = Some(count);
+/// What each test program said of itself, as people see it of the kernel of this name; one that ended without a summary
+/// counts as a failure.
+fn by_program<'a>(name: &str, console: &'a str) -> Vec<(&'a str, Told)> {
+    let mut programs = Vec::new();
+    let (mut told, mut has_summary) = (Told::default(), false);
+    for line in console.lines().map(str::trim_end) {
+        let Some((_, ended)) = line.split_once(REPORT) else {
+            told.hear(line, &format!("kernel {name}: {line}"));
+            has_summary |= Count::parse(line).is_some();
+            continue;
+        };
+        if !std::mem::take(&mut has_summary) {
+            let crashed = format!("kernel {name}: no summary of{ended}");
+            told.extend([Told::failure(crashed)]);
         }
+        let program = ended.split_whitespace().next().unwrap_or_default();
+        programs.push((program, std::mem::take(&mut told)));
     }
-    counts
+    programs
 }
 
-fn count(console: &str) -> Count {
-    let counts = by_program(console).into_iter();
-    counts.map(|(_, count)| count).sum()
+/// What all of them said.
+fn all(programs: Vec<(&str, Told)>) -> Told {
+    let mut all = Told::default();
+    all.extend(programs.into_iter().map(|(_, told)| told));
+    all
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{count, is_final};
+    use super::{all, by_program, is_final};
     use crate::count::Count;
 
     #[test]
@@ -202,14 +194,19 @@ mod tests {
     #[test]
     fn summaries_are_added_and_a_crash_counts() {
         let console = "test result: ok. 12 passed; 0 failed; 0 ignored\r\nweir-tests-ended packets 0\r\n\
+                       test result: ok. 0 passed; 0 failed; 0 ignored\r\nweir-tests-ended cni 0\r\n\
+                       failures:\r\n    a::b\r\n    c\r\n\r\n\
                        test result: FAILED. 3 passed; 2 failed; 0 ignored\r\nweir-tests-ended sockets 101\r\n\
                        Segmentation fault\r\nweir-tests-ended verifier 139\r\n";
-        assert_eq!(
-            count(console),
-            Count {
-                passed: 15,
-                failed: 3
-            }
-        );
+        let told = all(by_program("6.1", console));
+        let count = Count {
+            passed: 15,
+            failed: 3,
+        };
+        assert_eq!(told.count, count);
+        assert_eq!(told.failed, ["a::b", "c"]);
+        let last = told.failures.last().unwrap();
+        assert_eq!(last, "kernel 6.1: no summary of verifier 139");
+        assert!(!told.names_all());
     }
 }

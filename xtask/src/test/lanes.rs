@@ -12,15 +12,23 @@ use std::{
 use anyhow::{Result, anyhow};
 
 use super::{
-    cargo::{self, Told},
+    cargo,
     layers::{self, Job, Place},
 };
-use crate::{arch::Arch, count::Count, kernels, say};
+use crate::{
+    arch::Arch,
+    count::Count,
+    kernels::{self, Ran, Which},
+    say,
+    told::Told,
+};
 
 /// What a job came to.
 pub(super) struct Outcome {
     pub(super) job: Job,
     pub(super) told: Told,
+    /// What of that each kernel said, of the job that runs elsewhere.
+    kernels: Vec<Ran>,
     pub(super) time: Duration,
     /// Tests that failed beside others, and what came of them alone.
     pub(super) again: Option<Told>,
@@ -90,16 +98,25 @@ pub(super) fn run(jobs: &[Job], filter: Option<&str>, long: bool) -> Result<Vec<
 }
 
 fn again(outcome: &Outcome, with: With<'_>) -> Result<Option<Told>> {
-    let Outcome { job, told, .. } = outcome;
+    let Outcome {
+        job, told, kernels, ..
+    } = outcome;
     if told.count.failed == 0 || job.place() == Place::Alone {
         return Ok(None);
     }
-    let is_known = told.failed.len() == told.count.failed;
-    let failed: &[String] = if is_known { &told.failed } else { &[] };
+    let say = || say::line(format!("== {}: again, by itself", job.name()));
+    if *job == Job::Kernels {
+        // A kernel that was not had or did not boot was tried more than once.
+        return Ok(told
+            .names_all()
+            .then(say)
+            .map(|()| on_kernels_again(kernels, with)));
+    }
+    let failed: &[String] = if told.names_all() { &told.failed } else { &[] };
     let Some(command) = job.again(failed, with.long) else {
         return Ok(None);
     };
-    say::line(format!("== {}: again, by itself", job.name()));
+    say();
     cargo::run(command, job.name()).map(Some)
 }
 
@@ -118,8 +135,8 @@ fn lane(queue: &Queue, with: With<'_>) -> Result<Vec<Outcome>> {
 
 fn one(job: Job, with: With<'_>) -> Result<Outcome> {
     let started = Instant::now();
-    let told = match job.command(with.filter, with.long) {
-        Some(command) => cargo::run(command, job.name())?,
+    let (told, kernels) = match job.command(with.filter, with.long) {
+        Some(command) => (cargo::run(command, job.name())?, Vec::new()),
         None => on_kernels(with),
     };
     let time = started.elapsed();
@@ -128,31 +145,55 @@ fn one(job: Job, with: With<'_>) -> Result<Outcome> {
     Ok(Outcome {
         job,
         told,
+        kernels,
         time,
         again: None,
     })
 }
 
 /// A kernel that cannot be had or does not boot is a failed test, not the end of the run.
-fn on_kernels(with: With<'_>) -> Told {
-    let mut failures = Vec::new();
-    let mut on = |arch: &Arch| {
-        let wanted = kernels::Wanted {
-            arch: *arch,
-            only: None,
-            filter: with.filter,
-            long: with.long,
-        };
-        kernels::count(wanted).unwrap_or_else(|error| {
-            say::error(&error);
-            failures.push(format!("kernels| {error:#}"));
-            Count::FAILURE
-        })
-    };
-    let count = layers::architectures(with.long).iter().map(&mut on).sum();
-    Told {
-        count,
-        failures,
-        failed: Vec::new(),
+fn on_kernels(with: With<'_>) -> (Told, Vec<Ran>) {
+    let (mut all, mut ran) = (Told::default(), Vec::new());
+    for arch in layers::architectures(with.long) {
+        let which = with.filter.map_or(Which::All, Which::Like);
+        match on_kernels_of(*arch, None, which, with.long) {
+            Ok(of_arch) => ran.extend(of_arch),
+            Err(told) => all.extend([told]),
+        }
     }
+    for Ran { told, .. } in &ran {
+        all.extend([told.clone()]);
+    }
+    (all, ran)
+}
+
+/// Each kernel's failed tests, one kernel after the other.
+fn on_kernels_again(ran: &[Ran], with: With<'_>) -> Told {
+    let mut all = Told::default();
+    for Ran { series, arch, told } in ran.iter().filter(|ran| ran.told.count.failed > 0) {
+        let which = Which::Named(&told.failed);
+        match on_kernels_of(*arch, Some(series), which, with.long) {
+            Ok(again) => all.extend(again.into_iter().map(|ran| ran.told)),
+            Err(told) => all.extend([told]),
+        }
+    }
+    all
+}
+
+fn on_kernels_of(
+    arch: Arch,
+    only: Option<&str>,
+    which: Which<'_>,
+    long: bool,
+) -> Result<Vec<Ran>, Told> {
+    let wanted = kernels::Wanted {
+        arch,
+        only,
+        which,
+        long,
+    };
+    kernels::tests(wanted).map_err(|error| {
+        say::error(&error);
+        Told::failure(format!("kernels| {error:#}"))
+    })
 }
