@@ -23,6 +23,7 @@ pub mod links;
 pub mod maps;
 pub mod masquerade;
 pub mod monitor;
+pub mod neighbours;
 pub mod opening;
 mod own_object;
 pub mod platform;

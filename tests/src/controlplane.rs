@@ -26,7 +26,7 @@ mod observer;
 mod process;
 mod proxy;
 
-pub use kubelet::{Exec, Kubelet};
+pub use kubelet::{Exec, Kubelet, log as log_of_container};
 pub use observer::Observer;
 pub use proxy::{Fault, Hold, Proxy};
 

@@ -4,7 +4,15 @@
 //! Debian's kernels boot in an emulated machine from a RAM disk that holds the test programs, so a newer or
 //! older verifier than this machine's has its say.
 
-use std::{path::PathBuf, process::ExitCode, thread};
+use std::{
+    cmp::Reverse,
+    collections::VecDeque,
+    iter,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -131,12 +139,7 @@ pub(crate) fn tests(wanted: Wanted<'_>) -> Result<Vec<Ran>> {
     }
     let common = Common::gather(wanted.arch)?;
     let programs = programs::build(wanted.arch)?;
-    // An emulated machine has one processor; so many of them as there are of ours.
-    let processors = thread::available_parallelism()?.get();
-    let rounds = series.chunks(processors);
-    Ok(rounds
-        .flat_map(|round| at_once(round, &programs, &common, wanted))
-        .collect())
+    Ok(at_once(series.into(), &programs, &common, wanted))
 }
 
 /// Boots a kernel of the matrix with this program, those that it starts and more programs of the host, and runs a script there; what the
@@ -165,39 +168,49 @@ pub(crate) fn run_script(series: &str, more: &[&str], script: &str) -> Result<St
     })
 }
 
-/// Runs the tests on several kernels at a time.
+/// Runs the tests on several kernels at a time: an emulated machine has one processor, and there are so many of them as there are of
+/// ours.
 fn at_once(
-    round: &[&'static Series],
+    mut series: VecDeque<&'static Series>,
     programs: &[Program],
     common: &Common,
     wanted: Wanted<'_>,
 ) -> Vec<Ran> {
-    let arch = common.arch;
-    let ran = |series: &'static Series, told: Told| Ran {
-        series: series.name,
-        arch,
-        told,
+    // Who has most to do begins.
+    let work = |series: &Series| {
+        let runs = |program: &&Program| series.runs(&program.name, wanted.long);
+        programs.iter().filter(runs).count()
+    };
+    series
+        .make_contiguous()
+        .sort_by_key(|series| Reverse(work(series)));
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let waiting = Mutex::new(series);
+    let next = || {
+        waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
+    let run = || -> Vec<Ran> {
+        let all = iter::from_fn(next);
+        all.map(|series| on(series, programs, common, wanted))
+            .collect()
     };
     thread::scope(|scope| {
-        let machines: Vec<_> = round
-            .iter()
-            .map(|series| {
-                (
-                    *series,
-                    scope.spawn(|| on(series, programs, common, wanted)),
-                )
+        let machines: Vec<_> = (0..processors).map(|_| scope.spawn(run)).collect();
+        let machines = machines.into_iter();
+        machines
+            .flat_map(|machine| match machine.join() {
+                Ok(ran) => ran,
+                Err(panic) => std::panic::resume_unwind(panic),
             })
-            .collect();
-        let joined = machines.into_iter().map(|(series, machine)| {
-            let panicked = |_panic| Told::failure(format!("kernel {}: panicked", series.name));
-            ran(series, machine.join().unwrap_or_else(panicked))
-        });
-        joined.collect()
+            .collect()
     })
 }
 
 /// A kernel that cannot be had or does not boot is a failure; the others still have their say.
-fn on(series: &Series, programs: &[Program], common: &Common, wanted: Wanted<'_>) -> Told {
+fn on(series: &'static Series, programs: &[Program], common: &Common, wanted: Wanted<'_>) -> Ran {
     let arch = common.arch;
     let name = format!("{} {}", arch.name(), series.name);
     let of_series = |program: &&Program| series.runs(&program.name, wanted.long);
@@ -215,11 +228,15 @@ fn on(series: &Series, programs: &[Program], common: &Common, wanted: Wanted<'_>
             machine.run(programs.len())
         })
     });
-    told.with_context(|| format!("kernel {name}"))
-        .unwrap_or_else(|error| {
+    let told = told.with_context(|| format!("kernel {name}"));
+    Ran {
+        series: series.name,
+        arch,
+        told: told.unwrap_or_else(|error| {
             say::error(&error);
             Told::failure(format!("{error:#}"))
-        })
+        }),
+    }
 }
 
 /// Where the disk and the console's log of a series are.

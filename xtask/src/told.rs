@@ -54,8 +54,8 @@ impl Told {
     }
 }
 
-impl Extend<Told> for Told {
-    fn extend<I: IntoIterator<Item = Told>>(&mut self, others: I) {
+impl Extend<Self> for Told {
+    fn extend<I: IntoIterator<Item = Self>>(&mut self, others: I) {
         for other in others {
             self.count = [self.count, other.count].into_iter().sum();
             self.failures.extend(other.failures);

@@ -16,6 +16,7 @@ mod firewall;
 mod kernel;
 mod live;
 mod mounts;
+mod neighbours;
 mod net;
 pub(super) mod others;
 mod owner;
@@ -26,7 +27,9 @@ mod runtime;
 mod sysctls;
 pub(super) mod wiring;
 
-use super::{Context, CtlError, Exit, args::CheckArgs, output::Output};
+use std::fs;
+
+use super::{Context, CtlError, Exit, args::CheckArgs, live as said, output::Output};
 pub use fault::Fault;
 pub use finding::{Category, Check, Complaint, Outcome, Remedy, Topic, Verdict};
 pub use print::Report;
@@ -36,7 +39,20 @@ use scene::Scene;
 pub async fn run(context: &Context, args: &CheckArgs, out: &mut Output) -> Result<Exit, CtlError> {
     let report = report(context, args).await?;
     out.object("Check", &report, |to| print::write(&report, to))?;
+    if is_in_agents_container() {
+        said::note(
+            "seen from within the agent's container: whether netfilter drops what pods send (firewall), where the container runtime \
+             looks for plugins (runtime) and whether the node has mounted another BPF file system (bpffs) only `proxyctl check` on the \
+             node itself sees",
+        );
+    }
     Ok(report.exit(args.fail_on_warning))
+}
+
+/// Whether the first process here is the agent.
+fn is_in_agents_container() -> bool {
+    let first = fs::read_link("/proc/1/exe").unwrap_or_default();
+    first.file_name().is_some_and(|name| name == "proxy-agent")
 }
 
 /// How often it is looked again where the agent's process, by whose root its paths are read, ends meanwhile.

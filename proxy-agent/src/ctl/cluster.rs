@@ -2,6 +2,7 @@
 //! rights of whoever asks. So agents listen nowhere, have no rights over each other, and the API server says who may and
 //! keeps the record.
 
+pub mod about;
 mod clients;
 pub mod exec;
 mod state;

@@ -1,7 +1,7 @@
 //! The live state: the pinned maps, and the names that the agent adds if it answers.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write as _},
     net::IpAddr,
     time::Duration,
@@ -44,6 +44,12 @@ pub async fn names(context: &Context, raw: bool) -> Names {
     }
 }
 
+/// Behind the name of what is there no more.
+const DELETED: &str = " (deleted)";
+
+/// So many of them are remembered.
+const FORMER: usize = 4096;
+
 /// Names for who looks again and again.
 #[derive(Debug)]
 pub struct Naming {
@@ -70,12 +76,30 @@ impl Naming {
         }
         self.asked = Instant::now();
         if !self.raw
-            && let Ok(names) = context.client.get::<Names>("/v1/names").await
+            && let Ok(mut names) = context.client.get::<Names>("/v1/names").await
         {
+            keep_former(&mut names.services, &self.names.services);
+            keep_former(&mut names.endpoints, &self.names.endpoints);
             self.names = names;
         }
         true
     }
+}
+
+/// Flows outlive what they are of: what had a name is told by it still, the newest at least.
+fn keep_former(names: &mut BTreeMap<u32, String>, former: &BTreeMap<u32, String>) {
+    let gone = former
+        .iter()
+        .rev()
+        .filter(|(id, _)| !names.contains_key(id));
+    let gone: Vec<(u32, String)> = gone
+        .take(FORMER)
+        .map(|(id, name)| {
+            let name = name.strip_suffix(DELETED).unwrap_or(name);
+            (*id, format!("{name}{DELETED}"))
+        })
+        .collect();
+    names.extend(gone);
 }
 
 /// Warns of those of these addresses that are of pods of this node without a network: programs that are not there judge
@@ -120,5 +144,32 @@ impl From<DatapathError> for CtlError {
 impl From<TableError> for CtlError {
     fn from(error: TableError) -> Self {
         Self::new(Exit::Failed, error.to_string(), error.hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::keep_former;
+
+    #[test]
+    fn what_was_deleted_keeps_its_name() {
+        let names = |all: &[(u32, &str)]| -> BTreeMap<u32, String> {
+            all.iter()
+                .map(|(id, name)| (*id, (*name).to_owned()))
+                .collect()
+        };
+        let mut now = names(&[(1, "new"), (3, "shop/web:http")]);
+        keep_former(&mut now, &names(&[(1, "old"), (2, "shop/api:http")]));
+        let after = names(&[
+            (1, "new"),
+            (2, "shop/api:http (deleted)"),
+            (3, "shop/web:http"),
+        ]);
+        assert_eq!(now, after);
+        let mut later = names(&[(1, "new")]);
+        keep_former(&mut later, &now);
+        assert_eq!(later[&2], "shop/api:http (deleted)");
     }
 }

@@ -72,7 +72,8 @@ pub fn frontend(maps: &Maps, asked: &Asked) -> Result<Option<(FrontendKey, Front
     Ok(host_port.filter(|_| bits & ADDRESS_HOST_PORT != 0))
 }
 
-fn get(maps: &Maps, key: &FrontendKey) -> Result<Option<Frontend>, CtlError> {
+/// What is served there.
+pub fn get(maps: &Maps, key: &FrontendKey) -> Result<Option<Frontend>, CtlError> {
     Ok(match key {
         FrontendKey::V4(key) => maps.frontends4.get(key)?,
         FrontendKey::V6(key) => maps.frontends6.get(key)?,

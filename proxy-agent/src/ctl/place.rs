@@ -1,10 +1,10 @@
 //! Who is meant by a word on the command line: an address, `namespace/pod`, or `node/name`.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 
-use super::{CtlError, Exit};
+use super::{CtlError, Exit, live};
 use crate::{
     api::messages::Names,
     datapath::{Maps, Table as _, TableError},
@@ -90,6 +90,27 @@ pub fn node_flags(maps: &Maps, address: IpAddr) -> Result<u32, TableError> {
         Some(flags) => Ok(flags),
         None => in_range(maps, address),
     }
+}
+
+/// Warns of those of these addresses that are of pods of other nodes, and this node has for its own, by mistake.
+pub fn warn_of_taken(
+    maps: &Maps,
+    names: &Names,
+    addresses: impl IntoIterator<Item = IpAddr>,
+) -> Result<(), TableError> {
+    let all: BTreeSet<IpAddr> = addresses.into_iter().collect();
+    for address in all {
+        let name = names.addresses.get(&address);
+        let Some(pod) = name.filter(|name| !name.starts_with("node/")) else {
+            continue;
+        };
+        if endpoint(maps, address)?.is_none() && node_flags(maps, address)? != 0 {
+            live::warning(&format!(
+                "this node has {address}, of pod {pod} of another node, for its own, and what is sent there from here ends here: proxyctl check says more (address-of-pods)"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The same, by the longest of the node's large ranges that has it.

@@ -199,7 +199,10 @@ impl Remote {
     }
 
     async fn said(&self, agent: &Agent) -> Result<Said, CtlError> {
-        self.cluster.proxyctl(agent, &self.words).await
+        match &self.dump {
+            Some(args) => file::said(&self.cluster, agent, &self.words, args).await,
+            None => self.cluster.proxyctl(agent, &self.words).await,
+        }
     }
 
     /// Says on stderr where the program there is of another version than this one.

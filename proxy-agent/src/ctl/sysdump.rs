@@ -21,6 +21,7 @@ use super::{
     Context, CtlError, Exit,
     args::{CheckArgs, SysdumpArgs},
     check::scene::Scene,
+    cluster::about,
     output::Output,
 };
 use archive::Archive;
@@ -66,6 +67,32 @@ pub(super) fn name(node: &str) -> PathBuf {
 pub(super) fn write(path: &Path, made: &[u8]) -> Result<(), CtlError> {
     let written = create(path)?.write_all(made);
     written.map_err(|error| failed(path, &error))
+}
+
+/// What another `proxyctl` has made, with files that were to be had here; in the place of those that it had under these names.
+pub(super) fn with(
+    made: &[u8],
+    args: &SysdumpArgs,
+    files: Vec<about::File>,
+) -> Result<Vec<u8>, CtlError> {
+    let add = || -> io::Result<Vec<u8>> {
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let limit = (args.limit as usize * MIB, &names[..]);
+        // Those of the node are not known here; what looks like one is.
+        let redactor = Redactor::new(Vec::new(), Vec::new());
+        let mut archive = Archive::after(made, Vec::new(), redactor, limit)?;
+        for (name, got) in files {
+            archive.add(name, archive::Keep::End, got)?;
+        }
+        archive.finish()
+    };
+    add().map_err(|error| {
+        CtlError::new(
+            Exit::Failed,
+            format!("read the sysdump that was made there: {error}"),
+            "is proxyctl there of another version? try: proxyctl sysdump on the node",
+        )
+    })
 }
 
 /// What is in it is for whoever may look at the node.

@@ -89,8 +89,9 @@ pub async fn run(context: &Context, args: &TraceArgs, out: &mut Output) -> Resul
     };
     let mut follower = Follower::new(reader.maps(), &names, asked)?;
     let verdict = follower.follow()?;
-    let met = follower.met.iter().copied();
-    live::warn_of_cut_off(&names, met.chain([client, to.ip()]));
+    let met = follower.met.iter().copied().chain([client, to.ip()]);
+    live::warn_of_cut_off(&names, met.clone());
+    place::warn_of_taken(reader.maps(), &names, met)?;
     let trace = Trace {
         client: place::describe(&names, client),
         destination: format!("{to}/{protocol}"),

@@ -7,7 +7,7 @@ pub mod judged;
 mod nodes;
 mod target;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use self::{
     answer::{Path, Served, Verdict, Why},
@@ -68,7 +68,9 @@ async fn here(context: &Context, args: &WhyArgs) -> Result<Why, CtlError> {
     let judge = Judge::new(maps, &names, &tables)?;
     let mut why = answer(&judge, &asked, target.name)?;
     let behind = why.paths.iter().map(|path| path.destination.ip());
-    live::warn_of_cut_off(&names, behind.chain([client]));
+    let met: Vec<IpAddr> = behind.chain([client]).collect();
+    live::warn_of_cut_off(&names, met.iter().copied());
+    place::warn_of_taken(maps, &names, met)?;
     if why.undecided().next().is_some() {
         name_nodes(&mut why, &Whereabouts::ask(context).await, &names);
     }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 /// The host's side of a pod's interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wire {
+    /// The pod, `namespace/name`.
+    pub pod: String,
     /// Its name.
     pub name: String,
     /// Its index.
@@ -21,6 +23,7 @@ impl Wire {
     /// Whether it is the same interface, of the same pod. Its MTU is known only once the plugin's record has been read.
     pub fn is_as(&self, other: &Self) -> bool {
         let Self {
+            pod: _,
             name,
             index,
             mtu: _,

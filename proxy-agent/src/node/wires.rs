@@ -1,44 +1,25 @@
 //! Self-healing: what the CNI plugin made on the host's side of a pod's interface, put back where it is missing: a restarted network
 //! manager, a flush by hand, or the interface set down and up takes it away, and the pod with it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, io, net::IpAddr};
 
 use cni_plugin::wiring::{
     GATEWAY4, GATEWAY6, HOST_MAC, addresses, mtu,
-    netlink::{DUMP, Netlink, Request, family},
+    netlink::{Netlink, Request},
     route::Stand,
     sysctl, veth,
 };
 use ipnetwork::IpNetwork;
-use netlink_packet_route::{
-    RouteNetlinkMessage,
-    neighbour::{
-        NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
-    },
-};
 
 use super::{
     facts::{Facts, Interface},
+    neighbours::Neighbours,
     sysctls::{Setter, root},
 };
 use crate::{
     model::{Owned, Wire},
     subject::Repairs,
 };
-
-/// Link, address and hardware address.
-type Neighbour = (u32, IpAddr, Vec<u8>);
-
-/// What the kernel knows.
-struct Neighbours {
-    permanent: BTreeSet<Neighbour>,
-    /// Links where the host answers for the pods' gateway.
-    answered: BTreeSet<u32>,
-}
 
 /// Looks after pods' interfaces.
 #[derive(Debug, Default)]
@@ -70,6 +51,7 @@ impl Mender {
         for wire in wires {
             let former = former.get(&wire.index);
             let was_whole = former.is_some_and(|former| former.is_as(wire));
+            repairs.gather();
             // In this order: with too small an MTU the kernel knows neither settings nor addresses of IPv6.
             let mut done = widen(&mut netlink, wire, facts);
             errors.extend(set(wire, facts, repairs));
@@ -78,9 +60,10 @@ impl Mender {
                 missing(wire, wires, facts, &neighbours),
             ));
             for (what, thing) in done.done.iter().filter(|_| was_whole) {
-                // Requests are named by what is to be done.
-                repairs.repaired(*what, thing.strip_prefix("add ").unwrap_or(thing));
+                repairs.repaired(*what, of_request(thing));
             }
+            let first = done.done.first().map(|(_, thing)| thing.as_str());
+            repairs.gathered(|many| thing(wire, many, first));
             if done.errors.is_empty() {
                 self.whole.insert(wire.index, wire.clone());
             }
@@ -88,6 +71,20 @@ impl Mender {
         }
         Ok(errors)
     }
+}
+
+/// What was put back of an interface: one cause takes all of it, as a link that was set down takes its routes and neighbours.
+fn thing(wire: &Wire, many: usize, first: Option<&str>) -> String {
+    let Wire { pod, name, .. } = wire;
+    match (many, first) {
+        (1, Some(thing)) => format!("{}, of pod {pod}", of_request(thing)),
+        _ => format!("{many} settings, routes or neighbours of {name}, of pod {pod}"),
+    }
+}
+
+/// Requests are named by what is to be done.
+fn of_request(thing: &str) -> &str {
+    thing.strip_prefix("add ").unwrap_or(thing)
 }
 
 /// What came of requests.
@@ -222,65 +219,4 @@ fn leads_to_its_pod(ip: IpAddr, wires: &[Wire], facts: &Facts) -> bool {
         let mut pods = wires.iter().filter(|wire| wire.ips.contains(&ip));
         route.way.gateway.is_none() && pods.any(|pod| pod.index == route.way.index)
     })
-}
-
-impl Neighbours {
-    fn read(netlink: &mut Netlink) -> io::Result<Self> {
-        let mut permanent = BTreeSet::new();
-        for ipv4 in [true, false] {
-            let all = list(netlink, ipv4, NeighbourFlags::empty())?;
-            let lasting = all
-                .iter()
-                .filter(|one| one.header.state == NeighbourState::Permanent);
-            permanent.extend(lasting.filter_map(neighbour));
-        }
-        let proxies = list(netlink, true, NeighbourFlags::Proxy)?;
-        let ours = proxies
-            .iter()
-            .filter(|one| destination(one) == Some(GATEWAY4.into()));
-        let answered = ours.map(|one| one.header.ifindex).collect();
-        Ok(Self {
-            permanent,
-            answered,
-        })
-    }
-}
-
-fn list(
-    netlink: &mut Netlink,
-    ipv4: bool,
-    of: NeighbourFlags,
-) -> io::Result<Vec<NeighbourMessage>> {
-    let mut request = NeighbourMessage::default();
-    request.header.family = family(ipv4);
-    request.header.flags = of;
-    let answers = netlink.request(&RouteNetlinkMessage::GetNeighbour(request), DUMP)?;
-    let answers = answers.into_iter().filter_map(|answer| match answer {
-        RouteNetlinkMessage::NewNeighbour(message) => Some(message),
-        _ => None,
-    });
-    Ok(answers.collect())
-}
-
-fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
-    let mac = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NeighbourAttribute::LinkLayerAddress(octets) => Some(octets.clone()),
-            _ => None,
-        });
-    let to = destination(message)?;
-    Some((message.header.ifindex, to, mac.unwrap_or_default()))
-}
-
-fn destination(message: &NeighbourMessage) -> Option<IpAddr> {
-    message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some((*ip).into()),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some((*ip).into()),
-            _ => None,
-        })
 }

@@ -45,6 +45,7 @@ impl Pods {
     /// The host sides of all endpoints' interfaces.
     pub fn wires(&self) -> Vec<Wire> {
         let wire = |local: &Local| Wire {
+            pod: local.add.pod.to_string(),
             name: local.add.host_ifname.clone(),
             index: local.add.host_ifindex,
             mtu: local.mtu(),

@@ -1,5 +1,5 @@
-//! The kubelet's part in `kubectl exec`: the API server passes the WebSocket on to it (since Kubernetes 1.36, to nodes that
-//! declare `ExtendWebSocketsToKubelet`), and it runs the program in the container.
+//! The kubelet's part in `kubectl logs` and `kubectl exec`: the log of a container is what [`log`] says. For a program the API server passes the
+//! WebSocket on to it (since Kubernetes 1.36, to nodes that declare `ExtendWebSocketsToKubelet`), and it runs the program in the container.
 
 use std::{path::Path, process::Output, sync::Arc};
 
@@ -9,6 +9,7 @@ use futures::{SinkExt as _, Stream, StreamExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
     task::{JoinHandle, spawn_blocking},
 };
@@ -133,7 +134,12 @@ fn make(key: &Path, certificate: &Path) -> Result<()> {
 }
 
 async fn serve(stream: TcpStream, acceptor: &TlsAcceptor, run: Run) -> Result<()> {
-    let stream = acceptor.accept(stream).await.context("TLS")?;
+    let mut stream = BufReader::new(acceptor.accept(stream).await.context("TLS")?);
+    let begin = String::from_utf8_lossy(stream.fill_buf().await?).into_owned();
+    let path = begin.split(' ').nth(1).unwrap_or_default();
+    if let Some(of) = path.strip_prefix("/containerLogs/") {
+        return serve_log(stream, of).await;
+    }
     let mut uri = Uri::default();
     #[expect(clippy::result_large_err, reason = "as the library has it")]
     let answer = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
@@ -160,6 +166,27 @@ async fn serve(stream: TcpStream, acceptor: &TlsAcceptor, run: Run) -> Result<()
     }
     socket.close(None).await?;
     Ok(())
+}
+
+/// What the container of a pod has said; it holds a secret.
+pub fn log(pod: &str) -> String {
+    format!("said by the agent of {pod}, password=planted-password\n")
+}
+
+/// Answers for `NAMESPACE/POD/CONTAINER?query`: there was no container before this one.
+async fn serve_log(mut stream: impl AsyncWrite + Unpin, of: &str) -> Result<()> {
+    let pod = of.split('/').nth(1).context("no pod")?;
+    let (status, text) = if of.contains("previous=true") {
+        let text = format!("previous terminated container in pod {pod} not found");
+        ("400 Bad Request", text)
+    } else {
+        ("200 OK", log(pod))
+    };
+    let length = text.len();
+    let head =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    stream.write_all((head + &text).as_bytes()).await?;
+    Ok(stream.shutdown().await?)
 }
 
 /// What comes for the program until its end is told.

@@ -1,5 +1,7 @@
 //! Links, addresses, MTU and kernel settings.
 
+use std::net::IpAddr;
+
 use crate::stage::Stage;
 
 #[test]
@@ -29,6 +31,25 @@ fn an_address_of_another_nodes_pods() {
     }
     assert_eq!(stage.named("address-of-pods").len(), 2);
     stage.cured("address-of-pods");
+}
+
+#[test]
+fn another_nodes_hardware_address_is_fixed() {
+    let stage = Stage::set("neighbours");
+    let other = stage.neighbour("b");
+    stage.well();
+    // Of nobody's node: none of our business.
+    stage.plant("ip neighbour add 192.0.2.7 lladdr 02:00:00:00:00:07 dev eth0 nud permanent");
+    stage.well();
+    let addresses: [IpAddr; 2] = [other.ipv4().into(), other.ipv6().into()];
+    for address in addresses {
+        stage.plant(&format!(
+            "ip neighbour replace {address} lladdr 02:00:00:00:00:09 dev eth0 nud permanent"
+        ));
+    }
+    let named = stage.named("neighbour-fixed");
+    assert_eq!(named.len(), 2);
+    stage.cured("neighbour-fixed");
 }
 
 #[test]

@@ -1,16 +1,19 @@
 //! `kubectl weir`: verbs run on other nodes.
 
 use std::{
+    collections::BTreeMap,
     fs,
+    io::Read as _,
     os::unix::fs::{PermissionsExt as _, symlink},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
+use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir_tests::{
-    controlplane::{Exec, Kubelet},
+    controlplane::{Exec, Kubelet, log_of_container},
     world::program,
 };
 
@@ -260,6 +263,7 @@ async fn standard_input(plugin: &Plugin<'_>) {
 }
 
 async fn files(plugin: &Plugin<'_>) {
+    events(plugin).await;
     let (code, text, told) = plugin.say(&["sysdump", "--all-nodes", "--limit=1"]).await;
     assert_eq!((code, told.as_str()), (0, ""), "{text}");
     let dumps = plugin.dumps();
@@ -270,8 +274,60 @@ async fn files(plugin: &Plugin<'_>) {
         assert!(text.contains(name), "{text}");
         let mode = fs::metadata(dump).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(fs::read(dump).unwrap().starts_with(&[0x1f, 0x8b]));
+        what_the_api_server_has(dump, node);
     }
+}
+
+/// The agents of these nodes run in no container, so nothing else has their logs.
+fn what_the_api_server_has(dump: &Path, node: &str) {
+    let mut archive = tar::Archive::new(GzDecoder::new(fs::File::open(dump).unwrap()));
+    let files = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        let mut text = String::new();
+        entry.read_to_string(&mut text).unwrap();
+        (name.replace("weir-sysdump/", ""), text)
+    });
+    let files: BTreeMap<String, String> = files.collect();
+    let pod = format!("weir-{node}");
+    let log = log_of_container(&pod).replace("planted-password", "(redacted)");
+    assert_eq!(files["logs/agent.log"], log);
+    let object = |name: &str| serde_json::from_str::<Value>(&files[name]).unwrap();
+    assert_eq!(object("objects/node.json")["metadata"]["name"], node);
+    assert_eq!(object("objects/pod.json")["metadata"]["name"], *pod);
+    let told = |name: &str| object(name)[0]["message"].clone();
+    assert_eq!(told("events/weir.json"), "by Weir");
+    assert_eq!(told("events/pod.json"), *format!("of {pod}"));
+    // Made there, and still here.
+    assert!(files.contains_key("agent/status.json") && files.contains_key("maps/maps.json"));
+    let list = &files["contents.txt"];
+    assert_eq!(list.matches("logs/agent.log: ").count(), 1, "{list}");
+    let former = "logs/agent-previous.log: not collected: ";
+    assert!(
+        list.contains(former) && list.contains("not found"),
+        "{list}"
+    );
+}
+
+/// Events by Weir about a Service, and by others about the agents' pods.
+async fn events(plugin: &Plugin<'_>) {
+    let event = |name: &str, (kind, of, by, message): (&str, &str, &str, &str)| {
+        json!({
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": { "name": name, "namespace": "kube-system" },
+            "involvedObject": { "kind": kind, "namespace": "kube-system", "name": of },
+            "reportingComponent": by, "reportingInstance": "x", "type": "Warning",
+            "reason": "Test", "action": "Test", "message": message,
+            "eventTime": "2026-01-01T00:00:00.000000Z",
+        })
+    };
+    let events = [
+        event("s", ("Service", "web", "weir", "by Weir")),
+        event("a", ("Pod", "weir-a", "kubelet", "of weir-a")),
+        event("b", ("Pod", "weir-b", "kubelet", "of weir-b")),
+        event("c", ("Pod", "other", "kubelet", "of nobody's")),
+    ];
+    apply(&plugin.stage.plane, &events).await.unwrap();
 }
 
 /// A third node has another version.

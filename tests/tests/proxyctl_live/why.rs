@@ -216,6 +216,65 @@ fn what_another_node_decides_is_not_said_to_be_allowed() {
     let (code, text) = asked(0, "default/server", "10.244.1.250", "8080");
     assert_eq!(code, 5, "an address of the other node's pods: {text}");
     trace_does_not_either(&cluster);
+    another_nodes_node_port(&cluster, &server);
+    taken_by_the_node(&cluster, &client);
+}
+
+/// The node takes what is sent to the other node's pod, whatever policy says of it.
+fn taken_by_the_node(cluster: &Cluster, pod: &Pod) {
+    let address = pod.ipv4().to_string();
+    let why = ["policy", "why", "default/server", "default/client", "8080"];
+    let to = format!("{address}:8080");
+    let trace = ["service", "trace", "default/server", &to];
+    let warning = format!(
+        "warning: this node has {address}, of pod default/client of another node, for its own"
+    );
+    let said = |words: &[&str]| cluster.agent(0).proxyctl_verdict(words).unwrap();
+    assert!(!said(&why).1.contains("warning: ") && !said(&trace).1.contains("warning: "));
+    let words = ["ip", "address", "add", &address, "dev", "eth0"];
+    cluster.node(0).run(&words).unwrap();
+    cluster
+        .eventually("the agent to know the node's new address", || {
+            let (code, text) = said(&why);
+            assert_eq!(code, 5, "{text}");
+            text.contains(&warning).then_some(())
+        })
+        .unwrap();
+    let (_, text) = said(&trace);
+    assert!(text.contains(&warning), "{text}");
+}
+
+/// An address of another node is left alone here: what it meets, that node says.
+fn another_nodes_node_port(cluster: &Cluster, server: &Pod) {
+    let port = 30_080;
+    let ports = json!([
+        { "name": "tcp", "protocol": "TCP", "port": 80, "targetPort": 8080, "nodePort": port },
+    ]);
+    let spec = json!({ "type": "NodePort", "ports": ports });
+    cluster.service("outside", 11, &[server], &spec).unwrap();
+    let theirs = cluster.node(0).ipv4();
+    let said = |port: u16| {
+        let to = format!("{theirs}:{port}");
+        let trace = ["service", "trace", "default/client", &to];
+        cluster.agent(1).proxyctl_verdict(&trace).unwrap()
+    };
+    let ends = |text: &str, port: u16, what: &str| {
+        text.ends_with(&format!(
+            "goes to {theirs}:{port} itself, of node a ({what}): what it meets there, kubectl weir --node a service trace says\n"
+        ))
+    };
+    cluster
+        .eventually("the NodePort to be known", || {
+            let (code, text) = said(port);
+            let is_known = ends(&text, port, "NodePort of Service default/outside:tcp");
+            (code == 0 && is_known).then_some(())
+        })
+        .unwrap();
+    let (code, text) = said(80);
+    assert!(
+        code == 0 && ends(&text, 80, "no Service that this node knows"),
+        "{text}"
+    );
 }
 
 fn trace_does_not_either(cluster: &Cluster) {

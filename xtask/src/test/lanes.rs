@@ -1,5 +1,5 @@
-//! Runs jobs in lanes, side by side: as many as this machine has processors, one more for what mostly waits, which then helps
-//! the others, and at last, one after the other, what needs the machine to itself. A test that failed beside others is run again by itself, and that counts:
+//! Runs jobs in lanes, side by side: twice as many as this machine has processors, for worlds wait for most of their time, and one more
+//! for what has machines of its own, which then helps the others, and at last, one after the other, what needs the machine to itself. A test that failed beside others is run again by itself, and that counts:
 //! tests are written for a machine of their own, and lanes only save time. It is told all the same.
 
 use std::{
@@ -55,6 +55,9 @@ impl Outcome {
     }
 }
 
+/// Lanes of a processor: seven of ten seconds of a world are waiting, for time-outs and for what comes by itself.
+const LANES: usize = 2;
+
 /// Jobs that wait for a lane.
 type Queue = Mutex<VecDeque<Job>>;
 
@@ -76,11 +79,11 @@ pub(super) fn run(jobs: &[Job], filter: Option<&str>, long: bool) -> Result<Vec<
     let mut outcomes = thread::scope(|scope| {
         let mut all = vec![scope.spawn(|| {
             let mut outcomes = lane(&apart, with)?;
-            // Worlds wait for half of their time.
             outcomes.extend(lane(&lanes, with)?);
             Ok(outcomes)
         })];
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..LANES * processors {
             all.push(scope.spawn(|| lane(&lanes, with)));
         }
         let mut outcomes = Vec::new();

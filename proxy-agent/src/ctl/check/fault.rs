@@ -66,6 +66,8 @@ faults! {
     RuleElsewhere = "rule-elsewhere";
     /// Another one's route takes a part of what is Services' or another node's pods'.
     RouteElsewhere = "route-elsewhere";
+    /// Somebody has fixed the hardware address of another node.
+    NeighbourFixed = "neighbour-fixed";
     /// A Node names what another one has.
     NodeConflict = "node-conflict";
     /// The way to other nodes has no room for what pods send.

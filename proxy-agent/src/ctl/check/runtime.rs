@@ -39,7 +39,10 @@ pub(super) fn look(scene: &Scene) -> Verdict {
     });
     let read: Vec<(&str, Folders)> = read.collect();
     if read.is_empty() {
-        return Verdict::unknown("not known: no configuration of containerd or CRI-O is in sight");
+        return Verdict::unknown(
+            "not known: no configuration of containerd or CRI-O is in sight (their own folders are /opt/cni/bin and /etc/cni/net.d); \
+             proxyctl check on the node itself sees more than in a container",
+        );
     }
     let files: Vec<&str> = read.iter().map(|(file, _)| *file).collect();
     let wrong = read

@@ -1,8 +1,8 @@
 //! All checks, in the order in which they are told.
 
 use super::{
-    Category, Check, Topic, Verdict, agent, api, detours, firewall, kernel, live, mounts, net,
-    others, plugin, ports, runtime, scene::Scene, sysctls, wiring,
+    Category, Check, Topic, Verdict, agent, api, detours, firewall, kernel, live, mounts,
+    neighbours, net, others, plugin, ports, runtime, scene::Scene, sysctls, wiring,
 };
 
 const fn always(name: &'static str, category: Category, look: fn(&Scene) -> Verdict) -> Check {
@@ -34,6 +34,7 @@ pub const CHECKS: &[Check] = &[
     always("loopback", Category::Network, net::loopback),
     always("addresses", Category::Network, net::addresses),
     always("routing", Category::Network, detours::look),
+    always("neighbours", Category::Network, neighbours::look),
     always("mtu", Category::Network, net::mtu),
     always("sysctls", Category::Network, sysctls::look),
     always("source ports", Category::Network, sysctls::source_ports),

@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 
-use super::{Agent, Said};
+use super::{Agent, Cluster, Said};
 use crate::ctl::{
     CtlError, Exit,
     args::SysdumpArgs,
     live,
     output::Output,
-    sysdump::{name, write},
+    sysdump::{name, with, write},
 };
 
 /// What the other `proxyctl` is told.
@@ -20,6 +20,21 @@ pub(super) fn words(args: &SysdumpArgs) -> Vec<String> {
     let config = args.config.iter();
     words.extend(config.map(|config| format!("--config={}", config.display())));
     words
+}
+
+/// What it said, with what the API server has: within a container nobody sees its log.
+pub(super) async fn said(
+    cluster: &Cluster,
+    agent: &Agent,
+    words: &[String],
+    args: &SysdumpArgs,
+) -> Result<Said, CtlError> {
+    let (said, files) = tokio::join!(cluster.proxyctl(agent, words), cluster.about(agent));
+    let mut said = said?;
+    if said.code == Exit::Ok as u8 {
+        said.out = with(&said.out, args, files)?;
+    }
+    Ok(said)
 }
 
 /// Writes what it said into a file, and says its name; gives the exit code.

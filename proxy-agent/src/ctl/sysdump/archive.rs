@@ -2,16 +2,18 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, Write},
+    io::{self, Read as _, Write},
 };
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use tar::{Builder, Header};
 
 use super::{MIB, redact::Redactor};
 
 /// Bytes of one file.
 const FILE: usize = 4 * MIB;
+/// The folder in it.
+const ROOT: &str = "weir-sysdump/";
 /// Name of the list.
 const LIST: &str = "contents.txt";
 
@@ -41,6 +43,30 @@ impl<W: Write> Archive<W> {
             left: limit,
             list: String::new(),
         }
+    }
+
+    /// One that begins with what another has, made with the same limit; without the files of these names.
+    pub(super) fn after(
+        made: &[u8],
+        to: W,
+        redactor: Redactor,
+        (limit, without): (usize, &[&str]),
+    ) -> io::Result<Self> {
+        let mut archive = Self::new(to, redactor, limit);
+        for entry in tar::Archive::new(GzDecoder::new(made)).entries()? {
+            let mut entry = entry?;
+            let path = entry.path()?.display().to_string();
+            let name = path.strip_prefix(ROOT).unwrap_or(&path);
+            let mut text = String::new();
+            entry.read_to_string(&mut text)?;
+            if name == LIST {
+                archive.list = without_lines_of(&text, without);
+            } else if !without.contains(&name) {
+                archive.left = archive.left.saturating_sub(text.len());
+                archive.write(name, &text)?;
+            }
+        }
+        Ok(archive)
     }
 
     /// Adds a file, or notes why there is none.
@@ -84,13 +110,23 @@ impl<W: Write> Archive<W> {
         header.set_size(text.len() as u64);
         header.set_mode(0o600);
         header.set_cksum();
-        let path = format!("weir-sysdump/{name}");
+        let path = format!("{ROOT}{name}");
         self.tar.append_data(&mut header, path, text.as_bytes())
     }
 
     fn note(&mut self, line: &str) -> io::Result<()> {
         writeln!(self.list, "{line}").map_err(io::Error::other)
     }
+}
+
+/// A list without what it says of some names.
+fn without_lines_of(list: &str, names: &[&str]) -> String {
+    let is_of = |line: &str| {
+        let name = line.split_once(": ").map(|(name, _)| name);
+        name.is_some_and(|name| names.contains(&name))
+    };
+    let lines = list.split_inclusive('\n').filter(|line| !is_of(line));
+    lines.collect()
 }
 
 /// As much of a text as there is room for.
@@ -113,6 +149,30 @@ mod tests {
         assert_eq!(cut("añb", Keep::Beginning, 2), "a");
         assert_eq!(cut("añb", Keep::End, 2), "b");
         assert_eq!(cut("añb", Keep::End, 4), "añb");
+    }
+
+    #[test]
+    fn more_is_added_to_what_another_has_made() {
+        let got = |text: &str| Ok(text.as_bytes().to_vec());
+        let redactor = || Redactor::new(Vec::new(), Vec::new());
+        let mut first = Archive::new(Vec::new(), redactor(), 10);
+        first.add("a", Keep::Beginning, got("1234")).unwrap();
+        first.add("b", Keep::End, Err("absent".to_owned())).unwrap();
+        let made = first.finish().unwrap();
+        let mut second = Archive::after(&made, Vec::new(), redactor(), (10, &["b", "c"])).unwrap();
+        second.add("b", Keep::End, got("12345678")).unwrap();
+        assert_eq!(
+            second.list,
+            "a: 4 bytes\nb: 6 bytes, without its first 2 bytes\n"
+        );
+        let made = second.finish().unwrap();
+        let mut archive = tar::Archive::new(GzDecoder::new(&made[..]));
+        let names = archive.entries().unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            entry.path().unwrap().display().to_string()
+        });
+        let names: Vec<String> = names.collect();
+        assert_eq!(names, ["a", "b", LIST].map(|name| format!("{ROOT}{name}")));
     }
 
     #[test]

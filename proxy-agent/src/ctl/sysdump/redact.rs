@@ -22,8 +22,8 @@ const PATTERNS: [&str; 7] = [
     // User and password of a URL.
     r"(?P<before>[a-z][a-z0-9+.-]*://)[^\s/@]+:[^\s/@]+(?P<after>@)",
     // Fields by their names, as YAML, JSON, environments and command lines have them. A field whose value is in quotes ends with
-    // them, another one with the line's next space.
-    r#"(?i)(?P<before>[\w.-]*(?:token|password|passwd|passphrase|secret|private[_-]?key|preshared[_-]?key|api[_-]?key|access[_-]?key|fastopen[_-]?key|client-key-data|client-certificate-data|certificate-authority-data|authorization)(?P<file>[_-]?file)?[\w.-]*\\?["']?\s*[:=]\s*)(?P<value>\\"[^"\\]*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s,}\]"']+)"#,
+    // them, another one with the line's next space. An object or a list is no value: those within have names of their own.
+    r#"(?i)(?P<before>[\w.-]*(?:token|password|passwd|passphrase|secret|private[_-]?key|preshared[_-]?key|api[_-]?key|access[_-]?key|fastopen[_-]?key|client-key-data|client-certificate-data|certificate-authority-data|authorization)(?P<file>[_-]?file)?[\w.-]*\\?["']?\s*[:=]\s*)(?P<value>\\"[^"\\]*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[{\[]?[^\s,}\]{\["'][^\s,}\]"']*)"#,
 ];
 
 static COMPILED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
@@ -87,7 +87,8 @@ fn in_between(found: &Captures<'_>) -> String {
         return found[0].to_owned();
     }
     let group = |name: &str| found.name(name).map_or("", |group| group.as_str());
-    let quote = quote(group("value"));
+    let quote = quote(group("value")).or_else(|| quote_of_key(group("before")));
+    let quote = quote.unwrap_or_default();
     format!(
         "{}{quote}{REDACTED}{quote}{}",
         group("before"),
@@ -95,13 +96,17 @@ fn in_between(found: &Captures<'_>) -> String {
     )
 }
 
+const QUOTES: [&str; 3] = ["\\\"", "\"", "'"];
+
 /// What a value is quoted with, so that JSON stays JSON.
-fn quote(value: &str) -> &str {
-    let quotes = ["\\\"", "\"", "'"];
-    quotes
-        .into_iter()
-        .find(|quote| value.starts_with(quote))
-        .unwrap_or_default()
+fn quote(value: &str) -> Option<&'static str> {
+    QUOTES.into_iter().find(|quote| value.starts_with(quote))
+}
+
+/// What the key is quoted with: of a number in JSON, say.
+fn quote_of_key(before: &str) -> Option<&'static str> {
+    let key = before.trim_end().strip_suffix([':', '='])?.trim_end();
+    QUOTES.into_iter().find(|quote| key.ends_with(quote))
 }
 
 #[cfg(test)]
@@ -124,10 +129,16 @@ mod tests {
             r#"{"token": "a b\"c", "x": 1}"#,
             r#"{"said": "{\"token\":\"abcd\",\"x\":1}"}"#,
             r#"{"password": "", "privateKeyFile": "/etc/tls.key"}"#,
+            r#"{"token": 3600, "x": 1}"#,
+            r#"{"automountServiceAccountToken": true}"#,
+            r#"{"secrets":null,"said": "{\"token\":1}"}"#,
+            "{\"serviceAccountToken\": {\n \"secret\": \"a\", \"tokens\": [\n {\"x\": 1}]}}",
+            r#"{"tokens":["x"],"secret":{"password":"b"}}"#,
         ] {
             let cleaned = clean(text);
             assert!(cleaned.contains(REDACTED), "{cleaned}");
-            serde_json::from_str::<serde_json::Value>(&cleaned).unwrap();
+            let read = serde_json::from_str::<serde_json::Value>(&cleaned);
+            assert!(read.is_ok(), "{cleaned}");
         }
     }
 
@@ -171,6 +182,8 @@ mod tests {
             ),
             ("{\\\"token\\\":\\\"abcd\\\"}".to_owned(), vec!["abcd"]),
             ("WEIR_API_KEY=abcd --x".to_owned(), vec!["abcd"]),
+            ("password={abcd".to_owned(), vec!["abcd"]),
+            ("token: [abcd]".to_owned(), vec!["abcd"]),
             (
                 "client-key-data: TFM0dExTMUNSVWRK".to_owned(),
                 vec!["TFM0dExTMUNSVWRK"],

@@ -19,7 +19,7 @@ use crate::{
     ctl::{
         CtlError,
         inside::is_masqueraded,
-        lookup::{Asked, Ranges, backends, frontend, ranges, set},
+        lookup::{Asked, Ranges, backends, frontend, get, ranges, set},
         place,
         render::words::{named, socket},
     },
@@ -29,6 +29,7 @@ use crate::{
         lookup::{Question, judge},
         view::LiveView,
     },
+    service::key::FrontendKey,
 };
 
 /// What is followed, and what was found on the way.
@@ -62,9 +63,7 @@ impl<'a> Follower<'a> {
     pub(super) fn follow(&mut self) -> Result<Verdict, CtlError> {
         let inside = self.is_inside()?;
         let Some((key, frontend)) = frontend(self.maps, &self.asked)? else {
-            self.say("frontend", "none: the address is left as it is".to_owned());
-            let verdict = format!("not a Service: goes to {} itself", self.asked.to);
-            return Ok(Verdict::good(verdict));
+            return self.no_frontend();
         };
         let owner = named(&self.names.services, frontend.service);
         let found = if frontend.flags & FLAG_HOST_PORT != 0 {
@@ -95,6 +94,29 @@ impl<'a> Follower<'a> {
         let held_to = self.affinity(&frontend)?;
         let candidates = candidates(&backends(self.maps, set.id, set.count)?, held_to);
         self.judged(&candidates)
+    }
+
+    /// What goes to where no Service is served here; another node may have one at an address of its own.
+    fn no_frontend(&mut self) -> Result<Verdict, CtlError> {
+        self.say("frontend", "none: the address is left as it is".to_owned());
+        let to = self.asked.to;
+        let theirs = self.names.addresses.get(&to.ip());
+        let Some(node) = theirs.and_then(|name| name.strip_prefix("node/")) else {
+            let verdict = format!("not a Service: goes to {to} itself");
+            return Ok(Verdict::good(verdict));
+        };
+        let key = FrontendKey::on_node(to.is_ipv6(), to.port(), self.asked.protocol);
+        let served = get(self.maps, &key)?.filter(|any| any.flags & FLAG_HOST_PORT == 0);
+        let what = match served {
+            Some(any) => format!(
+                "NodePort of Service {}",
+                named(&self.names.services, any.service)
+            ),
+            None => "no Service that this node knows".to_owned(),
+        };
+        Ok(Verdict::good(format!(
+            "goes to {to} itself, of node {node} ({what}): what it meets there, kubectl weir --node {node} service trace says"
+        )))
     }
 
     /// Whether a load balancer's address serves the client.

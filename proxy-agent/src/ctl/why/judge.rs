@@ -118,14 +118,14 @@ impl<'a> Judge<'a> {
 
     /// Who is no pod of this node: whether policy has a say, which then is another node's.
     fn elsewhere(&self, address: IpAddr) -> Result<(Verdict, &'static str), CtlError> {
-        if place::node_flags(self.maps, address)? != 0 {
+        let name = self.names.addresses.get(&address);
+        let is_node = name.is_none_or(|name| name.starts_with("node/"));
+        if is_node && place::node_flags(self.maps, address)? != 0 {
             let because = "the node itself is no subject of policy";
             return Ok((Verdict::Allowed, because));
         }
-        Ok(match self.names.addresses.get(&address) {
-            Some(name) if name.starts_with("node/") => {
-                (Verdict::Allowed, "a node is no subject of policy")
-            }
+        Ok(match name {
+            Some(_) if is_node => (Verdict::Allowed, "a node is no subject of policy"),
             Some(_) => (Verdict::Undecided, "a pod of another node, which decides"),
             None if self.is_pod(address)? => (
                 Verdict::Undecided,
