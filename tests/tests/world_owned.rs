@@ -8,6 +8,8 @@ mod lab;
 #[path = "owned/maps.rs"]
 mod maps;
 
+use std::time::Duration;
+
 use proxy_agent::agent::owned::{Care, OWNED, Owned};
 use serde_json::Value;
 use weir_tests::world::until;
@@ -55,6 +57,36 @@ fn what_is_broken_comes_back() {
             }
         }
     }
+}
+
+/// One link that is set down takes routes, neighbours and addresses with it: one thing, of a pod that has a name.
+#[test]
+fn what_one_pods_link_lost_is_told_as_one_thing() {
+    let lab = Lab::start("auto");
+    let things = || -> Vec<String> {
+        let recent = lab.status()["repairs"]["recent"].as_array().cloned();
+        let recent = recent.unwrap_or_default().into_iter();
+        recent
+            .map(|one| one["thing"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let looks =
+        "cat /sys/class/net/$veth/operstate; ip route show dev $veth; ip -6 route show dev $veth";
+    let before = lab.shell(looks);
+    // Only what it has seen whole is put back as something that somebody took.
+    lab.cluster
+        .eventually("the link to be told", || {
+            lab.shell("ip link set $veth down");
+            let back = || Ok((lab.shell(looks) == before).then_some(()));
+            until("the link", Duration::from_secs(10), back).unwrap();
+            (!things().is_empty()).then_some(())
+        })
+        .unwrap();
+    let things = things();
+    let name = lab.shell("echo $veth");
+    let ends = format!(" of {}, of pod default/", name.trim());
+    assert!(things.len() == 1 && things[0].contains(&ends), "{things:?}");
+    lab.works();
 }
 
 /// With less than 1280 bytes the kernel has no IPv6 on an interface, and forgets all that it knew there. Less than 68 it gives none.
@@ -161,7 +193,7 @@ fn what_is_taken_away_is_told_at_once() {
         })
         .unwrap();
     // Longer than what two who ask share a look for.
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(1100));
     lab.shell("find /sys/fs/bpf -path '*/links/to_net-*' -delete");
     let (code, told) = rows(&["status", "--brief"]);
     let named = "ago what somebody changed or took away: program to_net on eth0";
