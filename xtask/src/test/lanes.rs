@@ -73,7 +73,10 @@ pub(super) fn run(jobs: &[Job], filter: Option<&str>, long: bool) -> Result<Vec<
     let with = With { filter, long };
     let of = |place: Place| -> Queue {
         let here = jobs.iter().filter(|job| job.place() == place);
-        Mutex::new(here.cloned().collect())
+        let mut here: Vec<Job> = here.cloned().collect();
+        // What takes longest begins.
+        here.sort_by_key(|job| *job != Job::Kernels);
+        Mutex::new(here.into())
     };
     let (lanes, apart) = (of(Place::Lane), of(Place::Apart));
     let mut outcomes = thread::scope(|scope| {
