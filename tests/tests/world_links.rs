@@ -5,6 +5,7 @@ mod links {
     mod advertisements;
     mod bare;
     mod down;
+    mod kinds;
     mod lab;
     mod live;
     mod local;

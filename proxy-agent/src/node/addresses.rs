@@ -24,6 +24,11 @@ pub fn in_force(maps: &NodeMaps) -> Vec<IpAddr> {
     own(&maps.addresses())
 }
 
+/// The large ranges that the maps hold.
+pub fn ranges_in_force(maps: &NodeMaps) -> Vec<IpNetwork> {
+    maps.ranges().into_keys().collect()
+}
+
 /// Each pod's interface has a link-local address of its own: they would come and go with the pods.
 const fn reaches_pods(address: IpAddr) -> bool {
     match address {
@@ -32,7 +37,7 @@ const fn reaches_pods(address: IpAddr) -> bool {
     }
 }
 
-/// A range that is local by a route alone, of so many addresses at most, has an entry for each: policy knows them one by one.
+/// A range that is local by a route alone, of so many addresses at most, has an entry for each.
 const RANGE: u64 = 256;
 /// Addresses of all such ranges, at most: half of what the maps hold.
 const RANGES: u64 = 512;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use cni_plugin::wiring::device::Device;
+use ipnetwork::IpNetwork;
 
 use super::{
     condition::Network,
@@ -28,6 +29,8 @@ pub(super) struct Found {
     pub(super) mended: Vec<String>,
     /// Those in the maps that reach pods.
     pub(super) addresses: Vec<IpAddr>,
+    /// The large ranges in the maps, all of whose addresses are the node's.
+    pub(super) ranges: Vec<IpNetwork>,
     /// Where health check node ports are served.
     pub(super) listen_on: Option<ListenOn>,
     /// Entries of the node's maps that wait for room, by map.

@@ -146,6 +146,7 @@ impl NodeKeeper {
             .errors
             .extend(written.err().map(|e| format!("{e:#}")));
         report.addresses = Some(addresses::in_force(&self.maps));
+        report.ranges = Some(addresses::ranges_in_force(&self.maps));
         let names: Vec<&str> = desired.links.chosen.values().map(Link::name).collect();
         let set = self.sysctls.apply(&names, &config.conntrack, repairs);
         report.errors.extend(set);

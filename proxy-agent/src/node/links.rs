@@ -75,6 +75,8 @@ enum Verdict {
 const SILENT: [&str; 10] = [
     "dummy", "ifb", "nlmon", "vcan", "vxcan", "can", "ipvlan", "ipvtap", "macvtap", "vrf",
 ];
+/// Kinds of tunnels with fallback devices whose frames have an Ethernet header.
+const TAPS: [&str; 4] = ["gretap", "ip6gretap", "erspan", "ip6erspan"];
 /// Devices of our own.
 const OURS: &str = "weir_";
 
@@ -133,8 +135,11 @@ fn judge(settings: &LinkSettings, facts: &Facts, interface: &Interface) -> Verdi
         return Verdict::Silent;
     }
     match header(interface.layer) {
-        // Fallback devices of tunnels are there in every namespace, and down.
-        Some(Header::Bare) if !interface.up && interface.addresses.is_empty() => Verdict::Silent,
+        Some(header) if is_idle(interface, header) => Verdict::Silent,
+        Some(_) if interface.wraps => Verdict::Refused(
+            "is left alone: its frames begin with the header of its tunnel, as of GRE to no one end"
+                .to_owned(),
+        ),
         Some(header) => Verdict::Carries(header),
         None if interface.addresses.is_empty() => Verdict::Silent,
         None => Verdict::Refused(format!(
@@ -142,6 +147,12 @@ fn judge(settings: &LinkSettings, facts: &Facts, interface: &Interface) -> Verdi
             interface.layer
         )),
     }
+}
+
+/// Tunnels, which are down and have no address: their fallback devices are there in every namespace.
+fn is_idle(interface: &Interface, header: Header) -> bool {
+    let is_tunnel = header == Header::Bare || TAPS.contains(&interface.kind.as_str());
+    is_tunnel && !interface.up && interface.addresses.is_empty()
 }
 
 /// Pods', ours, and the loopback.

@@ -5,6 +5,7 @@ mod entries;
 use std::{collections::BTreeMap, fmt::Debug, net::IpAddr, time::Duration};
 
 use anyhow::Context as _;
+use ipnetwork::IpNetwork;
 use proxy_common::{
     address::{Address4, Address6, address4, address6, octets4, octets6},
     inside::{Inside, InsideKey4, InsideKey6},
@@ -98,6 +99,19 @@ impl NodeMaps {
         let v4 = v4.map(|(address, flags)| (IpAddr::from(octets4(*address)), *flags));
         let v6 = v6.map(|(address, flags)| (IpAddr::from(octets6(*address)), *flags));
         v4.chain(v6).collect()
+    }
+
+    /// The large ranges of both families, with what their addresses serve.
+    pub fn ranges(&self) -> BTreeMap<IpNetwork, u32> {
+        let v4 = self.ranges4.written().iter();
+        let v6 = self.ranges6.written().iter();
+        let v4 = v4.map(|(key, flags)| (IpAddr::from(octets4(key.data)), key.length, *flags));
+        let v6 = v6.map(|(key, flags)| (IpAddr::from(octets6(key.data)), key.length, *flags));
+        let ranges = v4.chain(v6).filter_map(|(ip, length, flags)| {
+            let range = IpNetwork::new(ip, u8::try_from(length).ok()?).ok()?;
+            Some((range, flags))
+        });
+        ranges.collect()
     }
 
     /// What the kernel has refused when they were written last.

@@ -58,6 +58,8 @@ pub struct NodeReport {
     pub closed: Option<String>,
     /// The node's own addresses in the maps; none if they are not known.
     pub addresses: Option<Vec<IpAddr>>,
+    /// The node's large ranges in the maps; none if they are not known.
+    pub ranges: Option<Vec<IpNetwork>>,
     /// Where health check node ports are served; none if that is not known.
     pub health_checks: Option<ListenOn>,
     /// In whose name pods speak; none if it is not known.

@@ -207,11 +207,15 @@ impl ThisNode {
     fn tell_here(&self, here: &mut Here) {
         let Found {
             addresses,
+            ranges,
             listen_on,
             ..
         } = &self.found;
         if here.addresses.get() != addresses {
             here.addresses.tell(addresses.clone());
+        }
+        if here.ranges.get() != ranges {
+            here.ranges.tell(ranges.clone());
         }
         if let Some(listen_on) = listen_on.as_ref().filter(|on| *on != here.listen_on.get()) {
             here.listen_on.tell(listen_on.clone());

@@ -74,6 +74,7 @@ impl Upkeep {
         let devices = keeper.opening().devices();
         let found = Found {
             addresses: addresses::in_force(keeper.maps()),
+            ranges: addresses::ranges_in_force(keeper.maps()),
             listen_on: Some(ListenOn::unknown(&shared.config.node)),
             device: (devices.first(), devices.problem.clone()),
             ..Found::default()
@@ -164,6 +165,9 @@ impl Upkeep {
         found.listen_on = report.health_checks.take().or(found.listen_on.take());
         if let Some(addresses) = report.addresses.take() {
             found.addresses = addresses;
+        }
+        if let Some(ranges) = report.ranges.take() {
+            found.ranges = ranges;
         }
         found.installed |= report.ready && config.cni.install;
         let here = snapshot.nodes.get(config.node_name.as_str());

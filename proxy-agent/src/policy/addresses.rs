@@ -34,6 +34,8 @@ pub struct Addresses {
     local: HashMap<IpAddr, Option<Arc<Subject>>>,
     /// `podCIDRs` of all nodes.
     pub pod_cidrs: BTreeSet<IpNetwork>,
+    /// Ranges all of whose addresses are this node's.
+    pub own_ranges: BTreeSet<IpNetwork>,
 }
 
 impl Addresses {
@@ -81,12 +83,11 @@ impl Addresses {
         self.local = now;
     }
 
-    /// Takes over the nodes; tells whether anything differs.
+    /// Takes over the nodes, the name of this one, and what it has beside what its object says; tells whether anything differs.
     pub fn update_nodes<'a>(
         &mut self,
         nodes: impl IntoIterator<Item = &'a Arc<Node>>,
-        own: &str,
-        own_addresses: &[IpAddr],
+        (own, own_addresses, own_ranges): (&str, &[IpAddr], &[IpNetwork]),
     ) -> bool {
         let mut flags: HashMap<IpAddr, u32> = HashMap::new();
         let mut pod_cidrs = BTreeSet::new();
@@ -102,8 +103,11 @@ impl Addresses {
         for address in own_addresses {
             *flags.entry(*address).or_default() |= PEER_NODE | PEER_LOCAL_NODE;
         }
-        let changed = flags != self.nodes || pod_cidrs != self.pod_cidrs;
+        let ranges: BTreeSet<_> = own_ranges.iter().copied().map(canonical).collect();
+        let changed =
+            flags != self.nodes || pod_cidrs != self.pod_cidrs || ranges != self.own_ranges;
         self.nodes = flags;
+        self.own_ranges = ranges;
         self.pod_cidrs = pod_cidrs;
         changed
     }

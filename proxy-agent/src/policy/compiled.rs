@@ -66,7 +66,7 @@ impl Compiled {
         let policies = rows.into_iter().flat_map(|row| &row.policies);
         let atoms = Atoms::of(policies.map(|v| &**v));
         let mut vectors = Vectors::default();
-        let regions = regions(&atoms, &addresses.pod_cidrs, &mut vectors);
+        let regions = regions(&atoms, addresses, &mut vectors);
         let labels = |n: &Namespace| with_name(&n.name, &n.labels);
         Self {
             atoms,

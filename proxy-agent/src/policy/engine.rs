@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnetwork::IpNetwork;
+
 use self::glance::Glance;
 use super::{
     LocalEndpoint, PolicyError, PolicyReport, PolicyTables,
@@ -69,6 +71,7 @@ pub struct PolicyEngine {
     pub(super) restored: bool,
     node: String,
     own_addresses: Vec<IpAddr>,
+    own_ranges: Vec<IpNetwork>,
     own_addresses_changed: bool,
     pub(super) observed: Observed,
     pub(super) namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
@@ -113,6 +116,7 @@ impl PolicyEngine {
             restored: false,
             node: node.into(),
             own_addresses: Vec::new(),
+            own_ranges: Vec::new(),
             own_addresses_changed: true,
             observed: Observed::default(),
             namespaces: BTreeMap::new(),
@@ -142,6 +146,12 @@ impl PolicyEngine {
     pub fn set_local_addresses(&mut self, addresses: Vec<IpAddr>) {
         self.own_addresses_changed |= self.own_addresses != addresses;
         self.own_addresses = addresses;
+    }
+
+    /// Ranges all of whose addresses are this node's, beside those. Taken over by the next sync.
+    pub fn set_local_ranges(&mut self, ranges: Vec<IpNetwork>) {
+        self.own_addresses_changed |= self.own_ranges != ranges;
+        self.own_ranges = ranges;
     }
 
     /// Reads what a former agent left in the maps. The first sync does it if nobody did.

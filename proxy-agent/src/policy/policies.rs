@@ -38,6 +38,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 struct Seen {
     endpoints: u64,
     addresses: u64,
+    ranges: u64,
     in_vain: u64,
 }
 
@@ -109,11 +110,16 @@ impl Policies {
         if let Some(addresses) = addresses {
             self.engine.set_local_addresses(addresses.clone());
         }
+        let ranges = here.ranges.news(&mut self.seen.ranges);
+        if let Some(ranges) = ranges {
+            self.engine.set_local_ranges(ranges.clone());
+        }
         let in_vain = here.in_vain.news(&mut self.seen.in_vain);
         if let Some(in_vain) = in_vain {
             self.engine.set_in_vain(in_vain.clone());
         }
-        endpoints.is_some() || addresses.is_some() || in_vain.is_some()
+        let of_node = addresses.is_some() || ranges.is_some();
+        endpoints.is_some() || of_node || in_vain.is_some()
     }
 
     fn bring_in_step(&mut self, snapshot: &Snapshot, endpoints: &[LocalEndpoint]) -> Instant {

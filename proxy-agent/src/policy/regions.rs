@@ -1,4 +1,4 @@
-//! Regions: the address space cut at every edge that a policy or a pod range draws, and the vector of each
+//! Regions: the address space cut at every edge that a policy, a pod range or a range of this node draws, and the vector of each
 //! piece. An `ipBlock` matches pods' and nodes' addresses too: they take the vector of their region.
 
 use std::{
@@ -7,9 +7,10 @@ use std::{
 };
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
-use proxy_common::policy::peers::PEER_UNKNOWN_POD;
+use proxy_common::policy::peers::{PEER_LOCAL_NODE, PEER_NODE, PEER_UNKNOWN_POD};
 
 use super::{
+    addresses::Addresses,
     atoms::{Atom, Atoms},
     numbers::Numbers,
     prefix_map::{PrefixMap, covers},
@@ -25,21 +26,16 @@ pub struct Region {
     pub flags: u32,
 }
 
-/// Cuts the address space at the edges of all block atoms and of the pods' ranges. An edge at which nothing changes for
+/// Cuts the address space at the edges of all block atoms, of the pods' ranges and of this node's own. An edge at which nothing changes for
 /// policy makes no region.
-pub fn regions(
-    atoms: &Atoms,
-    pod_cidrs: &BTreeSet<IpNetwork>,
-    vectors: &mut Vectors,
-) -> PrefixMap<Region> {
+pub fn regions(atoms: &Atoms, addresses: &Addresses, vectors: &mut Vectors) -> PrefixMap<Region> {
     let mut regions = PrefixMap::default();
     let mut walk = Walk::new(atoms);
-    for (prefix, touched) in &edges(atoms, pod_cidrs) {
+    for (prefix, touched) in &edges(atoms, addresses) {
         let outer = walk.enter(*prefix);
         let region = Region {
             vector: vectors.intern(walk.touch(touched)),
-            flags: outer.map_or(0, |r| r.flags)
-                | pod_cidrs.get(prefix).map_or(0, |_| PEER_UNKNOWN_POD),
+            flags: outer.map_or(0, |r| r.flags) | flags(*prefix, addresses),
         };
         walk.is_at(region);
         if outer != Some(region) {
@@ -47,6 +43,13 @@ pub fn regions(
         }
     }
     regions
+}
+
+/// `PEER_*` bits of what lies in a prefix, by the prefix itself.
+fn flags(prefix: IpNetwork, addresses: &Addresses) -> u32 {
+    let when = |set: &BTreeSet<IpNetwork>, bits| if set.contains(&prefix) { bits } else { 0 };
+    when(&addresses.pod_cidrs, PEER_UNKNOWN_POD)
+        | when(&addresses.own_ranges, PEER_NODE | PEER_LOCAL_NODE)
 }
 
 /// A walk over all prefixes, outer ones before what lies in them: the atoms and peer sets that hold at its place.
@@ -128,7 +131,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Every edge with the atoms that begin or end there; outer prefixes before what lies in them.
-fn edges(atoms: &Atoms, pod_cidrs: &BTreeSet<IpNetwork>) -> Vec<(IpNetwork, Vec<u32>)> {
+fn edges(atoms: &Atoms, addresses: &Addresses) -> Vec<(IpNetwork, Vec<u32>)> {
     let mut edges: BTreeMap<(IpAddr, u8), (IpNetwork, Vec<u32>)> = BTreeMap::new();
     let mut touch = |prefix: IpNetwork, atom: Option<u32>| {
         let edge = edges.entry((prefix.network(), prefix.prefix()));
@@ -136,7 +139,7 @@ fn edges(atoms: &Atoms, pod_cidrs: &BTreeSet<IpNetwork>) -> Vec<(IpNetwork, Vec<
         atoms.extend(atom);
     };
     everything().for_each(|prefix| touch(prefix, None));
-    for prefix in pod_cidrs {
+    for prefix in addresses.pod_cidrs.union(&addresses.own_ranges) {
         touch(*prefix, None);
     }
     for (number, atom) in (0..).zip(atoms.all()) {

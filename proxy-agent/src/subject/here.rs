@@ -5,6 +5,8 @@ use std::{
     net::IpAddr,
 };
 
+use ipnetwork::IpNetwork;
+
 use crate::{
     api::listen::ListenOn,
     datapath::SharedDatapath,
@@ -31,6 +33,8 @@ pub struct Here {
     pub no_host_ports: Told<BTreeMap<String, String>>,
     /// By the node: its own addresses that reach pods, in order, also those that its Node object does not name.
     pub addresses: Told<Vec<IpAddr>>,
+    /// By the node: ranges all of whose addresses are its own, and too many to be named one by one.
+    pub ranges: Told<Vec<IpNetwork>>,
     /// By the node: where health check node ports are served.
     pub listen_on: Told<ListenOn>,
     /// By who makes maps larger: those that do not grow though somebody waits for it.
@@ -49,6 +53,7 @@ impl Here {
             serving: Told::default(),
             no_host_ports: Told::default(),
             addresses: Told::default(),
+            ranges: Told::default(),
             listen_on: Told::default(),
             in_vain: Told::default(),
         }
@@ -65,6 +70,7 @@ impl Here {
             serving,
             no_host_ports,
             addresses,
+            ranges,
             listen_on,
             in_vain,
         } = self;
@@ -75,6 +81,7 @@ impl Here {
             + serving.version
             + no_host_ports.version
             + addresses.version
+            + ranges.version
             + listen_on.version
             + in_vain.version
     }

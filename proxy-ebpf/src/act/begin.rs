@@ -419,7 +419,7 @@ fn own<F: Family>(packet: &Packet<F>, start: &mut Start<F>) -> Verdict {
     if !begins || !node::port_matters(from.source_port) {
         return NEXT;
     }
-    if node::address::<F>(&to_stack(&from.source)) == 0 {
+    if node::any_address::<F>(&to_stack(&from.source)) == 0 {
         return NEXT;
     }
     start.flow.endpoint = [ENDPOINT_HOST, 0];

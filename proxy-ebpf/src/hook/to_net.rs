@@ -160,7 +160,7 @@ fn send<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
     if !begins {
         return work.stray();
     }
-    if sender == 0 && node::address::<F>(&work.packet.source) == 0 {
+    if sender == 0 && node::any_address::<F>(&work.packet.source) == 0 {
         return NEXT;
     }
     work.begin(skb, at, sender)

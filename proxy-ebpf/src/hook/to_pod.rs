@@ -62,7 +62,7 @@ fn receive<F: Family>(skb: Skb, work: &mut Work<F>) -> Verdict {
     }
     // Copies of fragments come without the interface on which they came
     // (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv6/ip6_output.c#L660>): the address must be the host's too.
-    let from_host = skb.ingress_ifindex() == 0 && node::address::<F>(&work.packet.source) != 0;
+    let from_host = skb.ingress_ifindex() == 0 && node::any_address::<F>(&work.packet.source) != 0;
     let verdict = work.begin(skb, TO_POD, if from_host { HOST } else { 0 });
     work.know_receiver();
     verdict

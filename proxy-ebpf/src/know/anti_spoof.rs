@@ -89,7 +89,8 @@ pub fn is_neighbour(packet: &Packet<V6>) -> bool {
     }
 }
 
-/// Whether the node forwards nothing to this address: multicast, link-local (RFC 4291), and its own.
+/// Whether the node forwards nothing to this address: multicast, link-local (RFC 4291), and its own, but for such of large ranges:
+/// no gateway has one.
 #[inline(always)]
 fn stays(destination: [u32; 4]) -> bool {
     destination[0].to_ne_bytes()[0] == 0xff

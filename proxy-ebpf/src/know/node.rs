@@ -112,15 +112,14 @@ pub fn is_own<F: Family>(address: &F::Address) -> bool {
     })
 }
 
-/// `ADDRESS_*` bits of an address, which stands on the stack or in a map; 0 if it is not one of this node's, or one of a large
-/// range of it.
+/// As [`any_address`], but of large ranges; the address stands on the stack or in a map.
 #[inline(always)]
-pub fn address<F: Family>(address: &F::Address) -> u32 {
+pub(super) fn address<F: Family>(address: &F::Address) -> u32 {
     // SAFETY: one word, read at once.
     unsafe { F::node_addresses().get(address) }.map_or(0, |flags| *flags)
 }
 
-/// As [`address`], of an address on the stack, of large ranges as well.
+/// `ADDRESS_*` bits of an address, which stands on the stack; 0 if it is not one of this node's.
 #[inline(always)]
 pub fn any_address<F: Family>(of: &F::Address) -> u32 {
     match address::<F>(of) {

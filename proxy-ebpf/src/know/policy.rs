@@ -118,7 +118,7 @@ fn decide<F: Family>(question: &mut Question<F>) -> Verdict {
     }
     if question.egress != 0
         && node::is_set(NODE_ALLOW_EGRESS_TO_NODE)
-        && node::address::<F>(&to_stack(&question.address)) != 0
+        && node::any_address::<F>(&to_stack(&question.address)) != 0
     {
         return CONTINUE;
     }

@@ -29,11 +29,16 @@ const ALL: &[&str] = &[];
 
 /// Of these programs only tests with these names are run, in the short form and in the long one, unless others are asked for: an
 /// emulated machine takes minutes to start an agent, and what is not about the kernel has its say elsewhere.
-const PARTS: [(&str, [&[&str]; 2]); 5] = [
+const PARTS: [(&str, [&[&str]; 2]); 6] = [
     ("cni", [&["cni::devices"]; 2]),
     ("world_bandwidth", [&["who_breaks"]; 2]),
     // Agents that encrypt run nowhere else: most kernels that tests run on have no WireGuard.
     ("world_encryption", [&["encryption::device"], ALL]),
+    // Most kinds of links are there only.
+    (
+        "world_links",
+        [&["bare::packet::"], &["bare::packet::", "bare::stack::"]],
+    ),
     (
         "world_netkit",
         [&["netkit::kinds::pods_keep", "netkit::reach::packet"]; 2],
@@ -52,7 +57,7 @@ mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
-export RUST_BACKTRACE=1 PATH=/tools:/bin TMPDIR=/tmp WEIR_PROGRAMS=/weir WEIR_SLOWNESS=10
+export RUST_BACKTRACE=1 PATH=/tools:/bin TMPDIR=/tmp WEIR_PROGRAMS=/weir WEIR_SLOWNESS=10 WEIR_LINKS=all
 ";
 
 /// What the disks of all kernels of an architecture have beside tests.

@@ -15,13 +15,18 @@ use crate::{
 };
 
 /// Modules that the tests need. Those that they depend on are found.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 15] = [
     "veth",
     "macvlan",
     "tun",
     "bridge",
     "vxlan",
     "wireguard",
+    "ipip",
+    "sit",
+    "ip_gre",
+    "ip6_tunnel",
+    "ip6_gre",
     "sch_ingress",
     "cls_bpf",
     "sch_tbf",

@@ -45,13 +45,13 @@ pub(super) const MATRIX: [Series; 5] = [
         processor: Some((Arch::Arm64, "cortex-a72")),
         suites: &[Suite::Bookworm],
         // It has no netkit: pods as on any kernel without.
-        twice: &["world_netkit"],
+        twice: &["world_links", "world_netkit"],
         ..USUAL
     },
     Series {
         name: "6.12",
         suites: &[Suite::Trixie],
-        twice: &["world_bandwidth", "world_netkit"],
+        twice: &["world_bandwidth", "world_links", "world_netkit"],
         ..USUAL
     },
     Series {
@@ -92,6 +92,7 @@ const USUAL: Series = Series {
         "cni",
         "world_bandwidth",
         "world_encryption",
+        "world_links",
         "world_netkit",
     ],
     twice: &[],

@@ -17,13 +17,14 @@ use crate::{
 };
 
 /// Test targets that need nothing but a kernel and root.
-const TARGETS: [&str; 7] = [
+const TARGETS: [&str; 8] = [
     "verifier",
     "packets",
     "processors",
     "cni",
     "world_bandwidth",
     "world_encryption",
+    "world_links",
     "world_netkit",
 ];
 

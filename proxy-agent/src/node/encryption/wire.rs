@@ -77,11 +77,17 @@ pub struct WireGuard {
     socket: Socket,
     family: u16,
     sequence: u32,
+    device: String,
 }
 
 impl WireGuard {
     /// Opens one in the calling thread's namespace. `NotFound`: the kernel has no WireGuard.
     pub fn open() -> io::Result<Self> {
+        Self::of(ENCRYPTION_DEVICE)
+    }
+
+    /// As [`Self::open`], to the device of this name.
+    pub fn of(device: &str) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_GENERIC)?;
         setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(PATIENCE))?;
         socket.bind_auto()?;
@@ -90,6 +96,7 @@ impl WireGuard {
             socket,
             family: 0,
             sequence: 0,
+            device: device.to_owned(),
         };
         wire.family = wire.resolve()?;
         Ok(wire)
@@ -157,7 +164,7 @@ impl WireGuard {
         cmd: WireguardCmd,
         mut attributes: Vec<WireguardAttribute>,
     ) -> GenlMessage<WireguardMessage> {
-        attributes.insert(0, WireguardAttribute::IfName(ENCRYPTION_DEVICE.to_owned()));
+        attributes.insert(0, WireguardAttribute::IfName(self.device.clone()));
         let mut message = GenlMessage::from_payload(WireguardMessage { cmd, attributes });
         message.set_resolved_family_id(self.family);
         message

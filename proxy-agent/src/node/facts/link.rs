@@ -10,7 +10,10 @@ use ipnetwork::IpNetwork;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
-    link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+    link::{
+        InfoData, InfoGre, InfoGre6, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+        LinkLayerType, LinkMessage,
+    },
 };
 
 /// A link and its addresses.
@@ -28,6 +31,9 @@ pub struct Interface {
     pub up: bool,
     /// What its frames begin with (`ARPHRD_*`).
     pub layer: LinkLayerType,
+    /// Its frames begin with the header of its tunnel: GRE to no one end in particular
+    /// (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/ip_gre.c#L989>).
+    pub wraps: bool,
     /// What made it, as `ip link` says it (`vlan`, `bridge`); empty for hardware.
     pub kind: String,
     /// Index of the bridge, bond or the like that it is a member of.
@@ -58,6 +64,7 @@ impl Default for Interface {
             mtu: 0,
             up: false,
             layer: LinkLayerType::Ether,
+            wraps: false,
             kind: String::new(),
             master: None,
             addresses: Vec::new(),
@@ -106,12 +113,36 @@ impl Interface {
                         _ => None,
                     });
                     interface.kind = kind.unwrap_or_default();
+                    interface.wraps = infos.iter().any(wraps);
                 }
                 _ => {}
             }
         }
         interface
     }
+}
+
+/// Whether a link is GRE to no one end in particular, and not to that of each packet's own metadata.
+fn wraps(info: &LinkInfo) -> bool {
+    let (remote, by_metadata) = match info {
+        LinkInfo::Data(InfoData::GreTun(infos)) => (
+            infos.iter().find_map(|info| match info {
+                InfoGre::Remote(ip) => Some(IpAddr::V4(*ip)),
+                _ => None,
+            }),
+            infos.contains(&InfoGre::CollectMetadata),
+        ),
+        LinkInfo::Data(InfoData::GreTun6(infos)) => (
+            infos.iter().find_map(|info| match info {
+                InfoGre6::Remote(ip) => Some(IpAddr::V6(*ip)),
+                _ => None,
+            }),
+            infos.contains(&InfoGre6::CollectMetadata),
+        ),
+        _ => return false,
+    };
+    let to_many = remote.is_none_or(|ip| ip.is_unspecified() || ip.is_multicast());
+    to_many && !by_metadata
 }
 
 /// All links, without their addresses.

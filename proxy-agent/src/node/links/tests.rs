@@ -101,10 +101,25 @@ fn what_is_not_understood_is_named() {
 }
 
 #[test]
+fn links_whose_frames_begin_with_a_tunnels_header_are_named() {
+    let mut facts = facts(&[
+        ("gre1", "gre", LinkLayerType::Ipgre, None),
+        ("gre2", "gre", LinkLayerType::Ipgre, None),
+    ]);
+    facts.interfaces[1].wraps = true;
+    let links = Links::of(&LinkSettings::default(), &facts, |_| Sources::default());
+    assert_eq!(links.chosen.keys().collect::<Vec<_>>(), [&1]);
+    assert!(links.refused[0].starts_with("gre2 is left alone: its frames begin"));
+    assert!(links.left_alone.contains(&2));
+}
+
+#[test]
 fn links_have_their_programs_before_they_come_up_but_fallback_tunnels() {
     let mut facts = facts(&[
         ("eth0", "", LinkLayerType::Ether, None),
         ("sit0", "sit", LinkLayerType::Sit, None),
+        ("gretap0", "gretap", LinkLayerType::Ether, None),
+        ("erspan0", "erspan", LinkLayerType::Ether, None),
     ]);
     for interface in &mut facts.interfaces {
         interface.up = false;
@@ -112,8 +127,10 @@ fn links_have_their_programs_before_they_come_up_but_fallback_tunnels() {
     }
     let names = chosen(&LinkSettings::default(), &facts);
     assert_eq!(names, [("eth0".to_owned(), Header::Ethernet)]);
-    facts.interfaces[1].up = true;
-    assert_eq!(chosen(&LinkSettings::default(), &facts).len(), 2);
+    for tunnel in &mut facts.interfaces[1..] {
+        tunnel.up = true;
+    }
+    assert_eq!(chosen(&LinkSettings::default(), &facts).len(), 4);
 }
 
 #[test]

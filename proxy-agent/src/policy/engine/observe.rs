@@ -41,10 +41,8 @@ impl PolicyEngine {
     fn observe_nodes(&mut self, snapshot: &Snapshot) -> bool {
         let nodes = take_over(&mut self.nodes, &snapshot.nodes);
         let own = std::mem::take(&mut self.own_addresses_changed);
-        (nodes || own)
-            && self
-                .addresses
-                .update_nodes(self.nodes.values(), &self.node, &self.own_addresses)
+        let here = (&*self.node, &*self.own_addresses, &*self.own_ranges);
+        (nodes || own) && self.addresses.update_nodes(self.nodes.values(), here)
     }
 }
 
