@@ -30,10 +30,12 @@ pub mod tree;
 pub mod trial;
 pub mod words;
 
+mod following;
 mod living;
 mod load;
 mod mend;
 mod packet_log;
+mod resizable;
 mod rows;
 mod schema;
 
@@ -203,9 +205,8 @@ impl Datapath {
         }
     }
 
-    /// Puts maps in force that a [`Resizer`] made; gives their capacities. Until it returns nobody else may write the maps: another
-    /// thread holds [`Maps::standing`] for that. All
-    /// clones of [`Self::maps`] and [`Self::lifter`] go by the new ones then. After [`DatapathError::Outgrown`] nothing has changed;
+    /// Puts maps in force that a [`Resizer`] made; gives their capacities. Who writes maps goes on meanwhile, but for the node's worker,
+    /// which holds [`Maps::standing`]. All clones of [`Self::maps`] and [`Self::lifter`] go by the new ones then. After [`DatapathError::Outgrown`] nothing has changed;
     /// after another error some programs go by the new
     /// maps and others by the old ones: the next [`Self::open`] goes on from there.
     pub fn put_in_force(

@@ -7,10 +7,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -18,10 +17,10 @@ use super::{
     annotations, answers,
     comparison::{BUDGET, Comparisons, Found},
     pressure,
-    resizing::Resizing,
+    resizing::{Exchanged, Resizing},
     status::Figures,
     subjects::{Live, Subjects},
-    teller, upkeep,
+    teller,
 };
 use crate::{
     api::{
@@ -29,7 +28,7 @@ use crate::{
         readiness::{Guard, Readiness},
         socket::Question,
     },
-    datapath::{Datapath, DatapathConfig, DatapathError, Maps, Prepared, SharedDatapath, Telling},
+    datapath::{Datapath, DatapathConfig, Maps, SharedDatapath, Telling},
     model::{Dirty, Kind, Owned},
     observe::{Change, Changes, Notices, Store},
     pod::clients,
@@ -86,8 +85,8 @@ enum Wake {
     /// A piece of a comparison is due.
     Piece,
     Publish,
-    /// It is time to look at the maps' capacities, or maps of other ones are prepared.
-    Room(Option<Box<Prepared>>),
+    /// It is time to look at the maps' capacities, or some have been exchanged.
+    Room(Option<Exchanged>),
     /// A subject knows why.
     Due,
 }
@@ -102,8 +101,9 @@ impl MainLoop {
     ) -> anyhow::Result<Self> {
         let pulse = shared.watchdog.register_with("main loop", START_LIMIT);
         let datapath = open_datapath(shared)?;
-        let resizing = Resizing::new(shared, datapath.resizer());
-        let mut here = Here::new(SharedDatapath::new(datapath));
+        let datapath = SharedDatapath::new(datapath);
+        let resizing = Resizing::new(shared, &datapath);
+        let mut here = Here::new(datapath);
         let mut main_loop = Self {
             shared: Arc::clone(shared),
             store: Arc::clone(store),
@@ -167,20 +167,20 @@ impl MainLoop {
                 _ = full.tick() => Wake::Full,
                 () = self.comparisons.due() => Wake::Piece,
                 () = sleep_until(self.publish) => Wake::Publish,
-                prepared = self.resizing.changed() => Wake::Room(prepared.map(Box::new)),
+                exchanged = self.resizing.changed() => Wake::Room(exchanged?),
             };
-            self.turn(wake).await?;
+            self.turn(wake);
         }
     }
 
-    async fn turn(&mut self, wake: Wake) -> anyhow::Result<()> {
+    fn turn(&mut self, wake: Wake) {
         match wake {
             Wake::Change => self.sync(true),
             Wake::Due => self.sync(false),
             Wake::Full => self.begin_comparison(),
             Wake::Piece => self.compare().unwrap_or_default(),
             Wake::Question(question) => self.answer(question),
-            Wake::Room(Some(prepared)) => self.exchange(*prepared).await?,
+            Wake::Room(Some(maps)) => self.exchanged(&maps),
             Wake::Room(None) => self.resizing.look(),
             Wake::Publish => {}
         }
@@ -189,7 +189,6 @@ impl MainLoop {
         if self.publish <= Instant::now() {
             self.publish();
         }
-        Ok(())
     }
 
     /// Tells subjects which maps do not grow, at once.
@@ -201,32 +200,14 @@ impl MainLoop {
         }
     }
 
-    /// Puts maps of other capacities in force, and brings in step what waited for them. Nothing is written to maps meanwhile, so
-    /// that the loop stands still; its thread does nothing of it, which takes files and netlink.
-    async fn exchange(&mut self, prepared: Prepared) -> anyhow::Result<()> {
-        let began = Instant::now();
-        let (datapath, shared) = (self.here.datapath.clone(), Arc::clone(&self.shared));
-        let exchanged = spawn_blocking(move || {
-            let maps = datapath.lock().put_in_force(prepared)?;
-            let all = datapath.lock().maps().clone();
-            upkeep::count_entries(&shared, &all);
-            Ok(maps)
-        });
-        let maps = match exchanged.await.context("exchange maps")? {
-            Err(error @ DatapathError::Outgrown { .. }) => {
-                tracing::info!(%error, "maps keep their capacities");
-                return Ok(());
-            }
-            maps => maps.context("exchange maps")?,
-        };
-        tracing::info!(?maps, took = ?began.elapsed(), "maps resized");
+    /// Maps of other capacities are in force: brings in step what waited for them.
+    fn exchanged(&mut self, maps: &Exchanged) {
         self.follow_drops();
         for subject in self.subjects.all_mut() {
-            subject.resized(&maps);
+            subject.resized(maps);
         }
         self.resizing.done();
         self.sync(false);
-        Ok(())
     }
 
     /// Brings everything in step, until no subject has anything new to tell the others; with what has changed, if it is to be
