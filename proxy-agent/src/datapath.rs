@@ -49,7 +49,7 @@ pub use maps::{MapUsage, Maps};
 pub use memory_table::{Faults, MemoryTable};
 pub use mend::LostPins;
 pub use migrate::resize::Prepared;
-pub use mirror::{Mended, Mirror};
+pub use mirror::{Kept, Mended, Mirror, Round};
 pub use packet_log::{PacketLog, Telling};
 pub use pins::Pins;
 pub use prefix::Prefix;

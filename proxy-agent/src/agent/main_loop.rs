@@ -116,7 +116,7 @@ impl MainLoop {
             lists: Kind::ALL
                 .map(|kind| (kind, readiness.register(format!("list of {kind}"))))
                 .into(),
-            comparisons: Comparisons::every(shared.config.sync.full_period.0),
+            comparisons: Comparisons::every(shared.config.sync.full_period.0, Subjects::COUNT),
             resizing,
             packet_log: None,
             packet_log_pulse: None,
@@ -284,14 +284,13 @@ impl MainLoop {
     fn compare(&mut self) -> Option<()> {
         let piece = self.comparisons.piece()?;
         let mut subjects = self.subjects.all_mut();
-        let count = subjects.len();
         let subject = subjects.get_mut(piece.subject)?;
         let verified = subject.verify(&self.store, BUDGET, piece.depth);
         if let Verified::More(1..) | Verified::Done(1..) | Verified::Failed(1..) = verified {
             let thing = format!("map entries of {}", subject.name());
             self.repairs.repaired(Owned::MapEntries, &thing);
         }
-        if let Some(found) = self.comparisons.note(&piece, verified, count) {
+        if let Some(found) = self.comparisons.note(&piece, verified) {
             let Found { began, drift } = found;
             self.figures.full_done(&self.shared, began, drift);
         }
