@@ -245,7 +245,7 @@ impl Writer {
             vip.unwrap_or(0),
             inside.map_or(0, |inside| inside.reason),
             block.map_or(0, |block| block.level.into()),
-            affinity.map_or(0, |affinity| affinity.last_used as u32),
+            affinity.map_or(0, |affinity| affinity.last_used),
             maps.policy_cells.get(number) as u32,
         ]
     }

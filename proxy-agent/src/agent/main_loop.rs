@@ -1,6 +1,8 @@
 //! The main loop: one thread that owns all state of Services, policy and pods, and writes their maps. It waits, syncs, and
 //! publishes. What takes files or netlink it leaves to threads that may wait: see [`Subject::act`].
 
+mod questions;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -43,8 +45,6 @@ const TICK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the datapath may take to be opened.
 const START_LIMIT: Duration = Duration::from_mins(5);
-/// Between two looks at the machine that somebody asks for, at the least.
-const LOOKS: Duration = Duration::from_secs(1);
 /// Subjects that tell each other more often than so in a turn go on in the next.
 const ROUNDS: usize = 8;
 
@@ -319,52 +319,6 @@ impl MainLoop {
         drop(seen);
         self.notices.tell(notices);
         self.shared.publish(status);
-    }
-
-    /// Has the machine looked at, unless that was done a moment ago.
-    fn look(&mut self) {
-        if self.looked.elapsed() < LOOKS {
-            return;
-        }
-        self.looked = Instant::now();
-        for subject in self.subjects.all_mut() {
-            subject.look();
-        }
-        self.sync(false);
-        self.untold = true;
-        self.publish = self.looked + TICK;
-    }
-
-    /// Answers those who wait for a look, once all have looked; what was found is published before.
-    fn answer_lookers(&mut self) {
-        let subjects = self.subjects.all();
-        if self.lookers.is_empty() || subjects.iter().any(|subject| subject.is_looking()) {
-            return;
-        }
-        if std::mem::take(&mut self.untold) {
-            self.publish();
-        }
-        for reply in self.lookers.drain(..) {
-            // Whoever asked may have gone away.
-            reply.send(()).unwrap_or_default();
-        }
-    }
-
-    fn answer(&mut self, question: Question) {
-        if let Question::Look(reply) = question {
-            self.lookers.push(reply);
-            self.look();
-            return;
-        }
-        let (snapshot, subjects) = (self.store.read(), self.subjects.all());
-        let source = self.store.status().borrow().clone();
-        let names = || answers::names(&snapshot, &source, &subjects);
-        // Whoever asked may have gone away.
-        match question {
-            Question::Names(reply) => drop(reply.send(names())),
-            Question::Diff(reply) => drop(reply.send(answers::diff(&snapshot, &subjects))),
-            Question::Look(_) => {}
-        }
     }
 }
 

@@ -142,7 +142,8 @@ impl Resizing {
             self.maps.clone(),
             Arc::clone(&self.shared),
         );
-        let exchanging = self.exchanging.spawn(move || {
+        let work = &self.exchanging;
+        let exchanging = work.spawn(move || {
             let began = Instant::now();
             let exchanged = datapath.lock().put_in_force(prepared);
             let exchanged = match exchanged {
@@ -215,7 +216,8 @@ impl Resizing {
         self.tried = Some(asked.clone());
         let resizer = self.resizer.clone();
         let prepare = move || Ok(resizer.prepare(&asked.configured, &asked.more)?);
-        self.running = Some(Running::Preparing(self.preparing.spawn(prepare)));
+        let work = &self.preparing;
+        self.running = Some(Running::Preparing(work.spawn(prepare)));
     }
 
     /// Maps were exchanged.

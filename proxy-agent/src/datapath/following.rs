@@ -109,7 +109,9 @@ mod tests {
 
     use super::Following;
 
-    fn refuse(_: &u8) -> std::io::Result<()> {
+    struct Map;
+
+    fn refuse(_: &Map) -> std::io::Result<()> {
         Err(Error::from(ErrorKind::StorageFull))
     }
 
@@ -117,7 +119,7 @@ mod tests {
     fn a_map_that_missed_a_write_takes_no_place() {
         let following = Following::default();
         assert!(following.make_firm(), "nothing follows");
-        following.begin(1);
+        following.begin(Map);
         following.write().as_mut().unwrap().write(refuse).unwrap();
         assert!(!following.make_firm());
         following.end();
@@ -127,7 +129,7 @@ mod tests {
     #[test]
     fn what_a_map_in_use_does_not_take_is_refused() {
         let following = Following::default();
-        following.begin(1);
+        following.begin(Map);
         assert!(following.make_firm());
         let refused = following.write().as_mut().unwrap().write(refuse);
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::StorageFull);

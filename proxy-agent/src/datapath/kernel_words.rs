@@ -104,10 +104,12 @@ impl Words for KernelWords {
 
     fn set(&mut self, index: u32, word: u64) {
         let index = index as usize;
-        let store = |words: &MappedWords| match words.store(index, word) {
+        let store = |words: &MappedWords| {
             // What is zero beyond the end is there.
-            false if word != 0 => Err(io::Error::from(io::ErrorKind::StorageFull)),
-            _ => Ok(()),
+            if words.store(index, word) || word == 0 {
+                return Ok(());
+            }
+            Err(io::Error::from(io::ErrorKind::StorageFull))
         };
         let mut next = self.following.write();
         // Words refuse nothing: where one is not there for programs that go by the other array already, they deny.
