@@ -1,15 +1,23 @@
 //! Maps that are exchanged: what programs write while that goes on is kept.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
-use std::{collections::BTreeMap, fs, os::fd::AsFd as _};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::fd::AsFd as _,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use proxy_agent::datapath::{
-    Capacities, Datapath, DatapathConfig, Maps, Table as _,
+    Capacities, Datapath, DatapathConfig, Maps, Prefix, Table as _, Words as _,
     bpfsys::{map, object},
 };
 use proxy_common::{
     affinity::{Affinity, AffinityKey},
     fragments::{FragmentKey4, FragmentKey6, FragmentPorts},
+    inside::Inside,
+    policy::intervals::IntervalBlock,
 };
 use weir_tests::{
     datapath,
@@ -157,4 +165,189 @@ fn what_was_written_to_either_map_while_programs_were_exchanged_is_kept() {
         let found = Written(datapath.maps()).says(number);
         assert_eq!(found, [Some(says); 3], "{number}");
     }
+}
+
+/// Maps of each kind that the agent writes, with so many entries each.
+fn of_each_kind(node: &Node, entries: u32) -> DatapathConfig {
+    DatapathConfig {
+        capacities: Capacities {
+            frontends: entries,
+            inside: entries,
+            intervals: entries,
+            policy_cells: 4 * entries,
+            affinity: entries,
+            ..Capacities::small()
+        },
+        ..datapath::config(node)
+    }
+}
+
+/// The agent, as it writes entries of these maps, each by its number; 0 is none.
+struct Writer {
+    maps: Maps,
+    model: BTreeMap<u32, u8>,
+}
+
+impl Writer {
+    /// Numbers of entries, which fit in all of the maps.
+    const ENTRIES: u32 = 500;
+
+    fn write(&mut self, number: u32, says: u8) {
+        let Maps {
+            vips4,
+            inside4,
+            intervals,
+            affinity,
+            policy_cells,
+            ..
+        } = &mut self.maps;
+        let (prefix, client) = (prefix(number), self::affinity(number));
+        let value = u32::from(says);
+        let written = if says == 0 {
+            [
+                vips4.remove(&number),
+                inside4.remove(&prefix),
+                intervals.remove(&number),
+                affinity.remove(&client),
+            ]
+        } else {
+            [
+                vips4.set(&number, &value),
+                inside4.set(&prefix, &Inside { reason: value }),
+                intervals.set(&number, &block(says)),
+                affinity.set(&client, &last_used(says.into())),
+            ]
+        };
+        written.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+        policy_cells.set(number, says.into());
+        self.model.insert(number, says);
+    }
+
+    /// Writes until it is to end; gives how often.
+    fn run(&mut self, end: &AtomicBool) -> u32 {
+        let mut writes = 0_u32;
+        while !end.load(Ordering::Acquire) {
+            let mixed = writes.wrapping_mul(2_654_435_761);
+            self.write(1 + (mixed >> 8) % Self::ENTRIES, (mixed >> 24) as u8 % 7);
+            writes += 1;
+        }
+        writes
+    }
+
+    /// What the maps hold under a number.
+    fn holds(&self, number: u32) -> [u32; 5] {
+        let maps = &self.maps;
+        let vip = maps.vips4.get(&number).unwrap();
+        let inside = maps.inside4.get(&prefix(number)).unwrap();
+        let block = maps.intervals.get(&number).unwrap();
+        let affinity = maps.affinity.get(&affinity(number)).unwrap();
+        [
+            vip.unwrap_or(0),
+            inside.map_or(0, |inside| inside.reason),
+            block.map_or(0, |block| block.level.into()),
+            affinity.map_or(0, |affinity| affinity.last_used),
+            maps.policy_cells.get(number) as u32,
+        ]
+    }
+}
+
+const fn prefix(number: u32) -> Prefix<u32> {
+    Prefix {
+        length: 32,
+        data: number,
+    }
+}
+
+fn block(says: u8) -> IntervalBlock {
+    IntervalBlock {
+        count: 1,
+        level: says,
+        ..IntervalBlock::default()
+    }
+}
+
+#[test]
+fn who_writes_goes_on_while_maps_are_exchanged() {
+    let node = World::new("busycopy").unwrap().node("a").unwrap();
+    let mut datapath = Datapath::open(&of_each_kind(&node, 1024)).unwrap();
+    let maps = datapath.maps().clone();
+    let mut writer = Writer {
+        maps: maps.clone(),
+        model: BTreeMap::new(),
+    };
+    (1..=Writer::ENTRIES).for_each(|number| writer.write(number, 1));
+    // Larger, and smaller again.
+    for entries in [4096, 1024] {
+        let wanted = of_each_kind(&node, entries).capacities;
+        let end = AtomicBool::new(false);
+        let writes = thread::scope(|scope| {
+            let running = scope.spawn(|| writer.run(&end));
+            let prepared = datapath.resizer().prepare(&wanted, &BTreeMap::new());
+            let exchanged = datapath.put_in_force(prepared.unwrap().unwrap());
+            end.store(true, Ordering::Release);
+            exchanged.unwrap();
+            running.join().unwrap()
+        });
+        assert!(writes > 1000, "{writes} writes while maps were exchanged");
+        let now = [
+            maps.vips4.capacity(),
+            maps.inside4.capacity(),
+            maps.intervals.capacity(),
+            maps.policy_cells.len() / 4,
+        ];
+        // Smaller ones keep some room to spare.
+        let all = now
+            .iter()
+            .all(|now| (entries..=entries.max(2048)).contains(now));
+        assert!(all, "{now:?} for {entries}");
+        for (number, says) in &writer.model {
+            assert_eq!(
+                writer.holds(*number),
+                [u32::from(*says); 5],
+                "{number} of {entries}"
+            );
+        }
+        // The pins lead to the same maps.
+        let pinned = object::open_map(&datapath.pins().map("VIPS4")).unwrap();
+        let there = writer.model.iter().filter(|(_, says)| **says != 0);
+        for (number, says) in there {
+            let found = map::lookup::<u32, u32>(pinned.as_fd(), number).unwrap();
+            assert_eq!(found, Some(u32::from(*says)));
+        }
+    }
+}
+
+/// A map that is made smaller, and filled meanwhile: it stays as it is, with all that was written.
+#[test]
+fn a_map_that_is_filled_while_it_shrinks_stays_as_it_is() {
+    let node = World::new("outgrown").unwrap().node("a").unwrap();
+    let mut datapath = Datapath::open(&of_each_kind(&node, 4096)).unwrap();
+    let mut maps = datapath.maps().clone();
+    let smaller = of_each_kind(&node, 1024).capacities;
+    let prepared = datapath.resizer().prepare(&smaller, &BTreeMap::new());
+    let prepared = prepared.unwrap().unwrap();
+    for number in 1..=2000 {
+        maps.vips4.set(&number, &number).unwrap();
+    }
+    // And emptied again: it has missed some all the same.
+    for number in 1500..=2000 {
+        maps.vips4.remove(&number).unwrap();
+    }
+    for number in 100..1500 {
+        maps.vips4.remove(&number).unwrap();
+    }
+    let error = datapath.put_in_force(prepared).unwrap_err();
+    assert!(error.to_string().contains("VIPS4"), "{error}");
+    assert_eq!(maps.vips4.capacity(), 4096);
+    assert!(!datapath.pins().is_exchanging().unwrap());
+    let mut entries = maps.vips4.entries().unwrap();
+    entries.sort_unstable();
+    let expected: Vec<_> = (1..100).map(|number| (number, number)).collect();
+    assert_eq!(entries, expected);
+    // Nothing follows any more.
+    maps.vips4.set(&7, &8).unwrap();
+    let prepared = datapath.resizer().prepare(&smaller, &BTreeMap::new());
+    datapath.put_in_force(prepared.unwrap().unwrap()).unwrap();
+    assert!(maps.vips4.capacity() < 4096);
+    assert_eq!(maps.vips4.get(&7).unwrap(), Some(8));
 }

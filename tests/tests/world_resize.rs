@@ -1,6 +1,6 @@
 //! Maps grow and shrink under traffic: because they fill, because the configuration says so, at start and while it runs.
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{fs, net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use weir_tests::{
     served::{Pair, await_answer, only_client, serve, service},
     told::File,
     traffic::{self, Cast},
-    world::{Cluster, Pod, Server, Talk, ask_tcp, until},
+    world::{Cluster, Node, Pod, Server, Talk, ask_tcp, http_get, until},
 };
 
 /// How long a map may take to be resized on a busy machine: the programs are loaded meanwhile.
@@ -198,6 +198,69 @@ fn the_configuration_resizes_maps_under_traffic_and_so_does_a_restart() {
     scene.during(|_| Ok(())).unwrap();
 }
 
+/// The exchange of maps, which a test holds up.
+const EXCHANGE: &str = "exchange of maps";
+
+/// As `/livez` says it.
+fn exchange_stands_still(node: &Node) -> Result<Option<()>> {
+    let (_, text) = http_get(node, ([127, 0, 0, 1], 10256).into(), "/livez")?;
+    Ok(text
+        .contains(&format!("{EXCHANGE} has stood still"))
+        .then_some(()))
+}
+
+/// Services, policies and pods that come and go while maps are being exchanged are served meanwhile, and after it.
+#[test]
+fn nobody_waits_for_an_exchange_of_maps() {
+    let file = File::new("frontends: 1024, policyCells: 16384").unwrap();
+    let scene = Scene::start("held", &file.flags().unwrap()).unwrap();
+    let Pair {
+        cluster,
+        client,
+        far,
+        ..
+    } = &scene.pair;
+    let node = cluster.node(0);
+    let faults = node.file("/run/weir/faults");
+    fs::create_dir_all(&faults).unwrap();
+    // Its limit, in seconds.
+    fs::write(faults.join(EXCHANGE), "1").unwrap();
+    let gone = service(cluster, "gone", 90, &[far]).unwrap();
+    await_answer(cluster, client, gone[0]).unwrap();
+    file.tell("frontends: 4096, policyCells: 65536").unwrap();
+    until("the exchange to be held up", PATIENCE, || {
+        exchange_stands_still(node)
+    })
+    .unwrap();
+    let come = service(cluster, "come", 91, &[far]).unwrap();
+    await_answer(cluster, client, come[0]).unwrap();
+    cluster.service("gone", 90, &[], &json!({})).unwrap();
+    cluster
+        .eventually("no answer", || {
+            ask_tcp(client, gone[0]).is_err().then_some(())
+        })
+        .unwrap();
+    let pod = cluster.pod(0, "late").unwrap();
+    let _servers = serve(&pod).unwrap();
+    await_answer(cluster, client, pod.at(8080)[0]).unwrap();
+    let manifests = cluster.manifests();
+    manifests
+        .apply_objects("late.yaml", &many_ranges("late", 0))
+        .unwrap();
+    let closed = || (reaches(client, &pod) == Some(false)).then_some(());
+    cluster
+        .eventually("the new pod to be closed", closed)
+        .unwrap();
+    assert_eq!(capacity(cluster, "FRONTENDS4").unwrap(), 1024);
+    fs::remove_file(faults.join(EXCHANGE)).unwrap();
+    has_capacity(cluster, "FRONTENDS4", 4096).unwrap();
+    has_capacity(cluster, "POLICY_CELLS", 65536).unwrap();
+    await_answer(cluster, client, come[0]).unwrap();
+    ask_tcp(client, gone[0]).unwrap_err();
+    assert_eq!(reaches(client, &pod), Some(false));
+    scene.during(|_| Ok(())).unwrap();
+}
+
 fn has_capacity(cluster: &Cluster, map: &str, wanted: u32) -> Result<()> {
     until(&format!("{map} to have {wanted}"), PATIENCE, || {
         Ok((capacity(cluster, map)? == u64::from(wanted)).then_some(()))
@@ -210,15 +273,20 @@ fn reaches(client: &Pod, to: &Pod) -> Option<bool> {
     (v4 == v6).then_some(v4)
 }
 
-/// A policy of a pod, of so many ranges of ports, 8080 the first.
+/// A policy of a pod, of so many ranges of ports, 8080 the first; none is let in by no range.
 fn many_ranges(pod: &str, count: u16) -> [Value; 1] {
     let ports: Vec<Value> = (0..count)
         .map(|n| json!({ "port": 8080 + 2 * n }))
         .collect();
+    // No ports would be all.
+    let rules: Vec<Value> = (!ports.is_empty())
+        .then(|| json!({ "ports": ports }))
+        .into_iter()
+        .collect();
     let spec = json!({
         "podSelector": { "matchLabels": { "app": pod } },
         "policyTypes": ["Ingress"],
-        "ingress": [{ "ports": ports }],
+        "ingress": rules,
     });
     [json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",

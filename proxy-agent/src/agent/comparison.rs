@@ -1,5 +1,6 @@
-//! Drift detection: comparisons of the maps with what was written: of everything (`sync.fullPeriod`), and in between of the maps alone, so
-//! often that what somebody changed is put back within ten seconds for as long as that costs next to nothing.
+//! Drift detection: comparisons of the maps with what was written: of everything (`sync.fullPeriod`), and in between of the maps alone,
+//! of each subject so often that what somebody changed is put back within ten seconds for as long as that costs next to nothing.
+//! One with many entries does not hold up the others.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ const REST: Duration = Duration::from_millis(1);
 /// And so often as long as a piece took: a comparison that is always under way costs a quarter of a processor, and few changes
 /// come while it has the thread.
 const RESTS: u32 = 3;
-/// Between the beginnings of two comparisons of the maps alone, at the least.
+/// Between the beginnings of two comparisons of a subject's maps alone, at the least.
 const LOOKS: Duration = Duration::from_secs(5);
 /// And so often as long as the last one had a processor: a fifth of a hundredth of one. Debug builds take ten times as long.
 const SHARE: u32 = if cfg!(debug_assertions) { 50 } else { 500 };
@@ -30,12 +31,29 @@ struct Running {
     cost: Duration,
     /// Which subject is compared.
     subject: usize,
+    /// The first that is not.
+    end: usize,
     /// Entries that differed.
     drift: usize,
     /// That could not be told of all, or they could not all be set right.
     failed: bool,
     /// When to go on.
     next: Instant,
+}
+
+/// Comparisons of the maps alone of a subject.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    due: Instant,
+    /// Time of a processor that the last one had.
+    cost: Duration,
+}
+
+impl Look {
+    /// How long to wait until the next.
+    fn pause(&self) -> Duration {
+        LOOKS.max(self.cost * SHARE)
+    }
 }
 
 /// What a comparison of everything found.
@@ -49,8 +67,9 @@ pub(super) struct Found {
 /// Which comparisons are under way or due.
 pub(super) struct Comparisons {
     running: Option<Running>,
-    /// When the maps alone are compared next; never, where everything is as often.
-    maps: Option<Instant>,
+    /// When the maps alone of each subject are compared next; none, where everything is as often.
+    maps: Vec<Look>,
+    subjects: usize,
     /// Everything is to be compared once the running one has ended.
     whole: bool,
     /// Entries that differed since everything was compared.
@@ -67,12 +86,13 @@ pub(super) struct Piece {
 }
 
 impl Running {
-    const fn at(depth: Depth, begin: Instant) -> Self {
+    const fn at(depth: Depth, begin: Instant, (subject, end): (usize, usize)) -> Self {
         Self {
             depth,
             began: begin,
             cost: Duration::ZERO,
-            subject: 0,
+            subject,
+            end,
             drift: 0,
             failed: false,
             next: begin,
@@ -94,11 +114,17 @@ impl Running {
 }
 
 impl Comparisons {
-    /// Where everything is compared once in a period.
-    pub(super) fn every(period: Duration) -> Self {
+    /// Of so many subjects, where everything is compared once in a period.
+    pub(super) fn every(period: Duration, subjects: usize) -> Self {
+        let looks = if period > LOOKS { subjects } else { 0 };
+        let first = Look {
+            due: Instant::now() + LOOKS,
+            cost: Duration::ZERO,
+        };
         Self {
             running: None,
-            maps: (period > LOOKS).then(|| Instant::now() + LOOKS),
+            maps: vec![first; looks],
+            subjects,
             whole: false,
             drift: 0,
         }
@@ -107,14 +133,25 @@ impl Comparisons {
     /// Has everything compared, unless that is under way.
     pub(super) fn begin_whole(&mut self) {
         match &self.running {
-            None => self.running = Some(Running::at(Depth::Whole, Instant::now())),
+            None => self.compare_whole(Instant::now()),
             Some(running) => self.whole = running.depth == Depth::Maps,
         }
     }
 
+    fn compare_whole(&mut self, begin: Instant) {
+        self.running = Some(Running::at(Depth::Whole, begin, (0, self.subjects)));
+    }
+
+    /// The subject whose maps are compared next, and when.
+    fn next(&self) -> Option<(usize, Instant)> {
+        let looks = self.maps.iter().map(|look| look.due).enumerate();
+        looks.min_by_key(|(_, due)| *due)
+    }
+
     /// Returns when a piece is due.
     pub(super) async fn due(&self) {
-        match self.running.as_ref().map(|one| one.next).or(self.maps) {
+        let running = self.running.as_ref().map(|one| one.next);
+        match running.or_else(|| self.next().map(|(_, due)| due)) {
             Some(due) => sleep_until(due).await,
             None => std::future::pending().await,
         }
@@ -123,8 +160,9 @@ impl Comparisons {
     /// The piece that is due, if there is one.
     pub(super) fn piece(&mut self) -> Option<Piece> {
         let now = Instant::now();
-        if self.running.is_none() && self.maps.is_some_and(|due| due <= now) {
-            self.running = Some(Running::at(Depth::Maps, now));
+        let next = self.next().filter(|(_, due)| *due <= now);
+        if let (None, Some((subject, _))) = (&self.running, next) {
+            self.running = Some(Running::at(Depth::Maps, now, (subject, subject + 1)));
         }
         let running = self.running.as_ref()?;
         Some(Piece {
@@ -134,16 +172,11 @@ impl Comparisons {
         })
     }
 
-    /// What came of a piece, of one of so many subjects; of everything, if that was its last.
-    pub(super) fn note(
-        &mut self,
-        piece: &Piece,
-        verified: Verified,
-        subjects: usize,
-    ) -> Option<Found> {
+    /// What came of a piece; of everything, if that was its last.
+    pub(super) fn note(&mut self, piece: &Piece, verified: Verified) -> Option<Found> {
         let running = self.running.as_mut()?;
         running.note(verified, processor_time().saturating_sub(piece.began));
-        if running.subject < subjects {
+        if running.subject < running.end {
             return None;
         }
         let ended = self.running.take()?;
@@ -160,16 +193,33 @@ impl Comparisons {
     fn after(&mut self, ended: &Running) {
         let now = Instant::now();
         let (depth, cost, took) = (ended.depth, ended.cost, ended.began.elapsed());
-        tracing::debug!(?depth, ?cost, ?took, drift = ended.drift, "maps compared");
-        self.maps = self.maps.map(|_| match ended.depth {
-            Depth::Maps => ended.began + LOOKS.max(ended.cost * SHARE),
-            Depth::Whole => now + LOOKS,
-        });
+        let subject = ended.end - 1;
+        tracing::debug!(
+            ?depth,
+            subject,
+            ?cost,
+            ?took,
+            drift = ended.drift,
+            "maps compared"
+        );
+        match ended.depth {
+            Depth::Maps => {
+                if let Some(look) = self.maps.get_mut(subject) {
+                    look.cost = cost;
+                    look.due = ended.began + look.pause();
+                }
+            }
+            // Maps were compared as well.
+            Depth::Whole => self
+                .maps
+                .iter_mut()
+                .for_each(|look| look.due = now + look.pause()),
+        }
         let failed = ended.depth == Depth::Whole && ended.failed;
         if failed {
-            self.running = Some(Running::at(Depth::Whole, now + AGAIN));
+            self.compare_whole(now + AGAIN);
         } else if std::mem::take(&mut self.whole) {
-            self.running = Some(Running::at(Depth::Whole, now));
+            self.compare_whole(now);
         }
     }
 }
@@ -185,16 +235,16 @@ mod tests {
 
     fn run(comparisons: &mut Comparisons, found: usize) -> (Depth, Option<usize>) {
         let piece = comparisons.piece().unwrap();
-        let more = comparisons.note(&piece, Verified::More(found), 1);
+        let more = comparisons.note(&piece, Verified::More(found));
         assert!(more.is_none());
         let piece = comparisons.piece().unwrap();
-        let done = comparisons.note(&piece, Verified::Done(0), 1);
+        let done = comparisons.note(&piece, Verified::Done(0));
         (piece.depth, done.map(|found| found.drift))
     }
 
     #[tokio::test(start_paused = true)]
     async fn maps_are_compared_between_two_full_comparisons() {
-        let mut comparisons = Comparisons::every(Duration::from_mins(1));
+        let mut comparisons = Comparisons::every(Duration::from_mins(1), 1);
         assert!(comparisons.piece().is_none());
         comparisons.due().await;
         assert_eq!(run(&mut comparisons, 2), (Depth::Maps, None));
@@ -203,35 +253,63 @@ mod tests {
         let piece = comparisons.piece().unwrap();
         comparisons.begin_whole();
         assert_eq!(piece.depth, Depth::Maps);
-        assert!(comparisons.note(&piece, Verified::Done(1), 1).is_none());
+        assert!(comparisons.note(&piece, Verified::Done(1)).is_none());
         assert_eq!(run(&mut comparisons, 4), (Depth::Whole, Some(7)));
         comparisons.begin_whole();
         assert_eq!(run(&mut comparisons, 0), (Depth::Whole, Some(0)));
     }
 
+    /// Has the maps of a subject compared, at such a cost; gives how long after its beginning the next is due.
+    fn cost(comparisons: &mut Comparisons, subject: usize, cost: Duration) -> Duration {
+        let now = Instant::now();
+        let mut ended = Running::at(Depth::Maps, now, (subject, subject + 1));
+        ended.cost = cost;
+        comparisons.after(&ended);
+        comparisons.maps[subject].due - now
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_costs_more_is_done_more_seldom() {
-        let mut comparisons = Comparisons::every(Duration::from_mins(1));
-        let after = |comparisons: &mut Comparisons, cost: Duration| {
-            let mut ended = Running::at(Depth::Maps, Instant::now());
-            ended.cost = cost;
-            comparisons.after(&ended);
-            comparisons.maps.unwrap() - ended.began
-        };
+        let mut comparisons = Comparisons::every(Duration::from_mins(1), 1);
         let usual = LOOKS / SHARE;
-        assert_eq!(after(&mut comparisons, usual / 2), LOOKS);
-        assert_eq!(after(&mut comparisons, usual * 2), LOOKS * 2);
-        assert_eq!(after(&mut comparisons, usual * 20), LOOKS * 20);
+        assert_eq!(cost(&mut comparisons, 0, usual / 2), LOOKS);
+        assert_eq!(cost(&mut comparisons, 0, usual * 2), LOOKS * 2);
+        assert_eq!(cost(&mut comparisons, 0, usual * 20), LOOKS * 20);
+    }
+
+    /// With a subject that costs so much that everything is compared more often: its maps alone are not compared in between, and
+    /// those of the others are, as often as ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_subject_with_many_entries_holds_up_no_other() {
+        let mut comparisons = Comparisons::every(Duration::from_mins(1), 3);
+        cost(&mut comparisons, 1, LOOKS * 20 / SHARE);
+        let mut compared = [0; 3];
+        for _ in 0..3 {
+            comparisons.begin_whole();
+            while let Some(piece) = comparisons.piece() {
+                comparisons.note(&piece, Verified::Done(0));
+            }
+            let end = Instant::now() + Duration::from_mins(1);
+            while Instant::now() < end {
+                comparisons.due().await;
+                let piece = comparisons.piece().unwrap();
+                assert_eq!(piece.depth, Depth::Maps);
+                compared[piece.subject] += 1;
+                comparisons.note(&piece, Verified::Done(0));
+            }
+        }
+        assert_eq!(compared[1], 0);
+        assert!(compared[0] >= 30 && compared[2] >= 30, "{compared:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_failed_is_compared_anew() {
-        let mut comparisons = Comparisons::every(Duration::from_secs(1));
+        let mut comparisons = Comparisons::every(Duration::from_secs(1), 1);
         comparisons.begin_whole();
         let piece = comparisons.piece().unwrap();
-        assert!(comparisons.note(&piece, Verified::Failed(2), 1).is_none());
+        assert!(comparisons.note(&piece, Verified::Failed(2)).is_none());
         comparisons.due().await;
         assert_eq!(run(&mut comparisons, 1), (Depth::Whole, Some(3)));
-        assert!(comparisons.maps.is_none(), "everything is as often");
+        assert!(comparisons.maps.is_empty(), "everything is as often");
     }
 }

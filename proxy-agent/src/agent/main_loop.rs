@@ -1,16 +1,17 @@
 //! The main loop: one thread that owns all state of Services, policy and pods, and writes their maps. It waits, syncs, and
 //! publishes. What takes files or netlink it leaves to threads that may wait: see [`Subject::act`].
 
+mod questions;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
-use anyhow::Context as _;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -18,10 +19,10 @@ use super::{
     annotations, answers,
     comparison::{BUDGET, Comparisons, Found},
     pressure,
-    resizing::Resizing,
+    resizing::{Exchanged, Resizing},
     status::Figures,
     subjects::{Live, Subjects},
-    teller, upkeep,
+    teller,
 };
 use crate::{
     api::{
@@ -29,7 +30,7 @@ use crate::{
         readiness::{Guard, Readiness},
         socket::Question,
     },
-    datapath::{Datapath, DatapathConfig, DatapathError, Maps, Prepared, SharedDatapath, Telling},
+    datapath::{Datapath, DatapathConfig, Maps, SharedDatapath, Telling},
     model::{Dirty, Kind, Owned},
     observe::{Change, Changes, Notices, Store},
     pod::clients,
@@ -44,8 +45,6 @@ const TICK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the datapath may take to be opened.
 const START_LIMIT: Duration = Duration::from_mins(5);
-/// Between two looks at the machine that somebody asks for, at the least.
-const LOOKS: Duration = Duration::from_secs(1);
 /// Subjects that tell each other more often than so in a turn go on in the next.
 const ROUNDS: usize = 8;
 
@@ -86,8 +85,8 @@ enum Wake {
     /// A piece of a comparison is due.
     Piece,
     Publish,
-    /// It is time to look at the maps' capacities, or maps of other ones are prepared.
-    Room(Option<Box<Prepared>>),
+    /// It is time to look at the maps' capacities, or some have been exchanged.
+    Room(Option<Exchanged>),
     /// A subject knows why.
     Due,
 }
@@ -102,8 +101,9 @@ impl MainLoop {
     ) -> anyhow::Result<Self> {
         let pulse = shared.watchdog.register_with("main loop", START_LIMIT);
         let datapath = open_datapath(shared)?;
-        let resizing = Resizing::new(shared, datapath.resizer());
-        let mut here = Here::new(SharedDatapath::new(datapath));
+        let datapath = SharedDatapath::new(datapath);
+        let resizing = Resizing::new(shared, &datapath);
+        let mut here = Here::new(datapath);
         let mut main_loop = Self {
             shared: Arc::clone(shared),
             store: Arc::clone(store),
@@ -116,7 +116,7 @@ impl MainLoop {
             lists: Kind::ALL
                 .map(|kind| (kind, readiness.register(format!("list of {kind}"))))
                 .into(),
-            comparisons: Comparisons::every(shared.config.sync.full_period.0),
+            comparisons: Comparisons::every(shared.config.sync.full_period.0, Subjects::COUNT),
             resizing,
             packet_log: None,
             packet_log_pulse: None,
@@ -167,20 +167,20 @@ impl MainLoop {
                 _ = full.tick() => Wake::Full,
                 () = self.comparisons.due() => Wake::Piece,
                 () = sleep_until(self.publish) => Wake::Publish,
-                prepared = self.resizing.changed() => Wake::Room(prepared.map(Box::new)),
+                exchanged = self.resizing.changed() => Wake::Room(exchanged?),
             };
-            self.turn(wake).await?;
+            self.turn(wake);
         }
     }
 
-    async fn turn(&mut self, wake: Wake) -> anyhow::Result<()> {
+    fn turn(&mut self, wake: Wake) {
         match wake {
             Wake::Change => self.sync(true),
             Wake::Due => self.sync(false),
             Wake::Full => self.begin_comparison(),
             Wake::Piece => self.compare().unwrap_or_default(),
             Wake::Question(question) => self.answer(question),
-            Wake::Room(Some(prepared)) => self.exchange(*prepared).await?,
+            Wake::Room(Some(maps)) => self.exchanged(&maps),
             Wake::Room(None) => self.resizing.look(),
             Wake::Publish => {}
         }
@@ -189,7 +189,6 @@ impl MainLoop {
         if self.publish <= Instant::now() {
             self.publish();
         }
-        Ok(())
     }
 
     /// Tells subjects which maps do not grow, at once.
@@ -201,32 +200,14 @@ impl MainLoop {
         }
     }
 
-    /// Puts maps of other capacities in force, and brings in step what waited for them. Nothing is written to maps meanwhile, so
-    /// that the loop stands still; its thread does nothing of it, which takes files and netlink.
-    async fn exchange(&mut self, prepared: Prepared) -> anyhow::Result<()> {
-        let began = Instant::now();
-        let (datapath, shared) = (self.here.datapath.clone(), Arc::clone(&self.shared));
-        let exchanged = spawn_blocking(move || {
-            let maps = datapath.lock().put_in_force(prepared)?;
-            let all = datapath.lock().maps().clone();
-            upkeep::count_entries(&shared, &all);
-            Ok(maps)
-        });
-        let maps = match exchanged.await.context("exchange maps")? {
-            Err(error @ DatapathError::Outgrown { .. }) => {
-                tracing::info!(%error, "maps keep their capacities");
-                return Ok(());
-            }
-            maps => maps.context("exchange maps")?,
-        };
-        tracing::info!(?maps, took = ?began.elapsed(), "maps resized");
+    /// Maps of other capacities are in force: brings in step what waited for them.
+    fn exchanged(&mut self, maps: &Exchanged) {
         self.follow_drops();
         for subject in self.subjects.all_mut() {
-            subject.resized(&maps);
+            subject.resized(maps);
         }
         self.resizing.done();
         self.sync(false);
-        Ok(())
     }
 
     /// Brings everything in step, until no subject has anything new to tell the others; with what has changed, if it is to be
@@ -303,14 +284,13 @@ impl MainLoop {
     fn compare(&mut self) -> Option<()> {
         let piece = self.comparisons.piece()?;
         let mut subjects = self.subjects.all_mut();
-        let count = subjects.len();
         let subject = subjects.get_mut(piece.subject)?;
         let verified = subject.verify(&self.store, BUDGET, piece.depth);
         if let Verified::More(1..) | Verified::Done(1..) | Verified::Failed(1..) = verified {
             let thing = format!("map entries of {}", subject.name());
             self.repairs.repaired(Owned::MapEntries, &thing);
         }
-        if let Some(found) = self.comparisons.note(&piece, verified, count) {
+        if let Some(found) = self.comparisons.note(&piece, verified) {
             let Found { began, drift } = found;
             self.figures.full_done(&self.shared, began, drift);
         }
@@ -339,52 +319,6 @@ impl MainLoop {
         drop(seen);
         self.notices.tell(notices);
         self.shared.publish(status);
-    }
-
-    /// Has the machine looked at, unless that was done a moment ago.
-    fn look(&mut self) {
-        if self.looked.elapsed() < LOOKS {
-            return;
-        }
-        self.looked = Instant::now();
-        for subject in self.subjects.all_mut() {
-            subject.look();
-        }
-        self.sync(false);
-        self.untold = true;
-        self.publish = self.looked + TICK;
-    }
-
-    /// Answers those who wait for a look, once all have looked; what was found is published before.
-    fn answer_lookers(&mut self) {
-        let subjects = self.subjects.all();
-        if self.lookers.is_empty() || subjects.iter().any(|subject| subject.is_looking()) {
-            return;
-        }
-        if std::mem::take(&mut self.untold) {
-            self.publish();
-        }
-        for reply in self.lookers.drain(..) {
-            // Whoever asked may have gone away.
-            reply.send(()).unwrap_or_default();
-        }
-    }
-
-    fn answer(&mut self, question: Question) {
-        if let Question::Look(reply) = question {
-            self.lookers.push(reply);
-            self.look();
-            return;
-        }
-        let (snapshot, subjects) = (self.store.read(), self.subjects.all());
-        let source = self.store.status().borrow().clone();
-        let names = || answers::names(&snapshot, &source, &subjects);
-        // Whoever asked may have gone away.
-        match question {
-            Question::Names(reply) => drop(reply.send(names())),
-            Question::Diff(reply) => drop(reply.send(answers::diff(&snapshot, &subjects))),
-            Question::Look(_) => {}
-        }
     }
 }
 

@@ -9,9 +9,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::upkeep;
 use crate::{
     api::Shared,
-    datapath::{Capacities, Prepared, Resizer},
+    datapath::{Capacities, DatapathError, Maps, Prepared, Resizer, SharedDatapath},
     subject::{Room, Subject, growth::InVain},
     usage::in_full,
     watchdog::Work,
@@ -23,7 +24,6 @@ const PERIOD: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(30);
 /// Between two exchanges: what waited is written in between.
 const REST: Duration = Duration::from_millis(200);
-
 /// How long it may take to make maps and fill them, and programs for them.
 const LIMIT: Duration = Duration::from_mins(2);
 
@@ -34,12 +34,26 @@ struct Asked {
     more: Room,
 }
 
+/// Capacities of maps that were exchanged.
+pub(super) type Exchanged = BTreeMap<String, u32>;
+
+/// What is under way, on a thread of its own: who writes maps goes on meanwhile.
+enum Running {
+    /// Maps are made and filled, and programs for them.
+    Preparing(JoinHandle<anyhow::Result<Option<Prepared>>>),
+    /// They are put in force; none if they were outgrown.
+    Exchanging(JoinHandle<anyhow::Result<Option<Exchanged>>>),
+}
+
 /// What the main loop knows of it.
 pub(super) struct Resizing {
     shared: Arc<Shared>,
+    datapath: SharedDatapath,
+    maps: Maps,
     resizer: Resizer,
-    work: Work,
-    running: Option<JoinHandle<anyhow::Result<Option<Prepared>>>>,
+    preparing: Work,
+    exchanging: Work,
+    running: Option<Running>,
     /// When to look next.
     next: Instant,
     /// Not before then, whoever waits.
@@ -55,13 +69,19 @@ pub(super) struct Resizing {
 }
 
 impl Resizing {
-    /// Looks at these maps from now on.
-    pub(super) fn new(shared: &Arc<Shared>, resizer: Resizer) -> Self {
+    /// Looks at the maps of this datapath from now on.
+    pub(super) fn new(shared: &Arc<Shared>, datapath: &SharedDatapath) -> Self {
         let now = Instant::now();
+        let opened = datapath.lock();
+        let (maps, resizer) = (opened.maps().clone(), opened.resizer());
+        drop(opened);
         Self {
             shared: Arc::clone(shared),
+            datapath: datapath.clone(),
+            maps,
             resizer,
-            work: shared.watchdog.work("resizing of maps", LIMIT),
+            preparing: shared.watchdog.work("resizing of maps", LIMIT),
+            exchanging: shared.watchdog.work("exchange of maps", LIMIT),
             running: None,
             next: now + PERIOD,
             rest: now,
@@ -72,20 +92,34 @@ impl Resizing {
         }
     }
 
-    /// Returns when it is time to [`Self::look`], or when maps are prepared: those. May be dropped at any time.
-    pub(super) async fn changed(&mut self) -> Option<Prepared> {
-        let Some(running) = &mut self.running else {
-            sleep_until(self.next).await;
-            return None;
-        };
-        let done = running.await;
-        self.running = None;
+    /// Returns when it is time to [`Self::look`], or when maps have been exchanged: those. May be dropped at any time. After an
+    /// error some maps are exchanged and others are not: the next start goes on from there.
+    pub(super) async fn changed(&mut self) -> anyhow::Result<Option<Exchanged>> {
+        match &mut self.running {
+            None => sleep_until(self.next).await,
+            Some(Running::Preparing(running)) => {
+                let done = running.await;
+                self.running = None;
+                self.prepared(done.context("resize maps").flatten());
+            }
+            Some(Running::Exchanging(running)) => {
+                let done = running.await;
+                self.running = None;
+                self.next = Instant::now() + PERIOD;
+                return done.context("exchange maps").flatten();
+            }
+        }
+        Ok(None)
+    }
+
+    /// Maps are prepared, or cannot be, or none are to be.
+    fn prepared(&mut self, done: anyhow::Result<Option<Prepared>>) {
         self.next = Instant::now() + PERIOD;
-        match done.context("resize maps").flatten() {
-            Ok(None) if self.more.is_empty() => None,
+        match done {
+            Ok(None) if self.more.is_empty() => {}
             Ok(Some(prepared)) => {
                 self.note(|map| prepared.has(map));
-                Some(prepared)
+                self.exchange(prepared);
             }
             done => {
                 self.again = Instant::now() + AGAIN;
@@ -97,9 +131,33 @@ impl Resizing {
                         "maps keep their capacities; tried again in half a minute"
                     );
                 }
-                None
             }
         }
+    }
+
+    /// Begins to put maps of other capacities in force.
+    fn exchange(&mut self, prepared: Prepared) {
+        let (datapath, maps, shared) = (
+            self.datapath.clone(),
+            self.maps.clone(),
+            Arc::clone(&self.shared),
+        );
+        let work = &self.exchanging;
+        let exchanging = work.spawn(move || {
+            let began = Instant::now();
+            let exchanged = datapath.lock().put_in_force(prepared);
+            let exchanged = match exchanged {
+                Err(error @ DatapathError::Outgrown { .. }) => {
+                    tracing::info!(%error, "maps keep their capacities");
+                    return Ok(None);
+                }
+                exchanged => exchanged.context("exchange maps")?,
+            };
+            upkeep::count_entries(&shared, &maps);
+            tracing::info!(maps = ?exchanged, took = ?began.elapsed(), "maps resized");
+            Ok(Some(exchanged))
+        });
+        self.running = Some(Running::Exchanging(exchanging));
     }
 
     /// Notes which of the maps that were wanted larger do grow.
@@ -156,9 +214,10 @@ impl Resizing {
             return;
         }
         self.tried = Some(asked.clone());
-        let (resizer, work) = (self.resizer.clone(), &self.work);
+        let resizer = self.resizer.clone();
         let prepare = move || Ok(resizer.prepare(&asked.configured, &asked.more)?);
-        self.running = Some(work.spawn(prepare));
+        let work = &self.preparing;
+        self.running = Some(Running::Preparing(work.spawn(prepare)));
     }
 
     /// Maps were exchanged.

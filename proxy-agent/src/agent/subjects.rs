@@ -48,6 +48,9 @@ pub struct Subjects {
 }
 
 impl Subjects {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+
     /// Takes over what is pinned.
     pub fn open(
         shared: &Arc<Shared>,
@@ -80,7 +83,7 @@ impl Subjects {
     }
 
     /// All, in the order in which one tells the next.
-    pub fn all(&self) -> [&dyn Subject; 5] {
+    pub fn all(&self) -> [&dyn Subject; Self::COUNT] {
         let Self {
             pods,
             policies,
@@ -92,7 +95,7 @@ impl Subjects {
     }
 
     /// The same, to be brought in step.
-    pub fn all_mut(&mut self) -> [&mut dyn Subject; 5] {
+    pub fn all_mut(&mut self) -> [&mut dyn Subject; Self::COUNT] {
         let Self {
             pods,
             policies,

@@ -7,10 +7,11 @@ mod ports;
 mod state;
 
 use std::{
+    collections::HashSet,
     io,
     net::IpAddr,
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::ArcSwap;
@@ -24,6 +25,7 @@ use proxy_common::{
 
 use super::{
     bpfsys::{map, words::MappedWords},
+    clock,
     handle::{MapHandle, OpenMap},
 };
 pub use ports::PortsTaken;
@@ -46,7 +48,12 @@ pub const fn is_pod(endpoint: u16) -> bool {
 pub struct Flows {
     words: Arc<ArcSwap<MappedWords>>,
     family: Family,
+    /// Flows that were ended since the maps began to be exchanged, by their tuples: those are carried over as they were before.
+    ended: Arc<Mutex<Option<Ended>>>,
 }
+
+/// Flows by protocol and tuples.
+type Ended = HashSet<(u8, [Tuple<IpAddr>; 2])>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
@@ -103,8 +110,24 @@ impl Flows {
     pub(super) fn exchange(&self, other: OwnedFd) -> io::Result<()> {
         let map = OpenMap::new(other)?;
         let words = map.info().max_entries as usize * self.family.stride();
-        self.words.store(Arc::new(MappedWords::new(&map, words)?));
+        let words = Arc::new(MappedWords::new(&map, words)?);
+        let mut noted = self.ended();
+        self.words.store(words);
+        let ended = noted.take().unwrap_or_default();
+        drop(noted);
+        if !ended.is_empty() {
+            self.end_where(clock::seconds(), |flow| ended.contains(&identity(flow)));
+        }
         Ok(())
+    }
+
+    /// Flows that are ended from now on are ended in the array too that takes the place of this one.
+    pub(super) fn note_ends(&self) {
+        *self.ended() = Some(Ended::new());
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Option<Ended>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mapped(memory: impl AsFd, slots: usize, family: Family) -> io::Result<Self> {
@@ -112,6 +135,7 @@ impl Flows {
         Ok(Self {
             words: Arc::new(ArcSwap::from_pointee(words)),
             family,
+            ended: Arc::default(),
         })
     }
 
@@ -167,39 +191,21 @@ impl Flows {
         assured.count() as u32 * stride
     }
 
-    /// Ends the flow that was read from a slot; false if another one has the slot by now. `head` is what was read.
-    pub fn end(&self, slot: u32, head: u64) -> bool {
-        let read = Head::unpack(head);
-        let place = self.place(slot);
-        while let Some(word) = self.words.load().load(place) {
-            let now = Head::unpack(word);
-            if now.generation != read.generation || now.flags & FLOW_BUSY != 0 {
-                return false;
-            }
-            let ended = Head {
-                flags: now.flags | FLOW_ENDED,
-                ..now
-            };
-            if self.words.load().exchange(place, word, ended.pack()) {
-                return true;
-            }
-        }
-        false
-    }
-
     /// Ends all flows that live and of which `which` is true; gives how many.
     pub fn end_where(&self, now: u32, which: impl Fn(&Flow<IpAddr>) -> bool) -> u32 {
+        // No other array takes the place of this one meanwhile.
+        let mut noted = self.ended();
         let records = self.records();
         let live = records.slots().filter(|slot| records.is_live(*slot, now));
         let concerned = live.filter_map(|slot| Some((slot, records.get(slot)?)));
-        let concerned = concerned.filter(|(_, flow)| which(flow));
-        concerned
-            .map(|(slot, flow)| u32::from(self.end(slot, flow.head)))
-            .sum()
-    }
-
-    fn place(&self, slot: u32) -> usize {
-        slot as usize * self.family.stride()
+        let mut ended = 0;
+        for (slot, flow) in concerned.filter(|(_, flow)| which(flow)) {
+            if records.end(slot, flow.head) {
+                ended += 1;
+                noted.as_mut().map(|noted| noted.insert(identity(&flow)));
+            }
+        }
+        ended
     }
 
     fn records(&self) -> Records {
@@ -235,6 +241,26 @@ impl Records {
 
     fn get(&self, slot: u32) -> Option<Flow<IpAddr>> {
         (0..TRIES).find_map(|_| self.copy(slot).ok()).flatten()
+    }
+
+    /// Ends the flow that was read from a slot; false if another one has the slot by now. `head` is what was read.
+    fn end(&self, slot: u32, head: u64) -> bool {
+        let read = Head::unpack(head);
+        let place = slot as usize * self.family.stride();
+        while let Some(word) = self.words.load(place) {
+            let now = Head::unpack(word);
+            if now.generation != read.generation || now.flags & FLOW_BUSY != 0 {
+                return false;
+            }
+            let ended = Head {
+                flags: now.flags | FLOW_ENDED,
+                ..now
+            };
+            if self.words.exchange(place, word, ended.pack()) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether a slot has a flow that lives, seen by as little as tells it.
@@ -299,6 +325,11 @@ impl Family {
             Self::V6 => flow(record, |ip: Address6| octets6(ip).into()),
         }
     }
+}
+
+/// What a flow is known by, wherever it stands.
+fn identity(flow: &Flow<IpAddr>) -> (u8, [Tuple<IpAddr>; 2]) {
+    (Head::unpack(flow.head).protocol, flow.target)
 }
 
 /// A record with its addresses in user space's form.

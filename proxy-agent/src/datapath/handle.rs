@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     bpfsys::object::{self, MapInfo},
+    following::{Following, Next},
     tally::Tally,
 };
 
@@ -21,6 +22,7 @@ use super::{
 pub struct MapHandle {
     name: Arc<str>,
     current: Arc<ArcSwap<OpenMap>>,
+    following: Arc<Following<OpenMap>>,
 }
 
 /// A map, open as long as this lives.
@@ -121,6 +123,7 @@ impl MapHandle {
         Ok(Self {
             name: name.into(),
             current: Arc::new(ArcSwap::from_pointee(OpenMap::new(fd)?)),
+            following: Arc::default(),
         })
     }
 
@@ -144,10 +147,37 @@ impl MapHandle {
         MapKind::from_number(self.info().kind)
     }
 
-    /// Puts another map in its place, for all clones.
+    /// Puts another map in its place, for all clones. Nothing follows it any more.
     pub(super) fn exchange(&self, fd: OwnedFd) -> io::Result<()> {
-        self.current.store(Arc::new(OpenMap::new(fd)?));
+        let other = Arc::new(OpenMap::new(fd)?);
+        let mut next = self.following.write();
+        self.current.store(other);
+        *next = None;
         Ok(())
+    }
+
+    /// What follows it.
+    pub(super) fn following(&self) -> &Following<OpenMap> {
+        &self.following
+    }
+
+    /// Writes to it, and before to what follows it.
+    pub(super) fn write<T>(&self, write: impl Fn(&OpenMap) -> io::Result<T>) -> io::Result<T> {
+        let mut next = self.following.write();
+        next.as_mut().map_or(Ok(()), |next| next.write(&write))?;
+        self.write_alone(&mut next, write)
+    }
+
+    /// Writes to it alone, with leave.
+    pub(super) fn write_alone<T>(
+        &self,
+        _: &mut Option<Next<OpenMap>>,
+        write: impl FnOnce(&OpenMap) -> T,
+    ) -> T {
+        let map = self.open();
+        let written = write(&map);
+        map.tally.wrote();
+        written
     }
 
     /// Refuses types that are not as large as the map's: the kernel copies by the map's sizes.

@@ -1,14 +1,12 @@
 //! A [`Table`] over a map in the kernel.
 
-use std::{
-    collections::BTreeMap, fmt::Debug, io, marker::PhantomData, os::fd::OwnedFd, path::Path,
-};
+use std::{collections::BTreeMap, fmt::Debug, io, marker::PhantomData, path::Path};
 
 use aya::Pod;
 
 use super::{
     bpfsys::{map, object},
-    handle::{MapHandle, MapKind},
+    handle::{MapHandle, MapKind, OpenMap},
     table::{Cursor, Table, TableError},
 };
 
@@ -20,7 +18,7 @@ const BATCH: usize = 4096;
 /// A slot of an array counts as absent while all its bytes are zero, and [`Table::remove`] makes them so.
 #[derive(Clone, Debug)]
 pub struct KernelTable<K, V> {
-    map: MapHandle,
+    pub(super) map: MapHandle,
     types: PhantomData<fn(K) -> V>,
 }
 
@@ -45,7 +43,12 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
         map::lookup(self.map.open(), key).map_err(|e| self.error("read", Some(key), e))
     }
 
-    fn error(&self, operation: &'static str, key: Option<&K>, source: io::Error) -> TableError {
+    pub(super) fn error(
+        &self,
+        operation: &'static str,
+        key: Option<&K>,
+        source: io::Error,
+    ) -> TableError {
         let full = matches!(source.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC));
         if operation == "write" && full {
             return TableError::Full {
@@ -66,67 +69,11 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
         self.map.kind() == MapKind::Array && map::bytes_of(value).iter().all(|b| *b == 0)
     }
 
-    /// Brings another map of the same types in step with this one, of arrays as far as that reaches; gives how many writes that took.
-    pub(super) fn copy_to(&self, other: OwnedFd) -> Result<usize, TableError> {
-        let failed = |error| self.error("copy", None, error);
-        let mut other =
-            Self::new(MapHandle::new(self.name(), other).map_err(failed)?).map_err(failed)?;
-        let mut wanted: BTreeMap<K, V> = self.entries()?.into_iter().collect();
-        if self.map.kind() == MapKind::Array {
-            // What is beyond a smaller one is of no use.
-            let capacity = other.capacity();
-            wanted.retain(|key, _| index(key) < capacity);
-        }
-        let found: BTreeMap<K, V> = other.entries()?.into_iter().collect();
-        let stale = found.keys().filter(|key| !wanted.contains_key(key));
-        let mut writes = 0;
-        for key in stale {
-            other.remove(key)?;
-            writes += 1;
-        }
-        let missing = wanted
-            .iter()
-            .filter(|(key, value)| found.get(key) != Some(value));
-        for (key, value) in missing {
-            other.set(key, value)?;
-            writes += 1;
-        }
-        Ok(writes)
-    }
-
-    /// Adds what another map of the same types does not have.
-    pub(super) fn add_to(&self, other: &OwnedFd) -> Result<(), TableError> {
-        for (key, value) in self.entries()? {
-            map::insert(other, &key, &value).map_err(|e| self.error("copy", Some(&key), e))?;
-        }
-        Ok(())
-    }
-
-    /// Its kind.
-    pub(super) fn kind(&self) -> MapKind {
-        self.map.kind()
-    }
-
-    /// The least capacity that all entries fit in: slots of an array keep their numbers.
-    pub(super) fn reach(&self) -> Result<u32, TableError> {
-        let entries = self.entries()?;
-        if self.map.kind() != MapKind::Array {
-            return Ok(entries.len() as u32);
-        }
-        let last = entries.iter().map(|(key, _)| index(key)).max();
-        Ok(last.map_or(0, |index| index + 1))
-    }
-
-    /// Puts another map of the same types in the place of this one.
-    pub(super) fn exchange(&self, other: OwnedFd) -> io::Result<()> {
-        self.map.exchange(other)
-    }
-
     /// Shows all entries to `look`, batch by batch: no more than a batch is held in memory.
     pub fn visit(&self, mut look: impl FnMut(&K, &V)) -> Result<(), TableError> {
         match self.visit_batches(&mut look) {
             Err(e) if no_batches(&e) => {
-                let pairs = self.read_one_by_one();
+                let pairs = Self::read_one_by_one(&self.map.open());
                 let pairs = pairs.map_err(|e| self.error("list", None, e))?;
                 for (key, value) in &pairs {
                     look(key, value);
@@ -173,18 +120,23 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
     }
 
     fn take_if(&self, key: &K, which: impl Fn(&K, &V) -> bool) -> Result<bool, TableError> {
-        let map = self.map.open();
-        let taken = map::take::<K, V>(&*map, key);
-        map.tally.wrote();
+        let mut next = self.map.following().write();
+        let take = |map: &OpenMap| map::take::<K, V>(map, key);
+        let taken = self.map.write_alone(&mut next, take);
         let Some(value) = taken.map_err(|e| self.error("remove", Some(key), e))? else {
             return Ok(false);
         };
         if which(key, &value) {
-            return Ok(true);
+            let removed = next
+                .as_mut()
+                .map(|next| next.write(|map| map::delete(map, key)));
+            let removed = removed.unwrap_or(Ok(()));
+            return removed.map_or_else(|e| Err(self.error("remove", Some(key), e)), |()| Ok(true));
         }
         // Should another one stand there by now, that is the newer.
-        map::insert(&*map, key, &value).map_err(|e| self.error("write", Some(key), e))?;
-        map.tally.wrote();
+        let insert = |map: &OpenMap| map::insert(map, key, &value);
+        let put_back = self.map.write_alone(&mut next, insert);
+        put_back.map_err(|e| self.error("write", Some(key), e))?;
         Ok(false)
     }
 
@@ -197,7 +149,7 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
     fn visit_batches(&self, look: &mut impl FnMut(&K, &V)) -> io::Result<()> {
         let mut cursor = Cursor::default();
         while !cursor.done {
-            for (key, value) in self.read_batch(&mut cursor, BATCH)? {
+            for (key, value) in Self::read_batch(&self.map.open(), &mut cursor, BATCH)? {
                 look(&key, &value);
             }
         }
@@ -205,21 +157,16 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
     }
 
     /// The next batch, of so many entries or, where a bucket holds more, of more.
-    fn read_batch(&self, cursor: &mut Cursor<K>, limit: usize) -> io::Result<Vec<(K, V)>> {
-        let mut size = limit.min(BATCH).min(self.capacity().max(1) as usize);
+    fn read_batch(map: &OpenMap, cursor: &mut Cursor<K>, limit: usize) -> io::Result<Vec<(K, V)>> {
+        let capacity = map.info().max_entries.max(1) as usize;
+        let mut size = limit.min(BATCH).min(capacity);
         loop {
             let mut keys = vec![map::zeroed::<K>(); size];
             let mut values = vec![map::zeroed::<V>(); size];
             let started = !cursor.position.is_empty();
             let mut position = cursor.position.clone();
             position.resize(size_of::<K>().max(8), 0);
-            let read = map::lookup_batch(
-                self.map.open(),
-                &mut position,
-                started,
-                &mut keys,
-                &mut values,
-            );
+            let read = map::lookup_batch(map, &mut position, started, &mut keys, &mut values);
             let (count, more) = match read {
                 Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => {
                     size *= 2;
@@ -233,18 +180,20 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
         }
     }
 
-    /// Writes entries by batches; gives how many were written until one was refused. Few are not worth a batch.
+    /// Writes entries by batches; gives how many were written until one was refused. Few are not worth a batch, and where a
+    /// map follows each is written to both.
     fn set_batches(&self, entries: &[(K, V)]) -> usize {
-        let map = self.map.open();
         let mut done = 0;
         for batch in entries.chunks(BATCH).filter(|batch| batch.len() > 1) {
-            if !map.batches() {
+            let mut next = self.map.following().write();
+            let map = self.map.open();
+            if next.is_some() || !map.batches() {
                 break;
             }
             let keys: Vec<K> = batch.iter().map(|(key, _)| *key).collect();
             let values: Vec<V> = batch.iter().map(|(_, value)| *value).collect();
-            let (written, result) = map::update_batch(&*map, &keys, &values);
-            map.tally.wrote();
+            let write = |map: &OpenMap| map::update_batch(map, &keys, &values);
+            let (written, result) = self.map.write_alone(&mut next, write);
             done += written;
             if let Err(error) = result {
                 if written == 0 && no_batches(&error) {
@@ -257,16 +206,31 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
     }
 
     /// For maps and kernels without batches: a walk, begun anew if the key under the walker is removed.
-    fn read_one_by_one(&self) -> io::Result<Vec<(K, V)>> {
+    fn read_one_by_one(map: &OpenMap) -> io::Result<Vec<(K, V)>> {
         let mut pairs = BTreeMap::new();
-        let mut key = map::next_key::<K>(self.map.open(), None)?;
+        let mut key = map::next_key::<K>(map, None)?;
         while let Some(current) = key {
-            if let Some(value) = map::lookup(self.map.open(), &current)? {
+            if let Some(value) = map::lookup(map, &current)? {
                 pairs.insert(current, value);
             }
-            key = map::next_key(self.map.open(), Some(&current))?;
+            key = map::next_key(map, Some(&current))?;
         }
         Ok(pairs.into_iter().collect())
+    }
+
+    /// About so many entries more; all that are left where there are no batches.
+    pub(super) fn read_page(
+        map: &OpenMap,
+        cursor: &mut Cursor<K>,
+        limit: usize,
+    ) -> io::Result<Vec<(K, V)>> {
+        match Self::read_batch(map, cursor, limit) {
+            Err(e) if no_batches(&e) => {
+                cursor.done = true;
+                Self::read_one_by_one(map)
+            }
+            read => read,
+        }
     }
 }
 
@@ -289,9 +253,7 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> Table<K, V> for KernelTab
     }
 
     fn set(&mut self, key: &K, value: &V) -> Result<(), TableError> {
-        let map = self.map.open();
-        let result = map::update(&*map, key, value);
-        map.tally.wrote();
+        let result = self.map.write(|map| map::update(map, key, value));
         result.map_err(|e| self.error("write", Some(key), e))
     }
 
@@ -311,19 +273,20 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> Table<K, V> for KernelTab
     }
 
     fn remove(&mut self, key: &K) -> Result<(), TableError> {
-        let map = self.map.open();
-        let result = if self.map.kind() == MapKind::Array {
-            map::update(&*map, key, &map::zeroed::<V>())
-        } else {
-            map::delete(&*map, key).map(drop)
-        };
-        map.tally.wrote();
+        let is_array = self.map.kind() == MapKind::Array;
+        let result = self.map.write(|map| {
+            if is_array {
+                map::update(map, key, &map::zeroed::<V>())
+            } else {
+                map::delete(map, key).map(drop)
+            }
+        });
         result.map_err(|e| self.error("remove", Some(key), e))
     }
 
     fn entries(&self) -> Result<Vec<(K, V)>, TableError> {
         let read = match self.read_batches() {
-            Err(e) if no_batches(&e) => self.read_one_by_one(),
+            Err(e) if no_batches(&e) => Self::read_one_by_one(&self.map.open()),
             read => read,
         };
         let mut pairs = read.map_err(|e| self.error("list", None, e))?;
@@ -332,23 +295,11 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> Table<K, V> for KernelTab
     }
 
     fn page(&self, cursor: &mut Cursor<K>, limit: usize) -> Result<Vec<(K, V)>, TableError> {
-        let read = match self.read_batch(cursor, limit) {
-            Err(e) if no_batches(&e) => {
-                cursor.done = true;
-                self.read_one_by_one()
-            }
-            read => read,
-        };
+        let read = Self::read_page(&self.map.open(), cursor, limit);
         let mut pairs = read.map_err(|e| self.error("list", None, e))?;
         pairs.retain(|(_, value)| !self.is_absent(value));
         Ok(pairs)
     }
-}
-
-/// The number of an array's slot, which is what its keys are.
-fn index<K: Pod>(key: &K) -> u32 {
-    let bytes = map::bytes_of(key).first_chunk().copied();
-    bytes.map_or(0, u32::from_ne_bytes)
 }
 
 fn no_batches(error: &io::Error) -> bool {

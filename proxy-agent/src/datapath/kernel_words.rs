@@ -8,13 +8,22 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{bpfsys::words::MappedWords, handle::MapHandle, words::Words};
+use super::{
+    bpfsys::words::MappedWords,
+    following::Following,
+    handle::{MapHandle, OpenMap},
+    words::Words,
+};
+
+/// Words that are compared while who writes them waits: some microseconds.
+const PIECE: usize = 16_384;
 
 /// Words in the kernel. Clones share the mapping.
 #[derive(Clone, Debug)]
 pub struct KernelWords {
     map: MapHandle,
     words: Arc<ArcSwap<MappedWords>>,
+    following: Arc<Following<MappedWords>>,
 }
 
 impl KernelWords {
@@ -24,38 +33,50 @@ impl KernelWords {
         let words = mapped(map.open(), map.info().max_entries)?;
         Ok(Self {
             words: Arc::new(ArcSwap::from_pointee(words)),
+            following: Arc::default(),
             map,
         })
     }
 
-    /// Brings another array in step with this one, as far as that reaches; gives how many words differed.
-    pub(super) fn copy_to(&self, other: OwnedFd) -> io::Result<usize> {
-        let length = MapHandle::new(self.map.name(), other.try_clone()?)?
-            .info()
-            .max_entries;
-        let (ours, theirs) = (self.words.load(), mapped(other, length)?);
-        let mut writes = 0;
-        for index in 0..theirs.len() {
-            let word = ours.load(index).unwrap_or(0);
-            if theirs.load(index) != Some(word) {
-                theirs.store(index, word);
-                writes += 1;
-            }
-        }
-        Ok(writes)
-    }
-
-    /// Puts another array in the place of this one.
-    pub(super) fn exchange(&self, other: OwnedFd) -> io::Result<()> {
-        self.map.exchange(other)?;
-        let words = mapped(self.map.open(), self.map.info().max_entries)?;
-        self.words.store(Arc::new(words));
+    /// Has another array follow: see [`Following`].
+    pub(super) fn follow(&self, other: OwnedFd) -> io::Result<()> {
+        let length = OpenMap::new(other.try_clone()?)?.info().max_entries;
+        self.following.begin(mapped(other, length)?);
         Ok(())
     }
 
-    /// Its name.
-    pub(super) fn name(&self) -> &str {
-        self.map.name()
+    /// What follows it.
+    pub(super) fn following(&self) -> &Following<MappedWords> {
+        &self.following
+    }
+
+    /// Brings what follows in step, as far as that reaches, piece by piece.
+    pub(super) fn refresh(&self) {
+        let mut first = 0;
+        while let Some(next) = &*self.following.piece() {
+            let (ours, theirs) = (self.words.load(), &next.map);
+            for index in first..theirs.len().min(first + PIECE) {
+                let word = ours.load(index).unwrap_or(0);
+                if theirs.load(index) != Some(word) {
+                    theirs.store(index, word);
+                }
+            }
+            first += PIECE;
+            if first >= theirs.len() {
+                return;
+            }
+        }
+    }
+
+    /// Puts another array in the place of this one. Nothing follows it any more.
+    pub(super) fn exchange(&self, other: OwnedFd) -> io::Result<()> {
+        let length = OpenMap::new(other.try_clone()?)?.info().max_entries;
+        let words = Arc::new(mapped(&other, length)?);
+        let mut next = self.following.write();
+        self.map.exchange(other)?;
+        self.words.store(words);
+        *next = None;
+        Ok(())
     }
 
     /// One more than the index of the last word that is not zero.
@@ -82,6 +103,19 @@ impl Words for KernelWords {
     }
 
     fn set(&mut self, index: u32, word: u64) {
-        self.words.load().store(index as usize, word);
+        let index = index as usize;
+        let store = |words: &MappedWords| {
+            // What is zero beyond the end is there.
+            if words.store(index, word) || word == 0 {
+                return Ok(());
+            }
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        };
+        let mut next = self.following.write();
+        // Words refuse nothing: where one is not there for programs that go by the other array already, they deny.
+        let followed = next.as_mut().map_or(Ok(()), |next| next.write(store));
+        if followed.is_ok() {
+            self.words.load().store(index, word);
+        }
     }
 }

@@ -30,12 +30,13 @@ use super::{
     drops::Drops,
     error::DatapathError,
     flows::{FlowState, FlowUsage, Flows},
-    handle::{MapHandle, MapKind},
+    handle::MapHandle,
     kernel_table::KernelTable,
     kernel_words::KernelWords,
     living::{self, AFFINITY},
     pins::Pins,
     prefix::Prefix,
+    resizable::Resizable,
     rows,
     shared::Standing,
     table::{Table as _, TableError},
@@ -92,10 +93,10 @@ macro_rules! declare {
                 Ok(Self { $($field,)+ standing: Standing::default(), handles })
             }
 
-            /// The map of this name.
-            pub(super) fn resizable(&self, name: &str) -> Option<&dyn Resizable> {
+            /// The map of this name, and its name.
+            pub(super) fn named(&self, name: &str) -> Option<(&'static str, &dyn Resizable)> {
                 match name {
-                    $($name => Some(&self.$field),)+
+                    $($name => Some(($name, &self.$field)),)+
                     _ => None,
                 }
             }
@@ -173,6 +174,10 @@ impl Maps {
             })?;
             MapHandle::new(name, fd).map_err(DatapathError::corrupt(&path))
         })
+    }
+
+    pub(super) fn resizable(&self, name: &str) -> Option<&dyn Resizable> {
+        self.named(name).map(|(_, map)| map)
     }
 
     /// What the kernel says about the map of this name.
@@ -281,90 +286,6 @@ impl Maps {
                 max_entries: map.info().max_entries,
             });
         Ok(described.collect())
-    }
-}
-
-/// A map that another one of the same types may take the place of.
-pub(super) trait Resizable {
-    /// The least capacity that all its entries fit in, where they are.
-    fn reach(&self) -> Result<u32, TableError>;
-    /// Brings another map in step with this one; gives how many writes that took.
-    fn copy_to(&self, other: OwnedFd) -> Result<usize, DatapathError>;
-    /// Adds to another map, which programs write to already, what they have written to this one and is not there.
-    fn add_to(&self, _: OwnedFd) -> Result<(), DatapathError> {
-        Ok(())
-    }
-    /// Puts another map in the place of this one.
-    fn exchange(&self, other: OwnedFd) -> io::Result<()>;
-}
-
-impl<K, V> Resizable for KernelTable<K, V>
-where
-    K: aya::Pod + std::fmt::Debug + Ord,
-    V: aya::Pod + std::fmt::Debug + PartialEq,
-{
-    fn reach(&self) -> Result<u32, TableError> {
-        Self::reach(self)
-    }
-
-    fn copy_to(&self, other: OwnedFd) -> Result<usize, DatapathError> {
-        Self::copy_to(self, other).map_err(DatapathError::Table)
-    }
-
-    fn add_to(&self, other: OwnedFd) -> Result<(), DatapathError> {
-        if self.kind() == MapKind::LruHash {
-            Self::add_to(self, &other)?;
-        }
-        Ok(())
-    }
-
-    fn exchange(&self, other: OwnedFd) -> io::Result<()> {
-        Self::exchange(self, other)
-    }
-}
-
-impl Resizable for KernelWords {
-    fn reach(&self) -> Result<u32, TableError> {
-        Ok(Self::reach(self))
-    }
-
-    fn copy_to(&self, other: OwnedFd) -> Result<usize, DatapathError> {
-        Self::copy_to(self, other).map_err(DatapathError::file("copy", self.name()))
-    }
-
-    fn exchange(&self, other: OwnedFd) -> io::Result<()> {
-        Self::exchange(self, other)
-    }
-}
-
-/// Flows are moved by `migrate::flows`: which slot a flow has does not matter.
-impl Resizable for Flows {
-    fn reach(&self) -> Result<u32, TableError> {
-        // Others give way.
-        Ok(self.usage(clock::seconds()).assured)
-    }
-
-    fn copy_to(&self, _: OwnedFd) -> Result<usize, DatapathError> {
-        Ok(0)
-    }
-
-    fn exchange(&self, other: OwnedFd) -> io::Result<()> {
-        Self::exchange(self, other)
-    }
-}
-
-/// As large as the object says, always.
-impl Resizable for Drops {
-    fn reach(&self) -> Result<u32, TableError> {
-        Ok(0)
-    }
-
-    fn copy_to(&self, _: OwnedFd) -> Result<usize, DatapathError> {
-        Ok(0)
-    }
-
-    fn exchange(&self, _: OwnedFd) -> io::Result<()> {
-        Err(io::Error::from(io::ErrorKind::Unsupported))
     }
 }
 

@@ -186,16 +186,6 @@ impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Mirror<K, V> {
         &self.written
     }
 
-    /// Why the kernel did not take the last write, if it did not. That there was no room is another matter.
-    pub fn refused(&self) -> Option<&str> {
-        self.refusal.as_ref().map(|refusal| refusal.why.as_str())
-    }
-
-    /// Forgets a write that was refused so long ago, and is not wanted any more.
-    pub fn forgive(&mut self, age: Duration) {
-        self.refusal.take_if(|refusal| refusal.at.elapsed() >= age);
-    }
-
     /// Writes one entry, or removes it.
     fn put(&mut self, key: &K, wanted: Option<V>) -> Result<(), TableError> {
         let done = put(&mut *self.table, key, wanted);
@@ -243,21 +233,75 @@ impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Mirror<K, V> {
         let stale: Vec<K> = stale.copied().collect();
         self.remove(stale)
     }
+}
 
-    /// Compares the whole map with what was written, and sets right what differs. Goes on after a failure; what could not be set
-    /// right is found again.
-    pub fn verify(&mut self) -> Mended {
-        let mut mended = Mended::default();
+/// A mirror, whatever its entries are.
+pub trait Kept {
+    /// Why the kernel did not take the last write, if it did not. That there was no room is another matter.
+    fn refused(&self) -> Option<&str>;
+    /// Forgets a write that was refused so long ago, and is not wanted any more.
+    fn forgive(&mut self, age: Duration);
+    /// Compares about `limit` entries more with what was written, and sets right what differs; true if those were the last. Goes
+    /// on after a failure; what could not be set right is found again.
+    fn compare(&mut self, limit: usize) -> (Mended, bool);
+}
+
+impl<K: Copy + Ord + Debug, V: Copy + PartialEq + Debug> Kept for Mirror<K, V> {
+    fn refused(&self) -> Option<&str> {
+        self.refusal.as_ref().map(|refusal| refusal.why.as_str())
+    }
+
+    fn forgive(&mut self, age: Duration) {
+        self.refusal.take_if(|refusal| refusal.at.elapsed() >= age);
+    }
+
+    fn compare(&mut self, limit: usize) -> (Mended, bool) {
+        let mended = Mended::default();
+        let piece = match self.sweep.next(&*self.table, &self.written, limit) {
+            Ok(piece) => piece,
+            Err(error) => return (mended.and(Err(error)), true),
+        };
+        let mended = piece
+            .drift
+            .into_iter()
+            .fold(mended, |mended, (key, wanted)| {
+                mended.and(self.put(&key, wanted))
+            });
+        (mended, piece.done)
+    }
+}
+
+/// A comparison of several mirrors that is under way, one after the other.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Which is compared.
+    at: usize,
+}
+
+impl Round {
+    /// A piece of it, as [`Kept::compare`] has it. After the last it is ready to begin anew.
+    pub fn next(&mut self, mirrors: &mut [&mut dyn Kept], limit: usize) -> (Mended, bool) {
+        let Some(mirror) = mirrors.get_mut(self.at) else {
+            return (Mended::default(), true);
+        };
+        let (mended, done) = mirror.compare(limit);
+        self.at += usize::from(done);
+        let all = self.at >= mirrors.len();
+        if all {
+            self.at = 0;
+        }
+        (mended, all)
+    }
+
+    /// All of it.
+    pub fn all(mirrors: &mut [&mut dyn Kept]) -> Mended {
+        let mut round = Self::default();
+        let mut sum = Mended::default();
         loop {
-            let piece = match self.sweep.next(&*self.table, &self.written, usize::MAX) {
-                Ok(piece) => piece,
-                Err(error) => return mended.and(Err(error)),
-            };
-            for (key, wanted) in piece.drift {
-                mended = mended.and(self.put(&key, wanted));
-            }
-            if piece.done {
-                return mended;
+            let (mended, done) = round.next(mirrors, usize::MAX);
+            sum = [sum, mended].into_iter().sum();
+            if done {
+                return sum;
             }
         }
     }
@@ -368,10 +412,37 @@ mod tests {
                 }
             }
             prop_assert!(found.keys().eq(differing.iter().copied()));
-            let mended = mirror.verify();
+            let mended = Round::all(&mut [&mut mirror]);
             prop_assert!(mended.failed.is_none());
             prop_assert_eq!(mended.entries, differing.len());
             prop_assert_eq!(held(&table), ours);
         }
+    }
+    #[test]
+    fn several_mirrors_are_compared_piece_by_piece() {
+        let ours: Contents = (0..20).map(|n| (n, 1)).collect();
+        let mut pairs = [mirror(&ours), mirror(&Contents::new()), mirror(&ours)];
+        for (table, _) in &mut pairs {
+            table.set(&30, &2).unwrap();
+            table.remove(&3).unwrap();
+        }
+        let mut round = Round::default();
+        let mut turn = |limit| {
+            let mut mirrors = pairs.each_mut().map(|(_, mirror)| mirror as &mut dyn Kept);
+            round.next(&mut mirrors, limit)
+        };
+        let (mut pieces, mut entries) = (1, 0);
+        loop {
+            let (mended, done) = turn(4);
+            entries += mended.entries;
+            if done {
+                break;
+            }
+            pieces += 1;
+        }
+        assert!(pieces >= 2 * 20 / 4, "{pieces}");
+        assert_eq!(entries, 2 + 1 + 2);
+        let again = Round::all(&mut pairs.each_mut().map(|(_, mirror)| mirror as &mut dyn Kept));
+        assert_eq!(again.entries, 0);
     }
 }

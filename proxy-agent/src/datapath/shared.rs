@@ -1,10 +1,9 @@
 //! The datapath as several threads use it.
 //!
-//! The main loop exchanges maps, and with them the programs of all that is attached; others attach programs to links and to pods'
+//! One thread exchanges maps, and with them the programs of all that is attached; others attach programs to links and to pods'
 //! interfaces, which takes netlink and the kernel's locks, so that it is nothing for the main loop. A program that is attached
-//! while another takes the place of all would stay with the maps of before: both hold this lock. Each holds it for one step, since
-//! the main loop waits for no more than that, and only to exchange maps. To hand the datapath from the one to the other would
-//! have a pod wait for a whole look at the node.
+//! while another takes the place of all would stay with the maps of before: both hold this lock. Each holds it for one step: to
+//! hand the datapath from the one to the other would have a pod wait for a whole look at the node.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,8 +25,8 @@ impl SharedDatapath {
     }
 }
 
-/// Keeps maps as they are while another thread than the main loop writes them: what was written to one that is being
-/// exchanged for another would be lost. Cheap to clone: clones are the same.
+/// Keeps maps as they are while the node's worker writes them: `NODE_CONFIG`, of which the exchange of maps writes a field too.
+/// Cheap to clone: clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Standing(Arc<Mutex<()>>);
 

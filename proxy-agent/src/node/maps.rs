@@ -21,7 +21,7 @@ use self::entries::{by_family, inside, links, sources, tunnels, value};
 use super::{desired::Desired, tunnel::Tunnel};
 use crate::{
     config::Configuration,
-    datapath::{Maps, Mended, Mirror, TableError, prefix::Prefix, shared::Standing},
+    datapath::{Kept, Maps, Mended, Mirror, Round, TableError, prefix::Prefix, shared::Standing},
     subject::Room,
 };
 
@@ -135,22 +135,23 @@ impl NodeMaps {
         refused.into_iter().flatten().next()
     }
 
-    fn forgive(&mut self) {
-        let at_once = Duration::ZERO;
-        self.config.forgive(at_once);
-        self.addresses4.forgive(at_once);
-        self.addresses6.forgive(at_once);
-        self.ranges4.forgive(at_once);
-        self.ranges6.forgive(at_once);
-        self.mtus4.forgive(at_once);
-        self.mtus6.forgive(at_once);
-        self.links.forgive(at_once);
-        self.inside4.forgive(at_once);
-        self.inside6.forgive(at_once);
-        self.sources4.forgive(at_once);
-        self.sources6.forgive(at_once);
-        self.tunnels4.forgive(at_once);
-        self.tunnels6.forgive(at_once);
+    fn mirrors(&mut self) -> [&mut dyn Kept; 14] {
+        [
+            &mut self.config,
+            &mut self.addresses4,
+            &mut self.addresses6,
+            &mut self.ranges4,
+            &mut self.ranges6,
+            &mut self.mtus4,
+            &mut self.mtus6,
+            &mut self.links,
+            &mut self.inside4,
+            &mut self.inside6,
+            &mut self.sources4,
+            &mut self.sources6,
+            &mut self.tunnels4,
+            &mut self.tunnels6,
+        ]
     }
 
     /// Brings the maps in step, also with what somebody else changed: how many entries that were. Addresses that the machine
@@ -166,9 +167,11 @@ impl NodeMaps {
         let _held = standing.hold();
         self.room.clear();
         // Whatever is wanted still is tried again.
-        self.forgive();
+        for mirror in self.mirrors() {
+            mirror.forgive(Duration::ZERO);
+        }
         let written = self.write_wanted(config, desired, devices, complete);
-        let Mended { entries, failed } = self.verify();
+        let Mended { entries, failed } = Round::all(&mut self.mirrors());
         let mended = failed.map_or(Ok(()), |error| Err(error.into()));
         (entries, written.and(mended))
     }
@@ -275,26 +278,6 @@ impl NodeMaps {
             self.tunnels6.retain(&v6)?;
         }
         Ok(())
-    }
-
-    fn verify(&mut self) -> Mended {
-        let mended = [
-            self.config.verify(),
-            self.addresses4.verify(),
-            self.addresses6.verify(),
-            self.ranges4.verify(),
-            self.ranges6.verify(),
-            self.mtus4.verify(),
-            self.mtus6.verify(),
-            self.links.verify(),
-            self.inside4.verify(),
-            self.inside6.verify(),
-            self.sources4.verify(),
-            self.sources6.verify(),
-            self.tunnels4.verify(),
-            self.tunnels6.verify(),
-        ];
-        mended.into_iter().sum()
     }
 }
 

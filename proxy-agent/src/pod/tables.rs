@@ -9,11 +9,14 @@ use proxy_common::{
 };
 
 use super::{entries::Entries, restore::Pinned};
-use crate::datapath::{
-    Mended, Mirror, clock,
-    flows::{Flows, is_pod},
-    maps::Maps,
-    table::{Table, TableError},
+use crate::{
+    datapath::{
+        Kept, Mended, Mirror, Round, clock,
+        flows::{Flows, is_pod},
+        maps::Maps,
+        table::{Table, TableError},
+    },
+    subject::Verified,
 };
 
 /// How long a write counts that was refused and is not wanted any more, because its ADD was refused: the runtime asks again
@@ -56,6 +59,9 @@ pub(super) struct PodMirrors {
     clients: Mirror<u64, Client>,
     local4: Mirror<Address4, u32>,
     local6: Mirror<Address6, u32>,
+    round: Round,
+    /// Something could not be compared or set right in this round.
+    failed: bool,
     flows: [Flows; 2],
 }
 
@@ -68,6 +74,8 @@ impl PodMirrors {
             clients: Mirror::open(tables.clients)?,
             local4: Mirror::open(tables.local4)?,
             local6: Mirror::open(tables.local6)?,
+            round: Round::default(),
+            failed: false,
             flows: tables.flows,
         })
     }
@@ -129,6 +137,18 @@ impl PodMirrors {
         results.into_iter().sum()
     }
 
+    fn mirrors(&mut self) -> [&mut dyn Kept; 5] {
+        let Self {
+            endpoints,
+            interfaces,
+            clients,
+            local4,
+            local6,
+            ..
+        } = self;
+        [endpoints, interfaces, clients, local4, local6]
+    }
+
     /// What the kernel did not take lately.
     pub(super) fn refused(&self) -> Option<&str> {
         let refused = [
@@ -141,21 +161,25 @@ impl PodMirrors {
         refused.into_iter().flatten().next()
     }
 
-    /// Sets right what somebody else changed.
-    pub(super) fn verify(&mut self) -> Mended {
-        self.endpoints.forgive(LATELY);
-        self.interfaces.forgive(LATELY);
-        self.clients.forgive(LATELY);
-        self.local4.forgive(LATELY);
-        self.local6.forgive(LATELY);
-        let mended = [
-            self.endpoints.verify(),
-            self.interfaces.verify(),
-            self.clients.verify(),
-            self.local4.verify(),
-            self.local6.verify(),
-        ];
-        mended.into_iter().sum()
+    /// Compares about so many entries more, and sets right what somebody else changed. Goes on after a failure, and tells it in
+    /// the end.
+    pub(super) fn verify(&mut self, budget: usize) -> Verified {
+        let mut round = std::mem::take(&mut self.round);
+        let mut mirrors = self.mirrors();
+        for mirror in &mut mirrors {
+            mirror.forgive(LATELY);
+        }
+        let (Mended { entries, failed }, done) = round.next(&mut mirrors, budget);
+        self.round = round;
+        if let Some(error) = failed {
+            tracing::warn!(%error, "maps of endpoints not in step with what was written");
+            self.failed = true;
+        }
+        match done {
+            false => Verified::More(entries),
+            true if std::mem::take(&mut self.failed) => Verified::Failed(entries),
+            true => Verified::Done(entries),
+        }
     }
 
     /// Ends the flows of which one end is a pod of this node whose id is `gone`.

@@ -29,10 +29,6 @@ const BEGUN: Listed = Listed {
     allowed: &[
         ("proxy-agent/src/watchdog.rs", "the one way"),
         (
-            "proxy-agent/src/agent/main_loop.rs",
-            "the main loop waits for it, and is watched",
-        ),
-        (
             "proxy-agent/src/api/ask.rs",
             "of who asks, which has a time-out",
         ),

@@ -29,7 +29,10 @@ pub(super) async fn said(
     words: &[String],
     args: &SysdumpArgs,
 ) -> Result<Said, CtlError> {
-    let (said, files) = tokio::join!(cluster.proxyctl(agent, words), cluster.about(agent));
+    let (said, files) = tokio::join!(
+        cluster.proxyctl(agent, words),
+        Box::pin(cluster.about(agent))
+    );
     let mut said = said?;
     if said.code == Exit::Ok as u8 {
         said.out = with(&said.out, args, files)?;

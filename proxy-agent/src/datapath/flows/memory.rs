@@ -22,7 +22,11 @@ impl Flows {
     pub(crate) fn put(&self, slot: u32, flow: &Flow4) {
         for (offset, word) in bytes_of(flow).chunks(8).enumerate() {
             let word = u64::from_ne_bytes(word.try_into().unwrap());
-            assert!(self.words.load().store(self.place(slot) + offset, word));
+            assert!(
+                self.words
+                    .load()
+                    .store(slot as usize * self.family.stride() + offset, word)
+            );
         }
     }
 }

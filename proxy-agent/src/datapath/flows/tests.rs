@@ -117,7 +117,7 @@ fn only_the_flow_that_was_read_is_ended() {
         ..read
     };
     flows.put(0, &flow(now, NOW + 1));
-    assert!(flows.end(0, read.pack()));
+    assert!(flows.records().end(0, read.pack()));
     let ended = Head::unpack(flows.get(0).unwrap().head);
     let expected = Head {
         flags: now.flags | FLOW_ENDED,
@@ -129,9 +129,9 @@ fn only_the_flow_that_was_read_is_ended() {
         ..read
     };
     flows.put(0, &flow(next, NOW + 1));
-    assert!(!flows.end(0, read.pack()));
+    assert!(!flows.records().end(0, read.pack()));
     assert_eq!(Head::unpack(flows.get(0).unwrap().head), next);
-    assert!(!flows.end(9, read.pack()), "no such slot");
+    assert!(!flows.records().end(9, read.pack()), "no such slot");
 }
 
 #[test]

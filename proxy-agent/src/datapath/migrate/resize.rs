@@ -17,12 +17,14 @@ use crate::datapath::{
     capacities::most,
     clock,
     error::DatapathError,
+    flows::Flows,
     handle::MapKind,
     living::AFFINITY,
     load,
-    maps::{MapUsage, Maps, Resizable},
+    maps::{MapUsage, Maps},
     pins::{self, Pins},
     programs::{blocks::Blocks, exchange::Attached},
+    resizable::Resizable,
 };
 
 /// Maps that stand beside those in use, filled, and programs for them.
@@ -31,6 +33,7 @@ pub struct Prepared {
     /// Capacities of the maps that are to be exchanged.
     pub(in crate::datapath) sizes: Sizes,
     flows: Option<Both>,
+    followed: Option<Followed>,
     /// An agent was killed while it exchanged them: some programs go by them already.
     resumed: bool,
 }
@@ -151,7 +154,9 @@ fn build(
     pins::discard(&folder)?;
     fs::create_dir_all(&folder).map_err(DatapathError::file("create", &folder))?;
     let mut prepared = over(pins, config, &folder, sizes.clone())?;
-    prepared.copy(pins, maps)?;
+    let followed = Followed::begin(maps, prepared.each(&folder, maps)?)?;
+    followed.refresh()?;
+    prepared.followed = Some(followed);
     if let Some(flows) = &mut prepared.flows {
         flows.pass()?;
     }
@@ -177,6 +182,7 @@ fn over(
             .then(|| Both::open(&pins.maps(), folder))
             .transpose()?,
         sizes,
+        followed: None,
         resumed: false,
     })
 }
@@ -192,6 +198,7 @@ pub(in crate::datapath) fn as_they_are(
         ebpf: load::load(&places, config.told)?,
         sizes: Sizes::new(),
         flows: None,
+        followed: None,
         resumed: false,
     })
 }
@@ -229,12 +236,12 @@ impl Prepared {
         &self,
         folder: &Path,
         maps: &'a Maps,
-    ) -> Result<Vec<(&'a dyn Resizable, OwnedFd)>, DatapathError> {
+    ) -> Result<Vec<(&'static str, &'a dyn Resizable, OwnedFd)>, DatapathError> {
         let names = self.sizes.keys().filter(|name| !is_of_flows(name));
         let pairs = names.filter_map(|name| {
             let path = folder.join(name);
             let new = object::open_map(&path).map_err(DatapathError::corrupt(&path));
-            maps.resizable(name).map(|map| Ok((map, new?)))
+            maps.named(name).map(|(name, map)| Ok((name, map, new?)))
         });
         pairs.collect()
     }
@@ -251,15 +258,7 @@ impl Prepared {
         Ok(())
     }
 
-    /// Copies what the agent writes.
-    fn copy(&self, pins: &Pins, maps: &Maps) -> Result<(), DatapathError> {
-        for (map, new) in self.each(&pins.building(), maps)? {
-            map.copy_to(new)?;
-        }
-        Ok(())
-    }
-
-    /// Puts the new maps and their programs in force. Nobody else writes the maps meanwhile, but the programs.
+    /// Puts the new maps and their programs in force. The agent may write all maps meanwhile, but for `NODE_CONFIG`.
     pub(in crate::datapath) fn put_in_force(
         &mut self,
         pins: &Pins,
@@ -268,10 +267,14 @@ impl Prepared {
     ) -> Result<(), DatapathError> {
         let attached = Attached::find(pins, blocks)?;
         attached.load(&mut self.ebpf)?;
-        if !self.resumed {
+        if let Some(followed) = &self.followed {
             self.check(maps)?;
-            self.copy(pins, maps)?;
+            followed.refresh()?;
+            followed.make_firm()?;
             rename(&pins.building(), &pins.next())?;
+        }
+        if self.flows.is_some() {
+            maps.flows().into_iter().for_each(Flows::note_ends);
         }
         let mut config = maps.node_config.clone();
         let settles = self.flows.is_some() && settle::begin(&mut config)?;
@@ -280,7 +283,7 @@ impl Prepared {
             settle::end(&mut config)?;
         }
         exchanged?;
-        for (map, new) in self.each(&pins.next(), maps)? {
+        for (_, map, new) in self.each(&pins.next(), maps)? {
             map.add_to(new)?;
         }
         for name in self.sizes.keys() {
@@ -306,6 +309,52 @@ impl Prepared {
             flows.pass()?;
         }
         Ok(())
+    }
+}
+
+/// Maps that others follow, until this is dropped or those have their places.
+struct Followed {
+    maps: Maps,
+    names: Vec<&'static str>,
+}
+
+impl Followed {
+    fn begin(
+        maps: &Maps,
+        each: Vec<(&'static str, &dyn Resizable, OwnedFd)>,
+    ) -> Result<Self, DatapathError> {
+        let (maps, names) = (maps.clone(), Vec::new());
+        let mut followed = Self { maps, names };
+        for (name, map, new) in each {
+            map.follow(new).map_err(DatapathError::corrupt(name))?;
+            followed.names.push(name);
+        }
+        Ok(followed)
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&'static str, &dyn Resizable)> {
+        let names = self.names.iter();
+        names.filter_map(|name| self.maps.named(name))
+    }
+
+    /// Brings those in step that follow.
+    fn refresh(&self) -> Result<(), DatapathError> {
+        self.each().try_for_each(|(_, map)| map.refresh())
+    }
+
+    /// They have taken each write, and from now on one that they do not take is refused.
+    fn make_firm(&self) -> Result<(), DatapathError> {
+        let missed = self.each().find(|(_, map)| !map.make_firm());
+        missed.map_or(Ok(()), |(name, _)| {
+            let map = name.to_owned();
+            Err(DatapathError::Outgrown { map })
+        })
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.each().for_each(|(_, map)| map.unfollow());
     }
 }
 

@@ -128,7 +128,9 @@ pub fn down(pins: &Pins, instance: &str) -> Result<Handover, DatapathError> {
         let path = old.map(name);
         let copy = object::open_map(&path).map_err(DatapathError::corrupt(&path))?;
         if let Some(map) = maps.resizable(name) {
-            map.copy_to(copy)?;
+            map.follow(copy).map_err(DatapathError::corrupt(&path))?;
+            map.refresh()?;
+            map.unfollow();
         }
     }
     let mut intervals = table::<u32, v1::IntervalBlock>(&old, INTERVALS)?;

@@ -1,0 +1,137 @@
+//! Dual writes: a map that is to take another one's place is written together with it, from before the first entry is copied
+//! until it has that place. So nobody who writes stands still while maps are copied and exchanged: a writer waits for one
+//! piece of the copy at the most.
+
+use std::{
+    io,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// How long whoever copies lets writers go first, as long as some wait: a lock alone would be taken again before a thread that
+/// waits for it is awake.
+const YIELD: Duration = Duration::from_micros(20);
+
+/// The map that is to take the place.
+#[derive(Debug)]
+pub(super) struct Next<T> {
+    /// It.
+    pub(super) map: T,
+    /// Programs may go by it: what it does not take is refused.
+    firm: bool,
+    /// It did not take a write.
+    missed: bool,
+}
+
+impl<T> Next<T> {
+    /// Writes to it, before the map is written whose place it is to take. An error is for who writes.
+    pub(super) fn write<R>(&mut self, write: impl FnOnce(&T) -> io::Result<R>) -> io::Result<()> {
+        match write(&self.map) {
+            Err(error) if self.firm => Err(error),
+            Err(_) => {
+                self.missed = true;
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+/// What follows a map, if anything does.
+#[derive(Debug)]
+pub(super) struct Following<T> {
+    next: Mutex<Option<Next<T>>>,
+    /// How many wait for leave to write.
+    writers: AtomicUsize,
+}
+
+impl<T> Default for Following<T> {
+    fn default() -> Self {
+        Self {
+            next: Mutex::new(None),
+            writers: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl<T> Following<T> {
+    /// Has this map follow from now on.
+    pub(super) fn begin(&self, map: T) {
+        *self.write() = Some(Next {
+            map,
+            firm: false,
+            missed: false,
+        });
+    }
+
+    /// Nothing follows any more.
+    pub(super) fn end(&self) {
+        *self.write() = None;
+    }
+
+    /// For one write, to both.
+    pub(super) fn write(&self) -> MutexGuard<'_, Option<Next<T>>> {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+        let next = self.next.lock();
+        self.writers.fetch_sub(1, Ordering::AcqRel);
+        next.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For one piece of a copy.
+    pub(super) fn piece(&self) -> MutexGuard<'_, Option<Next<T>>> {
+        while self.writers.load(Ordering::Acquire) > 0 {
+            thread::sleep(YIELD);
+        }
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on a write that the map which follows does not take is refused. False if there was one already, and then nothing
+    /// changes.
+    pub(super) fn make_firm(&self) -> bool {
+        match &mut *self.write() {
+            Some(next) if next.missed => false,
+            Some(next) => {
+                next.firm = true;
+                true
+            }
+            None => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::Following;
+
+    struct Map;
+
+    fn refuse(_: &Map) -> std::io::Result<()> {
+        Err(Error::from(ErrorKind::StorageFull))
+    }
+
+    #[test]
+    fn a_map_that_missed_a_write_takes_no_place() {
+        let following = Following::default();
+        assert!(following.make_firm(), "nothing follows");
+        following.begin(Map);
+        following.write().as_mut().unwrap().write(refuse).unwrap();
+        assert!(!following.make_firm());
+        following.end();
+        assert!(following.write().is_none());
+    }
+
+    #[test]
+    fn what_a_map_in_use_does_not_take_is_refused() {
+        let following = Following::default();
+        following.begin(Map);
+        assert!(following.make_firm());
+        let refused = following.write().as_mut().unwrap().write(refuse);
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::StorageFull);
+    }
+}
