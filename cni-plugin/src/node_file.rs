@@ -17,6 +17,8 @@ pub struct NodeFile {
     pub node: String,
     /// Ranges of the node's pods. Addresses are taken from the first of each family.
     pub pod_cidrs: Vec<IpNetwork>,
+    /// UID of the Node by which they are claimed (`ipam: cluster`): by it the agent knows its own claim again. Empty: of none.
+    pub claimed_by: String,
     /// Why no more addresses may be taken from them.
     pub closed: Option<String>,
     /// Addresses in those ranges that no pod may have (the node's own).

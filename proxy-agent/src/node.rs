@@ -45,6 +45,6 @@ pub mod ways;
 pub mod wires;
 mod worker;
 
-pub use keeper::NodeKeeper;
+pub use keeper::{Gate, NodeKeeper};
 pub use report::NodeReport;
 pub use this_node::ThisNode;

@@ -12,7 +12,9 @@
 //! A claim belongs to a Node object (name and UID). It is given back by whichever agent finds that this object has been gone
 //! for `podRanges.giveBackAfter`. An agent that cannot confirm its claim and its Node for nine tenths of that time gives no pod
 //! an address any more, so that it has stopped before anybody else may have the range. It goes on if its claim is still there
-//! when it can ask again, takes the same range again if that is free, or else another.
+//! when it can ask again, takes the same range again if that is free, or else another. A Node that is made anew on the same machine goes on
+//! with the claim of its former one, by the UID that `node.json` has: of another machine that had the name, and the range, in between
+//! it has nothing.
 
 pub mod book;
 pub mod choose;
@@ -51,6 +53,8 @@ pub enum Tenure {
     Held {
         /// First those that addresses are given out of.
         ranges: Vec<IpNetwork>,
+        /// UID of the Node whose claim they are.
+        uid: String,
         /// When others may have them, unless they are confirmed before.
         until: Duration,
     },
@@ -108,6 +112,14 @@ impl Claims {
     pub fn ranges(&self) -> Option<Vec<IpNetwork>> {
         match self.0.last().tenure.clone() {
             Tenure::Held { ranges, .. } => Some(ranges),
+            Tenure::Unknown | Tenure::Nothing(_) => None,
+        }
+    }
+
+    /// UID of the Node whose claim those are.
+    pub fn claimed_by(&self) -> Option<String> {
+        match self.0.last().tenure.clone() {
+            Tenure::Held { uid, .. } => Some(uid),
             Tenure::Unknown | Tenure::Nothing(_) => None,
         }
     }

@@ -53,6 +53,16 @@ pub struct NodeKeeper {
 /// When that is tried again.
 const AGAIN: Duration = Duration::from_mins(1);
 
+/// Whether pods may start.
+pub struct Gate {
+    /// Why new ones may not, though others live.
+    pub closed: Option<String>,
+    /// UID of the Node by whose claim they get their addresses; empty: by none.
+    pub claimed_by: String,
+    /// Services and policy are in force.
+    pub ready: bool,
+}
+
 impl NodeKeeper {
     /// For this configuration. A `node.json` that is there stays valid: the plugin goes on meanwhile.
     pub fn new(config: &Configuration, maps: &Maps) -> anyhow::Result<Self> {
@@ -71,15 +81,19 @@ impl NodeKeeper {
         })
     }
 
-    /// Compares and acts. `ready`: Services and policy are in force, pods may start; `closed`: why new ones may not, though
-    /// others live.
+    /// Compares and acts.
     pub fn sync(
         &mut self,
         config: &Configuration,
         (snapshot, published): (&Snapshot, &Published),
-        (closed, ready): (Option<String>, bool),
+        gate: Gate,
         repairs: &mut Repairs,
     ) -> NodeReport {
+        let Gate {
+            closed,
+            claimed_by,
+            ready,
+        } = gate;
         let mut report = NodeReport::default();
         let facts = match Facts::read() {
             Ok(facts) => facts,
@@ -155,6 +169,7 @@ impl NodeKeeper {
         if ready && let Some(mut file) = desired.file.clone() {
             report.closed.clone_from(&closed);
             file.closed = closed;
+            file.claimed_by = claimed_by;
             let opened = self.opening.open(config, file, repairs);
             let failed = opened.err().map(|e| format!("{e:#}"));
             report.closed = failed.clone().or(report.closed);

@@ -41,16 +41,33 @@ pub(super) fn fill_in<'a>(
         config.to_mut().node.pod_cidrs = known;
     }
     if config.node.pod_cidrs.is_empty() {
-        let file = Paths::new(&config.run_dir).node();
         // Without a file nothing was known.
-        if let Ok(former) = NodeFile::read(&file)
-            && former.node == config.node_name
-            && former.boot_id == boot_id().context("read boot_id")?
-        {
+        if let Some(former) = node_file(&config)? {
             config.to_mut().node.pod_cidrs = former.pod_cidrs;
         }
     }
     Ok(config)
+}
+
+/// What the plugin was told last, by this node, in this boot; none if nothing was.
+pub(super) fn node_file(config: &Configuration) -> anyhow::Result<Option<NodeFile>> {
+    let Ok(file) = NodeFile::read(&Paths::new(&config.run_dir).node()) else {
+        return Ok(None);
+    };
+    let boot = boot_id().context("read boot_id")?;
+    let is_ours = file.node == config.node_name && file.boot_id == boot;
+    Ok(is_ours.then_some(file))
+}
+
+/// By which Node's claim this node has its ranges; as before while nobody has confirmed it.
+pub(super) fn claimed_by(config: &Configuration, claims: &Claims) -> anyhow::Result<String> {
+    if config.ipam == Ipam::Node {
+        return Ok(String::new());
+    }
+    Ok(match claims.claimed_by() {
+        Some(uid) => uid,
+        None => node_file(config)?.map_or_else(String::new, |file| file.claimed_by),
+    })
 }
 
 /// The node's addresses that translation uses now.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    NodeKeeper, addresses,
+    Gate, NodeKeeper, addresses,
     claims::Claims,
     condition::Network,
     conflist,
@@ -137,8 +137,10 @@ impl Upkeep {
             serving,
         } = look;
         let maps = self.keeper.maps();
-        let config = match last_known::fill_in(whole, snapshot, maps, &self.claims) {
-            Ok(config) => config,
+        let filled = last_known::fill_in(whole, snapshot, maps, &self.claims);
+        let claimed_by = last_known::claimed_by(whole, &self.claims);
+        let (config, claimed_by) = match filled.and_then(|config| Ok((config, claimed_by?))) {
+            Ok(known) => known,
             Err(error) => {
                 self.found.errors = vec![in_full(&error)];
                 return None;
@@ -149,8 +151,12 @@ impl Upkeep {
             Ipam::Node => None,
             Ipam::Cluster => self.claims.closed(),
         };
-        let (seen, gate) = ((snapshot, published), (closed, *serving));
-        let repairs = &mut self.repairs;
+        let gate = Gate {
+            closed,
+            claimed_by,
+            ready: *serving,
+        };
+        let (seen, repairs) = ((snapshot, published), &mut self.repairs);
         let mut report = self.keeper.sync(config, seen, gate, repairs);
         let mut errors = std::mem::take(&mut report.errors);
         let brought = self

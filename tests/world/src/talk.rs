@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{place::Place, server::ANSWER_LIMIT};
+use super::{place::Place, server::ANSWER_LIMIT, until::slowness};
 
 /// How long a stream may stand still: loss on the way is part of some tests.
 const STREAM_LIMIT: Duration = Duration::from_secs(10);
@@ -66,6 +66,7 @@ impl Talk {
     }
 
     fn limit(&self, limit: Duration) -> io::Result<()> {
+        let limit = limit * slowness();
         self.socket().set_read_timeout(Some(limit))?;
         self.socket().set_write_timeout(Some(limit))
     }

@@ -50,6 +50,8 @@ pub struct Asker {
     pub had: Vec<IpNetwork>,
     /// Ranges that pods of this machine have had since it booted.
     pub of_this_boot: Vec<IpNetwork>,
+    /// UID of the Node by whose claim they had them; empty if nobody knows.
+    pub claimed_by: String,
     /// Ranges of other Nodes by their objects: what they have claimed, though the book were lost, and `spec.podCIDRs` of
     /// those whose agents are still to change to `cluster`.
     pub others: Vec<IpNetwork>,
@@ -175,11 +177,11 @@ pub fn decide(book: &Book, asker: &Asker, settings: &Settings) -> Result<Decisio
 }
 
 /// The claim of a Node that was made anew on the same machine, whose pods live on. Another machine of the same name gets
-/// ranges of its own, for the first one may still be there.
+/// ranges of its own, for the first one may still be there, and so does the first one after it, though it had the same range before.
 fn same_machine<'a>(book: &'a Book, asker: &Asker) -> Option<&'a Claim> {
     let mut claims = book.claims.iter();
     claims.find(|claim| {
-        claim.node == asker.node
+        claim.is_of(&asker.node, &asker.claimed_by)
             && claim
                 .ranges
                 .iter()

@@ -9,7 +9,6 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use cni_plugin::{
     clock,
     node_file::{NodeFile, boot_id},
-    paths::Paths,
 };
 use ipnetwork::IpNetwork;
 use tokio::time::sleep;
@@ -24,6 +23,7 @@ use crate::{
     api::Shared,
     config::{Ipam, Period},
     model::{EventReason, Kind, Node},
+    node::last_known,
     observe::{
         Store,
         kubernetes::{ClaimStore, RequestError},
@@ -170,14 +170,22 @@ impl Follower {
             note: refusal.to_string(),
         });
         let troubles = refused.into_iter().chain(self.loss()).collect();
-        let until = until(confirmed, claim.keep);
-        let ranges = claim.ranges;
-        Ok((Tenure::Held { ranges, until }, troubles))
+        let tenure = Tenure::Held {
+            until: until(confirmed, claim.keep),
+            ranges: claim.ranges,
+            uid: claim.uid,
+        };
+        Ok((tenure, troubles))
     }
 
     /// Who this node is, and what is known of others.
     fn asker(&self, node: &Node) -> Asker {
-        let of_this_boot = self.of_this_boot();
+        let file = last_known::node_file(&self.shared.config).unwrap_or_default();
+        let NodeFile {
+            pod_cidrs: of_this_boot,
+            claimed_by,
+            ..
+        } = file.unwrap_or_default();
         // What is known of a Node stays for a while after it; its ranges are whose claims say so.
         let mut others: Vec<Arc<Node>> = self.observed.read().nodes.values().cloned().collect();
         others.retain(|other| {
@@ -189,22 +197,12 @@ impl Follower {
             wanted: node.wanted_pod_cidrs.clone(),
             had: [&of_this_boot[..], &node.spec_pod_cidrs[..]].concat(),
             of_this_boot,
+            claimed_by,
             others: others
                 .iter()
                 .flat_map(|other| other.pod_cidrs.clone())
                 .collect(),
         }
-    }
-
-    /// The ranges that the plugin was told in this boot.
-    fn of_this_boot(&self) -> Vec<IpNetwork> {
-        let config = &self.shared.config;
-        let file = NodeFile::read(&Paths::new(&config.run_dir).node());
-        let (Ok(file), Ok(boot)) = (file, boot_id()) else {
-            return Vec::new();
-        };
-        let is_ours = file.node == config.node_name && file.boot_id == boot;
-        if is_ours { file.pod_cidrs } else { Vec::new() }
     }
 
     /// Tells the other nodes, before any pod has an address that they do not know.

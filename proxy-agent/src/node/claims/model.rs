@@ -74,6 +74,7 @@ struct Agent {
     gone: Gone,
     held: Option<(Vec<IpNetwork>, Duration)>,
     of_this_boot: Vec<IpNetwork>,
+    claimed_by: String,
 }
 
 /// A write that is on its way. It arrives whatever becomes of who sent it.
@@ -132,6 +133,7 @@ impl World {
                     wanted: self.wanted.get(agent.name).cloned(),
                     had: agent.of_this_boot.clone(),
                     of_this_boot: agent.of_this_boot.clone(),
+                    claimed_by: agent.claimed_by.clone(),
                     others: Vec::new(),
                 };
                 Phase::Read(asker, clock)
@@ -284,6 +286,7 @@ impl Agent {
         let keep = Period(claim.keep.0 * trust);
         self.held = Some((claim.ranges.clone(), until(confirmed, keep)));
         self.of_this_boot.clone_from(&claim.ranges);
+        self.claimed_by.clone_from(&claim.uid);
     }
 }
 
@@ -408,6 +411,46 @@ fn answers_belong_to_their_writes() {
         world.check().unwrap();
     }
     assert!(world.agents[2].held.is_some());
+}
+
+/// Another machine has the name, and the range once it was given back; then the first one has the name again.
+#[test]
+fn who_comes_back_under_its_name_has_not_what_another_machine_has_under_it() {
+    let mut world = World {
+        keep: KEEP,
+        mask: 24,
+        trust: 1,
+        ..World::default()
+    };
+    for name in NAMES {
+        world.replace(name);
+    }
+    let (first, second) = (0, NAMES.len());
+    let claims = |world: &mut World, i: usize| {
+        (0..3).for_each(|_| world.step(i));
+        world.deliver(0, true);
+        world.check().unwrap();
+    };
+    claims(&mut world, first);
+    let range = world.agents[first].held.clone().unwrap().0;
+    world.replace(NAMES[0]);
+    world.wanted.insert(NAMES[0], range[0].to_string());
+    world.now += Duration::from_secs(KEEP);
+    // The first one's claim is given back by whoever looks.
+    for _ in 0..2 {
+        claims(&mut world, 1);
+        world.now += Duration::from_secs(KEEP);
+        (0..3).for_each(|_| world.step(1));
+        world.deliver(0, true);
+    }
+    claims(&mut world, second);
+    assert_eq!(world.agents[second].held.as_ref().unwrap().0, range);
+    world.server.nodes.remove(NAMES[0]);
+    world.agents[first].cut = false;
+    world.remake(first);
+    claims(&mut world, first);
+    let held = world.agents[first].held.as_ref();
+    assert!(held.is_none_or(|(ranges, until)| *ranges != range || world.clock(first) >= *until));
 }
 
 #[test]

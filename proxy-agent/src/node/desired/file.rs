@@ -30,6 +30,7 @@ pub(super) fn file(
         } else {
             config.cni.mtu
         },
+        claimed_by: String::new(),
         closed: None,
         devices: Vec::new(),
         sizes: desired.sizes(config, facts),

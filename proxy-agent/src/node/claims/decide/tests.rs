@@ -79,6 +79,15 @@ fn the_same_machine_keeps_its_ranges_under_a_new_uid_and_another_does_not_get_th
     );
     let mut same = asker("a");
     same.of_this_boot = nets(&["10.244.0.0/24"]);
+    // It had the range before, and another machine had its name and the range since.
+    for claimed_by in ["", "before-that"] {
+        claimed_by.clone_into(&mut same.claimed_by);
+        assert_eq!(
+            claimed(&book, &same, &settings),
+            "writes uid-a 1h 10.244.1.0/24"
+        );
+    }
+    "former".clone_into(&mut same.claimed_by);
     assert_eq!(
         claimed(&book, &same, &settings),
         "writes uid-a 1h 10.244.0.0/24"
