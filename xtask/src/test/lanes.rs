@@ -1,5 +1,5 @@
-//! Runs jobs in lanes, side by side: twice as many as this machine has processors, for worlds wait for most of their time, and one more
-//! for what has machines of its own, which then helps the others, and at last, one after the other, what needs the machine to itself. A test that failed beside others is run again by itself, and that counts:
+//! Runs jobs in lanes, side by side: one more than this machine has processors, for worlds wait for most of their time, and another
+//! one for what has machines of its own, which then helps the others, and at last, one after the other, what needs the machine to itself. A test that failed beside others is run again by itself, and that counts:
 //! tests are written for a machine of their own, and lanes only save time. It is told all the same.
 
 use std::{
@@ -55,9 +55,6 @@ impl Outcome {
     }
 }
 
-/// Lanes of a processor: seven of ten seconds of a world are waiting, for time-outs and for what comes by itself.
-const LANES: usize = 2;
-
 /// Jobs that wait for a lane.
 type Queue = Mutex<VecDeque<Job>>;
 
@@ -86,7 +83,7 @@ pub(super) fn run(jobs: &[Job], filter: Option<&str>, long: bool) -> Result<Vec<
             Ok(outcomes)
         })];
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..LANES * processors {
+        for _ in 0..=processors {
             all.push(scope.spawn(|| lane(&lanes, with)));
         }
         let mut outcomes = Vec::new();
