@@ -107,11 +107,11 @@ impl Machine<'_> {
 
     /// Boots once; returns what the console said.
     pub(super) fn boot(&self, log: &Path) -> Result<String> {
-        // Other tests run beside it, which know how long things may take.
+        // Other tests run beside it, which know how long things may take; but a machine that stands still has tests that wait in vain.
         let mut machine = Command::new("nice");
         let emulator = self.arch.emulator();
         machine
-            .args(["-n", "10", "timeout"])
+            .args(["-n", "5", "timeout"])
             .args(LIMIT)
             .arg(emulator.program)
             .args(emulator.machine)

@@ -1,5 +1,5 @@
-//! Runs jobs in lanes, side by side: one more than this machine has processors, for worlds wait for most of their time, and another
-//! one for what has machines of its own, which then helps the others, and at last, one after the other, what needs the machine to itself. A test that failed beside others is run again by itself, and that counts:
+//! Runs jobs in lanes, side by side: as many as this machine has processors, and one more for what has machines of its own, which then
+//! helps the others. More of them starve the emulated machines, whose tests then wait in vain; and at last, one after the other, what needs the machine to itself. A test that failed beside others is run again by itself, and that counts:
 //! tests are written for a machine of their own, and lanes only save time. It is told all the same.
 
 use std::{
@@ -83,7 +83,7 @@ pub(super) fn run(jobs: &[Job], filter: Option<&str>, long: bool) -> Result<Vec<
             Ok(outcomes)
         })];
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..=processors {
+        for _ in 0..processors {
             all.push(scope.spawn(|| lane(&lanes, with)));
         }
         let mut outcomes = Vec::new();
