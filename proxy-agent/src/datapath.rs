@@ -210,7 +210,11 @@ impl Datapath {
         let mut lifting = self.lifter.pause();
         let standing = self.maps.standing.clone();
         let _held = standing.hold();
-        prepared.put_in_force(&self.pins, self.blocks, &self.maps)?;
+        let exchanged = prepared.put_in_force(&self.pins, self.blocks, &self.maps);
+        if matches!(exchanged, Err(DatapathError::Outgrown { .. })) {
+            pins::discard(&self.pins.building())?;
+        }
+        exchanged?;
         *lifting = programs::lift::pod_programs(&prepared.ebpf)?;
         drop(lifting);
         self.ebpf = prepared.ebpf;

@@ -351,3 +351,39 @@ fn a_map_that_is_filled_while_it_shrinks_stays_as_it_is() {
     assert!(maps.vips4.capacity() < 4096);
     assert_eq!(maps.vips4.get(&7).unwrap(), Some(8));
 }
+
+/// A map that is full and made larger: a write that it refused meanwhile is not there afterwards.
+#[test]
+fn what_a_full_map_refused_is_not_in_the_larger_one() {
+    let node = World::new("refused").unwrap().node("a").unwrap();
+    let mut datapath = Datapath::open(&of_each_kind(&node, 1024)).unwrap();
+    let Maps {
+        mut vips4,
+        mut inside4,
+        ..
+    } = datapath.maps().clone();
+    let inside = |reason| Inside { reason };
+    let vips = (1..).find(|number| vips4.set(number, &1).is_err());
+    let ranges = (1..).find(|number| inside4.set(&prefix(*number), &inside(1)).is_err());
+    let (vips, ranges) = (vips.unwrap(), ranges.unwrap());
+    let larger = of_each_kind(&node, 4096).capacities;
+    let prepared = datapath.resizer().prepare(&larger, &BTreeMap::new());
+    let prepared = prepared.unwrap().unwrap();
+    for more in 0..10 {
+        assert!(vips4.set(&(vips + more), &2).is_err());
+        let range = prefix(ranges + more);
+        assert!(inside4.set(&range, &inside(2)).is_err());
+        // What it has it takes in another way.
+        vips4.set(&(more + 1), &3).unwrap();
+        inside4.set(&prefix(more + 1), &inside(3)).unwrap();
+    }
+    datapath.put_in_force(prepared).unwrap();
+    assert_eq!(vips4.entries().unwrap().len(), vips as usize - 1);
+    assert_eq!(inside4.entries().unwrap().len(), ranges as usize - 1);
+    for more in 0..10 {
+        assert_eq!(vips4.get(&(more + 1)).unwrap(), Some(3));
+        let range = prefix(more + 1);
+        assert_eq!(inside4.get(&range).unwrap(), Some(inside(3)));
+        vips4.set(&(vips + more), &4).unwrap();
+    }
+}

@@ -209,7 +209,7 @@ fn exchange_stands_still(node: &Node) -> Result<Option<()>> {
         .then_some(()))
 }
 
-/// Services, policies and pods that come and go while maps are being exchanged are served meanwhile, and after it.
+/// Services, policies and pods that come and go while maps stand ready to be exchanged are served meanwhile, and after the exchange.
 #[test]
 fn nobody_waits_for_an_exchange_of_maps() {
     let file = File::new("frontends: 1024, policyCells: 16384").unwrap();

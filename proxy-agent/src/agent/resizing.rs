@@ -22,6 +22,8 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(1);
 /// When the same is tried again after the kernel refused, or where maps are as large as they may be.
 const AGAIN: Duration = Duration::from_secs(30);
+/// After one that came to nothing, for what was written meanwhile.
+const OUTGROWN: Duration = Duration::from_secs(5);
 /// Between two exchanges: what waited is written in between.
 const REST: Duration = Duration::from_millis(200);
 /// How long it may take to make maps and fill them, and programs for them.
@@ -105,8 +107,10 @@ impl Resizing {
             Some(Running::Exchanging(running)) => {
                 let done = running.await;
                 self.running = None;
-                self.next = Instant::now() + PERIOD;
-                return done.context("exchange maps").flatten();
+                let exchanged = done.context("exchange maps").flatten()?;
+                let pause = exchanged.as_ref().map_or(OUTGROWN, |_| PERIOD);
+                self.next = Instant::now() + pause;
+                return Ok(exchanged);
             }
         }
         Ok(None)

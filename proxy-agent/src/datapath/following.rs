@@ -1,6 +1,6 @@
 //! Dual writes: a map that is to take another one's place is written together with it, from before the first entry is copied
 //! until it has that place. So nobody who writes stands still while maps are copied and exchanged: a writer waits for one
-//! piece of the copy at the most.
+//! piece of the copy at the most, which is all of the map where the kernel does not read its kind by batches.
 
 use std::{
     io,
@@ -23,8 +23,10 @@ pub(super) struct Next<T> {
     pub(super) map: T,
     /// Programs may go by it: what it does not take is refused.
     firm: bool,
-    /// It did not take a write.
+    /// It did not take a write, for want of room.
     missed: bool,
+    /// Another error of a write: it is not filled as it should be.
+    failed: Option<io::Error>,
 }
 
 impl<T> Next<T> {
@@ -32,13 +34,30 @@ impl<T> Next<T> {
     pub(super) fn write<R>(&mut self, write: impl FnOnce(&T) -> io::Result<R>) -> io::Result<()> {
         match write(&self.map) {
             Err(error) if self.firm => Err(error),
-            Err(_) => {
+            Err(error) if is_full(&error) => {
                 self.missed = true;
+                Ok(())
+            }
+            Err(error) => {
+                self.failed = Some(error);
                 Ok(())
             }
             Ok(_) => Ok(()),
         }
     }
+
+    /// Has in it again what stands in the map whose place it is to take: that did not take a write which this one took.
+    pub(super) fn undo<R>(&mut self, restore: impl FnOnce(&T) -> io::Result<R>) {
+        if let Err(error) = restore(&self.map) {
+            self.failed = Some(error);
+        }
+    }
+}
+
+/// Whether a map had no room.
+fn is_full(error: &io::Error) -> bool {
+    let by_kernel = matches!(error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC));
+    by_kernel || error.kind() == io::ErrorKind::StorageFull
 }
 
 /// What follows a map, if anything does.
@@ -65,6 +84,7 @@ impl<T> Following<T> {
             map,
             firm: false,
             missed: false,
+            failed: None,
         });
     }
 
@@ -89,11 +109,16 @@ impl<T> Following<T> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Why what follows is not filled as it should be, but for want of room; once.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        self.write().as_mut()?.failed.take()
+    }
+
     /// From now on a write that the map which follows does not take is refused. False if there was one already, and then nothing
     /// changes.
     pub(super) fn make_firm(&self) -> bool {
         match &mut *self.write() {
-            Some(next) if next.missed => false,
+            Some(next) if next.missed || next.failed.is_some() => false,
             Some(next) => {
                 next.firm = true;
                 true
@@ -113,6 +138,28 @@ mod tests {
 
     fn refuse(_: &Map) -> std::io::Result<()> {
         Err(Error::from(ErrorKind::StorageFull))
+    }
+
+    fn fail(_: &Map) -> std::io::Result<()> {
+        Err(Error::from(ErrorKind::OutOfMemory))
+    }
+
+    #[test]
+    fn what_is_not_for_want_of_room_is_told() {
+        let following = Following::default();
+        following.begin(Map);
+        following.write().as_mut().unwrap().write(refuse).unwrap();
+        assert!(following.failure().is_none());
+        following.begin(Map);
+        following.write().as_mut().unwrap().write(fail).unwrap();
+        assert!(!following.make_firm());
+        assert_eq!(following.failure().unwrap().kind(), ErrorKind::OutOfMemory);
+        following.begin(Map);
+        following.write().as_mut().unwrap().undo(fail);
+        assert!(
+            !following.make_firm(),
+            "it may hold what the other one does not"
+        );
     }
 
     #[test]

@@ -161,13 +161,6 @@ impl MapHandle {
         &self.following
     }
 
-    /// Writes to it, and before to what follows it.
-    pub(super) fn write<T>(&self, write: impl Fn(&OpenMap) -> io::Result<T>) -> io::Result<T> {
-        let mut next = self.following.write();
-        next.as_mut().map_or(Ok(()), |next| next.write(&write))?;
-        self.write_alone(&mut next, write)
-    }
-
     /// Writes to it alone, with leave.
     pub(super) fn write_alone<T>(
         &self,

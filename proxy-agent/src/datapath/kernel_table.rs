@@ -6,6 +6,7 @@ use aya::Pod;
 
 use super::{
     bpfsys::{map, object},
+    following::Next,
     handle::{MapHandle, MapKind, OpenMap},
     table::{Cursor, Table, TableError},
 };
@@ -97,47 +98,27 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> KernelTable<K, V> {
         Ok(used)
     }
 
-    /// Removes the entries of a hash map of which `which` is true when the map is walked, just before, and of what was
-    /// then removed: programs may write in between, and what they wrote is put back. `removed` counts the entries, and is
-    /// right also if a later one fails.
-    pub fn remove_where(
-        &mut self,
-        which: impl Fn(&K, &V) -> bool,
-        removed: &mut u64,
-    ) -> Result<(), TableError> {
-        let mut keys = Vec::new();
-        self.visit(|key, value| {
-            if which(key, value) {
-                keys.push(*key);
-            }
-        })?;
-        for key in keys {
-            if self.get(&key)?.is_some_and(|value| which(&key, &value)) {
-                *removed += u64::from(self.take_if(&key, &which)?);
-            }
+    /// Writes what is of this key, before to what follows.
+    fn write<T>(&self, key: &K, write: impl Fn(&OpenMap) -> io::Result<T>) -> io::Result<T> {
+        let mut next = self.map.following().write();
+        next.as_mut().map_or(Ok(()), |next| next.write(&write))?;
+        let written = self.map.write_alone(&mut next, &write);
+        if let (Err(_), Some(next)) = (&written, &mut *next) {
+            self.undo(key, next);
         }
-        Ok(())
+        written
     }
 
-    fn take_if(&self, key: &K, which: impl Fn(&K, &V) -> bool) -> Result<bool, TableError> {
-        let mut next = self.map.following().write();
-        let take = |map: &OpenMap| map::take::<K, V>(map, key);
-        let taken = self.map.write_alone(&mut next, take);
-        let Some(value) = taken.map_err(|e| self.error("remove", Some(key), e))? else {
-            return Ok(false);
-        };
-        if which(key, &value) {
-            let removed = next
-                .as_mut()
-                .map(|next| next.write(|map| map::delete(map, key)));
-            let removed = removed.unwrap_or(Ok(()));
-            return removed.map_or_else(|e| Err(self.error("remove", Some(key), e)), |()| Ok(true));
-        }
-        // Should another one stand there by now, that is the newer.
-        let insert = |map: &OpenMap| map::insert(map, key, &value);
-        let put_back = self.map.write_alone(&mut next, insert);
-        put_back.map_err(|e| self.error("write", Some(key), e))?;
-        Ok(false)
+    /// Has what follows hold of a key what this one holds.
+    fn undo(&self, key: &K, next: &mut Next<OpenMap>) {
+        let ours = self.get(key);
+        let is_array = self.map.kind() == MapKind::Array;
+        next.undo(|next| match ours {
+            Ok(Some(value)) => map::update(next, key, &value),
+            Ok(None) if is_array => map::update(next, key, &map::zeroed::<V>()),
+            Ok(None) => map::delete(next, key).map(drop),
+            Err(error) => Err(io::Error::other(error)),
+        });
     }
 
     fn read_batches(&self) -> io::Result<Vec<(K, V)>> {
@@ -253,7 +234,7 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> Table<K, V> for KernelTab
     }
 
     fn set(&mut self, key: &K, value: &V) -> Result<(), TableError> {
-        let result = self.map.write(|map| map::update(map, key, value));
+        let result = self.write(key, |map| map::update(map, key, value));
         result.map_err(|e| self.error("write", Some(key), e))
     }
 
@@ -274,7 +255,7 @@ impl<K: Pod + Debug + Ord, V: Pod + Debug + PartialEq> Table<K, V> for KernelTab
 
     fn remove(&mut self, key: &K) -> Result<(), TableError> {
         let is_array = self.map.kind() == MapKind::Array;
-        let result = self.map.write(|map| {
+        let result = self.write(key, |map| {
             if is_array {
                 map::update(map, key, &map::zeroed::<V>())
             } else {

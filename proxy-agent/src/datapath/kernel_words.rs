@@ -112,10 +112,13 @@ impl Words for KernelWords {
             Err(io::Error::from(io::ErrorKind::StorageFull))
         };
         let mut next = self.following.write();
-        // Words refuse nothing: where one is not there for programs that go by the other array already, they deny.
+        // Words refuse nothing: where one is not there for programs that go by the other array already, they deny, and those that go
+        // by this one still go by it.
         let followed = next.as_mut().map_or(Ok(()), |next| next.write(store));
-        if followed.is_ok() {
-            self.words.load().store(index, word);
+        if let Err(error) = followed {
+            let map = self.map.name();
+            tracing::warn!(map, index, %error, "a word has no room in the array that takes the place of this one");
         }
+        self.words.load().store(index, word);
     }
 }

@@ -58,6 +58,9 @@ pub struct MapUsage {
     pub max_entries: u32,
 }
 
+/// Written by programs too: what follows them lacks what they write, until it is copied again.
+pub(super) const OF_PROGRAMS: [&str; 4] = ["AFFINITY", "FRAGMENTS4", "FRAGMENTS6", "RELAYS"];
+
 /// Written by programs alone: the agent has no table for them.
 pub(super) const PROGRAMS_OWN: [&str; 1] = ["SOCKET_PEER"];
 

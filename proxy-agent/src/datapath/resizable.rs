@@ -28,6 +28,10 @@ pub(super) trait Resizable: Sync {
     fn follow(&self, other: OwnedFd) -> io::Result<()>;
     /// Brings the map that follows in step, piece by piece, with what was written before, and with what programs write.
     fn refresh(&self) -> Result<(), DatapathError>;
+    /// Why the map that follows is not filled as it should be, but for want of room; once.
+    fn failure(&self) -> Option<io::Error> {
+        None
+    }
     /// From now on a write that the map which follows does not take is refused; false if there was one, and then nothing changes.
     fn make_firm(&self) -> bool;
     /// Nothing follows any more.
@@ -123,6 +127,10 @@ where
             self.remove_stale()?;
         }
         Ok(())
+    }
+
+    fn failure(&self) -> Option<io::Error> {
+        self.map.following().failure()
     }
 
     fn make_firm(&self) -> bool {

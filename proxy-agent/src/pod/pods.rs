@@ -313,7 +313,7 @@ impl Pods {
         }
     }
 
-    fn end_flows(&mut self) {
+    pub(super) fn end_flows(&mut self) {
         self.tables.end_flows(|id| self.ids.is_nobodys(id));
         self.ids.ended();
     }

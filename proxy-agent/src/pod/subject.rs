@@ -131,6 +131,8 @@ impl Subject for Pods {
     fn resized(&mut self, _: &BTreeMap<String, u32>) {
         self.starved = false;
         self.ids.limit((self.config.limit)());
+        // Of those that began while the array was exchanged.
+        self.end_flows();
         self.reconcile();
     }
 

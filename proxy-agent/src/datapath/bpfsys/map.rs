@@ -132,15 +132,6 @@ pub fn insert<K: Pod, V: Pod>(map: impl AsFd, key: &K, value: &V) -> io::Result<
     }
 }
 
-/// Removes a key and gives what stood under it, both in one.
-pub fn take<K: Pod, V: Pod>(map: impl AsFd, key: &K) -> io::Result<Option<V>> {
-    let mut value: V = zeroed();
-    let mut attr = element(&map, key, ptr::from_mut(&mut value).cast());
-    // SAFETY: key and value are valid, and as large as the map's.
-    let result = unsafe { bpf(Command::MapLookupAndDelete, &mut attr) };
-    Ok(absent_is_none(result.map(drop))?.map(|()| value))
-}
-
 /// Removes a key; true if it was there.
 pub fn delete<K: Pod>(map: impl AsFd, key: &K) -> io::Result<bool> {
     let mut attr = element(&map, key, ptr::null());

@@ -25,7 +25,6 @@ pub(super) enum Command {
     ObjectInfo = 15,
     ProgramNextId = 11,
     ProgramById = 13,
-    MapLookupAndDelete = 21,
     MapLookupBatch = 24,
     MapUpdateBatch = 26,
     LinkCreate = 28,

@@ -21,7 +21,7 @@ use crate::datapath::{
     handle::MapKind,
     living::AFFINITY,
     load,
-    maps::{MapUsage, Maps},
+    maps::{MapUsage, Maps, OF_PROGRAMS},
     pins::{self, Pins},
     programs::{blocks::Blocks, exchange::Attached},
     resizable::Resizable,
@@ -34,15 +34,12 @@ pub struct Prepared {
     pub(in crate::datapath) sizes: Sizes,
     flows: Option<Both>,
     followed: Option<Followed>,
-    /// An agent was killed while it exchanged them: some programs go by them already.
-    resumed: bool,
 }
 
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Prepared")
             .field("sizes", &self.sizes)
-            .field("resumed", &self.resumed)
             .finish_non_exhaustive()
     }
 }
@@ -155,7 +152,8 @@ fn build(
     fs::create_dir_all(&folder).map_err(DatapathError::file("create", &folder))?;
     let mut prepared = over(pins, config, &folder, sizes.clone())?;
     let followed = Followed::begin(maps, prepared.each(&folder, maps)?)?;
-    followed.refresh()?;
+    followed.refresh(|_| true)?;
+    followed.is_whole()?;
     prepared.followed = Some(followed);
     if let Some(flows) = &mut prepared.flows {
         flows.pass()?;
@@ -183,7 +181,6 @@ fn over(
             .transpose()?,
         sizes,
         followed: None,
-        resumed: false,
     })
 }
 
@@ -199,7 +196,6 @@ pub(in crate::datapath) fn as_they_are(
         sizes: Sizes::new(),
         flows: None,
         followed: None,
-        resumed: false,
     })
 }
 
@@ -220,9 +216,7 @@ pub(in crate::datapath) fn resume(
         pins::discard(&folder)?;
         return Ok(None);
     }
-    let mut prepared = over(pins, config, &folder, sizes)?;
-    prepared.resumed = true;
-    Ok(Some(prepared))
+    over(pins, config, &folder, sizes).map(Some)
 }
 
 impl Prepared {
@@ -246,18 +240,6 @@ impl Prepared {
         pairs.collect()
     }
 
-    /// What was written meanwhile may not fit.
-    fn check(&self, maps: &Maps) -> Result<(), DatapathError> {
-        for (name, capacity) in self.sizes.iter().filter(|(name, _)| !is_of_flows(name)) {
-            let evicts = maps.info(name).is_some_and(|info| is_lru(&info));
-            if !evicts && maps.reach(name)? > *capacity {
-                let map = name.clone();
-                return Err(DatapathError::Outgrown { map });
-            }
-        }
-        Ok(())
-    }
-
     /// Puts the new maps and their programs in force. The agent may write all maps meanwhile, but for `NODE_CONFIG`.
     pub(in crate::datapath) fn put_in_force(
         &mut self,
@@ -267,9 +249,10 @@ impl Prepared {
     ) -> Result<(), DatapathError> {
         let attached = Attached::find(pins, blocks)?;
         attached.load(&mut self.ebpf)?;
-        if let Some(followed) = &self.followed {
-            self.check(maps)?;
-            followed.refresh()?;
+        if let Some(followed) = &mut self.followed {
+            check(&self.sizes, maps)?;
+            // The agent's own writes have gone to both.
+            followed.refresh(|name| OF_PROGRAMS.contains(&name))?;
             followed.make_firm()?;
             rename(&pins.building(), &pins.next())?;
         }
@@ -312,10 +295,24 @@ impl Prepared {
     }
 }
 
+/// What was written meanwhile may not fit.
+fn check(sizes: &Sizes, maps: &Maps) -> Result<(), DatapathError> {
+    for (name, capacity) in sizes.iter().filter(|(name, _)| !is_of_flows(name)) {
+        let evicts = maps.info(name).is_some_and(|info| is_lru(&info));
+        if !evicts && maps.reach(name)? > *capacity {
+            let map = name.clone();
+            return Err(DatapathError::Outgrown { map });
+        }
+    }
+    Ok(())
+}
+
 /// Maps that others follow, until this is dropped or those have their places.
 struct Followed {
     maps: Maps,
     names: Vec<&'static str>,
+    /// Programs may go by those that follow.
+    firm: bool,
 }
 
 impl Followed {
@@ -324,7 +321,11 @@ impl Followed {
         each: Vec<(&'static str, &dyn Resizable, OwnedFd)>,
     ) -> Result<Self, DatapathError> {
         let (maps, names) = (maps.clone(), Vec::new());
-        let mut followed = Self { maps, names };
+        let mut followed = Self {
+            maps,
+            names,
+            firm: false,
+        };
         for (name, map, new) in each {
             map.follow(new).map_err(DatapathError::corrupt(name))?;
             followed.names.push(name);
@@ -337,23 +338,40 @@ impl Followed {
         names.filter_map(|name| self.maps.named(name))
     }
 
-    /// Brings those in step that follow.
-    fn refresh(&self) -> Result<(), DatapathError> {
-        self.each().try_for_each(|(_, map)| map.refresh())
+    /// Brings those in step that follow maps of which `which` is true.
+    fn refresh(&self, which: impl Fn(&str) -> bool) -> Result<(), DatapathError> {
+        let mut all = self.each().filter(|(name, _)| which(name));
+        all.try_for_each(|(_, map)| map.refresh())
+    }
+
+    /// They hold all that they should, but for what they have no room for.
+    fn is_whole(&self) -> Result<(), DatapathError> {
+        let mut all = self.each();
+        let failed = all.find_map(|(name, map)| Some((name, map.failure()?)));
+        failed.map_or(Ok(()), |(name, error)| {
+            Err(DatapathError::file("copy", name)(error))
+        })
     }
 
     /// They have taken each write, and from now on one that they do not take is refused.
-    fn make_firm(&self) -> Result<(), DatapathError> {
+    fn make_firm(&mut self) -> Result<(), DatapathError> {
         let missed = self.each().find(|(_, map)| !map.make_firm());
-        missed.map_or(Ok(()), |(name, _)| {
+        if let Some((name, _)) = missed {
             let map = name.to_owned();
-            Err(DatapathError::Outgrown { map })
-        })
+            return Err(DatapathError::Outgrown { map });
+        }
+        self.firm = true;
+        Ok(())
     }
 }
 
 impl Drop for Followed {
+    /// Where the exchange has begun and did not come to its end, programs go by both: both are written until the agent has ended, and its
+    /// next start goes on.
     fn drop(&mut self) {
+        if self.firm {
+            return;
+        }
         self.each().for_each(|(_, map)| map.unfollow());
     }
 }

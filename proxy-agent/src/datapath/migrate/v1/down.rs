@@ -129,8 +129,14 @@ pub fn down(pins: &Pins, instance: &str) -> Result<Handover, DatapathError> {
         let copy = object::open_map(&path).map_err(DatapathError::corrupt(&path))?;
         if let Some(map) = maps.resizable(name) {
             map.follow(copy).map_err(DatapathError::corrupt(&path))?;
-            map.refresh()?;
+            let copied = map.refresh();
+            let is_whole = map.make_firm();
             map.unfollow();
+            copied?;
+            if !is_whole {
+                let map = name.to_owned();
+                return Err(DatapathError::Outgrown { map });
+            }
         }
     }
     let mut intervals = table::<u32, v1::IntervalBlock>(&old, INTERVALS)?;
