@@ -363,8 +363,8 @@ fn what_a_full_map_refused_is_not_in_the_larger_one() {
         ..
     } = datapath.maps().clone();
     let inside = |reason| Inside { reason };
-    let vips = (1..).find(|number| vips4.set(number, &1).is_err());
-    let ranges = (1..).find(|number| inside4.set(&prefix(*number), &inside(1)).is_err());
+    let vips = (1..1 << 16).find(|number| vips4.set(number, &1).is_err());
+    let ranges = (1..1 << 16).find(|number| inside4.set(&prefix(*number), &inside(1)).is_err());
     let (vips, ranges) = (vips.unwrap(), ranges.unwrap());
     let larger = of_each_kind(&node, 4096).capacities;
     let prepared = datapath.resizer().prepare(&larger, &BTreeMap::new());
