@@ -99,6 +99,20 @@ struct World {
 }
 
 impl World {
+    /// With machines under these names, ranges of this length, and agents that rely on them for so many times as long as they should.
+    fn of(mask: u8, trust: u32, names: &[&'static str]) -> Self {
+        let mut world = Self {
+            keep: KEEP,
+            mask,
+            trust,
+            ..Self::default()
+        };
+        for name in names {
+            world.replace(name);
+        }
+        world
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             cluster: vec![CLUSTER.parse().unwrap()],
@@ -361,15 +375,7 @@ fn run(cases: u32, trust: u32) -> Result<(), TestError<Vec<Action>>> {
         ..ProptestConfig::with_cases(cases)
     };
     TestRunner::new(config).run(&actions(), |actions| {
-        let mut world = World {
-            keep: KEEP,
-            mask: 24,
-            trust,
-            ..World::default()
-        };
-        for name in NAMES {
-            world.replace(name);
-        }
+        let mut world = World::of(24, trust, &NAMES);
         for action in actions {
             act(&mut world, &action);
             world.check()?;
@@ -386,15 +392,7 @@ fn no_range_is_two_nodes_at_once() {
 /// A Node is made anew while a write of its former one is on its way: the answer to that is none to the next.
 #[test]
 fn answers_belong_to_their_writes() {
-    let mut world = World {
-        keep: KEEP,
-        mask: 24,
-        trust: 1,
-        ..World::default()
-    };
-    for name in NAMES {
-        world.replace(name);
-    }
+    let mut world = World::of(24, 1, &NAMES);
     let actions = [
         Action::Steps(3, 3),
         Action::Delete(3),
@@ -416,15 +414,7 @@ fn answers_belong_to_their_writes() {
 /// Another machine has the name, and the range once it was given back; then the first one has the name again.
 #[test]
 fn who_comes_back_under_its_name_has_not_what_another_machine_has_under_it() {
-    let mut world = World {
-        keep: KEEP,
-        mask: 24,
-        trust: 1,
-        ..World::default()
-    };
-    for name in NAMES {
-        world.replace(name);
-    }
+    let mut world = World::of(24, 1, &NAMES);
     let (first, second) = (0, NAMES.len());
     let claims = |world: &mut World, i: usize| {
         (0..3).for_each(|_| world.step(i));
@@ -461,21 +451,13 @@ fn the_model_finds_agents_that_rely_on_claims_for_too_long() {
 /// What the property tests can only hold if ranges are claimed, given back and claimed by others at all.
 #[test]
 fn what_a_gone_node_had_is_anothers_in_the_end() {
-    let mut world = World {
-        keep: KEEP,
-        mask: 23,
-        trust: 1,
-        ..World::default()
-    };
+    let mut world = World::of(23, 1, &["a", "b", "c"]);
     let run = |world: &mut World| {
         for _ in 0..20 {
             (0..world.agents.len()).for_each(|i| world.step(i));
             (0..4).for_each(|_| world.deliver(0, true));
         }
     };
-    for name in ["a", "b", "c"] {
-        world.replace(name);
-    }
     run(&mut world);
     let held = |world: &World, i: usize| world.agents[i].held.clone().map(|(ranges, _)| ranges);
     assert!(held(&world, 0).is_some() && held(&world, 1).is_some());
